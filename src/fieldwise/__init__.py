@@ -1,0 +1,124 @@
+"""fieldwise: click and recommendation models on logs with millions of sparse features.
+
+From a raw log to a model in production, in Python::
+
+    import fieldwise as fw
+
+    config = fw.load_config("fieldwise.toml")         # or fw.Config(data=fw.DataConfig(train="log.parquet",
+    label="click")) prepared = fw.prepare(config)                     # encoder and caches; done once for a log
+    result = fw.train(config, "runs/first")           # trained, evaluated, saved
+    print(result.model, result.test.auc)
+    print(fw.evaluate("runs/first", "tomorrow.parquet").metrics.logloss)
+    predictor = fw.Predictor("runs/first")            # what was saved
+    print(predictor.predict(table))                   # a pyarrow.Table of raw rows
+    predictor.save("models/first")                    # all that a server needs
+
+The same, one verb each, on the command line: ``fieldwise --help``.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fieldwise.bundle import open_bundle
+    from fieldwise.config import Config, DataConfig, FieldConfig, load_config, parse_config
+    from fieldwise.errors import (
+        ArtefactError,
+        ConfigError,
+        DataError,
+        FieldwiseError,
+        ResourceError,
+        Stopped,
+        UserError,
+    )
+    from fieldwise.features.encoder import Encoder
+    from fieldwise.metrics import Metrics, evaluate_predictions
+    from fieldwise.models.config import ModelConfig
+    from fieldwise.schema import Field, Schema
+    from fieldwise.training.config import PretrainConfig, TrainConfig
+    from fieldwise.verbs.compare import Comparison, compare
+    from fieldwise.verbs.evaluate import Evaluation, evaluate
+    from fieldwise.verbs.predict import Prediction, Predictor, predict
+    from fieldwise.verbs.prepare import Prepared, prepare
+    from fieldwise.verbs.run import Result
+    from fieldwise.verbs.train import train
+
+__version__ = "0.1.0"
+
+# torch's OpenMP threads spin while they wait for one another. Where another process or the kernels' own threads want
+# the core, a step then takes ten times as long (docs/experiments.md); sleeping costs some microseconds. Read when
+# torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
+_HOMES = {
+    "bundle": ("open_bundle",),
+    "verbs.compare": ("Comparison", "compare"),
+    "config": ("Config", "DataConfig", "FieldConfig", "load_config", "parse_config"),
+    "errors": (
+        "ArtefactError",
+        "ConfigError",
+        "DataError",
+        "FieldwiseError",
+        "ResourceError",
+        "Stopped",
+        "UserError",
+    ),
+    "verbs.evaluate": ("Evaluation", "evaluate"),
+    "features.encoder": ("Encoder",),
+    "metrics": ("Metrics", "evaluate_predictions"),
+    "models.config": ("ModelConfig",),
+    "verbs.predict": ("Prediction", "Predictor", "predict"),
+    "verbs.prepare": ("Prepared", "prepare"),
+    "verbs.run": ("Result",),
+    "schema": ("Field", "Schema"),
+    "verbs.train": ("train",),
+    "training.config": ("PretrainConfig", "TrainConfig"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArtefactError",
+    "Comparison",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DataError",
+    "Encoder",
+    "Evaluation",
+    "Field",
+    "FieldConfig",
+    "FieldwiseError",
+    "Metrics",
+    "ModelConfig",
+    "Prediction",
+    "Predictor",
+    "Prepared",
+    "PretrainConfig",
+    "ResourceError",
+    "Result",
+    "Schema",
+    "Stopped",
+    "TrainConfig",
+    "UserError",
+    "compare",
+    "evaluate",
+    "evaluate_predictions",
+    "load_config",
+    "open_bundle",
+    "parse_config",
+    "predict",
+    "prepare",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'fieldwise' has no attribute {name!r}")
+    value = getattr(import_module(f"fieldwise.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value

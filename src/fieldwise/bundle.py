@@ -1,0 +1,159 @@
+"""The saved model: one folder with all that turns a raw row into a probability.
+
+::
+
+    bundle/
+        manifest.json              what the model is, and the checksum of every file; written last
+        encoder.safetensors        vocabularies, edges, scales
+        table-0003.safetensors     (D, n) weights of the features
+        dense-0003.safetensors     all other weights
+
+The weights carry the number of the save in their names: a new save writes new files, then the manifest that points at
+them, then removes the old ones, so that a reader always finds a whole model. Nothing in a bundle is code, and nothing
+is unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.errors import ArtefactError
+from fieldwise.features.encoder import Encoder
+from fieldwise.files import checksum, load_arrays, read_manifest, save_arrays, write_manifest
+
+__all__ = ["Bundle", "BundleWriter", "open_bundle"]
+
+_FORMAT = "fieldwise-bundle"
+_VERSION = 1
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands in manifest.json."""
+
+    model: dict[str, Any]
+    dtype: str
+    csv: dict[str, Any]
+    encoder: dict[str, Any]
+    files: dict[str, str]
+    checksums: dict[str, str]
+    save: int = 0
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """An opened bundle.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    model
+        The model's configuration, as plain data (`models.load` makes the model from it).
+    dtype
+        ``float32`` or ``float64``.
+    csv
+        How CSV files of its log are written (`data.csv.CsvOptions`), as plain data.
+    encoder
+        Raw rows in, features out.
+    table
+        (D, n) weights, memory-mapped.
+    dense
+        All other weights by name.
+    """
+
+    folder: Path
+    model: dict[str, Any]
+    dtype: str
+    csv: dict[str, Any]
+    encoder: Encoder
+    table: npt.NDArray[np.floating]
+    dense: dict[str, npt.NDArray[Any]]
+
+
+class BundleWriter:
+    """Saves a model into a folder, again and again as it gets better.
+
+    Parameters
+    ----------
+    folder
+        Made if missing. A bundle that is there is replaced by the first `save`.
+    encoder, model, dtype, csv
+        What does not change between saves (see `Bundle`).
+    """
+
+    def __init__(
+        self, folder: str | Path, encoder: Encoder, model: Mapping[str, Any], dtype: str, csv: Mapping[str, Any]
+    ) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
+        self.encoder_checksum: str | None = None
+
+    def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
+        """Write these weights; the bundle is theirs once this returns, and the old one's until then.
+
+        `number` counts the saves of a training, from 1 on.
+        """
+        files = {"encoder": "encoder.safetensors"}
+        files |= {part: f"{part}-{number:04d}.safetensors" for part in ("table", "dense")}
+        if self.encoder_checksum is None:
+            self.encoder_checksum = save_arrays(self.folder / files["encoder"], self.encoder.arrays())
+        checksums = {
+            "encoder": self.encoder_checksum,
+            "table": save_arrays(self.folder / files["table"], {"weights": np.ascontiguousarray(table)}),
+            "dense": save_arrays(self.folder / files["dense"], dense),
+        }
+        manifest = _Manifest(self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number)
+        write_manifest(self.folder / "manifest.json", manifest, format=_FORMAT, version=_VERSION)
+        for stale in self.folder.glob("*.safetensors"):
+            if stale.name not in files.values():
+                stale.unlink()
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums.
+
+    Raises
+    ------
+    ArtefactError
+        There is none, or a file of it is missing or damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "manifest.json").exists() and (folder / "bundle" / "manifest.json").exists():
+        folder = folder / "bundle"
+    if not (folder / "manifest.json").exists():
+        raise ArtefactError(
+            "there is no saved model here",
+            where=folder,
+            expected="a run folder of `fieldwise train`, or its bundle",
+            fix="train a model first, or name one model's folder inside a comparison",
+        )
+    manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=_FORMAT, version=_VERSION)
+    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for part in ("encoder", "table", "dense"):
+        name = manifest.files.get(part, "")
+        if not name or Path(name).name != name:
+            raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+        if not (folder / name).exists():
+            raise ArtefactError("a file of the bundle is missing", where=folder / name)
+        found = checksum(folder / name)
+        if found != manifest.checksums.get(part):
+            raise ArtefactError(
+                "a file of the bundle is damaged",
+                where=folder / name,
+                expected=f"checksum {manifest.checksums.get(part)}",
+                got=found,
+                fix="restore it from a copy, or train again",
+            )
+        arrays[part] = load_arrays(folder / name)
+    encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
+    return Bundle(
+        folder, manifest.model, manifest.dtype, manifest.csv, encoder, arrays["table"]["weights"], arrays["dense"]
+    )

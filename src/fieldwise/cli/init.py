@@ -1,0 +1,97 @@
+"""``fieldwise init``: a configuration to start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import Verb, format_option, json_option
+
+
+@click.command(
+    name="init",
+    cls=Verb,
+    short_help="Look at a log and print a configuration for it.",
+    examples=(
+        "fieldwise init clicks.parquet --label click > fieldwise.toml",
+        "fieldwise init 'logs/*.tsv.gz' --no-header --columns click,user,item --out fieldwise.toml",
+    ),
+)
+@click.argument("log", metavar="LOG...", nargs=-1, required=True)
+@click.option("--label", metavar="COLUMN", help="The column with the class of an example; guessed unless given.")
+@click.option("--weight", metavar="COLUMN", help="The column with the weight of an example.")
+@click.option("--group", metavar="COLUMN", help="The column whose values are the groups of GAUC: a user, a session.")
+@click.option("--id", metavar="COLUMN", help="The column that names an example, carried into predictions.")
+@click.option("--split", metavar="COLUMN", help="The column that says train, valid or test.")
+@format_option
+@click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
+@click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
+@click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration into this file.")
+@json_option
+def command(
+    log: tuple[str, ...],
+    label: str | None,
+    weight: str | None,
+    group: str | None,
+    id: str | None,
+    split: str | None,
+    format_: str | None,
+    no_header: bool,
+    columns: str | None,
+    delimiter: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Look at the first rows of LOG (files, globs or folders) and print a configuration to read over and to edit.
+
+    Every column becomes a field of the type that it seems to have, with the reason beside it; columns that say nothing
+    about examples to come (row ids, dates, constants) are left out. What the configuration does not say is inferred
+    again, so delete what you like.
+    """
+    from fieldwise.data.csv import CsvOptions
+    from fieldwise.data.log import open_log
+    from fieldwise.errors import ConfigError
+    from fieldwise.infer import write_config
+    from fieldwise.verbs.prepare import read_sample
+
+    if delimiter is not None and len(delimiter) != 1:
+        raise click.BadParameter("one character is expected.", param_hint="--delimiter")
+    if out is not None and out.exists():
+        raise ConfigError("the configuration is there already", where=out, fix="name another file, or remove this one")
+    names = tuple(columns.split(",")) if columns else ()
+    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter)
+    text = write_config(
+        read_sample(open_log(log, format=format_, csv=csv)),
+        _seen_from(log, out),
+        label,
+        weight=weight,
+        group=group,
+        id=id,
+        split=split,
+        format=format_,
+        csv=csv,
+    )
+    if out is not None:
+        from fieldwise.files import write_bytes
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(out, text.encode())
+    if as_json:
+        import tomllib
+
+        from fieldwise.cli.output import print_json
+
+        print_json(tomllib.loads(text))
+    else:
+        click.echo(text.rstrip() if out is None else f"The configuration is in {out}: read it over.")
+
+
+def _seen_from(paths: Sequence[str], out: Path | None) -> list[str]:
+    """Return the paths as the configuration has to name them: relative to its own folder, where they are relative."""
+    if out is None:
+        return list(paths)
+    return [path if os.path.isabs(path) or "://" in path else os.path.relpath(path, out.parent) for path in paths]

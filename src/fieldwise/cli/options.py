@@ -1,0 +1,94 @@
+"""What verbs share: arguments, options, and help that ends in examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fieldwise.config import Config
+
+__all__ = [
+    "Verb",
+    "config_argument",
+    "data_option",
+    "format_option",
+    "json_option",
+    "load",
+    "overwrite_option",
+    "quiet_option",
+    "run_argument",
+    "set_option",
+    "threads_option",
+    "write_examples",
+]
+
+
+class Verb(click.Command):
+    """A command whose help ends in `examples`."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write commands under a heading, each on one line, so that it can be copied."""
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"  {example}\n")
+
+
+config_argument = click.argument("config", metavar="CONFIG", type=click.Path(path_type=Path))
+
+run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+
+data_option = click.option(
+    "--data", metavar="PATH", multiple=True, required=True, help="A log: file, glob or folder; may be repeated."
+)
+
+format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["csv", "tsv", "parquet", "libsvm", "libffm"]),
+    help="The format of the log, where its name does not tell.",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON value on standard output, and nothing else there."
+)
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Start anew where the run folder exists.")
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    help="Replace a value of the configuration; may be repeated. Example: --set train.epochs=3",
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads to use; all cores unless given. Results do not depend on it."
+)
+
+
+def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:
+    """Read the configuration with what the command line replaces, and use the threads that it asks for."""
+    from fieldwise.config import load_config
+    from fieldwise.verbs.train import use_threads
+
+    if threads is not None:
+        overrides = (*overrides, f"train.threads={threads}")
+    loaded = load_config(config, overrides)
+    use_threads(loaded.train.threads)
+    return loaded

@@ -1,0 +1,128 @@
+"""``fieldwise params``: sizes of models, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_option, threads_option
+
+if TYPE_CHECKING:
+    from fieldwise.features.encoder import Encoder
+    from fieldwise.models.config import Kind, ModelConfig
+
+_KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
+
+
+class _Sizes(NamedTuple):
+    """What the counts follow from: D, F, K, the hidden layers, and the number of classes."""
+
+    num_features: int
+    num_fields: int
+    units: int
+    hidden: Sequence[int]
+    num_classes: int
+
+
+def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read ``2048,1024``."""
+    if value is None:
+        return None
+    words = value.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise click.BadParameter(f"{value!r} is not a list of widths such as 2048,1024.", ctx, param)
+    return tuple(int(word) for word in words)
+
+
+@click.command(
+    name="params",
+    cls=Verb,
+    short_help="Count the weights of the models, without training.",
+    examples=(
+        "fieldwise params --fields 158 --features 8672633 --hidden 2048,1024",
+        "fieldwise params fieldwise.toml --units 16",
+        "fieldwise params runs/first/lc-dnn-8",
+    ),
+)
+@click.argument("source", metavar="[CONFIG|RUN]", type=click.Path(path_type=Path), required=False)
+@click.option("--fields", type=click.IntRange(min=1), help="F, the number of fields.")
+@click.option("--features", type=click.IntRange(min=1), help="D, the number of features.")
+@click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Widths of the hidden layers: 2048,1024.")
+@click.option("--units", type=click.IntRange(1, 64), help="K, the units per field; 1 (the paper) unless configured.")
+@click.option("--classes", type=click.IntRange(min=2), help="The number of classes; 2 unless the log says otherwise.")
+@set_option
+@threads_option
+@quiet_option
+@json_option
+def command(
+    source: Path | None,
+    fields: int | None,
+    features: int | None,
+    hidden: tuple[int, ...] | None,
+    units: int | None,
+    classes: int | None,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Count the weights of LR, DNN, LC-DNN, LC-W&D and LC-ResNet, without training them.
+
+    The first example counts from numbers alone (those of the paper's AppData); the second from the log of a
+    configuration, which is prepared first; the third from the log that a run was trained on. The features of a log
+    include the ids of missing and of unseen values, for every field. Biases are counted apart.
+    """
+    from fieldwise.models.sizes import count_parameters, num_outputs
+
+    if source is None:
+        if not (fields and features and hidden):
+            raise click.UsageError("Name a configuration, a run, or all of --fields, --features and --hidden.")
+        if overrides:
+            raise click.UsageError("--set replaces values of a configuration, and none is named.")
+        sizes = _Sizes(features, fields, units or 1, hidden, classes or 2)
+    else:
+        if fields or features or classes:
+            raise click.UsageError(f"--fields, --features and --classes: {source} says so already.")
+        sizes = _of_run(source) if source.is_dir() else _of_config(source, overrides, threads, quiet)
+        sizes = sizes._replace(units=units or sizes.units, hidden=hidden or sizes.hidden)
+    counts = [
+        count_parameters(
+            kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden, num_outputs(sizes.num_classes)
+        )
+        for kind in _KINDS
+        if sizes.hidden or kind not in ("dnn", "lc-resnet")
+    ]
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json([count._asdict() for count in counts])
+    else:
+        from fieldwise.cli.tables import print_sizes
+
+        print_sizes(counts, sizes.num_fields, sizes.num_features, sizes.hidden)
+
+
+def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.prepare import prepare
+
+    config = load(path, overrides, threads)
+    with show_progress(quiet) as listen:
+        prepared = prepare(config, listen=listen)
+    return _of_encoder(prepared.encoder, config.model)
+
+
+def _of_run(folder: Path) -> _Sizes:
+    from fieldwise.bundle import open_bundle
+    from fieldwise.models.load import load_model
+
+    bundle = open_bundle(folder)
+    return _of_encoder(bundle.encoder, load_model(bundle).config)
+
+
+def _of_encoder(encoder: Encoder, model: ModelConfig) -> _Sizes:
+    layout = encoder.layout
+    return _Sizes(layout.num_features, layout.num_fields, model.units, model.hidden, len(encoder.schema.classes))

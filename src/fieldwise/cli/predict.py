@@ -1,0 +1,66 @@
+"""``fieldwise predict``: raw rows in, probabilities out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import (
+    Verb,
+    data_option,
+    format_option,
+    json_option,
+    quiet_option,
+    run_argument,
+    threads_option,
+)
+
+
+@click.command(
+    name="predict",
+    cls=Verb,
+    short_help="Write the probabilities of raw rows into a file.",
+    examples=(
+        "fieldwise predict runs/first --data new.parquet --out predictions.parquet",
+        "fieldwise predict runs/first --data 'new/*.csv' --out predictions.csv",
+    ),
+)
+@run_argument
+@data_option
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The file to write: .parquet or .csv."
+)
+@format_option
+@threads_option
+@quiet_option
+@json_option
+def command(
+    run: Path,
+    data: tuple[str, ...],
+    out: Path,
+    format_: str | None,
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Write the probability of a click for every raw row, with its id or its number, into a Parquet or CSV file.
+
+    The rows need no label. A value that the training has not seen counts as unseen, an empty cell as missing; a row
+    that cannot be used is named in FILE.rejects.jsonl. With more than two classes there is a column for each.
+    """
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.predict import predict
+    from fieldwise.verbs.train import use_threads
+
+    use_threads(threads)
+    with show_progress(quiet) as listen:
+        prediction = predict(run, data, out, format=format_, listen=listen)
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json(prediction.as_dict())
+    else:
+        click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}")
+        if prediction.rejects is not None:
+            click.echo(f"{prediction.rejected_rows:,} rows could not be used: see {prediction.rejects}")

@@ -1,0 +1,220 @@
+"""What verbs print for people: tables of at most 100 columns, readable without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fieldwise.cli.names import compact, model_label
+from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.config import Config
+from fieldwise.memory import readable_bytes
+from fieldwise.metrics import Metrics
+from fieldwise.models.sizes import Size
+from fieldwise.verbs.compare import Comparison
+from fieldwise.verbs.evaluate import Evaluation
+from fieldwise.verbs.run import Result
+
+__all__ = ["print_comparison", "print_evaluation", "print_facts", "print_prepared", "print_result", "print_sizes"]
+
+_MAX_FIELDS = 40
+_METRICS = {
+    "auc": "AUC",
+    "gauc": "GAUC (AUC inside groups)",
+    "logloss": "logloss",
+    "normalized_entropy": "normalized entropy",
+    "pr_auc": "PR-AUC",
+    "calibration_ratio": "calibration ratio",
+    "calibration_error": "expected calibration error",
+    "label_rate": "share of label 1",
+    "mean_probability": "mean probability",
+    "accuracy": "accuracy",
+}
+_MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
+
+
+def print_sizes(sizes: Sequence[Size], num_fields: int, num_features: int, hidden: Sequence[int]) -> None:
+    """Print the weights of models that are not built."""
+    widths = ", ".join(map(str, hidden)) or "none"
+    print_table(
+        f"Parameters with {num_fields:,} fields, {num_features:,} features, hidden layers {widths}",
+        ["model", "parameters", "biases", "in float32"],
+        [
+            [
+                model_label(size.model, size.units),
+                f"{size.parameters:,}",
+                f"{size.biases:,}",
+                readable_bytes(4 * (size.parameters + size.biases)),
+            ]
+            for size in sizes
+        ],
+    )
+
+
+def print_prepared(summary: dict[str, Any]) -> None:
+    """Print what is in an encoded log."""
+    _print_parts(summary)
+    fields = summary["fields"]
+    title = f"{summary['num_features']:,} features in {len(fields):,} fields"
+    if len(fields) > _MAX_FIELDS:
+        title += f", the {_MAX_FIELDS} largest:"
+        fields = sorted(fields, key=lambda field: -field["features"])[:_MAX_FIELDS]
+    print_table(
+        title,
+        ["field", "type", "features"],
+        [[field["name"], field["type"], f"{field['features']:,}"] for field in fields],
+        num_texts=2,
+    )
+    click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
+    if summary["rows_rejected"]:
+        click.echo(
+            f"{summary['rows_rejected']:,} rows could not be used: see {Path(summary['folder']) / 'rejects.jsonl'}"
+        )
+
+
+def _print_parts(summary: dict[str, Any]) -> None:
+    print_table(
+        f"Label {summary['label']}, classes {', '.join(summary['classes'])}",
+        ["part", "examples", "rows read", "rows rejected"],
+        [
+            [name, f"{part['examples']:,}", f"{part['read']:,}", f"{part['rejected']:,}"]
+            for name, part in summary["parts"].items()
+        ],
+    )
+
+
+def print_facts(parts: dict[str, Any]) -> None:
+    """Print what is known of the parts of a synthetic log."""
+    notes = Footnotes()
+
+    def cell(value: float | None) -> str:
+        return notes.mark("the clicks of this part are all alike") if value is None else f"{value:.4f}"
+
+    print_table(
+        "The best possible figures, and the best of any logistic regression",
+        ["part", "examples", "clicks", "AUC", "logloss", "AUC, linear"],
+        [
+            [
+                name,
+                f"{part['examples']:,}",
+                *map(cell, (part["click_rate"], part["best"]["auc"], part["best"]["logloss"], part["linear_auc"])),
+            ]
+            for name, part in parts.items()
+        ],
+        notes=notes,
+    )
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print all metrics of a model on a log."""
+    metrics, notes = evaluation.metrics, Footnotes()
+    print_table(
+        f"{metrics.num_examples:,} examples",
+        ["metric", "value"],
+        [[title, _figure(metrics, name, notes)] for name, title in _METRICS.items()],
+        notes=notes,
+    )
+    if evaluation.rejected_rows:
+        click.echo(f"{evaluation.rejected_rows:,} rows could not be used and are not counted.")
+
+
+def print_result(result: Result, path: Path, config: Config) -> None:
+    """Print what training one model came to, and what to do with it."""
+    click.echo(
+        f"{model_label(result.model, result.units)}: {result.parameters:,} parameters, {result.epochs} epochs "
+        f"(the best is {result.best_epoch}), {result.seconds_per_epoch:.1f} s each, "
+        f"{compact(result.examples_per_second)} examples/s"
+    )
+    if result.pretrain_seconds is not None:
+        click.echo(f"The logistic regression that it starts from took {result.pretrain_seconds:.1f} s.")
+    click.echo()
+    parts, notes = _evaluated(result), Footnotes()
+    if parts:
+        print_table(
+            "Metrics",
+            ["metric", *parts],
+            [[_METRICS[name], *(_figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
+            notes=notes,
+        )
+    click.echo(f"The run is in {result.folder}")
+    compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
+    print_commands("Next:", [_predicting(result.folder, config), ("the models side by side", compare)])
+
+
+def print_comparison(comparison: Comparison, path: Path, config: Config) -> None:
+    """Print the paper's three tables for this log: parameters, AUC and logloss, seconds per epoch."""
+    runs = [(model_label(result.model, result.units), result) for result in comparison.models]
+    _print_parts(comparison.data)
+    print_table(
+        f"Parameters: {comparison.data['num_features']:,} features in {len(comparison.data['fields']):,} fields",
+        ["model", "parameters", "biases"],
+        [[label, f"{result.parameters:,}", f"{result.biases:,}"] for label, result in runs],
+    )
+    notes = Footnotes()
+    columns = [(part, name) for part in _evaluated(comparison.models[0]) for name in ("auc", "logloss")]
+    if columns:
+        print_table(
+            "AUC and logloss",
+            ["model", *(f"{part} {_METRICS[name]}" for part, name in columns)],
+            [
+                [label, *(_figure(_evaluated(result)[part], name, notes) for part, name in columns)]
+                for label, result in runs
+            ],
+            notes=notes,
+        )
+    print_table(
+        "Seconds per epoch, training alone",
+        ["model", "seconds per epoch", "pretraining", "epochs", "best", "examples/s"],
+        [
+            [
+                label,
+                f"{result.seconds_per_epoch:.2f}",
+                "" if result.pretrain_seconds is None else f"{result.pretrain_seconds:.1f}",
+                str(result.epochs),
+                str(result.best_epoch),
+                compact(result.examples_per_second),
+            ]
+            for label, result in runs
+        ],
+    )
+    click.echo(f"The runs are in {comparison.folder}")
+    wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]
+    paper = ["--out", f"{comparison.folder}-paper", "--set", "model.hidden=[2048,1024]"]
+    best = max(comparison.models, key=_goodness)
+    print_commands(
+        "Next:",
+        [
+            _predicting(best.folder, config),
+            ("another model", ["fieldwise", "train", str(path), *wider]),
+            ("the same with the paper's hidden layers", ["fieldwise", "compare", str(path), *paper]),
+        ],
+    )
+
+
+def _evaluated(result: Result) -> dict[str, Metrics]:
+    """Return the metrics of the parts that the log has."""
+    parts = {"valid": result.valid, "test": result.test}
+    return {name: metrics for name, metrics in parts.items() if metrics is not None}
+
+
+def _predicting(run: str, config: Config) -> tuple[str, list[str]]:
+    """Return the command that uses the model in a run folder, on the newest rows that the configuration names."""
+    paths = config.paths("test") or config.paths("valid") or config.paths("train")
+    log = paths[-1].removeprefix(f"{Path.cwd()}/")
+    words = ["fieldwise", "predict", run, "--data", log, "--out", "predictions.parquet"]
+    return "the probabilities of raw rows", words
+
+
+def _goodness(result: Result) -> float:
+    """Return the AUC by which the best model is chosen: of the validation rows, so that the test rows stay unseen."""
+    auc = result.valid.auc if result.valid is not None else None
+    return auc if auc is not None else -1.0
+
+
+def _figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
+    """Return a metric as a cell; a footnote's number where it is not defined."""
+    value = getattr(metrics, name)
+    return notes.mark(metrics.undefined[name]) if value is None else f"{value:.4f}"

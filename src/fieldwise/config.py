@@ -1,0 +1,257 @@
+"""The one configuration file: TOML in, frozen dataclasses out, every mistake named with its place and a suggestion.
+
+::
+
+    [data]                        # what the log is, and where
+    train = ["clicks/*.parquet"]
+    label = "click"
+    [fields.user_id]              # what its columns mean; columns not named are inferred
+    min_count = 2
+    [model]                       # models.config.ModelConfig
+    [train]                       # training.config.TrainConfig
+    [pretrain]                    # the logistic regression that comes first
+
+Relative paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from fieldwise.data.csv import CsvOptions
+from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.models.config import ModelConfig
+from fieldwise.schema import FieldType, Scale
+from fieldwise.training.config import PretrainConfig, TrainConfig
+
+__all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
+
+_Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[data]`` table: the log, its parts and its columns that are no fields.
+
+    Attributes
+    ----------
+    train
+        Files, globs or folders.
+    valid
+        A share of the training rows (0 to 1, exclusive), or files. Left out with `split`.
+    test
+        As `valid`; may be left out.
+    split
+        The column that says ``train``, ``valid`` or ``test`` for each row.
+    label, weight, group, id
+        See `schema.Schema`.
+    exclude
+        Columns that are no fields.
+    format
+        ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
+    csv
+        See `data.csv.CsvOptions`.
+    cache
+        The folder for the encoded log; ``.fieldwise`` beside the configuration file unless given.
+    seed
+        Of the split by share.
+    memory
+        What `prepare` may take, as in ``2GB``; half of what is free unless given.
+    max_rejects
+        Stop where more rows cannot be used: a number of rows, or a share below 1.
+    """
+
+    train: str | tuple[str, ...]
+    label: str
+    valid: _Share | str | tuple[str, ...] | None = None
+    test: _Share | str | tuple[str, ...] | None = None
+    split: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    id: str | None = None
+    exclude: tuple[str, ...] = ()
+    format: str | None = None
+    csv: CsvOptions = CsvOptions()
+    cache: str | None = None
+    seed: Annotated[int, Meta(ge=0)] = 0
+    memory: str | None = None
+    max_rejects: Annotated[float, Meta(ge=0)] | None = None
+
+
+class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[fields.NAME]`` table: what `schema.Field` says, with what is left out inferred.
+
+    `cross` names the fields that a cross combines; `exclude` leaves the column out.
+    """
+
+    type: FieldType | None = None
+    column: str | None = None
+    min_count: Annotated[int, Meta(ge=1)] | None = None
+    max_features: Annotated[int, Meta(ge=1)] | None = None
+    buckets: Annotated[int, Meta(ge=1)] | None = None
+    bins: Annotated[int, Meta(ge=2)] | None = None
+    edges: tuple[float, ...] | None = None
+    scale: Scale | None = None
+    separator: str | None = None
+    weighted: bool | None = None
+    cross: tuple[str, ...] | None = None
+    exclude: bool = False
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole configuration; `base` is the folder that relative paths are relative to."""
+
+    data: DataConfig
+    fields: dict[str, FieldConfig] = {}
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    base: str = "."
+
+    def paths(self, which: str) -> tuple[str, ...]:
+        """Return the files of ``train``, ``valid`` or ``test``, made absolute; none where it is a share or left out."""
+        value = getattr(self.data, which)
+        if value is None or isinstance(value, float):
+            return ()
+        listed = (value,) if isinstance(value, str) else value
+        return tuple(path if "://" in path else str(Path(self.base) / path) for path in listed)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path
+        A TOML file.
+    overrides
+        ``section.key=value`` each, the value in TOML or else plain text: ``train.epochs=3``, ``model.kind=lr``.
+
+    Raises
+    ------
+    ConfigError
+        With the file, the key, what was expected and the nearest known key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConfigError("the configuration cannot be read", where=path, got=error.strerror or error) from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            "the configuration is no text", where=path, expected="TOML in UTF-8", fix="name the .toml file, not the log"
+        ) from None
+    return parse_config(text, where=str(path), base=path.parent.resolve(), overrides=overrides)
+
+
+def parse_config(
+    text: str, *, where: str = "configuration", base: str | Path = ".", overrides: Sequence[str] = ()
+) -> Config:
+    """Read a configuration from TOML text.
+
+    Examples
+    --------
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }', overrides=["train.epochs=3"])
+    >>> config.train.epochs, config.model.kind
+    (3, 'lc-dnn')
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("the configuration is not valid TOML", where=where, got=error) from None
+    for override in overrides:
+        _apply(tree, override)
+    tree.pop("base", None)
+    try:
+        config = msgspec.convert({**tree, "base": str(base)}, Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), tree, where) from None
+    _check(config, where)
+    return config
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Set one ``section.key=value`` in the tree."""
+    name, equals, value = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys) or len(keys) < 2:
+        raise ConfigError("an override is not understood", where="--set", expected="section.key=value", got=override)
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    table = tree
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError("an override goes into a value, not a table", where="--set", got=override)
+    table[keys[-1]] = parsed
+
+
+def _explain(message: str, tree: Mapping[str, Any], where: str) -> ConfigError:
+    """Turn msgspec's message into ours, with the key's place and the nearest known key."""
+    place = re.search(r" - at `\$\.?(.*)`$", message)
+    key = place.group(1) if place else ""
+    what = message[: place.start()] if place else message
+    # msgspec says `fields[...]` for any value of a mapping: find the one that it means.
+    if key.startswith("fields[...]"):
+        key = key.replace("fields[...]", f"fields.{_guilty_field(tree)}", 1)
+    location = f"{where}, [{key}]" if key else where
+    unknown = re.search(r"unknown field `(.+)`", what)
+    if unknown:
+        known = _known_keys(key)
+        return ConfigError(
+            f"unknown key: {unknown.group(1)}", where=location, fix=did_you_mean(unknown.group(1), known)
+        )
+    missing = re.search(r"missing required field `(.+)`", what)
+    if missing:
+        return ConfigError(f"a required key is missing: {missing.group(1)}", where=location)
+    return ConfigError("a value is not what it must be", where=location, expected=what.removeprefix("Expected "))
+
+
+def _guilty_field(tree: Mapping[str, Any]) -> str:
+    fields = tree.get("fields")
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        try:
+            msgspec.convert(value, FieldConfig, strict=True)
+        except msgspec.ValidationError:
+            return str(name)
+    return "..."
+
+
+def _known_keys(key: str) -> Iterable[str]:
+    sections: dict[str, type[msgspec.Struct]] = {
+        "": Config,
+        "data": DataConfig,
+        "data.csv": CsvOptions,
+        "model": ModelConfig,
+        "train": TrainConfig,
+        "pretrain": PretrainConfig,
+    }
+    kind = FieldConfig if key.startswith("fields.") else sections.get(key)
+    names = [field.name for field in msgspec.structs.fields(kind)] if kind else []
+    return [name for name in names if (key, name) != ("", "base")]
+
+
+def _check(config: Config, where: str) -> None:
+    """Refuse what single values cannot show: keys that exclude each other."""
+    data = config.data
+    if data.split is not None and (data.valid is not None or data.test is not None):
+        raise ConfigError(
+            "split already says which rows are valid and test",
+            where=f"{where}, [data]",
+            fix="remove valid and test, or remove split",
+        )
+    if isinstance(data.valid, float) and isinstance(data.test, float) and data.valid + data.test >= 1:
+        raise ConfigError(
+            "valid and test leave nothing to train on", where=f"{where}, [data]", got=f"{data.valid} + {data.test}"
+        )
+    for name, field in config.fields.items():
+        if field.cross is not None and field.type not in (None, "cross"):
+            raise ConfigError("cross makes a field of type cross", where=f"{where}, [fields.{name}]", got=field.type)

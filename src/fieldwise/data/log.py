@@ -1,0 +1,136 @@
+r"""A log: many files of one table, read as a stream of chunks.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> with tempfile.TemporaryDirectory() as folder:
+...     _ = Path(folder, "clicks.csv").write_text("click,ad\n1,a\n0,b\n")
+...     log = open_log(folder)
+...     print(log.columns, [chunk.table.to_pydict() for chunk in log.chunks(["ad"])])
+('click', 'ad') [{'ad': ['a', 'b']}]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk
+from fieldwise.data.csv import CsvOptions, CsvReader
+from fieldwise.data.libsvm import LibffmReader, LibsvmReader
+from fieldwise.data.parquet import ParquetReader
+from fieldwise.data.sources import Source, find_sources
+from fieldwise.errors import DataError, did_you_mean
+
+__all__ = ["Log", "open_log"]
+
+
+class _Reader(Protocol):
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]: ...
+
+
+def open_log(
+    paths: Sequence[str | Path] | str | Path,
+    *,
+    format: str | None = None,
+    csv: CsvOptions | None = None,
+    chunk_bytes: int = MAX_CHUNK_BYTES,
+) -> Log:
+    """Open a log.
+
+    Parameters
+    ----------
+    paths
+        Files, globs and folders (see `sources.find_sources`).
+    format
+        ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; told by the files' names unless given.
+    csv
+        How CSV and TSV files are written.
+    chunk_bytes
+        Of a chunk, about, where rows are wide; text is never read in pieces of less than 4 MB.
+
+    Raises
+    ------
+    DataError
+        A file is missing, empty, damaged or not what its name says; the files do not have the same columns.
+    """
+    sources = find_sources(paths, format)
+    return Log(sources, [_reader(source, csv or CsvOptions(), chunk_bytes) for source in sources])
+
+
+def _reader(source: Source, csv: CsvOptions, chunk_bytes: int) -> _Reader:
+    match source.format:
+        case "parquet":
+            return ParquetReader(source, chunk_bytes)
+        case "libsvm":
+            return LibsvmReader(source)
+        case "libffm":
+            return LibffmReader(source)
+        case _:
+            return CsvReader(source, csv, chunk_bytes)
+
+
+class Log:
+    """The rows of many files; made by `open_log`.
+
+    Attributes
+    ----------
+    files
+        Their paths, in the order they are read.
+    columns
+        The names of the columns: those of the first file, which all others have too, in any order. Files of libffm
+        hold the fields that occur in them, so theirs are put together.
+    num_bytes
+        The size of all files on disk.
+    """
+
+    def __init__(self, sources: Sequence[Source], readers: Sequence[_Reader]) -> None:
+        self._readers = readers
+        self.files = tuple(source.path for source in sources)
+        self.num_bytes = sum(source.num_bytes for source in sources)
+        if all(source.format == "libffm" for source in sources):
+            fields = {name for reader in readers for name in reader.columns} - {"label"}
+            self.columns: tuple[str, ...] = ("label", *sorted(fields, key=lambda name: (len(name), name)))
+            return
+        self.columns = readers[0].columns
+        for path, reader in zip(self.files, readers, strict=True):
+            lacking = set(self.columns) - set(reader.columns)
+            beyond = set(reader.columns) - set(self.columns)
+            if lacking or beyond:
+                raise DataError(
+                    "the files of the log do not have the same columns",
+                    where=path,
+                    expected=f"those of {self.files[0]}",
+                    got="; ".join(
+                        f"{what} {', '.join(sorted(names)[:10])}"
+                        for what, names in (("without", lacking), ("with", beyond))
+                        if names
+                    ),
+                    fix="write the files alike, or name fewer of them",
+                )
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
+        """Yield all rows, file by file, with the columns asked for (one or more; all unless given) in that order.
+
+        Raises
+        ------
+        DataError
+            The log has no such column, or a file turns out to be damaged.
+        """
+        wanted = self.columns if columns is None else tuple(columns)
+        for name in wanted:
+            if name not in self.columns:
+                raise DataError(
+                    "the log has no such column",
+                    where=self.files[0],
+                    got=name,
+                    fix=did_you_mean(name, self.columns),
+                )
+        return self._stream(wanted)
+
+    def _stream(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        for reader in self._readers:
+            yield from reader.chunks(columns)

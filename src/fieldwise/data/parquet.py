@@ -1,0 +1,81 @@
+"""Parquet: the columns that are asked for, in chunks of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk
+from fieldwise.data.sources import Source, check_names
+from fieldwise.errors import DataError
+from fieldwise.kernels.threads import num_threads
+
+__all__ = ["ParquetReader"]
+
+
+class ParquetReader:
+    """One Parquet file, mapped into memory; types pass through as they are, dictionaries and large strings too.
+
+    Attributes
+    ----------
+    columns
+        The names of its columns at the top level, in the file's order.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or names a column twice. Page checksums are verified where the file has them.
+    """
+
+    def __init__(self, source: Source, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
+        self._source = source
+        self._chunk_bytes = chunk_bytes
+        with self._open() as file:
+            names = file.schema_arrow.names
+        self.columns = tuple(names)
+        check_names(source, names)
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        """Yield the rows of the file, with these columns."""
+        next_row = 1
+        wanted = list(columns)
+        with self._open() as file:
+            try:
+                num_rows = _rows_per_chunk(file, wanted, self._chunk_bytes)
+                for batch in file.iter_batches(num_rows, columns=wanted, use_threads=num_threads() > 1):
+                    rows = np.arange(next_row, next_row + batch.num_rows)
+                    next_row += batch.num_rows
+                    table = pa.Table.from_batches([batch]).select(wanted)
+                    yield Chunk(table, self._source.path, self._source.position, rows, [])
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
+
+    def _open(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self._source.path, memory_map=True, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(self._source.path, error) from None
+
+    @staticmethod
+    def _damaged(where: str, error: object) -> DataError:
+        return DataError("the Parquet file is damaged", where=where, got=error, fix="copy or write the file again")
+
+
+def _rows_per_chunk(file: pq.ParquetFile, columns: Sequence[str], chunk_bytes: int) -> int:
+    """Return how many rows make a chunk: 65,536, or fewer where the rows are wide."""
+    wanted = set(columns)
+    num_bytes = 0
+    for group in range(file.metadata.num_row_groups):
+        leaves = file.metadata.row_group(group)
+        for place in range(leaves.num_columns):
+            leaf = leaves.column(place)
+            if leaf.path_in_schema.split(".")[0] in wanted or leaf.path_in_schema in wanted:
+                num_bytes += leaf.total_uncompressed_size
+    bytes_per_row = num_bytes / max(file.metadata.num_rows, 1)
+    # Sizes in a file are those of its encoding: a dictionary column grows when it is decoded, so 16 bytes a cell at
+    # least.
+    bytes_per_row = max(bytes_per_row, 16.0 * len(columns), 1.0)
+    return int(min(max(chunk_bytes / bytes_per_row, 1), MAX_CHUNK_ROWS))

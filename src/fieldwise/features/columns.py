@@ -1,0 +1,143 @@
+"""What a field holds in a chunk of the log, before it is numbered: columns, cells and rejects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.errors import DataError, did_you_mean
+from fieldwise.features.canonical import as_text, canonical, is_text, plain
+
+__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading"]
+
+TextsAt = Callable[[npt.NDArray[np.int64]], pa.Array]
+"""From positions among the values of a chunk to their texts."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""What is saved of a field, or of all."""
+
+
+class Reject(NamedTuple):
+    """A row that cannot be used, and why."""
+
+    row: int
+    """Position in the table given."""
+    column: str
+    value: str
+    """The cell as it was read; empty for null."""
+    reason: str
+
+
+class Cells(NamedTuple):
+    """The values of one field in B examples, N in all.
+
+    Attributes
+    ----------
+    fingerprints
+        (N,) uint64, 0 for missing; for a number with bins, the local id of its bin, 0 for missing. Empty for a number
+        without bins, and while its bins are not known yet.
+    texts
+        Canonical texts of the values at given positions. Asked for by people and for new values only.
+    offsets
+        (B + 1,) int64 for a bag, whose values are those at ``offsets[b] .. offsets[b + 1]``, one or more: an empty bag
+        holds one value, missing. None where every example has one value (N = B).
+    weights
+        (N,) float32 for a bag.
+    numbers
+        (B,) float64 for a number, NaN for missing.
+    rejects
+        Cells that cannot be read.
+    """
+
+    fingerprints: npt.NDArray[np.uint64]
+    texts: TextsAt
+    offsets: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+    numbers: npt.NDArray[np.float64] | None = None
+    rejects: tuple[Reject, ...] = ()
+
+
+class Columns:
+    """The columns of a chunk, each read once however many fields use it.
+
+    Examples
+    --------
+    >>> columns = Columns(pa.table({"age": [18.0, None]}))
+    >>> columns.text("age").to_pylist()
+    ['18', None]
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self._places = Counter(table.column_names)
+        self._arrays: dict[str, pa.Array] = {}
+        self._texts: dict[str, pa.Array] = {}
+
+    @property
+    def num_examples(self) -> int:
+        """B."""
+        return int(self._table.num_rows)
+
+    def array(self, name: str) -> pa.Array:
+        """Return a column as one array.
+
+        Raises
+        ------
+        DataError
+            The log has no such column, or two of them.
+        """
+        if name not in self._arrays:
+            if self._places[name] != 1:
+                raise _not_one_column(name, self._table.column_names)
+            self._arrays[name] = _joined(self._table.column(name))
+        return self._arrays[name]
+
+    def text(self, name: str) -> pa.Array:
+        """Return a column as canonical text."""
+        if name not in self._texts:
+            with reading(name):
+                self._texts[name] = canonical(self.array(name))
+        return self._texts[name]
+
+    def written(self, name: str) -> pa.Array:
+        """Return a column as text, for text as it is written."""
+        if is_text(self.array(name).type):
+            return as_text(plain(self.array(name)))
+        return plain(self.text(name))
+
+    def reject(self, row: int, column: str, reason: str) -> Reject:
+        """Say why a row cannot be used, with the cell that is to blame."""
+        value = self.array(column)[row].as_py()
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        return Reject(row, column, "" if value is None else str(value), reason)
+
+
+@contextmanager
+def reading(column: str) -> Iterator[None]:
+    """Say in an error about values which column holds them."""
+    try:
+        yield
+    except DataError as error:
+        where = error.where or f"column {column}"
+        raise DataError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix) from None
+
+
+def _not_one_column(name: str, names: list[str]) -> DataError:
+    if name in names:
+        return DataError("two columns have one name", where=f"column {name}", fix="rename one of them")
+    return DataError("the log lacks a column", expected=f"column {name}", fix=did_you_mean(name, names))
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if pa.types.is_string(column.type):  # the joined text may exceed what 32-bit offsets can address
+        column = column.cast(pa.large_string())
+    return column.combine_chunks()

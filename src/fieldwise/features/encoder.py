@@ -1,0 +1,402 @@
+"""The encoder: raw rows to batches, one way for training, evaluation and serving.
+
+An encoder learns from the training rows, chunk by chunk, and is then fixed: vocabularies, bins, scales and classes. It
+depends on the rows only, not on how they are cut into chunks, so chunks may be given in any order, by any number of
+threads, and what encoders of one schema have learned can be merged. ``arrays`` and ``describe`` are all there is to
+save; opened from a file that is mapped into memory it answers at once, because nothing is rebuilt.
+
+A row that cannot be used (a label that is no class, a weight or number that is none) is left out of the batch and
+reported as a `Reject`; every row is in the batch or among the rejects.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.errors import DataError
+from fieldwise.features.bags import BagEncoder
+from fieldwise.features.columns import Arrays, Cells, Columns, Reject
+from fieldwise.features.cross import CrossEncoder
+from fieldwise.features.fields import CategoryEncoder, Coded, FieldEncoder, IndexedEncoder
+from fieldwise.features.numbers import BinEncoder, ScaleEncoder
+from fieldwise.features.scratch import Scratch
+from fieldwise.features.target import Target, TargetEncoder
+from fieldwise.features.vocabulary import VocabularyCounter
+from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.schema import Field, Schema
+
+__all__ = ["Encoded", "Encoder", "Reject"]
+
+
+class Encoded(NamedTuple):
+    """A chunk of the log as a batch, and what became of its rows; B rows are accepted.
+
+    Attributes
+    ----------
+    batch
+        The features of the accepted rows.
+    labels
+        (B,) int32: indices into the classes; None without labels.
+    weights
+        (B,) float32: weights of the examples; None without labels or without such a column.
+    groups
+        (B,) uint64: fingerprints of the groups for GAUC, 0 for missing; None without labels or without such a column.
+    rejects
+        The rows left out, in order, each once with the first reason.
+    accepted
+        (B,) int64: positions of the accepted rows in the table given, ascending.
+    """
+
+    batch: Batch
+    labels: npt.NDArray[np.int32] | None
+    weights: npt.NDArray[np.float32] | None
+    groups: npt.NDArray[np.uint64] | None
+    rejects: list[Reject]
+    accepted: npt.NDArray[np.int64]
+
+
+class Encoder:
+    """From raw rows to features.
+
+    Parameters
+    ----------
+    schema
+        What the columns mean.
+    scratch
+        Where large tables and texts go; memory unless given.
+
+    Attributes
+    ----------
+    schema
+        With the classes, once fitted.
+    fitted
+        Whether `transform` may be called. After `finish`, False means that another pass over the same rows is needed.
+
+    Examples
+    --------
+    >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
+    >>> log = pa.table({"city": ["Rome", "Oslo", "Rome", None], "click": [1, 0, 0, 1]})
+    >>> encoder = Encoder(schema).fit([log])
+    >>> encoder.transform(log).batch.ids.tolist()
+    [[2, 3, 2, 0]]
+    >>> encoder.feature_texts("city", [2, 3]), encoder.schema.classes
+    (['Rome', 'Oslo'], ('0', '1'))
+    """
+
+    def __init__(self, schema: Schema, scratch: Scratch | None = None) -> None:
+        schema.check()
+        self.schema = schema
+        self.fitted = False
+        self._scratch = scratch or Scratch()
+        self._lock = threading.Lock()
+        self._fields: dict[str, FieldEncoder] = {}
+        for field in schema.fields:
+            self._fields[field.name] = _field_encoder(field, self._fields)
+        self._target = TargetEncoder(schema)
+        self._pass = 1
+        self._num_examples = [0, 0]  # of each pass
+
+    @property
+    def num_passes(self) -> int:
+        """How often the training rows are read: 2 where a cross combines a number with quantile bins, else 1."""
+        return max(encoder.fit_pass for encoder in self._fields.values())
+
+    def fit(self, tables: Iterable[pa.Table]) -> Encoder:
+        """Learn from the training rows.
+
+        Parameters
+        ----------
+        tables
+            Chunks of the log: a list, because they are read again for the texts behind ids, and where `num_passes` is
+            2. From a generator nothing but the texts is lost.
+
+        Raises
+        ------
+        DataError
+            As `fit_chunk` and `finish` do.
+        """
+        while not self.fitted:
+            for table in tables:
+                self.fit_chunk(table)
+            self.finish()
+        for table in tables:
+            self.transform(table, keep_texts=True)
+        self.finish_texts()
+        return self
+
+    def fit_chunk(self, table: pa.Table) -> list[Reject]:
+        """Learn from a chunk of the training rows, and return those that `transform` would reject: they do not count.
+
+        May be called from several threads at once.
+
+        Raises
+        ------
+        DataError
+            A column is missing or of a type that its field cannot read; the label has too many values.
+        """
+        if self.fitted:
+            raise DataError("the encoder is fitted already", fix="make a new one")
+        chunk = _read(self._fields, self._target, table)
+        with self._lock:
+            self._num_examples[self._pass - 1] += chunk.columns.num_examples
+            if self._pass == 1:
+                self._target.fit_chunk(chunk.columns)
+        waiting = deque(name for name, encoder in self._fields.items() if encoder.fit_pass == self._pass)
+        passed_over = 0
+        while waiting:
+            encoder, cells = self._fields[waiting[0]], chunk.cells[waiting[0]]
+            # A field that another thread is at can wait, as long as there is another.
+            if encoder.lock.acquire(blocking=passed_over >= len(waiting)):
+                try:
+                    encoder.fit_chunk(cells)
+                finally:
+                    encoder.lock.release()
+                waiting.popleft()
+                passed_over = 0
+            else:
+                waiting.rotate(-1)
+                passed_over += 1
+        return chunk.rejects
+
+    @property
+    def counter_bytes(self) -> int:
+        """Bytes in memory of the counts of values."""
+        return sum(counter.nbytes for _, counter in self._counters())
+
+    def spill(self, limit: int) -> None:
+        """Move counts of values to disk until those in memory take `limit` bytes at most, the largest first.
+
+        Others may learn meanwhile.
+        """
+        excess = self.counter_bytes - limit
+        for encoder, counter in sorted(self._counters(), key=lambda found: -found[1].nbytes):
+            if excess <= 0:
+                break
+            with encoder.lock:
+                excess -= counter.nbytes
+                counter.spill(self._scratch)
+
+    def _counters(self) -> Iterator[tuple[IndexedEncoder, VocabularyCounter]]:
+        for encoder in self._fields.values():
+            if isinstance(encoder, IndexedEncoder) and isinstance(encoder.counter, VocabularyCounter):
+                yield encoder, encoder.counter
+
+    def merge(self, other: Encoder) -> None:
+        """Add what another encoder of this schema has learned from other rows, both before `finish` of the same pass.
+
+        Examples
+        --------
+        >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
+        >>> days = [pa.table({"city": ["Rome", "Oslo"], "click": [day, 1]}) for day in (0, 1)]
+        >>> one, other = Encoder(schema), Encoder(schema)
+        >>> one.fit_chunk(days[0]), other.fit_chunk(days[1])
+        ([], [])
+        >>> one.merge(other)
+        >>> one.finish()
+        >>> one.counts.tolist()
+        [0, 0, 2, 2]
+        """
+        if self.fitted or other.fitted or (self.schema, self._pass) != (other.schema, other._pass):
+            raise DataError("encoders of one schema can be merged while they learn", fix="merge before finish()")
+        self._num_examples = [a + b for a, b in zip(self._num_examples, other._num_examples, strict=True)]
+        self._target.merge(other._target)
+        for name, encoder in self._fields.items():
+            if encoder.fit_pass == self._pass:
+                encoder.merge(other._fields[name])
+
+    def finish(self) -> None:
+        """End a pass: fix what was learned in it.
+
+        Raises
+        ------
+        DataError
+            There is no example, or one class only; the second pass did not see the rows of the first.
+        """
+        if self._pass == 1:
+            self.schema = msgspec.structs.replace(self.schema, classes=self._target.finish())
+        elif self._num_examples[0] != self._num_examples[1]:
+            raise DataError(
+                "the second pass did not read the rows of the first",
+                expected=f"{self._num_examples[0]} examples",
+                got=self._num_examples[1],
+                fix="fit on a list of tables, not on a generator",
+            )
+        for encoder in self._fields.values():
+            if encoder.fit_pass == self._pass:
+                encoder.finish(self._scratch)
+        self._pass += 1
+        self.fitted = self._pass > self.num_passes
+
+    def transform(self, table: pa.Table, *, labelled: bool = True, keep_texts: bool = False) -> Encoded:
+        """Encode B rows, or those of them that can be used; may be called from several threads at once.
+
+        Parameters
+        ----------
+        table
+            A chunk of a log; columns that the schema does not name are passed over.
+        labelled
+            Whether it has the columns of label, weight and group.
+        keep_texts
+            Whether the texts of features that have none yet are kept for `finish_texts`.
+
+        Raises
+        ------
+        DataError
+            A column is missing or of a type that its field cannot read.
+        """
+        self._need_fitted()
+        chunk = _read(self._fields, self._target if labelled else None, table)
+        coded = [encoder.encode(chunk.cells[name]) for name, encoder in self._fields.items()]
+        if keep_texts:
+            for (name, encoder), of_field in zip(self._fields.items(), coded, strict=True):
+                if isinstance(encoder, IndexedEncoder):
+                    encoder.keep_texts(of_field, chunk.cells[name])
+        labels, weights, groups = (None, None, None) if chunk.target is None else chunk.target[:3]
+        batch = _batch(coded, chunk.columns.num_examples)
+        return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted)
+
+    def finish_texts(self) -> None:
+        """Fix the texts behind ids, once all training rows have been encoded with `keep_texts`."""
+        self._need_fitted()
+        for encoder in self._fields.values():
+            if isinstance(encoder, IndexedEncoder):
+                encoder.finish_texts()
+        self._scratch.close()
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Number of local ids of each field: missing, unseen and its values."""
+        self._need_fitted()
+        return {name: encoder.rows for name, encoder in self._fields.items()}
+
+    @property
+    def layout(self) -> Layout:
+        """Which rows of a table belong to which field."""
+        return Layout.of([encoder.form for encoder in self._fields.values()], list(self.rows.values()))
+
+    @property
+    def num_features(self) -> int:
+        """D."""
+        return sum(self.rows.values())
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(D,): how often each feature occurred in the training rows."""
+        self._need_fitted()
+        return np.concatenate([encoder.counts for encoder in self._fields.values()])
+
+    def feature_texts(self, field: str, ids: Iterable[int]) -> list[str | None]:
+        """Return what local ids of a field stand for; None for missing, unseen, and where no text was kept."""
+        self._need_fitted()
+        return self._fields[field].texts(int(id_) for id_ in ids)
+
+    def arrays(self) -> Arrays:
+        """Return the arrays to save, named ``FIELD.ARRAY``."""
+        self._need_fitted()
+        return {
+            f"{name}.{key}": array for name, encoder in self._fields.items() for key, array in encoder.arrays().items()
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return what else is to be saved, as JSON."""
+        self._need_fitted()
+        return {
+            "schema": msgspec.to_builtins(self.schema),
+            "fields": {name: encoder.describe() for name, encoder in self._fields.items()},
+        }
+
+    @classmethod
+    def from_arrays(cls, described: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Encoder:
+        """Return the encoder that `describe` and `arrays` came from; arrays may be read-only, and are not copied."""
+        encoder = cls(msgspec.convert(described["schema"], Schema))
+        of_field: dict[str, Arrays] = {name: {} for name in encoder._fields}
+        for key, array in arrays.items():
+            name, _, key_of_field = key.rpartition(".")
+            of_field[name][key_of_field] = array
+        for name, field in encoder._fields.items():
+            field.restore(described["fields"][name], of_field[name])
+        encoder.fitted = True
+        return encoder
+
+    def _need_fitted(self) -> None:
+        if not self.fitted:
+            raise DataError("the encoder is not fitted", fix="call fit, or fit_chunk and finish in every pass")
+
+
+def _field_encoder(field: Field, before: Mapping[str, FieldEncoder]) -> FieldEncoder:
+    if field.type == "cross":
+        return CrossEncoder(field, [before[part] for part in field.parts])
+    if field.type == "bag":
+        return BagEncoder(field)
+    if field.type == "number":
+        return BinEncoder(field) if field.discretised else ScaleEncoder(field)
+    return CategoryEncoder(field)
+
+
+class _CellsByField(dict[str, Cells]):
+    """The cells of a chunk, each field's read when it is first asked for."""
+
+    def __init__(self, fields: Mapping[str, FieldEncoder], columns: Columns) -> None:
+        super().__init__()
+        self._fields, self._columns = fields, columns
+
+    def __missing__(self, name: str) -> Cells:
+        cells = self[name] = self._fields[name].read(self._columns, self)
+        return cells
+
+
+class _Chunk(NamedTuple):
+    columns: Columns
+    cells: _CellsByField
+    target: Target | None
+    rejects: list[Reject]
+    accepted: npt.NDArray[np.int64]
+
+
+def _read(fields: Mapping[str, FieldEncoder], target: TargetEncoder | None, table: pa.Table) -> _Chunk:
+    """Read what may be rejected first; where something is, read the rows that remain."""
+    columns = Columns(table)
+    cells = _CellsByField(fields, columns)
+    read = target.read(columns) if target is not None else None
+    first: dict[int, Reject] = {}
+    for reject in chain(
+        read.rejects if read is not None else (),
+        *(cells[name].rejects for name, encoder in fields.items() if encoder.strict),
+    ):
+        first.setdefault(reject.row, reject)
+    everything = np.arange(table.num_rows, dtype=np.int64)
+    if not first:
+        return _Chunk(columns, cells, read, [], everything)
+    accepted = np.delete(everything, list(first))
+    remaining = _read(fields, target, table.take(pa.array(accepted)))
+    return remaining._replace(rejects=[first[row] for row in sorted(first)], accepted=accepted)
+
+
+def _batch(coded: list[Coded], num_examples: int) -> Batch:
+    """Put the fields of a batch together, field-major."""
+    ids = [field.ids for field in coded if field.offsets is None]
+    values = [field.values for field in coded if field.values is not None]
+    bags = [(field, field.offsets) for field in coded if field.offsets is not None]
+    offsets = np.zeros((len(bags), num_examples + 1), dtype=np.int64)
+    end = 0
+    for line, (_, of_bag) in zip(offsets, bags, strict=True):
+        line[:] = of_bag + end
+        end = line[-1]
+    return Batch(
+        ids=np.stack(ids) if ids else np.zeros((0, num_examples), dtype=np.uint32),
+        values=np.stack(values) if values else np.zeros((0, num_examples), dtype=np.float32),
+        offsets=offsets,
+        bag_ids=np.concatenate([np.zeros(0, dtype=np.uint32), *(bag.ids for bag, _ in bags)]),
+        bag_weights=np.concatenate(
+            [np.zeros(0, dtype=np.float32), *(bag.weights for bag, _ in bags if bag.weights is not None)]
+        ),
+    )

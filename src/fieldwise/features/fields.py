@@ -1,0 +1,204 @@
+"""What every kind of field does: read cells, learn from them, number them. The kinds have modules of their own."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from fieldwise.features.canonical import fingerprints
+from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.scratch import Scratch
+from fieldwise.features.texts import TextCollector
+from fieldwise.features.vocabulary import Buckets, Vocabulary, VocabularyCounter
+from fieldwise.kernels.layout import SINGLE, Uint32s
+from fieldwise.schema import Field
+
+__all__ = ["CategoryEncoder", "Coded", "FieldEncoder", "IndexedEncoder"]
+
+
+class Coded(NamedTuple):
+    """One field of a batch."""
+
+    ids: Uint32s
+    """(N,), local."""
+    values: npt.NDArray[np.float32] | None = None
+    """(B,) for a number without bins."""
+    offsets: npt.NDArray[np.int64] | None = None
+    """(B + 1,) for a bag."""
+    weights: npt.NDArray[np.float32] | None = None
+    """(N,) for a bag."""
+
+
+class FieldEncoder(ABC):
+    """One field: from columns to cells, and from cells to local ids.
+
+    Attributes
+    ----------
+    field
+        Its part of the schema.
+    form
+        SINGLE, VALUE or BAG.
+    fit_pass
+        The pass over the training rows in which it learns: 1, or 2 for a cross that needs quantile bins.
+    cells_pass
+        The pass from which on its fingerprints are known: 2 for a number with quantile bins.
+    strict
+        Whether it may reject rows.
+    lock
+        Held while it learns from a chunk: cells are read by many threads, and learned from by one at a time.
+    """
+
+    form: int = SINGLE
+    fit_pass: int = 1
+    cells_pass: int = 1
+    strict: bool = False
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.lock = threading.Lock()
+        self.seed = xxhash.xxh64_intdigest(field.name.encode())
+
+    @abstractmethod
+    def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
+        """Read the field's cells; `others` are the cells of the fields before it, by name."""
+
+    @abstractmethod
+    def fit_chunk(self, cells: Cells) -> None:
+        """Learn from the cells of training rows."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Add what another encoder of the same field has learned from other rows in the same pass."""
+
+    @abstractmethod
+    def finish(self, scratch: Scratch) -> None:
+        """Fix what was learned; large arrays come from `scratch`."""
+
+    @abstractmethod
+    def encode(self, cells: Cells) -> Coded:
+        """Number the cells."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(rows,): how often each feature occurred in training."""
+
+    @property
+    def rows(self) -> int:
+        """Number of local ids."""
+        return len(self.counts)
+
+    @abstractmethod
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return what features stand for, for people; None for missing, unseen, and where no text was kept."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Return the arrays that have to be saved."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the rest that has to be saved, as JSON."""
+        return {}
+
+    @abstractmethod
+    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take over what `describe` and `arrays` returned; arrays may be read-only, and are not copied."""
+
+
+class IndexedEncoder(FieldEncoder):
+    """A field whose values are fingerprints, numbered by a vocabulary or hashed into buckets.
+
+    Attributes
+    ----------
+    counter
+        What counts the values; None once the field has learned.
+    """
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        counter = VocabularyCounter() if field.buckets is None else Buckets(field.buckets)
+        self.counter: VocabularyCounter | Buckets | None = counter
+        self._index: Vocabulary | Buckets | None = None
+        self._texts: TextCollector | None = None
+
+    @property
+    def _fitted(self) -> Vocabulary | Buckets:
+        assert self._index is not None, "finish() comes first"
+        return self._index
+
+    def fit_chunk(self, cells: Cells) -> None:
+        """Count the values."""
+        assert self.counter is not None, "the field has learned already"
+        self.counter.add(cells.fingerprints)
+
+    def merge(self, other: Self) -> None:
+        """Add the counts."""
+        ours, theirs = self.counter, other.counter
+        if isinstance(ours, Buckets):
+            assert isinstance(theirs, Buckets)
+            ours.merge(theirs)
+        if isinstance(ours, VocabularyCounter):
+            assert isinstance(theirs, VocabularyCounter)
+            ours.merge(theirs)
+
+    def finish(self, scratch: Scratch) -> None:
+        """Number the values."""
+        counter, self.counter = self.counter, None
+        if isinstance(counter, Buckets):
+            self._index = counter
+        elif counter is not None:
+            self._index = counter.finish(scratch, self.field.min_count, self.field.max_features)
+            self._texts = TextCollector(self._index.rows, scratch)
+
+    def keep_texts(self, coded: Coded, cells: Cells) -> None:
+        """Take the texts of features that have none yet from cells and what `encode` made of them."""
+        if self._texts is not None:
+            self._texts.add(coded.ids, cells.texts)
+
+    def finish_texts(self) -> None:
+        """Fix the texts."""
+        if self._texts is not None:
+            assert isinstance(self._index, Vocabulary)
+            self._index.set_texts(*self._texts.finish())
+            self._texts = None
+
+    def encode(self, cells: Cells) -> Coded:
+        """Look up the values."""
+        return Coded(self._fitted.lookup(cells.fingerprints), None, cells.offsets, cells.weights)
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(rows,): how often each feature occurred in training."""
+        return self._fitted.counts
+
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return the canonical texts of features."""
+        return self._fitted.texts(ids)
+
+    def arrays(self) -> Arrays:
+        """Return the vocabulary, or the counts of the buckets."""
+        return self._fitted.arrays()
+
+    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take over the vocabulary, or the counts of the buckets."""
+        self.counter = None
+        if self.field.buckets is None:
+            self._index = Vocabulary(**arrays)
+        else:
+            self._index = Buckets(self.field.buckets, arrays["counts"])
+
+
+class CategoryEncoder(IndexedEncoder):
+    """One feature per value of a column."""
+
+    def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
+        """Fingerprint the canonical texts of the column."""
+        assert self.field.column is not None
+        text = columns.text(self.field.column)
+        return Cells(fingerprints(text, self.seed), text.take)

@@ -1,0 +1,225 @@
+"""Numbers: either scaled (the value is the input of one feature) or put into bins (one feature each)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.fields import Coded, FieldEncoder
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
+from fieldwise.features.scratch import Scratch
+from fieldwise.features.sketch import Distribution, NumberSketch
+from fieldwise.kernels.bins import bin_ids
+from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
+from fieldwise.schema import Field
+
+__all__ = ["BinEncoder", "ScaleEncoder"]
+
+Float64s = npt.NDArray[np.float64]
+_FIRST_BIN = UNSEEN + 1
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class _NumberEncoder(FieldEncoder):
+    """Reads the cells of a number field."""
+
+    strict = True
+
+    def _read(self, columns: Columns) -> Cells:
+        name = self.field.column
+        assert name is not None
+        numbers, bad = read_numbers(columns, name)
+        rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+        return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
+
+
+def _no_texts(positions: npt.NDArray[np.int64]) -> pa.Array:
+    raise AssertionError("a number without bins is no part of a cross")
+
+
+class ScaleEncoder(_NumberEncoder):
+    """A number as the input of one feature: local id 1 with the scaled value, id 0 with 1.0 where it is missing.
+
+    With ``g(x) = x``, ``sign(x) log(1 + abs(x))`` or ``sign(x) sqrt(abs(x))`` as the field's `scale` says, the input is
+    ``(g(x) - mean) / std`` over the training rows, and x itself for scale ``none``. A std of 0 counts as 1. Mean and
+    std are those of the sketch: exact up to 65,536 distinct values.
+    """
+
+    form = VALUE
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self._sketch = NumberSketch()
+        self._counts = np.zeros(2, dtype=np.int64)
+        self._mean, self._std = 0.0, 1.0
+
+    def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
+        """Read the numbers."""
+        return self._read(columns)
+
+    def fit_chunk(self, cells: Cells) -> None:
+        """Add to the distribution."""
+        assert cells.numbers is not None
+        num_missing = int(np.isnan(cells.numbers).sum())
+        self._counts += [num_missing, len(cells.numbers) - num_missing]
+        if self.field.scale != "none":
+            self._sketch.add(cells.numbers)
+
+    def merge(self, other: Self) -> None:
+        """Add another distribution."""
+        self._counts += other._counts
+        self._sketch.merge(other._sketch)
+
+    def finish(self, scratch: Scratch) -> None:
+        """Fix mean and standard deviation."""
+        self._mean, self._std = _moments(self._sketch.finish(), self._curve)
+        self._sketch = NumberSketch()
+
+    def _curve(self, numbers: Float64s) -> Float64s:
+        if self.field.scale == "log":
+            return np.copysign(np.log1p(np.abs(numbers)), numbers)
+        if self.field.scale == "sqrt":
+            return np.copysign(np.sqrt(np.abs(numbers)), numbers)
+        return numbers
+
+    def encode(self, cells: Cells) -> Coded:
+        """Scale the numbers."""
+        assert cells.numbers is not None
+        missing = np.isnan(cells.numbers)
+        with np.errstate(over="ignore"):
+            scaled = (self._curve(cells.numbers) - self._mean) / self._std
+        values = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)
+        values[missing] = 1.0
+        return Coded(np.where(missing, MISSING, 1).astype(np.uint32), values)
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(2,): missing and present."""
+        return self._counts
+
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return None for each id: the feature is the number itself."""
+        return [None for _ in ids]
+
+    def arrays(self) -> Arrays:
+        """Return the counts."""
+        return {"counts": self._counts}
+
+    def describe(self) -> dict[str, Any]:
+        """Return mean and standard deviation of the curved numbers."""
+        return {"mean": self._mean, "std": self._std}
+
+    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take over counts, mean and standard deviation."""
+        self._counts, self._mean, self._std = arrays["counts"], described["mean"], described["std"]
+
+
+def _moments(distribution: Distribution, curve: Callable[[Float64s], Float64s]) -> tuple[float, float]:
+    """Mean and standard deviation of ``curve(x)``, 1.0 for a standard deviation of 0."""
+    curved = curve(distribution.middles)
+    if len(curved) < 2:  # rounding must not give a constant a tiny standard deviation
+        return float(curved.sum()), 1.0
+    unit = float(np.abs(curved).max()) or 1.0  # squares of large numbers would overflow
+    curved = curved / unit
+    num = int(distribution.counts.sum())
+    mean = math.fsum(curved * distribution.counts) / num
+    std = math.sqrt(math.fsum((curved - mean) ** 2 * distribution.counts) / num)
+    return mean * unit, std * unit or 1.0
+
+
+class BinEncoder(_NumberEncoder):
+    """A number as one feature per bin: local id 2 + i for ``edges[i - 1] <= x < edges[i]``, id 0 where it is missing.
+
+    The edges are given, or quantiles of the training rows. No number is unseen: the first and the last bin are open.
+    """
+
+    form = SINGLE
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self._edges: Float64s | None = None
+        if field.edges is not None:
+            self._edges = np.asarray(field.edges, dtype=np.float64)
+            self._counts = np.zeros(_FIRST_BIN + len(field.edges) + 1, dtype=np.int64)
+        else:
+            assert field.bins is not None
+            self.cells_pass = 2
+            self._counts = np.zeros(0, dtype=np.int64)
+            self._sketch = NumberSketch(capacity=max(65_536, 16 * field.bins))
+
+    def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
+        """Read the numbers, and find their bins once the edges are known."""
+        cells = self._read(columns)
+        assert cells.numbers is not None
+        if self._edges is None:
+            return cells
+        bins = bin_ids(cells.numbers, self._edges, first=_FIRST_BIN)
+        return cells._replace(fingerprints=bins, texts=lambda at: pa.array(self.texts(bins[at].tolist()), pa.string()))
+
+    def fit_chunk(self, cells: Cells) -> None:
+        """Add to the distribution, or count the bins."""
+        assert cells.numbers is not None
+        if self._edges is None:
+            self._sketch.add(cells.numbers)
+        else:
+            self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
+
+    def merge(self, other: Self) -> None:
+        """Add another distribution, or other counts of the bins."""
+        if self._edges is None:
+            self._sketch.merge(other._sketch)
+        else:
+            self._counts += other._counts
+
+    def finish(self, scratch: Scratch) -> None:
+        """Fix the edges."""
+        if self._edges is not None:
+            return
+        assert self.field.bins is not None
+        distribution = self._sketch.finish()
+        self._edges = distribution.quantile_edges(self.field.bins)
+        # An edge is the lower end of a range of the sketch, so every range lies in one bin and the counts are exact.
+        self._counts = np.zeros(_FIRST_BIN + len(self._edges) + 1, dtype=np.int64)
+        self._counts[MISSING] = self._sketch.num_missing
+        at = bin_ids(distribution.values, self._edges, first=_FIRST_BIN)
+        np.add.at(self._counts, at.astype(np.int64), distribution.counts)
+        self._sketch = NumberSketch()
+
+    def encode(self, cells: Cells) -> Coded:
+        """Return the bins."""
+        return Coded(cells.fingerprints.astype(np.uint32))
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(rows,): missing, unseen (0) and the numbers in each bin."""
+        return self._counts
+
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return the ranges of bins: ``< 18``, ``[18, 65)``, ``>= 65``."""
+        assert self._edges is not None
+        return [_range(self._edges, id_ - _FIRST_BIN) for id_ in ids]
+
+    def arrays(self) -> Arrays:
+        """Return edges and counts."""
+        assert self._edges is not None
+        return {"edges": self._edges, "counts": self._counts}
+
+    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take over edges and counts."""
+        self._edges, self._counts = arrays["edges"], arrays["counts"]
+
+
+def _range(edges: Float64s, at: int) -> str | None:
+    if at < 0:
+        return None
+    if not len(edges):
+        return "any number"
+    if at == 0:
+        return f"< {edges[0]:.15g}"
+    return f">= {edges[-1]:.15g}" if at == len(edges) else f"[{edges[at - 1]:.15g}, {edges[at]:.15g})"

@@ -1,0 +1,86 @@
+"""Numbers from columns and texts, strictly: what is no finite number is pointed out, never turned into a null."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.errors import DataError
+from fieldwise.features.canonical import is_text, plain
+from fieldwise.features.columns import Columns
+
+__all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers"]
+
+Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+NOT_A_NUMBER = "not a finite number"
+
+# What Arrow reads as a float64. Needed only to tell which texts it refused: it says so of the first alone.
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def parse_text(text: pa.Array) -> tuple[Float64s, Bools]:
+    """Read texts as float64.
+
+    Returns
+    -------
+    The numbers, (N,), NaN for null; and which texts are no finite number, (N,). Spaces around a number are allowed.
+
+    Examples
+    --------
+    >>> numbers, bad = parse_text(pa.array(["1e3", " 5", None, "five", "inf"]))
+    >>> numbers.tolist()[:3], bad.tolist()
+    ([1000.0, 5.0, nan], [False, False, False, True, True])
+    """
+    try:
+        read, refused = text.cast(pa.float64()), None
+    except pa.ArrowInvalid:
+        text = pc.ascii_trim_whitespace(text)
+        refused = pc.invert(pc.or_(pc.match_substring_regex(text, _NUMBER), pc.equal(text, "")))
+        read = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
+    numbers = _numpy(read)
+    bad = ~np.isfinite(numbers) & pc.is_valid(read).to_numpy(zero_copy_only=False)
+    if refused is not None:
+        bad |= refused.fill_null(False).to_numpy(zero_copy_only=False)
+    return numbers, bad
+
+
+def read_numbers(columns: Columns, name: str) -> tuple[Float64s, Bools]:
+    """Read a column as float64.
+
+    Returns
+    -------
+    The numbers, (B,), NaN for missing; and which cells are no finite number, (B,).
+
+    Raises
+    ------
+    DataError
+        The column's type is neither a number nor text.
+    """
+    array = columns.array(name)
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if is_text(kind):
+        return parse_text(plain(columns.text(name)))
+    if pa.types.is_float32(kind):  # 0.1 is the same number in every width, as it is in a CSV
+        array = plain(array).cast(pa.string())
+    elif not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    ):
+        raise DataError(
+            "a column of this type holds no numbers",
+            where=f"column {name}",
+            expected="integers, floats, decimals or text",
+            got=kind,
+            fix="make the field a category, or cast the column",
+        )
+    numbers = _numpy(plain(array).cast(pa.float64(), safe=False))
+    return numbers, np.isinf(numbers)
+
+
+def _numpy(array: pa.Array) -> Float64s:
+    return np.asarray(array.fill_null(math.nan).to_numpy(zero_copy_only=False), dtype=np.float64)

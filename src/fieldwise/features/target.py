@@ -1,0 +1,120 @@
+"""What is learned of an example, and how it counts: label, weight and group."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from fieldwise.errors import DataError
+from fieldwise.features.canonical import fingerprints, plain
+from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
+from fieldwise.schema import Schema
+
+__all__ = ["MAX_CLASSES", "Target", "TargetEncoder"]
+
+MAX_CLASSES = 1000
+"""A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
+
+
+class Target(NamedTuple):
+    """The targets of B examples."""
+
+    labels: npt.NDArray[np.int32]
+    """(B,): index into the classes; -1 in a row that is rejected, and in all while the classes are being learned."""
+    weights: npt.NDArray[np.float32] | None
+    """(B,), finite and >= 0."""
+    groups: npt.NDArray[np.uint64] | None
+    """(B,): fingerprints, 0 for missing."""
+    rejects: tuple[Reject, ...]
+
+
+class TargetEncoder:
+    """Learns the classes, and reads label, weight and group.
+
+    Parameters
+    ----------
+    schema
+        Its `classes` are found in fitting where there are none; otherwise other labels are rejected.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._classes = schema.classes
+        self._seen: set[str] = set()
+
+    def read(self, columns: Columns) -> Target:
+        """Read the targets of a chunk."""
+        labels, rejects = self._labels(columns)
+        weights = None
+        if self._schema.weight is not None:
+            weights, bad = self._weights(columns, self._schema.weight)
+            rejects += bad
+        groups = None
+        if self._schema.group is not None:
+            seed = xxhash.xxh64_intdigest(self._schema.group.encode())
+            groups = fingerprints(columns.text(self._schema.group), seed)
+        return Target(labels, weights, groups, tuple(rejects))
+
+    def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
+        name = self._schema.label
+        text = plain(columns.text(name))
+        known = pc.index_in(text, value_set=pa.array(self._classes, text.type))
+        labels = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        missing = pc.is_null(text).to_numpy(zero_copy_only=False)
+        rejects = [columns.reject(int(row), name, "the label is missing") for row in np.flatnonzero(missing)]
+        if self._classes:
+            reason = f"the label is not a class: {', '.join(self._classes)}"
+            rejects += [columns.reject(int(row), name, reason) for row in np.flatnonzero((labels < 0) & ~missing)]
+        return labels, rejects
+
+    def _weights(self, columns: Columns, name: str) -> tuple[npt.NDArray[np.float32], list[Reject]]:
+        numbers, bad = read_numbers(columns, name)
+        with np.errstate(over="ignore"):
+            weights = numbers.astype(np.float32)
+        rejects = []
+        for row in np.flatnonzero(bad | ~np.isfinite(weights) | (weights < 0)):
+            reason = NOT_A_NUMBER if bad[row] else "the weight is missing, negative or too large"
+            rejects.append(columns.reject(int(row), name, reason))
+        return weights, rejects
+
+    def fit_chunk(self, columns: Columns) -> None:
+        """Collect the classes of rows that are accepted."""
+        self._seen.update(pc.unique(plain(columns.text(self._schema.label))).to_pylist())
+        self._check_number()
+
+    def merge(self, other: TargetEncoder) -> None:
+        """Add the classes that another has seen."""
+        self._seen |= other._seen
+        self._check_number()
+
+    def _check_number(self) -> None:
+        if len(self._seen) > MAX_CLASSES:
+            raise DataError(
+                "the label has too many values to be a class",
+                where=f"column {self._schema.label}",
+                expected=f"at most {MAX_CLASSES} classes",
+                got=", ".join(sorted(self._seen)[:5]) + ", ...",
+                fix="choose the column with the class of an example",
+            )
+
+    def finish(self) -> tuple[str, ...]:
+        """Fix the classes, in order: by size if all are numbers, else by text."""
+        if len(self._seen) < 2:
+            raise DataError(
+                "the training rows hold one class only" if self._seen else "there is no example to learn from",
+                where=f"column {self._schema.label}",
+                expected="two classes or more",
+                got="".join(self._seen) or None,
+                fix="take rows of every class into the training part",
+            )
+        if not self._classes:
+            texts = sorted(self._seen)
+            sizes, bad = parse_text(pa.array(texts))
+            self._classes = tuple(texts if bad.any() else (texts[i] for i in np.argsort(sizes, kind="stable")))
+        return self._classes

@@ -1,0 +1,220 @@
+"""Values as local ids: an exact vocabulary of the values seen in training, or a fixed number of buckets.
+
+Both give the ids of `kernels.layout`: 0 missing, 1 unseen, then the values. In a vocabulary the values stand by (count
+descending, fingerprint), so the ids depend on the rows alone, not on their order; buckets take the fingerprint modulo
+their number, and no value is unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.features.columns import Arrays
+from fieldwise.features.scratch import Scratch
+from fieldwise.kernels.buckets import bucket_ids, count_ids
+from fieldwise.kernels.hashtable import Counter, lookup, place, ranked, slots_for
+from fieldwise.kernels.layout import UNSEEN, Uint32s
+
+__all__ = ["Buckets", "Vocabulary", "VocabularyCounter"]
+
+Uint64s = npt.NDArray[np.uint64]
+Int64s = npt.NDArray[np.int64]
+_FIRST = UNSEEN + 1
+_PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
+_KEYS_AT_ONCE = 1 << 20
+_NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
+
+
+class VocabularyCounter:
+    """Counts values chunk by chunk.
+
+    The state is a sum: any split of the rows into chunks and counters, merged in any order, finishes alike. It holds
+    fingerprints and counts, 24 to 48 bytes for each distinct value; `spill` moves them to disk, sorted.
+
+    Examples
+    --------
+    >>> counter = VocabularyCounter()
+    >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
+    >>> counter.finish(Scratch()).counts.tolist()
+    [1, 0, 2, 1]
+    """
+
+    def __init__(self) -> None:
+        self._counter = Counter()
+        self._num_missing = 0
+        self._num_present = 0
+        self._runs: list[_Run] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self._counter.slots.nbytes
+
+    def add(self, fingerprints: Uint64s) -> None:
+        """Count N values."""
+        self._counter.add(fingerprints)
+        num_present = int(np.count_nonzero(fingerprints))
+        self._num_missing += len(fingerprints) - num_present
+        self._num_present += num_present
+
+    def merge(self, other: VocabularyCounter) -> None:
+        """Add what another counter has counted, without spilling."""
+        assert not other._runs, "a counter that was spilled cannot be merged"
+        self._counter.add(*other._counter.items())
+        self._num_missing += other._num_missing
+        self._num_present += other._num_present
+
+    def spill(self, scratch: Scratch) -> None:
+        """Move the counts to disk."""
+        keys, counts = self._counter.items()
+        self._counter = Counter()
+        bounds = np.append(np.searchsorted(keys, _PREFIXES), len(keys))
+        self._runs.append(_Run(scratch.write(keys, counts), bounds))
+
+    def finish(self, scratch: Scratch, min_count: int = 1, max_features: int | None = None) -> Vocabulary:
+        """Number the values seen `min_count` times or more, the `max_features` most frequent of them at most."""
+        keys, counts = self._ranked(scratch, min_count)
+        keys, counts = keys[:max_features], counts[:max_features]
+        of_rows = scratch.zeros(_FIRST + len(keys), np.int64)
+        of_rows[:_FIRST] = self._num_missing, self._num_present - int(counts.sum())
+        of_rows[_FIRST:] = counts
+        slots = scratch.zeros((slots_for(len(keys)), 2), np.uint64)
+        place(slots, keys, _FIRST)
+        return Vocabulary(slots, of_rows)
+
+    def _ranked(self, scratch: Scratch, min_count: int) -> tuple[Uint64s, Uint64s]:
+        """Return the frequent values and their counts, the most frequent first; the counter is empty afterwards."""
+        if not self._runs:
+            counter, self._counter = self._counter, Counter()
+            return ranked(counter.slots, min_count, scratch.zeros)
+        self.spill(scratch)
+        num_counts = sum(int(run.bounds[-1]) for run in self._runs)
+        num_parts = min(max(num_counts // _KEYS_AT_ONCE, 1), len(_PREFIXES))
+        places = []
+        for part in range(num_parts):
+            first, last = (len(_PREFIXES) * i // num_parts for i in (part, part + 1))
+            counter = Counter()
+            for run in self._runs:
+                counter.add(*run.read(scratch, first, last))
+            keys, counts = ranked(counter.slots, min_count)
+            places.append((scratch.write(np.stack([keys, counts], axis=1)), len(keys)))
+        self._runs.clear()
+        pairs = scratch.zeros((sum(num for _, num in places), 2), np.uint64)
+        done = 0
+        for place_aside, num in places:
+            pairs[done : done + num] = scratch.read(place_aside, np.uint64, 2 * num).reshape(num, 2)
+            done += num
+        return ranked(pairs, min_count, scratch.zeros)
+
+
+class _Run(NamedTuple):
+    """Counts that were moved to disk: sorted keys, and their counts behind them."""
+
+    place: int
+    bounds: Int64s
+    """(257,): where the keys with each first byte begin."""
+
+    def read(self, scratch: Scratch, first: int, last: int) -> tuple[Uint64s, Uint64s]:
+        """Return the keys, and their counts, whose first byte is `first` or more and below `last`."""
+        begin, end, num = (int(self.bounds[i]) for i in (first, last, -1))
+        return (
+            scratch.read(self.place + 8 * begin, np.uint64, end - begin),
+            scratch.read(self.place + 8 * (num + begin), np.uint64, end - begin),
+        )
+
+
+class Vocabulary:
+    """The values of a field and their ids, fixed.
+
+    Attributes
+    ----------
+    counts
+        (rows,) int64: how often each feature occurred in training; at 0 missing, at 1 the values that were cut.
+    """
+
+    def __init__(
+        self,
+        slots: Uint64s,
+        counts: Int64s,
+        text_bytes: npt.NDArray[np.uint8] = _NO_TEXTS[0],
+        text_offsets: Int64s = _NO_TEXTS[1],
+    ) -> None:
+        self._slots = slots
+        self.counts = counts
+        self._text_bytes = text_bytes
+        self._text_offsets = text_offsets
+
+    def set_texts(self, text_bytes: npt.NDArray[np.uint8], text_offsets: Int64s) -> None:
+        """Take the texts of the values, from `features.texts.TextCollector`."""
+        self._text_bytes, self._text_offsets = text_bytes, text_offsets
+
+    @property
+    def rows(self) -> int:
+        """Number of local ids, missing and unseen included."""
+        return len(self.counts)
+
+    def lookup(self, fingerprints: Uint64s) -> Uint32s:
+        """Return the ids of N values."""
+        return lookup(self._slots, fingerprints, absent=UNSEEN)
+
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return the values behind ids, for people; None for missing, unseen, and where none was kept."""
+        return [self._text(id_ - _FIRST) for id_ in ids]
+
+    def _text(self, at: int) -> str | None:
+        if at < 0 or not len(self._text_offsets):
+            return None
+        content = self._text_bytes[self._text_offsets[at] : self._text_offsets[at + 1]]
+        return content.tobytes().decode(errors="replace")
+
+    def arrays(self) -> Arrays:
+        """Return everything that has to be saved."""
+        return {
+            "slots": self._slots,
+            "counts": self.counts,
+            "text_bytes": self._text_bytes,
+            "text_offsets": self._text_offsets,
+        }
+
+
+class Buckets:
+    """Values hashed into a fixed number of features.
+
+    Examples
+    --------
+    >>> Buckets(10).lookup(np.array([0, 23], np.uint64)).tolist()
+    [0, 5]
+    """
+
+    def __init__(self, num_buckets: int, counts: Int64s | None = None) -> None:
+        self._num_buckets = num_buckets
+        self.counts = np.zeros(_FIRST + num_buckets, dtype=np.int64) if counts is None else counts
+
+    @property
+    def rows(self) -> int:
+        """Number of local ids; *unseen* has one too, though nothing takes it."""
+        return len(self.counts)
+
+    def add(self, fingerprints: Uint64s) -> None:
+        """Count N values."""
+        count_ids(self.lookup(fingerprints), self.counts)
+
+    def merge(self, other: Buckets) -> None:
+        """Add what was counted with as many buckets."""
+        self.counts += other.counts
+
+    def lookup(self, fingerprints: Uint64s) -> Uint32s:
+        """Return the ids of N values."""
+        return bucket_ids(fingerprints, self._num_buckets, first=_FIRST)
+
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return None for each id: a bucket has no text."""
+        return [None for _ in ids]
+
+    def arrays(self) -> Arrays:
+        """Return everything that has to be saved."""
+        return {"counts": self.counts}

@@ -1,0 +1,336 @@
+"""Artefacts on disk: written whole or not at all, and never believed without a checksum.
+
+Three forms of file, from which every cache, bundle and run folder is made:
+
+bytes
+    Written to a temporary file beside its place, synced, renamed, and the folder synced: a reader sees the old file
+    or the new one, never half of one, also after a power cut.
+manifest
+    JSON with a format name, a version and the checksum of its own content. It is written last and says that its
+    folder is complete.
+arrays
+    The safetensors format, mapped into memory without a copy. The header is parsed here, because it is the border where
+    foreign bytes become memory addresses: everything in it is checked before it is used. Nothing is ever unpickled.
+
+Checksums are xxh3 (128 bits, hexadecimal): they find damage, not malice.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import mmap
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from msgspec import Meta
+
+from fieldwise.errors import ArtefactError, ResourceError
+
+__all__ = [
+    "atomic_file",
+    "checksum",
+    "explaining",
+    "load_arrays",
+    "load_metadata",
+    "map_file",
+    "read_manifest",
+    "save_arrays",
+    "sync_folder",
+    "write_bytes",
+    "write_manifest",
+]
+
+Content = TypeVar("Content", bound=msgspec.Struct)
+_SLICE = 1 << 22
+_MAX_HEADER_BYTES = 1 << 26
+_RESTORE = "restore it from a copy, or make it anew"
+
+
+# --- bytes ---
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name only when the block ends without an exception.
+
+    Raises
+    ------
+    ResourceError
+        The disk or the quota is full.
+    ArtefactError
+        The file cannot be written for another reason.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_file(Path(folder, "a.bin")) as file:
+    ...         _ = file.write(b"abc")
+    ...     Path(folder, "a.bin").read_bytes()
+    b'abc'
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with explaining(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with explaining(path):
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explaining(path: str | Path) -> Iterator[None]:
+    """Turn an OSError of the block into the UserError that says what is wrong with the file at `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ResourceError(
+                "the disk is full", where=path, got=error.strerror, fix="free some space, or write to another disk"
+            ) from error
+        if error.errno == errno.ENOENT:
+            raise ArtefactError("a file is missing", where=path, fix=_RESTORE) from error
+        raise ArtefactError("the file cannot be used", where=path, got=error.strerror or str(error)) from error
+
+
+def write_bytes(path: str | Path, data: bytes) -> str:
+    """Write a small file atomically and return its checksum."""
+    with atomic_file(path) as file:
+        file.write(data)
+    return checksum(data)
+
+
+def checksum(source: bytes | memoryview | Path) -> str:
+    """Return the xxh3_128 of some bytes, of the memory of a contiguous array, or of the file at a path.
+
+    Examples
+    --------
+    >>> checksum(b"")
+    '99aa06d3014798d86001c324468d497f'
+    """
+    if not isinstance(source, Path):
+        return xxhash.xxh3_128_hexdigest(source)
+    digest = xxhash.xxh3_128()
+    with explaining(source), source.open("rb") as file:
+        while piece := file.read(_SLICE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last: a rename is on the disk when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- manifest ---
+
+
+class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
+    """What a manifest's file holds around its content."""
+
+    format: str
+    version: int
+    checksum: str
+    content: msgspec.Raw
+
+
+def write_manifest(path: str | Path, content: msgspec.Struct, *, format: str, version: int) -> str:
+    """Write a manifest atomically and return the checksum of its content.
+
+    The checksum is taken without white space, so that a manifest stays valid when a person re-indents it.
+    """
+    body = msgspec.json.encode(content)
+    seal = checksum(body)
+    text = msgspec.json.encode(_Sealed(format, version, seal, msgspec.Raw(body)))
+    write_bytes(path, msgspec.json.format(text, indent=1) + b"\n")
+    return seal
+
+
+def read_manifest(path: str | Path, type: type[Content], *, format: str, version: int) -> tuple[Content, str]:
+    """Return a manifest's content and its checksum; ArtefactError where it is not what was expected."""
+    path = Path(path)
+    with explaining(path):
+        text = path.read_bytes()
+    try:
+        sealed = msgspec.json.decode(text, type=_Sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError("the manifest cannot be read", where=path, got=error, fix=_RESTORE) from None
+    if sealed.format != format:
+        raise ArtefactError("this is another kind of artefact", where=path, expected=format, got=sealed.format)
+    if sealed.version != version:
+        raise ArtefactError(
+            "the artefact has another format version",
+            where=path,
+            expected=version,
+            got=sealed.version,
+            fix="make it anew, or use the version of fieldwise that wrote it",
+        )
+    body = msgspec.json.format(bytes(sealed.content), indent=-1)
+    seal = checksum(body)
+    if seal != sealed.checksum:
+        raise ArtefactError(
+            "the manifest is damaged", where=path, expected=f"checksum {sealed.checksum}", got=seal, fix=_RESTORE
+        )
+    try:
+        return msgspec.json.decode(body, type=type), seal
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError("the manifest does not fit its format", where=path, got=error, fix=_RESTORE) from None
+
+
+# --- arrays ---
+
+_DTYPES: dict[str, npt.DTypeLike] = {
+    "BOOL": np.bool_,
+    "U8": np.uint8,
+    "U16": np.uint16,
+    "U32": np.uint32,
+    "U64": np.uint64,
+    "I8": np.int8,
+    "I16": np.int16,
+    "I32": np.int32,
+    "I64": np.int64,
+    "F16": np.float16,
+    "F32": np.float32,
+    "F64": np.float64,
+}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+_READABLE = {**_DTYPES, "BF16": np.uint16}  # numpy has no bfloat16: its bits come as they are
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: str
+    shape: list[Annotated[int, Meta(ge=0)]]
+    data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+
+
+class _Header(NamedTuple):
+    tensors: dict[str, _Tensor]
+    metadata: dict[str, str]
+    data_start: int
+
+
+def save_arrays(
+    path: str | Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> str:
+    """Write arrays atomically as a safetensors file and return the file's checksum.
+
+    Written here and not by the safetensors library: the checksum is taken on the way, without a second reading; a
+    full disk is an `OSError` with its number; and the data start at a multiple of 64 bytes. The arrays themselves are
+    not copied unless they are not contiguous.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full.
+    """
+    # Wider items first, as the format's own library does: then every array is aligned to its item without holes.
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name in names:
+        array = arrays[name]
+        header[name] = _Tensor(_NAMES[array.dtype], list(array.shape), (end, end + array.nbytes))
+        end += array.nbytes
+    text = msgspec.json.encode(header)
+    text += b" " * (-(len(text) + 8) % 64)
+    digest = xxhash.xxh3_128()
+    with atomic_file(path) as file:
+        for piece in (len(text).to_bytes(8, "little"), text):
+            digest.update(piece)
+            file.write(piece)
+        for name in names:
+            data = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+            for start in range(0, len(data), _SLICE):
+                piece = data[start : start + _SLICE].tobytes()
+                digest.update(piece)
+                file.write(piece)
+    return digest.hexdigest()
+
+
+def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """Map a safetensors file into memory: read-only arrays that are views of the file, no copy.
+
+    Raises
+    ------
+    ArtefactError
+        The file is missing, truncated, or its header is not true of it: the message names the place.
+    """
+    path = Path(path)
+    data = map_file(path)
+    header = _parse_header(path, data)
+    arrays = {}
+    for name, tensor in header.tensors.items():
+        start, end = (header.data_start + offset for offset in tensor.data_offsets)
+        arrays[name] = data[start:end].view(_READABLE[tensor.dtype]).reshape(tensor.shape)
+    return arrays
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """Return the texts that `save_arrays` was given."""
+    path = Path(path)
+    return _parse_header(path, map_file(path)).metadata
+
+
+def map_file(path: str | Path) -> npt.NDArray[np.uint8]:
+    """Map a file into memory as read-only bytes; the mapping lives as long as any view of it."""
+    path = Path(path)
+    with explaining(path), path.open("rb") as file:
+        empty = os.fstat(file.fileno()).st_size == 0
+        mapped = b"" if empty else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    return np.frombuffer(mapped, dtype=np.uint8)
+
+
+def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
+    def refuse(place: str, expected: object, got: object) -> ArtefactError:
+        return ArtefactError(
+            "the array file is damaged", where=f"{path}, {place}", expected=expected, got=got, fix=_RESTORE
+        )
+
+    if len(data) < 8:
+        raise refuse("header length", "8 bytes", f"{len(data)} bytes")
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    limit = min(len(data) - 8, _MAX_HEADER_BYTES)
+    if length > limit:
+        raise refuse("header length", f"at most {limit}", length)
+    try:
+        entries = msgspec.json.decode(data[8 : 8 + length].tobytes(), type=dict[str, msgspec.Raw])
+        metadata = msgspec.json.decode(entries.pop("__metadata__", msgspec.Raw(b"{}")), type=dict[str, str])
+        tensors = {name: msgspec.json.decode(entry, type=_Tensor) for name, entry in entries.items()}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refuse("header", "a JSON object of arrays", error) from None
+
+    position = 0
+    for name, tensor in sorted(tensors.items(), key=lambda entry: entry[1].data_offsets):
+        start, end = tensor.data_offsets
+        if tensor.dtype not in _READABLE:
+            raise refuse(f"array {name}", f"one of {', '.join(_READABLE)}", tensor.dtype)
+        itemsize = np.dtype(_READABLE[tensor.dtype]).itemsize
+        num_bytes = math.prod(tensor.shape) * itemsize
+        if end - start != num_bytes:
+            raise refuse(f"array {name}", f"{num_bytes} bytes for the shape {tensor.shape}", end - start)
+        if start != position or (8 + length + start) % itemsize:
+            raise refuse(f"array {name}", f"data that start at {position}, aligned to {itemsize}", start)
+        position = end
+    if position != len(data) - 8 - length:
+        raise refuse("data", f"{position} bytes", f"{len(data) - 8 - length} bytes")
+    return _Header(tensors, metadata, 8 + length)

@@ -1,0 +1,195 @@
+"""From a configuration and a sample to a complete schema: what the configuration says holds, the rest is guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from fieldwise.config import Config, FieldConfig
+from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.features.columns import Columns
+from fieldwise.infer.guess import Guess, guess_column
+from fieldwise.schema import Field, FieldType, Schema
+
+__all__ = ["Inferred", "complete_schema", "infer_schema"]
+
+_ROLES = ("label", "weight", "group", "id", "split")
+"""The keys of ``[data]`` that name a column."""
+
+_EXCLUDED = "excluded by the configuration"
+_NAME_TAKEN = "another field has its name"
+
+
+class Inferred(NamedTuple):
+    """A complete schema, and why it is so. Every column of the log is a field's, has a role, or is left out.
+
+    Attributes
+    ----------
+    schema
+        Checked.
+    guesses
+        Of all columns that were looked at.
+    left_out
+        Columns that no field reads and that have no role in ``[data]``, with the reason.
+    """
+
+    schema: Schema
+    guesses: dict[str, Guess]
+    left_out: dict[str, str]
+
+
+def complete_schema(config: Config, sample: pa.Table) -> Schema:
+    """Return the schema of a log; see `infer_schema`.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }')
+    >>> schema = complete_schema(config, pa.table({"click": ["0", "1"], "ad": ["a", "b"], "price": ["1.5", "2"]}))
+    >>> [(field.name, field.type, field.bins) for field in schema.fields]
+    [('ad', 'category', None), ('price', 'number', 32)]
+    """
+    return infer_schema(config, sample).schema
+
+
+def infer_schema(config: Config, sample: pa.Table) -> Inferred:
+    """Make a field of every column that has no role in ``[data]`` and does not look useless.
+
+    A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
+    that names the column. What the table states holds; what it leaves out is guessed, except that a number stated as
+    such without bins or edges is the number itself. Fields stand in the order of the log's columns; crosses follow,
+    each after its parts.
+
+    Parameters
+    ----------
+    config
+        Its ``[data]`` and ``[fields]``.
+    sample
+        The first rows of the training log, tens of thousands, with all columns; those of text files as strings.
+
+    Raises
+    ------
+    DataError
+        The log holds no row, two columns of one name, none of a name that the configuration gives, or nothing to
+        learn from.
+    ConfigError
+        The settings of a field contradict each other.
+    """
+    _check_names(config, sample.column_names)
+    if not sample.num_rows:
+        raise DataError("the log holds no row", where="[data] train", fix="name a log with examples")
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
+    parts = {part for entry in crosses.values() for part in entry.cross or ()}
+    readers: dict[str, dict[str, FieldConfig]] = {name: {} for name in sample.column_names}
+    for field, entry in entries.items():
+        if entry.cross is None:
+            readers[entry.column or field][field] = entry
+    in_role = {getattr(config.data, role) for role in _ROLES}
+    excluded = set(config.data.exclude)
+    columns = Columns(sample)
+    fields: list[Field] = []
+    guesses: dict[str, Guess] = {}
+    left_out: dict[str, str] = {}
+    for name, settings in readers.items():
+        unspoken = name not in config.fields and name not in in_role and name not in excluded
+        if settings or unspoken:
+            guesses[name] = guess_column(name, columns.array(name))
+        if unspoken and (name in parts or not guesses[name].left_out):
+            settings = {name: FieldConfig(), **settings}
+        fields += [_field(field, name, entry, guesses[name]) for field, entry in settings.items()]
+        if not settings and name not in in_role:
+            left_out[name] = guesses[name].reason if unspoken else _NAME_TAKEN if name in entries else _EXCLUDED
+    fields += _crosses(crosses, {field.name for field in fields})
+    return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _check_names(config: Config, names: list[str]) -> None:
+    """Refuse names that the log does not have, has twice, or that are both excluded and a field."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError("two columns have one name", got=", ".join(twice), fix="rename one of them")
+    asked = [(f"[data] {role}", getattr(config.data, role)) for role in _ROLES]
+    asked += [("[data] exclude", name) for name in config.data.exclude]
+    for name, entry in config.fields.items():
+        if entry.cross is None:
+            asked.append((f"[fields.{name}]", entry.column or name))
+        if name in config.data.exclude and not entry.exclude and entry.column in (None, name):
+            raise ConfigError(
+                "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
+            )
+    for where, name in asked:
+        if name is not None and name not in names:
+            raise DataError("the log has no such column", where=where, got=name, fix=did_you_mean(name, names))
+
+
+def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
+    """Put what is stated over what is guessed."""
+    stated = _stated(entry)
+    type_ = entry.type or _implied_type(stated, guess)
+    guessed: dict[str, Any] = {}
+    if type_ == "number" and {"type", "bins", "edges", "scale"}.isdisjoint(stated):
+        guessed = {"bins": guess.bins}
+    elif type_ in ("category", "bag") and entry.buckets is None:
+        guessed = {"min_count": guess.min_count}
+    if type_ == "bag" and guess.type == "bag":
+        guessed |= {"weighted": guess.weighted}
+        if guess.separator is not None:
+            guessed |= {"separator": guess.separator}
+    return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
+
+
+def _stated(entry: FieldConfig) -> dict[str, Any]:
+    settings = msgspec.structs.asdict(entry)
+    return {key: value for key, value in settings.items() if value is not None and key != "exclude"}
+
+
+def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
+    """Return the type whose settings are stated, or else the guess."""
+    if not {"bins", "edges", "scale"}.isdisjoint(stated):
+        return "number"
+    if not {"separator", "weighted"}.isdisjoint(stated):
+        return "bag"
+    if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
+        return "category"
+    return guess.type
+
+
+def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:
+    """Return the crosses, each after its parts; those whose parts are nowhere come last, for `Schema.check` to name."""
+    crosses: list[Field] = []
+    waiting = dict(entries)
+    while waiting:
+        ready = [name for name, entry in waiting.items() if known.issuperset(entry.cross or ())] or list(waiting)
+        for name in ready:
+            stated = _stated(waiting.pop(name))
+            parts = stated.pop("cross")
+            crosses.append(_make_field({**stated, "name": name, "type": "cross", "parts": parts}))
+        known = known | set(ready)
+    return crosses
+
+
+def _make_field(settings: dict[str, Any]) -> Field:
+    try:
+        return msgspec.convert(settings, Field)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            "a value is not what it must be",
+            where=f"[fields.{settings['name']}]",
+            expected=str(error).removeprefix("Expected "),
+        ) from None
+
+
+def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str]) -> Schema:
+    if not fields:
+        raise DataError(
+            "no column of the log is one to learn from",
+            got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
+            fix="name columns as fields: [fields.NAME]",
+        )
+    schema = Schema(fields=tuple(fields), **{role: getattr(config.data, role) for role in _ROLES})
+    schema.check()
+    return schema

@@ -1,0 +1,278 @@
+"""One column's meaning, guessed from its name and the values in the sample.
+
+The first rule that fits decides.
+
+===============================================  ===============  ======================================================
+the values                                       are              because
+===============================================  ===============  ======================================================
+lists, maps; lists of (value, weight)            a bag            they are several values in one cell
+lists of fractions, structs, times of day        left out         no value of them occurs again, or it has no text
+none, in every row                               left out         there is nothing to learn from
+train, valid, test                               left out         they say which part a row belongs to (``split``)
+dates and timestamps; 2026110809 and seconds     left out         no later example has them again
+since 1970, the latter by name only
+one and the same in every row                    left out         it cannot tell one example from another
+distinct in 1,000 rows or more, and counting,    left out         they name the row (``id``); training would learn them
+UUIDs or hashes, or named id                                      by heart
+booleans, dictionaries                           a category       whoever wrote the type said so
+numbers with fractions                           32 bins          quantile bins fit any scale, and missing ones have a
+                                                                  feature of their own
+whole numbers named as codes (id, zip, C14),     a category       5 is not between 4 and 6 in any sense that matters
+with leading zeros, above 2^53, or of one
+length from 6 digits on
+other whole numbers: 50 or fewer, 4 rows each    a category       each has enough rows for a weight of its own
+other whole numbers                              32 bins          near ones behave alike, and most are rare
+texts with a separator (`bags.find_bag`)         a bag            its values recur, the cells do not
+long texts that hardly recur                     left out         as categories they would only fill the vocabulary
+other texts, hashes and numbers with texts       a category
+===============================================  ===============  ======================================================
+
+A category or bag has `min_count` 2 where it has more than 10,000 values in the sample, or more than 1,000 of which most
+occur once; else 1.
+
+Tried and not used: calling a number a code where neighbouring values differ in how often they occur. The correlation of
+the two, 0.96 for people's ages, is -0.08 for their capital gains and 0.70 for the numbers of films.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.errors import DataError
+from fieldwise.features.parse import parse_text
+from fieldwise.infer.bags import find_bag
+from fieldwise.infer.names import is_code, is_row_id, is_time
+from fieldwise.infer.values import Float64s, Values
+from fieldwise.schema import FieldType
+
+__all__ = ["Guess", "guess_column"]
+
+_BINS = 32
+_FEW = 50
+_FEW_EACH = 4
+_MANY_ROWS = 1_000
+_LONG_TEXT = 40
+_STRAY_SHARE = 0.1
+_CODE_DIGITS = 6
+_MAX_EXACT = 2.0**53
+
+_DATE_TEXT = (
+    r"^\s*([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}"
+    r"|[0-9]{1,2}[-/ ][A-Z][a-z]{2}[-/ ][0-9]{4})([T ].*)?$"
+)
+_MONTH_DAY = "(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = "(([01][0-9]|2[0-3])([0-5][0-9]){0,2})?"
+_DATE_NUMBER = f"^(19[7-9][0-9]|20[0-9]{{2}}){_MONTH_DAY}{_CLOCK}$"
+_SHORT_DATE_NUMBER = f"^[0-9]{{2}}{_MONTH_DAY}{_CLOCK}$"
+_EPOCH = (1e8, 4e9)
+"""Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
+
+_UUID = "^[{]?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}[}]?$"
+_HASH = "^(0x)?[0-9a-fA-F]{6,}$"
+_LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
+_PARTS = frozenset({"train", "valid", "test"})
+
+
+class Guess(NamedTuple):
+    """What a column seems to mean. Left out or not, it says which field the column would make.
+
+    Attributes
+    ----------
+    reason
+        A few words for people.
+    left_out
+        Whether the column is no field unless somebody says so.
+    role
+        What it may be in ``[data]``.
+    type, bins, separator, weighted, min_count
+        See `schema.Field`; `min_count` is that of a category or bag.
+    """
+
+    reason: str
+    type: FieldType = "category"
+    left_out: bool = False
+    role: Literal["id", "split"] | None = None
+    bins: int | None = None
+    separator: str | None = None
+    weighted: bool = False
+    min_count: int = 1
+
+
+def guess_column(name: str, array: pa.Array) -> Guess:
+    """Guess the meaning of a column.
+
+    Examples
+    --------
+    >>> guess_column("genre", pa.array(["Drama", "Comedy|Drama", "Comedy"])).type
+    'bag'
+    >>> guess_column("price", pa.array(["1.5", "20", "3.25"]))[:2]
+    ('numbers with fractions, 1.5 to 20', 'number')
+    """
+    if not name:
+        return Guess("it has no name", left_out=True)
+    kind = array.type
+    if _is_list(kind) or pa.types.is_map(kind):
+        return _guess_lists(array)
+    try:
+        values = Values(array)
+    except DataError:
+        return Guess(f"values of type {kind} have no text", left_out=True)
+    for rule in (_no_field, _marked_category, _number, _bag, _text):
+        guess = rule(name, kind, values)
+        if guess is not None:
+            return guess._replace(min_count=guess.min_count if guess.type == "bag" else values.min_count)
+    raise AssertionError("the last rule fits everything")
+
+
+def _guess_lists(array: pa.Array) -> Guess:
+    if pa.types.is_map(array.type):
+        array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
+    values, weights = pc.list_flatten(array), None
+    if pa.types.is_struct(values.type) and values.type.num_fields == 2:
+        values, weights = values.flatten()
+    if weights is not None and not _is_number(weights.type):
+        return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
+    try:
+        found = Values(values)
+    except DataError:
+        return Guess(f"lists of type {values.type} hold no values with a text", type="bag", left_out=True)
+    guess = Guess(
+        f"lists of {found.num_present:,} values, {found.num_distinct:,} of them distinct",
+        type="bag",
+        weighted=weights is not None,
+        min_count=found.min_count,
+    )
+    if not found.num_present:
+        return guess._replace(left_out=True, reason="no value in any row")
+    if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
+        return guess._replace(left_out=True, reason="lists of fractions: a vector, whose values do not recur")
+    lengths = pc.list_value_length(array).fill_null(0)
+    if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
+        return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
+    return guess
+
+
+def _no_field(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    """What tells nothing about the examples to come."""
+    if not values.num_present:
+        return Guess("no value in any row", left_out=True)
+    if _PARTS.issuperset(values.texts.slice(0, len(_PARTS) + 1).to_pylist()):
+        return Guess("says which part of the data a row belongs to", left_out=True, role="split")
+    if _is_point_in_time(name, kind, values):
+        return Guess("dates or times, which do not come again", left_out=True)
+    if values.num_distinct == 1 and not values.num_missing:
+        return Guess(f"the same in every row: {values.example()}", left_out=True)
+    if _is_identifier(name, values):
+        return Guess("another value in every row: it names the row", left_out=True, role="id")
+    return None
+
+
+def _is_point_in_time(name: str, kind: pa.DataType, values: Values) -> bool:
+    if pa.types.is_temporal(kind):
+        return True
+    numbers, named = values.numbers, is_time(name)
+    if numbers is None:
+        return values.all_match(_DATE_TEXT)
+    if (named or values.num_distinct > 2) and values.all_match(_DATE_NUMBER):
+        return True
+    first, last = _EPOCH
+    return named and (
+        values.all_match(_SHORT_DATE_NUMBER)
+        or any(numbers.min() >= first * unit and numbers.max() <= last * unit for unit in (1, 1e3, 1e6, 1e9))
+    )
+
+
+def _is_identifier(name: str, values: Values) -> bool:
+    if values.num_missing or values.num_distinct < max(values.num_present, _MANY_ROWS):
+        return False
+    whole = values.whole_numbers
+    if whole is not None:  # in the order of the rows, because all are distinct
+        counting = whole.max() - whole.min() + 1 == len(whole) or bool((np.diff(whole) > 0).all())
+        return counting or is_row_id(name) or values.all_match(_LONG_HASH)
+    return values.numbers is None and (is_row_id(name) or values.all_match(_UUID) or values.all_match(_LONG_HASH))
+
+
+def _marked_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    if pa.types.is_boolean(kind):
+        return Guess("true or false")
+    return Guess(_many(values)) if pa.types.is_dictionary(kind) else None
+
+
+def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    numbers, whole = values.numbers, values.whole_numbers
+    if numbers is None:
+        return None
+    span = f"{numbers.min():.12g} to {numbers.max():.12g}"
+    if whole is None:
+        if is_code(name) and values.num_distinct <= _FEW:  # versions
+            return Guess(f"{_many(values)}; codes, by their name")
+        return Guess(f"numbers with fractions, {span}", type="number", bins=_BINS)
+    if code := _why_code(name, values, whole):
+        return Guess(f"{_many(values)}; {code}")
+    if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
+        return Guess(f"{values.num_distinct:,} whole numbers, {span}")
+    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", bins=_BINS)
+
+
+def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
+    if is_code(name):
+        return "codes, by their name"
+    if values.any_matches("^[+-]?0[0-9]"):
+        return "codes, by their leading zeros"
+    if float(np.abs(whole).max()) > _MAX_EXACT:
+        return "too large for quantities"
+    lengths = pc.utf8_length(values.texts).to_numpy(zero_copy_only=False)
+    if lengths.max() >= _CODE_DIGITS and np.mean(lengths == lengths.max()) >= 0.85:
+        return f"codes, being of {lengths.max()} digits"
+    return None
+
+
+def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    # A column that libffm makes of a field: cells of one value and its weight need no separator.
+    if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
+        return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
+    bag = find_bag(values)
+    if bag is None:
+        return None
+    what = "values with weights" if bag.weighted else "values"
+    return Guess(
+        f"cells of {what} such as {bag.values.example()}",
+        type="bag",
+        separator=bag.separator,
+        weighted=bag.weighted,
+        min_count=bag.values.min_count,
+    )
+
+
+def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
+    if (
+        values.num_present >= _MANY_ROWS
+        and 5 * values.num_distinct > 4 * values.num_present
+        and float(pc.mean(pc.utf8_length(values.texts)).as_py()) >= _LONG_TEXT
+    ):
+        return Guess("long texts that hardly recur", left_out=True)
+    if values.all_match(_HASH):
+        return Guess(f"{_many(values)}, hashes")
+    _, bad = parse_text(values.texts)
+    if values.counts[bad].sum() < _STRAY_SHARE * values.num_present:
+        stray = values.texts[int(np.flatnonzero(bad)[0])].as_py()
+        return Guess(f"{_many(values)}, numbers but for texts such as {stray[:40]!r}")
+    return Guess(_many(values))
+
+
+def _many(values: Values) -> str:
+    what = "1 value" if values.num_distinct == 1 else f"{values.num_distinct:,} values"
+    return f"{what} in {values.num_present:,} rows"
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

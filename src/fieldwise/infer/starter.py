@@ -1,0 +1,224 @@
+"""A configuration to start from: what inference would do, written out with its reasons, and what else can be set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from fieldwise.config import Config, DataConfig
+from fieldwise.data.csv import CsvOptions
+from fieldwise.errors import DataError
+from fieldwise.features.columns import Columns, reading
+from fieldwise.infer.fields import Inferred, infer_schema
+from fieldwise.infer.guess import Guess
+from fieldwise.infer.label import guess_label
+from fieldwise.infer.names import words
+from fieldwise.infer.values import Values
+from fieldwise.models.config import ModelConfig
+from fieldwise.schema import Field
+from fieldwise.training.config import TrainConfig
+
+__all__ = ["write_config"]
+
+_SHARE = 0.1
+_COLUMN = 34
+"""Where comments begin."""
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+_HEAD = """\
+# What the columns of the log mean, guessed from its first {num_rows:,} rows. Read it over: what stands here holds,
+# and what you delete is guessed again.
+#
+#   fieldwise compare fieldwise.toml --out runs/first
+"""
+
+_ROLE_OPTIONS = {
+    "weight": "the weight of an example",
+    "group": "AUC within each group: GAUC",
+    "id": "carried into predictions",
+}
+
+_GROUPS = frozenset({"user", "visitor", "member", "customer", "session", "query"})
+
+_OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
+    "model": (
+        ModelConfig(),
+        {
+            "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet",
+            "units": "locally connected units per field, 1 to 64",
+            "hidden": "widths of the hidden layers",
+            "activation": "relu | gelu | silu | tanh | sigmoid",
+            "dropout": "share of hidden units silenced in training",
+        },
+    ),
+    "train": (
+        TrainConfig(),
+        {
+            "epochs": "passes at most",
+            "batch_size": "examples a step",
+            "seed": "the same seed gives the same model",
+            "precision": "auto | float32 | bfloat16 | float64",
+            "stop_on": "auc | gauc | logloss | pr_auc | normalized_entropy",
+            "patience": "epochs without a better value before it stops",
+        },
+    ),
+}
+"""The defaults, and the keys worth showing."""
+
+
+def write_config(
+    sample: pa.Table,
+    paths: Sequence[str],
+    label: str | None = None,
+    *,
+    weight: str | None = None,
+    group: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    format: str | None = None,
+    csv: CsvOptions | None = None,
+) -> str:
+    """Return the text of a configuration for a log, with the reason for every field.
+
+    Read back, it gives the very fields that `complete_schema` finds without it.
+
+    Parameters
+    ----------
+    sample
+        The first rows of the log, with all columns.
+    paths
+        The log, as `DataConfig.train` names it.
+    label
+        Its column; guessed unless given.
+    weight, group, id, split, format, csv
+        As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
+        without any, a tenth of the rows each is set aside for validation and test.
+
+    Raises
+    ------
+    DataError
+        No column looks like the label, or what `infer_schema` raises.
+
+    Examples
+    --------
+    >>> text = write_config(pa.table({"click": ["0", "1"], "ad": ["a", "b"]}), ["clicks.csv"])
+    >>> print(text[text.index("[fields") : text.index("# [model]")].strip())
+    [fields.ad]                       # 2 values in 2 rows
+    type = "category"
+    """
+    label = label or guess_label(sample)
+    if label is None:
+        raise DataError(
+            "no column looks like the label",
+            expected="a column of two values, such as click",
+            got=", ".join(sample.column_names[:20]),
+            fix="name the label",
+        )
+    data = DataConfig(
+        train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
+        csv=csv or CsvOptions(),
+    )  # fmt: skip
+    inferred = infer_schema(Config(data=data), sample)
+    if split is None:
+        split = next((name for name, guess in inferred.guesses.items() if guess.role == "split"), None)
+    if split is None:
+        data = msgspec.structs.replace(data, valid=_SHARE, test=_SHARE)
+    else:
+        data = msgspec.structs.replace(data, split=split)
+    with reading(label):
+        classes = Values(Columns(sample).array(label))
+    lines = [_HEAD.format(num_rows=sample.num_rows), *_data(data, inferred, classes)]
+    for field in inferred.schema.fields:
+        lines += ["", *_field(field, inferred.guesses[field.name])]
+    for section, (defaults, comments) in _OPTIONS.items():
+        lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# these are the defaults"]
+        lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str]:
+    """Write the ``[data]`` table."""
+    yield "[data]"
+    yield _commented(f"train = {_toml(data.train)}", "files, globs or folders; relative to this file")
+    if data.format is not None:
+        yield f"format = {_toml(data.format)}"
+    if csv := _differences(data.csv):
+        yield f"csv = {_toml(csv)}"
+    if data.split is None:
+        yield _commented(f"valid = {data.valid}", "a share of the rows, or files of their own")
+        yield f"test = {data.test}"
+    else:
+        yield _commented(f"split = {_toml(data.split)}", "the column that says train, valid or test")
+    shown = sorted(classes.texts.to_pylist())[:3]
+    what = ", ".join(map(repr, shown)) + (", ..." if classes.num_distinct > len(shown) else "")
+    yield _commented(f"label = {_toml(data.label)}", f"{classes.num_distinct:,} values: {what}")
+    for role, meaning in _ROLE_OPTIONS.items():
+        column = getattr(data, role)
+        if column is not None:
+            yield _commented(f"{role} = {_toml(column)}", meaning)
+        else:
+            yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
+    left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
+    if left_out:
+        yield _commented("exclude = [", "columns that are no fields")
+        yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())
+        yield "]"
+
+
+def _candidate(role: str, inferred: Inferred) -> str | None:
+    """Return the first column that could have a role."""
+    for name, guess in inferred.guesses.items():
+        names = words(name)
+        if (
+            guess.role == role
+            or (role == "weight" and guess.type == "number" and names[-1:] == ["weight"])
+            or (role == "group" and guess.type == "category" and not guess.left_out and not _GROUPS.isdisjoint(names))
+        ):
+            return name
+    return None
+
+
+def _field(field: Field, guess: Guess) -> Iterator[str]:
+    """Write a ``[fields.NAME]`` table."""
+    yield _commented(f"[fields.{_key(field.name)}]", guess.reason)
+    yield f"type = {_toml(field.type)}"
+    if field.bins is not None:
+        yield f"bins = {field.bins}"
+    if guess.separator is not None:
+        yield f"separator = {_toml(field.separator)}"
+    if field.weighted:
+        yield "weighted = true"
+    if field.min_count > 1:
+        yield _commented(f"min_count = {field.min_count}", "rarer values train the feature of unseen ones")
+
+
+def _differences(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return what is not the default."""
+    defaults = type(struct)()
+    settings = msgspec.structs.asdict(struct)
+    return {key: value for key, value in settings.items() if value != getattr(defaults, key)}
+
+
+def _commented(line: str, comment: str) -> str:
+    """Put a comment after a line; control characters, as names may hold, have no place in one."""
+    return f"{f'{line}  ':<{_COLUMN}}# {_CONTROL.sub(' ', comment)}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML."""
+    match value:
+        case dict():
+            return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:  # JSON's strings, numbers and truth values are TOML's too, but for one character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,1 @@
+"""The hot loops, in numba over numpy arrays: no torch, no files."""

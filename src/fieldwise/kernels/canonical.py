@@ -1,0 +1,242 @@
+"""One spelling for values that writers of CSV spell differently: the rules for text, over Arrow's buffers.
+
+`is_canonical` finds out whether any text may need a change: most columns have none, and that is the end of it. `spell`
+then looks at each text and says which form it has and how long its canonical text is; `write` writes the canonical
+texts. The rules are in the table of
+`features.canonical`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["MISSING_TEXT", "is_canonical", "spell", "write"]
+
+# What is done to a text to make it canonical.
+MISSING_TEXT = 0  # empty, nan
+_KEEP = 1  # nothing
+_CUT = 2  # keep the beginning: 5.00 -> 5
+_ZERO = 3  # -0, -0.0 -> 0
+_LOWER = 4  # TRUE -> true
+_CLOCK = 5  # keep the beginning, with a space between date and time
+_EXPONENT = 6  # 1.25e+10 -> 12500000000
+
+_DOT, _MINUS, _PLUS, _COLON, _SPACE = ord("."), ord("-"), ord("+"), ord(":"), ord(" ")
+_0, _E, _T, _Z = ord("0"), ord("e"), ord("T"), ord("Z")
+_LARGEST_EXPONENT = 15  # every whole number below 10^16 that a float64 holds is written exactly by its shortest digits
+
+
+@njit(inline="always")
+def _is_digit(byte):  # type: ignore[no-untyped-def]
+    return 48 <= byte <= 57
+
+
+@njit(inline="always")
+def _digits(data, at, end):  # type: ignore[no-untyped-def]
+    """Where the digits that begin at `at` end."""
+    while at < end and _is_digit(data[at]):
+        at += 1
+    return at
+
+
+@njit(inline="always")
+def _is_word(data, begin, word):  # type: ignore[no-untyped-def]
+    for k in range(len(word)):
+        if data[begin + k] | 0x20 != word[k]:
+            return False
+    return True
+
+
+_TRUE = tuple(b"true")
+_FALSE = tuple(b"false")
+
+
+@njit(cache=True, nogil=True)
+def _word(data, begin, end):  # type: ignore[no-untyped-def]
+    """Texts that begin with a letter: booleans and NaN."""
+    length = end - begin
+    if length == 3 and data[begin + 1] == 97 and data[begin] | 0x20 == 110 and data[begin + 2] == data[begin]:
+        return MISSING_TEXT, 0  # nan, NaN
+    if (length == 4 and _is_word(data, begin, _TRUE)) or (length == 5 and _is_word(data, begin, _FALSE)):
+        for k in range(begin, end):
+            if data[k] < 97:
+                return _LOWER, length
+    return _KEEP, length
+
+
+@njit(cache=True, nogil=True)
+def _number(data, begin, end):  # type: ignore[no-untyped-def]
+    """Texts that begin with a minus sign or a digit and are no time."""
+    first = begin + 1 if data[begin] == _MINUS else begin
+    dot = _digits(data, first, end)
+    if dot == first or (data[first] == _0 and dot - first > 1):
+        return _KEEP, end - begin
+    is_minus_zero = first > begin and data[first] == _0
+    if dot == end:
+        return (_ZERO, 1) if is_minus_zero else (_KEEP, end - begin)
+    at = dot
+    if data[at] == _DOT:
+        at += 1
+        while at < end and data[at] == _0:
+            at += 1
+        if at == end and at > dot + 1:
+            return (_ZERO, 1) if is_minus_zero else (_CUT, dot - begin)
+        at = _digits(data, at, end)
+        if at == dot + 1:
+            return _KEEP, end - begin
+    # d[.ddd]e+NN: as Arrow writes whole numbers of more than ten digits from a column of floats
+    decimals = max(at - dot - 1, 0)
+    if dot - first == 1 and data[first] != _0 and end - at == 4 and data[at] == _E and data[at + 1] == _PLUS:
+        if _is_digit(data[at + 2]) and _is_digit(data[at + 3]):
+            exponent = (data[at + 2] - _0) * 10 + (data[at + 3] - _0)
+            if decimals <= exponent <= _LARGEST_EXPONENT:
+                return _EXPONENT, (first - begin) + 1 + np.int64(exponent)
+    return _KEEP, end - begin
+
+
+@njit(cache=True, nogil=True)
+def _is_clock(data, at, separator, pairs):  # type: ignore[no-untyped-def]
+    """Whether `pairs` pairs of digits stand here with the separator between them."""
+    for k in range(pairs):
+        if not (_is_digit(data[at]) and _is_digit(data[at + 1])):
+            return False
+        if k + 1 < pairs and data[at + 2] != separator:
+            return False
+        at += 3
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _time(data, begin, end):  # type: ignore[no-untyped-def]
+    """Texts of 19 bytes or more with a digit first and a minus sign fifth."""
+    length = end - begin
+    if not (
+        _is_digit(data[begin + 1])
+        and _is_clock(data, begin + 2, _MINUS, 3)
+        and (data[begin + 10] == _SPACE or data[begin + 10] == _T)
+        and _is_clock(data, begin + 11, _COLON, 3)
+    ):
+        return _KEEP, length
+    at = kept = begin + 19
+    if at < end and data[at] == _DOT:
+        at = _digits(data, at + 1, end)
+        if at == begin + 20:
+            return _KEEP, length
+        kept = at
+        while data[kept - 1] == _0:
+            kept -= 1
+        if data[kept - 1] == _DOT:
+            kept -= 1
+    zone = end - at
+    if zone == 1:
+        if data[at] != _Z:
+            return _KEEP, length
+    elif zone > 0:  # +00, +0000 and +00:00 are UTC
+        if not (data[at] == _PLUS and (zone == 3 or zone == 5 or (zone == 6 and data[at + 3] == _COLON))):
+            return _KEEP, length
+        for k in range(at + 1, end):
+            if data[k] != _0 and data[k] != _COLON:
+                return _KEEP, length
+    if kept == begin + 19:
+        is_midnight = True
+        for k in range(begin + 11, begin + 19):
+            is_midnight &= data[k] == _0 or data[k] == _COLON
+        if is_midnight:
+            kept = begin + 10
+    if kept == end and data[begin + 10] == _SPACE:
+        return _KEEP, length
+    return _CLOCK, kept - begin
+
+
+@njit(cache=True, nogil=True)
+def _is_marked(data):  # type: ignore[no-untyped-def]
+    """Whether there is a byte without which no number and no time needs a change: 16 bytes at a time, compiled."""
+    marks = np.uint8(0)
+    for k in range(len(data)):
+        byte = data[k]
+        marks |= np.uint8((byte == _DOT) | (byte == _MINUS) | (byte == _PLUS) | (byte == _COLON))
+    return marks != 0
+
+
+@njit(cache=True, nogil=True)
+def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
+    """Whether all texts are canonical for sure; False says nothing. Parameters as for `spell`.
+
+    Four times faster than `spell` on texts of digits, which it need not read one by one.
+    """
+    if _is_marked(data[offsets[0] : offsets[-1]]):
+        return False
+    for i in range(len(offsets) - 1):
+        begin, end = offsets[i], offsets[i + 1]
+        if end == begin:
+            if len(valid) == 0 or valid[i]:
+                return False
+        elif end - begin <= 5 and not _is_digit(data[begin]):
+            initial = data[begin] | 0x20
+            if initial == 110 or initial == 116 or initial == 102:  # nan, true, false
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def spell(data, offsets, valid, forms, ends):  # type: ignore[no-untyped-def]
+    """Find the form of N texts and where their canonical texts end; return whether any of them changes.
+
+    Parameters
+    ----------
+    data, offsets
+        uint8 and (N + 1,) int64: text i is ``data[offsets[i] : offsets[i + 1]]``.
+    valid
+        (N,) bool, or empty where there is no null.
+    forms, ends
+        Results, (N,) uint8 and (N + 1,) int64: canonical text i will lie in ``ends[i] .. ends[i + 1]``.
+    """
+    changed = False
+    ends[0] = 0
+    for i in range(len(forms)):
+        begin, end = offsets[i], offsets[i + 1]
+        form, length = _KEEP, end - begin
+        if len(valid) and not valid[i]:
+            form, length = MISSING_TEXT, 0
+        elif length == 0:
+            form = MISSING_TEXT
+            changed = True
+        else:
+            first = data[begin]
+            if _is_digit(first) or first == _MINUS:
+                if length >= 19 and data[begin + 4] == _MINUS and first != _MINUS:
+                    form, length = _time(data, begin, end)
+                else:
+                    form, length = _number(data, begin, end)
+            elif 3 <= length <= 5:
+                form, length = _word(data, begin, end)
+            changed |= form != _KEEP
+        forms[i] = form
+        ends[i + 1] = ends[i] + length
+    return changed
+
+
+@njit(cache=True, nogil=True)
+def write(data, offsets, forms, ends, out):  # type: ignore[no-untyped-def]
+    """Write the canonical texts found by `spell` into `out`, (ends[N],) uint8."""
+    for i in range(len(forms)):
+        source, to, end = offsets[i], ends[i], ends[i + 1]
+        form = forms[i]
+        if form == _ZERO:
+            out[to] = _0
+        elif form == _EXPONENT:
+            while to < end and data[source] != _E:
+                if data[source] != _DOT:
+                    out[to] = data[source]
+                    to += 1
+                source += 1
+            while to < end:
+                out[to] = _0
+                to += 1
+        else:
+            lower = 0x20 if form == _LOWER else 0
+            for k in range(end - to):
+                out[to + k] = data[source + k] | lower
+            if form == _CLOCK and end - to > 10:
+                out[to + 10] = _SPACE

@@ -1,0 +1,121 @@
+"""Fingerprints: xxh64 of texts that lie end to end in one buffer, as Arrow keeps them.
+
+The fingerprint of a value is the xxh64 of its canonical text, seeded by its field. 0 is kept for *missing*: a null and
+the empty text have it, and a text whose hash happens to be 0 takes 1. Two texts of one field share a fingerprint with
+probability 2^-64 for a given pair; such values are then one feature, which is accepted, as it is in every hashed model.
+
+The algorithm is that of the reference implementation (xxHash 0.8, XXH64), bit for bit. Little-endian machines only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["combine", "fingerprint"]
+
+_P1 = np.uint64(0x9E3779B185EBCA87)
+_P2 = np.uint64(0xC2B2AE3D27D4EB4F)
+_P3 = np.uint64(0x165667B19E3779F9)
+_P4 = np.uint64(0x85EBCA77C2B2AE63)
+_P5 = np.uint64(0x27D4EB2F165667C5)
+
+
+def fingerprint(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
+    """Fingerprint N texts; text i is ``data[offsets[i] : offsets[i + 1]]``.
+
+    Parameters
+    ----------
+    data
+        The bytes of the texts, contiguous.
+    offsets
+        (N + 1,), non-decreasing, within `data`.
+    seed
+        Of the field, 0 to 2^64 - 1.
+
+    Returns
+    -------
+    (N,) uint64; 0 for an empty text and for no other.
+
+    Examples
+    --------
+    >>> fingerprint(np.frombuffer(b"abc", np.uint8), np.array([0, 3, 3]), seed=0).tolist()
+    [4952883123889572249, 0]
+    """
+    out = np.empty(len(offsets) - 1, dtype=np.uint64)
+    data = data.view()
+    data.flags.writeable = False  # numba compiles once for each kind of array: keep to one kind
+    # Word i is bytes i .. i + 7 of the buffer: one unaligned load, where eight shifted bytes cost twice the time.
+    words: npt.NDArray[np.uint64] = np.ndarray((max(len(data) - 7, 0),), "<u8", data if len(data) else None, 0, (1,))
+    words.flags.writeable = False
+    _fingerprint(data, words, offsets, np.uint64(seed), out)
+    return out
+
+
+def combine(parts: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+    """Mix the fingerprints of the parts of N crosses into the fingerprints of the crosses.
+
+    The fingerprint of a cross is the xxh64 of those of its parts, in order, 8 little-endian bytes each; it is 0
+    (missing) where a part is.
+
+    Parameters
+    ----------
+    parts
+        (N, P) uint64, P >= 1.
+    seed
+        Of the cross, 0 to 2^64 - 1.
+    """
+    num, width = parts.shape
+    data = np.ascontiguousarray(parts).view(np.uint8).reshape(-1)
+    mixed = fingerprint(data, np.arange(num + 1, dtype=np.int64) * (8 * width), seed)
+    mixed[(parts == 0).any(axis=1)] = 0
+    return mixed
+
+
+@njit(inline="always")
+def _rotate(x, bits):  # type: ignore[no-untyped-def]
+    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
+
+
+@njit(inline="always")
+def _round(lane, word):  # type: ignore[no-untyped-def]
+    return _rotate(lane + word * _P2, 31) * _P1
+
+
+@njit(cache=True, nogil=True)
+def _fingerprint(data, words, offsets, seed, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        at, end = offsets[i], offsets[i + 1]
+        length = end - at
+        if length == 0:
+            out[i] = 0
+            continue
+        if length >= 32:
+            a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
+            while at + 32 <= end:
+                a, b = _round(a, words[at]), _round(b, words[at + 8])
+                c, d = _round(c, words[at + 16]), _round(d, words[at + 24])
+                at += 32
+            h = _rotate(a, 1) + _rotate(b, 7) + _rotate(c, 12) + _rotate(d, 18)
+            for lane in (a, b, c, d):
+                h = (h ^ _round(np.uint64(0), lane)) * _P1 + _P4
+        else:
+            h = seed + _P5
+        h += np.uint64(length)
+        while at + 8 <= end:
+            h = _rotate(h ^ _round(np.uint64(0), words[at]), 27) * _P1 + _P4
+            at += 8
+        if at + 4 <= end:
+            word = np.uint64(0)
+            for k in range(4):
+                word |= np.uint64(data[at + k]) << np.uint64(8 * k)
+            h = _rotate(h ^ (word * _P1), 23) * _P2 + _P3
+            at += 4
+        while at < end:
+            h = _rotate(h ^ (np.uint64(data[at]) * _P5), 11) * _P1
+            at += 1
+        h = (h ^ (h >> np.uint64(33))) * _P2
+        h = (h ^ (h >> np.uint64(29))) * _P3
+        h ^= h >> np.uint64(32)
+        out[i] = h if h != 0 else np.uint64(1)

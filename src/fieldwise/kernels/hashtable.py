@@ -1,0 +1,247 @@
+"""Hash tables from 64-bit keys to integers: open addressing, linear probing, key and value side by side.
+
+A table is an array ``slots`` of shape (C, 2), uint64: the key (0: the slot is empty, so 0 is no key) and its value. One
+probe is one cache line; two arrays would be two. The home of a key is ``mix(key) * C >> 32`` for any C < 2^32, so that
+a table that is only read can be as full as it should be, whatever its size.
+
+`Counter` grows and counts, in fitting. `build` and `lookup` make and read a table that never changes; it is saved as it
+is, and a saved table that is mapped into memory answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from fieldwise.kernels.prefetch import prefetch_line
+
+__all__ = ["Counter", "build", "lookup", "place", "ranked", "slots_for"]
+
+Uint64s = npt.NDArray[np.uint64]
+Zeros = Callable[[int, type[np.uint64]], Uint64s]
+
+_SMALLEST = 64
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+_AHEAD = 24  # keys between the one whose slot is asked for and the one that is looked at
+_COMMON = 4096  # values seen this often or more are few enough to be sorted by a general method
+
+
+class Counter:
+    """How often each key was added.
+
+    The counts depend on what was added, not on how it was split or ordered.
+
+    Attributes
+    ----------
+    slots
+        (C, 2) uint64: key and count.
+    num_keys
+        Distinct keys so far.
+
+    Examples
+    --------
+    >>> counter = Counter()
+    >>> counter.add(np.array([7, 9, 7], np.uint64))
+    >>> counter.counts(np.array([7, 8], np.uint64)).tolist()
+    [2, 0]
+    """
+
+    def __init__(self) -> None:
+        self.slots: Uint64s = np.zeros((_SMALLEST, 2), dtype=np.uint64)
+        self.num_keys = 0
+
+    def add(self, keys: Uint64s, counts: Uint64s | None = None) -> None:
+        """Add keys, once each or `counts` times; zeros among the keys are passed over."""
+        if counts is None:
+            counts = np.broadcast_to(np.uint64(1), keys.shape)
+        done = 0
+        while True:
+            # Two thirds full at most: a probe looks at two slots on average, and a key takes 24 to 48 bytes.
+            room = len(self.slots) * 2 // 3 - self.num_keys
+            done, found = _add(self.slots, keys, counts, done, room)
+            self.num_keys += found
+            if done == len(keys):
+                return
+            larger = np.zeros((2 * len(self.slots), 2), dtype=np.uint64)
+            _move(self.slots, larger)
+            self.slots = larger
+
+    def counts(self, keys: Uint64s) -> npt.NDArray[np.int64]:
+        """Return how often each of `keys` was added."""
+        out = np.empty(len(keys), dtype=np.int64)
+        _find(self.slots, keys, out)
+        return out
+
+    def items(self) -> tuple[Uint64s, Uint64s]:
+        """Return the keys, ascending, and their counts."""
+        taken = self.slots[self.slots[:, 0] != 0]
+        taken = taken[np.argsort(taken[:, 0])]
+        return taken[:, 0].copy(), taken[:, 1].copy()
+
+
+def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uint64s, Uint64s]:
+    """Return the keys that occur `min_count` times or more, by (count descending, key), and their counts.
+
+    Parameters
+    ----------
+    pairs
+        (C, 2): distinct keys and their counts; those with key 0 are passed over. The slots of a counter are such pairs.
+    zeros
+        Makes the arrays that are returned, as `numpy.zeros` does.
+
+    Examples
+    --------
+    >>> keys, counts = ranked(np.array([[7, 2], [0, 0], [5, 2], [6, 9]], np.uint64), min_count=1)
+    >>> keys.tolist(), counts.tolist()
+    ([6, 5, 7], [9, 2, 2])
+    """
+    num = np.zeros(_COMMON + 1, dtype=np.int64)
+    _count_counts(pairs, np.uint64(min_count), num)
+    starts = np.cumsum(num[::-1])[::-1] - num  # of each count; `_COMMON` stands for all from there on
+    keys, counts = (zeros(int(num.sum()), np.uint64) for _ in range(2))
+    _sort_by_count(pairs, np.uint64(min_count), starts.copy(), keys, counts)
+    order = np.lexsort((keys[: num[-1]], ~counts[: num[-1]]))
+    keys[: num[-1]], counts[: num[-1]] = keys[order], counts[order]
+    for count in np.flatnonzero(num[:-1] > 1):
+        keys[starts[count] : starts[count] + num[count]].sort()
+    return keys, counts
+
+
+def build(keys: Uint64s, first: int) -> Uint64s:
+    """Make the table of distinct keys, none of them 0, with the values ``first, first + 1 ..`` in order.
+
+    The table is two thirds full: 24 bytes a key.
+    """
+    slots = np.zeros((slots_for(len(keys)), 2), dtype=np.uint64)
+    place(slots, keys, first)
+    return slots
+
+
+def slots_for(num_keys: int) -> int:
+    """Return how many slots the table of so many keys has."""
+    return num_keys + num_keys // 2 + 1
+
+
+def place(slots: Uint64s, keys: Uint64s, first: int) -> None:
+    """Fill a table of zeros, (C, 2), as `build` does."""
+    _build(slots, keys, np.uint64(first))
+
+
+def lookup(slots: Uint64s, keys: Uint64s, absent: int) -> npt.NDArray[np.uint32]:
+    """Return the values of N keys: 0 for the key 0, `absent` for one that is not in the table.
+
+    Examples
+    --------
+    >>> slots = build(np.array([50, 60], np.uint64), first=2)
+    >>> lookup(slots, np.array([60, 0, 70, 50], np.uint64), absent=1).tolist()
+    [3, 0, 1, 2]
+    """
+    slots = slots.view()
+    slots.flags.writeable = False  # as a mapped table is: numba compiles once for each kind of array
+    out = np.empty(len(keys), dtype=np.uint32)
+    _find_or(slots, keys, np.uint32(absent), out)
+    return out
+
+
+@njit(inline="always")
+def _home(key, capacity):  # type: ignore[no-untyped-def]
+    return np.int64((((key * _GOLDEN) >> _HALF) * np.uint64(capacity)) >> _HALF)
+
+
+@njit(inline="always")
+def _probe(slots, key):  # type: ignore[no-untyped-def]
+    """Return the slot that holds the key, or the empty one where it belongs."""
+    capacity = len(slots)
+    at = _home(key, capacity)
+    while slots[at, 0] != key and slots[at, 0] != 0:
+        at += 1
+        if at == capacity:
+            at = 0
+    return at
+
+
+@njit(inline="always")
+def _ask_ahead(slots, keys, i):  # type: ignore[no-untyped-def]
+    """Ask for the slot of a key that comes later."""
+    if i + _AHEAD < len(keys):
+        prefetch_line(slots, _home(keys[i + _AHEAD], len(slots)))
+
+
+@njit(cache=True, nogil=True)
+def _add(slots, keys, counts, start, room):  # type: ignore[no-untyped-def]
+    """Add keys from `start` on; stop before a new key without room. Return where it stopped and how many were new."""
+    found = 0
+    for i in range(start, len(keys)):
+        _ask_ahead(slots, keys, i)
+        key = keys[i]
+        if key == 0:
+            continue
+        at = _probe(slots, key)
+        if slots[at, 0] == 0:
+            if found == room:
+                return i, found
+            slots[at, 0] = key
+            found += 1
+        slots[at, 1] += counts[i]
+    return len(keys), found
+
+
+@njit(cache=True, nogil=True)
+def _move(slots, larger):  # type: ignore[no-untyped-def]
+    # Home is monotonous in the hash, so slots come in nearly the order of their new places: no need to ask ahead.
+    for i in range(len(slots)):
+        if slots[i, 0] != 0:
+            at = _probe(larger, slots[i, 0])
+            larger[at, 0] = slots[i, 0]
+            larger[at, 1] = slots[i, 1]
+
+
+@njit(cache=True, nogil=True)
+def _count_counts(slots, least, num):  # type: ignore[no-untyped-def]
+    """How many keys have each count, `least` or more; the last place stands for all counts from there on."""
+    for i in range(len(slots)):
+        count = slots[i, 1]
+        if slots[i, 0] != 0 and count >= least:
+            num[min(count, np.uint64(_COMMON))] += 1
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_count(slots, least, starts, keys, counts):  # type: ignore[no-untyped-def]
+    for i in range(len(slots)):
+        count = slots[i, 1]
+        if slots[i, 0] != 0 and count >= least:
+            rank = min(count, np.uint64(_COMMON))
+            to = starts[rank]
+            keys[to], counts[to] = slots[i, 0], count
+            starts[rank] = to + 1
+
+
+@njit(cache=True, nogil=True)
+def _build(slots, keys, first):  # type: ignore[no-untyped-def]
+    for i in range(len(keys)):
+        _ask_ahead(slots, keys, i)
+        at = _probe(slots, keys[i])
+        slots[at, 0] = keys[i]
+        slots[at, 1] = first + np.uint64(i)
+
+
+@njit(cache=True, nogil=True)
+def _find(slots, keys, out):  # type: ignore[no-untyped-def]
+    for i in range(len(keys)):
+        at = _probe(slots, keys[i])
+        out[i] = slots[at, 1] if keys[i] != 0 else 0
+
+
+@njit(cache=True, nogil=True)
+def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
+    for i in range(len(keys)):
+        _ask_ahead(slots, keys, i)
+        if keys[i] == 0:
+            out[i] = 0
+            continue
+        at = _probe(slots, keys[i])
+        out[i] = slots[at, 1] if slots[at, 0] != 0 else absent

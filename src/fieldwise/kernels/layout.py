@@ -1,0 +1,116 @@
+"""The shape of a batch of examples, and of the rows that its features have in a table.
+
+Letters: B examples, F fields, D features, N ids in a batch; S fields with one feature per example, V of them with a
+value, G bags (F = S + G).
+
+A field takes one of three forms in a batch::
+
+    SINGLE   one id per example                   ids[s]
+    VALUE    one id per example and its input     ids[s], values[v]        id 1: the value, id 0: missing (input 1)
+    BAG      any number of ids per example        bag_ids[offsets[g, b] : offsets[g, b + 1]], and their weights
+
+Ids are local to their field: 0 is *missing*, 1 is *unseen*, the values follow. Field f owns the rows
+``base[f] .. base[f + 1]`` of a table, so ``base[f] + id`` is the row of a feature. Everything is field-major: what
+belongs to one field is contiguous, because the sparse update is split by field.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s"]
+
+MISSING = 0
+"""Local id of a value that is absent: null, NaN or the empty text."""
+UNSEEN = 1
+"""Local id of a value that is not in the vocabulary."""
+
+SINGLE, VALUE, BAG = 0, 1, 2
+
+Uint32s = npt.NDArray[np.uint32]
+
+
+class Batch(NamedTuple):
+    """The encoded features of B examples.
+
+    Attributes
+    ----------
+    ids
+        (S, B) uint32, local ids.
+    values
+        (V, B) float32, inputs of the number fields.
+    offsets
+        (G, B + 1) int64: where the features of an example begin and end in `bag_ids`; absolute, so bag g holds
+        ``offsets[g, 0] .. offsets[g, B]``.
+    bag_ids
+        (N,) uint32, local ids.
+    bag_weights
+        (N,) float32.
+    """
+
+    ids: Uint32s
+    values: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.int64]
+    bag_ids: Uint32s
+    bag_weights: npt.NDArray[np.float32]
+
+    @property
+    def num_examples(self) -> int:
+        """B."""
+        return int(self.ids.shape[1] if self.ids.shape[0] else max(self.offsets.shape[1] - 1, 0))
+
+
+class Layout(NamedTuple):
+    """Which form each field has in a batch, and which rows of a table are its own.
+
+    Attributes
+    ----------
+    form
+        (F,) int64: SINGLE, VALUE or BAG.
+    single
+        (F,) int64: s, the line of `ids`; -1 for a bag.
+    value
+        (F,) int64: v, the line of `values`; -1 for all others.
+    bag
+        (F,) int64: g, the line of `offsets`; -1 for all others.
+    base
+        (F + 1,) int64: first row of each field; ``base[F]`` is D.
+    """
+
+    form: npt.NDArray[np.int64]
+    single: npt.NDArray[np.int64]
+    value: npt.NDArray[np.int64]
+    bag: npt.NDArray[np.int64]
+    base: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, forms: list[int], rows: list[int]) -> Layout:
+        """Lay out fields of the given forms and numbers of rows, in order.
+
+        Examples
+        --------
+        >>> layout = Layout.of([SINGLE, BAG, VALUE], [10, 5, 2])
+        >>> layout.single.tolist(), layout.value.tolist(), layout.bag.tolist(), layout.base.tolist()
+        ([0, -1, 1], [-1, -1, 0], [-1, 0, -1], [0, 10, 15, 17])
+        """
+        form = np.asarray(forms, dtype=np.int64)
+        base = np.zeros(len(forms) + 1, dtype=np.int64)
+        base[1:] = np.cumsum(rows)
+
+        def numbered(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+            return np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int64)
+
+        return cls(form, numbered(form != BAG), numbered(form == VALUE), numbered(form == BAG), base)
+
+    @property
+    def num_fields(self) -> int:
+        """F."""
+        return len(self.form)
+
+    @property
+    def num_features(self) -> int:
+        """D, the number of rows of a table with this layout."""
+        return int(self.base[-1])

@@ -1,0 +1,172 @@
+"""The metrics of two classes, over all examples at once, however they came in.
+
+`BinaryMetrics` keeps the examples themselves, packed (`kernels.auc`): 4 bytes an example for float32 probabilities, 8
+for float64, and 8 more each for weights and groups. `compute` sorts them by probability, label and weight, and only
+then adds up: no bit of a result depends on the order of the examples, or on how they were divided among updates and
+merges. Sums of floats are pairwise inside blocks, and exactly rounded (`math.fsum`) between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import fsum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.kernels.auc import Keys, Weights, average_precision, concordance, grouped_auc, pack, unpack
+from fieldwise.metrics.columns import (
+    Chunk,
+    Columns,
+    group_column,
+    label_column,
+    probability_column,
+    sort_by,
+    weight_column,
+    weights_of,
+)
+from fieldwise.metrics.loss import entropy, logloss
+from fieldwise.metrics.result import Metrics
+
+__all__ = ["BinaryMetrics"]
+
+_CALIBRATION_BINS = 15
+_BLOCK = 1 << 16
+
+
+class BinaryMetrics:
+    """Accumulates the examples of a model with two classes, and computes its metrics.
+
+    An update costs O(B); `compute` sorts, which takes up to 32 bytes an example and twice what is kept.
+    20 M examples on one core: 2 seconds, 4 with weights or groups, 7 with both.
+
+    Examples
+    --------
+    >>> metrics = BinaryMetrics()
+    >>> metrics.update(np.array([0.1, 0.4]), np.array([0, 0]))
+    >>> metrics.update(np.array([0.35, 0.8]), np.array([1, 1]))
+    >>> result = metrics.compute()
+    >>> result.auc, result.num_examples, result.undefined["gauc"]
+    (0.75, 4, 'there are no groups')
+    """
+
+    def __init__(self) -> None:
+        self._columns = Columns()
+
+    def update(
+        self,
+        probabilities: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> None:
+        """Add B examples, of the same float type and with the same optional columns as those before them.
+
+        Parameters
+        ----------
+        probabilities
+            (B,) float32 or float64, of label 1, in [0, 1].
+        labels
+            (B,) 0 or 1.
+        weights
+            (B,) 0, or 1e-100 to 1e100.
+        groups
+            (B,) integers: the group of each example, for GAUC.
+
+        Raises
+        ------
+        ValueError
+            If shapes, types or columns do not fit.
+        DataError
+            If a probability, label or weight has a value that it cannot have.
+        """
+        column = probability_column(probabilities, num_classes=2)
+        positive = label_column(labels, len(column), num_classes=2) == 1
+        chunk: dict[str, npt.NDArray[Any]] = {"keys": pack(column, positive)}
+        if weights is not None:
+            chunk["weights"] = weight_column(weights, len(column))
+        if groups is not None:
+            chunk["groups"] = group_column(groups, len(column))
+        self._columns.append(chunk)
+
+    def merge(self, other: BinaryMetrics) -> None:
+        """Add the examples of another accumulator, which stays as it is."""
+        self._columns.extend(other._columns)
+
+    def compute(self) -> Metrics:
+        """Return the metrics of all examples so far; more may be added afterwards."""
+        examples = self._columns.join()
+        if not examples or not weights_of(examples).any():
+            return Metrics.nothing(num_examples=len(examples.get("keys", ())))
+
+        examples = sort_by(examples, "weights", "keys")
+        keys, weights = examples["keys"], weights_of(examples)
+        bins = [_add_up(keys[begin:end], weights[begin:end]) for begin, end in _equal_mass(keys, weights)]
+        total = _Sums.of(bins)
+        doubled, positive, negative = concordance(keys, weights)
+        one_label = f"only label {int(positive > 0)} occurs"
+        no_positive = "no example has label 1"
+        mean_logloss = total.loss / total.weight
+        figures = {
+            "auc": doubled / (2 * positive * negative) if positive and negative else one_label,
+            "logloss": mean_logloss,
+            "normalized_entropy": mean_logloss / entropy(positive, negative) if positive and negative else one_label,
+            "pr_auc": average_precision(keys, weights) if positive else no_positive,
+            "calibration_ratio": total.probability / total.positive if positive else no_positive,
+            "calibration_error": fsum(abs(each.probability - each.positive) for each in bins) / total.weight,
+            "label_rate": total.positive / total.weight,
+            "mean_probability": total.probability / total.weight,
+            "accuracy": total.correct / total.weight,
+        }
+        return Metrics.of(len(keys), total.weight, {**figures, **_gauc(examples)})
+
+
+class _Sums(NamedTuple):
+    """Weighted sums over some of the examples."""
+
+    weight: float
+    positive: float
+    probability: float
+    loss: float
+    correct: float
+
+    @classmethod
+    def of(cls, parts: Iterable[_Sums]) -> _Sums:
+        return cls(*map(fsum, zip((0.0,) * 5, *parts, strict=True)))
+
+
+def _add_up(keys: Keys, weights: Weights) -> _Sums:
+    parts = []
+    for begin in range(0, len(keys), _BLOCK):
+        p, y = unpack(keys[begin : begin + _BLOCK])
+        w = weights[begin : begin + _BLOCK]
+        loss = logloss(np.where(y, p, 1 - p), np.float32 if keys.dtype == np.uint32 else np.float64)
+        columns = (w, w * y, w * p, w * loss, w * ((p > 0.5) == y))
+        parts.append(_Sums(*(float(column.sum()) for column in columns)))
+    return _Sums.of(parts)
+
+
+def _equal_mass(keys: Keys, weights: Weights) -> list[tuple[int, int]]:
+    """Cut sorted examples into bins of equal weight; an edge inside a run of equal probability moves to its end."""
+    mass = np.cumsum(weights)
+    targets = mass[-1] * np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS
+    last = keys[np.searchsorted(mass, targets)]
+    edges = np.searchsorted(keys, last | 1, side="right").tolist()
+    return list(zip([0, *edges], [*edges, len(keys)], strict=True))
+
+
+def _gauc(examples: Chunk) -> dict[str, float | str]:
+    if "groups" not in examples:
+        names = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
+        return dict.fromkeys(names, "there are no groups")
+    examples = sort_by(examples, "groups")
+    weighted_auc, weight, left_out, num_groups, num_left_out = grouped_auc(
+        examples["groups"], examples["keys"], weights_of(examples)
+    )
+    return {
+        "gauc": weighted_auc / weight if num_groups else "no group holds both labels",
+        "gauc_groups": num_groups,
+        "gauc_groups_left_out": num_left_out,
+        "gauc_share_left_out": left_out / (weight + left_out),
+    }

@@ -1,0 +1,60 @@
+"""A model into a bundle's arrays, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fieldwise.bundle import Bundle
+from fieldwise.errors import ArtefactError
+from fieldwise.models.click import ClickModel, build_model
+from fieldwise.models.config import ModelConfig
+
+__all__ = ["dense_arrays", "load_model", "restore"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def dense_arrays(model: ClickModel) -> dict[str, npt.NDArray[Any]]:
+    """Return every dense weight and every statistic of the model, by torch's name."""
+    return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+
+
+def restore(model: ClickModel, bundle: Bundle) -> None:
+    """Give a model in training the bundle's weights; its optimizers' states stay."""
+    model.table.weights[:] = bundle.table
+    _load_dense(model, bundle)
+
+
+def load_model(bundle: Bundle) -> ClickModel:
+    """Return the bundle's model, ready to predict; its table stays memory-mapped.
+
+    Raises
+    ------
+    ArtefactError
+        The weights do not fit the model that the manifest names.
+    """
+    try:
+        config = msgspec.convert(bundle.model, ModelConfig)
+        dtype = DTYPES[bundle.dtype]
+    except (msgspec.ValidationError, KeyError) as error:
+        raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
+    model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
+    try:
+        model.table.load(bundle.table)
+    except ValueError as error:
+        raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
+    _load_dense(model, bundle)
+    return model.eval()
+
+
+def _load_dense(model: ClickModel, bundle: Bundle) -> None:
+    try:
+        # A copy: the bundle's arrays are a read-only map of the file, torch wants memory of its own.
+        model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in bundle.dense.items()})
+    except RuntimeError as error:
+        raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None

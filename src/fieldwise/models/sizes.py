@@ -1,0 +1,99 @@
+"""How many weights a model has, from its sizes alone: nothing is built.
+
+With D features, F fields, K units per field, hidden widths H1, H2, ... and O outputs, weights only (Chen et al. 2017,
+Tables 2 and 3)::
+
+    lr              D O
+    lr-network      D O                                  (M2 is all ones)
+    dnn             D H1 + H1 H2 + ... + O
+    lc-dnn          D K + F K H1 + H1 H2 + ... + O
+    lc-wide-deep    lc-dnn + D O
+    lc-resnet       D K + F K H1 + sum over blocks i of 2 H1 Hi + H1 O
+
+where ``... + O`` is the last hidden width times O. Biases are counted apart: one for each hidden unit and each output
+of the deep part, and one for each output of the model. The standardisation of the units has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from fieldwise.errors import ConfigError
+from fieldwise.models.config import Kind
+
+__all__ = ["Size", "count_parameters", "num_outputs"]
+
+
+def num_outputs(num_classes: int) -> int:
+    """Return O: one logit for two classes, one for each of more."""
+    return 1 if num_classes == 2 else num_classes
+
+
+class Size(NamedTuple):
+    """The weights of a model, and its biases apart; `units` is None where no unit is locally connected."""
+
+    model: Kind
+    units: int | None
+    parameters: int
+    biases: int
+
+
+def count_parameters(
+    kind: Kind, num_features: int, num_fields: int, units: int, hidden: Sequence[int], num_outputs: int = 1
+) -> Size:
+    """Count the weights of one model.
+
+    Parameters
+    ----------
+    kind
+        One of `models.config.KINDS`.
+    num_features, num_fields
+        D and F, the ids for missing and unseen values among D.
+    units
+        K; only locally connected models have it.
+    hidden
+        H1, H2, ...
+    num_outputs
+        O: 1 for two classes, the number of classes for more.
+
+    Raises
+    ------
+    ConfigError
+        `hidden` is empty, and the model is a dnn or lc-resnet.
+
+    Examples
+    --------
+    The first row of the paper's Table 3:
+
+    >>> count_parameters("lc-dnn", 8_672_633, 158, 1, [2048, 1024])
+    Size(model='lc-dnn', units=1, parameters=11094393, biases=3074)
+    """
+    if kind in ("dnn", "lc-resnet") and not hidden:
+        raise ConfigError(f"a {kind} has one hidden layer or more", where="model.hidden", expected="[widths]", got="[]")
+    table, weights, biases = 0, 0, 0
+    if kind in ("lr", "lr-network", "lc-wide-deep"):
+        table += num_features * num_outputs
+    if kind == "dnn":
+        table += num_features * hidden[0]
+        weights, biases = _perceptron([*hidden, num_outputs])
+        biases += hidden[0]
+    if kind.startswith("lc-"):
+        table += num_features * units
+        count = _residual if kind == "lc-resnet" else _perceptron
+        weights, biases = count([num_fields * units, *hidden, num_outputs])
+    return Size(kind, units if kind.startswith("lc-") else None, table + weights, num_outputs + biases)
+
+
+def _perceptron(widths: Sequence[int]) -> tuple[int, int]:
+    """Return the weights and biases of one matrix between each two neighbours."""
+    return sum(a * b for a, b in pairwise(widths)), sum(widths[1:])
+
+
+def _residual(widths: Sequence[int]) -> tuple[int, int]:
+    """Return the weights and biases of `nn.deep.Residual`: a trunk as wide as the first block, two matrices a block."""
+    num_inputs, *hidden, num_outputs = widths
+    trunk = hidden[0]
+    weights = num_inputs * trunk + 2 * trunk * sum(hidden) + trunk * num_outputs
+    return weights, trunk + sum(inner + trunk for inner in hidden) + num_outputs

@@ -1,0 +1,1 @@
+"""The locally connected layer and the deep parts that stand on it."""

@@ -1,0 +1,118 @@
+"""The deep parts: what stands on the locally connected layer and ends in a logit.
+
+Each takes ``x`` (B, num_inputs) and returns (B, num_outputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["ACTIVATIONS", "Perceptron", "Residual", "Standardise", "count_weights"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class Standardise(nn.BatchNorm1d):
+    """Give every unit mean 0 and variance 1 over the batch in training, over the data seen so far afterwards.
+
+    ``y = (x - mean) / sqrt(variance + 1e-5)``, without a learnt scale and shift: the matrix that follows has both. It
+    lets units of any scale (LR's weights beside random ones, frequent fields beside rare ones) start as equals;
+    without it wide locally connected layers stall at LR's level (docs/experiments.md). Ioffe and Szegedy 2015.
+    """
+
+    def __init__(self, num_inputs: int, momentum: float = 0.1) -> None:
+        super().__init__(num_inputs, affine=False, momentum=momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise x (B, num_inputs)."""
+        # One example has no variance: it is standardised by what was seen before, as in evaluation.
+        if self.training and len(x) < 2:
+            return functional.batch_norm(x, self.running_mean, self.running_var, eps=self.eps)
+        standardised: Tensor = super().forward(x)
+        return standardised
+
+
+def _output(num_inputs: int, num_outputs: int) -> nn.Linear:
+    """Return the last matrix, all zero: the network then starts as its wide part alone."""
+    layer = nn.Linear(num_inputs, num_outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Perceptron(nn.Sequential):
+    """The paper's deep part: ``l = g(W' l + b)`` for every hidden layer, then ``W' l + b``.
+
+    Parameters
+    ----------
+    num_inputs, hidden, num_outputs
+        Widths; ``hidden`` may be empty, which leaves one matrix.
+    activation
+        A name in `ACTIVATIONS`.
+    dropout
+        Share of hidden units silenced in training, 0 <= dropout < 1.
+    """
+
+    def __init__(
+        self, num_inputs: int, hidden: Sequence[int], num_outputs: int, activation: str = "relu", dropout: float = 0.0
+    ) -> None:
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(num_inputs, width), ACTIVATIONS[activation]()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            num_inputs = width
+        super().__init__(*layers, _output(num_inputs, num_outputs))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, inner: int, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, inner)
+        self.contract = nn.Linear(inner, width)
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.contract(self.dropout(self.activation(self.expand(self.activation(x)))))
+        return x + update
+
+
+class Residual(nn.Module):
+    """Residual blocks (He et al. 2016, full pre-activation): ``x = x + W2' g(W1' g(x) + b1) + b2`` for every hidden
+    layer.
+
+    A matrix brings the input to the width of the trunk, ``hidden[0]``; every entry of ``hidden`` is the inner width
+    of one block; an activation and a last matrix follow. ``hidden`` must name one block or more.
+    """
+
+    def __init__(
+        self, num_inputs: int, hidden: Sequence[int], num_outputs: int, activation: str = "relu", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("a residual network has one block or more, hidden is empty")
+        self.trunk = nn.Linear(num_inputs, hidden[0])
+        self.blocks = nn.Sequential(*(_Block(hidden[0], inner, activation, dropout) for inner in hidden))
+        self.activation = ACTIVATIONS[activation]()
+        self.output = _output(hidden[0], num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, num_outputs)."""
+        logits: Tensor = self.output(self.activation(self.blocks(self.trunk(x))))
+        return logits
+
+
+def count_weights(module: nn.Module) -> tuple[int, int]:
+    """Return the weights of a module's matrices, and its biases and normalisation apart."""
+    sizes = [(parameter.dim() > 1, parameter.numel()) for parameter in module.parameters()]
+    return sum(size for matrix, size in sizes if matrix), sum(size for matrix, size in sizes if not matrix)

@@ -1,0 +1,129 @@
+"""The first layer as a torch module: a table of rows, gathered by a batch.
+
+Letters: B examples, F fields, D features, K locally connected units per field, W fully connected units, n = K + W.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fieldwise.kernels import table as kernels
+from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.memory import require_memory
+
+__all__ = ["Table", "Visit"]
+
+Floats = npt.NDArray[np.floating]
+
+_SMALL = 0.01
+
+
+class Visit(NamedTuple):
+    """One forward pass in training: what the optimizer needs to act on the rows it touched."""
+
+    batch: Batch
+    local: Tensor
+    full: Tensor
+
+
+class Table(nn.Module):
+    """A row of n = K + W weights for each of D features: the layer that sees the encoded example (`kernels.table`).
+
+    The weights are no torch parameters: a step touches the rows of its batch only, so they have an optimizer of their
+    own (`optim.table`), which asks for the memory of weights, gradient slots and state in one. A table for inference
+    holds weights alone, and may be a read-only memory map.
+
+    Parameters
+    ----------
+    layout
+        Fields, and the rows of each.
+    num_local
+        K >= 0, units per field. K = 1 is the paper's locally connected layer.
+    num_full
+        W >= 0, units that see all fields.
+    dtype
+        float32, or float64 for checking.
+    """
+
+    def __init__(self, layout: Layout, num_local: int, num_full: int, dtype: type[np.floating] = np.float32) -> None:
+        super().__init__()
+        if num_local < 0 or num_full < 0 or num_local + num_full == 0:
+            raise ValueError(f"num_local (={num_local}) and num_full (={num_full}) must be >= 0, one of them > 0")
+        self.layout = layout
+        self.num_local = num_local
+        self.num_full = num_full
+        self.dtype = np.dtype(dtype)
+        self.rows: Floats = np.zeros((0, self.num_weights), dtype=dtype)
+        self.visits: list[Visit] = []
+
+    @property
+    def num_weights(self) -> int:
+        """N, the weights of one row: K + W."""
+        return self.num_local + self.num_full
+
+    @property
+    def num_parameters(self) -> int:
+        """D n, the weights of all rows."""
+        return self.layout.num_features * self.num_weights
+
+    @property
+    def weights(self) -> Floats:
+        """(D, n) view of the weights."""
+        return self.rows[:, : self.num_weights]
+
+    def allocate(self, columns: int) -> None:
+        """Take memory for `columns` numbers a row, all zero.
+
+        Raises
+        ------
+        ResourceError
+            Where it cannot fit, with the sizes.
+        """
+        num_features = self.layout.num_features
+        require_memory(
+            num_features * columns * self.dtype.itemsize,
+            f"a table of {num_features:,} features with {self.num_weights:,} weights each and their optimizer's state",
+            "use a locally connected model, fewer units or features (min_count, buckets), or more memory",
+        )
+        self.rows = np.zeros((num_features, columns), dtype=self.dtype)
+
+    def load(self, weights: Floats) -> None:
+        """Use `weights` (D, n) for inference, without a copy where the type is right."""
+        if weights.shape != (self.layout.num_features, self.num_weights):
+            raise ValueError(
+                f"weights of shape {weights.shape} for a table of {(self.layout.num_features, self.num_weights)}"
+            )
+        self.rows = np.asarray(weights, dtype=self.dtype)
+
+    def draw(self, seed: int) -> None:
+        """Draw the weights of the units at random; wide weights beside locally connected ones stay zero.
+
+        Locally connected weights are small (`_SMALL`), because what Adagrad adds to them is of the size of its
+        learning rate: what was learnt soon outweighs what was drawn (docs/experiments.md). A first layer that is
+        fully connected alone is drawn as torch draws a linear layer whose inputs are the F that are not zero.
+        """
+        first, last = (0, self.num_local) if self.num_local else (0, self.num_full)
+        scale = _SMALL if self.num_local else 1.0 / math.sqrt(self.layout.num_fields)
+        kernels.initialise(self.weights, first, last, scale, seed, 0)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return ``local`` (B, F K) and ``full`` (B, W).
+
+        In training mode the pass is remembered as a `Visit`; after ``backward`` the table's optimizer reads the
+        gradients of both outputs from it.
+        """
+        local, full = (
+            torch.from_numpy(part)
+            for part in kernels.gather(self.rows, batch, self.layout, self.num_local, self.num_full)
+        )
+        if self.training and torch.is_grad_enabled():
+            local.requires_grad_(self.num_local > 0)
+            full.requires_grad_(self.num_full > 0)
+            self.visits.append(Visit(batch, local, full))
+        return local, full

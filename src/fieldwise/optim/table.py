@@ -1,0 +1,141 @@
+"""The optimizers of a table: one fused update of the rows that a batch touched, whatever D is."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+from fieldwise.kernels import optimizers as kernels
+from fieldwise.kernels.table import scatter, split_fields
+from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.nn.table import Table
+
+__all__ = ["TableOptimizer", "TableOptimizerConfig"]
+
+Floats = npt.NDArray[np.floating]
+
+
+class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rule moves the rows of a table, and how fast.
+
+    Attributes
+    ----------
+    name
+        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only) or ``ftrl``.
+    learning_rate
+        > 0; FTRL's alpha. Unless given, .003 for Adam, and .6 / sqrt(F) for the others: F weights that move by the
+        rate with random signs move a logit by the rate times sqrt(F).
+    l2
+        >= 0, on the rows of the batch: they follow gradient + l2 weight (FTRL: as in its closed form).
+    l1
+        >= 0, FTRL only.
+    epsilon
+        > 0, in the denominator of Adagrad and Adam. Unless given, 1e-8 for Adam, and 1 / batch size for Adagrad: the
+        gradient of one example, so that a feature seen once does not move by the whole rate.
+    beta
+        FTRL's beta, > 0.
+    betas
+        Adam's two decay rates.
+    """
+
+    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
+    learning_rate: Annotated[float, Meta(gt=0)] | None = None
+    l1: Annotated[float, Meta(ge=0)] = 0.0
+    l2: Annotated[float, Meta(ge=0)] = 0.0
+    epsilon: Annotated[float, Meta(gt=0)] | None = None
+    beta: Annotated[float, Meta(gt=0)] = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def rate(self, num_fields: int) -> float:
+        """Return the learning rate for F fields."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 3e-3 if self.name == "adam" else 0.6 / math.sqrt(max(num_fields, 1))
+
+    def columns(self, num_weights: int) -> int:
+        """Return how many numbers a row of n weights takes: weights, gradient slots and state."""
+        state = {"adagrad": num_weights, "rowwise-adagrad": 1, "adam": 2 * num_weights, "ftrl": 2 * num_weights}
+        return 2 * num_weights + state[self.name]
+
+
+class TableOptimizer:
+    """Moves the rows of one table.
+
+    Taking a table allocates its memory, so make the optimizer first and set the weights (`start`) then.
+
+    Parameters
+    ----------
+    table
+        The table; its weights are zero afterwards.
+    config
+        The rule and its rates.
+    """
+
+    def __init__(self, table: Table, config: TableOptimizerConfig) -> None:
+        self.table = table
+        self.config = config
+        self.num_steps = 0
+        self.rate = config.rate(table.layout.num_fields)
+        table.allocate(config.columns(table.num_weights))
+
+    def start(self, unit: int, weights: Floats) -> None:
+        """Set the weights (D,) of one unit, and the state that belongs to them.
+
+        FTRL derives a weight from its state, so z is set to what gives this weight: the closed form turned round,
+        with s = 0.
+        """
+        n, config = self.table.num_weights, self.config
+        self.table.rows[:, unit] = weights
+        if config.name == "ftrl":
+            shrink = config.beta / self.rate + config.l2
+            self.table.rows[:, 2 * n + unit] = -weights * shrink - np.sign(weights) * config.l1
+
+    def draw(self, seed: int) -> None:
+        """Draw the weights at random (`Table.draw`), with the state that belongs to them."""
+        self.table.draw(seed)
+        if self.config.name == "ftrl":
+            for unit in range(self.table.num_weights):
+                self.start(unit, self.table.weights[:, unit])
+
+    def step(self, scale: float = 1.0) -> None:
+        """Act once on the gradients of the last ``backward``, at `scale` times the learning rate.
+
+        Costs two passes over the ids of the batch; nothing in it is proportional to D.
+        """
+        table, config = self.table, self.config
+        visits, table.visits = table.visits, []
+        n = table.num_weights
+        shares = split_fields(table.layout, num_threads())
+        # Every visit of a step is scattered before the first row moves: the optimizer acts on the sum.
+        for batch, local, full in visits:
+            scatter(table.rows, batch, table.layout, table.num_local, _gradient(local), _gradient(full), shares)
+        self.num_steps += 1
+        rate = self.rate * scale
+        for batch, _, _ in visits:
+            epsilon = config.epsilon
+            if epsilon is None:
+                epsilon = 1e-8 if config.name == "adam" else 1.0 / max(batch.num_examples, 1)
+            common = [(table.rows, n, batch, table.layout, fields) for fields in shares]
+            match config.name:
+                case "adagrad":
+                    run_each(kernels.adagrad, [(*c, rate, epsilon, config.l2) for c in common])
+                case "rowwise-adagrad":
+                    run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, config.l2) for c in common])
+                case "adam":
+                    tail = (rate, epsilon, config.l2, *config.betas, self.num_steps)
+                    run_each(kernels.adam, [(*c, *tail) for c in common])
+                case "ftrl":
+                    run_each(kernels.ftrl, [(*c, rate, config.beta, config.l1, config.l2) for c in common])
+
+
+def _gradient(output: Tensor) -> Floats:
+    """Return what ``backward`` left for an output; zero where it did not reach it."""
+    gradient: Floats = (torch.zeros_like(output) if output.grad is None else output.grad).numpy()
+    return gradient

@@ -1,0 +1,79 @@
+"""How a model is trained, as data: the ``[train]`` and ``[pretrain]`` tables of a configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fieldwise.optim.dense import DenseOptimizerConfig
+from fieldwise.optim.table import TableOptimizerConfig
+
+__all__ = ["PretrainConfig", "TrainConfig"]
+
+_Positive = Annotated[float, Meta(gt=0)]
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passes over the data, what moves the weights, and when to stop.
+
+    Attributes
+    ----------
+    epochs
+        Passes at most.
+    batch_size
+        Examples a step.
+    seed
+        Of initial weights, dropout and the order of the examples.
+    precision
+        ``float32``, ``bfloat16`` (matrix products; weights stay float32), ``float64`` (for checking) or ``auto``.
+    stop_on
+        The validation metric that decides which epoch's weights are kept, and when to stop.
+    patience
+        Epochs without a better value before training stops.
+    schedule
+        ``constant``, ``linear`` or ``cosine`` decay of all learning rates to zero over the epochs.
+    warmup
+        Share of all steps over which the learning rates rise from zero, 0 <= warmup < 1.
+    checkpoint_minutes, checkpoint_steps
+        A checkpoint is saved when so many minutes have passed since the last, and after every so many steps (not,
+        unless given).
+    table
+        The optimizer of the table; `optim.table.TableOptimizerConfig`.
+    dense
+        The optimizer of all other weights; `optim.dense.DenseOptimizerConfig`.
+    threads
+        Threads to use; all cores unless given.
+    """
+
+    epochs: Annotated[int, Meta(ge=1)] = 12
+    batch_size: Annotated[int, Meta(ge=1)] = 4096
+    seed: Annotated[int, Meta(ge=0)] = 0
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    stop_on: Literal["auc", "gauc", "logloss", "pr_auc", "normalized_entropy"] = "auc"
+    patience: Annotated[int, Meta(ge=1)] = 2
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    checkpoint_minutes: Annotated[float, Meta(gt=0)] = 10.0
+    checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
+    table: TableOptimizerConfig = TableOptimizerConfig()
+    dense: DenseOptimizerConfig = DenseOptimizerConfig()
+    threads: Annotated[int, Meta(ge=1)] | None = None
+
+
+class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The training of logistic regression: as a model of its own, and as the start of the others.
+
+    Attributes
+    ----------
+    epochs, patience
+        As in `TrainConfig`.
+    table, dense
+        The optimizers of its weights and of its bias.
+    """
+
+    epochs: Annotated[int, Meta(ge=1)] = 12
+    patience: Annotated[int, Meta(ge=1)] = 1
+    table: TableOptimizerConfig = TableOptimizerConfig(name="adagrad")
+    dense: DenseOptimizerConfig = DenseOptimizerConfig(learning_rate=1e-2)

@@ -1,0 +1,68 @@
+"""What training says while it runs: one stream of events, any number of listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fieldwise.metrics import Metrics
+
+__all__ = ["EpochEnd", "Event", "Kept", "Listener", "Preparing", "Progress", "Stage", "Warned", "ignore"]
+
+
+class Stage(NamedTuple):
+    """A named piece of work begins: ``pretrain``, ``train``, ``evaluate``."""
+
+    name: str
+    model: str
+
+
+class Preparing(NamedTuple):
+    """A pass over the raw log (``fit`` or ``transform``): rows so far, of how many where that is known."""
+
+    name: str
+    rows: int
+    total: int | None
+    seconds: float
+
+
+class Progress(NamedTuple):
+    """So far: `position` of `total` examples in this epoch, the mean loss, speed and what is left of the epoch."""
+
+    epoch: int
+    position: int
+    total: int
+    loss: float
+    examples_per_second: float
+    seconds_left: float
+    valid: Metrics | None
+
+
+class EpochEnd(NamedTuple):
+    """One pass is done. `seconds` is training alone, without validation."""
+
+    epoch: int
+    loss: float
+    seconds: float
+    examples_per_second: float
+    valid: Metrics | None
+
+
+class Kept(NamedTuple):
+    """The weights of this epoch are the best so far, and saved."""
+
+    epoch: int
+
+
+class Warned(NamedTuple):
+    """Something that a person should know, and that stops nothing."""
+
+    text: str
+
+
+Event = Stage | Progress | EpochEnd | Kept | Preparing | Warned
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Listen to nothing."""

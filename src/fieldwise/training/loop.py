@@ -1,0 +1,220 @@
+"""The loop: epochs of steps, validation after each, the best weights kept, checkpoints on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from fieldwise.data.batches import Batches, prefetch
+from fieldwise.errors import Stopped, UserError
+from fieldwise.metrics import Metrics
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
+from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.schedule import Schedule
+from fieldwise.training.score import evaluate_model
+from fieldwise.training.step import Stepper
+
+__all__ = ["History", "fit"]
+
+_SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
+_SECONDS_BETWEEN_REPORTS = 0.5
+
+
+class History(msgspec.Struct, kw_only=True):
+    """Where training is, and what happened on the way.
+
+    Attributes
+    ----------
+    epochs
+        Every epoch that is done.
+    best_epoch, best_value
+        The epoch whose weights were kept (1-based; 0 before the first), and what its metric was, more being better.
+    num_saves
+        How often weights were kept.
+    position, loss_sum, seconds
+        Of the epoch that is not done: batches trained on, sum of loss times examples, seconds of training.
+    """
+
+    epochs: list[EpochEnd] = []
+    best_epoch: int = 0
+    best_value: float | None = None
+    num_saves: int = 0
+    position: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Mean seconds of training, without validation."""
+        return sum(epoch.seconds for epoch in self.epochs) / len(self.epochs)
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples trained on in a second, over all epochs."""
+        seconds = sum(epoch.seconds for epoch in self.epochs)
+        return sum(epoch.examples_per_second * epoch.seconds for epoch in self.epochs) / seconds if seconds else 0.0
+
+
+def fit(
+    stepper: Stepper,
+    train: Batches,
+    valid: Batches | None,
+    config: TrainConfig,
+    keep: Callable[[int], None],
+    *,
+    checkpoints: Checkpoints | None = None,
+    interrupt: Interrupt | None = None,
+    listen: Listener = ignore,
+) -> History:
+    """Train until the epochs are over or `config.patience` epochs brought nothing better.
+
+    Parameters
+    ----------
+    stepper
+        The model with its weights set, and what moves them.
+    train, valid
+        Batches to learn from, and to choose by. Without `valid` (or where its metric is undefined) the last epoch is
+        kept.
+    config
+        Epochs, schedule, what to stop on, how often to save a checkpoint.
+    keep
+        Called with the number of the save when the weights are the best so far; saves them.
+    checkpoints
+        Where training goes on from the newest, and saves its own.
+    interrupt
+        Looked at after every step: where it is requested a checkpoint is saved and `Stopped` raised.
+    listen
+        Called with every event.
+
+    Raises
+    ------
+    UserError
+        The loss is not finite.
+    Stopped
+        On request.
+    """
+    history = History()
+    if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
+        stepper.restore(checkpoint.table, checkpoint.dense)
+        history = msgspec.convert(checkpoint.state, History)
+    schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
+    saver = _Saver(stepper, checkpoints, config, train.num_batches)
+    while len(history.epochs) < config.epochs and not _enough(history, config.patience):
+        _run_epoch(stepper, train, history, schedule, saver, interrupt, listen)
+        valid_metrics = evaluate_model(stepper.model, valid.epoch(0)) if valid else None
+        _end_epoch(history, train.num_examples, valid_metrics, listen)
+        value = _goodness(valid_metrics, config.stop_on)
+        if value is None or history.best_value is None or value > history.best_value:
+            history.best_epoch, history.best_value = len(history.epochs), value
+            history.num_saves += 1
+            keep(history.num_saves)
+            listen(Kept(history.best_epoch))
+    return history
+
+
+def _enough(history: History, patience: int) -> bool:
+    return bool(history.epochs) and len(history.epochs) - history.best_epoch >= patience
+
+
+def _run_epoch(
+    stepper: Stepper,
+    train: Batches,
+    history: History,
+    schedule: Schedule,
+    saver: _Saver,
+    interrupt: Interrupt | None,
+    listen: Listener,
+) -> None:
+    """Train on the batches of the epoch that are left."""
+    epoch = len(history.epochs)
+    meter = _Meter(history, train, listen)
+    stepper.model.train()
+    with prefetch(train.epoch(epoch, history.position)) as batches:
+        for examples in batches:
+            loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
+            if not math.isfinite(loss):
+                raise UserError(
+                    "training diverged: the loss is not a finite number",
+                    where=f"{stepper.model.config.kind}, epoch {epoch + 1}, batch {history.position + 1}",
+                    got=loss,
+                    fix="lower train.dense.learning_rate and train.table.learning_rate",
+                )
+            meter.add(examples.batch.num_examples, loss)
+            if interrupt is not None and interrupt.requested:
+                saver.save(history)
+                raise Stopped(
+                    f"stopped in epoch {epoch + 1} after {history.position:,} of {train.num_batches:,} batches; "
+                    "the same command goes on from there"
+                )
+            saver.save_if_due(history)
+
+
+def _end_epoch(history: History, num_examples: int, valid: Metrics | None, listen: Listener) -> None:
+    """Turn the epoch under way into one that is done."""
+    seconds = max(history.seconds, 1e-9)
+    end = EpochEnd(len(history.epochs) + 1, history.loss_sum / num_examples, seconds, num_examples / seconds, valid)
+    history.epochs.append(end)
+    history.position, history.loss_sum, history.seconds = 0, 0.0, 0.0
+    listen(end)
+
+
+def _goodness(metrics: Metrics | None, name: str) -> float | None:
+    """Return the metric turned so that more is better; None where it is undefined."""
+    value = None if metrics is None else getattr(metrics, name)
+    return None if value is None else -float(value) if name in _SMALLER_IS_BETTER else float(value)
+
+
+class _Saver:
+    """Saves a checkpoint when enough steps or minutes have passed since the last."""
+
+    def __init__(
+        self, stepper: Stepper, checkpoints: Checkpoints | None, config: TrainConfig, batches_per_epoch: int
+    ) -> None:
+        self.stepper, self.checkpoints, self.batches_per_epoch = stepper, checkpoints, batches_per_epoch
+        self.every_steps, self.every_seconds = config.checkpoint_steps, config.checkpoint_minutes * 60
+        self.saved = time.monotonic()
+
+    def save_if_due(self, history: History) -> None:
+        by_step = self.every_steps is not None and self._steps(history) % self.every_steps == 0
+        if by_step or time.monotonic() - self.saved >= self.every_seconds:
+            self.save(history)
+
+    def save(self, history: History) -> None:
+        if self.checkpoints is None:
+            return
+        state = msgspec.to_builtins(history)
+        self.checkpoints.save(self._steps(history), self.stepper.model.table.rows, self.stepper.arrays(), state)
+        self.saved = time.monotonic()
+
+    def _steps(self, history: History) -> int:
+        return len(history.epochs) * self.batches_per_epoch + history.position
+
+
+class _Meter:
+    """Counts batches, loss and seconds of the epoch under way, and reports them now and then."""
+
+    def __init__(self, history: History, train: Batches, listen: Listener) -> None:
+        self.history, self.train, self.listen = history, train, listen
+        self.valid = history.epochs[-1].valid if history.epochs else None
+        self.num_examples = history.position * train.batch_size
+        self.started = time.perf_counter() - history.seconds
+        self.reported = time.perf_counter()
+
+    def add(self, num_examples: int, loss: float) -> None:
+        history, now = self.history, time.perf_counter()
+        self.num_examples += num_examples
+        history.position += 1
+        history.loss_sum += loss * num_examples
+        history.seconds = now - self.started
+        if now - self.reported >= _SECONDS_BETWEEN_REPORTS:
+            self.reported = now
+            rate = self.num_examples / history.seconds
+            left = (self.train.num_examples - self.num_examples) / rate
+            mean_loss = history.loss_sum / self.num_examples
+            epoch = len(history.epochs) + 1
+            self.listen(Progress(epoch, self.num_examples, self.train.num_examples, mean_loss, rate, left, self.valid))

@@ -1,0 +1,84 @@
+"""One step: forward, loss, backward, and both optimizers once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fieldwise.data.cache import Examples
+from fieldwise.models.click import ClickModel
+from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.loss import logloss
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """A model and what moves it.
+
+    Parameters
+    ----------
+    model, table_optimizer, dense_optimizer
+        The model with its weights set; the optimizer of its table; torch's over its parameters, or None.
+    bfloat16
+        Whether matrix products are taken in bfloat16; weights and all else stay as they are.
+    """
+
+    def __init__(
+        self,
+        model: ClickModel,
+        table_optimizer: TableOptimizer,
+        dense_optimizer: torch.optim.Optimizer | None,
+        bfloat16: bool = False,
+    ) -> None:
+        self.model, self.table_optimizer, self.dense_optimizer = model, table_optimizer, dense_optimizer
+        self.bfloat16 = bfloat16
+        self._rates = [group["lr"] for group in dense_optimizer.param_groups] if dense_optimizer else []
+
+    def step(self, examples: Examples, factor: float) -> float:
+        """Learn from a batch at `factor` times the learning rates, and return its loss before that."""
+        assert examples.labels is not None, "training needs labels"
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model(examples.batch)
+        weights = None if examples.weights is None else torch.from_numpy(examples.weights)
+        loss = logloss(logits, torch.from_numpy(examples.labels), weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.dense_optimizer:
+            for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * factor
+            self.dense_optimizer.step()
+            self.dense_optimizer.zero_grad()
+        self.table_optimizer.step(factor)
+        return float(loss.item())
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that changes from step to step, but for the table's rows, as arrays that a checkpoint can hold."""
+        arrays = {f"model.{name}": tensor.detach().numpy() for name, tensor in self.model.state_dict().items()}
+        if self.dense_optimizer:
+            for index, slots in self.dense_optimizer.state_dict()["state"].items():
+                arrays |= {f"optimizer.{index}.{name}": tensor.numpy() for name, tensor in slots.items()}
+        arrays["random.torch"] = torch.get_rng_state().numpy()
+        arrays["table.num_steps"] = np.array(self.table_optimizer.num_steps)
+        return arrays
+
+    def restore(self, table: npt.NDArray[np.floating], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Go back to where `arrays` and the table's rows were taken."""
+        self.model.table.rows[:] = table
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        prefix = "model."
+        self.model.load_state_dict(
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        )
+        if self.dense_optimizer:
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, tensor in tensors.items():
+                if name.startswith("optimizer."):
+                    _, index, slot = name.split(".", 2)
+                    state.setdefault(int(index), {})[slot] = tensor
+            groups = self.dense_optimizer.state_dict()["param_groups"]
+            self.dense_optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(tensors["random.torch"])
+        self.table_optimizer.num_steps = int(arrays["table.num_steps"])

@@ -1,0 +1,200 @@
+"""The two passes over a log: the encoder learns from the training rows, then every row is encoded into its cache.
+
+Both are a line of three: one thread reads chunks, a pool works on several of them at a time, and the caller takes the
+results in order. What is written depends on the rows alone, not on the number of threads or where chunks begin.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fieldwise.data.batches import prefetch
+from fieldwise.data.cache import Examples
+from fieldwise.data.chunk import Chunk
+from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.writer import CacheWriter
+from fieldwise.errors import DataError
+from fieldwise.features.encoder import Encoded, Encoder
+from fieldwise.kernels.threads import map_in_order
+from fieldwise.training.events import Listener, Preparing
+from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
+
+__all__ = ["Counts", "fit", "transform"]
+
+REJECTS_NAME = "rejects.jsonl"
+
+Line = dict[str, Any]
+"""A line of the rejects file."""
+
+
+class Counts(NamedTuple):
+    """What became of the rows of all logs.
+
+    Attributes
+    ----------
+    rows_read
+        Rows of all logs, readable or not.
+    parts
+        Of each part that has rows: ``read``, ``rejected`` and ``examples``.
+    """
+
+    rows_read: int
+    parts: dict[str, dict[str, int]]
+
+
+def fit(
+    encoder: Encoder,
+    source: Source,
+    *,
+    max_rejects: float | None,
+    listen: Listener,
+    after_chunk: Callable[[], None],
+) -> int:
+    """Let the encoder learn from the training rows of a log, and return how many rows the log has.
+
+    `after_chunk` is called after every chunk; while it runs, others may be learned from.
+
+    Raises
+    ------
+    DataError
+        A column is not what it should be, or there are too many rejects.
+    """
+    num_rows: int | None = None
+    for number in range(encoder.num_passes):
+        tally = _Tally("fit" if number == 0 else "fit again", num_rows, max_rejects, listen)
+        for rows_read, rejects in _work(partial(_learn, encoder, source), source, encoder):
+            tally.add(rows_read, rejects)
+            after_chunk()
+        num_rows = tally.end()
+        with naming(source.log.files[0]):
+            encoder.finish()
+    assert num_rows is not None
+    return num_rows
+
+
+def transform(
+    encoder: Encoder,
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    num_rows: int | None,
+    max_rejects: float | None,
+    listen: Listener,
+) -> Counts:
+    """Encode every row of the logs into caches and a rejects file in `folder`; `num_rows` in all, where known.
+
+    Raises
+    ------
+    DataError
+        A column is not what it should be, or there are too many rejects.
+    ResourceError
+        The disk is full.
+    """
+    tally = _Tally("transform", num_rows, max_rejects, listen)
+    parts: dict[str, dict[str, int]] = {}
+    writers: dict[str, CacheWriter] = {}
+    with (folder / REJECTS_NAME).open("wb") as rejects_file, ExitStack() as caches:
+        for source in sources:
+            for rows_read, rejects, encoded in _work(partial(_encode, encoder, source), source, encoder):
+                tally.add(rows_read, rejects)
+                rejects_file.writelines(msgspec.json.encode(line) + b"\n" for line in rejects)
+                for part, of_part in encoded.items():
+                    if part not in writers:
+                        writers[part] = caches.enter_context(_cache_writer(encoder, folder / part))
+                        parts[part] = {"read": 0, "rejected": 0, "examples": 0}
+                    writers[part].add(Examples(of_part.batch, of_part.labels, of_part.weights, of_part.groups))
+                    num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
+                    parts[part]["read"] += num_examples + num_rejects
+                    parts[part]["rejected"] += num_rejects
+                    parts[part]["examples"] += num_examples
+    return Counts(tally.end(), parts)
+
+
+def _work(function: Callable[[Chunk], Any], source: Source, encoder: Encoder) -> Iterator[Any]:
+    """Yield what `function` makes of each chunk of a log, in order; chunks are read ahead."""
+    with prefetch(source.log.chunks(log_columns(encoder.schema)), depth=1) as chunks:
+        yield from map_in_order(function, chunks)
+
+
+def _learn(encoder: Encoder, source: Source, chunk: Chunk) -> tuple[int, list[Line]]:
+    dealt = deal(source, chunk)
+    lines = list(rejected_rows(dealt[NOWHERE], []))
+    if "train" in dealt:
+        train = dealt["train"]
+        with naming(train.path):
+            lines += rejected_rows(train, encoder.fit_chunk(train.table))
+    return _num_rows(chunk), lines
+
+
+def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> tuple[int, list[Line], dict[str, Encoded]]:
+    dealt = deal(source, chunk)
+    lines = list(rejected_rows(dealt.pop(NOWHERE), []))
+    encoded: dict[str, Encoded] = {}
+    for part, rows in dealt.items():
+        with naming(rows.path):
+            encoded[part] = encoder.transform(rows.table, keep_texts=part == "train")
+        lines += rejected_rows(rows, encoded[part].rejects)
+    return _num_rows(chunk), sorted(lines, key=lambda line: int(line["row"])), encoded
+
+
+def _num_rows(chunk: Chunk) -> int:
+    return int(chunk.table.num_rows) + len(chunk.rejects)
+
+
+def _cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
+    schema = encoder.schema
+    return CacheWriter(
+        folder,
+        encoder.layout,
+        num_classes=len(schema.classes),
+        weights=schema.weight is not None,
+        groups=schema.group is not None,
+    )
+
+
+class _Tally:
+    """Counts the rows of a pass, reports the progress, and stops where too many rows are rejected."""
+
+    def __init__(self, name: str, total: int | None, max_rejects: float | None, listen: Listener) -> None:
+        self.name, self.total, self.max_rejects, self.listen = name, total, max_rejects, listen
+        self.num_rows = self.num_rejects = 0
+        self.first_reject: Line | None = None
+        self.started = time.perf_counter()
+
+    def add(self, num_rows: int, rejects: Sequence[Line]) -> None:
+        """Count the rows of a chunk, and those of them that were rejected."""
+        self.num_rows += num_rows
+        self.num_rejects += len(rejects)
+        if rejects and self.first_reject is None:
+            self.first_reject = min(rejects, key=lambda line: int(line["row"]))
+        if self.max_rejects is not None and self.max_rejects >= 1 and self.num_rejects > self.max_rejects:
+            self._stop(f"at most {self.max_rejects:,.0f}")
+        self.listen(Preparing(self.name, self.num_rows, self.total, time.perf_counter() - self.started))
+
+    def end(self) -> int:
+        """Check the share of rejects, and return the number of rows."""
+        share = self.max_rejects
+        if share is not None and share < 1 and self.num_rejects > share * self.num_rows:
+            self._stop(f"at most {share:.4%} of the rows")
+        return self.num_rows
+
+    def _stop(self, expected: str) -> None:
+        assert self.first_reject is not None
+        file, row, column, value, reason = (self.first_reject[key] for key in _LINE_KEYS)
+        raise DataError(
+            "too many rows cannot be used",
+            where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
+            expected=expected,
+            got=f"{self.num_rejects:,} of {self.num_rows:,} rows so far; the first: {reason}: {value!r}",
+            fix="repair the log, correct [fields], or allow more with max_rejects",
+        )
+
+
+_LINE_KEYS = ("file", "row", "column", "value", "reason")

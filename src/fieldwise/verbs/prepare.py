@@ -1,0 +1,206 @@
+"""``fieldwise prepare``: raw log in, encoder and caches out.
+
+Two passes over the log (`verbs.passes`): the encoder learns from the training rows, then every row is encoded into the
+cache of its part::
+
+    .fieldwise/3f2a.../            named by what it was made from
+        prepared.json              schema, rows read and rejected; written last
+        encoder.safetensors
+        train/ valid/ test/        caches (`data.cache`)
+        rejects.jsonl              every row that could not be used: file, row, column, value, reason
+
+The folder's name is a checksum of the schema, the split, and the names, sizes and times of the files: a changed log or
+configuration is another folder, and an unchanged one is not read again. It is made under a temporary name and renamed
+when it is whole, by one process at a time (`verbs.workplace`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from fieldwise import files
+from fieldwise.config import Config
+from fieldwise.data.cache import Cache
+from fieldwise.data.encode import naming
+from fieldwise.data.log import Log
+from fieldwise.errors import ConfigError, DataError
+from fieldwise.features.encoder import Encoder
+from fieldwise.features.scratch import Scratch
+from fieldwise.infer import complete_schema
+from fieldwise.schema import Schema
+from fieldwise.training.events import Listener, ignore
+from fieldwise.verbs.budget import Budget, parse_bytes
+from fieldwise.verbs.parts import Source, open_sources
+from fieldwise.verbs.passes import Counts, fit, transform
+from fieldwise.verbs.workplace import workplace
+
+__all__ = ["Prepared", "prepare", "read_sample"]
+
+_FORMAT = "fieldwise-prepared"
+_VERSION = 1
+_SAMPLE_ROWS = 50_000
+
+
+class Prepared(NamedTuple):
+    """A log made ready: what encodes it, and its encoded parts.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    encoder
+        Fitted on the training rows.
+    parts
+        The caches of ``train``, ``valid`` and ``test``, those that there are.
+    summary
+        For people and programs: rows read, rejected and accepted, features of each field, bytes.
+    """
+
+    folder: Path
+    encoder: Encoder
+    parts: dict[str, Cache]
+    summary: dict[str, Any]
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    encoder: dict[str, Any]
+    encoder_checksum: str
+    summary: dict[str, Any]
+
+
+def prepare(
+    config: Config,
+    *,
+    memory: int | str | None = None,
+    max_rejects: float | None = None,
+    listen: Listener = ignore,
+) -> Prepared:
+    """Encode the log of a configuration, or open what an earlier call made of the same log.
+
+    Neither memory nor threads change what is written.
+
+    Parameters
+    ----------
+    config
+        Its ``[data]`` and ``[fields]``; the rest does not matter here.
+    memory
+        The anonymous memory that the process may take: bytes, or text as in ``2GB``; what the configuration says
+        unless given, and else half of what is free. Beyond it, counts and tables go to disk.
+    max_rejects
+        Stop where more rows than this cannot be used: a number of rows, or a share below 1. What the configuration says
+        unless given, and else any number.
+    listen
+        Called with `Preparing` events.
+
+    Raises
+    ------
+    DataError
+        A file or column is missing or not what it should be; no row, or too few, can be used.
+    ResourceError
+        It cannot be done in this memory, or the disk is full.
+    """
+    memory = config.data.memory if memory is None else memory
+    max_rejects = config.data.max_rejects if max_rejects is None else max_rejects
+    if max_rejects is not None and max_rejects < 0:
+        raise ConfigError("max_rejects cannot be negative", where="max_rejects", got=max_rejects)
+    limit = parse_bytes(memory) if isinstance(memory, str) else memory
+    sources = open_sources(config)
+    with naming(sources[0].log.files[0]):
+        schema = complete_schema(config, read_sample(sources[0].log))
+    with workplace(_cache_root(config), _key(config, schema, sources)) as place:
+        if not (place.folder / "prepared.json").exists():
+            budget = Budget.of(schema, limit)
+            with place.new_folder() as folder:
+                _make(folder, schema, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
+        return _open(place.folder)
+
+
+def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:
+    """Return the first rows of a log, with all of its columns."""
+    chunks: list[pa.Table] = []
+    for chunk in log.chunks():
+        chunks.append(chunk.table)
+        if sum(table.num_rows for table in chunks) >= num_rows:
+            break
+    if not chunks:
+        raise DataError("the log holds no row that can be read", where=log.files[0])
+    return pa.concat_tables(chunks, promote_options="default").slice(0, num_rows)
+
+
+def _cache_root(config: Config) -> Path:
+    return Path(config.base) / (config.data.cache or ".fieldwise")
+
+
+def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
+    """Return the name of the folder that holds what is made from these rows and this schema."""
+    data = config.data
+    content = {
+        "version": _VERSION,
+        "schema": msgspec.to_builtins(schema),
+        "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
+        "files": [
+            [source.part, name, stat.st_size, stat.st_mtime_ns]
+            for source in sources
+            for name in source.log.files
+            for stat in [os.stat(name)]
+        ],
+    }
+    return files.checksum(msgspec.json.encode(content))[:16]
+
+
+def _make(
+    folder: Path,
+    schema: Schema,
+    sources: list[Source],
+    budget: Budget,
+    max_rejects: float | None,
+    listen: Listener,
+) -> None:
+    """Write everything into `folder`."""
+    encoder = Encoder(schema, Scratch(folder, budget.table_bytes))
+
+    def hold_limit() -> None:
+        if encoder.counter_bytes > budget.counter_bytes:
+            encoder.spill(budget.counter_bytes // 2)
+
+    num_rows: int | None = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit)
+    if len(sources) > 1:
+        num_rows = None
+    counts = transform(encoder, sources, folder, num_rows=num_rows, max_rejects=max_rejects, listen=listen)
+    if not counts.parts.get("train", {}).get("examples"):
+        raise DataError("no row of the log can be used for training", where=sources[0].log.files[0])
+    encoder.finish_texts()
+    encoder_checksum = files.save_arrays(folder / "encoder.safetensors", encoder.arrays())
+    manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
+    files.write_manifest(folder / "prepared.json", manifest, format=_FORMAT, version=_VERSION)
+
+
+def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
+    """Return what is worth knowing. Read = examples + rejected, of every part and of all rows."""
+    num_examples = sum(count["examples"] for count in counts.parts.values())
+    return {
+        "label": encoder.schema.label,
+        "classes": list(encoder.schema.classes),
+        "rows_read": counts.rows_read,
+        "rows_rejected": counts.rows_read - num_examples,
+        "parts": counts.parts,
+        "num_features": encoder.num_features,
+        "fields": [
+            {"name": field.name, "type": field.type, "features": encoder.rows[field.name]}
+            for field in encoder.schema.fields
+        ],
+        "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    }
+
+
+def _open(folder: Path) -> Prepared:
+    """Open what `_make` wrote."""
+    manifest, _ = files.read_manifest(folder / "prepared.json", _Manifest, format=_FORMAT, version=_VERSION)
+    encoder = Encoder.from_arrays(manifest.encoder, files.load_arrays(folder / "encoder.safetensors"))
+    parts = {part: Cache.open(folder / part) for part in manifest.summary["parts"]}
+    return Prepared(folder, encoder, parts, {**manifest.summary, "folder": str(folder)})

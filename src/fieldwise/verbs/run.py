@@ -1,0 +1,188 @@
+"""The run folder: what was asked for, whether it is done, and what came out.
+
+::
+
+    run/
+        run.json        the configuration, and the result once there is one
+        bundle/         the model (`bundle`)
+        checkpoints/    where an unfinished run goes on (`training.checkpoint`)
+        .lock           held by the process that works here
+
+``run.json`` without a result is an unfinished run. A folder belongs to one configuration: asking for another in the
+same place is refused, with the difference, unless it is to be overwritten.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.errors import ConfigError
+from fieldwise.files import read_manifest, write_manifest
+from fieldwise.metrics import Metrics
+from fieldwise.models.config import ModelConfig
+
+__all__ = ["Result", "RunFolder"]
+
+_FORMAT = "fieldwise-run"
+_VERSION = 1
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One trained model, evaluated.
+
+    Attributes
+    ----------
+    model, units
+        The kind, and K (None where no unit is locally connected).
+    parameters, biases
+        Weights; and biases and normalisation apart.
+    valid, test
+        Metrics of the weights that were kept; None where there is no such part.
+    pretrain_seconds
+        Training of the logistic regression that it started from; None where it did not.
+    seconds_per_epoch, examples_per_second
+        Training alone, without validation.
+    epochs, best_epoch
+        Epochs trained, and the one whose weights were kept.
+    """
+
+    model: str
+    units: int | None
+    parameters: int
+    biases: int
+    valid: Metrics | None
+    test: Metrics | None
+    pretrain_seconds: float | None
+    seconds_per_epoch: float
+    epochs: int
+    best_epoch: int
+    examples_per_second: float
+    folder: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+    result: Result | None = None
+
+
+class RunFolder:
+    """A run folder for one configuration; a context manager that holds it for this process.
+
+    Parameters
+    ----------
+    folder
+        Made if missing.
+    config
+        What is to be run there.
+    log
+        What names the prepared log: the same configuration on a changed log is another run.
+    overwrite
+        Remove a run that is there.
+
+    Attributes
+    ----------
+    result
+        What came out, where the run is finished.
+
+    Raises
+    ------
+    ConfigError
+        Another configuration was run there, the folder holds something else, or another process works there.
+    """
+
+    def __init__(self, folder: str | Path, config: Config, log: str, overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        self.config = {**plain_config(config), "log": log}
+        self.overwrite = overwrite
+        self.result: Result | None = None
+        self._held = ExitStack()
+
+    def __enter__(self) -> RunFolder:
+        """Take the folder for this process, and read what is there."""
+        path, lock_path = self.folder / "run.json", self.folder / ".lock"
+        if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or lock_path.exists()):
+            raise ConfigError(
+                "the folder holds something that is no run", where=self.folder, fix="name a new or an empty folder"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            self._lock(stack.enter_context(lock_path.open("ab")))
+            for old in self.folder.iterdir() if self.overwrite else ():
+                if old.is_dir():
+                    shutil.rmtree(old)
+                elif old != lock_path:
+                    old.unlink()
+            if path.exists():
+                manifest, _ = read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
+                refuse_difference(self.folder, manifest.config, self.config)
+                self.result = manifest.result
+            else:
+                self._write()
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work here."""
+        self._held.close()
+
+    def finish(self, result: Result) -> Result:
+        """Record the result: the run is done."""
+        self.result = result
+        self._write()
+        return result
+
+    def _lock(self, file: BinaryIO) -> None:
+        """Take the lock, which the system lets go of when the process ends, however it ends."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                "another process works in this run folder", where=self.folder, fix="wait for it, or name another folder"
+            ) from None
+
+    def _write(self) -> None:
+        write_manifest(self.folder / "run.json", _Manifest(self.config, self.result), format=_FORMAT, version=_VERSION)
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """Return what identifies a run: everything but the folder that paths are relative to, memory and threads."""
+    if config.model.kind == "lr":  # the other keys of [model] say nothing of it
+        config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    del plain["base"], plain["train"]["threads"], plain["data"]["memory"], plain["data"]["max_rejects"]
+    return plain
+
+
+def refuse_difference(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ConfigError that names the keys in which two configurations differ."""
+    differences = [f"{key}: {old!r} there, {new!r} now" for key, old, new in _differences(before, now)]
+    if differences:
+        raise ConfigError(
+            "the run folder belongs to another configuration",
+            where=folder,
+            got="; ".join(differences),
+            fix="name another folder, or start anew with --overwrite",
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = list(dict.fromkeys([*before, *now]))
+        return [
+            found
+            for name in names
+            for found in _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if before == now else [(key, before, now)]

@@ -1,0 +1,188 @@
+"""``fieldwise train``: from a configuration to a saved, evaluated model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import torch
+
+from fieldwise.bundle import BundleWriter, open_bundle
+from fieldwise.config import Config
+from fieldwise.data.batches import Batches
+from fieldwise.kernels.threads import set_num_threads
+from fieldwise.metrics import Metrics
+from fieldwise.models.click import ClickModel, build_model
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.load import DTYPES, dense_arrays, restore
+from fieldwise.nn.deep import count_weights
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.events import Listener, Stage, Warned, ignore
+from fieldwise.training.interrupt import Interrupt, noting_signals
+from fieldwise.training.loop import History, fit
+from fieldwise.training.score import evaluate_model
+from fieldwise.training.start import LrStart, start_bias, start_from_lr
+from fieldwise.training.step import Stepper
+from fieldwise.verbs.prepare import Prepared, prepare
+from fieldwise.verbs.run import Result, RunFolder
+
+__all__ = ["Pretrained", "pretrain", "train"]
+
+_EVALUATION_BATCH = 8192
+
+
+class Pretrained(NamedTuple):
+    """A trained logistic regression, and what its training took."""
+
+    start: LrStart
+    seconds: float
+
+
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    listen: Listener = ignore,
+    prepared: Prepared | None = None,
+    lr_folder: Path | None = None,
+) -> Result:
+    """Train the model of `config` into the run folder `out`, preparing the log first where that is not done.
+
+    A run that was stopped or killed goes on from its newest checkpoint and ends as if it had never stopped.
+
+    Parameters
+    ----------
+    config
+        See `config.Config`.
+    out
+        The run folder. A finished run of the same configuration is left alone and its result returned.
+    overwrite
+        Start anew.
+    listen
+        Called with every event.
+    prepared
+        The prepared log, where it is at hand.
+    lr_folder
+        The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
+
+    Raises
+    ------
+    UserError
+        The configuration, the log or the run folder is not what it must be.
+    Stopped
+        By SIGTERM or Ctrl-C, after a checkpoint was saved.
+    """
+    use_threads(config.train.threads)
+    prepared = prepared or prepare(config, listen=listen)
+    with RunFolder(out, config, prepared.folder.name, overwrite) as run:
+        if run.result is not None:
+            return run.result
+        pretrained = None
+        if config.model.locally_connected and config.model.start == "lr":
+            pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen)
+        with noting_signals() as interrupt:
+            model, history = _train_model(config, run.folder, prepared, pretrained, interrupt, listen)
+        listen(Stage("evaluate", config.model.kind))
+        weights, others = count_weights(model)
+        result = Result(
+            model=config.model.kind,
+            units=config.model.units if config.model.locally_connected else None,
+            parameters=model.table.num_parameters + weights,
+            biases=others,
+            valid=evaluate_part(model, prepared, "valid"),
+            test=evaluate_part(model, prepared, "test"),
+            pretrain_seconds=pretrained.seconds if pretrained else None,
+            seconds_per_epoch=history.seconds_per_epoch,
+            epochs=len(history.epochs),
+            best_epoch=history.best_epoch,
+            examples_per_second=history.examples_per_second,
+            folder=str(run.folder),
+        )
+        run.finish(result)
+        Checkpoints(run.folder / "checkpoints").remove()
+        return result
+
+
+def pretrain(config: Config, folder: Path, prepared: Prepared, listen: Listener = ignore) -> Pretrained:
+    """Train logistic regression as ``[pretrain]`` says, as a run of its own in `folder`, and return its weights."""
+    listen(Stage("pretrain", "lr"))
+    own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
+    result = train(own, folder, listen=listen, prepared=prepared)
+    bundle = open_bundle(folder)
+    return Pretrained(LrStart(bundle.table, bundle.dense["bias"]), result.epochs * result.seconds_per_epoch)
+
+
+def lr_settings(config: Config) -> TrainConfig:
+    """Return the training settings of logistic regression: those of ``[train]``, with what ``[pretrain]`` replaces."""
+    own = config.pretrain
+    return msgspec.structs.replace(
+        config.train,
+        epochs=own.epochs,
+        patience=own.patience,
+        table=own.table,
+        dense=own.dense,
+        schedule="constant",
+        warmup=0.0,
+    )
+
+
+def evaluate_part(model: ClickModel, prepared: Prepared, name: str) -> Metrics | None:
+    """Return the metrics of one part of the log; None where there is no such part."""
+    if name not in prepared.parts:
+        return None
+    return evaluate_model(model, Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False).epoch(0))
+
+
+def use_threads(count: int | None) -> None:
+    """Use `count` threads for the kernels and for torch; None leaves both as they are."""
+    if count is not None:
+        set_num_threads(count)
+        torch.set_num_threads(count)
+
+
+def _train_model(
+    config: Config,
+    folder: Path,
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    interrupt: Interrupt,
+    listen: Listener,
+) -> tuple[ClickModel, History]:
+    """Train one model and leave it with the weights that were kept, which also lie in the run's bundle."""
+    model_config, encoder = config.model, prepared.encoder
+    linear = model_config.kind in ("lr", "lr-network")
+    settings = lr_settings(config) if linear else config.train
+    dtype = "float64" if settings.precision == "float64" else "float32"
+    model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
+    table_optimizer = TableOptimizer(model.table, settings.table)
+    if not linear:
+        table_optimizer.draw(settings.seed)
+    start_bias(model, prepared.parts["train"])
+    if pretrained is not None:
+        start_from_lr(model, table_optimizer, pretrained.start)
+    listen(Stage("train", model_config.kind))
+    csv = msgspec.to_builtins(config.data.csv)
+    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv)
+    valid = prepared.parts.get("valid")
+    dense_optimizer = build_dense_optimizer(model.parameters(), settings.dense)
+    # Dropout draws from torch's global generator: seeded here, restored afterwards.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        history = fit(
+            Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16"),
+            Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed),
+            Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
+            settings,
+            keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
+            checkpoints=Checkpoints(folder / "checkpoints", warn=lambda text: listen(Warned(text))),
+            interrupt=interrupt,
+            listen=listen,
+        )
+    if history.best_epoch != len(history.epochs):
+        restore(model, open_bundle(folder / "bundle"))
+    return model, history

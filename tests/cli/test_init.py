@@ -1,0 +1,84 @@
+"""``fieldwise init``: a configuration that the other verbs can read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from tests.logs import make_table, write
+
+from fieldwise.cli import main
+from fieldwise.config import load_config, parse_config
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(main, ["init", *map(str, arguments)])
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return write(make_table(200), tmp_path / "log.csv").name
+
+
+def test_what_is_printed_is_a_configuration_of_the_log(log):
+    result = run(log, "--label", "click", "--group", "session", "--id", "impression", "--weight", "weight")
+    assert result.exit_code == 0
+    config = parse_config(result.stdout)
+    data = config.data
+    assert (data.train, data.label, data.split) == (("log.csv",), "click", "split")
+    assert (data.group, data.id, data.weight) == ("session", "impression", "weight")
+    assert list(config.fields) == ["user", "item", "price", "age", "tags"]
+
+
+def test_a_file_is_written_with_paths_as_seen_from_its_folder(log, tmp_path):
+    result = run(log, "--out", "configs/clicks.toml")
+    assert result.exit_code == 0
+    assert "configs/clicks.toml" in result.stdout
+    config = load_config("configs/clicks.toml")
+    assert config.data.train == ("../log.csv",)
+    assert [str(tmp_path / "configs" / ".." / "log.csv")] == list(config.paths("train"))
+
+
+def test_a_path_from_the_root_stays_as_it_is(log, tmp_path):
+    run(tmp_path / log, "--out", "configs/clicks.toml")
+    assert load_config("configs/clicks.toml").data.train == (str(tmp_path / log),)
+
+
+def test_a_configuration_that_somebody_may_have_edited_is_not_replaced(log, tmp_path):
+    (tmp_path / "mine.toml").write_text("# mine")
+    result = run(log, "--out", "mine.toml")
+    assert result.exit_code == 2
+    assert "there already" in result.stderr
+    assert (tmp_path / "mine.toml").read_text() == "# mine"
+
+
+def test_json_is_the_same_configuration(log):
+    assert json.loads(run(log, "--json").stdout)["data"]["label"] == "click"
+
+
+def test_files_without_a_header_get_the_names_that_are_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text("".join(f"{i % 2};u{i % 7};i{i % 5}\n" for i in range(50)))
+    result = run("log.txt", "--format", "csv", "--columns", "click,user,item", "--delimiter", ";")
+    config = parse_config(result.stdout)
+    assert config.data.csv.columns == ("click", "user", "item")
+    assert not config.data.csv.header
+    assert list(config.fields) == ["user", "item"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.csv"], "none.csv"),
+        (["log.csv", "--label", "clik"], "did you mean click?"),
+        (["log.csv", "--delimiter", "||"], "one character"),
+        ([], "LOG..."),
+    ],
+)
+def test_a_log_or_column_that_is_not_there_is_named(log, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr

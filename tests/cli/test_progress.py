@@ -1,0 +1,158 @@
+"""Progress: plain lines now and then, or one line that moves; on standard error either way."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+
+import numba
+import pytest
+from rich.console import Console
+from rich.live import Live
+
+from fieldwise.cli import progress
+from fieldwise.cli.progress import Reporter, show_progress
+from fieldwise.metrics import Metrics
+from fieldwise.training.events import EpochEnd, Kept, Preparing, Progress, Stage, Warned, ignore
+
+VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
+MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, VALID)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def plain(clock):
+    console = Console(file=io.StringIO(), highlight=False)
+    return Reporter(console), console.file
+
+
+def test_a_moment_has_all_that_one_waits_for(plain, clock):
+    report, written = plain
+    report(Stage("train", "lc-wide-deep"))
+    clock[0] = 10
+    report(MOMENT)
+    assert written.getvalue() == ("LC-W&D  epoch 2   25%  412k examples/s  1:15 left  loss 0.3333  valid AUC 0.8750\n")
+
+
+def test_without_a_terminal_moments_come_every_few_seconds_only(plain, clock):
+    report, written = plain
+    for clock[0] in range(12):
+        report(MOMENT)
+    assert written.getvalue().count("\n") == 2
+
+
+def test_the_end_of_an_epoch_is_always_written(plain):
+    report, written = plain
+    report(Stage("train", "lr"))
+    for epoch in (1, 2):
+        report(EpochEnd(epoch, 0.4, 3.25, 1_000_000.0, None))
+        report(Kept(epoch))
+    assert written.getvalue().splitlines() == [
+        "LR  epoch 1 done in 3.2 s  1M examples/s  loss 0.4000",
+        "LR  epoch 2 done in 3.2 s  1M examples/s  loss 0.4000",
+    ]
+
+
+def test_the_training_that_a_model_starts_from_is_called_pretraining(plain):
+    report, written = plain
+    end = EpochEnd(1, 0.4, 1.0, 10.0, VALID)
+    for event in (Stage("pretrain", "lr"), Stage("train", "lr"), end, Stage("train", "lc-dnn"), end):
+        report(event)
+    # Where it is there already, it is announced and then not trained.
+    for event in (Stage("pretrain", "lr"), Stage("train", "lc-resnet"), end, Stage("train", "lr"), end):
+        report(event)
+    labels = [line.split("  ")[0] for line in written.getvalue().splitlines()]
+    assert labels == ["LR (pretraining)", "LC-DNN", "LC-ResNet", "LR"]
+
+
+def test_a_warning_is_always_written(plain):
+    report, written = plain
+    report(Warned("the log has no valid part"))
+    assert written.getvalue() == "warning: the log has no valid part\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (Preparing("fit", 2_000_000, None, 4.0), "reading the log  2M rows  500k rows/s"),
+        (Preparing("transform", 1_000, 4_000, 1.0), "encoding the log   25% of 4k rows  1k rows/s  0:03 left"),
+        (Preparing("transform", 0, 4_000, 0.0), "encoding the log    0% of 4k rows"),
+    ],
+)
+def test_a_pass_over_the_log_says_how_far_it_is(plain, clock, event, expected):
+    report, written = plain
+    clock[0] = 10
+    report(event)
+    assert written.getvalue().startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [({"auc": 0.7}, "valid AUC 0.7000"), ({"logloss": 0.5}, "valid logloss 0.5000"), ({}, "loss 0.3333")],
+)
+def test_the_last_validation_is_shown_by_what_is_defined_of_it(plain, clock, figures, expected):
+    report, written = plain
+    clock[0] = 10
+    report(MOMENT._replace(valid=Metrics.of(1, 1.0, figures, "one class")))
+    assert written.getvalue().rstrip().endswith(expected)
+
+
+def test_on_a_terminal_one_line_moves_and_the_ends_of_epochs_stay():
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        report = Reporter(console, live)
+        report(Stage("train", "lr"))
+        for _ in range(3):
+            report(MOMENT)
+            live.refresh()
+        report(EpochEnd(1, 0.4, 3.25, 1_000_000.0, None))
+    shown = console.file.getvalue()
+    assert "epoch 1 done" in shown
+    # The long moment is cut, never broken into two lines that could not be taken back.
+    moments = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[^m]*?[A-Za-z]", "", shown)) if "412k" in line]
+    assert moments
+    assert all(len(line) <= 60 for line in moments)
+
+
+def test_progress_never_touches_standard_output(capsys):
+    with show_progress() as listen:
+        listen(Stage("train", "lr"))
+        listen(EpochEnd(1, 0.4, 3.25, 1.0, None))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "epoch 1 done" in captured.err
+
+
+def test_quiet_shows_nothing(capsys):
+    with show_progress(quiet=True) as listen:
+        assert listen is ignore
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_the_library_logs_is_shown_while_it_works(capsys):
+    with show_progress():
+        logging.getLogger("fieldwise.datasets").info("fetching from %s", "afar")
+    logging.getLogger("fieldwise.datasets").info("not shown")
+    assert capsys.readouterr().err == "fetching from afar\n"
+
+
+def test_compiling_is_announced_once_and_only_where_something_is_compiled(capsys):
+    @numba.njit
+    def double(x):
+        return 2 * x
+
+    with show_progress():
+        assert double(2) == 4
+        assert double(2.5) == 5.0
+    assert capsys.readouterr().err.count("compiling kernels") == 1
+    with show_progress():
+        assert double(3) == 6
+    assert capsys.readouterr().err == ""

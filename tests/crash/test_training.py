@@ -1,0 +1,135 @@
+"""Training that is killed, stopped or finds its files damaged goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.logs import config_text, make_table, write
+
+import fieldwise as fw
+
+MORE = """
+[model]
+kind = "lc-wide-deep"
+units = 2
+hidden = [8]
+dropout = 0.2
+[train]
+epochs = 4
+batch_size = 64
+threads = 1
+patience = 9
+checkpoint_steps = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A log, prepared, and a run that was never interrupted."""
+    folder = tmp_path_factory.mktemp("crash")
+    write(make_table(), folder / "log.parquet")
+    (folder / "fieldwise.toml").write_text(config_text("log.parquet", more=MORE))
+    fw.train(fw.load_config(folder / "fieldwise.toml"), folder / "whole")
+    return folder
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "bundle").iterdir()}
+
+
+def outcome(run: Path) -> dict[str, object]:
+    result = json.loads((run / "run.json").read_text())["content"]["result"]
+    return {key: result[key] for key in ("valid", "test", "epochs", "best_epoch")}
+
+
+def test_a_run_that_is_killed_again_and_again_ends_bit_identical(folder):
+    killer = Path(__file__).with_name("killer.py")
+    command = [sys.executable, str(killer), str(folder / "fieldwise.toml"), str(folder / "killed"), "20", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["kills"] == 20
+    assert report["resumed"] >= 3
+    assert weights(folder / "killed") == weights(folder / "whole")
+    assert outcome(folder / "killed") == outcome(folder / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(folder, number):
+    run = folder / f"stopped-{number}"
+    command = [sys.executable, "-m", "fieldwise", "train", str(folder / "fieldwise.toml"), "--out", str(run)]
+    slow = [*command, "--set", "train.checkpoint_steps=1"]
+    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(run.glob("checkpoints/*")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=10)
+    assert process.returncode == 3, messages
+    assert "the same command goes on" in messages
+    assert "Traceback" not in messages
+    done = subprocess.run(slow, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert weights(run) == weights(folder / "whole")
+
+
+def test_a_damaged_checkpoint_is_passed_by_loudly_for_the_one_before(folder):
+    config = fw.load_config(folder / "fieldwise.toml")
+    run = folder / "damaged"
+    stop_after(config, run, steps=8)
+    newest = max((run / "checkpoints").iterdir())
+    data = bytearray((newest / "table.safetensors").read_bytes())
+    data[len(data) // 2] ^= 4
+    (newest / "table.safetensors").write_bytes(data)
+    said: list[str] = []
+    fw.train(config, run, listen=lambda event: said.append(getattr(event, "text", "")))
+    assert any(newest.name in text and "damaged" in text for text in said)
+    assert weights(run) == weights(folder / "whole")
+
+
+def test_a_second_process_on_a_run_folder_is_refused(folder):
+    config = fw.load_config(folder / "fieldwise.toml")
+    run = folder / "shared"
+    code = """
+import sys, time, fieldwise as fw
+from fieldwise.verbs.run import RunFolder
+with RunFolder(sys.argv[2], fw.load_config(sys.argv[1]), sys.argv[3]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    log = fw.prepare(config).folder.name
+    command = [sys.executable, "-c", code, str(folder / "fieldwise.toml"), str(run), log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(fw.ConfigError, match="another process"):
+            fw.train(config, run)
+        other.kill()
+    assert fw.train(config, run).epochs == 4
+
+
+def stop_after(config: fw.Config, run: Path, steps: int) -> None:
+    """Train until `steps` checkpoints were saved, then stop as on SIGTERM."""
+    seen: set[str] = set()
+
+    def listen(event: object) -> None:
+        seen.update(path.name for path in run.glob("checkpoints/[0-9]*"))
+        if len(seen) >= steps // 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    from fieldwise.training import loop
+
+    before = loop._SECONDS_BETWEEN_REPORTS
+    loop._SECONDS_BETWEEN_REPORTS = 0.0
+    try:
+        with pytest.raises(fw.Stopped):
+            fw.train(config, run, listen=listen)
+    finally:
+        loop._SECONDS_BETWEEN_REPORTS = before

@@ -1,0 +1,108 @@
+import pyarrow as pa
+import pytest
+
+from fieldwise.errors import DataError
+from fieldwise.features.bags import BagEncoder
+from fieldwise.features.columns import Cells, Columns
+from fieldwise.schema import Field
+
+
+def read(array: pa.Array, **settings) -> Cells:
+    encoder = BagEncoder(Field(name="bag", type="bag", column="bag", **settings))
+    return encoder.read(Columns(pa.table({"bag": array})), {})
+
+
+def contents(cells: Cells) -> list[list[tuple[str | None, float]]]:
+    """Texts and weights by row; None for missing."""
+    assert cells.offsets is not None
+    present = [i for i, value in enumerate(cells.fingerprints) if value]
+    texts = dict(zip(present, cells.texts(pa.array(present, pa.int64()).to_numpy()).to_pylist(), strict=True))
+    bounds = cells.offsets.tolist()
+    return [
+        [(texts.get(i), float(cells.weights[i])) for i in range(begin, end)]
+        for begin, end in zip(bounds[:-1], bounds[1:], strict=True)  # noqa: RUF007
+    ]
+
+
+MISSING = [(None, 1.0)]
+
+
+def test_no_rows_have_no_bags():
+    assert contents(read(pa.array([], pa.string()))) == []
+
+
+def test_text_is_split_and_empty_values_are_passed_over():
+    cells = read(pa.array(["a|b", "a||", "", None, "|", "b|a|b"]))
+    a, b = ("a", 1.0), ("b", 1.0)
+    assert contents(cells) == [[a, b], [a], MISSING, MISSING, MISSING, [b, a, b]]
+
+
+def test_a_separator_may_be_several_characters_and_is_no_pattern():
+    assert contents(read(pa.array(["a.*b.*5.0"]), separator=".*")) == [[("a", 1.0), ("b", 1.0), ("5", 1.0)]]
+
+
+@pytest.mark.parametrize("separator", ["-", ".", " ", ":"])
+def test_a_cell_is_split_before_it_is_respelled(separator):
+    cell = "2026-11-08 09:00:00.500"
+    assert [text for text, _ in contents(read(pa.array([cell]), separator=separator))[0]] == cell.split(separator)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.float64()), pa.list_(pa.string())])
+def test_lists_are_bags_of_their_canonical_texts(kind):
+    array = pa.array([[7, 5], None, [], [None], [5, None]], pa.list_(pa.int64())).cast(kind)
+    expected = [[("7", 1.0), ("5", 1.0)], MISSING, MISSING, MISSING, [("5", 1.0)]]
+    assert contents(read(array)) == expected
+    assert contents(read(array.slice(3))) == expected[3:]
+
+
+def test_lists_of_fixed_length_are_bags():
+    array = pa.array([[1, 2], None, [3, None]], pa.list_(pa.int8(), 2))
+    assert contents(read(array)) == [[("1", 1.0), ("2", 1.0)], MISSING, [("3", 1.0)]]
+
+
+def test_a_dictionary_of_texts_and_a_column_of_numbers_are_split_as_text():
+    assert contents(read(pa.array(["a|b", "a|b"]).dictionary_encode())) == [[("a", 1.0), ("b", 1.0)]] * 2
+    assert contents(read(pa.array([5, None]))) == [[("5", 1.0)], MISSING]
+
+
+@pytest.mark.parametrize("array", [pa.nulls(2), pa.array([[], None]), pa.array(["", None]), pa.array([[None], []])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_column_without_any_value_is_missing_in_every_row(array, weighted):
+    cells = read(array, weighted=weighted)
+    assert contents(cells) == [MISSING, MISSING]
+    assert cells.rejects == ()
+
+
+def test_values_without_text_are_refused_by_name():
+    with pytest.raises(DataError, match=r"no text(.|\n)*where: column bag"):
+        read(pa.array([[[1]]]))
+
+
+def test_text_lists_and_pairs_carry_weights():
+    pairs = pa.struct([("value", pa.string()), ("weight", pa.float64())])
+    expected = [[("a", 0.5), ("b", -1.0)], MISSING]
+    for array in (
+        pa.array(["a:0.5|b:-1", None]),
+        pa.array([["a:0.5", "b:-1"], []]),
+        pa.array([[{"value": "a", "weight": 0.5}, {"value": "b", "weight": -1.0}], None], pa.list_(pairs)),
+        pa.array([[("a", 0.5), ("b", -1.0)], None], pa.map_(pa.string(), pa.float64())),
+    ):
+        assert contents(read(array, weighted=True)) == expected
+
+
+def test_the_last_colon_parts_value_and_weight():
+    assert contents(read(pa.array(["http://x:2||:3"]), weighted=True)) == [[("http://x", 2.0)]]
+
+
+@pytest.mark.parametrize("bad", ["a", "a:", "a:b", "a:inf", "a:1e39", "a:nan", "b:1|a"])
+def test_a_value_without_a_finite_weight_rejects_its_row(bad):
+    rejects = read(pa.array(["a:1", bad, f"{bad}|{bad}", None]), weighted=True).rejects
+    assert [(reject.row, reject.value) for reject in rejects] == [(1, bad), (2, f"{bad}|{bad}")]
+
+
+def test_a_pair_without_a_weight_rejects_its_row_and_one_without_a_value_is_passed_over():
+    pairs = pa.list_(pa.struct([("value", pa.string()), ("weight", pa.float32())]))
+    array = pa.array([[{"value": "a", "weight": None}], [{"value": None, "weight": 2.0}], [None]], pairs)
+    cells = read(array, weighted=True)
+    assert [reject.row for reject in cells.rejects] == [0]
+    assert contents(cells)[1:] == [MISSING, MISSING]

@@ -1,0 +1,88 @@
+from collections import Counter as ReferenceCounter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldwise.kernels.hashtable import Counter, build, lookup, ranked
+
+# A small pool makes repeats; neighbours and powers of two make homes that collide.
+KEYS = st.one_of(st.integers(0, 30), st.integers(0, 63).map(lambda k: 2**k), st.integers(0, 2**64 - 1))
+
+
+def uint64(keys) -> np.ndarray:
+    return np.array(keys, dtype=np.uint64)
+
+
+def test_a_counter_of_nothing_holds_nothing():
+    counter = Counter()
+    counter.add(uint64([]))
+    counter.add(uint64([0, 0]))
+    assert counter.num_keys == 0
+    assert [array.tolist() for array in ranked(counter.slots, 1)] == [[], []]
+    assert counter.counts(uint64([0, 1])).tolist() == [0, 0]
+    assert [array.tolist() for array in counter.items()] == [[], []]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(KEYS, max_size=40), max_size=5))
+def test_counts_are_those_of_a_dictionary(chunks):
+    counter, expected = Counter(), ReferenceCounter()
+    for chunk in chunks:
+        expected.update(key for key in chunk if key)
+        counter.add(uint64(chunk))
+    assert counter.num_keys == len(expected)
+    keys, counts = counter.items()
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == expected
+    assert keys.tolist() == sorted(expected)
+    asked = [0, 1, 2, 3, *expected]
+    assert counter.counts(uint64(asked)).tolist() == [expected[key] for key in asked]
+
+
+def test_a_table_grows_within_one_call():
+    keys = np.random.default_rng(0).integers(1, 2**63, 20_000).astype(np.uint64)
+    counter = Counter()
+    counter.add(np.concatenate([keys, keys]))
+    assert counter.num_keys == 20_000
+    assert (counter.counts(keys) == 2).all()
+
+
+def test_keys_can_be_added_many_times_at_once():
+    counter = Counter()
+    counter.add(uint64([5, 6]), uint64([10, 20]))
+    counter.add(uint64([6, 7]), uint64([1, 2]))
+    assert counter.counts(uint64([5, 6, 7])).tolist() == [10, 21, 2]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(KEYS.filter(bool), st.integers(1, 4) | st.integers(4090, 4100), max_size=40), st.integers(1, 5))
+def test_keys_are_ranked_by_count_then_by_themselves(counts, min_count):
+    counter = Counter()
+    counter.add(uint64(list(counts)), uint64(list(counts.values())))
+    kept = sorted((key for key in counts if counts[key] >= min_count), key=lambda key: (-counts[key], key))
+    found = ranked(counter.slots, min_count)
+    assert found[0].tolist() == kept
+    assert found[1].tolist() == [counts[key] for key in kept]
+
+
+@settings(deadline=None)
+@given(st.sets(KEYS.filter(bool), max_size=60), st.lists(KEYS, max_size=60))
+def test_a_lookup_answers_as_a_dictionary_does(keys, asked):
+    keys = sorted(keys, key=hash)
+    slots = build(uint64(keys), first=2)
+    expected = {key: 2 + i for i, key in enumerate(keys)} | {0: 0}
+    assert lookup(slots, uint64([*keys, *asked]), absent=1).tolist() == [
+        expected.get(key, 1) for key in [*keys, *asked]
+    ]
+
+
+def test_a_table_of_nothing_answers_that_everything_is_absent():
+    assert lookup(build(uint64([]), first=2), uint64([0, 1, 2**64 - 1]), absent=1).tolist() == [0, 1, 1]
+
+
+def test_a_saved_table_may_be_read_only_and_lie_at_any_address():
+    slots = build(uint64([7, 8, 9]), first=2)
+    shifted = np.frombuffer(b"x" + slots.tobytes(), dtype=np.uint8)[1:].view(np.uint64).reshape(slots.shape)
+    assert not shifted.flags.writeable
+    assert not shifted.flags.aligned
+    assert lookup(shifted, uint64([9, 7, 1]), absent=1).tolist() == [4, 2, 1]

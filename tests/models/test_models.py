@@ -1,0 +1,185 @@
+"""What every model promises: its function, its gradients, its start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import make_batch, make_layout
+from tests.reference import table as reference
+from tests.reference.batches import random_fields
+
+from fieldwise.errors import ConfigError, ResourceError
+from fieldwise.models.click import build_model
+from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.nn.deep import count_weights
+from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.training.loss import logloss
+from fieldwise.training.start import LrStart, start_from_lr
+
+FORMS = ["single", "value", "bag", "single"]
+ROWS = [7, 2, 5, 40]
+LAYOUT = make_layout(FORMS, ROWS)
+
+
+def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **settings):
+    config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
+    model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
+    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
+    table_optimizer.draw(seed)
+    return model, table_optimizer
+
+
+def random_batch(seed=0, num_examples=30, num_classes=2):
+    rng = np.random.default_rng(seed)
+    fields = random_fields(rng, FORMS, ROWS, num_examples)
+    return fields, make_batch(FORMS, fields), torch.from_numpy(rng.integers(0, num_classes, num_examples))
+
+
+def wake(model, seed=1):
+    """Give every weight a random value of size one, so that nothing hides behind zeros or a strong curvature."""
+    rng = torch.Generator().manual_seed(seed)
+    model.table.weights[:] = np.random.default_rng(seed).normal(size=model.table.weights.shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype) * 0.5)
+
+
+def test_lr_is_the_three_layer_network_before_and_after_a_training_step():
+    lr, lr_optimizer = make("lr")
+    network, network_optimizer = make("lr-network")
+    weights = np.random.default_rng(4).normal(size=sum(ROWS))
+    lr_optimizer.start(0, weights)
+    network_optimizer.start(0, weights)
+    _, batch, labels = random_batch()
+    for _ in range(3):
+        difference = (lr(batch) - network(batch)).abs().max().item()
+        assert difference < 1e-12
+        for model, optimizer in ((lr, lr_optimizer), (network, network_optimizer)):
+            model.table.visits.clear()
+            logloss(model(batch), labels).backward()
+            optimizer.step()
+        assert np.abs(lr.table.weights - network.table.weights).max() < 1e-12
+    assert np.abs(lr.table.weights[:, 0] - weights).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("units", [1, 3])
+def test_gradients_are_finite_differences(kind, num_classes, units):
+    if units == 3 and not kind.startswith("lc-"):
+        pytest.skip("one width")
+    model, _ = make(kind, units=units, num_classes=num_classes, activation="tanh")
+    wake(model)
+    fields, batch, labels = random_batch(num_classes=num_classes)
+    # In training the pass uses the batch's own mean and variance, so repeated passes are one function.
+    model.train()
+
+    def loss() -> float:
+        with torch.no_grad():
+            return logloss(model(batch), labels).item()
+
+    logloss(model(batch), labels).backward()
+    visit = model.table.visits[-1]
+    matrices = reference.encode(fields, ROWS)
+    local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:])
+    of_table = reference.gradients(matrices, local, full, model.table.num_local)
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        row, unit = rng.integers(sum(ROWS)), rng.integers(model.table.num_weights)
+        before, difference = model.table.rows[row, unit], 1e-6
+        model.table.rows[row, unit] = before + difference
+        above = loss()
+        model.table.rows[row, unit] = before - difference
+        below = loss()
+        model.table.rows[row, unit] = before
+        assert of_table[row, unit] == pytest.approx((above - below) / (2 * difference), rel=1e-5, abs=1e-8)
+    for parameter in model.parameters():
+        flat, gradient = parameter.detach().view(-1), parameter.grad.view(-1)
+        i = int(rng.integers(len(flat)))
+        before = flat[i].item()
+        flat[i] = before + 1e-6
+        above = loss()
+        flat[i] = before - 1e-6
+        below = loss()
+        flat[i] = before
+        assert gradient[i].item() == pytest.approx((above - below) / 2e-6, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("kind", ["lr", "lc-wide-deep", "lc-dnn", "lc-resnet"])
+def test_a_model_with_a_linear_path_starts_with_the_logits_of_lr(kind, num_classes):
+    outputs = 1 if num_classes == 2 else num_classes
+    if outputs > 1 and kind in ("lc-dnn", "lc-resnet"):
+        pytest.skip("the skip serves two classes")
+    rng = np.random.default_rng(2)
+    start = LrStart(rng.normal(size=(sum(ROWS), outputs)), rng.normal(size=outputs))
+    fields, batch, _ = random_batch()
+    _, expected = reference.gather(reference.encode(fields, ROWS), start.weights, 0)
+    for optimizer in ("adagrad", "ftrl"):
+        model, table_optimizer = make(kind, units=4, num_classes=num_classes, optimizer=optimizer)
+        start_from_lr(model, table_optimizer, start)
+        model.eval()
+        with torch.no_grad():
+            np.testing.assert_allclose(model(batch).numpy(), expected + start.bias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_example_alone_has_the_logit_it_has_in_a_batch(kind):
+    model, _ = make(kind, units=2)
+    wake(model)
+    fields, batch, _ = random_batch()
+    model.train()
+    model(batch)
+    model.eval()
+    with torch.no_grad():
+        together = model(batch)
+        for b in (0, 7, 29):
+            alone = model(make_batch(FORMS, [[field[b]] for field in fields]))
+            torch.testing.assert_close(alone[0], together[b], rtol=1e-12, atol=1e-12)
+        assert model(make_batch(FORMS, [[] for _ in fields])).shape == (0, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_one_example_can_be_trained_on(kind):
+    model, optimizer = make(kind, units=2)
+    wake(model)
+    _, batch, labels = random_batch(num_examples=1)
+    before = model.table.weights.copy()
+    logloss(model(batch), labels).backward()
+    optimizer.step()
+    assert np.isfinite(model.table.weights).all()
+    assert (model.table.weights != before).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_gives_the_same_weights_and_another_seed_others(kind):
+    first, again, other = (make(kind, seed=seed)[0] for seed in (1, 1, 2))
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    np.testing.assert_array_equal(first.table.weights, again.table.weights)
+    if kind not in ("lr", "lr-network"):
+        assert not np.array_equal(first.table.weights, other.table.weights) or any(
+            not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True)
+        )
+
+
+def test_the_paper_s_parameter_counts_are_those_of_the_modules():
+    num_fields, d, k1, k2 = 4, sum(ROWS), 6, 5
+    dense = num_fields * k1 + k1 * k2 + k2
+    expected = {"lr": d, "dnn": d * k1 + k1 * k2 + k2, "lc-dnn": d + dense, "lc-wide-deep": 2 * d + dense}
+    for kind, parameters in expected.items():
+        model, _ = make(kind)
+        assert model.table.num_parameters + count_weights(model)[0] == parameters
+
+
+def test_a_table_that_cannot_fit_is_refused_with_the_sizes(monkeypatch):
+    monkeypatch.setattr("fieldwise.memory.available_bytes", lambda: 10_000)
+    model = build_model(ModelConfig(kind="dnn", hidden=(2048,)), LAYOUT, 2)
+    with pytest.raises(ResourceError, match=r"(?s)54 features with 2,048 weights .*10.00 kB.*1.77 MB"):
+        TableOptimizer(model.table, TableOptimizerConfig())
+
+
+def test_a_dnn_without_a_hidden_layer_is_refused():
+    with pytest.raises(ConfigError, match="hidden"):
+        build_model(ModelConfig(kind="dnn", hidden=()), LAYOUT, 2)

@@ -1,0 +1,132 @@
+"""The table's optimizers, step by step against torch's sparse ones and plain references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import make_batch, make_layout
+from tests.reference import table as reference
+from tests.reference.batches import random_fields
+
+from fieldwise.kernels.threads import num_threads, set_num_threads
+from fieldwise.nn.table import Table
+from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+
+FORMS = ["single", "value", "bag", "single"]
+ROWS = [7, 2, 5, 60]
+
+
+def make(config: TableOptimizerConfig, num_local=2, num_full=1):
+    table = Table(make_layout(FORMS, ROWS), num_local, num_full, np.float64).train()
+    optimizer = TableOptimizer(table, config)
+    start = np.random.default_rng(5).normal(size=(sum(ROWS), num_local + num_full))
+    for unit in range(num_local + num_full):
+        optimizer.start(unit, start[:, unit])
+    return table, optimizer, start
+
+
+def run_steps(table, optimizer, num_steps=6):
+    """Yield the dense gradient of each step, after the optimizer acted on it."""
+    rng = np.random.default_rng(9)
+    for number in range(num_steps):
+        fields = random_fields(rng, FORMS, ROWS, 0 if number == 3 else 40)
+        local, full = table(make_batch(FORMS, fields))
+        target = torch.from_numpy(rng.normal(size=full.shape))
+        (local.square().sum() + (full - target).square().sum()).backward()
+        gradient = reference.gradients(
+            reference.encode(fields, ROWS), local.grad.numpy(), full.grad.numpy(), table.num_local
+        )
+        optimizer.step()
+        yield gradient
+
+
+def sparse(gradient: np.ndarray) -> torch.Tensor:
+    """Return the rows that a batch touched as torch's sparse gradient."""
+    touched = torch.from_numpy(np.flatnonzero(np.abs(gradient).sum(axis=1)))
+    return torch.sparse_coo_tensor(
+        touched[None], torch.from_numpy(gradient)[touched], gradient.shape, check_invariants=True
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # torch's own optimizers meet it, not ours
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["adagrad", "adam"])
+def test_every_step_is_that_of_torchs_sparse_optimizer(name, threads):
+    before = num_threads()
+    set_num_threads(threads)
+    table, optimizer, start = make(TableOptimizerConfig(name=name, learning_rate=0.1, epsilon=1e-10))
+    twin = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.SparseAdam}[name]
+    peer = kind([twin], lr=0.1, eps=1e-10)
+    for gradient in run_steps(table, optimizer):
+        twin.grad = sparse(gradient)
+        peer.step()
+        np.testing.assert_allclose(table.weights, twin.detach().numpy(), rtol=1e-10, atol=1e-12)
+    set_num_threads(before)
+
+
+def test_every_step_of_ftrl_is_the_papers():
+    settings = {"alpha": 0.3, "beta": 0.7, "l1": 0.2, "l2": 0.1}
+    table, optimizer, start = make(TableOptimizerConfig(name="ftrl", learning_rate=0.3, beta=0.7, l1=0.2, l2=0.1))
+    w, n = start, np.zeros_like(start)
+    z = -w * (0.7 / 0.3 + 0.1) - np.sign(w) * 0.2
+    for gradient in run_steps(table, optimizer):
+        w, z, n = reference.ftrl(w, z, n, gradient, **settings)
+        np.testing.assert_allclose(table.weights, w, rtol=1e-10, atol=1e-12)
+    assert (table.weights == 0).any(), "L1 sets weights to zero"
+
+
+def test_ftrl_keeps_the_weights_it_starts_from_where_the_gradient_is_zero():
+    table, optimizer, start = make(TableOptimizerConfig(name="ftrl", l1=0.1, l2=0.2))
+    local, full = table(make_batch(FORMS, random_fields(np.random.default_rng(0), FORMS, ROWS, 20)))
+    ((local * 0).sum() + (full * 0).sum()).backward()
+    optimizer.step()
+    np.testing.assert_array_equal(table.weights, start)
+
+
+def test_rowwise_adagrad_shares_the_mean_square_of_a_row():
+    table, optimizer, start = make(
+        TableOptimizerConfig(name="rowwise-adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.01)
+    )
+    w, s = start.copy(), np.zeros(len(start))
+    for gradient in run_steps(table, optimizer):
+        touched = np.abs(gradient).sum(axis=1) > 0
+        g = gradient[touched] + 0.01 * w[touched]
+        s[touched] += (g**2).mean(axis=1)
+        w[touched] -= 0.1 * g / (np.sqrt(s[touched])[:, None] + 1e-10)
+        np.testing.assert_allclose(table.weights, w, rtol=1e-10, atol=1e-12)
+
+
+def test_l2_pulls_the_rows_of_the_batch_and_no_others():
+    table, optimizer, start = make(TableOptimizerConfig(name="adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.5))
+    w, s = start.copy(), np.zeros_like(start)
+    for gradient in run_steps(table, optimizer):
+        touched = np.abs(gradient).sum(axis=1) > 0
+        g = gradient[touched] + 0.5 * w[touched]
+        s[touched] += g**2
+        w[touched] -= 0.1 * g / (np.sqrt(s[touched]) + 1e-10)
+        np.testing.assert_allclose(table.weights, w, rtol=1e-10, atol=1e-12)
+    never = s.sum(axis=1) == 0
+    np.testing.assert_array_equal(table.weights[never], start[never])
+
+
+def test_two_passes_before_one_step_are_summed():
+    rng = np.random.default_rng(3)
+    first, second = (random_fields(rng, FORMS, ROWS, 15) for _ in range(2))
+    apart, together = (make(TableOptimizerConfig(learning_rate=0.1)) for _ in range(2))
+    for fields in ([first, second], [[a + b for a, b in zip(first, second, strict=True)]]):
+        table, optimizer, _ = apart if len(fields) == 2 else together
+        for part in fields:
+            local, full = table(make_batch(FORMS, part))
+            (local.square().sum() + full.sum()).backward()
+        optimizer.step()
+    np.testing.assert_allclose(apart[0].weights, together[0].weights, rtol=1e-12)
+
+
+def test_gradient_slots_are_empty_after_a_step():
+    table, optimizer, _ = make(TableOptimizerConfig())
+    list(run_steps(table, optimizer))
+    n = table.num_weights
+    assert (table.rows[:, n : 2 * n] == 0).all()
+    assert table.visits == []

@@ -1,0 +1,15 @@
+"""Bins and quantiles by sorting everything."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+
+def bin_id(number: float, edges: Sequence[float], first: int) -> int:
+    return 0 if math.isnan(number) else first + bisect_right(edges, number)
+
+
+def quantile_edges(numbers: Sequence[float], bins: int) -> list[float]:
+    ordered = sorted(number for number in numbers if not math.isnan(number))
+    edges = {ordered[i * len(ordered) // bins] for i in range(1, bins)} if ordered else set()
+    return sorted(edge for edge in edges if edge > ordered[0])

@@ -1,0 +1,111 @@
+"""The encoder in plain Python: rows as dictionaries, everything in memory, one value at a time.
+
+A value of a field is a pair (fingerprint, weight); fields are read by their attributes alone.
+"""
+
+import math
+from collections import Counter
+from itertools import product
+
+import numpy as np
+from tests.reference.bins import bin_id, quantile_edges
+from tests.reference.canonical import canonical
+from tests.reference.fingerprint import fingerprint, xxh64
+
+Value = tuple[int, float]
+
+
+def text_of(value: object) -> str | None:
+    """Canonical text; floats are of moderate size."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return canonical(str(value))
+
+
+class ReferenceEncoder:
+    def __init__(self, fields, rows: list[dict]) -> None:
+        self.fields = {field.name: field for field in fields}
+        self.edges: dict[str, list[float]] = {}
+        self.moments: dict[str, tuple[float, float]] = {}
+        self.ids: dict[str, dict[int, int]] = {}
+        for name, field in self.fields.items():
+            if field.type == "number":
+                self.learn_number(field, [self.number(field, row) for row in rows])
+            elif field.buckets is None:
+                self.learn_vocabulary(
+                    field, Counter(value for row in rows for value, _ in self.values(name, row) if value)
+                )
+
+    def learn_number(self, field, numbers: list[float]) -> None:
+        if field.edges is not None:
+            self.edges[field.name] = list(field.edges)
+        elif field.bins is not None:
+            self.edges[field.name] = quantile_edges(numbers, field.bins)
+        elif field.scale != "none":
+            curved = [self.curve(field, number) for number in numbers if not math.isnan(number)]
+            mean = float(np.mean(curved)) if curved else 0.0
+            self.moments[field.name] = mean, (float(np.std(curved)) if len(set(curved)) > 1 else 1.0)
+
+    def learn_vocabulary(self, field, counts: Counter) -> None:
+        frequent = [value for value, count in counts.items() if count >= field.min_count]
+        frequent.sort(key=lambda value: (-counts[value], value))
+        self.ids[field.name] = {value: 2 + i for i, value in enumerate(frequent[: field.max_features])}
+
+    @staticmethod
+    def number(field, row: dict) -> float:
+        return math.nan if row[field.column] in (None, "") else float(row[field.column])
+
+    @staticmethod
+    def curve(field, number: float) -> float:
+        size = {"log": math.log1p, "sqrt": math.sqrt}.get(field.scale, float)(abs(number))
+        return math.copysign(size, number)
+
+    def values(self, name: str, row: dict) -> list[Value]:
+        """One value, or those of a bag; 0 is missing."""
+        field = self.fields[name]
+        seed = xxh64(name.encode(), 0)
+        if field.type == "cross":
+            parts = [self.values(part, row) for part in field.parts]
+            if any(value == 0 for part in parts for value, _ in part):
+                return [(0, 1.0)]
+            return [
+                (
+                    fingerprint(b"".join(value.to_bytes(8, "little") for value, _ in combination), seed),
+                    math.prod((np.float32(weight) for _, weight in combination), start=np.float32(1)),
+                )
+                for combination in product(*parts)
+            ]
+        if field.type == "number":
+            return [(bin_id(self.number(field, row), self.edges[name], 2), 1.0)]
+        if field.type == "category":
+            return [(fingerprint((text_of(row[field.column]) or "").encode(), seed), 1.0)]
+        found = []
+        cell = row[field.column]
+        for element in cell if isinstance(cell, list) else (cell or "").split(field.separator):
+            text, weight = element, "1"
+            if field.weighted and element:
+                text, _, weight = element.rpartition(":")
+            value = fingerprint((text_of(text) or "").encode(), seed)
+            if value:
+                found.append((value, float(np.float32(weight))))
+        return found or [(0, 1.0)]
+
+    def encode(self, name: str, row: dict) -> list[tuple[int, float]]:
+        """Local ids, with weights for a bag and the input for a number without bins."""
+        field = self.fields[name]
+        if field.type == "number" and name not in self.edges:
+            number = self.number(field, row)
+            mean, std = self.moments.get(name, (0.0, 1.0))
+            return [(0, 1.0)] if math.isnan(number) else [(1, (self.curve(field, number) - mean) / std)]
+        return [(self.local_id(field, value), weight) for value, weight in self.values(name, row)]
+
+    def local_id(self, field, value: int) -> int:
+        if value == 0 or field.type == "number":
+            return value
+        if field.buckets is not None:
+            return 2 + value % field.buckets
+        return self.ids[field.name].get(value, 1)
