@@ -4,14 +4,15 @@ From a raw log to a model in production, in Python::
 
     import fieldwise as fw
 
-    config = fw.load_config("fieldwise.toml")         # or fw.Config(data=fw.DataConfig(train="log.parquet",
-    label="click")) prepared = fw.prepare(config)                     # encoder and caches; done once for a log
-    result = fw.train(config, "runs/first")           # trained, evaluated, saved
+    data = fw.DataConfig(train="clicks.parquet", label="click", valid=0.1, test=0.1)
+    config = fw.Config(data=data, model=fw.ModelConfig(kind="lc-dnn", units=8))
+    fw.prepare(config)                        # encoder and caches; done once for a log
+    result = fw.train(config, "runs/first")   # trained, evaluated, saved
     print(result.model, result.test.auc)
     print(fw.evaluate("runs/first", "tomorrow.parquet").metrics.logloss)
-    predictor = fw.Predictor("runs/first")            # what was saved
-    print(predictor.predict(table))                   # a pyarrow.Table of raw rows
-    predictor.save("models/first")                    # all that a server needs
+    predictor = fw.Predictor("runs/first")    # what was saved
+    print(predictor.predict(table))           # a pyarrow.Table of raw rows
+    predictor.save("models/first")            # all that a server needs
 
 The same, one verb each, on the command line: ``fieldwise --help``.
 """

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -225,18 +225,18 @@ def _guilty_field(tree: Mapping[str, Any]) -> str:
     return "..."
 
 
-def _known_keys(key: str) -> Iterable[str]:
-    sections: dict[str, type[msgspec.Struct]] = {
-        "": Config,
-        "data": DataConfig,
-        "data.csv": CsvOptions,
-        "model": ModelConfig,
-        "train": TrainConfig,
-        "pretrain": PretrainConfig,
-    }
-    kind = FieldConfig if key.startswith("fields.") else sections.get(key)
-    names = [field.name for field in msgspec.structs.fields(kind)] if kind else []
+def _known_keys(key: str) -> list[str]:
+    """Return the keys of the table at `key`, as in ``train.table``; none where there is no such table."""
+    kind: Any = Config
+    for name in key.split(".") if key else ():
+        inner = {field.name: field.type for field in msgspec.structs.fields(kind)} if _is_table(kind) else {}
+        kind = FieldConfig if kind == dict[str, FieldConfig] else inner.get(name)
+    names = [field.name for field in msgspec.structs.fields(kind)] if _is_table(kind) else []
     return [name for name in names if (key, name) != ("", "base")]
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _check(config: Config, where: str) -> None:

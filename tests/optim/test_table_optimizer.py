@@ -17,9 +17,9 @@ FORMS = ["single", "value", "bag", "single"]
 ROWS = [7, 2, 5, 60]
 
 
-def make(config: TableOptimizerConfig, num_local=2, num_full=1):
+def make(config: TableOptimizerConfig, num_local=2, num_full=1, batch_size=1):
     table = Table(make_layout(FORMS, ROWS), num_local, num_full, np.float64).train()
-    optimizer = TableOptimizer(table, config)
+    optimizer = TableOptimizer(table, config, batch_size)
     start = np.random.default_rng(5).normal(size=(sum(ROWS), num_local + num_full))
     for unit in range(num_local + num_full):
         optimizer.start(unit, start[:, unit])
@@ -75,6 +75,16 @@ def test_every_step_of_ftrl_is_the_papers():
         w, z, n = reference.ftrl(w, z, n, gradient, **settings)
         np.testing.assert_allclose(table.weights, w, rtol=1e-10, atol=1e-12)
     assert (table.weights == 0).any(), "L1 sets weights to zero"
+
+
+def test_ftrl_counts_its_penalties_in_examples():
+    settings = {"name": "ftrl", "learning_rate": 0.3, "beta": 0.7, "l1": 0.2, "l2": 0.1}
+    ours, ours_optimizer, _ = make(TableOptimizerConfig(**settings), batch_size=32)
+    peer, peer_optimizer, _ = make(
+        TableOptimizerConfig(**{**settings, "beta": 0.7 / 32, "l1": 0.2 / 32, "l2": 0.1 / 32}), batch_size=1
+    )
+    for _ in zip(run_steps(ours, ours_optimizer), run_steps(peer, peer_optimizer), strict=True):
+        np.testing.assert_allclose(ours.weights, peer.weights, rtol=1e-10, atol=1e-12)
 
 
 def test_ftrl_keeps_the_weights_it_starts_from_where_the_gradient_is_zero():

@@ -69,7 +69,7 @@ label = "click"
 [fields.user_id]                  # 6,040 people
 type = "category"
 
-[fields.item_id]                  # 3,668 films, by title and year
+[fields.item_id]                  # films, by title and year
 type = "category"
 
 [fields.age]                      # seven groups, named by their first year

@@ -33,14 +33,17 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         > 0; FTRL's alpha. Unless given, .003 for Adam, and .6 / sqrt(F) for the others: F weights that move by the
         rate with random signs move a logit by the rate times sqrt(F).
     l2
-        >= 0, on the rows of the batch: they follow gradient + l2 weight (FTRL: as in its closed form).
+        >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
+        strong as l2 examples, however often the feature occurs; 20 unless given. Weights of rare features then stay
+        small, where logistic regression would learn their examples by heart and mislead the network that starts from
+        it (docs/experiments.md).
     l1
-        >= 0, FTRL only.
+        >= 0, FTRL only, in examples as its l2.
     epsilon
         > 0, in the denominator of Adagrad and Adam. Unless given, 1e-8 for Adam, and 1 / batch size for Adagrad: the
         gradient of one example, so that a feature seen once does not move by the whole rate.
     beta
-        FTRL's beta, > 0.
+        FTRL's beta, > 0, in examples as its l2.
     betas
         Adam's two decay rates.
     """
@@ -48,7 +51,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
     learning_rate: Annotated[float, Meta(gt=0)] | None = None
     l1: Annotated[float, Meta(ge=0)] = 0.0
-    l2: Annotated[float, Meta(ge=0)] = 0.0
+    l2: Annotated[float, Meta(ge=0)] | None = None
     epsilon: Annotated[float, Meta(gt=0)] | None = None
     beta: Annotated[float, Meta(gt=0)] = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
@@ -58,6 +61,11 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         if self.learning_rate is not None:
             return self.learning_rate
         return 3e-3 if self.name == "adam" else 0.6 / math.sqrt(max(num_fields, 1))
+
+    @property
+    def penalty(self) -> float:
+        """The L2 penalty, given or not."""
+        return self.l2 if self.l2 is not None else 20.0 if self.name == "ftrl" else 0.0
 
     def columns(self, num_weights: int) -> int:
         """Return how many numbers a row of n weights takes: weights, gradient slots and state."""
@@ -76,11 +84,14 @@ class TableOptimizer:
         The table; its weights are zero afterwards.
     config
         The rule and its rates.
+    batch_size
+        B: gradients are means over so many examples, while FTRL's beta, l1 and l2 are in examples.
     """
 
-    def __init__(self, table: Table, config: TableOptimizerConfig) -> None:
+    def __init__(self, table: Table, config: TableOptimizerConfig, batch_size: int = 1) -> None:
         self.table = table
         self.config = config
+        self.batch_size = batch_size
         self.num_steps = 0
         self.rate = config.rate(table.layout.num_fields)
         table.allocate(config.columns(table.num_weights))
@@ -94,8 +105,8 @@ class TableOptimizer:
         n, config = self.table.num_weights, self.config
         self.table.rows[:, unit] = weights
         if config.name == "ftrl":
-            shrink = config.beta / self.rate + config.l2
-            self.table.rows[:, 2 * n + unit] = -weights * shrink - np.sign(weights) * config.l1
+            shrink = config.beta / self.rate + config.penalty
+            self.table.rows[:, 2 * n + unit] = -(weights * shrink + np.sign(weights) * config.l1) / self.batch_size
 
     def draw(self, seed: int) -> None:
         """Draw the weights at random (`Table.draw`), with the state that belongs to them."""
@@ -117,22 +128,23 @@ class TableOptimizer:
         for batch, local, full in visits:
             scatter(table.rows, batch, table.layout, table.num_local, _gradient(local), _gradient(full), shares)
         self.num_steps += 1
-        rate = self.rate * scale
+        rate, size, l2 = self.rate * scale, self.batch_size, config.penalty
+        epsilon = config.epsilon
+        if epsilon is None:
+            epsilon = 1e-8 if config.name == "adam" else 1.0 / size
         for batch, _, _ in visits:
-            epsilon = config.epsilon
-            if epsilon is None:
-                epsilon = 1e-8 if config.name == "adam" else 1.0 / max(batch.num_examples, 1)
             common = [(table.rows, n, batch, table.layout, fields) for fields in shares]
             match config.name:
                 case "adagrad":
-                    run_each(kernels.adagrad, [(*c, rate, epsilon, config.l2) for c in common])
+                    run_each(kernels.adagrad, [(*c, rate, epsilon, l2) for c in common])
                 case "rowwise-adagrad":
-                    run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, config.l2) for c in common])
+                    run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, l2) for c in common])
                 case "adam":
-                    tail = (rate, epsilon, config.l2, *config.betas, self.num_steps)
+                    tail = (rate, epsilon, l2, *config.betas, self.num_steps)
                     run_each(kernels.adam, [(*c, *tail) for c in common])
                 case "ftrl":
-                    run_each(kernels.ftrl, [(*c, rate, config.beta, config.l1, config.l2) for c in common])
+                    ftrl_tail = (rate, config.beta / size, config.l1 / size, l2 / size)
+                    run_each(kernels.ftrl, [(*c, *ftrl_tail) for c in common])
 
 
 def _gradient(output: Tensor) -> Floats:

@@ -62,6 +62,18 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     threads: Annotated[int, Meta(ge=1)] | None = None
 
 
+class LrTableOptimizerConfig(TableOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The optimizer of logistic regression's weights: FTRL-proximal, the usual one for it."""
+
+    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "ftrl"
+
+
+class LrDenseOptimizerConfig(DenseOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The optimizer of logistic regression's bias."""
+
+    learning_rate: Annotated[float, Meta(gt=0)] = 1e-2
+
+
 class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The training of logistic regression: as a model of its own, and as the start of the others.
 
@@ -75,5 +87,5 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     epochs: Annotated[int, Meta(ge=1)] = 12
     patience: Annotated[int, Meta(ge=1)] = 1
-    table: TableOptimizerConfig = TableOptimizerConfig(name="adagrad")
-    dense: DenseOptimizerConfig = DenseOptimizerConfig(learning_rate=1e-2)
+    table: LrTableOptimizerConfig = LrTableOptimizerConfig()
+    dense: LrDenseOptimizerConfig = LrDenseOptimizerConfig()

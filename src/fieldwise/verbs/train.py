@@ -159,7 +159,7 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
-    table_optimizer = TableOptimizer(model.table, settings.table)
+    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size)
     if not linear:
         table_optimizer.draw(settings.seed)
     start_bias(model, prepared.parts["train"])

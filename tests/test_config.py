@@ -1,0 +1,35 @@
+"""What the configuration file leaves out, and what it may not say."""
+
+from __future__ import annotations
+
+import pytest
+
+from fieldwise.config import parse_config
+from fieldwise.errors import ConfigError
+
+DATA = 'data = { train = "log.csv", label = "click" }\n'
+
+
+def test_a_setting_of_the_pretraining_leaves_its_other_defaults_alone():
+    config = parse_config(DATA + "[pretrain]\ntable = { l1 = 2.0 }\ndense = { name = 'sgd' }")
+    assert (config.pretrain.table.name, config.pretrain.table.l1, config.pretrain.table.penalty) == ("ftrl", 2.0, 20.0)
+    assert config.pretrain.dense.learning_rate == 0.01
+    assert config.train.table.name == "adam"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[trian]\nepochs = 3", r"(?s)unknown key: trian.*train"),
+        ("[train]\nepoch = 3", r"(?s)unknown key: epoch.*\[train\].*epochs"),
+        ("[train.table]\nrate = 3", r"(?s)unknown key: rate.*\[train.table\].*learning_rate"),
+        ("[pretrain.dense]\nrate = 3", r"(?s)unknown key: rate.*\[pretrain.dense\].*learning_rate"),
+        ("[fields.user]\nmin_cout = 3", r"(?s)unknown key: min_cout.*\[fields.user\].*min_count"),
+        ("[train]\nepochs = 0", r"(?s)\[train.epochs\].*>= 1"),
+        ("[model]\nkind = 'lcdnn'", r"(?s)\[model.kind\]"),
+        ("epochs = = 3", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_the_nearest_known_key(text, expected):
+    with pytest.raises(ConfigError, match=expected):
+        parse_config(DATA + text)
