@@ -1,0 +1,328 @@
+"""How fast, and in how much memory, logs are prepared, against the engines that people use for it.
+
+    python benchmarks/prepare.py --json           # about half an hour, 20 GB of disk
+    python benchmarks/prepare.py --quick --json   # about a minute
+
+Peers need ``pip install polars duckdb``. Every run is a process of its own; figures are medians.
+`--only NAME` runs one part:
+
+strings   20 M rows of 3 high-cardinality string columns in Parquet, fit and transform, against polars and DuckDB
+csv       39 columns of short ids as CSV, each pass against pyarrow's CSV reader alone on all cores
+wide      2,311 fields x 1 M rows and 158 fields x 9 M rows: seconds, memory, bytes per row; time per value
+limit     100 M rows x 40 fields under 2 GB
+cache     batches of 39 fields from the cache
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+sys.path.insert(0, str(Path(__file__).parent))  # measure.py beside this file, however it is started
+
+from measure import in_process, measured, medians
+
+_CHUNK = 1 << 18
+_LETTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
+
+
+def main() -> None:
+    """Run the parts, or one task in this process."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="small logs, one run each")
+    parser.add_argument("--only", choices=PARTS, action="append")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path("runs/prepare"), help="for logs and caches")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--options", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        measured(TASKS[arguments.task], json.loads(arguments.options))
+        return
+    repeats = 1 if arguments.quick else arguments.repeats
+    figures = {}
+    for name in arguments.only or PARTS:
+        figures[name] = PARTS[name](arguments.folder, arguments.quick, repeats)
+        if not arguments.json:
+            print(name, json.dumps(figures[name], indent=1))
+    if arguments.json:
+        print(json.dumps(figures, indent=1))
+
+
+def repeated(repeats: int, task: str, **options: object) -> dict[str, Any]:
+    """Return the medians over several runs of a task."""
+    return medians([in_process(__file__, task, **options) for _ in range(repeats)])
+
+
+# The parts.
+
+
+def strings(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """Fit and transform three string columns: ours (to a cache), polars and DuckDB (to Parquet)."""
+    log = folder / f"strings{'-quick' if quick else ''}.parquet"
+    num_rows = 1_000_000 if quick else 20_000_000
+    make_log(log, num_rows, [num_rows // 2, num_rows // 16, num_rows // 180], skew=0.6)
+    fields = {f"f{i}": {"type": "category", "min_count": 2} for i in range(3)}
+    figures: dict[str, Any] = {"rows": num_rows}
+    figures["fieldwise"] = repeated(repeats, "ours", log=str(log), fields=fields)
+    for peer in ("polars", "duckdb"):
+        figures[peer] = repeated(repeats, peer, log=str(log), out=str(folder / f"{peer}.parquet"))
+    peers = [figures["polars"], figures["duckdb"]]
+    figures["times_faster_than_the_better"] = min(p["seconds"] for p in peers) / figures["fieldwise"]["seconds"]
+    figures["memory_against_the_smaller"] = figures["fieldwise"]["peak_bytes"] / min(p["peak_bytes"] for p in peers)
+    return figures
+
+
+def csv(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """Each pass over 39 columns of CSV, against parsing alone."""
+    log = folder / f"csv{'-quick' if quick else ''}.csv"
+    make_log(log, 300_000 if quick else 4_000_000, _sizes_of_ids(39), skew=1.0)
+    fields = {f"f{i}": {"type": "category", "min_count": 2} for i in range(39)}
+    parse = repeated(repeats, "parse", log=str(log))
+    ours = repeated(repeats, "ours", log=str(log), fields=fields)
+    return {
+        "rows": ours["rows"],
+        "parse": parse,
+        "fieldwise": ours,
+        "fit_against_parsing": parse["seconds"] / ours["fit_seconds"],
+        "transform_against_parsing": parse["seconds"] / ours["transform_seconds"],
+    }
+
+
+def wide(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """Many fields, and many rows of a middling number of fields."""
+    figures: dict[str, Any] = {}
+    for num_fields, num_rows in ((39, 4_000_000), (2311, 1_000_000), (158, 9_000_000)):
+        log = folder / f"wide-{num_fields}{'-quick' if quick else ''}.parquet"
+        make_log(log, num_rows // (100 if quick else 1), _sizes_of_ids(num_fields), skew=1.0)
+        figures[str(num_fields)] = run = repeated(1 if num_fields > 39 else repeats, "ours", log=str(log), fields={})
+        run["seconds_per_value"] = (run["fit_seconds"] + run["transform_seconds"]) / (run["rows"] * num_fields)
+        if not quick:
+            log.unlink()
+    for name in ("2311", "158"):
+        figures[name]["per_value_against_39"] = figures[name]["seconds_per_value"] / figures["39"]["seconds_per_value"]
+    return figures
+
+
+def limit(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """A log much larger than the memory allowed."""
+    log = folder / f"limit{'-quick' if quick else ''}.parquet"
+    make_log(log, 1_000_000 if quick else 100_000_000, [2_000_000] * 3 + _sizes_of_ids(37), skew=0.9)
+    fields = {f"f{i}": {"type": "category", "min_count": 2} for i in range(3)}
+    figures = repeated(1, "ours", log=str(log), fields=fields, memory="2GB")
+    figures["peak_against_the_limit"] = figures["peak_bytes"] / 2e9
+    if not quick:
+        log.unlink()
+    return figures
+
+
+def cache(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """Batches of 8,192 from a warm cache, on one thread."""
+    log = folder / f"cache{'-quick' if quick else ''}.parquet"
+    make_log(log, 300_000 if quick else 4_000_000, _sizes_of_ids(39), skew=1.0)
+    return repeated(repeats, "batches", log=str(log))
+
+
+PARTS = {"strings": strings, "csv": csv, "wide": wide, "limit": limit, "cache": cache}
+
+
+# The tasks: each runs in a process of its own.
+
+
+def ours(log: str, fields: dict[str, Any], memory: str | None = None) -> dict[str, Any]:
+    """Prepare a log from nothing, and say what each pass took."""
+    import fieldwise as fw
+    from fieldwise.training.events import Preparing
+
+    marks: dict[str, float] = {}
+
+    def listen(event: object) -> None:
+        if isinstance(event, Preparing):
+            marks[event.name] = event.seconds
+
+    warm_up(fw, Path(log))
+    place = Path(log).with_suffix(".cache")
+    shutil.rmtree(place, ignore_errors=True)
+    data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()), memory=memory)
+    config = fw.Config(data=data, fields={name: fw.FieldConfig(**given) for name, given in fields.items()})
+    started = time.perf_counter()
+    prepared = fw.prepare(config, listen=listen)
+    figures = {
+        "seconds": time.perf_counter() - started,
+        "fit_seconds": marks["fit"],
+        "transform_seconds": marks["transform"],
+        "rows": prepared.summary["rows_read"],
+        "features": prepared.summary["num_features"],
+        "bytes_per_row": prepared.summary["num_bytes"] / prepared.summary["rows_read"],
+    }
+    shutil.rmtree(place, ignore_errors=True)
+    return figures
+
+
+def warm_up(fw: Any, log: Path) -> None:
+    """Prepare a few rows of the same kind first, so that kernels are compiled."""
+    head = log.with_name(f"head-{log.name}")
+    if log.suffix == ".csv":
+        with log.open() as file:
+            head.write_text("".join(next(file) for _ in range(2000)))
+    else:
+        first = next(pyarrow.parquet.ParquetFile(log).iter_batches(2000))
+        pyarrow.parquet.write_table(pa.Table.from_batches([first]), head)
+    place = head.with_suffix(".cache")
+    fw.prepare(fw.Config(data=fw.DataConfig(train=str(head.resolve()), label="click", cache=str(place.resolve()))))
+    shutil.rmtree(place)
+    head.unlink()
+
+
+def parse(log: str) -> dict[str, Any]:
+    """Parse a CSV file with pyarrow alone, on all cores, every column as a string."""
+    names = pyarrow.csv.open_csv(log).schema.names
+    options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    started = time.perf_counter()
+    reader = pyarrow.csv.open_csv(log, read_options=pyarrow.csv.ReadOptions(use_threads=True), convert_options=options)
+    rows = sum(batch.num_rows for batch in reader)
+    return {"seconds": time.perf_counter() - started, "rows": rows}
+
+
+def polars(log: str, out: str) -> dict[str, Any]:
+    """Count and number with polars' streaming engine, then join, keeping the order of the rows."""
+    import polars as pl
+
+    started = time.perf_counter()
+    columns = ["f0", "f1", "f2"]
+    frame = pl.scan_parquet(log)
+    vocabularies = []
+    for name in columns:
+        counted = frame.group_by(name).len().filter(pl.col("len") >= 2).collect(engine="streaming")
+        ordered = counted.sort(["len", name], descending=[True, False])
+        vocabularies.append(ordered.select(name, (pl.int_range(pl.len(), dtype=pl.UInt32) + 2).alias(f"{name}_id")))
+    fit_seconds = time.perf_counter() - started
+    encoded = frame
+    for name, vocabulary in zip(columns, vocabularies, strict=True):
+        encoded = encoded.join(vocabulary.lazy(), on=name, how="left", maintain_order="left")
+    encoded = encoded.select(*(pl.col(f"{name}_id").fill_null(1) for name in columns), "click")
+    encoded.sink_parquet(out)
+    features = sum(len(vocabulary) for vocabulary in vocabularies)
+    return {"seconds": time.perf_counter() - started, "fit_seconds": fit_seconds, "features": features}
+
+
+def duckdb(log: str, out: str) -> dict[str, Any]:
+    """Count and number with DuckDB, then join, ordered by the rows' numbers."""
+    import duckdb as db
+
+    connection = db.connect()
+    started = time.perf_counter()
+    columns = ["f0", "f1", "f2"]
+    for name in columns:
+        counted = f"SELECT {name}, count(*) AS n FROM read_parquet('{log}') GROUP BY {name} HAVING n >= 2"
+        number = f"(row_number() OVER (ORDER BY n DESC, {name}) + 1)::UINTEGER AS id"
+        connection.execute(f"CREATE TABLE v_{name} AS SELECT {name}, {number} FROM ({counted})")
+    fit_seconds = time.perf_counter() - started
+    ids = ", ".join(f"coalesce(v_{name}.id, 1) AS {name}" for name in columns)
+    joins = " ".join(f"LEFT JOIN v_{name} USING ({name})" for name in columns)
+    connection.execute(
+        f"COPY (SELECT {ids}, click FROM read_parquet('{log}', file_row_number = true) AS log {joins} "
+        f"ORDER BY log.file_row_number) TO '{out}' (FORMAT parquet)"
+    )
+    sizes = [connection.execute(f"SELECT count(*) FROM v_{name}").fetchone() for name in columns]
+    features = sum(row[0] for row in sizes if row)
+    return {"seconds": time.perf_counter() - started, "fit_seconds": fit_seconds, "features": features}
+
+
+def batches(log: str) -> dict[str, Any]:
+    """Read an epoch of batches twice, and time the second."""
+    import fieldwise as fw
+    from fieldwise.data.batches import Batches
+
+    place = Path(log).with_suffix(".cache")
+    data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
+    prepared = fw.prepare(fw.Config(data=data))
+    reader = Batches(prepared.parts["train"], 8192, seed=0)
+    seconds = 0.0
+    for epoch in range(2):
+        started = time.perf_counter()
+        rows = sum(examples.batch.num_examples for examples in reader.epoch(epoch))
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "rows": rows, "rows_per_second": rows / seconds}
+
+
+TASKS = {"ours": ours, "parse": parse, "polars": polars, "duckdb": duckdb, "batches": batches}
+
+
+# The logs.
+
+
+def _sizes_of_ids(num_fields: int) -> list[int]:
+    """Return how many different ids each field can have: from 2 to 1 M, evenly on the logarithm."""
+    return [int(size) for size in np.geomspace(2, 1_000_000, num_fields)]
+
+
+def make_log(path: Path, num_rows: int, sizes: list[int], *, skew: float, seed: int = 0) -> None:
+    """Write a log of columns f0, f1, ... and click, unless it is there; ids are texts of 2 to 9 characters.
+
+    A field's id is floor(size^(u^(1/skew)))-like: log-uniform at skew 1, flatter below.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    schema = pa.schema([*((f"f{i}", pa.string()) for i in range(len(sizes))), ("click", pa.int8())])
+    writer: Any = (
+        pyarrow.csv.CSVWriter(temporary, schema, write_options=pyarrow.csv.WriteOptions(quoting_style="none"))
+        if path.suffix == ".csv"
+        else pyarrow.parquet.ParquetWriter(temporary, schema, compression="snappy")
+    )
+    with writer:
+        for table in _tables(num_rows, sizes, schema, skew, seed):
+            writer.write_table(table)
+    temporary.rename(path)
+
+
+def _tables(num_rows: int, sizes: list[int], schema: pa.Schema, skew: float, seed: int) -> Iterator[pa.Table]:
+    rng = np.random.default_rng(seed)
+    chunk = max(min(_CHUNK, (1 << 24) // len(sizes)), 1024)
+    for start in range(0, num_rows, chunk):
+        count = min(chunk, num_rows - start)
+        columns: list[Any] = []
+        for size in sizes:
+            uniform = rng.random(count, dtype=np.float32)
+            if skew == 1.0:
+                ids = np.exp(uniform * np.log(size)).astype(np.int64)
+            else:  # inverse of the distribution with density x^-skew on [1, size]
+                power = 1.0 - skew
+                ids = ((1 + uniform.astype(np.float64) * (size**power - 1)) ** (1 / power)).astype(np.int64)
+            columns.append(_texts(ids * 2654435761 % (1 << 31)))
+        columns.append(pa.array((rng.random(count, dtype=np.float32) < 0.2).astype(np.int8)))
+        yield pa.table(columns, schema=schema)
+
+
+def _texts(numbers: npt.NDArray[np.int64]) -> pa.Array:
+    """Return numbers in base 36, of 2 to 7 characters."""
+    width = 7
+    code = np.empty((len(numbers), width), dtype=np.uint8)
+    rest = numbers
+    for place in range(width - 1, -1, -1):
+        rest, digit = np.divmod(rest, 36)
+        code[:, place] = _LETTERS[digit]
+    length = np.maximum(width - (code != _LETTERS[0]).argmax(axis=1), 2)
+    offsets = np.zeros(len(numbers) + 1, dtype=np.int32)
+    np.cumsum(length, out=offsets[1:])
+    kept = np.arange(width) >= (width - length)[:, None]
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets), pa.py_buffer(code[kept]))
+
+
+if __name__ == "__main__":
+    main()
