@@ -1,5 +1,7 @@
 """Each kind of field against the reference, alone and in a cross, on tables made by hypothesis."""
 
+import datetime as dt
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,14 +27,29 @@ FIELDS = (
     Field(name="tags", type="bag", column="tags", min_count=2),
     Field(name="weighted", type="bag", column="weighted", separator=";", weighted=True),
     Field(name="list", type="bag", column="list", buckets=3),
+    Field(name="hour", type="time", column="time", part="hour"),
+    Field(name="weekday", type="time", column="time", part="weekday", timezone="America/New_York"),
+    Field(name="day", type="time", column="time", part="day", timezone="+05:30"),
+    Field(name="month", type="time", column="moment", part="month"),
+    Field(name="age", type="time", column="moment", since="since", part="age", bins=3),
+    Field(name="scaled age", type="time", column="moment", since="since", part="age", scale="sqrt"),
     Field(name="text x integer", type="cross", parts=("category", "integer")),
     Field(name="hashed x bins", type="cross", parts=("hashed", "bins"), min_count=2),
     Field(name="edges x text", type="cross", parts=("edges", "category"), buckets=7),
     Field(name="tags x weighted x list", type="cross", parts=("tags", "weighted", "list")),
+    Field(name="hour x age", type="cross", parts=("hour", "age")),
     Field(name="cross x cross", type="cross", parts=("hashed x bins", "text x integer")),
 )
 WORDS = st.text("aé\0:", min_size=1, max_size=2)
 WEIGHTED = st.tuples(WORDS, st.sampled_from(["1", "0.5", "-2", "3e-1"])).map(":".join)
+TIMES = st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2090, 1, 1))
+TIME_TEXTS = st.one_of(
+    TIMES.map(str),
+    TIMES.map(lambda time: f"{time:%Y-%m-%dT%H:%M}+03:00"),
+    TIMES.map(lambda time: f"{time:%Y-%m-%d}"),
+    st.integers(0, 2**31).map(str),
+    st.sampled_from(["", "soon", "2023-02-29", "1700000000000", "86399.9", "-1"]),
+)
 ROWS = st.fixed_dictionaries(
     {
         "text": st.none() | st.sampled_from(["a", "b", "", "5.0", "5", "True", "é\0"]) | WORDS,
@@ -41,6 +58,9 @@ ROWS = st.fixed_dictionaries(
         "tags": st.none() | st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=4).map("|".join),
         "weighted": st.none() | st.lists(WEIGHTED | st.just(""), max_size=3).map(";".join),
         "list": st.none() | st.lists(st.none() | st.integers(0, 4), max_size=3),
+        "time": st.none() | TIME_TEXTS,
+        "moment": st.none() | TIMES,
+        "since": st.none() | TIMES.map(dt.datetime.date),
         "label": st.booleans(),
     }
 )
@@ -52,6 +72,9 @@ KINDS = pa.schema(
         "tags": pa.large_string(),
         "weighted": pa.string(),
         "list": pa.list_(pa.int64()),
+        "time": pa.string(),
+        "moment": pa.timestamp("us"),
+        "since": pa.date32(),
         "label": pa.bool_(),
     }
 )
@@ -82,6 +105,7 @@ def decoded(encoder: Encoder, table: pa.Table) -> dict[str, list[list[tuple[int,
 def test_every_field_is_encoded_as_the_reference_does(rows, new_rows):
     classes = [rows[0] | {"label": True}, rows[0] | {"label": False}] if rows else []
     rows = [*classes, *rows] or [dict.fromkeys(KINDS.names) | {"label": label} for label in (True, False)]
+    rows.append(dict.fromkeys(KINDS.names) | {"label": True, "time": "2026-11-08"})  # all but no time is refused
     encoder = Encoder(Schema(fields=FIELDS, label="label")).fit([table_of(rows)])
     reference = ReferenceEncoder(FIELDS, rows)
     for some in (rows, new_rows):

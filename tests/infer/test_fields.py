@@ -43,9 +43,11 @@ def test_every_column_is_a_field_but_the_label_and_what_tells_nothing():
         ("age", "number"),
         ("tags", "bag"),
         ("price", "number"),
+        ("time_hour", "time"),
+        ("time_weekday", "time"),
         ("w", "number"),
     ]
-    assert set(found.left_out) == {"constant", "time"}
+    assert set(found.left_out) == {"constant"}
     assert found.schema.label == "click"
     assert complete_schema(parse_config('data = { train = "log.csv", label = "click" }'), SAMPLE) == found.schema
 
@@ -61,7 +63,7 @@ def test_columns_with_a_role_are_no_fields_unless_they_are_named():
 
 def test_excluded_columns_are_no_fields():
     found = infer("[fields.price]\nexclude = true", 'exclude = ["age", "w"]')
-    assert set(found.schema.columns) == {"user_id", "tags"}
+    assert set(found.schema.columns) == {"user_id", "tags", "time"}
     assert found.left_out["age"] == found.left_out["price"] == "excluded by the configuration"
 
 
@@ -138,6 +140,38 @@ def test_a_column_gives_its_name_to_the_field_that_takes_it():
     found = infer('[fields.age]\ncolumn = "price"')
     assert [field.column for field in found.schema.fields if field.name == "age"] == ["price"]
     assert found.left_out["age"] == "another field has its name"
+
+
+def test_a_time_gives_an_hour_and_a_weekday_unless_their_names_are_taken():
+    found = fields('[fields.time_hour]\ncolumn = "time"\ntimezone = "Europe/Rome"\npart = "hour"')
+    assert [found[name].part for name in ("time_hour", "time_weekday")] == ["hour", "weekday"]
+    assert found["time_hour"].timezone == "Europe/Rome"
+    assert "time_weekday" not in fields("[fields.time_weekday]\nexclude = true")
+    sample = SAMPLE.append_column("time_hour", SAMPLE["price"])
+    assert fields(sample=sample)["time_hour"].column == "time_hour"
+    assert infer("[fields.time_weekday]\nexclude = true\n[fields.time_hour]\nexclude = true").left_out["time"]
+
+
+def test_a_time_that_is_crossed_as_a_whole_is_a_category():
+    found = fields('[fields.x]\ncross = ["time", "user_id"]')
+    assert found["time"].type == "category"
+    assert "time_hour" not in found
+    assert fields('[fields.x]\ncross = ["time_hour", "user_id"]')["x"].parts == ("time_hour", "user_id")
+
+
+def test_settings_of_a_time_tell_the_type_and_the_rest_is_guessed():
+    sample = SAMPLE.set_column(6, "time", [["14102100", "14102101"] * 100])
+    found = fields('[fields.time]\npart = "day"', sample=sample)["time"]
+    assert (found.type, found.part, found.format) == ("time", "day", "%y%m%d%H")
+    assert fields('[fields.time]\npart = "day"\nunit = "s"', sample=sample)["time"].format is None
+
+
+def test_the_column_that_an_age_counts_from_must_be_there_and_is_not_left_out():
+    age = '[fields.age_of_ad]\ntype = "time"\npart = "age"\ncolumn = "time"\nsince = "{}"\nbins = 5'
+    assert "constant" in infer(age.format("constant")).schema.columns
+    assert "constant" not in infer(age.format("constant")).left_out
+    with pytest.raises(DataError, match=r"(?s)age_of_ad\] since.*did you mean constant\?"):
+        infer(age.format("konstant"))
 
 
 def test_crosses_stand_after_their_parts_whatever_the_order_of_the_file():

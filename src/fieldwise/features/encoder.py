@@ -30,6 +30,7 @@ from fieldwise.features.fields import CategoryEncoder, Coded, FieldEncoder, Inde
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import Target, TargetEncoder
+from fieldwise.features.times import CalendarEncoder
 from fieldwise.features.vocabulary import VocabularyCounter
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.schema import Field, Schema
@@ -337,8 +338,10 @@ def _field_encoder(field: Field, before: Mapping[str, FieldEncoder]) -> FieldEnc
         return CrossEncoder(field, [before[part] for part in field.parts])
     if field.type == "bag":
         return BagEncoder(field)
-    if field.type == "number":
+    if field.numeric:
         return BinEncoder(field) if field.discretised else ScaleEncoder(field)
+    if field.type == "time":
+        return CalendarEncoder(field)
     return CategoryEncoder(field)
 
 

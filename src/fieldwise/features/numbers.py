@@ -15,6 +15,7 @@ from fieldwise.features.fields import Coded, FieldEncoder
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
+from fieldwise.features.times import read_age
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field
@@ -27,15 +28,18 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class _NumberEncoder(FieldEncoder):
-    """Reads the cells of a number field."""
+    """Reads the cells of a number field, or the ages of times."""
 
     strict = True
 
     def _read(self, columns: Columns) -> Cells:
         name = self.field.column
         assert name is not None
-        numbers, bad = read_numbers(columns, name)
-        rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+        if self.field.type == "time":
+            numbers, rejects = read_age(columns, self.field)
+        else:
+            numbers, bad = read_numbers(columns, name)
+            rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
 
 
