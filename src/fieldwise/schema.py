@@ -19,12 +19,13 @@ from msgspec import Meta
 
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit"]
+__all__ = ["Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit"]
 
 FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
 TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
+Default = str | bool | int | float
 _Count = Annotated[int, Meta(ge=1)]
 
 
@@ -41,6 +42,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         point in time. ``cross``: one feature per combination of the values of the fields in `parts`.
     column
         The column it reads; None for a cross.
+    default
+        What missing cells are read as, in training and afterwards alike: a value of a category; the one value of a bag
+        that holds none, with weight 1; a number. What cannot be read is no more accepted than without. Missing is a
+        feature of its own unless given.
     min_count
         Values seen less often in training share the field's *unseen* feature (category, bag, cross; >= 1).
     max_features
@@ -58,6 +63,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         What stands between the values of a bag in a text cell.
     weighted
         The values of a bag carry weights, as in ``a:0.5|b:1``.
+    max_length
+        Keep at most this many values of a cell of a bag, the first ones, in training and afterwards alike; empty and
+        missing values do not count.
     part
         What a time tells: ``hour`` (24 features), ``weekday`` (7), ``day`` of the month (31) or ``month`` (12); or
         ``age``, a number: the days from the time in `since` to the one in `column`, with bins or a scale as any number.
@@ -79,6 +87,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     type: FieldType = "category"
     column: str | None = None
+    default: Default | None = None
     min_count: _Count = 1
     max_features: _Count | None = None
     buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
@@ -87,6 +96,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     scale: Scale = "standard"
     separator: Annotated[str, Meta(min_length=1)] = "|"
     weighted: bool = False
+    max_length: _Count | None = None
     part: TimePart | None = None
     since: str | None = None
     unit: TimeUnit | None = None
@@ -138,13 +148,27 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("a hashed field has no vocabulary", fix="remove min_count and max_features, or buckets")
         if self.weighted and self.type != "bag":
             refuse("only the values of a bag carry weights", got=f"type = {self.type}")
+        if self.max_length is not None and self.type != "bag":
+            refuse("only a bag has a max_length", got=f"type = {self.type}")
         if self.weighted and ":" in self.separator:
             refuse(
                 "the colon stands before a weight and cannot separate values too", got=f"separator = {self.separator}"
             )
         if self.type == "cross" and self.column:
             refuse("a cross reads no column", got=f"column = {self.column}", fix="remove column")
+        self._check_default(refuse)
         self._check_time(refuse)
+
+    def _check_default(self, refuse: Callable[..., None]) -> None:
+        if self.default is None:
+            return
+        if not self.numeric and self.type not in ("category", "bag"):
+            refuse("a default belongs to categories, bags, numbers and ages", got=f"type = {self.type}")
+        is_number = isinstance(self.default, int | float) and not isinstance(self.default, bool)
+        if self.numeric and not is_number:
+            refuse("the default of a number must be one", got=repr(self.default))
+        if (is_number and not math.isfinite(float(self.default))) or self.default in ("", "nan", "NaN"):
+            refuse("the default must be a value", got=repr(self.default), fix="remove default: missing is a feature")
 
     def _check_time(self, refuse: Callable[..., None]) -> None:
         of_time = {key: getattr(self, key) for key in ("part", "since", "unit", "format", "timezone")}

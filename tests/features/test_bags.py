@@ -90,6 +90,18 @@ def test_text_lists_and_pairs_carry_weights():
         assert contents(read(array, weighted=True)) == expected
 
 
+def test_the_first_values_that_are_present_are_kept_with_their_weights():
+    cells = read(pa.array(["||a|b|c", "a", None, "b|a||c|d"]), max_length=2)
+    a, b = ("a", 1.0), ("b", 1.0)
+    assert contents(cells) == [[a, b], [a], MISSING, [b, a]]
+    cells = read(pa.array([[("a", 0.5), ("b", 2.0)]], pa.map_(pa.string(), pa.float64())), weighted=True, max_length=1)
+    assert contents(cells) == [[("a", 0.5)]]
+
+
+def test_a_value_beyond_the_first_ones_still_needs_a_weight():
+    assert [reject.row for reject in read(pa.array(["a:1|b"]), weighted=True, max_length=1).rejects] == [0]
+
+
 def test_the_last_colon_parts_value_and_weight():
     assert contents(read(pa.array(["http://x:2||:3"]), weighted=True)) == [[("http://x", 2.0)]]
 

@@ -95,7 +95,14 @@ def test_a_number_stated_without_bins_is_the_number_itself(stated):
 def test_settings_tell_the_type():
     assert fields("[fields.user_id]\nedges = [1, 2]")["user_id"].edges == (1.0, 2.0)
     assert fields('[fields.user_id]\nseparator = ";"')["user_id"].type == "bag"
+    assert fields("[fields.user_id]\nmax_length = 3")["user_id"].max_length == 3
     assert fields("[fields.price]\nmin_count = 2")["price"].type == "category"
+
+
+@pytest.mark.parametrize(("default", "value"), [('"none"', "none"), ("5", 5), ("0.5", 0.5), ("false", False)])
+def test_a_default_may_be_text_a_number_or_a_truth_value(default, value):
+    found = fields(f"[fields.user_id]\ndefault = {default}")["user_id"]
+    assert (found.default, type(found.default), found.type) == (value, type(value), "category")
 
 
 def test_a_bag_that_is_stated_without_a_separator_gets_the_one_in_its_cells():
@@ -208,6 +215,13 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
         ('data = {train = "a", label = "click"}\n[fields.age]\ntype = "cross"', ConfigError, "a cross, and only"),
         ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "<= 65534"),
         ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "length >= 1"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = "none"', ConfigError, "must be one"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = []', ConfigError, "Expected|expected"),
+        (
+            'data = {train = "a", label = "click"}\n[fields.age]\ntype = "number"\nmax_length = 2',
+            ConfigError,
+            "only a bag has a max_length",
+        ),
         (
             'data = {train = "a", label = "click", exclude = ["age"]}\n[fields.age]\nbins = 3',
             ConfigError,

@@ -89,8 +89,12 @@ class ReferenceEncoder:
     def number(field, row: dict) -> float:
         if field.part == "age":
             end, start = (moment_of(row[name], field.unit, field.format) for name in (field.column, field.since))
-            return math.nan if end is None or start is None else (end - start) / dt.timedelta(days=1)
-        return math.nan if row[field.column] in (None, "") else float(row[field.column])
+            if end is None or start is None:
+                return math.nan if field.default is None else float(field.default)
+            return (end - start) / dt.timedelta(days=1)
+        if row[field.column] in (None, ""):
+            return math.nan if field.default is None else float(field.default)
+        return float(row[field.column])
 
     @staticmethod
     def curve(field, number: float) -> float:
@@ -101,6 +105,7 @@ class ReferenceEncoder:
         """One value, or those of a bag; 0 is missing."""
         field = self.fields[name]
         seed = xxh64(name.encode(), 0)
+        default = "" if field.default is None else text_of(field.default) or ""
         if field.type == "cross":
             parts = [self.values(part, row) for part in field.parts]
             if any(value == 0 for part in parts for value, _ in part):
@@ -117,7 +122,7 @@ class ReferenceEncoder:
         if field.type in ("number", "time"):
             return [(bin_id(self.number(field, row), self.edges[name], 2), 1.0)]
         if field.type == "category":
-            return [(fingerprint((text_of(row[field.column]) or "").encode(), seed), 1.0)]
+            return [(fingerprint((text_of(row[field.column]) or default).encode(), seed), 1.0)]
         found = []
         cell = row[field.column]
         for element in cell if isinstance(cell, list) else (cell or "").split(field.separator):
@@ -127,7 +132,7 @@ class ReferenceEncoder:
             value = fingerprint((text_of(text) or "").encode(), seed)
             if value:
                 found.append((value, float(np.float32(weight))))
-        return found or [(0, 1.0)]
+        return found[: field.max_length] or [(fingerprint(default.encode(), seed), 1.0)]
 
     @staticmethod
     def calendar_id(field, value: object) -> int:

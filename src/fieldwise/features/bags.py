@@ -1,8 +1,10 @@
 """Bags: several features of one field in one example.
 
 A cell is a text, split at the field's separator, or an Arrow list. What it holds is canonical text like any other
-value; empty and missing values are passed over, and a cell without any value is one feature, *missing*, with weight 1.
-A value that occurs twice is there twice. The order does not matter to a model and is kept.
+value; empty and missing values are passed over, and a cell without any value is one feature with weight 1: the field's
+`default`, or *missing*.
+A value that occurs twice is there twice. The order does not matter to a model and is kept; where the field has a
+`max_length`, the first values of a cell are all that is learned from and encoded.
 
 With weights, a value in text is followed by a colon and its weight (the last colon counts, so values may hold colons);
 in a list it may also be a pair: a struct of value and weight, or the entry of a map. A weight is a finite number of any
@@ -57,11 +59,12 @@ class BagEncoder(IndexedEncoder):
         starts = _starts(lengths)
         rows = np.unique(np.searchsorted(starts, np.flatnonzero(bad), side="right") - 1)
         found = fingerprints(text, self.seed)
-        kept = np.flatnonzero(found != 0)
-        offsets, places = _without_missing(starts, found != 0)
+        keeps = _first(found != 0, starts, self.field.max_length)
+        kept = np.flatnonzero(keeps)
+        offsets, places = _kept(starts, keeps)
         return Cells(
-            fingerprints=_placed(found[kept], places, offsets[-1], 0),
-            texts=lambda at: text.take(pa.array(kept[np.searchsorted(places, at)])),
+            fingerprints=_placed(found[kept], places, offsets[-1], self.default),
+            texts=lambda at: _texts(text, kept, places, at, self.default_text),
             offsets=offsets,
             weights=_placed(weights[kept], places, offsets[-1], 1),
             rejects=tuple(columns.reject(int(row), name, _BAD_WEIGHT) for row in rows),
@@ -104,18 +107,35 @@ def _starts(lengths: Int64s | Bools) -> Int64s:
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _without_missing(starts: Int64s, present: Bools) -> tuple[Int64s, Int64s]:
-    """Drop the values that are missing, and give the bags that are left empty one of them.
+def _first(present: Bools, starts: Int64s, num: int | None) -> Bools:
+    """Return which values are among the first `num` of their bag that are present; all that are without a number."""
+    if num is None:
+        return present
+    before = _starts(present)
+    in_bag = before[:-1] - np.repeat(before[starts[:-1]], np.diff(starts))
+    return present & (in_bag < num)
+
+
+def _kept(starts: Int64s, keeps: Bools) -> tuple[Int64s, Int64s]:
+    """Drop the values that are not kept, and give the bags that are left empty a place.
 
     Returns
     -------
-    The offsets of the bags, (B + 1,), and the places that the values present have among them.
+    The offsets of the bags, (B + 1,), and the places that the values kept have among them.
     """
-    present_before = _starts(present)[starts]
-    lengths = np.diff(present_before)
+    kept_before = _starts(keeps)[starts]
+    lengths = np.diff(kept_before)
     offsets = _starts(np.maximum(lengths, 1))
-    places = np.arange(present_before[-1]) + np.repeat(offsets[:-1] - present_before[:-1], lengths)
+    places = np.arange(kept_before[-1]) + np.repeat(offsets[:-1] - kept_before[:-1], lengths)
     return offsets, places
+
+
+def _texts(text: pa.Array, kept: Int64s, places: Int64s, at: Int64s, default: str | None) -> pa.Array:
+    """Return the texts of the values at some places, the default at those that no value has."""
+    rank = np.searchsorted(places, at)
+    is_value = np.append(places, -1)[rank] == at
+    found = text.take(pa.array(np.append(kept, 0)[rank], mask=~is_value))
+    return found if default is None else pc.fill_null(plain(found), default)
 
 
 def _placed(values: npt.NDArray[Any], places: Int64s, num: int, rest: float) -> npt.NDArray[Any]:

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
-from fieldwise.features.canonical import fingerprints
+from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
@@ -118,6 +120,8 @@ class IndexedEncoder(FieldEncoder):
     ----------
     counter
         What counts the values; None once the field has learned.
+    default, default_text
+        Fingerprint and canonical text of what missing cells are read as; 0 and None where they are missing.
     """
 
     def __init__(self, field: Field) -> None:
@@ -126,6 +130,12 @@ class IndexedEncoder(FieldEncoder):
         self.counter: VocabularyCounter | Buckets | None = counter
         self._index: Vocabulary | Buckets | None = None
         self._texts: TextCollector | None = None
+        self.default_text: str | None = None
+        self.default = 0
+        if field.default is not None:
+            text = canonical(pa.array([str(field.default)], pa.large_string()))
+            self.default_text = text[0].as_py()
+            self.default = int(fingerprints(text, self.seed)[0])
 
     @property
     def _fitted(self) -> Vocabulary | Buckets:
@@ -201,4 +211,8 @@ class CategoryEncoder(IndexedEncoder):
         """Fingerprint the canonical texts of the column."""
         assert self.field.column is not None
         text = columns.text(self.field.column)
-        return Cells(fingerprints(text, self.seed), text.take)
+        found = fingerprints(text, self.seed)
+        if self.default_text is None:
+            return Cells(found, text.take)
+        found[found == 0] = self.default
+        return Cells(found, lambda at: pc.fill_null(plain(text.take(at)), self.default_text))

@@ -40,6 +40,8 @@ class _NumberEncoder(FieldEncoder):
         else:
             numbers, bad = read_numbers(columns, name)
             rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+        if self.field.default is not None:
+            numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
 
 

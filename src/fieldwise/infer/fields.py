@@ -172,7 +172,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
         return "time"
     if not {"bins", "edges", "scale"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "weighted"}.isdisjoint(stated):
+    if not {"separator", "weighted", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"
