@@ -101,6 +101,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scale: Scale | None = None
     separator: str | None = None
     weighted: bool | None = None
+    weights: str | None = None
     max_length: Annotated[int, Meta(ge=1)] | None = None
     part: TimePart | None = None
     since: str | None = None

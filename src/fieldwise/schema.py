@@ -63,6 +63,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         What stands between the values of a bag in a text cell.
     weighted
         The values of a bag carry weights, as in ``a:0.5|b:1``.
+    weights
+        The column with the weights of a bag's values, written as they are: lists as long, or text with the same
+        separator.
     max_length
         Keep at most this many values of a cell of a bag, the first ones, in training and afterwards alike; empty and
         missing values do not count.
@@ -96,6 +99,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     scale: Scale = "standard"
     separator: Annotated[str, Meta(min_length=1)] = "|"
     weighted: bool = False
+    weights: str | None = None
     max_length: _Count | None = None
     part: TimePart | None = None
     since: str | None = None
@@ -117,7 +121,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return tuple(name for name in (self.column, self.since) if name is not None)
+        return tuple(name for name in (self.column, self.weights, self.since) if name is not None)
 
     def check(self) -> None:
         """Raise ConfigError where two settings contradict each other."""
@@ -148,8 +152,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("a hashed field has no vocabulary", fix="remove min_count and max_features, or buckets")
         if self.weighted and self.type != "bag":
             refuse("only the values of a bag carry weights", got=f"type = {self.type}")
-        if self.max_length is not None and self.type != "bag":
-            refuse("only a bag has a max_length", got=f"type = {self.type}")
+        if self.type != "bag" and (self.max_length is not None or self.weights is not None):
+            refuse("only a bag has a max_length or weights", got=f"type = {self.type}")
+        if self.weighted and self.weights is not None:
+            refuse("weights stand beside their values or in a column of their own", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:
             refuse(
                 "the colon stands before a weight and cannot separate values too", got=f"separator = {self.separator}"

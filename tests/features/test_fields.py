@@ -29,6 +29,8 @@ FIELDS = (
     Field(name="first tags", type="bag", column="tags", max_length=2),
     Field(name="first weighted", type="bag", column="weighted", separator=";", weighted=True, max_length=1),
     Field(name="list", type="bag", column="list", buckets=3),
+    Field(name="beside", type="bag", column="values", weights="weights", max_length=2),
+    Field(name="beside in text", type="bag", column="letters", separator=",", weights="numbers", default="z"),
     Field(name="hour", type="time", column="time", part="hour"),
     Field(name="weekday", type="time", column="time", part="weekday", timezone="America/New_York"),
     Field(name="day", type="time", column="time", part="day", timezone="+05:30"),
@@ -62,6 +64,8 @@ TIME_TEXTS = st.one_of(
     st.integers(0, 2**31).map(str),
     st.sampled_from(["", "soon", "2023-02-29", "1700000000000", "86399.9", "-1"]),
 )
+PAIRS = st.lists(st.tuples(st.none() | st.integers(0, 4), st.sampled_from([0.5, -1.0, 3.25])), max_size=3)
+PAIRS_IN_TEXT = st.lists(st.tuples(st.sampled_from(["a", "b", ""]), st.sampled_from(["1", "-0.5"])), max_size=3)
 ROWS = st.fixed_dictionaries(
     {
         "text": st.none() | st.sampled_from(["a", "b", "", "5.0", "5", "True", "é\0"]) | WORDS,
@@ -73,6 +77,8 @@ ROWS = st.fixed_dictionaries(
         "time": st.none() | TIME_TEXTS,
         "moment": st.none() | TIMES,
         "since": st.none() | TIMES.map(dt.datetime.date),
+        "pairs": st.none() | PAIRS,
+        "pairs in text": st.none() | PAIRS_IN_TEXT,
         "label": st.booleans(),
     }
 )
@@ -88,8 +94,25 @@ KINDS = pa.schema(
         "moment": pa.timestamp("us"),
         "since": pa.date32(),
         "label": pa.bool_(),
+        "values": pa.list_(pa.int64()),
+        "weights": pa.large_list(pa.float32()),
+        "letters": pa.string(),
+        "numbers": pa.string(),
     }
 )
+
+
+def apart(row: dict) -> dict:
+    """Put values and weights into columns of their own."""
+    pairs, in_text = row.pop("pairs"), row.pop("pairs in text")
+    row["values"], row["weights"] = (None if pairs is None else [pair[k] for pair in pairs] for k in range(2))
+    row["letters"], row["numbers"] = (
+        None if in_text is None else ",".join(pair[k] for pair in in_text) for k in (0, 1)
+    )
+    return row
+
+
+ROWS = ROWS.map(apart)
 
 
 def table_of(rows: list[dict]) -> pa.Table:

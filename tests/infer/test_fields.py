@@ -181,6 +181,16 @@ def test_the_column_that_an_age_counts_from_must_be_there_and_is_not_left_out():
         infer(age.format("konstant"))
 
 
+def test_a_column_of_weights_belongs_to_its_bag():
+    found = infer('[fields.tags]\nweights = "w"')
+    assert [field.weights for field in found.schema.fields if field.name == "tags"] == ["w"]
+    assert "w" not in {field.name for field in found.schema.fields}
+    assert "w" not in found.left_out
+    assert "w" in fields('[fields.tags]\nweights = "w"\n[fields.w]')
+    with pytest.raises(DataError, match=r"(?s)\[fields.tags\] weights.*got: ww"):
+        infer('[fields.tags]\nweights = "ww"')
+
+
 def test_crosses_stand_after_their_parts_whatever_the_order_of_the_file():
     found = fields(
         """
@@ -221,6 +231,11 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
             'data = {train = "a", label = "click"}\n[fields.age]\ntype = "number"\nmax_length = 2',
             ConfigError,
             "only a bag has a max_length",
+        ),
+        (
+            'data = {train = "a", label = "click"}\n[fields.tags]\nweights = "w"\nweighted = true',
+            ConfigError,
+            "a column of their own",
         ),
         (
             'data = {train = "a", label = "click", exclude = ["age"]}\n[fields.age]\nbins = 3',

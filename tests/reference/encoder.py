@@ -124,9 +124,13 @@ class ReferenceEncoder:
         if field.type == "category":
             return [(fingerprint((text_of(row[field.column]) or default).encode(), seed), 1.0)]
         found = []
-        cell = row[field.column]
-        for element in cell if isinstance(cell, list) else (cell or "").split(field.separator):
-            text, weight = element, "1"
+        cell, weights = row[field.column], ["1"] * 100
+        if field.weights:
+            weights = row[field.weights] or []
+            weights = weights if isinstance(weights, list) else weights.split(field.separator)
+        elements = (cell or []) if isinstance(cell, list) else (cell or "").split(field.separator)
+        for element, weight in zip(elements, weights, strict=False):
+            text = element
             if field.weighted and element:
                 text, _, weight = element.rpartition(":")
             value = fingerprint((text_of(text) or "").encode(), seed)

@@ -59,7 +59,8 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
 def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     """Make a field of every column that has no role in ``[data]`` and does not look useless.
 
-    Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken.
+    Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
+    column of the weights of a bag is no field of its own.
 
     A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
     that names the column. What the table states holds; what it leaves out is guessed, except that a number stated as
@@ -91,7 +92,8 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     for field, entry in entries.items():
         if entry.cross is None:
             readers[entry.column or field][field] = entry
-    references = {entry.since for entry in entries.values()}
+    references = {column for entry in entries.values() for column in (entry.since, entry.weights)}
+    of_bags = {entry.weights for entry in entries.values()}
     taken = {*config.fields, *sample.column_names}
     in_role = {getattr(config.data, role) for role in _ROLES}
     excluded = set(config.data.exclude)
@@ -100,7 +102,7 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     guesses: dict[str, Guess] = {}
     left_out: dict[str, str] = {}
     for name, settings in readers.items():
-        unspoken = name not in config.fields and name not in in_role and name not in excluded
+        unspoken = name not in config.fields and name not in in_role | excluded | of_bags
         if settings or unspoken:
             guesses[name] = guess_column(name, columns.array(name))
         if unspoken:
@@ -133,7 +135,8 @@ def _check_names(config: Config, names: list[str]) -> None:
     for name, entry in config.fields.items():
         of_time = entry.exclude and re.sub("_(hour|weekday)$", "", name) in names  # that column's field is not wanted
         if entry.cross is None and not (of_time and entry.column is None):
-            asked += [(f"[fields.{name}]", entry.column or name), (f"[fields.{name}] since", entry.since)]
+            asked.append((f"[fields.{name}]", entry.column or name))
+        asked += [(f"[fields.{name}] {key}", getattr(entry, key)) for key in ("since", "weights")]
         if name in config.data.exclude and not entry.exclude and entry.column in (None, name):
             raise ConfigError(
                 "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
@@ -155,7 +158,7 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
     elif type_ in ("category", "bag") and entry.buckets is None:
         guessed = {"min_count": guess.min_count}
     if type_ == "bag" and guess.type == "bag":
-        guessed |= {"weighted": guess.weighted}
+        guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
             guessed |= {"separator": guess.separator}
     return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
@@ -172,7 +175,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
         return "time"
     if not {"bins", "edges", "scale"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "weighted", "max_length"}.isdisjoint(stated):
+    if not {"separator", "weighted", "weights", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"

@@ -45,6 +45,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
+from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.parse import parse_text
 from fieldwise.infer.bags import find_bag
 from fieldwise.infer.names import is_code, is_row_id
@@ -128,8 +129,8 @@ def _guess_lists(array: pa.Array) -> Guess:
     if pa.types.is_map(array.type):
         array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
     values, weights = pc.list_flatten(array), None
-    if pa.types.is_struct(values.type) and values.type.num_fields == 2:
-        values, weights = values.flatten()
+    if is_pair(values.type):
+        values, weights = split_pairs(values)
     if weights is not None and not _is_number(weights.type):
         return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
     try:
