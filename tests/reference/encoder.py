@@ -85,6 +85,16 @@ class ReferenceEncoder:
         frequent.sort(key=lambda value: (-counts[value], value))
         self.ids[field.name] = {value: 2 + i for i, value in enumerate(frequent[: field.max_features])}
 
+    def grow(self, rows: list[dict]) -> None:
+        """Give ids to values that are new in more rows, after all others."""
+        for name, ids in self.ids.items():
+            field = self.fields[name]
+            counts = Counter(value for row in rows for value, _ in self.values(name, row) if value)
+            new = [value for value, count in counts.items() if value not in ids and count >= field.min_count]
+            new.sort(key=lambda value: (-counts[value], value))
+            room = len(new) if field.max_features is None else max(field.max_features - len(ids), 0)
+            ids.update({value: 2 + i for i, value in enumerate(new[:room], start=len(ids))})
+
     @staticmethod
     def number(field, row: dict) -> float:
         if field.part == "age":

@@ -200,6 +200,7 @@ class CalendarEncoder(FieldEncoder):
         self._part = field.part
         self._counts = np.zeros(_FIRST + len(_VALUES[field.part]), dtype=np.int64)
         self._no_moment: str | None = None
+        self._base: CalendarEncoder | None = None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the moments, and look at the clock or the calendar."""
@@ -233,6 +234,13 @@ class CalendarEncoder(FieldEncoder):
                 got=self._no_moment,
                 fix='state how times are written, as in format = "%d/%m/%Y %H:%M", or leave the field out',
             )
+        if self._base is not None:
+            self._counts += self._base.counts
+            self._base = None
+
+    def extend(self, base: Self) -> None:
+        """Go on counting."""
+        self._base = base
 
     def encode(self, cells: Cells) -> Coded:
         """Return the values."""
