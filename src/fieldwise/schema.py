@@ -200,7 +200,12 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     got=self.format,
                 )
         if self.timezone is not None and not _is_timezone(self.timezone):
-            refuse("this is no time zone", expected="a name such as Europe/Rome, or +05:30", got=self.timezone)
+            refuse(
+                "this is no time zone",
+                expected="a name such as Europe/Rome, or +05:30",
+                got=self.timezone,
+                fix="correct the name; where the system has no database of time zones, install the package tzdata",
+            )
 
 
 def _is_timezone(name: str) -> bool:

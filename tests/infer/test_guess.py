@@ -96,6 +96,7 @@ LEFT_OUT = {
     "durations": ([dt.timedelta(1), dt.timedelta(2)], "no text|dates or times"),
     "one_day": ([dt.date(2026, 11, 8)] * 5, "same in every row"),
     "hour_of_several_lengths": (["20261108", "2026110810"] * 5, "dates or times"),
+    "zero_dates": (["2026-11-08", "0000-00-00"] * 9, "dates or times"),
     "American": (draw(["11/08/2026", "11/09/2026 10:00"]), "dates or times"),
     "release": (draw(["01-Jan-1995", "14-Feb-1996"]), "dates or times"),
     "row_numbers": (np.arange(ROWS), "names the row"),
@@ -135,6 +136,7 @@ def test_points_in_time_have_an_hour_and_a_weekday(name):
     [
         ("days", [dt.date(2026, 11, 8), dt.date(2026, 11, 9)], ("weekday",), None),
         ("midnights", ["2026-11-08 00:00:00", "2026-11-09 00:00:00"], ("weekday",), None),
+        ("a_few_zero_dates", ["2026-11-08", "2026-11-09"] * 9 + ["0000-00-00"], ("weekday",), None),
         ("a_day_or_none", [None, "2026-11-08"], ("weekday",), None),
         ("yyyymmdd", draw(["20261108", "20261109", "20261110"]), ("weekday",), "%Y%m%d"),
         ("yyyymmddhh", draw(["2026110823", "2026110900", "2026111007"]), ("hour", "weekday"), "%Y%m%d%H"),

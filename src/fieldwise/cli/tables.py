@@ -68,6 +68,9 @@ def print_prepared(summary: dict[str, Any]) -> None:
         [[field["name"], field["type"], f"{field['features']:,}"] for field in fields],
         num_texts=2,
     )
+    if constant := summary["constant_fields"]:
+        names = ", ".join(constant[:_MAX_FIELDS]) + (", ..." if len(constant) > _MAX_FIELDS else "")
+        click.echo(f"The same in every training row, and so of no use: {names}\n")
     _print_left_out(summary["left_out"])
     click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
     if summary["rows_rejected"]:

@@ -32,7 +32,7 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.features.vocabulary import VocabularyCounter
-from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.layout import VALUE, Batch, Layout
 from fieldwise.schema import Field, Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
@@ -333,6 +333,19 @@ class Encoder:
         """(D,): how often each feature occurred in the training rows."""
         self._need_fitted()
         return np.concatenate([encoder.counts for encoder in self._fields.values()])
+
+    @property
+    def constant_fields(self) -> list[str]:
+        """The fields that have one and the same feature in all training rows, and so tell nothing.
+
+        Those of a number whose values are the input are not among them, unless all are missing.
+        """
+        self._need_fitted()
+        return [
+            name
+            for name, encoder in self._fields.items()
+            if np.count_nonzero(encoder.counts) <= 1 and not (encoder.form == VALUE and encoder.counts[1])
+        ]
 
     def feature_texts(self, field: str, ids: Iterable[int]) -> list[str | None]:
         """Return what local ids of a field stand for; None for missing, unseen, and where no text was kept."""

@@ -26,6 +26,8 @@ _DATE_NUMBER = f"^(19[7-9][0-9]|20[0-9]{{2}}){_MONTH_DAY}{_CLOCK}$"
 _SHORT_DATE_NUMBER = f"^[0-9]{{2}}{_MONTH_DAY}{_CLOCK}$"
 _EPOCH = (1e8, 4e9)
 """Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
+_STRAY_SHARE = 0.1
+"""Of cells that look like times and are none, such as 0000-00-00: they are *unseen*."""
 _DIGITS = "%m%d%H%M%S"
 
 
@@ -82,9 +84,9 @@ def _read(values: Values, year: str | None) -> Times:
         format_ = year + _DIGITS[: lengths[0] - (4 if year == "%Y" else 2)]
     field = Field(name="times", type="time", column="times", part="weekday", format=format_)
     seconds, bad = read_moments(Columns(pa.table({"times": values.texts})), "times", field)
-    if bad.any():
+    if values.counts[bad].sum() > _STRAY_SHARE * values.num_present:
         return Times()
-    has_clock = "%H" in format_ if format_ is not None else bool(np.any(seconds % 86_400))
+    has_clock = "%H" in format_ if format_ is not None else bool(np.any(seconds[~bad] % 86_400))
     if has_clock:
         return Times(("hour", "weekday"), format_)
     # A log may begin with many rows of one hour. Where there is no clock, one date in all of them is that of the log.

@@ -196,6 +196,7 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
             {"name": field.name, "type": field.type, "features": encoder.rows[field.name]}
             for field in encoder.schema.fields
         ],
+        "constant_fields": encoder.constant_fields,
         "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
 
