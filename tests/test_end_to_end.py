@@ -223,6 +223,50 @@ def test_an_unchanged_log_is_prepared_once_and_a_changed_one_anew(tmp_path, tabl
     assert fw.prepare(config).folder != first.folder
 
 
+def test_columns_that_tell_nothing_are_left_out_and_reported(tmp_path, table):
+    num_rows = len(table)
+    useless = {"constant": ["x"] * num_rows, "empty": pa.nulls(num_rows), "row": pa.array(range(num_rows))}
+    for name, values in useless.items():
+        table = table.append_column(name, pa.array(values))
+    write(table, tmp_path / "log.parquet")
+    config = fw.parse_config(config_text("log.parquet"), base=tmp_path)
+    for _ in range(2):  # when it is made, and when it is found
+        summary = fw.prepare(config).summary
+        assert {name: summary["left_out"][name] for name in useless} == {
+            "constant": "the same in every row: 'x'",
+            "empty": "no value in any row",
+            "row": "another value in every row: it names the row",
+        }
+        assert not set(useless) & {field["name"] for field in summary["fields"]}
+
+
+def test_times_defaults_and_weights_beside_reach_the_predictions_alike(tmp_path, table):
+    num_rows = len(table)
+    rng = np.random.default_rng(0)
+    seconds = 1_700_000_000 + rng.integers(0, 10**6, num_rows)
+    tags = [cell.split("|") if cell else [] for cell in table["tags"].to_pylist()]
+    table = table.set_column(table.column_names.index("tags"), "tags", [tags])
+    table = table.append_column("time", pa.array(seconds, pa.timestamp("s")))
+    table = table.append_column("joined", pa.array(seconds - rng.integers(0, 10**7, num_rows), pa.timestamp("s")))
+    table = table.append_column("tag_weights", pa.array([[len(tag) / 2 for tag in cell] for cell in tags]))
+    text = config_text("log.parquet").replace("[fields.age]", "[fields.age]\ndefault = 30")
+    text = text.replace("[fields.tags]", '[fields.tags]\nweights = "tag_weights"\nmax_length = 2')
+    text += '[fields.account_age]\ntype = "time"\npart = "age"\ncolumn = "time"\nsince = "joined"\nbins = 4\n'
+    write(table, tmp_path / "log.parquet")
+    config = fw.parse_config(text, base=tmp_path)
+    fields = {field["name"]: field["type"] for field in fw.prepare(config).summary["fields"]}
+    assert {name for name, kind in fields.items() if kind == "time"} >= {"time_hour", "time_weekday", "account_age"}
+    fw.train(config, tmp_path / "run")
+    fw.predict(tmp_path / "run", tmp_path / "log.parquet", tmp_path / "a.parquet")
+    rewritten = table.set_column(table.column_names.index("time"), "time", pa.array(seconds * 1000))
+    assert table["age"].null_count == 0
+    gone = pa.compute.if_else(pa.compute.equal(table["age"], 30), None, table["age"])
+    write(rewritten.set_column(table.column_names.index("age"), "age", gone), tmp_path / "again.parquet")
+    fw.predict(tmp_path / "run", tmp_path / "again.parquet", tmp_path / "b.parquet")
+    one, other = (pa.parquet.read_table(tmp_path / name)["probability"] for name in ("a.parquet", "b.parquet"))
+    assert one.equals(other)
+
+
 def test_a_finished_run_on_a_log_that_changed_since_is_refused(tmp_path, table):
     write(table, tmp_path / "log.parquet")
     config = fw.parse_config(config_text("log.parquet"), base=tmp_path, overrides=["model.kind=lr"])

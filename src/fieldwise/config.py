@@ -28,7 +28,7 @@ from msgspec import Meta
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
-from fieldwise.schema import FieldType, Scale
+from fieldwise.schema import Default, FieldType, Scale, TimePart, TimeUnit
 from fieldwise.training.config import PretrainConfig, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
@@ -92,6 +92,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     type: FieldType | None = None
     column: str | None = None
+    default: Default | None = None
     min_count: Annotated[int, Meta(ge=1)] | None = None
     max_features: Annotated[int, Meta(ge=1)] | None = None
     buckets: Annotated[int, Meta(ge=1)] | None = None
@@ -100,6 +101,13 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scale: Scale | None = None
     separator: str | None = None
     weighted: bool | None = None
+    weights: str | None = None
+    max_length: Annotated[int, Meta(ge=1)] | None = None
+    part: TimePart | None = None
+    since: str | None = None
+    unit: TimeUnit | None = None
+    format: str | None = None
+    timezone: str | None = None
     cross: tuple[str, ...] | None = None
     exclude: bool = False
 

@@ -8,18 +8,24 @@ evaluation and serving read a raw row in the same way.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, get_args
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["Field", "FieldType", "Scale", "Schema"]
+__all__ = ["Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit"]
 
-FieldType = Literal["category", "number", "bag", "cross"]
+FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
+TimePart = Literal["hour", "weekday", "day", "month", "age"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+Default = str | bool | int | float
 _Count = Annotated[int, Meta(ge=1)]
 
 
@@ -32,10 +38,14 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Unique in the schema; the column's name unless `column` says otherwise.
     type
         ``category``: one feature per value. ``number``: the value itself is the input of the field's one feature, or,
-        with `bins` or `edges`, one feature per bin. ``bag``: several features in one cell. ``cross``: one feature per
-        combination of the values of the fields in `parts`.
+        with `bins` or `edges`, one feature per bin. ``bag``: several features in one cell. ``time``: a `part` of a
+        point in time. ``cross``: one feature per combination of the values of the fields in `parts`.
     column
         The column it reads; None for a cross.
+    default
+        What missing cells are read as, in training and afterwards alike: a value of a category; the one value of a bag
+        that holds none, with weight 1; a number. What cannot be read is no more accepted than without. Missing is a
+        feature of its own unless given.
     min_count
         Values seen less often in training share the field's *unseen* feature (category, bag, cross; >= 1).
     max_features
@@ -53,6 +63,26 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         What stands between the values of a bag in a text cell.
     weighted
         The values of a bag carry weights, as in ``a:0.5|b:1``.
+    weights
+        The column with the weights of a bag's values, written as they are: lists as long, or text with the same
+        separator.
+    max_length
+        Keep at most this many values of a cell of a bag, the first ones, in training and afterwards alike; empty and
+        missing values do not count.
+    part
+        What a time tells: ``hour`` (24 features), ``weekday`` (7), ``day`` of the month (31) or ``month`` (12); or
+        ``age``, a number: the days from the time in `since` to the one in `column`, with bins or a scale as any number.
+    since
+        The column that an age is counted from.
+    unit
+        Of times written as numbers: ``s``, ``ms``, ``us`` or ``ns`` since 1970; by their size unless given
+        (`features.times`).
+    format
+        How times are written, where neither ISO 8601 nor numbers since 1970: ``%y%m%d%H``, ``%d/%m/%Y %H:%M``. Of the
+        directives %Y, %y, %m, %d, %H, %M and %S, each with all its digits.
+    timezone
+        Whose clock and calendar tell the hour, weekday, day or month: ``Europe/Rome``, ``+05:30``; UTC unless given.
+        Times written without a zone are in UTC.
     parts
         The fields that a cross combines, two or more.
     """
@@ -60,6 +90,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     type: FieldType = "category"
     column: str | None = None
+    default: Default | None = None
     min_count: _Count = 1
     max_features: _Count | None = None
     buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
@@ -68,12 +99,29 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     scale: Scale = "standard"
     separator: Annotated[str, Meta(min_length=1)] = "|"
     weighted: bool = False
+    weights: str | None = None
+    max_length: _Count | None = None
+    part: TimePart | None = None
+    since: str | None = None
+    unit: TimeUnit | None = None
+    format: Annotated[str, Meta(min_length=1)] | None = None
+    timezone: str | None = None
     parts: tuple[str, ...] = ()
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its cells are numbers: a number, or the age of a time."""
+        return self.type == "number" or (self.type == "time" and self.part == "age")
 
     @property
     def discretised(self) -> bool:
         """Whether this is a number whose bins are features."""
-        return self.type == "number" and (self.bins is not None or self.edges is not None)
+        return self.numeric and (self.bins is not None or self.edges is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return tuple(name for name in (self.column, self.weights, self.since) if name is not None)
 
     def check(self) -> None:
         """Raise ConfigError where two settings contradict each other."""
@@ -87,8 +135,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("a cross combines two or more fields", got=list(self.parts))
         if self.type != "cross" and not self.column:
             refuse("the field reads no column", expected="column = NAME")
-        if self.type != "number" and (self.bins is not None or self.edges is not None):
-            refuse("bins and edges belong to numbers", got=f"type = {self.type}", fix='set type = "number"')
+        if not self.numeric and (self.bins is not None or self.edges is not None):
+            refuse("bins and edges belong to numbers and ages", got=f"type = {self.type}", fix='set type = "number"')
         if self.bins is not None and self.edges is not None:
             refuse("bins and edges exclude each other", fix="keep one of the two")
         if self.edges is not None and (
@@ -97,18 +145,77 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             or any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False))
         ):
             refuse("edges must be finite and strictly increasing, one or more", got=list(self.edges))
-        if self.type == "number" and (self.buckets is not None or self.max_features is not None or self.min_count > 1):
+        indexed = self.type in ("category", "bag", "cross")
+        if not indexed and (self.buckets is not None or self.max_features is not None or self.min_count > 1):
             refuse("min_count, max_features and buckets belong to categories, bags and crosses")
         if self.buckets is not None and (self.max_features is not None or self.min_count > 1):
             refuse("a hashed field has no vocabulary", fix="remove min_count and max_features, or buckets")
         if self.weighted and self.type != "bag":
             refuse("only the values of a bag carry weights", got=f"type = {self.type}")
+        if self.type != "bag" and (self.max_length is not None or self.weights is not None):
+            refuse("only a bag has a max_length or weights", got=f"type = {self.type}")
+        if self.weighted and self.weights is not None:
+            refuse("weights stand beside their values or in a column of their own", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:
             refuse(
                 "the colon stands before a weight and cannot separate values too", got=f"separator = {self.separator}"
             )
         if self.type == "cross" and self.column:
             refuse("a cross reads no column", got=f"column = {self.column}", fix="remove column")
+        self._check_default(refuse)
+        self._check_time(refuse)
+
+    def _check_default(self, refuse: Callable[..., None]) -> None:
+        if self.default is None:
+            return
+        if not self.numeric and self.type not in ("category", "bag"):
+            refuse("a default belongs to categories, bags, numbers and ages", got=f"type = {self.type}")
+        is_number = isinstance(self.default, int | float) and not isinstance(self.default, bool)
+        if self.numeric and not is_number:
+            refuse("the default of a number must be one", got=repr(self.default))
+        if (is_number and not math.isfinite(float(self.default))) or self.default in ("", "nan", "NaN"):
+            refuse("the default must be a value", got=repr(self.default), fix="remove default: missing is a feature")
+
+    def _check_time(self, refuse: Callable[..., None]) -> None:
+        of_time = {key: getattr(self, key) for key in ("part", "since", "unit", "format", "timezone")}
+        if self.type != "time":
+            if any(value is not None for value in of_time.values()):
+                stated = ", ".join(key for key, value in of_time.items() if value is not None)
+                refuse(f"only times have this: {stated}", got=f"type = {self.type}", fix='set type = "time"')
+            return
+        if self.part is None:
+            refuse("a time needs a part", expected="part = " + " | ".join(get_args(TimePart)))
+        if (self.part == "age") != (self.since is not None):
+            refuse("an age, and only an age, counts since another time", expected='part = "age" with since = COLUMN')
+        if self.part == "age" and self.timezone is not None:
+            refuse("an age does not depend on the time zone", fix="remove timezone")
+        if self.unit is not None and self.format is not None:
+            refuse("unit and format exclude each other", fix="keep one of the two")
+        if self.format is not None:
+            needed = ("%H",) if self.part == "hour" else ("%m", "%d")
+            if not re.fullmatch("(%[YymdHMS]|[^%])+", self.format) or not all(part in self.format for part in needed):
+                refuse(
+                    "the format of times is not understood",
+                    expected="%Y or %y, %m and %d, %H, %M, %S, and characters between them, as in %Y-%m-%d %H:%M",
+                    got=self.format,
+                )
+        if self.timezone is not None and not _is_timezone(self.timezone):
+            refuse(
+                "this is no time zone",
+                expected="a name such as Europe/Rome, or +05:30",
+                got=self.timezone,
+                fix="correct the name; where the system has no database of time zones, install the package tzdata",
+            )
+
+
+def _is_timezone(name: str) -> bool:
+    if re.fullmatch(r"[+-]([01][0-9]|2[0-3]):[0-5][0-9]", name):
+        return True
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; no path of the database; a folder of it
+        return False
+    return True
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,11 +253,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         seen: dict[str, Field] = {}
         for field in self.fields:
             field.check()
-            if field.column is not None and field.column == self.label:
+            if self.label in field.columns:
                 raise ConfigError(
                     "the label cannot be a field",
                     where=f"[fields.{field.name}]",
-                    got=f"column = {field.column}",
+                    got=f"column = {self.label}",
                     fix="remove the field",
                 )
             for part in field.parts:
@@ -161,7 +268,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                         got=part,
                         fix=did_you_mean(part, seen),
                     )
-                if seen[part].type == "number" and not seen[part].discretised:
+                if seen[part].numeric and not seen[part].discretised:
                     raise ConfigError(
                         "a number without bins cannot be crossed",
                         where=f"[fields.{field.name}]",
@@ -173,4 +280,4 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the fields, each once, in order."""
-        return tuple(dict.fromkeys(field.column for field in self.fields if field.column is not None))
+        return tuple(dict.fromkeys(name for field in self.fields for name in field.columns))

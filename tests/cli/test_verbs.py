@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,8 @@ SUMMARY = {
         {"name": "user", "type": "category", "features": 12_342},
         {"name": "age", "type": "number", "features": 3},
     ],
+    "constant_fields": ["flag"],
+    "left_out": {"constant": "the same in every row: 'x'", "empty": "no value in any row"},
     "num_bytes": 4_500_000,
     "folder": "/logs/.fieldwise/3f2a",
 }
@@ -135,8 +138,23 @@ def test_prepare_prints_parts_fields_and_rejected_rows(config, asked):
     printed = run("prepare", config).stdout
     for text in ("train", "8,000", "user", "category", "12,342", "12,345 features in 2 fields", "4.50 MB"):
         assert text in printed
+    assert "2 columns are left out" in printed
+    assert "The same in every training row, and so of no use: flag" in printed
+    assert re.search("constant +the same in every row: 'x'\\n *empty +no value in any row", printed)
     assert "12 rows could not be used: see /logs/.fieldwise/3f2a/rejects.jsonl" in printed
     assert json.loads(run("prepare", config, "--json").stdout) == SUMMARY
+
+
+def test_columns_left_out_are_not_mentioned_where_there_are_none_and_cut_short_where_there_are_many(config, asked):
+    asked("prepare", SimpleNamespace(summary={**SUMMARY, "left_out": {}, "constant_fields": []}))
+    printed = run("prepare", config).stdout
+    assert "left out" not in printed
+    assert "of no use" not in printed
+    asked("prepare", SimpleNamespace(summary={**SUMMARY, "left_out": {f"c{n}": "empty" for n in range(99)}}))
+    printed = run("prepare", config).stdout
+    assert "99 columns are left out" in printed
+    assert "c39" in printed
+    assert "c40" not in printed
 
 
 def test_a_log_of_thousands_of_fields_is_shown_by_its_largest(config, asked):

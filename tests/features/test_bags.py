@@ -90,6 +90,67 @@ def test_text_lists_and_pairs_carry_weights():
         assert contents(read(array, weighted=True)) == expected
 
 
+def beside(values: pa.Array, weights: pa.Array, **settings) -> Cells:
+    encoder = BagEncoder(Field(name="bag", type="bag", column="bag", weights="weights", **settings))
+    assert encoder.strict
+    return encoder.read(Columns(pa.table({"bag": values, "weights": weights})), {})
+
+
+@pytest.mark.parametrize(
+    ("values", "weights"),
+    [
+        (pa.array([["a", None, "b"], [], None]), pa.array([[0.5, 9.0, -1.0], None, []])),
+        (pa.array([["a", None, "b"], [None], None]), pa.array([["0.5", "x", "-1"], [], ["3"]])),
+        (pa.array(["a||b", "", None]), pa.array(["0.5||-1", None, ""])),
+        (pa.array(["a|b", None, "|"]), pa.array([[0.5, -1.0], [7.0], []], pa.list_(pa.float32()))),
+    ],
+)  # fmt: skip
+def test_weights_may_stand_in_a_column_of_their_own(values, weights):
+    cells = beside(values, weights)
+    assert contents(cells) == [[("a", 0.5), ("b", -1.0)], MISSING, MISSING]
+    assert cells.rejects == ()
+    assert contents(beside(values, weights, max_length=1))[0] == [("a", 0.5)]
+    assert contents(beside(values.slice(1), weights.slice(1))) == [MISSING, MISSING]
+
+
+def test_values_with_more_or_fewer_weights_or_bad_ones_are_rejects():
+    values = pa.array([["a"], ["a", "b"], ["a"], ["a"], ["a", "b"]])
+    weights = pa.array([[1.0, 2.0], [1.0], None, [2.0], [None, float("inf")]])
+    rejects = beside(values, weights).rejects
+    assert [(reject.row, reject.column) for reject in rejects] == [(row, "weights") for row in (0, 1, 2, 4)]
+    assert "as many weights" in rejects[0].reason
+    assert "no finite weight" in rejects[-1].reason
+    cells = beside(values, weights)
+    assert contents(cells)[3] == [("a", 2.0)]
+
+
+def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_column():
+    with pytest.raises(DataError, match="column weights"):
+        beside(pa.array([["a"]]), pa.array([[[1]]]))
+
+
+def test_pairs_are_refused_where_no_weights_are_expected():
+    with pytest.raises(DataError, match=r"carry weights\n  where: column bag\n  to do: set weighted = true"):
+        read(pa.array([[("a", 0.5)]], pa.map_(pa.string(), pa.float64())))
+
+
+def test_a_pair_may_name_its_weight_first():
+    pairs = pa.list_(pa.struct([("weight", pa.float64()), ("value", pa.string())]))
+    assert contents(read(pa.array([[{"weight": 2.0, "value": "a"}]], pairs), weighted=True)) == [[("a", 2.0)]]
+
+
+def test_the_first_values_that_are_present_are_kept_with_their_weights():
+    cells = read(pa.array(["||a|b|c", "a", None, "b|a||c|d"]), max_length=2)
+    a, b = ("a", 1.0), ("b", 1.0)
+    assert contents(cells) == [[a, b], [a], MISSING, [b, a]]
+    cells = read(pa.array([[("a", 0.5), ("b", 2.0)]], pa.map_(pa.string(), pa.float64())), weighted=True, max_length=1)
+    assert contents(cells) == [[("a", 0.5)]]
+
+
+def test_a_value_beyond_the_first_ones_still_needs_a_weight():
+    assert [reject.row for reject in read(pa.array(["a:1|b"]), weighted=True, max_length=1).rejects] == [0]
+
+
 def test_the_last_colon_parts_value_and_weight():
     assert contents(read(pa.array(["http://x:2||:3"]), weighted=True)) == [[("http://x", 2.0)]]
 

@@ -255,3 +255,19 @@ def test_fields_of_one_column_do_not_disturb_each_other():
     for f in range(2):
         alone = Encoder(Schema(fields=(SCHEMA.fields[f],), label="click")).fit([LOG]).transform(LOG)
         assert np.array_equal(alone.batch.ids[0], both.batch.ids[f])
+
+
+def test_fields_that_are_the_same_in_every_training_row_are_named():
+    table = pa.table(
+        {"x": ["a", "a"], "y": ["a", None], "z": [7.0, 7.0], "gone": pa.nulls(2), "bag": ["b|b", "b"], "click": [0, 1]}
+    )
+    fields = (
+        Field(name="x", column="x"),
+        Field(name="y", column="y"),
+        Field(name="z", type="number", column="z"),
+        Field(name="z in bins", type="number", column="z", bins=3),
+        Field(name="gone", type="number", column="gone"),
+        Field(name="bag", type="bag", column="bag"),
+    )
+    encoder = Encoder(Schema(fields=fields, label="click")).fit([table])
+    assert encoder.constant_fields == ["x", "z in bins", "gone", "bag"]

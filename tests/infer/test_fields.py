@@ -43,9 +43,11 @@ def test_every_column_is_a_field_but_the_label_and_what_tells_nothing():
         ("age", "number"),
         ("tags", "bag"),
         ("price", "number"),
+        ("time_hour", "time"),
+        ("time_weekday", "time"),
         ("w", "number"),
     ]
-    assert set(found.left_out) == {"constant", "time"}
+    assert set(found.left_out) == {"constant"}
     assert found.schema.label == "click"
     assert complete_schema(parse_config('data = { train = "log.csv", label = "click" }'), SAMPLE) == found.schema
 
@@ -61,7 +63,7 @@ def test_columns_with_a_role_are_no_fields_unless_they_are_named():
 
 def test_excluded_columns_are_no_fields():
     found = infer("[fields.price]\nexclude = true", 'exclude = ["age", "w"]')
-    assert set(found.schema.columns) == {"user_id", "tags"}
+    assert set(found.schema.columns) == {"user_id", "tags", "time"}
     assert found.left_out["age"] == found.left_out["price"] == "excluded by the configuration"
 
 
@@ -93,7 +95,14 @@ def test_a_number_stated_without_bins_is_the_number_itself(stated):
 def test_settings_tell_the_type():
     assert fields("[fields.user_id]\nedges = [1, 2]")["user_id"].edges == (1.0, 2.0)
     assert fields('[fields.user_id]\nseparator = ";"')["user_id"].type == "bag"
+    assert fields("[fields.user_id]\nmax_length = 3")["user_id"].max_length == 3
     assert fields("[fields.price]\nmin_count = 2")["price"].type == "category"
+
+
+@pytest.mark.parametrize(("default", "value"), [('"none"', "none"), ("5", 5), ("0.5", 0.5), ("false", False)])
+def test_a_default_may_be_text_a_number_or_a_truth_value(default, value):
+    found = fields(f"[fields.user_id]\ndefault = {default}")["user_id"]
+    assert (found.default, type(found.default), found.type) == (value, type(value), "category")
 
 
 def test_a_bag_that_is_stated_without_a_separator_gets_the_one_in_its_cells():
@@ -140,6 +149,48 @@ def test_a_column_gives_its_name_to_the_field_that_takes_it():
     assert found.left_out["age"] == "another field has its name"
 
 
+def test_a_time_gives_an_hour_and_a_weekday_unless_their_names_are_taken():
+    found = fields('[fields.time_hour]\ncolumn = "time"\ntimezone = "Europe/Rome"\npart = "hour"')
+    assert [found[name].part for name in ("time_hour", "time_weekday")] == ["hour", "weekday"]
+    assert found["time_hour"].timezone == "Europe/Rome"
+    assert "time_weekday" not in fields("[fields.time_weekday]\nexclude = true")
+    sample = SAMPLE.append_column("time_hour", SAMPLE["price"])
+    assert fields(sample=sample)["time_hour"].column == "time_hour"
+    assert infer("[fields.time_weekday]\nexclude = true\n[fields.time_hour]\nexclude = true").left_out["time"]
+
+
+def test_a_time_that_is_crossed_as_a_whole_is_a_category():
+    found = fields('[fields.x]\ncross = ["time", "user_id"]')
+    assert found["time"].type == "category"
+    assert "time_hour" not in found
+    assert fields('[fields.x]\ncross = ["time_hour", "user_id"]')["x"].parts == ("time_hour", "user_id")
+
+
+def test_settings_of_a_time_tell_the_type_and_the_rest_is_guessed():
+    sample = SAMPLE.set_column(6, "time", [["14102100", "14102101"] * 100])
+    found = fields('[fields.time]\npart = "day"', sample=sample)["time"]
+    assert (found.type, found.part, found.format) == ("time", "day", "%y%m%d%H")
+    assert fields('[fields.time]\npart = "day"\nunit = "s"', sample=sample)["time"].format is None
+
+
+def test_the_column_that_an_age_counts_from_must_be_there_and_is_not_left_out():
+    age = '[fields.age_of_ad]\ntype = "time"\npart = "age"\ncolumn = "time"\nsince = "{}"\nbins = 5'
+    assert "constant" in infer(age.format("constant")).schema.columns
+    assert "constant" not in infer(age.format("constant")).left_out
+    with pytest.raises(DataError, match=r"(?s)age_of_ad\] since.*did you mean constant\?"):
+        infer(age.format("konstant"))
+
+
+def test_a_column_of_weights_belongs_to_its_bag():
+    found = infer('[fields.tags]\nweights = "w"')
+    assert [field.weights for field in found.schema.fields if field.name == "tags"] == ["w"]
+    assert "w" not in {field.name for field in found.schema.fields}
+    assert "w" not in found.left_out
+    assert "w" in fields('[fields.tags]\nweights = "w"\n[fields.w]')
+    with pytest.raises(DataError, match=r"(?s)\[fields.tags\] weights.*got: ww"):
+        infer('[fields.tags]\nweights = "ww"')
+
+
 def test_crosses_stand_after_their_parts_whatever_the_order_of_the_file():
     found = fields(
         """
@@ -174,6 +225,18 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
         ('data = {train = "a", label = "click"}\n[fields.age]\ntype = "cross"', ConfigError, "a cross, and only"),
         ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "<= 65534"),
         ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "length >= 1"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = "none"', ConfigError, "must be one"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = []', ConfigError, "Expected|expected"),
+        (
+            'data = {train = "a", label = "click"}\n[fields.age]\ntype = "number"\nmax_length = 2',
+            ConfigError,
+            "only a bag has a max_length",
+        ),
+        (
+            'data = {train = "a", label = "click"}\n[fields.tags]\nweights = "w"\nweighted = true',
+            ConfigError,
+            "a column of their own",
+        ),
         (
             'data = {train = "a", label = "click", exclude = ["age"]}\n[fields.age]\nbins = 3',
             ConfigError,

@@ -92,17 +92,13 @@ NUMBERS = {
 LEFT_OUT = {
     "all_missing": ([None, "", "nan"], "no value"),
     "constant": (["x"] * 5, "same in every row: 'x'"),
-    "timestamps": ([dt.datetime(2026, 11, 8, i) for i in range(9)], "dates or times"),
-    "days": ([dt.date(2026, 11, 8), dt.date(2026, 11, 9)], "dates or times"),
     "times_of_day": ([dt.time(9), dt.time(10)], "no text|dates or times"),
     "durations": ([dt.timedelta(1), dt.timedelta(2)], "no text|dates or times"),
-    "iso": (draw(["2026-11-08T10:00:00Z", "2026-11-09 11:00:00.25"]), "dates or times"),
+    "one_day": ([dt.date(2026, 11, 8)] * 5, "same in every row"),
+    "hour_of_several_lengths": (["20261108", "2026110810"] * 5, "dates or times"),
+    "zero_dates": (["2026-11-08", "0000-00-00"] * 9, "dates or times"),
     "American": (draw(["11/08/2026", "11/09/2026 10:00"]), "dates or times"),
     "release": (draw(["01-Jan-1995", "14-Feb-1996"]), "dates or times"),
-    "yyyymmdd": (draw(["20261108", "20261109", "20261110"]), "dates or times"),
-    "hour": (["14102100"] * 5 + ["14102101"] * 5, "dates or times"),
-    "timestamp": (RNG.integers(874_724_710, 893_286_638, ROWS), "dates or times"),
-    "event_time": (1.7e12 + RNG.integers(0, 10**9, ROWS).cumsum(), "dates or times"),
     "row_numbers": (np.arange(ROWS), "names the row"),
     "row_numbers_shuffled": (RNG.permutation(ROWS), "names the row"),
     "rising": (RNG.integers(1, 9, ROWS).cumsum(), "names the row"),
@@ -118,6 +114,39 @@ LEFT_OUT = {
     "structs": ([{"a": 1}, {"a": 2}], "no text"),
     "lists_of_structs": ([[{"a": 1}], [{"a": 2}]], "no values with a text"),
 }
+
+CLOCKS = {
+    "timestamps": [dt.datetime(2026, 11, 8, i) for i in range(9)],
+    "iso": draw(["2026-11-08T10:00:00Z", "2026-11-09 11:00:00.25"]),
+    "one_hour_of_many": ["2026-11-08 10:00"] * 5,
+    "timestamp": RNG.integers(874_724_710, 893_286_638, ROWS),
+    "event_time": 1.7e12 + RNG.integers(0, 10**9, ROWS).cumsum(),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_points_in_time_have_an_hour_and_a_weekday(name):
+    found = guess(name, CLOCKS[name])
+    assert (found.type, found.left_out, found.parts, found.format) == ("time", False, ("hour", "weekday"), None)
+    assert "points in time" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "parts", "format_"),
+    [
+        ("days", [dt.date(2026, 11, 8), dt.date(2026, 11, 9)], ("weekday",), None),
+        ("midnights", ["2026-11-08 00:00:00", "2026-11-09 00:00:00"], ("weekday",), None),
+        ("a_few_zero_dates", ["2026-11-08", "2026-11-09"] * 9 + ["0000-00-00"], ("weekday",), None),
+        ("a_day_or_none", [None, "2026-11-08"], ("weekday",), None),
+        ("yyyymmdd", draw(["20261108", "20261109", "20261110"]), ("weekday",), "%Y%m%d"),
+        ("yyyymmddhh", draw(["2026110823", "2026110900", "2026111007"]), ("hour", "weekday"), "%Y%m%d%H"),
+        ("hour", ["14102100"] * 5, ("hour", "weekday"), "%y%m%d%H"),
+        ("hour", [14102100, 14102101], ("hour", "weekday"), "%y%m%d%H"),
+    ],
+)
+def test_dates_have_a_weekday_and_patterns_a_format(name, values, parts, format_):
+    found = guess(name, values)
+    assert (found.type, found.parts, found.format) == ("time", parts, format_)
 
 
 @pytest.mark.parametrize("name", CATEGORIES)

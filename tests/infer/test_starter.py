@@ -121,9 +121,9 @@ def test_criteo_has_thirteen_numbers_and_twenty_six_categories():
     assert types("criteo") == expected
 
 
-def test_avazu_has_codes_and_hashes_without_the_identifier_and_the_hour():
+def test_avazu_has_codes_and_hashes_and_a_clock_without_the_identifier():
     expected = set(LOGS["avazu"][0].column_names) - {"id", "click", "hour"}
-    assert types("avazu") == dict.fromkeys(expected, "category")
+    assert types("avazu") == dict.fromkeys(expected, "category") | {"hour_hour": "time", "hour_weekday": "time"}
 
 
 def test_movielens_has_a_bag_of_genres_and_titles_that_are_none():
@@ -164,11 +164,12 @@ def test_the_label_is_guessed_or_asked_for():
 
 
 def test_every_field_and_every_column_left_out_has_its_reason():
-    text = write_config(LOGS["avazu"][0], ["log.csv"])
-    assert re.search(r'"hour", +# dates or times', text)
+    table = LOGS["avazu"][0].append_column("constant", pa.array(["x"] * ROWS))
+    text = write_config(table, ["log.csv"])
+    assert re.search(r'"constant", +# the same in every row', text)
     assert re.search(r'"id", +# another value in every row', text)
     headers = [line for line in text.splitlines() if line.startswith("[fields.")]
-    assert len(headers) == 9
+    assert len(headers) == 11
     assert all(re.fullmatch(r"\[fields\.\w+\] +# \S.*", line) for line in headers)
 
 
@@ -210,12 +211,17 @@ def test_roles_and_the_way_the_files_are_written_are_written_down():
     assert data.csv.columns == tuple(table.column_names)
 
 
-CELLS = st.sampled_from(["a", "a|b", "b", "1:2|3:4", "1:5", "0.5", "7", "\x7f\n#", '"', "é", "", "2026-11-08", "train"])
+CELLS = st.sampled_from(
+    ["a", "a|b", "b", "1:2|3:4", "1:5", "0.5", "7", "\x7f\n#", "2026-11-09 10:00", '"', "é", "", "2026-11-08", "train"]
+)
 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.dictionaries(st.text(max_size=6).filter(lambda name: name != "click"), st.lists(CELLS, min_size=4, max_size=4))
+    st.dictionaries(
+        (st.text(max_size=6) | st.sampled_from(["a", "a_hour", "a_weekday"])).filter(lambda name: name != "click"),
+        st.lists(CELLS, min_size=4, max_size=4),
+    )
 )
 def test_any_names_and_cells_read_back(columns):
     table = pa.table({"click": ["0", "1", "1", "0"], **columns})

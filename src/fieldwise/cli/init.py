@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """Look at the first rows of LOG (files, globs or folders) and print a configuration to read over and to edit.
 
-    Every column becomes a field of the type that it seems to have, with the reason beside it; columns that say nothing
-    about examples to come (row ids, dates, constants) are left out. What the configuration does not say is inferred
-    again, so delete what you like.
+    Every column becomes a field of the type that it seems to have, with the reason beside it; a time becomes an hour
+    and a weekday. Columns that say nothing about examples to come (row ids, constants) are left out. What the
+    configuration does not say is inferred again, so delete what you like.
     """
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.log import open_log

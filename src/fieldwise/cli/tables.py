@@ -68,11 +68,25 @@ def print_prepared(summary: dict[str, Any]) -> None:
         [[field["name"], field["type"], f"{field['features']:,}"] for field in fields],
         num_texts=2,
     )
+    if constant := summary["constant_fields"]:
+        names = ", ".join(constant[:_MAX_FIELDS]) + (", ..." if len(constant) > _MAX_FIELDS else "")
+        click.echo(f"The same in every training row, and so of no use: {names}\n")
+    _print_left_out(summary["left_out"])
     click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
     if summary["rows_rejected"]:
         click.echo(
             f"{summary['rows_rejected']:,} rows could not be used: see {Path(summary['folder']) / 'rejects.jsonl'}"
         )
+
+
+def _print_left_out(left_out: dict[str, str]) -> None:
+    if not left_out:
+        return
+    title = "1 column is left out" if len(left_out) == 1 else f"{len(left_out):,} columns are left out"
+    title += ", judged by the first rows of the log; [fields.NAME] makes a field of one"
+    if len(left_out) > _MAX_FIELDS:
+        title += f"; {_MAX_FIELDS} of them:"
+    print_table(title, ["column", "because"], list(left_out.items())[:_MAX_FIELDS], num_texts=2)
 
 
 def _print_parts(summary: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
 """Bags: several features of one field in one example.
 
 A cell is a text, split at the field's separator, or an Arrow list. What it holds is canonical text like any other
-value; empty and missing values are passed over, and a cell without any value is one feature, *missing*, with weight 1.
-A value that occurs twice is there twice. The order does not matter to a model and is kept.
+value; empty and missing values are passed over, and a cell without any value is one feature with weight 1: the field's
+`default`, or *missing*.
+A value that occurs twice is there twice. The order does not matter to a model and is kept; where the field has a
+`max_length`, the first values of a cell are all that is learned from and encoded.
 
 With weights, a value in text is followed by a colon and its weight (the last colon counts, so values may hold colons);
-in a list it may also be a pair: a struct of value and weight, or the entry of a map. A weight is a finite number of any
-sign; a value without one is a reject.
+in a list it may also be a pair: a struct of value and weight (in this order, unless the first is named ``weight``), or
+the entry of a map. Or the weights are the values of another column, as many in each cell. A weight is a finite number
+of any sign; a value without one is a reject.
 """
 
 from __future__ import annotations
@@ -19,20 +22,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, canonical, fingerprints, plain
-from fieldwise.features.columns import Cells, Columns, reading
+from fieldwise.features.columns import Cells, Columns, Reject, reading
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.parse import parse_text
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field
 
-__all__ = ["BagEncoder"]
+__all__ = ["BagEncoder", "is_pair", "split_pairs"]
 
+Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 _LARGEST = float(np.finfo(np.float32).max)
 _WEIGHTED = r"(?s)^(?P<value>.*):(?P<weight>[^:]*)$"
 _BAD_WEIGHT = "a value of the bag has no finite weight"
+_UNEQUAL = "as many weights as values are needed"
 
 
 class BagEncoder(IndexedEncoder):
@@ -42,29 +48,39 @@ class BagEncoder(IndexedEncoder):
 
     def __init__(self, field: Field) -> None:
         super().__init__(field)
-        self.strict = field.weighted
+        self.strict = field.weighted or field.weights is not None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Split the cells and fingerprint their values."""
         name = self.field.column
         assert name is not None
         lengths, values = _split(columns, name, self.field.separator)
+        starts = _starts(lengths)
         weights, bad = np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
         with reading(name):
             if self.field.weighted:
                 values, weights, bad = _weigh(values)
+            elif is_pair(values.type):
+                raise DataError("the values of the bag carry weights", fix="set weighted = true")
             text = canonical(values)
-        starts = _starts(lengths)
-        rows = np.unique(np.searchsorted(starts, np.flatnonzero(bad), side="right") - 1)
         found = fingerprints(text, self.seed)
-        kept = np.flatnonzero(found != 0)
-        offsets, places = _without_missing(starts, found != 0)
+        rejects: dict[int, Reject] = {}
+        if self.field.weights is not None:
+            of_values = _split(columns, self.field.weights, self.field.separator)
+            with reading(self.field.weights):
+                weights, bad, unequal = _weights_beside(lengths, of_values, needed=found != 0)
+            rejects = {row: columns.reject(row, self.field.weights, _UNEQUAL) for row in unequal.tolist()}
+        for row in np.unique(np.searchsorted(starts, np.flatnonzero(bad), side="right") - 1).tolist():
+            rejects.setdefault(row, columns.reject(row, self.field.weights or name, _BAD_WEIGHT))
+        keeps = _first(found != 0, starts, self.field.max_length)
+        kept = np.flatnonzero(keeps)
+        offsets, places = _kept(starts, keeps)
         return Cells(
-            fingerprints=_placed(found[kept], places, offsets[-1], 0),
-            texts=lambda at: text.take(pa.array(kept[np.searchsorted(places, at)])),
+            fingerprints=_placed(found[kept], places, offsets[-1], self.default),
+            texts=lambda at: _texts(text, kept, places, at, self.default_text),
             offsets=offsets,
             weights=_placed(weights[kept], places, offsets[-1], 1),
-            rejects=tuple(columns.reject(int(row), name, _BAD_WEIGHT) for row in rows),
+            rejects=tuple(rejects.values()),
         )
 
 
@@ -85,37 +101,100 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _weigh(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.float32], Bools]:
+def is_pair(kind: pa.DataType) -> bool:
+    """Whether this is a value and its weight."""
+    return bool(pa.types.is_struct(kind) and kind.num_fields == 2)
+
+
+def split_pairs(pairs: pa.StructArray) -> tuple[pa.Array, pa.Array]:
+    """Return the values of pairs, and their weights."""
+    first, second = pairs.flatten()
+    return (second, first) if pairs.type.field(0).name.lower() == "weight" else (first, second)
+
+
+def _weigh(values: pa.Array) -> tuple[pa.Array, Float32s, Bools]:
     """Take values and weights apart, and say which values have no weight; one that is empty as a whole needs none."""
-    if pa.types.is_struct(values.type) and values.type.num_fields == 2:
-        values, weights = values.flatten()
+    if is_pair(values.type):
+        values, weights = split_pairs(values)
         needed = pc.is_valid(values)
         weights = as_text(plain(weights))
     else:
         written = as_text(plain(values))
         needed = pc.not_equal(written, "").fill_null(False)
         values, weights = pc.extract_regex(written, _WEIGHTED).flatten()
+    numbers, bad = _finite(weights)
+    return values, numbers, bad & needed.to_numpy(zero_copy_only=False)
+
+
+def _weights_beside(
+    lengths: Int64s, of_values: tuple[Int64s, pa.Array], needed: Bools
+) -> tuple[Float32s, Bools, Int64s]:
+    """Find the weight of each value among those of another column.
+
+    Parameters
+    ----------
+    lengths
+        (B,): the values in each cell.
+    of_values
+        Weights in each cell, (B,), and the weights of all cells.
+    needed
+        (N,): the values that are not missing.
+
+    Returns
+    -------
+    The weights, (N,); which values have none though they need one, (N,); and the rows with more or fewer weights than
+    values, unless all values are missing.
+    """
+    num_weights, weights = of_values
+    numbers, bad = _finite(as_text(plain(weights)))
+    rank = np.arange(len(needed)) - np.repeat(_starts(lengths)[:-1], lengths)
+    at = np.repeat(_starts(num_weights)[:-1], lengths) + rank
+    equal = np.repeat(num_weights == lengths, lengths)
+    at = np.where(equal, at, len(numbers))
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    return np.append(numbers, np.float32(1))[at], np.append(bad, False)[at] & needed, np.unique(row[~equal & needed])
+
+
+def _finite(weights: pa.Array) -> tuple[Float32s, Bools]:
+    """Read weights, and say which are no finite number; their place holds 0."""
     numbers, _ = parse_text(weights)
-    bad = ~(np.abs(numbers) <= _LARGEST) & needed.to_numpy(zero_copy_only=False)
-    return values, np.where(bad, 0, numbers).astype(np.float32), bad
+    bad = ~(np.abs(numbers) <= _LARGEST)
+    return np.where(bad, 0, numbers).astype(np.float32), bad
 
 
 def _starts(lengths: Int64s | Bools) -> Int64s:
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _without_missing(starts: Int64s, present: Bools) -> tuple[Int64s, Int64s]:
-    """Drop the values that are missing, and give the bags that are left empty one of them.
+def _first(present: Bools, starts: Int64s, num: int | None) -> Bools:
+    """Return which values are among the first `num` of their bag that are present; all that are without a number."""
+    if num is None:
+        return present
+    before = _starts(present)
+    in_bag = before[:-1] - np.repeat(before[starts[:-1]], np.diff(starts))
+    return present & (in_bag < num)
+
+
+def _kept(starts: Int64s, keeps: Bools) -> tuple[Int64s, Int64s]:
+    """Drop the values that are not kept, and give the bags that are left empty a place.
 
     Returns
     -------
-    The offsets of the bags, (B + 1,), and the places that the values present have among them.
+    The offsets of the bags, (B + 1,), and the places that the values kept have among them.
     """
-    present_before = _starts(present)[starts]
-    lengths = np.diff(present_before)
+    kept_before = _starts(keeps)[starts]
+    lengths = np.diff(kept_before)
     offsets = _starts(np.maximum(lengths, 1))
-    places = np.arange(present_before[-1]) + np.repeat(offsets[:-1] - present_before[:-1], lengths)
+    places = np.arange(kept_before[-1]) + np.repeat(offsets[:-1] - kept_before[:-1], lengths)
     return offsets, places
+
+
+def _texts(text: pa.Array, kept: Int64s, places: Int64s, at: Int64s, default: str | None) -> pa.Array:
+    """Return the texts of the values at some places, the default at those that no value has."""
+    rank = np.searchsorted(places, at)
+    is_value = np.append(places, -1)[rank] == at
+    found = text.take(pa.array(np.append(kept, 0)[rank], mask=~is_value))
+    return found if default is None else pc.fill_null(plain(found), default)
 
 
 def _placed(values: npt.NDArray[Any], places: Int64s, num: int, rest: float) -> npt.NDArray[Any]:

@@ -113,7 +113,11 @@ class Columns:
 
     def reject(self, row: int, column: str, reason: str) -> Reject:
         """Say why a row cannot be used, with the cell that is to blame."""
-        value = self.array(column)[row].as_py()
+        cell = self.array(column)[row]
+        try:
+            value = cell.as_py()
+        except (ValueError, OverflowError):  # a time that Python's datetime does not hold
+            value = cell
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         return Reject(row, column, "" if value is None else str(value), reason)

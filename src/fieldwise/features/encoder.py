@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,14 +23,16 @@ import pyarrow as pa
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.columns import Arrays, Cells, Columns, Reject
+from fieldwise.features.chunk import make_batch, read_chunk
+from fieldwise.features.columns import Arrays, Reject
 from fieldwise.features.cross import CrossEncoder
-from fieldwise.features.fields import CategoryEncoder, Coded, FieldEncoder, IndexedEncoder
+from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.target import Target, TargetEncoder
+from fieldwise.features.target import TargetEncoder
+from fieldwise.features.times import CalendarEncoder
 from fieldwise.features.vocabulary import VocabularyCounter
-from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.layout import VALUE, Batch, Layout
 from fieldwise.schema import Field, Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
@@ -73,6 +74,8 @@ class Encoder:
         What the columns mean.
     scratch
         Where large tables and texts go; memory unless given.
+    base
+        An encoder of this schema to go on from; see `growing`.
 
     Attributes
     ----------
@@ -92,15 +95,18 @@ class Encoder:
     (['Rome', 'Oslo'], ('0', '1'))
     """
 
-    def __init__(self, schema: Schema, scratch: Scratch | None = None) -> None:
+    def __init__(self, schema: Schema, scratch: Scratch | None = None, *, base: Encoder | None = None) -> None:
         schema.check()
         self.schema = schema
         self.fitted = False
         self._scratch = scratch or Scratch()
         self._lock = threading.Lock()
+        self._base = base
         self._fields: dict[str, FieldEncoder] = {}
         for field in schema.fields:
-            self._fields[field.name] = _field_encoder(field, self._fields)
+            encoder = self._fields[field.name] = _field_encoder(field, self._fields)
+            if base is not None:  # before the crosses are made: where bins are known, they need no second pass
+                encoder.extend(base._fields[field.name])
         self._target = TargetEncoder(schema)
         self._pass = 1
         self._num_examples = [0, 0]  # of each pass
@@ -133,6 +139,37 @@ class Encoder:
         self.finish_texts()
         return self
 
+    def partial_fit(self, tables: Iterable[pa.Table]) -> Encoder:
+        """Return an encoder that has learned from more rows, such as those of a new day; this one stays as it is.
+
+        * Values that are new and occur `min_count` times or more in these rows get ids after all others, by (count
+          descending, fingerprint), as far as `max_features` leaves room. What was rare before is not remembered.
+        * Every id there was stays, and so do bins, scales and classes: a row of old values is encoded as before.
+        * Counts are those of all rows.
+
+        A field that grows moves the rows of the fields after it in a table: `Layout.rows_of` says where the old ones
+        have gone.
+
+        Parameters
+        ----------
+        tables
+            As for `fit`. They need not hold every class.
+
+        Examples
+        --------
+        >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
+        >>> encoder = Encoder(schema).fit([pa.table({"city": ["Rome", "Oslo", "Rome"], "click": [1, 0, 0]})])
+        >>> grown = encoder.partial_fit([pa.table({"city": ["Bern", "Oslo", "Oslo"], "click": [0, 0, 0]})])
+        >>> grown.feature_texts("city", [2, 3, 4]), grown.counts.tolist()
+        (['Rome', 'Oslo', 'Bern'], [0, 0, 2, 3, 1])
+        """
+        return self.growing().fit(tables)
+
+    def growing(self, scratch: Scratch | None = None) -> Encoder:
+        """Return an encoder that knows what this one does and is ready to learn more, by `fit` or chunk by chunk."""
+        self._need_fitted()
+        return Encoder(self.schema, scratch, base=self)
+
     def fit_chunk(self, table: pa.Table) -> list[Reject]:
         """Learn from a chunk of the training rows, and return those that `transform` would reject: they do not count.
 
@@ -145,7 +182,7 @@ class Encoder:
         """
         if self.fitted:
             raise DataError("the encoder is fitted already", fix="make a new one")
-        chunk = _read(self._fields, self._target, table)
+        chunk = read_chunk(self._fields, self._target, table)
         with self._lock:
             self._num_examples[self._pass - 1] += chunk.columns.num_examples
             if self._pass == 1:
@@ -205,7 +242,8 @@ class Encoder:
         >>> one.counts.tolist()
         [0, 0, 2, 2]
         """
-        if self.fitted or other.fitted or (self.schema, self._pass) != (other.schema, other._pass):
+        ours, theirs = ((encoder.schema, encoder._pass, id(encoder._base)) for encoder in (self, other))
+        if self.fitted or other.fitted or ours != theirs:
             raise DataError("encoders of one schema can be merged while they learn", fix="merge before finish()")
         self._num_examples = [a + b for a, b in zip(self._num_examples, other._num_examples, strict=True)]
         self._target.merge(other._target)
@@ -221,7 +259,9 @@ class Encoder:
         DataError
             There is no example, or one class only; the second pass did not see the rows of the first.
         """
-        if self._pass == 1:
+        if self._base is not None:
+            self._base = None  # the classes are known, and one pass is enough
+        elif self._pass == 1:
             self.schema = msgspec.structs.replace(self.schema, classes=self._target.finish())
         elif self._num_examples[0] != self._num_examples[1]:
             raise DataError(
@@ -254,14 +294,14 @@ class Encoder:
             A column is missing or of a type that its field cannot read.
         """
         self._need_fitted()
-        chunk = _read(self._fields, self._target if labelled else None, table)
+        chunk = read_chunk(self._fields, self._target if labelled else None, table)
         coded = [encoder.encode(chunk.cells[name]) for name, encoder in self._fields.items()]
         if keep_texts:
             for (name, encoder), of_field in zip(self._fields.items(), coded, strict=True):
                 if isinstance(encoder, IndexedEncoder):
                     encoder.keep_texts(of_field, chunk.cells[name])
         labels, weights, groups = (None, None, None) if chunk.target is None else chunk.target[:3]
-        batch = _batch(coded, chunk.columns.num_examples)
+        batch = make_batch(coded, chunk.columns.num_examples)
         return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted)
 
     def finish_texts(self) -> None:
@@ -293,6 +333,19 @@ class Encoder:
         """(D,): how often each feature occurred in the training rows."""
         self._need_fitted()
         return np.concatenate([encoder.counts for encoder in self._fields.values()])
+
+    @property
+    def constant_fields(self) -> list[str]:
+        """The fields that have one and the same feature in all training rows, and so tell nothing.
+
+        Those of a number whose values are the input are not among them, unless all are missing.
+        """
+        self._need_fitted()
+        return [
+            name
+            for name, encoder in self._fields.items()
+            if np.count_nonzero(encoder.counts) <= 1 and not (encoder.form == VALUE and encoder.counts[1])
+        ]
 
     def feature_texts(self, field: str, ids: Iterable[int]) -> list[str | None]:
         """Return what local ids of a field stand for; None for missing, unseen, and where no text was kept."""
@@ -337,66 +390,8 @@ def _field_encoder(field: Field, before: Mapping[str, FieldEncoder]) -> FieldEnc
         return CrossEncoder(field, [before[part] for part in field.parts])
     if field.type == "bag":
         return BagEncoder(field)
-    if field.type == "number":
+    if field.numeric:
         return BinEncoder(field) if field.discretised else ScaleEncoder(field)
+    if field.type == "time":
+        return CalendarEncoder(field)
     return CategoryEncoder(field)
-
-
-class _CellsByField(dict[str, Cells]):
-    """The cells of a chunk, each field's read when it is first asked for."""
-
-    def __init__(self, fields: Mapping[str, FieldEncoder], columns: Columns) -> None:
-        super().__init__()
-        self._fields, self._columns = fields, columns
-
-    def __missing__(self, name: str) -> Cells:
-        cells = self[name] = self._fields[name].read(self._columns, self)
-        return cells
-
-
-class _Chunk(NamedTuple):
-    columns: Columns
-    cells: _CellsByField
-    target: Target | None
-    rejects: list[Reject]
-    accepted: npt.NDArray[np.int64]
-
-
-def _read(fields: Mapping[str, FieldEncoder], target: TargetEncoder | None, table: pa.Table) -> _Chunk:
-    """Read what may be rejected first; where something is, read the rows that remain."""
-    columns = Columns(table)
-    cells = _CellsByField(fields, columns)
-    read = target.read(columns) if target is not None else None
-    first: dict[int, Reject] = {}
-    for reject in chain(
-        read.rejects if read is not None else (),
-        *(cells[name].rejects for name, encoder in fields.items() if encoder.strict),
-    ):
-        first.setdefault(reject.row, reject)
-    everything = np.arange(table.num_rows, dtype=np.int64)
-    if not first:
-        return _Chunk(columns, cells, read, [], everything)
-    accepted = np.delete(everything, list(first))
-    remaining = _read(fields, target, table.take(pa.array(accepted)))
-    return remaining._replace(rejects=[first[row] for row in sorted(first)], accepted=accepted)
-
-
-def _batch(coded: list[Coded], num_examples: int) -> Batch:
-    """Put the fields of a batch together, field-major."""
-    ids = [field.ids for field in coded if field.offsets is None]
-    values = [field.values for field in coded if field.values is not None]
-    bags = [(field, field.offsets) for field in coded if field.offsets is not None]
-    offsets = np.zeros((len(bags), num_examples + 1), dtype=np.int64)
-    end = 0
-    for line, (_, of_bag) in zip(offsets, bags, strict=True):
-        line[:] = of_bag + end
-        end = line[-1]
-    return Batch(
-        ids=np.stack(ids) if ids else np.zeros((0, num_examples), dtype=np.uint32),
-        values=np.stack(values) if values else np.zeros((0, num_examples), dtype=np.float32),
-        offsets=offsets,
-        bag_ids=np.concatenate([np.zeros(0, dtype=np.uint32), *(bag.ids for bag, _ in bags)]),
-        bag_weights=np.concatenate(
-            [np.zeros(0, dtype=np.float32), *(bag.weights for bag, _ in bags if bag.weights is not None)]
-        ),
-    )

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
-from fieldwise.features.canonical import fingerprints
+from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import Buckets, Vocabulary, VocabularyCounter
+from fieldwise.features.vocabulary import Buckets, GrowthCounter, Vocabulary, VocabularyCounter
 from fieldwise.kernels.layout import SINGLE, Uint32s
 from fieldwise.schema import Field
 
@@ -81,6 +83,10 @@ class FieldEncoder(ABC):
         """Fix what was learned; large arrays come from `scratch`."""
 
     @abstractmethod
+    def extend(self, base: Self) -> None:
+        """Go on from what a fitted encoder of the same field knows, before learning: its ids stay."""
+
+    @abstractmethod
     def encode(self, cells: Cells) -> Coded:
         """Number the cells."""
 
@@ -118,6 +124,8 @@ class IndexedEncoder(FieldEncoder):
     ----------
     counter
         What counts the values; None once the field has learned.
+    default, default_text
+        Fingerprint and canonical text of what missing cells are read as; 0 and None where they are missing.
     """
 
     def __init__(self, field: Field) -> None:
@@ -125,7 +133,14 @@ class IndexedEncoder(FieldEncoder):
         counter = VocabularyCounter() if field.buckets is None else Buckets(field.buckets)
         self.counter: VocabularyCounter | Buckets | None = counter
         self._index: Vocabulary | Buckets | None = None
+        self._base: Vocabulary | Buckets | None = None
         self._texts: TextCollector | None = None
+        self.default_text: str | None = None
+        self.default = 0
+        if field.default is not None:
+            text = canonical(pa.array([str(field.default)], pa.large_string()))
+            self.default_text = text[0].as_py()
+            self.default = int(fingerprints(text, self.seed)[0])
 
     @property
     def _fitted(self) -> Vocabulary | Buckets:
@@ -151,10 +166,19 @@ class IndexedEncoder(FieldEncoder):
         """Number the values."""
         counter, self.counter = self.counter, None
         if isinstance(counter, Buckets):
+            if self._base is not None:
+                counter.counts += self._base.counts
             self._index = counter
         elif counter is not None:
             self._index = counter.finish(scratch, self.field.min_count, self.field.max_features)
-            self._texts = TextCollector(self._index.rows, scratch)
+            self._texts = TextCollector(self._index.rows, scratch, *self._index.saved_texts)
+        self._base = None
+
+    def extend(self, base: Self) -> None:
+        """Go on from a vocabulary, or the counts of buckets."""
+        self._base = base._fitted
+        if isinstance(self._base, Vocabulary):
+            self.counter = GrowthCounter(self._base)
 
     def keep_texts(self, coded: Coded, cells: Cells) -> None:
         """Take the texts of features that have none yet from cells and what `encode` made of them."""
@@ -201,4 +225,8 @@ class CategoryEncoder(IndexedEncoder):
         """Fingerprint the canonical texts of the column."""
         assert self.field.column is not None
         text = columns.text(self.field.column)
-        return Cells(fingerprints(text, self.seed), text.take)
+        found = fingerprints(text, self.seed)
+        if self.default_text is None:
+            return Cells(found, text.take)
+        found[found == 0] = self.default
+        return Cells(found, lambda at: pc.fill_null(plain(text.take(at)), self.default_text))

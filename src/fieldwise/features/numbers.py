@@ -15,6 +15,7 @@ from fieldwise.features.fields import Coded, FieldEncoder
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
+from fieldwise.features.times import read_age
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field
@@ -27,15 +28,20 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class _NumberEncoder(FieldEncoder):
-    """Reads the cells of a number field."""
+    """Reads the cells of a number field, or the ages of times."""
 
     strict = True
 
     def _read(self, columns: Columns) -> Cells:
         name = self.field.column
         assert name is not None
-        numbers, bad = read_numbers(columns, name)
-        rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+        if self.field.type == "time":
+            numbers, rejects = read_age(columns, self.field)
+        else:
+            numbers, bad = read_numbers(columns, name)
+            rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+        if self.field.default is not None:
+            numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
 
 
@@ -58,6 +64,7 @@ class ScaleEncoder(_NumberEncoder):
         self._sketch = NumberSketch()
         self._counts = np.zeros(2, dtype=np.int64)
         self._mean, self._std = 0.0, 1.0
+        self._base: ScaleEncoder | None = None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the numbers."""
@@ -68,7 +75,7 @@ class ScaleEncoder(_NumberEncoder):
         assert cells.numbers is not None
         num_missing = int(np.isnan(cells.numbers).sum())
         self._counts += [num_missing, len(cells.numbers) - num_missing]
-        if self.field.scale != "none":
+        if self.field.scale != "none" and self._base is None:
             self._sketch.add(cells.numbers)
 
     def merge(self, other: Self) -> None:
@@ -78,8 +85,16 @@ class ScaleEncoder(_NumberEncoder):
 
     def finish(self, scratch: Scratch) -> None:
         """Fix mean and standard deviation."""
+        if self._base is not None:
+            self._counts += self._base.counts
+            self._base = None
+            return
         self._mean, self._std = _moments(self._sketch.finish(), self._curve)
         self._sketch = NumberSketch()
+
+    def extend(self, base: Self) -> None:
+        """Go on with the same mean and standard deviation."""
+        self._base, self._mean, self._std = base, base._mean, base._std
 
     def _curve(self, numbers: Float64s) -> Float64s:
         if self.field.scale == "log":
@@ -144,6 +159,7 @@ class BinEncoder(_NumberEncoder):
     def __init__(self, field: Field) -> None:
         super().__init__(field)
         self._edges: Float64s | None = None
+        self._base: BinEncoder | None = None
         if field.edges is not None:
             self._edges = np.asarray(field.edges, dtype=np.float64)
             self._counts = np.zeros(_FIRST_BIN + len(field.edges) + 1, dtype=np.int64)
@@ -179,6 +195,9 @@ class BinEncoder(_NumberEncoder):
 
     def finish(self, scratch: Scratch) -> None:
         """Fix the edges."""
+        if self._base is not None:
+            self._counts += self._base.counts
+            self._base = None
         if self._edges is not None:
             return
         assert self.field.bins is not None
@@ -190,6 +209,12 @@ class BinEncoder(_NumberEncoder):
         at = bin_ids(distribution.values, self._edges, first=_FIRST_BIN)
         np.add.at(self._counts, at.astype(np.int64), distribution.counts)
         self._sketch = NumberSketch()
+
+    def extend(self, base: Self) -> None:
+        """Go on with the same edges."""
+        self._base, self._edges = base, base._edges
+        self._counts = np.zeros(base.rows, dtype=np.int64)
+        self.cells_pass = 1
 
     def encode(self, cells: Cells) -> Coded:
         """Return the bins."""

@@ -18,8 +18,10 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 from fieldwise.kernels.texts import claim, put_texts
 
-__all__ = ["TextCollector"]
+__all__ = ["NO_TEXTS", "TextCollector"]
 
+NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
+"""Bytes and offsets where no text is known."""
 _FIRST = UNSEEN + 1
 
 
@@ -32,6 +34,8 @@ class TextCollector:
         Number of local ids. Missing and unseen have no text.
     scratch
         Takes the texts.
+    text_bytes, text_offsets
+        The texts of the first values, as `finish` returns them, where these are known already.
 
     Examples
     --------
@@ -43,10 +47,18 @@ class TextCollector:
     (b'ab', [0, 1, 2])
     """
 
-    def __init__(self, rows: int, scratch: Scratch) -> None:
+    def __init__(
+        self,
+        rows: int,
+        scratch: Scratch,
+        text_bytes: npt.NDArray[np.uint8] = NO_TEXTS[0],
+        text_offsets: npt.NDArray[np.int64] = NO_TEXTS[1],
+    ) -> None:
+        self._text_bytes, self._text_offsets = text_bytes, text_offsets
+        num_known = _FIRST + max(len(text_offsets) - 1, 0)
         self._known = scratch.zeros(rows, np.bool_)
-        self._known[:_FIRST] = True
-        self._num_left = rows - _FIRST
+        self._known[:num_known] = True
+        self._num_left = rows - num_known
         self._scratch = scratch
         self._lock = threading.Lock()
         self._pieces: list[tuple[int, int, int]] = []  # place, texts, bytes
@@ -70,11 +82,13 @@ class TextCollector:
     def finish(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Return the texts from id 2 on, end to end, and where each begins and ends; empty for those never met."""
         offsets = self._scratch.zeros(len(self._known) - _FIRST + 1, np.int64)
+        offsets[1 : len(self._text_offsets)] = np.diff(self._text_offsets)
         for place, num, _ in self._pieces:
             ids, lengths = self._scratch.read(place, np.uint32, 2 * num).reshape(2, num)
             offsets[ids - UNSEEN] = lengths
         np.cumsum(offsets, out=offsets)
         text_bytes = self._scratch.zeros(int(offsets[-1]), np.uint8)
+        text_bytes[: len(self._text_bytes)] = self._text_bytes
         for place, num, num_bytes in self._pieces:
             ids, lengths = self._scratch.read(place, np.uint32, 2 * num).reshape(2, num)
             content = self._scratch.read(place + 8 * num, np.uint8, num_bytes)

@@ -2,7 +2,7 @@
 
 Both give the ids of `kernels.layout`: 0 missing, 1 unseen, then the values. In a vocabulary the values stand by (count
 descending, fingerprint), so the ids depend on the rows alone, not on their order; buckets take the fingerprint modulo
-their number, and no value is unseen.
+their number, and no value is unseen. What a vocabulary grows by stands behind what it had, in the same order.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 from fieldwise.features.columns import Arrays
 from fieldwise.features.scratch import Scratch
+from fieldwise.features.texts import NO_TEXTS
 from fieldwise.kernels.buckets import bucket_ids, count_ids
 from fieldwise.kernels.hashtable import Counter, lookup, place, ranked, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 
-__all__ = ["Buckets", "Vocabulary", "VocabularyCounter"]
+__all__ = ["Buckets", "GrowthCounter", "Vocabulary", "VocabularyCounter"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
 _FIRST = UNSEEN + 1
 _PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
 _KEYS_AT_ONCE = 1 << 20
-_NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
 
 
 class VocabularyCounter:
@@ -111,6 +111,58 @@ class VocabularyCounter:
         return ranked(pairs, min_count, scratch.zeros)
 
 
+class GrowthCounter(VocabularyCounter):
+    """Counts values for a vocabulary to grow by: those that it has keep their ids, new ones follow.
+
+    Parameters
+    ----------
+    base
+        The vocabulary. It is not changed.
+
+    Examples
+    --------
+    >>> counter = VocabularyCounter()
+    >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
+    >>> growth = GrowthCounter(counter.finish(Scratch()))
+    >>> growth.add(np.array([5, 9, 9, 9], np.uint64))
+    >>> grown = growth.finish(Scratch())
+    >>> grown.lookup(np.array([7, 9, 5], np.uint64)).tolist(), grown.counts.tolist()
+    ([2, 3, 4], [1, 0, 2, 4, 1])
+    """
+
+    def __init__(self, base: Vocabulary) -> None:
+        super().__init__()
+        self._base = base
+        self._counts = np.zeros(base.rows, dtype=np.int64)  # of the new rows
+
+    def add(self, fingerprints: Uint64s) -> None:
+        """Count N values."""
+        ids = self._base.lookup(fingerprints)
+        new = ids == UNSEEN
+        count_ids(ids[~new], self._counts)
+        super().add(fingerprints[new])
+
+    def merge(self, other: VocabularyCounter) -> None:
+        """Add what another counter for the same vocabulary has counted, without spilling."""
+        assert isinstance(other, GrowthCounter)
+        super().merge(other)
+        self._counts += other._counts
+
+    def finish(self, scratch: Scratch, min_count: int = 1, max_features: int | None = None) -> Vocabulary:
+        """Number the new values seen `min_count` times or more, as many as `max_features` leaves room for."""
+        old = self._base.rows
+        keys, counts = self._ranked(scratch, min_count)
+        room = None if max_features is None else max(max_features - (old - _FIRST), 0)
+        keys, counts = keys[:room], counts[:room]
+        of_rows = scratch.zeros(old + len(keys), np.int64)
+        of_rows[:old] = self._base.counts + self._counts
+        of_rows[UNSEEN] += self._num_present - int(counts.sum())
+        of_rows[old:] = counts
+        slots = scratch.zeros((slots_for(len(of_rows) - _FIRST), 2), np.uint64)
+        place(slots, np.concatenate([self._base.keys, keys]), _FIRST)
+        return Vocabulary(slots, of_rows, *self._base.saved_texts)
+
+
 class _Run(NamedTuple):
     """Counts that were moved to disk: sorted keys, and their counts behind them."""
 
@@ -140,13 +192,26 @@ class Vocabulary:
         self,
         slots: Uint64s,
         counts: Int64s,
-        text_bytes: npt.NDArray[np.uint8] = _NO_TEXTS[0],
-        text_offsets: Int64s = _NO_TEXTS[1],
+        text_bytes: npt.NDArray[np.uint8] = NO_TEXTS[0],
+        text_offsets: Int64s = NO_TEXTS[1],
     ) -> None:
         self._slots = slots
         self.counts = counts
         self._text_bytes = text_bytes
         self._text_offsets = text_offsets
+
+    @property
+    def keys(self) -> Uint64s:
+        """(rows - 2,): the fingerprints of the values, from id 2 on."""
+        taken = self._slots[self._slots[:, 0] != 0]
+        keys = np.empty(len(taken), dtype=np.uint64)
+        keys[taken[:, 1] - np.uint64(_FIRST)] = taken[:, 0]
+        return keys
+
+    @property
+    def saved_texts(self) -> tuple[npt.NDArray[np.uint8], Int64s]:
+        """The texts of the first values, end to end, and where each begins and ends; empty where none was kept."""
+        return self._text_bytes, self._text_offsets
 
     def set_texts(self, text_bytes: npt.NDArray[np.uint8], text_offsets: Int64s) -> None:
         """Take the texts of the values, from `features.texts.TextCollector`."""
@@ -166,10 +231,10 @@ class Vocabulary:
         return [self._text(id_ - _FIRST) for id_ in ids]
 
     def _text(self, at: int) -> str | None:
-        if at < 0 or not len(self._text_offsets):
+        if not 0 <= at < len(self._text_offsets) - 1:
             return None
         content = self._text_bytes[self._text_offsets[at] : self._text_offsets[at + 1]]
-        return content.tobytes().decode(errors="replace")
+        return content.tobytes().decode(errors="replace") or None
 
     def arrays(self) -> Arrays:
         """Return everything that has to be saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -58,6 +59,9 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
 def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     """Make a field of every column that has no role in ``[data]`` and does not look useless.
 
+    Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
+    column of the weights of a bag is no field of its own.
+
     A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
     that names the column. What the table states holds; what it leaves out is guessed, except that a number stated as
     such without bins or edges is the number itself. Fields stand in the order of the log's columns; crosses follow,
@@ -88,6 +92,9 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     for field, entry in entries.items():
         if entry.cross is None:
             readers[entry.column or field][field] = entry
+    references = {column for entry in entries.values() for column in (entry.since, entry.weights)}
+    of_bags = {entry.weights for entry in entries.values()}
+    taken = {*config.fields, *sample.column_names}
     in_role = {getattr(config.data, role) for role in _ROLES}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
@@ -95,16 +102,27 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     guesses: dict[str, Guess] = {}
     left_out: dict[str, str] = {}
     for name, settings in readers.items():
-        unspoken = name not in config.fields and name not in in_role and name not in excluded
+        unspoken = name not in config.fields and name not in in_role | excluded | of_bags
         if settings or unspoken:
             guesses[name] = guess_column(name, columns.array(name))
-        if unspoken and (name in parts or not guesses[name].left_out):
-            settings = {name: FieldConfig(), **settings}
+        if unspoken:
+            settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
         fields += [_field(field, name, entry, guesses[name]) for field, entry in settings.items()]
-        if not settings and name not in in_role:
-            left_out[name] = guesses[name].reason if unspoken else _NAME_TAKEN if name in entries else _EXCLUDED
+        if not settings and name not in in_role and name not in references:
+            useless = unspoken and guesses[name].left_out
+            left_out[name] = guesses[name].reason if useless else _NAME_TAKEN if name in entries else _EXCLUDED
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dict[str, FieldConfig]:
+    """Return the fields of a column that no table names: one; of a time, COLUMN_hour and COLUMN_weekday; or none."""
+    if in_cross:
+        return {column: FieldConfig()}
+    if guess.type == "time":
+        named = {f"{column}_{part}": FieldConfig(type="time", part=part) for part in guess.parts}
+        return {field: entry for field, entry in named.items() if field not in taken}
+    return {} if guess.left_out else {column: FieldConfig()}
 
 
 def _check_names(config: Config, names: list[str]) -> None:
@@ -115,8 +133,10 @@ def _check_names(config: Config, names: list[str]) -> None:
     asked = [(f"[data] {role}", getattr(config.data, role)) for role in _ROLES]
     asked += [("[data] exclude", name) for name in config.data.exclude]
     for name, entry in config.fields.items():
-        if entry.cross is None:
+        of_time = entry.exclude and re.sub("_(hour|weekday)$", "", name) in names  # that column's field is not wanted
+        if entry.cross is None and not (of_time and entry.column is None):
             asked.append((f"[fields.{name}]", entry.column or name))
+        asked += [(f"[fields.{name}] {key}", getattr(entry, key)) for key in ("since", "weights")]
         if name in config.data.exclude and not entry.exclude and entry.column in (None, name):
             raise ConfigError(
                 "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
@@ -133,10 +153,12 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
     guessed: dict[str, Any] = {}
     if type_ == "number" and {"type", "bins", "edges", "scale"}.isdisjoint(stated):
         guessed = {"bins": guess.bins}
+    elif type_ == "time" and {"unit", "format"}.isdisjoint(stated):
+        guessed = {"format": guess.format}
     elif type_ in ("category", "bag") and entry.buckets is None:
         guessed = {"min_count": guess.min_count}
     if type_ == "bag" and guess.type == "bag":
-        guessed |= {"weighted": guess.weighted}
+        guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
             guessed |= {"separator": guess.separator}
     return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
@@ -148,14 +170,16 @@ def _stated(entry: FieldConfig) -> dict[str, Any]:
 
 
 def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
-    """Return the type whose settings are stated, or else the guess."""
+    """Return the type whose settings are stated, or else the guess; a time as a whole is a category."""
+    if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
+        return "time"
     if not {"bins", "edges", "scale"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "weighted"}.isdisjoint(stated):
+    if not {"separator", "weighted", "weights", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"
-    return guess.type
+    return "category" if guess.type == "time" else guess.type
 
 
 def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:

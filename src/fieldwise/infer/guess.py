@@ -9,8 +9,9 @@ lists, maps; lists of (value, weight)            a bag            they are sever
 lists of fractions, structs, times of day        left out         no value of them occurs again, or it has no text
 none, in every row                               left out         there is nothing to learn from
 train, valid, test                               left out         they say which part a row belongs to (``split``)
-dates and timestamps; 2026110809 and seconds     left out         no later example has them again
-since 1970, the latter by name only
+timestamps, dates; 2026110809; by name only,     two times        no later example has them again, but their hour and
+14102109 and seconds since 1970                                   weekday; left out where it is not known how they are
+                                                                  written, or where there is but one date
 one and the same in every row                    left out         it cannot tell one example from another
 distinct in 1,000 rows or more, and counting,    left out         they name the row (``id``); training would learn them
 UUIDs or hashes, or named id                                      by heart
@@ -44,11 +45,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
+from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.parse import parse_text
 from fieldwise.infer.bags import find_bag
-from fieldwise.infer.names import is_code, is_row_id, is_time
+from fieldwise.infer.names import is_code, is_row_id
+from fieldwise.infer.times import find_times
 from fieldwise.infer.values import Float64s, Values
-from fieldwise.schema import FieldType
+from fieldwise.schema import FieldType, TimePart
 
 __all__ = ["Guess", "guess_column"]
 
@@ -60,17 +63,6 @@ _LONG_TEXT = 40
 _STRAY_SHARE = 0.1
 _CODE_DIGITS = 6
 _MAX_EXACT = 2.0**53
-
-_DATE_TEXT = (
-    r"^\s*([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}"
-    r"|[0-9]{1,2}[-/ ][A-Z][a-z]{2}[-/ ][0-9]{4})([T ].*)?$"
-)
-_MONTH_DAY = "(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
-_CLOCK = "(([01][0-9]|2[0-3])([0-5][0-9]){0,2})?"
-_DATE_NUMBER = f"^(19[7-9][0-9]|20[0-9]{{2}}){_MONTH_DAY}{_CLOCK}$"
-_SHORT_DATE_NUMBER = f"^[0-9]{{2}}{_MONTH_DAY}{_CLOCK}$"
-_EPOCH = (1e8, 4e9)
-"""Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
 
 _UUID = "^[{]?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}[}]?$"
 _HASH = "^(0x)?[0-9a-fA-F]{6,}$"
@@ -89,8 +81,10 @@ class Guess(NamedTuple):
         Whether the column is no field unless somebody says so.
     role
         What it may be in ``[data]``.
-    type, bins, separator, weighted, min_count
+    type, bins, separator, weighted, format, min_count
         See `schema.Field`; `min_count` is that of a category or bag.
+    parts
+        Of a time: what each of its fields tells.
     """
 
     reason: str
@@ -101,6 +95,8 @@ class Guess(NamedTuple):
     separator: str | None = None
     weighted: bool = False
     min_count: int = 1
+    parts: tuple[TimePart, ...] = ()
+    format: str | None = None
 
 
 def guess_column(name: str, array: pa.Array) -> Guess:
@@ -122,7 +118,7 @@ def guess_column(name: str, array: pa.Array) -> Guess:
         values = Values(array)
     except DataError:
         return Guess(f"values of type {kind} have no text", left_out=True)
-    for rule in (_no_field, _marked_category, _number, _bag, _text):
+    for rule in (_no_category, _marked_category, _number, _bag, _text):
         guess = rule(name, kind, values)
         if guess is not None:
             return guess._replace(min_count=guess.min_count if guess.type == "bag" else values.min_count)
@@ -133,8 +129,8 @@ def _guess_lists(array: pa.Array) -> Guess:
     if pa.types.is_map(array.type):
         array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
     values, weights = pc.list_flatten(array), None
-    if pa.types.is_struct(values.type) and values.type.num_fields == 2:
-        values, weights = values.flatten()
+    if is_pair(values.type):
+        values, weights = split_pairs(values)
     if weights is not None and not _is_number(weights.type):
         return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
     try:
@@ -157,34 +153,23 @@ def _guess_lists(array: pa.Array) -> Guess:
     return guess
 
 
-def _no_field(name: str, kind: pa.DataType, values: Values) -> Guess | None:
-    """What tells nothing about the examples to come."""
+def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    """What tells nothing about the examples to come, or only a part of it."""
     if not values.num_present:
         return Guess("no value in any row", left_out=True)
     if _PARTS.issuperset(values.texts.slice(0, len(_PARTS) + 1).to_pylist()):
         return Guess("says which part of the data a row belongs to", left_out=True, role="split")
-    if _is_point_in_time(name, kind, values):
+    times = find_times(name, kind, values)
+    if times is not None and times.parts:
+        reason = f"{'points in time' if 'hour' in times.parts else 'dates'} such as {values.example()}"
+        return Guess(reason, type="time", parts=times.parts, format=times.format)
+    if times is not None and values.num_distinct > 1:
         return Guess("dates or times, which do not come again", left_out=True)
     if values.num_distinct == 1 and not values.num_missing:
         return Guess(f"the same in every row: {values.example()}", left_out=True)
     if _is_identifier(name, values):
         return Guess("another value in every row: it names the row", left_out=True, role="id")
     return None
-
-
-def _is_point_in_time(name: str, kind: pa.DataType, values: Values) -> bool:
-    if pa.types.is_temporal(kind):
-        return True
-    numbers, named = values.numbers, is_time(name)
-    if numbers is None:
-        return values.all_match(_DATE_TEXT)
-    if (named or values.num_distinct > 2) and values.all_match(_DATE_NUMBER):
-        return True
-    first, last = _EPOCH
-    return named and (
-        values.all_match(_SHORT_DATE_NUMBER)
-        or any(numbers.min() >= first * unit and numbers.max() <= last * unit for unit in (1, 1e3, 1e6, 1e9))
-    )
 
 
 def _is_identifier(name: str, values: Values) -> bool:

@@ -134,7 +134,7 @@ def write_config(
         classes = Values(Columns(sample).array(label))
     lines = [_HEAD.format(num_rows=sample.num_rows), *_data(data, inferred, classes)]
     for field in inferred.schema.fields:
-        lines += ["", *_field(field, inferred.guesses[field.name])]
+        lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():
         lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# these are the defaults"]
         lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
@@ -187,6 +187,12 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
     """Write a ``[fields.NAME]`` table."""
     yield _commented(f"[fields.{_key(field.name)}]", guess.reason)
     yield f"type = {_toml(field.type)}"
+    if field.part is not None:
+        yield f"column = {_toml(field.column)}"
+        part = f"part = {_toml(field.part)}"
+        yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
+    if field.format is not None:
+        yield f"format = {_toml(field.format)}"
     if field.bins is not None:
         yield f"bins = {field.bins}"
     if guess.separator is not None:

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.errors import DataError
+
 __all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s"]
 
 MISSING = 0
@@ -104,6 +106,27 @@ class Layout(NamedTuple):
             return np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int64)
 
         return cls(form, numbered(form != BAG), numbered(form == VALUE), numbered(form == BAG), base)
+
+    def rows_of(self, older: Layout) -> npt.NDArray[np.int64]:
+        """Return the rows that the features of an older layout have here, (D of the older,).
+
+        Ids are local to their field and stay when it grows, while the fields after it move down.
+
+        Parameters
+        ----------
+        older
+            A layout of the same fields, none of them larger than here.
+
+        Examples
+        --------
+        >>> older, newer = Layout.of([SINGLE, BAG], [2, 3]), Layout.of([SINGLE, BAG], [4, 3])
+        >>> newer.rows_of(older).tolist()
+        [0, 1, 4, 5, 6]
+        """
+        if not np.array_equal(self.form, older.form) or (np.diff(self.base) < np.diff(older.base)).any():
+            raise DataError("the fields of one layout have not grown out of those of the other")
+        moved: npt.NDArray[np.int64] = np.repeat(self.base[:-1] - older.base[:-1], np.diff(older.base))
+        return np.arange(older.num_features) + moved
 
     @property
     def num_fields(self) -> int:

@@ -110,5 +110,5 @@ class Budget(NamedTuple):
 
 def _fixed_bytes(schema: Schema) -> int:
     buckets = sum(8 * field.buckets for field in schema.fields if field.buckets is not None)
-    numbers = sum(field.type == "number" for field in schema.fields)
+    numbers = sum(field.numeric for field in schema.fields)
     return buckets + _SKETCH_BYTES * numbers

@@ -31,7 +31,7 @@ from fieldwise.data.log import Log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.infer import complete_schema
+from fieldwise.infer import infer_schema
 from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
@@ -58,7 +58,8 @@ class Prepared(NamedTuple):
     parts
         The caches of ``train``, ``valid`` and ``test``, those that there are.
     summary
-        For people and programs: rows read, rejected and accepted, features of each field, bytes.
+        For people and programs: rows read, rejected and accepted, features of each field, bytes, and the columns that
+        are no fields, each with the reason.
     """
 
     folder: Path
@@ -111,13 +112,14 @@ def prepare(
     limit = parse_bytes(memory) if isinstance(memory, str) else memory
     sources = open_sources(config)
     with naming(sources[0].log.files[0]):
-        schema = complete_schema(config, read_sample(sources[0].log))
+        schema, _, left_out = infer_schema(config, read_sample(sources[0].log))
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / "prepared.json").exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder:
                 _make(folder, schema, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
-        return _open(place.folder)
+        prepared = _open(place.folder)
+    return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
 
 def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:
@@ -194,6 +196,7 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
             {"name": field.name, "type": field.type, "features": encoder.rows[field.name]}
             for field in encoder.schema.fields
         ],
+        "constant_fields": encoder.constant_fields,
         "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
 
