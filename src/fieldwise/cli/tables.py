@@ -8,17 +8,26 @@ from typing import Any
 
 import click
 
-from fieldwise.cli.names import compact, model_label
+from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.config import Config
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
 from fieldwise.models.sizes import Size
 from fieldwise.verbs.compare import Comparison
+from fieldwise.verbs.estimate import Estimate
 from fieldwise.verbs.evaluate import Evaluation
 from fieldwise.verbs.run import Result
 
-__all__ = ["print_comparison", "print_evaluation", "print_facts", "print_prepared", "print_result", "print_sizes"]
+__all__ = [
+    "print_comparison",
+    "print_estimate",
+    "print_evaluation",
+    "print_facts",
+    "print_prepared",
+    "print_result",
+    "print_sizes",
+]
 
 _MAX_FIELDS = 40
 _METRICS = {
@@ -77,6 +86,29 @@ def print_prepared(summary: dict[str, Any]) -> None:
         click.echo(
             f"{summary['rows_rejected']:,} rows could not be used: see {Path(summary['folder']) / 'rejects.jsonl'}"
         )
+
+
+def print_estimate(expected: Estimate) -> None:
+    """Print what preparing a log would take."""
+    fields = sorted(expected.fields, key=lambda field: -field.features)
+    title = f"About {compact(expected.features)} features in {len(fields):,} fields"
+    if len(fields) > _MAX_FIELDS:
+        title += f", the {_MAX_FIELDS} largest:"
+    print_table(
+        title,
+        ["field", "type", f"in {compact(expected.sample_rows)} rows", f"in {compact(expected.rows)}"],
+        [
+            [field.name, field.type, f"{field.features_in_sample:,}", compact(field.features)]
+            for field in fields[:_MAX_FIELDS]
+        ],
+        num_texts=2,
+    )
+    spills = "; beyond it, counts go to disk" if expected.memory > expected.memory_limit else ""
+    limit = readable_bytes(expected.memory_limit)
+    click.echo(f"rows     {'' if expected.exact_rows else 'about '}{expected.rows:,}")
+    click.echo(f"memory   about {readable_bytes(expected.memory)}, {limit} allowed{spills}")
+    click.echo(f"disk     about {readable_bytes(expected.disk)}")
+    click.echo(f"time     about {duration(expected.seconds)}")
 
 
 def _print_left_out(left_out: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ r"""A log: many files of one table, read as a stream of chunks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk
 from fieldwise.data.csv import CsvOptions, CsvReader
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.parquet import ParquetReader
-from fieldwise.data.sources import Source, find_sources
+from fieldwise.data.sources import Source, find_sources, rows_per_byte
 from fieldwise.errors import DataError, did_you_mean
 
 __all__ = ["Log", "open_log"]
@@ -88,7 +89,8 @@ class Log:
     """
 
     def __init__(self, sources: Sequence[Source], readers: Sequence[_Reader]) -> None:
-        self._readers = readers
+        self._sources, self._readers = sources, readers
+        self._enough: int | None = None
         self.files = tuple(source.path for source in sources)
         self.num_bytes = sum(source.num_bytes for source in sources)
         if all(source.format == "libffm" for source in sources):
@@ -132,5 +134,22 @@ class Log:
         return self._stream(wanted)
 
     def _stream(self, columns: Sequence[str]) -> Iterator[Chunk]:
+        num_rows = 0
         for reader in self._readers:
-            yield from reader.chunks(columns)
+            for chunk in reader.chunks(columns):
+                yield chunk
+                num_rows += chunk.table.num_rows + len(chunk.rejects)
+                if self._enough is not None and num_rows >= self._enough:
+                    return
+
+    def head(self, num_rows: int) -> Log:
+        """Return the log of the first rows of this one: so many, and those that come in one chunk with them."""
+        log = copy.copy(self)
+        log._enough = num_rows
+        return log
+
+    def count_rows(self) -> tuple[int, bool]:
+        """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""
+        if all(isinstance(reader, ParquetReader) for reader in self._readers):
+            return sum(reader.num_rows for reader in self._readers if isinstance(reader, ParquetReader)), True
+        return round(self.num_bytes * rows_per_byte(self._sources[0])), False

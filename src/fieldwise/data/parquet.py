@@ -23,6 +23,8 @@ class ParquetReader:
     ----------
     columns
         The names of its columns at the top level, in the file's order.
+    num_rows
+        As its footer says.
 
     Raises
     ------
@@ -35,6 +37,7 @@ class ParquetReader:
         self._chunk_bytes = chunk_bytes
         with self._open() as file:
             names = file.schema_arrow.names
+            self.num_rows: int = file.metadata.num_rows
         self.columns = tuple(names)
         check_names(source, names)
 

@@ -209,6 +209,11 @@ class Encoder:
         """Bytes in memory of the counts of values."""
         return sum(counter.nbytes for _, counter in self._counters())
 
+    @property
+    def num_counted(self) -> int:
+        """Distinct values that are being counted in memory, in all fields together."""
+        return sum(counter.num_values for _, counter in self._counters())
+
     def spill(self, limit: int) -> None:
         """Move counts of values to disk until those in memory take `limit` bytes at most, the largest first.
 

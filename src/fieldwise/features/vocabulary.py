@@ -54,6 +54,11 @@ class VocabularyCounter:
         """Bytes in memory."""
         return self._counter.slots.nbytes
 
+    @property
+    def num_values(self) -> int:
+        """Distinct values counted in memory."""
+        return self._counter.num_keys
+
     def add(self, fingerprints: Uint64s) -> None:
         """Count N values."""
         self._counter.add(fingerprints)

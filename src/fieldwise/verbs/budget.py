@@ -65,6 +65,10 @@ class Budget(NamedTuple):
     ----------
     limit
         Of the whole process.
+    fixed_bytes
+        What the process holds already, and what hashed fields, sketches and compiled kernels take.
+    chunks_bytes
+        All chunks that are in work at a time, and their copies.
     chunk_bytes
         Of one chunk as it is read.
     counter_bytes
@@ -74,6 +78,8 @@ class Budget(NamedTuple):
     """
 
     limit: int
+    fixed_bytes: int
+    chunks_bytes: int
     chunk_bytes: int
     counter_bytes: int
     table_bytes: int
@@ -105,7 +111,7 @@ class Budget(NamedTuple):
         chunk_bytes = min(max(rest // 4 // num_copies, _LEAST_CHUNK_BYTES), MAX_CHUNK_BYTES)
         rest -= chunk_bytes * num_copies
         # While a table of counts grows there are the old one and one twice as large; many may grow in one chunk.
-        return cls(limit, chunk_bytes, rest // 4, rest // 4)
+        return cls(limit, fixed, chunk_bytes * num_copies, chunk_bytes, rest // 4, rest // 4)
 
 
 def _fixed_bytes(schema: Schema) -> int:

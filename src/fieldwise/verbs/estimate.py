@@ -1,0 +1,177 @@
+"""What preparing a log would take, told from its first rows: ``fieldwise prepare --dry-run``.
+
+The first rows of the training log go through both passes, half of them and then all. What grew between the two tells
+how the number of values goes on growing: as n^b, Heaps' law of texts, with b from the two measurements of each field.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from fieldwise.config import Config
+from fieldwise.data.encode import naming
+from fieldwise.data.planes import Contents, Planes
+from fieldwise.features.encoder import Encoder
+from fieldwise.features.scratch import Scratch
+from fieldwise.infer import complete_schema
+from fieldwise.schema import Field, Schema
+from fieldwise.training.events import ignore
+from fieldwise.verbs.budget import Budget, parse_bytes
+from fieldwise.verbs.parts import Source, open_sources
+from fieldwise.verbs.passes import fit, transform
+from fieldwise.verbs.prepare import read_sample
+
+__all__ = ["Estimate", "FieldEstimate", "estimate"]
+
+_SAMPLE_ROWS = 200_000
+_BYTES_PER_COUNT = 36  # 24 to 48, as the table of counts fills
+_BYTES_PER_VALUE = 64  # slots of the vocabulary, counts, and the texts behind ids
+
+
+class FieldEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """One field: its type, its features in the sample, and those to be expected in all rows."""
+
+    name: str
+    type: str
+    features_in_sample: int
+    features: int
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be expected of `prepare`.
+
+    Attributes
+    ----------
+    rows
+        Of all files: exact where all are Parquet, else from the bytes of the first lines.
+    sample_rows
+        Rows that were looked at.
+    features
+        D, and of each field.
+    memory, memory_limit
+        Anonymous memory in bytes if nothing went to disk, and what may be taken: beyond it counts and tables do.
+    disk
+        Bytes of encoder and caches.
+    seconds
+        Of both passes.
+    """
+
+    rows: int
+    exact_rows: bool
+    sample_rows: int
+    features: int
+    fields: list[FieldEstimate]
+    memory: int
+    memory_limit: int
+    disk: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
+    """Estimate rows, features, memory, disk and time of `prepare`, without writing anything that stays.
+
+    Raises
+    ------
+    DataError, ResourceError
+        As `prepare` does.
+    """
+    memory = config.data.memory if memory is None else memory
+    sources = open_sources(config)
+    log = sources[0].log
+    with naming(log.files[0]):
+        schema = complete_schema(config, read_sample(log))
+    budget = Budget.of(schema, parse_bytes(memory) if isinstance(memory, str) else memory)
+    counted = [source.log.count_rows() for source in sources]
+    num_rows = sum(count for count, _ in counted)
+
+    _learn(schema, sources[0], _SAMPLE_ROWS // 20)  # compiles the kernels
+    half = _learn(schema, sources[0], _SAMPLE_ROWS // 2)
+    whole = _learn(schema, sources[0], _SAMPLE_ROWS)
+    per_row, transform_seconds = _encode(whole.encoder, sources[0])
+    later = num_rows / whole.num_rows
+    fields = [_of_field(field, half, whole, later) for field in schema.fields]
+    num_features = sum(field.features for field in fields)
+    counts = whole.num_counted * later ** _exponent(half.num_counted, whole.num_counted, half, whole)
+    return Estimate(
+        rows=num_rows,
+        exact_rows=all(exact for _, exact in counted),
+        sample_rows=whole.num_rows,
+        features=num_features,
+        fields=fields,
+        memory=int(budget.fixed_bytes + budget.chunks_bytes + counts * _BYTES_PER_COUNT),
+        memory_limit=budget.limit,
+        disk=int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + num_features * _BYTES_PER_VALUE),
+        seconds=(whole.seconds + transform_seconds) * later,
+    )
+
+
+class _Learned(NamedTuple):
+    encoder: Encoder
+    num_rows: int
+    num_counted: int
+    seconds: float
+
+
+def _learn(schema: Schema, source: Source, num_rows: int) -> _Learned:
+    """Fit an encoder on the first rows of a log."""
+    encoder = Encoder(schema, Scratch())
+    num_counted = 0
+
+    def look() -> None:
+        nonlocal num_counted
+        num_counted = max(num_counted, encoder.num_counted)
+
+    head = source._replace(log=source.log.head(num_rows))
+    started = time.perf_counter()
+    num_read = fit(encoder, head, max_rejects=None, listen=ignore, after_chunk=look)
+    return _Learned(encoder, num_read, num_counted, time.perf_counter() - started)
+
+
+def _encode(encoder: Encoder, source: Source) -> tuple[float, float]:
+    """Write caches of the first rows; return the bytes of a row and the seconds of all."""
+    head = source._replace(log=source.log.head(_SAMPLE_ROWS))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        counts = transform(encoder, [head], Path(folder), num_rows=None, max_rejects=None, listen=ignore)
+        seconds = time.perf_counter() - started
+        num_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    return num_bytes / counts.rows_read, seconds
+
+
+def _exponent(before: float, after: float, half: _Learned, whole: _Learned) -> float:
+    """Return b where a number grew as rows^b between the two samples; 0 to 1."""
+    if whole.num_rows <= half.num_rows or before <= 0 or after <= before:
+        return 0.0
+    return min(math.log(after / before) / math.log(whole.num_rows / half.num_rows), 1.0)
+
+
+def _of_field(field: Field, half: _Learned, whole: _Learned, later: float) -> FieldEstimate:
+    before, now = (learned.encoder.rows[field.name] for learned in (half, whole))
+    features = now
+    if field.type in ("category", "bag", "cross") and field.buckets is None:
+        features = 2 + int((now - 2) * later ** _exponent(before - 2, now - 2, half, whole))
+        features = min(features, 2 + (field.max_features or features))
+    return FieldEstimate(name=field.name, type=field.type, features_in_sample=now, features=features)
+
+
+def _wider_ids(encoder: Encoder, fields: list[FieldEstimate]) -> float:
+    """Return the bytes that a row takes more in the cache when ids need more bits than those of the sample did."""
+    forms = tuple(int(form) for form in encoder.layout.form)
+
+    def width(rows: list[int]) -> int:
+        contents = Contents(forms=forms, num_rows=tuple(rows), num_classes=2, weights=False, groups=False)
+        return sum(np.dtype(plane.dtype).itemsize * plane.numbers_per_example for plane in Planes(contents).fixed)
+
+    return width([field.features for field in fields]) - width([field.features_in_sample for field in fields])
