@@ -10,6 +10,9 @@ import torch
 from msgspec import Meta
 from torch import nn
 
+_WIDE = 256
+"""Inputs beyond which a matrix of Adam moves by less."""
+
 __all__ = ["DenseOptimizerConfig", "build_dense_optimizer"]
 
 
@@ -21,7 +24,8 @@ class DenseOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     name
         ``adam``, ``adamw``, ``adagrad`` or ``sgd``.
     learning_rate
-        > 0.
+        > 0. With Adam and AdamW, a matrix with n > 256 inputs moves by 256 / n of it: every weight moves by about the
+        rate, so what its output moves by grows with the number of inputs (Yang et al. 2021, "Tensor Programs V").
     weight_decay
         >= 0; for ``adamw`` decoupled from the gradient. Matrices only, not biases.
     """
@@ -38,11 +42,19 @@ def build_dense_optimizer(
     parameters = list(parameters)
     if not parameters:
         return None
-    groups: list[dict[str, object]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
     rate = config.learning_rate
+    by_inputs: dict[int, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_inputs.setdefault(parameter.shape[1] if parameter.dim() > 1 else 0, []).append(parameter)
+    shrinks = config.name in ("adam", "adamw")
+    groups: list[dict[str, object]] = [
+        {
+            "params": members,
+            "weight_decay": config.weight_decay if num_inputs else 0.0,
+            "lr": rate * min(1.0, _WIDE / num_inputs) if shrinks and num_inputs else rate,
+        }
+        for num_inputs, members in by_inputs.items()
+    ]
     match config.name:
         case "adam":
             return torch.optim.Adam(groups, lr=rate, fused=True)

@@ -1,0 +1,54 @@
+"""The optimizers of the dense part: torch's own, with rates by width."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+
+
+def rates(config, model):
+    groups = build_dense_optimizer(model.parameters(), config).param_groups
+    of = {id(parameter): group for group in groups for parameter in group["params"]}
+    return [of[id(parameter)]["lr"] for parameter in model.parameters()]
+
+
+MODEL = nn.Sequential(nn.Linear(158, 2048), nn.Linear(2048, 1024), nn.Linear(1024, 1))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_matrix_with_many_inputs_moves_by_less(name):
+    found = rates(DenseOptimizerConfig(name=name, learning_rate=1e-3), MODEL)
+    assert found == pytest.approx([1e-3, 1e-3, 1e-3 / 8, 1e-3, 1e-3 / 4, 1e-3])
+
+
+@pytest.mark.parametrize("name", ["adagrad", "sgd"])
+def test_other_rules_have_one_rate(name):
+    assert set(rates(DenseOptimizerConfig(name=name, learning_rate=0.1), MODEL)) == {0.1}
+
+
+def test_weight_decay_is_for_matrices_alone():
+    optimizer = build_dense_optimizer(MODEL.parameters(), DenseOptimizerConfig(weight_decay=0.1))
+    for group in optimizer.param_groups:
+        assert all((group["weight_decay"] == 0.1) == (parameter.dim() > 1) for parameter in group["params"])
+
+
+def test_a_matrix_moves_as_torch_moves_it_at_that_rate():
+    torch.manual_seed(0)
+    ours, peer = nn.Linear(512, 3, bias=False), nn.Linear(512, 3, bias=False)
+    peer.load_state_dict(ours.state_dict())
+    optimizer = build_dense_optimizer(ours.parameters(), DenseOptimizerConfig(learning_rate=1e-2))
+    reference = torch.optim.AdamW(peer.parameters(), lr=5e-3, weight_decay=0.0)
+    for _ in range(5):
+        inputs = torch.randn(8, 512)
+        for layer, mover in ((ours, optimizer), (peer, reference)):
+            mover.zero_grad()
+            layer(inputs).square().sum().backward()
+            mover.step()
+    torch.testing.assert_close(ours.weight, peer.weight)
+
+
+def test_nothing_to_move_is_no_optimizer():
+    assert build_dense_optimizer([], DenseOptimizerConfig()) is None
