@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fieldwise.verbs.prepare import Prepared, prepare
     from fieldwise.verbs.run import Result
     from fieldwise.verbs.train import train
+    from fieldwise.verbs.verify import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -76,6 +77,7 @@ _HOMES = {
     "verbs.run": ("Result",),
     "schema": ("Field", "Schema"),
     "verbs.train": ("train",),
+    "verbs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -104,6 +106,7 @@ __all__ = [
     "Stopped",
     "TrainConfig",
     "UserError",
+    "Verification",
     "compare",
     "evaluate",
     "evaluate_predictions",
@@ -113,6 +116,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "verify",
 ]
 
 
