@@ -5,6 +5,7 @@
     run/
         run.json        the configuration, and the result once there is one
         bundle/         the model (`bundle`)
+        not_finite.jsonl    the batch at which training stopped because of a NaN or an infinity
         checkpoints/    where an unfinished run goes on (`training.checkpoint`)
         .lock           held by the process that works here
 
