@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fieldwise.verbs.prepare import Prepared, prepare
     from fieldwise.verbs.run import Result
     from fieldwise.verbs.train import train
+    from fieldwise.verbs.verify import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -77,6 +78,7 @@ _HOMES = {
     "verbs.run": ("Result",),
     "schema": ("Field", "Schema"),
     "verbs.train": ("train",),
+    "verbs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -105,6 +107,7 @@ __all__ = [
     "Stopped",
     "TrainConfig",
     "UserError",
+    "Verification",
     "compare",
     "evaluate",
     "evaluate_predictions",
@@ -114,6 +117,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "verify",
 ]
 
 

@@ -25,12 +25,13 @@ import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import checksum, load_arrays, read_manifest, save_arrays, write_manifest
+from fieldwise.files import load_verified, read_manifest, save_arrays, write_manifest
 
-__all__ = ["Bundle", "BundleWriter", "open_bundle"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle"]
 
-_FORMAT = "fieldwise-bundle"
+BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 1
+_MANIFEST_NAME = "manifest.json"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -66,6 +67,8 @@ class Bundle(msgspec.Struct, frozen=True):
         (D, n) weights, memory-mapped.
     dense
         All other weights by name.
+    files
+        The names of its files.
     """
 
     folder: Path
@@ -75,6 +78,7 @@ class Bundle(msgspec.Struct, frozen=True):
     encoder: Encoder
     table: npt.NDArray[np.floating]
     dense: dict[str, npt.NDArray[Any]]
+    files: tuple[str, ...]
 
 
 class BundleWriter:
@@ -111,7 +115,7 @@ class BundleWriter:
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
         manifest = _Manifest(self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number)
-        write_manifest(self.folder / "manifest.json", manifest, format=_FORMAT, version=_VERSION)
+        write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
             if stale.name not in files.values():
                 stale.unlink()
@@ -126,34 +130,30 @@ def open_bundle(folder: str | Path) -> Bundle:
         There is none, or a file of it is missing or damaged.
     """
     folder = Path(folder)
-    if not (folder / "manifest.json").exists() and (folder / "bundle" / "manifest.json").exists():
+    if not (folder / _MANIFEST_NAME).exists() and (folder / "bundle" / _MANIFEST_NAME).exists():
         folder = folder / "bundle"
-    if not (folder / "manifest.json").exists():
+    if not (folder / _MANIFEST_NAME).exists():
         raise ArtefactError(
             "there is no saved model here",
             where=folder,
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=_FORMAT, version=_VERSION)
+    manifest, _ = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
     arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
     for part in ("encoder", "table", "dense"):
         name = manifest.files.get(part, "")
         if not name or Path(name).name != name:
             raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        if not (folder / name).exists():
-            raise ArtefactError("a file of the bundle is missing", where=folder / name)
-        found = checksum(folder / name)
-        if found != manifest.checksums.get(part):
-            raise ArtefactError(
-                "a file of the bundle is damaged",
-                where=folder / name,
-                expected=f"checksum {manifest.checksums.get(part)}",
-                got=found,
-                fix="restore it from a copy, or train again",
-            )
-        arrays[part] = load_arrays(folder / name)
+        arrays[part] = load_verified(folder / name, manifest.checksums.get(part))
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     return Bundle(
-        folder, manifest.model, manifest.dtype, manifest.csv, encoder, arrays["table"]["weights"], arrays["dense"]
+        folder,
+        manifest.model,
+        manifest.dtype,
+        manifest.csv,
+        encoder,
+        arrays["table"]["weights"],
+        arrays["dense"],
+        (_MANIFEST_NAME, *manifest.files.values()),
     )

@@ -41,6 +41,8 @@ __all__ = [
     "explaining",
     "load_arrays",
     "load_metadata",
+    "load_verified",
+    "manifest_format",
     "map_file",
     "read_manifest",
     "save_arrays",
@@ -197,6 +199,14 @@ def read_manifest(path: str | Path, type: type[Content], *, format: str, version
         raise ArtefactError("the manifest does not fit its format", where=path, got=error, fix=_RESTORE) from None
 
 
+def manifest_format(path: str | Path) -> str | None:
+    """Return what kind of artefact a manifest says it belongs to; None where it cannot be read."""
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=_Sealed).format
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 # --- arrays ---
 
 _DTYPES: dict[str, npt.DTypeLike] = {
@@ -289,6 +299,24 @@ def load_metadata(path: str | Path) -> dict[str, str]:
     """Return the texts that `save_arrays` was given."""
     path = Path(path)
     return _parse_header(path, map_file(path)).metadata
+
+
+def load_verified(path: str | Path, expected: str | None) -> dict[str, npt.NDArray[Any]]:
+    """Map a safetensors file into memory after all of its bytes were found to have the checksum `expected`.
+
+    Raises
+    ------
+    ArtefactError
+        The file is missing, truncated or damaged.
+    """
+    path = Path(path)
+    found = checksum(path)
+    if found != expected:
+        load_arrays(path)  # where the header shows the damage, its message names the place
+        raise ArtefactError(
+            "the array file is damaged", where=path, expected=f"checksum {expected}", got=found, fix=_RESTORE
+        )
+    return load_arrays(path)
 
 
 def map_file(path: str | Path) -> npt.NDArray[np.uint8]:

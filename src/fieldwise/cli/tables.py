@@ -18,6 +18,7 @@ from fieldwise.verbs.compare import Comparison
 from fieldwise.verbs.estimate import Estimate
 from fieldwise.verbs.evaluate import Evaluation
 from fieldwise.verbs.run import Result
+from fieldwise.verbs.verify import Verification
 
 __all__ = [
     "print_comparison",
@@ -27,6 +28,7 @@ __all__ = [
     "print_prepared",
     "print_result",
     "print_sizes",
+    "print_verification",
 ]
 
 _MAX_FIELDS = 40
@@ -264,3 +266,27 @@ def _figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
     """Return a metric as a cell; a footnote's number where it is not defined."""
     value = getattr(metrics, name)
     return notes.mark(metrics.undefined[name]) if value is None else f"{value:.4f}"
+
+
+def print_verification(verification: Verification) -> None:
+    """Print what was compared with its checksums; what is wrong is told apart."""
+    root = Path(verification.folder)
+    print_table(
+        f"Verified {readable_bytes(verification.num_bytes)} in {root}",
+        ["artefact", "what", "state", "files", "bytes"],
+        [
+            [
+                str(Path(verified.folder).relative_to(root)),
+                verified.kind,
+                "whole" if verified.damage is None else "DAMAGED",
+                f"{verified.files:,}" if verified.damage is None else "-",
+                f"{verified.num_bytes:,}" if verified.damage is None else "-",
+            ]
+            for verified in verification.artefacts
+        ],
+        num_texts=3,
+    )
+    if verification.unchecked:
+        names = ", ".join(str(Path(name).relative_to(root)) for name in verification.unchecked[:10])
+        more = f" and {len(verification.unchecked) - 10:,} more" if len(verification.unchecked) > 10 else ""
+        click.echo(f"Without a checksum: {names}{more}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes
 from fieldwise.errors import ArtefactError
-from fieldwise.files import checksum, map_file, read_manifest
+from fieldwise.files import checksum, explaining, map_file, read_manifest
 from fieldwise.kernels.decode import bag_entries, bag_offsets, gather_lines
 from fieldwise.kernels.layout import Batch, Layout
 
@@ -19,7 +19,7 @@ __all__ = ["Cache", "Examples"]
 
 Int64s = npt.NDArray[np.int64]
 
-_PREPARE = "prepare the data again"
+_PREPARE = "remove the prepared folder that it belongs to, and run the same command again"
 _FIRST_LINE = np.zeros(1, dtype=np.int64)
 
 
@@ -195,15 +195,20 @@ class Cache:
 
     def _directory(self, number: int, block: Block) -> Int64s:
         """Return (num_planes,) where the planes of a block begin, in numbers of their width; -1 where there is none."""
-        data = self._data[1][block.offset : block.offset + block.num_bytes]
-        found = checksum(data.data)
+        path = self.folder / DATA_NAME
+        # Read, not mapped: where the disk gives nothing back, or another process has cut the file, reading is an error
+        # and touching the map is a signal that ends the process.
+        with explaining(path), path.open("rb") as file:
+            file.seek(block.offset)
+            data = file.read(block.num_bytes)
+        found = checksum(data)
         if found != block.checksum:
             raise ArtefactError(
                 "the cache is damaged",
-                where=f"{self.folder / DATA_NAME}, block {number}",
+                where=f"{path}, block {number}, bytes {block.offset} to {block.offset + block.num_bytes}",
                 expected=f"checksum {block.checksum}",
                 got=found,
                 fix=_PREPARE,
             )
-        directory = data[: 8 * self._planes.num_planes].view(np.int64)
+        directory = np.frombuffer(data, dtype=np.int64, count=self._planes.num_planes)
         return np.where(directory > 0, (block.offset + directory) // self._planes.itemsizes(), -1)

@@ -68,9 +68,13 @@ class TargetEncoder:
         labels = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         missing = pc.is_null(text).to_numpy(zero_copy_only=False)
         rejects = [columns.reject(int(row), name, "the label is missing") for row in np.flatnonzero(missing)]
+        infinite = pc.is_in(text, value_set=pa.array(["inf", "-inf"], text.type)).to_numpy(zero_copy_only=False)
+        rejects += [columns.reject(int(row), name, "the label is infinite") for row in np.flatnonzero(infinite)]
         if self._classes:
             reason = f"the label is not a class: {', '.join(self._classes)}"
-            rejects += [columns.reject(int(row), name, reason) for row in np.flatnonzero((labels < 0) & ~missing)]
+            rejects += [
+                columns.reject(int(row), name, reason) for row in np.flatnonzero((labels < 0) & ~missing & ~infinite)
+            ]
         return labels, rejects
 
     def _weights(self, columns: Columns, name: str) -> tuple[npt.NDArray[np.float32], list[Reject]]:

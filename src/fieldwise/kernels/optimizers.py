@@ -5,6 +5,9 @@ Each kernel walks over the ids of its fields. At a row whose gradient slots are 
 again in the batch is passed by: the optimizer acts once per batch and row. A row whose summed gradient is exactly
 zero stays as it is.
 
+Each returns its *check*: 0, or NaN where a weight or a state that it has written is not finite. The check is a sum of
+``0 x``, which is 0 for every finite x: it costs a multiplication per number, and the caller one comparison.
+
 With n weights in a row, the state begins at column 2 n (see `kernels.table`). L2 enters as g + l2 weight, for the rows
 of the batch only.
 """
@@ -55,10 +58,11 @@ def _touched(rows: Floats, r: np.uint64, width: np.uint64) -> bool:
 @njit(cache=True, nogil=True)
 def adagrad(
     rows: Floats, n: int, batch: Batch, layout: Layout, fields: Fields, learning_rate: float, epsilon: float, l2: float
-) -> None:
+) -> float:
     """Adagrad (Duchi et al. 2011): s += g^2, weight -= learning_rate g / (sqrt(s) + epsilon), for each weight."""
     number, width = rows.dtype.type, _U(n)
     rate, tiny, decay, zero = number(learning_rate), number(epsilon), number(l2), number(0)
+    check = zero
     for f in fields:
         base, ids = _U(layout.base[f]), _ids_of(batch, layout, f)
         num_ids = _U(len(ids))
@@ -73,16 +77,20 @@ def adagrad(
                 s = rows[r, width + width + k] + g * g
                 rows[r, width + k] = zero
                 rows[r, width + width + k] = s
-                rows[r, k] -= rate * g / (math.sqrt(s) + tiny)
+                w = rows[r, k] - rate * g / (math.sqrt(s) + tiny)
+                rows[r, k] = w
+                check += zero * (w + s)
+    return float(check)
 
 
 @njit(cache=True, nogil=True)
 def rowwise_adagrad(
     rows: Floats, n: int, batch: Batch, layout: Layout, fields: Fields, learning_rate: float, epsilon: float, l2: float
-) -> None:
+) -> float:
     """Adagrad with one state per row, the sum over steps of the mean square of g: a third of the state's memory."""
     number, width = rows.dtype.type, _U(n)
     rate, tiny, decay, zero, share = number(learning_rate), number(epsilon), number(l2), number(0), number(1 / n)
+    check = zero
     for f in fields:
         base, ids = _U(layout.base[f]), _ids_of(batch, layout, f)
         num_ids = _U(len(ids))
@@ -99,10 +107,14 @@ def rowwise_adagrad(
                 total += g * g
             s = rows[r, width + width] + share * total
             rows[r, width + width] = s
+            check += zero * s
             step = rate / (math.sqrt(s) + tiny)
             for k in range(width):
-                rows[r, k] -= step * rows[r, width + k]
+                w = rows[r, k] - step * rows[r, width + k]
+                rows[r, k] = w
                 rows[r, width + k] = zero
+                check += zero * w
+    return float(check)
 
 
 @njit(cache=True, nogil=True)
@@ -118,12 +130,13 @@ def adam(
     beta1: float,
     beta2: float,
     step: int,
-) -> None:
+) -> float:
     """Lazy Adam (Kingma and Ba 2015): moments of the rows of the batch alone, bias correction by the global step."""
     number, width = rows.dtype.type, _U(n)
     rate = number(learning_rate * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step))
     tiny, decay, zero = number(epsilon), number(l2), number(0)
     new1, new2 = number(1.0 - beta1), number(1.0 - beta2)
+    check = zero
     for f in fields:
         base, ids = _U(layout.base[f]), _ids_of(batch, layout, f)
         num_ids = _U(len(ids))
@@ -143,7 +156,10 @@ def adam(
                 rows[r, width + k] = zero
                 rows[r, first + k] = m
                 rows[r, second + k] = v
-                rows[r, k] -= rate * m / (math.sqrt(v) + tiny)
+                w = rows[r, k] - rate * m / (math.sqrt(v) + tiny)
+                rows[r, k] = w
+                check += zero * (w + v)  # v is finite only where m is
+    return float(check)
 
 
 @njit(cache=True, nogil=True)
@@ -157,7 +173,7 @@ def ftrl(
     beta: float,
     l1: float,
     l2: float,
-) -> None:
+) -> float:
     """FTRL-proximal (McMahan et al. 2013, algorithm 1): state z, then the sum of squares s.
 
     ``sigma = (sqrt(s + g^2) - sqrt(s)) / alpha; z += g - sigma weight; s += g^2;``
@@ -165,6 +181,7 @@ def ftrl(
     """
     number, width = rows.dtype.type, _U(n)
     rate, offset, sparsity, decay, zero = number(alpha), number(beta), number(l1), number(l2), number(0)
+    check = zero
     for f in fields:
         base, ids = _U(layout.base[f]), _ids_of(batch, layout, f)
         num_ids = _U(len(ids))
@@ -183,7 +200,9 @@ def ftrl(
                 rows[r, width + k] = zero
                 rows[r, first + k] = z
                 rows[r, second + k] = s + g * g
-                if abs(z) <= sparsity:
-                    rows[r, k] = zero
-                else:
-                    rows[r, k] = -(z - math.copysign(sparsity, z)) / ((offset + root) / rate + decay)
+                w = zero
+                if not abs(z) <= sparsity:
+                    w = -(z - math.copysign(sparsity, z)) / ((offset + root) / rate + decay)
+                rows[r, k] = w
+                check += zero * (w + z)
+    return float(check)

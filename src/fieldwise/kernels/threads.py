@@ -55,18 +55,18 @@ def set_num_threads(count: int) -> None:
         _POOL.size, _POOL.executor = count, None
 
 
-def run_each(function: Callable[..., object], argument_lists: Iterable[tuple[object, ...]]) -> None:
-    """Call `function` once with each list of arguments, all at the same time, and wait for all.
+def run_each(function: Callable[..., Result], argument_lists: Iterable[tuple[object, ...]]) -> list[Result]:
+    """Call `function` once with each list of arguments, all at the same time, and return what each call returned.
 
     The caller's own thread takes the first list. With one list nothing is handed over, so it costs nothing.
     """
     first, *others = argument_lists
     waiting = [_POOL.helpers().submit(function, *arguments) for arguments in others]
     try:
-        function(*first)
+        results = [function(*first)]
     finally:
-        for future in waiting:
-            future.result()
+        others_results = [future.result() for future in waiting]
+    return results + others_results
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

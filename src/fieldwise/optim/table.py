@@ -115,10 +115,15 @@ class TableOptimizer:
             for unit in range(self.table.num_weights):
                 self.start(unit, self.table.weights[:, unit])
 
-    def step(self, scale: float = 1.0) -> None:
+    def step(self, scale: float = 1.0) -> bool:
         """Act once on the gradients of the last ``backward``, at `scale` times the learning rate.
 
         Costs two passes over the ids of the batch; nothing in it is proportional to D.
+
+        Returns
+        -------
+        bool
+            Whether all weights and states that were written are finite.
         """
         table, config = self.table, self.config
         visits, table.visits = table.visits, []
@@ -132,19 +137,21 @@ class TableOptimizer:
         epsilon = config.epsilon
         if epsilon is None:
             epsilon = 1e-8 if config.name == "adam" else 1.0 / size
+        checks: list[float] = []
         for batch, _, _ in visits:
             common = [(table.rows, n, batch, table.layout, fields) for fields in shares]
             match config.name:
                 case "adagrad":
-                    run_each(kernels.adagrad, [(*c, rate, epsilon, l2) for c in common])
+                    checks += run_each(kernels.adagrad, [(*c, rate, epsilon, l2) for c in common])
                 case "rowwise-adagrad":
-                    run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, l2) for c in common])
+                    checks += run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, l2) for c in common])
                 case "adam":
                     tail = (rate, epsilon, l2, *config.betas, self.num_steps)
-                    run_each(kernels.adam, [(*c, *tail) for c in common])
+                    checks += run_each(kernels.adam, [(*c, *tail) for c in common])
                 case "ftrl":
                     ftrl_tail = (rate, config.beta / size, config.l1 / size, l2 / size)
-                    run_each(kernels.ftrl, [(*c, *ftrl_tail) for c in common])
+                    checks += run_each(kernels.ftrl, [(*c, *ftrl_tail) for c in common])
+        return not any(math.isnan(check) for check in checks)
 
 
 def _gradient(output: Tensor) -> Floats:

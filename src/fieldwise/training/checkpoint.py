@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
-from fieldwise.files import checksum, load_arrays, read_manifest, save_arrays, sync_folder, write_manifest
+from fieldwise.files import load_verified, read_manifest, save_arrays, sync_folder, write_manifest
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "read_checkpoint"]
 
-_FORMAT = "fieldwise-checkpoint"
+CHECKPOINT_FORMAT = "fieldwise-checkpoint"
 _VERSION = 1
 _FILES = ("table", "dense")
 
@@ -78,7 +78,9 @@ class Checkpoints:
             "table": save_arrays(temporary / "table.safetensors", {"rows": table}),
             "dense": save_arrays(temporary / "dense.safetensors", dense),
         }
-        write_manifest(temporary / "manifest.json", _Manifest(dict(state), checksums), format=_FORMAT, version=_VERSION)
+        write_manifest(
+            temporary / "manifest.json", _Manifest(dict(state), checksums), format=CHECKPOINT_FORMAT, version=_VERSION
+        )
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         sync_folder(self.folder)
@@ -96,7 +98,7 @@ class Checkpoints:
         numbered = self._numbered()
         for folder in reversed(numbered):
             try:
-                return _read(folder)
+                return read_checkpoint(folder)
             except ArtefactError as error:
                 self.warn(f"checkpoint {folder.name} cannot be used, taking the one before it: {error}")
         if numbered:
@@ -113,19 +115,14 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*") if path.name.isdecimal())
 
 
-def _read(folder: Path) -> Checkpoint:
-    """Return a checkpoint after all of its bytes were verified."""
-    manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=_FORMAT, version=_VERSION)
-    arrays = {}
-    for name in _FILES:
-        path = folder / f"{name}.safetensors"
-        found = checksum(path)
-        if found != manifest.checksums.get(name):
-            raise ArtefactError(
-                "a file of the checkpoint is damaged",
-                where=path,
-                expected=f"checksum {manifest.checksums.get(name)}",
-                got=found,
-            )
-        arrays[name] = load_arrays(path)
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Return a checkpoint after all of its bytes were verified.
+
+    Raises
+    ------
+    ArtefactError
+        A file of it is missing or damaged.
+    """
+    manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
+    arrays = {name: load_verified(folder / f"{name}.safetensors", manifest.checksums.get(name)) for name in _FILES}
     return Checkpoint(arrays["table"]["rows"], arrays["dense"], manifest.state)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from fieldwise.data.batches import Batches, prefetch
+from fieldwise.data.cache import Examples
 from fieldwise.errors import Stopped, UserError
 from fieldwise.metrics import Metrics
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
+from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import evaluate_model
@@ -23,6 +25,10 @@ __all__ = ["History", "fit"]
 
 _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 _SECONDS_BETWEEN_REPORTS = 0.5
+_SLOWER = (
+    "lower train.table.learning_rate and train.dense.learning_rate (of lr: those of [pretrain]), and train into a new "
+    "folder"
+)
 
 
 class History(msgspec.Struct, kw_only=True):
@@ -69,6 +75,7 @@ def fit(
     *,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
+    report: Path | None = None,
     listen: Listener = ignore,
 ) -> History:
     """Train until the epochs are over or `config.patience` epochs brought nothing better.
@@ -88,13 +95,16 @@ def fit(
         Where training goes on from the newest, and saves its own.
     interrupt
         Looked at after every step: where it is requested a checkpoint is saved and `Stopped` raised.
+    report
+        A file for the batch at which training stopped because something was not finite (`guard.write_batch`).
     listen
         Called with every event.
 
     Raises
     ------
     UserError
-        The loss is not finite.
+        A loss, a gradient or a weight is not finite, or training has diverged (`guard.Divergence`); the checkpoints
+        are those of before.
     Stopped
         On request.
     """
@@ -104,8 +114,9 @@ def fit(
         history = msgspec.convert(checkpoint.state, History)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
     saver = _Saver(stepper, checkpoints, config, train.num_batches)
+    divergence = Divergence(max(stepper.model.num_outputs, 2))
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
-        _run_epoch(stepper, train, history, schedule, saver, interrupt, listen)
+        _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
         valid_metrics = evaluate_model(stepper.model, valid.epoch(0)) if valid else None
         _end_epoch(history, train.num_examples, valid_metrics, listen)
         value = _goodness(valid_metrics, config.stop_on)
@@ -128,6 +139,8 @@ def _run_epoch(
     schedule: Schedule,
     saver: _Saver,
     interrupt: Interrupt | None,
+    divergence: Divergence,
+    report: Path | None,
     listen: Listener,
 ) -> None:
     """Train on the batches of the epoch that are left."""
@@ -136,14 +149,13 @@ def _run_epoch(
     stepper.model.train()
     with prefetch(train.epoch(epoch, history.position)) as batches:
         for examples in batches:
-            loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
-            if not math.isfinite(loss):
-                raise UserError(
-                    "training diverged: the loss is not a finite number",
-                    where=f"{stepper.model.config.kind}, epoch {epoch + 1}, batch {history.position + 1}",
-                    got=loss,
-                    fix="lower train.dense.learning_rate and train.table.learning_rate",
-                )
+            try:
+                loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
+            except NotFinite as error:
+                raise _not_finite(error, stepper, train, examples, history, saver, report) from None
+            assert examples.labels is not None, "training needs labels"
+            if divergence.add(loss, examples.labels, examples.weights):
+                raise _diverged(divergence, stepper, history, saver)
             meter.add(examples.batch.num_examples, loss)
             if interrupt is not None and interrupt.requested:
                 saver.save(history)
@@ -152,6 +164,48 @@ def _run_epoch(
                     "the same command goes on from there"
                 )
             saver.save_if_due(history)
+
+
+def _not_finite(
+    error: NotFinite,
+    stepper: Stepper,
+    train: Batches,
+    examples: Examples,
+    history: History,
+    saver: _Saver,
+    report: Path | None,
+) -> UserError:
+    """Return what to tell of a step that was not finite, after its batch was written to `report`."""
+    epoch, batch = len(history.epochs) + 1, history.position + 1
+    rows = next(train.rows(epoch - 1, history.position))
+    if report is not None:
+        facts = {
+            "what": error.what,
+            "epoch": epoch,
+            "batch": batch,
+            "loss": error.loss,
+            "cache": str(train.cache.folder),
+        }
+        write_batch(report, stepper.model, examples, rows, facts)
+    some = ", ".join(map(str, rows[:5].tolist())) + (", ..." if len(rows) > 5 else "")
+    return UserError(
+        f"training stopped: {error.what} is not a finite number",
+        where=f"{stepper.model.config.kind}, epoch {epoch}, batch {batch}, examples {some} of {train.cache.folder}",
+        expected="finite numbers",
+        got=f"loss {error.loss:g}; {saver.newest()}",
+        fix=_SLOWER + (f"; the batch is in {report}" if report is not None else ""),
+    )
+
+
+def _diverged(divergence: Divergence, stepper: Stepper, history: History, saver: _Saver) -> UserError:
+    """Return what to tell of a loss that stays high."""
+    return UserError(
+        "training diverged: the learning rate is too high",
+        where=f"{stepper.model.config.kind}, epoch {len(history.epochs) + 1}, batch {history.position + 1}",
+        expected="a loss below that of saying the share of clicks for every example",
+        got=f"{divergence.ratios[-1]:.3g} times that loss; {saver.newest()}",
+        fix=_SLOWER,
+    )
 
 
 def _end_epoch(history: History, num_examples: int, valid: Metrics | None, listen: Listener) -> None:
@@ -178,6 +232,13 @@ class _Saver:
         self.stepper, self.checkpoints, self.batches_per_epoch = stepper, checkpoints, batches_per_epoch
         self.every_steps, self.every_seconds = config.checkpoint_steps, config.checkpoint_minutes * 60
         self.saved = time.monotonic()
+        self.newest_step: int | None = None
+
+    def newest(self) -> str:
+        """Say which checkpoint is the last that this process has saved."""
+        if self.newest_step is None:
+            return "no checkpoint was saved since it was started"
+        return f"the checkpoint of step {self.newest_step} is kept"
 
     def save_if_due(self, history: History) -> None:
         by_step = self.every_steps is not None and self._steps(history) % self.every_steps == 0
@@ -190,6 +251,7 @@ class _Saver:
         state = msgspec.to_builtins(history)
         self.checkpoints.save(self._steps(history), self.stepper.model.table.rows, self.stepper.arrays(), state)
         self.saved = time.monotonic()
+        self.newest_step = self._steps(history)
 
     def _steps(self, history: History) -> int:
         return len(history.epochs) * self.batches_per_epoch + history.position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from fieldwise.data.cache import Examples
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
 
 __all__ = ["Stepper"]
@@ -36,23 +38,45 @@ class Stepper:
     ) -> None:
         self.model, self.table_optimizer, self.dense_optimizer = model, table_optimizer, dense_optimizer
         self.bfloat16 = bfloat16
+        self._parameters = list(model.parameters())
+        self._dense = [*self._parameters, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
         self._rates = [group["lr"] for group in dense_optimizer.param_groups] if dense_optimizer else []
 
     def step(self, examples: Examples, factor: float) -> float:
-        """Learn from a batch at `factor` times the learning rates, and return its loss before that."""
+        """Learn from a batch at `factor` times the learning rates, and return its loss before that.
+
+        Raises
+        ------
+        NotFinite
+            The loss or a gradient is not finite, and no weight has moved; or a weight that has moved is not.
+        """
         assert examples.labels is not None, "training needs labels"
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             logits = self.model(examples.batch)
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         loss = logloss(logits, torch.from_numpy(examples.labels), weights)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise NotFinite("the loss", value)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._check_gradients(value)
         if self.dense_optimizer:
             for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * factor
             self.dense_optimizer.step()
             self.dense_optimizer.zero_grad()
-        self.table_optimizer.step(factor)
-        return float(loss.item())
+        if not self.table_optimizer.step(factor):
+            raise NotFinite("a weight of the table, or its optimizer's state,", value)
+        if not all_finite(self._dense):
+            raise NotFinite("a dense weight", value)
+        return value
+
+    def _check_gradients(self, loss: float) -> None:
+        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:] if part.grad is not None]
+        if not all_finite(of_table):
+            raise NotFinite("a gradient of the table", loss)
+        if not all_finite(parameter.grad for parameter in self._parameters if parameter.grad is not None):
+            raise NotFinite("a gradient of the dense weights", loss)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that changes from step to step, but for the table's rows, as arrays that a checkpoint can hold."""

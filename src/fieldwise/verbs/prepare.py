@@ -39,10 +39,11 @@ from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import Counts, fit, transform
 from fieldwise.verbs.workplace import workplace
 
-__all__ = ["Prepared", "prepare", "read_sample"]
+__all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "prepare", "read_prepared", "read_sample"]
 
 _FORMAT = "fieldwise-prepared"
 _VERSION = 1
+PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
 _SAMPLE_ROWS = 50_000
 
 
@@ -114,7 +115,7 @@ def prepare(
     with naming(sources[0].log.files[0]):
         schema, _, left_out = infer_schema(config, read_sample(sources[0].log))
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
-        if not (place.folder / "prepared.json").exists():
+        if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder:
                 _make(folder, schema, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
@@ -177,9 +178,9 @@ def _make(
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError("no row of the log can be used for training", where=sources[0].log.files[0])
     encoder.finish_texts()
-    encoder_checksum = files.save_arrays(folder / "encoder.safetensors", encoder.arrays())
+    encoder_checksum = files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
-    files.write_manifest(folder / "prepared.json", manifest, format=_FORMAT, version=_VERSION)
+    files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
 def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
@@ -201,9 +202,21 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
     }
 
 
+def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
+    """Return the encoder of a prepared log, all of its bytes verified, and the summary.
+
+    Raises
+    ------
+    ArtefactError
+        It is incomplete or damaged.
+    """
+    manifest, _ = files.read_manifest(folder / PREPARED_NAME, _Manifest, format=_FORMAT, version=_VERSION)
+    arrays = files.load_verified(folder / ENCODER_NAME, manifest.encoder_checksum)
+    return Encoder.from_arrays(manifest.encoder, arrays), manifest.summary
+
+
 def _open(folder: Path) -> Prepared:
-    """Open what `_make` wrote."""
-    manifest, _ = files.read_manifest(folder / "prepared.json", _Manifest, format=_FORMAT, version=_VERSION)
-    encoder = Encoder.from_arrays(manifest.encoder, files.load_arrays(folder / "encoder.safetensors"))
-    parts = {part: Cache.open(folder / part) for part in manifest.summary["parts"]}
-    return Prepared(folder, encoder, parts, {**manifest.summary, "folder": str(folder)})
+    """Open what `_make` wrote; the caches are verified block by block as they are read."""
+    encoder, summary = read_prepared(folder)
+    parts = {part: Cache.open(folder / part) for part in summary["parts"]}
+    return Prepared(folder, encoder, parts, {**summary, "folder": str(folder)})

@@ -5,6 +5,7 @@
     run/
         run.json        the configuration, and the result once there is one
         bundle/         the model (`bundle`)
+        not_finite.jsonl    the batch at which training stopped because of a NaN or an infinity
         checkpoints/    where an unfinished run goes on (`training.checkpoint`)
         .lock           held by the process that works here
 
@@ -28,10 +29,11 @@ from fieldwise.files import read_manifest, write_manifest
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["Result", "RunFolder"]
+__all__ = ["LOCK_NAME", "RUN_NAME", "Result", "RunFolder", "read_result"]
 
 _FORMAT = "fieldwise-run"
 _VERSION = 1
+RUN_NAME, LOCK_NAME = "run.json", ".lock"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +113,7 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         """Take the folder for this process, and read what is there."""
-        path, lock_path = self.folder / "run.json", self.folder / ".lock"
+        path, lock_path = self.folder / RUN_NAME, self.folder / LOCK_NAME
         if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or lock_path.exists()):
             raise ConfigError(
                 "the folder holds something that is no run", where=self.folder, fix="name a new or an empty folder"
@@ -125,7 +127,7 @@ class RunFolder:
                 elif old != lock_path:
                     old.unlink()
             if path.exists():
-                manifest, _ = read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
+                manifest = _read(self.folder)
                 refuse_difference(self.folder, manifest.config, self.config)
                 self.result = manifest.result
             else:
@@ -153,7 +155,22 @@ class RunFolder:
             ) from None
 
     def _write(self) -> None:
-        write_manifest(self.folder / "run.json", _Manifest(self.config, self.result), format=_FORMAT, version=_VERSION)
+        write_manifest(self.folder / RUN_NAME, _Manifest(self.config, self.result), format=_FORMAT, version=_VERSION)
+
+
+def read_result(folder: Path) -> Result | None:
+    """Return the result of a run; None where it is not finished.
+
+    Raises
+    ------
+    ArtefactError
+        The folder says nothing of a run, or what it says is damaged.
+    """
+    return _read(folder).result
+
+
+def _read(folder: Path) -> _Manifest:
+    return read_manifest(folder / RUN_NAME, _Manifest, format=_FORMAT, version=_VERSION)[0]
 
 
 def plain_config(config: Config) -> dict[str, Any]:

@@ -181,6 +181,7 @@ def _train_model(
             keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
             checkpoints=Checkpoints(folder / "checkpoints", warn=lambda text: listen(Warned(text))),
             interrupt=interrupt,
+            report=folder / "not_finite.jsonl",
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):

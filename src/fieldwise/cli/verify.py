@@ -1,0 +1,42 @@
+"""``fieldwise verify``: compare an artefact with its checksums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import Verb, json_option
+
+
+@click.command(
+    name="verify",
+    cls=Verb,
+    short_help="Compare every byte of a run, model or cache with its checksum.",
+    examples=("fieldwise verify runs/first", "fieldwise verify .fieldwise"),
+)
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@json_option
+def command(path: Path, as_json: bool) -> None:
+    """Read every byte of what lies in PATH, and compare it with the checksums that were written with it.
+
+    PATH is a run folder, a comparison, a bundle, a checkpoint, the folder .fieldwise of prepared logs, or a folder with
+    such in it. Where something is damaged or missing the file and the place are named on standard error, and the exit
+    code is 2.
+    """
+    from fieldwise.errors import UserError
+    from fieldwise.verbs.verify import verify
+
+    verification = verify(path)
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json(verification.as_dict())
+    else:
+        from fieldwise.cli.tables import print_verification
+
+        print_verification(verification)
+    for damage in verification.damages:
+        click.echo(f"error: {damage}", err=True)
+    if verification.damages:
+        click.get_current_context().exit(UserError.exit_code)
