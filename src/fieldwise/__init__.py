@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from fieldwise.metrics import Metrics, evaluate_predictions
     from fieldwise.models.config import ModelConfig
     from fieldwise.schema import Field, Schema
+    from fieldwise.survey.result import Survey
     from fieldwise.training.config import PretrainConfig, TrainConfig
+    from fieldwise.verbs.check import check
     from fieldwise.verbs.compare import Comparison, compare
     from fieldwise.verbs.evaluate import Evaluation, evaluate
     from fieldwise.verbs.predict import Prediction, Predictor, predict
@@ -56,6 +58,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
 _HOMES = {
     "bundle": ("open_bundle",),
+    "verbs.check": ("check",),
     "verbs.compare": ("Comparison", "compare"),
     "config": ("Config", "DataConfig", "FieldConfig", "load_config", "parse_config"),
     "errors": (
@@ -75,6 +78,7 @@ _HOMES = {
     "verbs.prepare": ("Prepared", "prepare"),
     "verbs.run": ("Result",),
     "schema": ("Field", "Schema"),
+    "survey.result": ("Survey",),
     "verbs.train": ("train",),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }
@@ -102,8 +106,10 @@ __all__ = [
     "Result",
     "Schema",
     "Stopped",
+    "Survey",
     "TrainConfig",
     "UserError",
+    "check",
     "compare",
     "evaluate",
     "evaluate_predictions",

@@ -88,7 +88,7 @@ class Guess(NamedTuple):
     left_out
         Whether the column is no field unless somebody says so.
     role
-        What it may be in ``[data]``.
+        What it may be in ``[data]``; ``time``: its values are points in time.
     type, bins, separator, weighted, min_count
         See `schema.Field`; `min_count` is that of a category or bag.
     """
@@ -96,7 +96,7 @@ class Guess(NamedTuple):
     reason: str
     type: FieldType = "category"
     left_out: bool = False
-    role: Literal["id", "split"] | None = None
+    role: Literal["id", "split", "time"] | None = None
     bins: int | None = None
     separator: str | None = None
     weighted: bool = False
@@ -164,7 +164,7 @@ def _no_field(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if _PARTS.issuperset(values.texts.slice(0, len(_PARTS) + 1).to_pylist()):
         return Guess("says which part of the data a row belongs to", left_out=True, role="split")
     if _is_point_in_time(name, kind, values):
-        return Guess("dates or times, which do not come again", left_out=True)
+        return Guess("dates or times, which do not come again", left_out=True, role="time")
     if values.num_distinct == 1 and not values.num_missing:
         return Guess(f"the same in every row: {values.example()}", left_out=True)
     if _is_identifier(name, values):
