@@ -88,7 +88,7 @@ def _overlaps(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             kind="overlap",
             where=f"the {overlap.part} rows",
-            what=f"{least}{overlap.share:.1%} of them are equal to a training row in every field",
+            what=f"{least}{overlap.share:.1%} of these rows are equal to a training row in every field",
             why=f"the log has such rows anyway ({inside:.1%} of the training rows equal another one): the fields may "
             "be too few to tell impressions apart"
             if natural

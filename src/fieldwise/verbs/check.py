@@ -7,7 +7,6 @@ column, and what it gives away, is in `survey`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,24 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fieldwise.config import Config
 from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import Chunk
+from fieldwise.data.count import estimate_rows
 from fieldwise.data.encode import naming
-from fieldwise.data.log import Log
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.canonical import plain
 from fieldwise.features.columns import Columns
 from fieldwise.features.parse import parse_text
 from fieldwise.features.target import MAX_CLASSES
-from fieldwise.infer.fields import Inferred, infer_schema
-from fieldwise.infer.guess import Guess, guess_column
-from fieldwise.infer.values import Values
+from fieldwise.infer.fields import infer_schema
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.schema import Field, Schema
+from fieldwise.schema import Schema
 from fieldwise.survey.alone import Sides
 from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
 from fieldwise.survey.cells import MAX_CLASSES as MAX_MEASURED
@@ -45,6 +41,7 @@ from fieldwise.survey.rows import RowCounts
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.prepare import read_sample
+from fieldwise.verbs.subjects import subjects_of
 
 __all__ = ["DEFAULT_ROWS", "check"]
 
@@ -52,8 +49,6 @@ DEFAULT_ROWS = 1_000_000
 _CHUNK_BYTES = 1 << 24
 _VALUES_IN_ALL = 1 << 23
 _CHOICE_SEED, _HALVES_SEED = 0x5EED_C0DE, 0x5EED_4A1F  # other than that of any split
-_GZIP_FACTOR = 5  # what gzip saves on a log, about
-_ROLES = ("weight", "group", "id", "split")
 
 
 def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
@@ -85,8 +80,8 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     with naming(first.files[0]):
         sample = read_sample(first)
         inferred = infer_schema(config, sample)
-    subjects = list(_subjects(inferred, sample, config))
-    expected_rows = sum(_expected_rows(source.log, sample) for source in sources)
+    subjects = list(subjects_of(inferred, sample))
+    expected_rows = estimate_rows(path for source in sources for path in source.log.files)
     share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
     counts = _Counts(inferred.schema, subjects)
     tally = _Tally(listen, expected_rows)
@@ -95,77 +90,6 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
             counts.add(found)
             tally.add(found.num_rows)
     return counts.finish(sources, share, tally.num_rows)
-
-
-def _subjects(inferred: Inferred, sample: pa.Table, config: Config) -> Iterator[Subject]:
-    """Yield the fields that read a column, then the columns that no field reads."""
-    schema, columns = inferred.schema, Columns(sample)
-    for field in schema.fields:
-        if field.column is not None:
-            is_time = inferred.guesses[field.column].role == "time"
-            yield Subject(field, "field", field.type, None, _may_count(columns, field.column), is_time)
-    roles = {getattr(schema, role): role for role in _ROLES if getattr(schema, role) is not None}
-    for name in sample.column_names:
-        if name == schema.label or name in schema.columns:
-            continue
-        guess = inferred.guesses.get(name) or guess_column(name, columns.array(name))
-        role = roles.get(name) or ("id" if guess.role == "id" and config.data.id is None else "left out")
-        note = None if name in roles else _why_left_out(inferred, name, guess)
-        kind = "number" if role == "weight" else _type(guess, columns, name)
-        field = Field(
-            name=name or "(no name)", column=name, type="bag" if kind == "bag" else "category",
-            separator=guess.separator or "|", weighted=kind == "bag" and guess.weighted,
-        )  # fmt: skip
-        # A column that looks like an identifier is one here, though nobody has named it so.
-        counts = _may_count(columns, name)
-        if role == "id" and name not in roles and counts:
-            role = "left out"
-        yield Subject(field, role, kind, note, counts, guess.role == "time")
-
-
-def _why_left_out(inferred: Inferred, name: str, guess: Guess) -> str:
-    reason = inferred.left_out.get(name, "")
-    return f"{reason}; {guess.reason}" if guess.left_out and reason != guess.reason else reason
-
-
-def _type(guess: Guess, columns: Columns, name: str) -> str:
-    if guess.role == "time":
-        return "time"
-    if guess.type == "bag":
-        return "other" if guess.left_out else "bag"
-    try:
-        Values(columns.array(name).slice(0, 0))
-    except DataError:
-        return "other"
-    return guess.type
-
-
-def _may_count(columns: Columns, name: str) -> bool:
-    """Whether the whole numbers of the sample rise from each row to the next."""
-    try:
-        values = Values(columns.array(name))
-    except DataError:
-        return False
-    whole = values.whole_numbers
-    if whole is None or values.num_missing or values.num_distinct < values.num_present:
-        return False
-    return bool((np.diff(whole) > 0).all())
-
-
-def _expected_rows(log: Log, sample: pa.Table) -> float:
-    """Return how many rows a log has: as Parquet says, and about as many as its bytes allow for text."""
-    # Arrow keeps four bytes with each text, where a file has one for what stands between two of them.
-    bytes_per_row = max(sample.nbytes / sample.num_rows - 3 * sample.num_columns, 1.0)
-    total = 0.0
-    for path in log.files:
-        with open(path, "rb") as file:
-            head = file.read(4)
-        if head == b"PAR1":
-            total += pq.read_metadata(path).num_rows
-        else:
-            packed = _GZIP_FACTOR if head.startswith(b"\x1f\x8b") else 1
-            total += packed * os.path.getsize(path) / bytes_per_row
-    return total
 
 
 class _Read(NamedTuple):
@@ -365,9 +289,9 @@ def _measured_on(rows: npt.NDArray[np.int64]) -> str:
 class _Tally:
     """Counts the rows read, and reports the progress."""
 
-    def __init__(self, listen: Listener, expected_rows: float) -> None:
+    def __init__(self, listen: Listener, expected_rows: int) -> None:
         self.num_rows = 0
-        self._listen, self._expected = listen, int(expected_rows)
+        self._listen, self._expected = listen, expected_rows
         self._started = time.perf_counter()
 
     def add(self, num_rows: int) -> None:
