@@ -4,8 +4,9 @@ From a raw log to a model in production, in Python::
 
     import fieldwise as fw
 
-    config = fw.load_config("fieldwise.toml")         # or fw.Config(data=fw.DataConfig(train="log.parquet",
-    label="click")) prepared = fw.prepare(config)                     # encoder and caches; done once for a log
+    config = fw.load_config("fieldwise.toml")         # or fw.Config(data=fw.DataConfig(train=..., label="click"))
+    print(fw.check(config).warnings)                  # leaks, row numbers, drift: before training
+    prepared = fw.prepare(config)                     # encoder and caches; done once for a log
     result = fw.train(config, "runs/first")           # trained, evaluated, saved
     print(result.model, result.test.auc)
     print(fw.evaluate("runs/first", "tomorrow.parquet").metrics.logloss)

@@ -272,6 +272,28 @@ def test_fewer_rows_are_chosen_evenly_and_are_the_same_each_time(table, tmp_path
     assert survey_of(table, tmp_path, rows=1500) == survey
 
 
+def test_beyond_the_values_that_fit_in_memory_figures_are_estimates_and_say_so(tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+    user = (rng.random(40_000) ** 2 * 12_000).astype(int)
+    rates = np.random.default_rng(6).beta(0.5, 0.5, 12_000)
+    table = pa.table(
+        {
+            "click": (rng.random(40_000) < rates[user]).astype(int),
+            "user": [f"u{n}" for n in user],
+            "split": rng.choice(["train", "test"], 40_000, p=[0.7, 0.3]),
+        }
+    )
+    exact = survey_of(table, tmp_path, 'split = "split"', {"user": "category"}).columns[0]
+    monkeypatch.setattr("fieldwise.verbs.check._VALUES_IN_ALL", 1)
+    estimate = survey_of(table, tmp_path, 'split = "split"', {"user": "category"}).columns[0]
+    assert (exact.exact, exact.num_values) == (True, len(set(user)))
+    assert not estimate.exact
+    assert estimate.num_values == pytest.approx(exact.num_values, rel=0.1)
+    assert estimate.auc == pytest.approx(exact.auc, abs=0.02)
+    assert estimate.drift.unseen == pytest.approx(exact.drift.unseen, abs=0.03)
+    assert estimate.frequent == exact.frequent
+
+
 def test_threads_change_nothing(table, survey, tmp_path_factory):
     before = num_threads()
     set_num_threads(1 if before > 1 else 2)

@@ -55,7 +55,8 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     """Say what is in the log of a configuration, and what would spoil a model.
 
     Memory holds some chunks, and counts of at most 8 million distinct values of all columns together; beyond that,
-    values are sampled (`survey.values`), and figures are estimates where they are not said to be exact.
+    values are sampled (`survey.values`), and figures are estimates where they are not said to be exact. Crosses are not
+    looked at: they hold no more than the fields that they combine.
 
     Parameters
     ----------
