@@ -6,6 +6,7 @@ From a raw log to a model in production, in Python::
 
     data = fw.DataConfig(train="clicks.parquet", label="click", valid=0.1, test=0.1)
     config = fw.Config(data=data, model=fw.ModelConfig(kind="lc-dnn", units=8))
+    print(fw.check(config).warnings)          # leaks, row numbers, drift: before training
     fw.prepare(config)                        # encoder and caches; done once for a log
     result = fw.train(config, "runs/first")   # trained, evaluated, saved
     print(result.model, result.test.auc)
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from fieldwise.metrics import Metrics, evaluate_predictions
     from fieldwise.models.config import ModelConfig
     from fieldwise.schema import Field, Schema
+    from fieldwise.survey.result import Survey
     from fieldwise.training.config import PretrainConfig, TrainConfig
+    from fieldwise.verbs.check import check
     from fieldwise.verbs.compare import Comparison, compare
     from fieldwise.verbs.evaluate import Evaluation, evaluate
     from fieldwise.verbs.predict import Prediction, Predictor, predict
@@ -58,6 +61,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
 _HOMES = {
     "bundle": ("open_bundle",),
+    "verbs.check": ("check",),
     "verbs.compare": ("Comparison", "compare"),
     "config": ("Config", "DataConfig", "FieldConfig", "load_config", "parse_config"),
     "errors": (
@@ -77,6 +81,7 @@ _HOMES = {
     "verbs.prepare": ("Prepared", "prepare"),
     "verbs.run": ("Result",),
     "schema": ("Field", "Schema"),
+    "survey.result": ("Survey",),
     "verbs.train": ("train",),
     "verbs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
@@ -105,9 +110,11 @@ __all__ = [
     "Result",
     "Schema",
     "Stopped",
+    "Survey",
     "TrainConfig",
     "UserError",
     "Verification",
+    "check",
     "compare",
     "evaluate",
     "evaluate_predictions",

@@ -27,7 +27,7 @@ from fieldwise.errors import Stopped, UserError
 
 __all__ = ["VERBS", "main"]
 
-VERBS = ("init", "prepare", "train", "compare", "evaluate", "predict", "verify", "params", "datasets")
+VERBS = ("init", "check", "prepare", "train", "compare", "evaluate", "predict", "verify", "params", "datasets")
 """The verbs, in the order of the work; each is ``command`` in the module of its name."""
 
 _OUTSIDE = (
@@ -45,6 +45,7 @@ _OUTSIDE = (
 
 _EXAMPLES = (
     "fieldwise init clicks.parquet --label click > fieldwise.toml",
+    "fieldwise check fieldwise.toml",
     "fieldwise compare fieldwise.toml --out runs/first",
     "fieldwise predict runs/first/lc-dnn-8 --data new.parquet --out predictions.csv",
 )

@@ -22,6 +22,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 _PASSES = {
     "fit": "reading the log",
     "fit again": "reading the log again",
+    "check": "reading the log",
     "transform": "encoding the log",
     "evaluate": "evaluating",
     "predict": "predicting",

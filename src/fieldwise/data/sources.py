@@ -200,7 +200,10 @@ def rows_per_byte(source: Source) -> float:
     """Return the lines in a byte of a text file, as it lies on the disk, judged by the first few MB of it."""
     with pa.OSFile(source.path, "rb") as file:
         head = file.read(_COUNTED_BYTES)
-    text = zlib.decompressobj(wbits=31).decompress(head) if source.gzipped else head
+    try:
+        text = zlib.decompressobj(wbits=31).decompress(head) if source.gzipped else head
+    except zlib.error as error:
+        raise damaged(source, error) from None
     return text.count(b"\n") / len(head)
 
 

@@ -80,7 +80,7 @@ class Guess(NamedTuple):
     left_out
         Whether the column is no field unless somebody says so.
     role
-        What it may be in ``[data]``.
+        What it may be in ``[data]``; ``time``: its values are points in time.
     type, bins, separator, weighted, format, min_count
         See `schema.Field`; `min_count` is that of a category or bag.
     parts
@@ -90,7 +90,7 @@ class Guess(NamedTuple):
     reason: str
     type: FieldType = "category"
     left_out: bool = False
-    role: Literal["id", "split"] | None = None
+    role: Literal["id", "split", "time"] | None = None
     bins: int | None = None
     separator: str | None = None
     weighted: bool = False
@@ -162,9 +162,9 @@ def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     times = find_times(name, kind, values)
     if times is not None and times.parts:
         reason = f"{'points in time' if 'hour' in times.parts else 'dates'} such as {values.example()}"
-        return Guess(reason, type="time", parts=times.parts, format=times.format)
+        return Guess(reason, type="time", parts=times.parts, format=times.format, role="time")
     if times is not None and values.num_distinct > 1:
-        return Guess("dates or times, which do not come again", left_out=True)
+        return Guess("dates or times, which do not come again", left_out=True, role="time")
     if values.num_distinct == 1 and not values.num_missing:
         return Guess(f"the same in every row: {values.example()}", left_out=True)
     if _is_identifier(name, values):

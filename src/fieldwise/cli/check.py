@@ -1,0 +1,139 @@
+"""``fieldwise check``: what is in a log, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldwise.cli.options import Verb, format_option, json_option, load, quiet_option, set_option, threads_option
+
+if TYPE_CHECKING:
+    from fieldwise.config import Config
+
+
+@click.command(
+    name="check",
+    cls=Verb,
+    short_help="Look at a raw log before training: fields, drift, leaks.",
+    examples=(
+        "fieldwise check clicks.parquet --label click",
+        "fieldwise check fieldwise.toml --html check.html",
+        "fieldwise check 'logs/*.tsv.gz' --no-header --columns click,user,item --rows 200000",
+    ),
+)
+@click.argument("log", metavar="CONFIG|LOG...", nargs=-1, required=True)
+@click.option(
+    "--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Rows to look at; 0: all."
+)
+@click.option("--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a page, too.")
+@set_option
+@click.option("--label", metavar="COLUMN", help="Of a LOG: the class of an example; guessed unless given.")
+@click.option("--weight", metavar="COLUMN", help="Of a LOG: the weight of an example.")
+@click.option("--group", metavar="COLUMN", help="Of a LOG: the groups of GAUC, as a user or a session.")
+@click.option("--id", metavar="COLUMN", help="Of a LOG: the name of an example.")
+@click.option("--split", metavar="COLUMN", help="Of a LOG: the column that says train, valid or test.")
+@format_option
+@click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
+@click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
+@click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
+@threads_option
+@quiet_option
+@json_option
+def command(
+    log: tuple[str, ...],
+    rows: int,
+    html: Path | None,
+    overrides: tuple[str, ...],
+    label: str | None,
+    weight: str | None,
+    group: str | None,
+    id: str | None,
+    split: str | None,
+    format_: str | None,
+    no_header: bool,
+    columns: str | None,
+    delimiter: str | None,
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Look at the log that CONFIG (a .toml file) describes, or at LOG (files, globs or folders) as `init` reads it.
+
+    For every field: type, distinct values, coverage, the most frequent values and their label rates, the AUC of the
+    field alone on rows that it was not learned from, and the drift from training to test; the label rate by day where
+    a column holds times; and warnings: leaks, row numbers, test rows that training has too, and more, each with what to
+    do. Nothing is trained or changed. The exit code is 0, warnings or not.
+    """
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.check import check
+
+    roles = {"label": label, "weight": weight, "group": group, "id": id, "split": split}
+    if any(path.endswith(".toml") for path in log):
+        _refuse_beside_config(log, {**roles, "format": format_, "columns": columns, "delimiter": delimiter}, no_header)
+        config = load(Path(log[0]), overrides, threads)
+    else:
+        config = _inferred(log, roles, format_, no_header, columns, delimiter, overrides, threads)
+    with show_progress(quiet) as listen:
+        survey = check(config, rows=rows or None, listen=listen)
+    if html is not None:
+        from fieldwise.files import write_bytes
+        from fieldwise.report.check import survey_page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(html, survey_page(survey).encode())
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json(survey.as_dict())
+    else:
+        from fieldwise.cli.survey import print_survey
+
+        print_survey(survey)
+        if html is not None:
+            click.echo(f"The page is in {html}")
+
+
+def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], no_header: bool) -> None:
+    """Refuse what describes a log where a configuration does."""
+    if len(log) > 1:
+        raise click.UsageError("One configuration, or logs: a .toml file stands alone.")
+    given = [name for name, value in options.items() if value is not None] + ["no-header"] * no_header
+    if given:
+        raise click.BadParameter(
+            f"{log[0]} describes its log itself; replace its values with --set data.KEY=VALUE.",
+            param_hint=f"--{given[0]}",
+        )
+
+
+def _inferred(
+    log: Sequence[str],
+    roles: dict[str, str | None],
+    format_: str | None,
+    no_header: bool,
+    columns: str | None,
+    delimiter: str | None,
+    overrides: Sequence[str],
+    threads: int | None,
+) -> Config:
+    """Return the configuration that `init` would print."""
+    from fieldwise.config import parse_config
+    from fieldwise.data.csv import CsvOptions
+    from fieldwise.data.log import open_log
+    from fieldwise.infer import write_config
+    from fieldwise.verbs.prepare import read_sample
+    from fieldwise.verbs.train import use_threads
+
+    if delimiter is not None and len(delimiter) != 1:
+        raise click.BadParameter("one character is expected.", param_hint="--delimiter")
+    names = tuple(columns.split(",")) if columns else ()
+    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter)
+    sample = read_sample(open_log(log, format=format_, csv=csv))
+    text = write_config(sample, log, format=format_, csv=csv, **roles)
+    if threads is not None:
+        overrides = (*overrides, f"train.threads={threads}")
+    config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
+    use_threads(config.train.threads)
+    return config

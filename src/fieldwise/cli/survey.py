@@ -1,0 +1,174 @@
+"""What ``check`` prints for people: warnings first, then parts, fields, values and days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.survey.result import Column, Day, Group, Survey
+
+__all__ = ["print_survey"]
+
+_MAX_FIELDS = 40
+_MAX_DETAILED = 12
+_MAX_DAYS = 31
+_MAX_TEXT = 24
+
+
+def print_survey(survey: Survey) -> None:
+    """Print a survey."""
+    _print_warnings(survey)
+    _print_parts(survey)
+    _print_fields(survey)
+    _print_others([column for column in survey.columns if column.role != "field"])
+    _print_values(survey)
+    for name, days in survey.days.items():
+        _print_days(name, days)
+    click.echo(rows_line(survey))
+
+
+def rows_line(survey: Survey) -> str:
+    """Return how much of the log was looked at."""
+    if survey.share == 1:
+        return f"All {survey.rows_in_log:,} rows of the log were looked at."
+    return (
+        f"{survey.rows_read:,} of the log's {survey.rows_in_log:,} rows were looked at, chosen evenly by chance "
+        f"(--rows): overlap and distinct values are those of these rows."
+    )
+
+
+def _print_warnings(survey: Survey) -> None:
+    if not survey.warnings:
+        click.echo("No warnings.\n")
+        return
+    click.echo(f"{len(survey.warnings):,} warning{'s' * (len(survey.warnings) > 1)}\n")
+    for warning in survey.warnings:
+        click.echo(f"{warning.kind}: {warning.what}")
+        for name, text in (("where", warning.where), ("why", warning.why), ("to do", warning.fix)):
+            click.echo(f"  {name}: {text}")
+    click.echo()
+
+
+def _print_parts(survey: Survey) -> None:
+    notes = Footnotes()
+    why = f"the label has {len(survey.classes)} classes"
+    print_table(
+        f"Label {survey.label}, classes {', '.join(survey.classes[:10])}{', ...' * (len(survey.classes) > 10)}",
+        ["part", "rows", f"share of label {survey.classes[1] if len(survey.classes) == 2 else '1'}"],
+        [[name, f"{part.rows:,}", _share(part.label_rate, notes, why)] for name, part in survey.parts.items()],
+        notes=notes,
+    )
+    if survey.rows_rejected:
+        click.echo(f"{survey.rows_rejected:,} rows could not be used.\n")
+
+
+def _print_fields(survey: Survey) -> None:
+    notes = Footnotes()
+    fields = [column for column in survey.columns if column.role == "field"]
+    title = f"{len(fields):,} fields"
+    if len(fields) > _MAX_FIELDS:
+        title += f", the {_MAX_FIELDS} with the highest AUC alone (--html and --json hold all)"
+        fields = _by_auc(fields)[:_MAX_FIELDS]
+    print_table(
+        f"{title}; AUC of a field alone on {survey.measured_on}; drift (PSI) from training to test",
+        ["field", "type", "most frequent", "values", "coverage", "AUC", "drift", "unseen"],
+        [
+            [
+                _cut(column.name),
+                column.type,
+                _cut(column.frequent[0].value) if column.frequent else "",
+                f"{'' if column.exact else '~'}{column.num_values:,}",
+                f"{column.coverage:.1%}",
+                f"{column.auc:.4f}" if column.auc is not None else notes.mark(column.auc_undefined or ""),
+                f"{column.drift.psi:.3f}" if column.drift else "",
+                f"{column.drift.unseen:.1%}" if column.drift and column.drift.unseen is not None else "",
+            ]
+            for column in fields
+        ],
+        num_texts=3,
+        notes=notes,
+    )
+
+
+def _print_others(columns: Sequence[Column]) -> None:
+    if columns:
+        print_table(
+            "Columns that no field reads",
+            ["column", "role", "type", "why", "values", "coverage"],
+            [
+                [
+                    _cut(column.column),
+                    column.role,
+                    column.type,
+                    column.note or "",
+                    f"{'' if column.exact else '~'}{column.num_values:,}",
+                    f"{column.coverage:.1%}",
+                ]
+                for column in columns[:_MAX_FIELDS]
+            ],
+            num_texts=4,
+        )
+
+
+def _print_values(survey: Survey) -> None:
+    fields = [column for column in survey.columns if column.role == "field" and column.frequent]
+    title = "Label rate by value"
+    if len(fields) > _MAX_DETAILED:
+        title += f", of the {_MAX_DETAILED} fields with the highest AUC alone (--html and --json hold all)"
+        fields = _by_auc(fields)[:_MAX_DETAILED]
+    lines = []
+    for column in fields:
+        for number, group in enumerate(_groups(column)):
+            name = _cut(column.name) if number == 0 else ""
+            rate = "" if group.label_rate is None else f"{group.label_rate:.4f}"
+            lines.append([name, _cut(group.value), f"{group.rows:,}", f"{group.share:.1%}", rate])
+    if lines:
+        print_table(title, ["field", "value", "rows", "share", "label rate"], lines, num_texts=2)
+
+
+def _print_days(name: str, days: Sequence[Day]) -> None:
+    if not days:
+        return
+    # Neighbouring days are put together until the table fits a screen.
+    together = -(-len(days) // _MAX_DAYS)
+    spans = [days[start : start + together] for start in range(0, len(days), together)]
+    print_table(
+        f"Label rate by day, column {name}" + (f", {together} days with rows a line" if together > 1 else ""),
+        ["from day", "rows", "label rate", "train", "valid", "test"],
+        [
+            [
+                span[0].day,
+                f"{sum(day.rows for day in span):,}",
+                _mean_rate(span),
+                *(f"{sum(day.parts[part] for day in span):,}" for part in ("train", "valid", "test")),
+            ]
+            for span in spans
+        ],
+    )
+
+
+def _mean_rate(days: Sequence[Day]) -> str:
+    rated = [(day.label_rate, day.rows) for day in days if day.label_rate is not None]
+    return f"{sum(rate * rows for rate, rows in rated) / sum(rows for _, rows in rated):.4f}" if rated else ""
+
+
+def _groups(column: Column) -> Sequence[Group]:
+    """Return ranges for numbers that hardly recur, and else the values."""
+    many = column.type == "number" and column.num_values > len(column.frequent)
+    return column.ranges if many else column.frequent
+
+
+def _by_auc(columns: Sequence[Column]) -> list[Column]:
+    return sorted(columns, key=lambda column: -(column.auc if column.auc is not None else 0.0))
+
+
+def _share(rate: float | None, notes: Footnotes, why: str) -> str:
+    return notes.mark(why) if rate is None else f"{rate:.4f}"
+
+
+def _cut(text: str) -> str:
+    """Return a text that fits a cell, without line breaks."""
+    text = " ".join(text.split()) or text
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

@@ -1,0 +1,184 @@
+"""The page of ``fieldwise check``: warnings, then a table per field with the label rate of its values as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from fieldwise.survey.result import Column, Day, Group, Survey
+
+__all__ = ["survey_page"]
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1c2430; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.2rem; } h3 { margin: 1.6rem 0 .3rem; }
+table { border-collapse: collapse; margin: .4rem 0 1rem; }
+th, td { padding: .15rem .7rem .15rem 0; text-align: right; border-bottom: 1px solid #e3e7ec; vertical-align: top; }
+th.text, td.text { text-align: left; overflow-wrap: anywhere; } th { font-weight: 600; color: #556; }
+.warning { border-left: 4px solid #c2571a; background: #fdf5ee; padding: .4rem .8rem; margin: .6rem 0; }
+.warning p { margin: .1rem 0; } .facts { color: #445; margin: .1rem 0 .4rem; }
+svg { vertical-align: middle; } nav { columns: 4; }
+"""
+_BAR = 160
+
+
+def survey_page(survey: Survey) -> str:
+    """Return the page. Everything that comes from the log is escaped; a value cannot become a tag.
+
+    Examples
+    --------
+    >>> from fieldwise.survey.result import Part
+    >>> part = Part(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
+    >>> page = survey_page(
+    ...     Survey(files=("a<b.csv",), rows_in_log=2, rows_read=2, share=1.0, rows_rejected=0, first_reject=None,
+    ...            label="click", classes=("0", "1"), parts={"train": part}, measured_on="", columns=(), days={},
+    ...            overlap=())
+    ... )
+    >>> "a&lt;b.csv" in page, "<script" in page
+    (True, False)
+    """
+    fields = [column for column in survey.columns if column.role == "field"]
+    others = [column for column in survey.columns if column.role != "field"]
+    body = [
+        f"<h1>What is in the log: label {escape(survey.label)}</h1>",
+        f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {survey.rows_in_log:,} rows looked at'
+        f"{'' if survey.share == 1 else ', chosen evenly by chance'}; {survey.rows_rejected:,} of them cannot be used."
+        "</p>",
+        *_warnings(survey),
+        "<h2>Parts</h2>",
+        _table(
+            ["part", "rows", "label rate"],
+            [[name, f"{part.rows:,}", _rate(part.label_rate)] for name, part in survey.parts.items()],
+        ),
+        *(f"<h2>Label rate by day: {escape(name)}</h2>{_days(days)}" for name, days in survey.days.items() if days),
+        f"<h2>Fields</h2><p class=facts>AUC of each field alone on {escape(survey.measured_on)}, from label rates "
+        "learned on other rows. Drift is the population stability index from training to test.</p>",
+        _table(
+            ["field", "type", "values", "coverage", "missing", "AUC alone", "drift", "by chance", "unseen"],
+            [_line(column) for column in fields],
+            num_texts=2,
+        ),
+        *(_field(column) for column in fields),
+        "<h2>Columns that no field reads</h2>",
+        _table(
+            ["column", "role", "why", "values", "coverage"],
+            [[c.column, c.role, c.note or "", _number(c), f"{c.coverage:.1%}"] for c in others],
+            num_texts=3,
+        ),
+    ]
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(survey.label)}: what is in the '
+        f'log</title><meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _files(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 3:,} more files" if len(files) > 3 else ""
+    return ", ".join(map(escape, files[:3])) + more
+
+
+def _warnings(survey: Survey) -> Iterable[str]:
+    if not survey.warnings:
+        yield "<p>No warnings.</p>"
+    for warning in survey.warnings:
+        yield (
+            f'<div class="warning"><p><b>{escape(warning.kind.replace("_", " "))}</b>, {escape(warning.where)}: '
+            f"{escape(warning.what)}</p><p>Why it matters: {escape(warning.why)}.</p>"
+            f"<p>To do: {escape(warning.fix)}.</p></div>"
+        )
+
+
+def _line(column: Column) -> list[str]:
+    drift = column.drift
+    return [
+        column.name,
+        column.type,
+        _number(column),
+        f"{column.coverage:.1%}",
+        f"{column.missing:,}",
+        "-" if column.auc is None else f"{column.auc:.4f}",
+        "-" if drift is None else f"{drift.psi:.4f}",
+        "-" if drift is None else f"{drift.psi_by_chance:.4f}",
+        "-" if drift is None or drift.unseen is None else f"{drift.unseen:.1%}",
+    ]
+
+
+def _field(column: Column) -> str:
+    facts = [column.type, f"{_number(column)} values", f"{column.missing:,} of {column.rows:,} rows missing"]
+    if column.quantiles is not None:
+        least, median, greatest = column.quantiles
+        facts.append(f"{least:.6g} to {greatest:.6g}, median {median:.6g}")
+    if column.auc_undefined:
+        facts.append(f"no AUC: {column.auc_undefined}")
+    parts = [f'<h3>{escape(column.name)}</h3><p class="facts">{escape("; ".join(facts))}</p>']
+    parts += [_groups(heading, found) for heading, found in (("value", column.frequent), ("range", column.ranges))]
+    return "".join(parts)
+
+
+def _groups(heading: str, groups: Sequence[Group]) -> str:
+    if not groups:
+        return ""
+    lines = [
+        [
+            escape(group.value[:80]),
+            f"{group.rows:,}",
+            f"{group.share:.1%}",
+            _rate(group.label_rate),
+            _bar(group.label_rate),
+        ]
+        for group in groups
+    ]
+    return _table([heading, "rows", "share", "label rate", ""], lines, escaped=True)
+
+
+def _days(days: Sequence[Day]) -> str:
+    """Return a chart of the label rate, 0 to 1, a bar a day, and its figures."""
+    width = max(900 // len(days), 1)
+    bars = "".join(
+        f'<rect x="{place * width}" y="{120 * (1 - day.label_rate):.1f}" width="{max(width - 1, 1)}" '
+        f'height="{120 * day.label_rate:.1f}" fill="#3b6ea5"><title>{day.day}: {day.label_rate:.4f} of {day.rows:,}'
+        "</title></rect>"
+        for place, day in enumerate(days)
+        if day.label_rate is not None
+    )
+    chart = (
+        f'<svg viewBox="0 0 {width * len(days)} 120" preserveAspectRatio="none" width="100%" height="120" role="img" '
+        f'aria-label="label rate by day" style="border-bottom:1px solid #889">{bars}</svg>'
+    )
+    lines = [
+        [day.day, f"{day.rows:,}", _rate(day.label_rate), *(f"{rows:,}" for rows in day.parts.values())] for day in days
+    ]
+    table = _table(["day", "rows", "label rate", *days[0].parts], lines)
+    return f"<p>{chart}</p><details><summary>{len(days):,} days</summary>{table}</details>"
+
+
+def _bar(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return (
+        f'<svg width="{_BAR}" height="12" role="img" aria-label="{rate:.4f}"><rect width="{_BAR}" height="12" '
+        f'fill="#eceff3"/><rect width="{_BAR * rate:.1f}" height="12" fill="#3b6ea5"/></svg>'
+    )
+
+
+def _table(
+    headings: Sequence[str], lines: Iterable[Sequence[str]], *, num_texts: int = 1, escaped: bool = False
+) -> str:
+    def row(tag: str, cells: Sequence[str], done: bool) -> str:
+        return "".join(
+            f"<{tag}{' class=text' if place < num_texts else ''}>{cell if done else escape(cell)}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+
+    content = "".join(f"<tr>{row('td', line, escaped)}</tr>\n" for line in lines)
+    return f"<table><thead><tr>{row('th', headings, False)}</tr></thead><tbody>{content}</tbody></table>"
+
+
+def _number(column: Column) -> str:
+    return f"{'' if column.exact else 'about '}{column.num_values:,}"
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.4f}"

@@ -1,0 +1,301 @@
+"""``fieldwise check``: look at a raw log before any training.
+
+One pass over the log. Where it has more rows than asked for, each is taken with the same probability, by a hash of its
+place, so the rows looked at are spread evenly over all files and the same ones every time. What is counted of each
+column, and what it gives away, is in `survey`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.config import Config
+from fieldwise.data.batches import prefetch
+from fieldwise.data.chunk import Chunk
+from fieldwise.data.encode import naming
+from fieldwise.data.split import NO_PART, PARTS, SplitByShare
+from fieldwise.errors import ConfigError, DataError
+from fieldwise.features.canonical import plain
+from fieldwise.features.columns import Columns
+from fieldwise.features.parse import parse_text
+from fieldwise.features.target import MAX_CLASSES
+from fieldwise.infer.fields import infer_schema
+from fieldwise.kernels.threads import map_in_order
+from fieldwise.schema import Schema
+from fieldwise.survey.alone import Sides
+from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
+from fieldwise.survey.cells import MAX_CLASSES as MAX_MEASURED
+from fieldwise.survey.column import ColumnCounts, ReadColumn, Subject, label_rate
+from fieldwise.survey.findings import findings
+from fieldwise.survey.result import Part, Survey
+from fieldwise.survey.rows import RowCounts
+from fieldwise.training.events import Listener, Preparing, ignore
+from fieldwise.verbs.parts import Source, open_sources
+from fieldwise.verbs.prepare import read_sample
+from fieldwise.verbs.subjects import subjects_of
+
+__all__ = ["DEFAULT_ROWS", "check"]
+
+DEFAULT_ROWS = 1_000_000
+_CHUNK_BYTES = 1 << 24
+_VALUES_IN_ALL = 1 << 23
+_CHOICE_SEED, _HALVES_SEED = 0x5EED_C0DE, 0x5EED_4A1F  # other than that of any split
+
+
+def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
+    """Say what is in the log of a configuration, and what would spoil a model.
+
+    Memory holds some chunks, and counts of at most 8 million distinct values of all columns together; beyond that,
+    values are sampled (`survey.values`), and figures are estimates where they are not said to be exact. Crosses are not
+    looked at: they hold no more than the fields that they combine.
+
+    Parameters
+    ----------
+    config
+        Its ``[data]`` and ``[fields]``; fields that it does not name are inferred.
+    rows
+        How many rows to look at, about; all of them where None. The log is read to its end either way.
+    listen
+        Called with `Preparing` events.
+
+    Raises
+    ------
+    DataError
+        A file or column is missing or not what it should be; no row can be used.
+    ConfigError
+        `rows` is not positive.
+    """
+    if rows is not None and rows < 1:
+        raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
+    sources = open_sources(config, _CHUNK_BYTES)
+    first = sources[0].log
+    with naming(first.files[0]):
+        sample = read_sample(first)
+        inferred = infer_schema(config, sample)
+    subjects = list(subjects_of(inferred, sample))
+    expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
+    share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
+    counts = _Counts(inferred.schema, subjects)
+    tally = _Tally(listen, expected_rows)
+    for source in sources:
+        for found in _read_log(source, counts, share):
+            counts.add(found)
+            tally.add(found.num_rows)
+    return counts.finish(sources, share, tally.num_rows)
+
+
+class _Read(NamedTuple):
+    """What was read of a chunk; B rows can be used."""
+
+    num_rows: int
+    num_chosen: int
+    num_rejected: int
+    first_reject: str | None
+    path: str
+    labels: list[str]
+    """The classes of the chunk."""
+    classes: npt.NDArray[np.int64]
+    """(B,): place among `labels`."""
+    sets: npt.NDArray[np.int64]
+    columns: list[ReadColumn]
+    zero_weights: int
+
+
+def _read_log(source: Source, counts: _Counts, share: float) -> Iterator[_Read]:
+    wanted = list(source.log.columns)
+    with prefetch(source.log.chunks(wanted), depth=1) as chunks:
+        yield from map_in_order(lambda chunk: _read(source, counts, share, chunk), chunks)
+
+
+def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
+    schema = counts.schema
+    num_rows = chunk.table.num_rows + len(chunk.rejects)
+    if share < 1:
+        chunk = _chosen(chunk, share)
+    parts = np.full(len(chunk.rows), PARTS.index(source.part), dtype=np.uint8)
+    astray = list(chunk.rejects)
+    if source.split is not None:
+        parts, rejects = source.split.parts(chunk)
+        astray += rejects
+    with naming(chunk.path):
+        text = plain(Columns(chunk.table).text(schema.label))
+    labelled = pc.is_valid(text).to_numpy(zero_copy_only=False)
+    usable = labelled & (parts != NO_PART)
+    where = [f"{chunk.path}, row {reject.row}: {reject.reason}" for reject in astray[:1]]
+    where += [
+        f"{chunk.path}, row {int(chunk.rows[row])}: the label is missing" for row in np.flatnonzero(~labelled)[:1]
+    ]
+    num_chosen = chunk.table.num_rows + len(chunk.rejects)
+    if not usable.all():
+        kept = pa.array(usable)
+        chunk = chunk._replace(table=chunk.table.filter(kept), rows=chunk.rows[usable])
+        text, parts = text.filter(kept), parts[usable]
+    coded = text.dictionary_encode()
+    columns = Columns(chunk.table)
+    with naming(chunk.path):
+        read = [counter.read(columns) for counter in counts.columns]
+    return _Read(
+        num_rows=num_rows,
+        num_chosen=num_chosen,
+        num_rejected=num_chosen - len(chunk.rows),
+        first_reject=where[0] if where else None,
+        path=chunk.path,
+        labels=coded.dictionary.to_pylist(),
+        classes=coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        sets=_sets(chunk, parts),
+        columns=read,
+        zero_weights=sum(
+            int(np.count_nonzero(column.numbers == 0))
+            for counter, column in zip(counts.columns, read, strict=True)
+            if counter.subject.role == "weight" and column.numbers is not None
+        ),
+    )
+
+
+def _chosen(chunk: Chunk, share: float) -> Chunk:
+    """Return the rows of a chunk that are looked at; a row's chance is its own, whatever the rest of the log."""
+    chooser = SplitByShare(test=1 - share, seed=_CHOICE_SEED)
+    kept = chooser.parts(chunk)[0] == PARTS.index("train")
+    unread = np.array([reject.row for reject in chunk.rejects], dtype=np.int64)
+    kept_unread = chooser.parts(chunk._replace(rows=unread))[0] == PARTS.index("train")
+    rejects = [reject for reject, keep in zip(chunk.rejects, kept_unread, strict=True) if keep]
+    return chunk._replace(table=chunk.table.filter(pa.array(kept)), rows=chunk.rows[kept], rejects=rejects)
+
+
+def _sets(chunk: Chunk, parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    halves, _ = SplitByShare(test=0.5, seed=_HALVES_SEED).parts(chunk)
+    set_of_part = np.array([PART_OF_SET.index(part) for part in PARTS], dtype=np.int64)
+    sets = set_of_part[parts]
+    sets[(sets == TRAIN) & (halves == PARTS.index("test"))] = HELD_OUT
+    return sets
+
+
+class _Counts:
+    """Everything that is counted."""
+
+    def __init__(self, schema: Schema, subjects: list[Subject]) -> None:
+        self.schema = schema
+        capacity = _VALUES_IN_ALL // max(len(subjects), 1)
+        self.columns = [ColumnCounts(subject, capacity) for subject in subjects]
+        self._whole = RowCounts()
+        self._classes: dict[str, int] = {}
+        self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
+        self._num_read = self._num_rejected = self._num_zero_weights = 0
+        self._first_reject: str | None = None
+
+    def add(self, read: _Read) -> None:
+        """Count a chunk."""
+        self._num_read += read.num_chosen
+        self._num_rejected += read.num_rejected
+        self._num_zero_weights += read.zero_weights
+        self._first_reject = self._first_reject or read.first_reject
+        if not len(read.classes):
+            return
+        places = np.array([self._classes.setdefault(label, len(self._classes)) for label in read.labels])
+        if len(self._classes) > MAX_CLASSES:
+            raise DataError(
+                "the label has too many values to be a class",
+                where=f"column {self.schema.label}",
+                expected=f"at most {MAX_CLASSES} classes",
+                got=", ".join(sorted(self._classes)[:5]) + ", ...",
+                fix="choose the column with the class of an example",
+            )
+        classes = places[read.classes]
+        np.add.at(self._rows, (classes, read.sets), 1)
+        cells = cell_of(classes, read.sets)
+        for counter, column in zip(self.columns, read.columns, strict=True):
+            counter.add(column, cells, read.path)
+        of_fields = [
+            column.rows
+            for counter, column in zip(self.columns, read.columns, strict=True)
+            if counter.subject.role == "field"
+        ]
+        self._whole.add(of_fields, cells)
+
+    def finish(self, sources: list[Source], share: float, rows_in_log: int) -> Survey:
+        """Sum up."""
+        if not self._classes:
+            raise DataError(
+                "no row of the log can be used",
+                where=sources[0].log.files[0],
+                got=self._first_reject,
+                fix="check the label, the split and the format",
+            )
+        texts, order = _in_order(list(self._classes))
+        rows = self._rows[order]
+        if len(order) > MAX_MEASURED:  # further classes were counted together, in the last of these
+            order = np.arange(MAX_MEASURED + 1)
+        totals = Totals(np.stack([*self._rows[:MAX_MEASURED], self._rows[MAX_MEASURED:].sum(axis=0)])[order], order)
+        columns = tuple(column.finish(totals) for column in self.columns)
+        survey = Survey(
+            files=tuple(path for source in sources for path in source.log.files),
+            rows_in_log=rows_in_log,
+            rows_read=self._num_read,
+            share=share,
+            rows_rejected=self._num_rejected,
+            first_reject=self._first_reject,
+            label=self.schema.label,
+            classes=tuple(texts),
+            parts=_parts(texts, rows),
+            measured_on=_measured_on(rows),
+            columns=columns,
+            days={
+                counter.subject.field.column or "": days for counter in self.columns if (days := counter.days(totals))
+            },
+            overlap=self._whole.finish(totals.order),
+        )
+        measured = rows[:, list(Sides.of(rows).measured)].sum(axis=1).tolist()
+        warnings = findings(
+            survey,
+            num_measured=dict(zip(texts, measured, strict=True)),
+            weights=next((column for column in columns if column.role == "weight"), None),
+            zeros=self._num_zero_weights,
+        )
+        return msgspec.structs.replace(survey, warnings=tuple(warnings))
+
+
+def _in_order(labels: list[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the classes as the encoder orders them, by size if all are numbers and else by text, and their places."""
+    sizes, bad = parse_text(pa.array(labels))
+    by_size = not bad.any()
+    places = sorted(range(len(labels)), key=lambda at: (float(sizes[at]) if by_size else 0.0, labels[at]))
+    return [labels[at] for at in places], np.array(places, dtype=np.int64)
+
+
+def _parts(labels: list[str], rows: npt.NDArray[np.int64]) -> dict[str, Part]:
+    found = {}
+    for part in PARTS:
+        classes = rows[:, [set_ for set_, name in enumerate(PART_OF_SET) if name == part]].sum(axis=1)
+        if classes.any():
+            by_class = dict(zip(labels, classes.tolist(), strict=True))
+            found[part] = Part(rows=int(classes.sum()), classes=by_class, label_rate=label_rate(classes))
+    return found
+
+
+def _measured_on(rows: npt.NDArray[np.int64]) -> str:
+    names = {VALID: "validation", TEST: "test"}
+    found = [name for set_, name in names.items() if rows[:, set_].any()]
+    return f"the {' and '.join(found)} rows" if found else "half of the training rows"
+
+
+class _Tally:
+    """Counts the rows read, and reports the progress."""
+
+    def __init__(self, listen: Listener, expected_rows: int) -> None:
+        self.num_rows = 0
+        self._listen, self._expected = listen, expected_rows
+        self._started = time.perf_counter()
+
+    def add(self, num_rows: int) -> None:
+        """Count the rows of a chunk."""
+        self.num_rows += num_rows
+        total = max(self._expected, self.num_rows)
+        self._listen(Preparing("check", self.num_rows, total, time.perf_counter() - self._started))
