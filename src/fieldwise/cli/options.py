@@ -78,7 +78,9 @@ set_option = click.option(
 )
 
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads to use; all cores unless given. Results do not depend on it."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads to use; all cores unless given. What is prepared does not depend on it; of training, the last bits do.",
 )
 
 
