@@ -80,7 +80,7 @@ set_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads to use; all cores unless given. What is prepared does not depend on it; of training, the last bits do.",
+    help="Threads to use; all cores unless given. Nothing depends on it but the last bits of matrix products.",
 )
 
 
