@@ -30,7 +30,8 @@ class SharedStandardise(Standardise):
         y, count, mean, variance = _Normalise.apply(x, self.eps, self.workers)  # type: ignore[no-untyped-call]
         num_examples = int(count)
         if num_examples < 2:
-            return super().forward(x) if len(x) == 1 else y
+            # On all workers alike: one that went backward through y would wait for the others' sums for ever.
+            return super().forward(x)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
