@@ -30,7 +30,7 @@ from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_line
 from fieldwise.kernels.threads import num_threads, run_each
 
-__all__ = ["gather", "initialise", "scatter", "split_fields"]
+__all__ = ["gather", "initialise", "initialise_numbered", "scatter", "split_fields"]
 
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.uint32]
@@ -241,20 +241,34 @@ def split_fields(layout: Layout, parts: int) -> list[npt.NDArray[np.int64]]:
     return [np.array(sorted(share), dtype=np.int64) for share in shares]
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _uniform(seed: int, row: int, unit: int) -> float:
+    """Return a number in [-1, 1) that depends on (seed, row, unit) alone: a splitmix64 hash of the three."""
+    z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(row)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(unit) * np.uint64(0xD6E8FEB86659FD93)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) * 2.0**-52 - 1.0
+
+
 @njit(cache=True, nogil=True)
 def initialise(rows: Floats, first_unit: int, last_unit: int, scale: float, seed: int, first_row: int) -> None:
     """Draw the weights ``first_unit .. last_unit - 1`` of every row uniformly from [-scale, scale].
 
-    A weight depends on (seed, row, unit) alone (a splitmix64 hash of the three), so it is the same however the table is
-    cut into shards, and when rows join it later; `first_row` is the number of the first row in the whole table.
+    A weight depends on (seed, row, unit) alone, so it is the same however the table is cut into shards, and when rows
+    join it later; `first_row` is the number of the first row in the whole table.
     """
     for r in range(rows.shape[0]):
         for unit in range(first_unit, last_unit):
-            z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(first_row + r)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(unit) * np.uint64(
-                0xD6E8FEB86659FD93
-            )
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = z ^ (z >> np.uint64(31))
-            rows[r, unit] = (np.float64(z >> np.uint64(11)) * 2.0**-52 - 1.0) * scale
+            rows[r, unit] = _uniform(seed, first_row + r, unit) * scale
+
+
+@njit(cache=True, nogil=True)
+def initialise_numbered(
+    rows: Floats, first_unit: int, last_unit: int, scale: float, seed: int, numbers: npt.NDArray[np.int64]
+) -> None:
+    """As `initialise`, for rows that are no neighbours in the whole table; ``numbers`` (R,) says which they are."""
+    for r in range(rows.shape[0]):
+        for unit in range(first_unit, last_unit):
+            rows[r, unit] = _uniform(seed, numbers[r], unit) * scale

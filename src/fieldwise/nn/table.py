@@ -108,9 +108,15 @@ class Table(nn.Module):
         learning rate: what was learnt soon outweighs what was drawn (docs/experiments.md). A first layer that is
         fully connected alone is drawn as torch draws a linear layer whose inputs are the F that are not zero.
         """
-        first, last = (0, self.num_local) if self.num_local else (0, self.num_full)
-        scale = _SMALL if self.num_local else 1.0 / math.sqrt(self.layout.num_fields)
-        kernels.initialise(self.weights, first, last, scale, seed, 0)
+        num_units, scale = self.drawn
+        kernels.initialise(self.weights, 0, num_units, scale, seed, 0)
+
+    @property
+    def drawn(self) -> tuple[int, float]:
+        """How many units `draw` draws, the first ones, and from which [-scale, scale]."""
+        if self.num_local:
+            return self.num_local, _SMALL
+        return self.num_full, 1.0 / math.sqrt(self.layout.num_fields)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return ``local`` (B, F K) and ``full`` (B, W).

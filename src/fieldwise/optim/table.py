@@ -15,9 +15,9 @@ from torch import Tensor
 from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.table import scatter, split_fields
 from fieldwise.kernels.threads import num_threads, run_each
-from fieldwise.nn.table import Table
+from fieldwise.nn.table import Table, Visit
 
-__all__ = ["TableOptimizer", "TableOptimizerConfig"]
+__all__ = ["TableOptimizer", "TableOptimizerConfig", "collect_gradients"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -126,12 +126,10 @@ class TableOptimizer:
             Whether all weights and states that were written are finite.
         """
         table, config = self.table, self.config
-        visits, table.visits = table.visits, []
         n = table.num_weights
         shares = split_fields(table.layout, num_threads())
         # Every visit of a step is scattered before the first row moves: the optimizer acts on the sum.
-        for batch, local, full in visits:
-            scatter(table.rows, batch, table.layout, table.num_local, _gradient(local), _gradient(full), shares)
+        visits = collect_gradients(table, shares)
         self.num_steps += 1
         rate, size, l2 = self.rate * scale, self.batch_size, config.penalty
         epsilon = config.epsilon
@@ -152,6 +150,14 @@ class TableOptimizer:
                     ftrl_tail = (rate, config.beta / size, config.l1 / size, l2 / size)
                     checks += run_each(kernels.ftrl, [(*c, *ftrl_tail) for c in common])
         return not any(math.isnan(check) for check in checks)
+
+
+def collect_gradients(table: Table, shares: list[npt.NDArray[np.int64]]) -> list[Visit]:
+    """Add the gradients of the last ``backward`` to the gradient slots of their rows, and return the visits."""
+    visits, table.visits = table.visits, []
+    for batch, local, full in visits:
+        scatter(table.rows, batch, table.layout, table.num_local, _gradient(local), _gradient(full), shares)
+    return visits
 
 
 def _gradient(output: Tensor) -> Floats:

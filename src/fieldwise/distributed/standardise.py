@@ -1,0 +1,76 @@
+"""Mean and variance of the units over the global batch, whichever worker its examples are on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fieldwise.distributed.group import Workers
+from fieldwise.nn.deep import Standardise
+
+__all__ = ["SharedStandardise"]
+
+
+class SharedStandardise(Standardise):
+    """`nn.deep.Standardise` over the examples of all workers; the names of its statistics are the same.
+
+    (torch.nn.SyncBatchNorm runs on GPUs only, and refuses a worker without examples.)
+    """
+
+    def __init__(self, num_inputs: int, workers: Workers, momentum: float = 0.1) -> None:
+        super().__init__(num_inputs, momentum)
+        self.workers = workers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardise x (B of this worker, num_inputs)."""
+        if not self.training:
+            return super().forward(x)
+        y, count, mean, variance = _Normalise.apply(x, self.eps, self.workers)  # type: ignore[no-untyped-call]
+        num_examples = int(count)
+        if num_examples < 2:
+            # On all workers alike: one that went backward through y would wait for the others' sums for ever.
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            unbiased = variance * (num_examples / (num_examples - 1))
+            self.running_var += self.momentum * (unbiased - self.running_var)
+        standardised: Tensor = y
+        return standardised
+
+
+class _Normalise(torch.autograd.Function):
+    """``y = (x - mean) / sqrt(variance + eps)`` and its gradient, with sums over all workers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float, workers: Workers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        num = len(x)
+        own_mean = x.mean(dim=0) if num else x.new_zeros(x.shape[1])
+        own_spread = ((x - own_mean) ** 2).sum(dim=0)
+        parts = workers.collect(torch.stack([torch.full_like(own_mean, num), own_mean, own_spread]).double())
+        # The parallel form of Chan, Golub and LeVeque 1979: no difference of large sums.
+        counts, means, spreads = parts[:, 0], parts[:, 1], parts[:, 2]
+        count = counts.sum(dim=0).clamp_min(1)
+        mean = (counts * means).sum(dim=0) / count
+        variance = (spreads + counts * (means - mean) ** 2).sum(dim=0) / count
+        scale = (1 / torch.sqrt(variance + eps)).to(x.dtype)
+        y = (x - mean.to(x.dtype)) * scale
+        ctx.save_for_backward(y, scale)
+        ctx.workers, ctx.count = workers, float(count[0])
+        others = (counts.sum(dim=0)[0], mean.to(x.dtype), variance.to(x.dtype))
+        ctx.mark_non_differentiable(*others)
+        return y, *others
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        y, scale = ctx.saved_tensors
+        g = gradients[0]
+        sums = torch.stack([g.sum(dim=0), (g * y).sum(dim=0)])
+        ctx.workers.add(sums)
+        return scale * (g - sums[0] / ctx.count - y * (sums[1] / ctx.count)), None, None

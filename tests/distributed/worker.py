@@ -1,0 +1,93 @@
+"""A worker: trains every case for a few steps on its share of the batches, and saves what came out.
+
+python worker.py OUT        with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; without RANK, one process does it
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import numpy as np
+import torch
+from tests.helpers import make_batch, make_layout
+from tests.reference.batches import random_fields
+
+from fieldwise.data.cache import Examples
+from fieldwise.distributed.group import Workers
+from fieldwise.distributed.table import ShardedTable
+from fieldwise.kernels.threads import set_num_threads
+from fieldwise.models.click import build_model
+from fieldwise.models.config import ModelConfig
+from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.training.sharded import ShardedStepper, share_statistics
+from fieldwise.training.step import Stepper
+
+FORMS = ["single", "value", "bag", "single"]
+ROWS = [7, 2, 5, 60]
+SIZES = [40, 40, 17, 2, 1]  # the last two leave workers without examples
+KINDS = [("lr", 1), ("dnn", 1), ("lc-dnn", 1), ("lc-dnn", 8), ("lc-wide-deep", 1), ("lc-wide-deep", 8)]
+RULES = {"lr": "ftrl", "dnn": "adagrad", "lc-dnn": "adam", "lc-wide-deep": "rowwise-adagrad"}
+CASES = list(itertools.product(KINDS, [torch.float64, torch.float32], [False, True]))
+
+
+def main(out: str) -> None:
+    set_num_threads(1)
+    torch.set_num_threads(1)
+    workers = Workers.join() if "RANK" in os.environ else None
+    found = {}
+    for (kind, units), dtype, weighted in CASES:
+        losses, table, dense = train(workers, kind, units, dtype, weighted)
+        name = f"{kind}:{units} {str(dtype).removeprefix('torch.')}{' weighted' if weighted else ''}"
+        found |= {f"{name}/loss": losses, f"{name}/table": table, f"{name}/dense": dense}
+    if workers is None or workers.rank == 0:
+        np.savez(out, **found)
+    if workers is not None:
+        workers.end()
+
+
+def train(workers, kind, units, dtype, weighted):
+    config = ModelConfig(kind=kind, units=units, hidden=(6, 5))
+    model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype)
+    table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
+    table = (
+        TableOptimizer(model.table, table_config, SIZES[0])
+        if workers is None
+        else ShardedTable(model.table, table_config, SIZES[0], workers)
+    )
+    table.draw(3)
+    # The last matrix starts at zero, which would keep all gradients of the table there at first.
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(dtype))
+    if workers is None:
+        stepper = Stepper(model, table, dense_optimizer(model))
+    else:
+        share_statistics(model, table)
+        stepper = ShardedStepper(model, table, dense_optimizer(model))
+    model.train()
+    rng, losses = np.random.default_rng(1), []
+    for size in SIZES:
+        fields = random_fields(rng, FORMS, ROWS, size)
+        labels = rng.integers(0, 2, size).astype(np.int32)
+        weights = rng.uniform(0.5, 2, size).astype(np.float32)
+        rank, count = (0, 1) if workers is None else (workers.rank, workers.size)
+        own = slice(size * rank // count, size * (rank + 1) // count)
+        batch = make_batch(FORMS, [field[own] for field in fields])
+        losses.append(stepper.step(Examples(batch, labels[own], weights[own] if weighted else None, None), 1.0))
+    dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
+    return losses, model.table.weights if workers is None else table.whole(), dense
+
+
+def dense_optimizer(model):
+    return build_dense_optimizer(model.parameters(), DenseOptimizerConfig(learning_rate=0.01))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
