@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import load_verified, read_manifest, save_arrays, write_manifest
+from fieldwise.files import explaining, load_verified, read_manifest, save_arrays, write_manifest
 
 __all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle"]
 
@@ -96,7 +96,8 @@ class BundleWriter:
         self, folder: str | Path, encoder: Encoder, model: Mapping[str, Any], dtype: str, csv: Mapping[str, Any]
     ) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with explaining(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
         self.encoder_checksum: str | None = None
 
@@ -118,7 +119,8 @@ class BundleWriter:
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
             if stale.name not in files.values():
-                stale.unlink()
+                with explaining(stale):
+                    stale.unlink()
 
 
 def open_bundle(folder: str | Path) -> Bundle:

@@ -18,12 +18,14 @@ Checksums are xxh3 (128 bits, hexadecimal): they find damage, not malice.
 from __future__ import annotations
 
 import errno
+import io
 import math
 import mmap
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
 
@@ -33,11 +35,12 @@ import numpy.typing as npt
 import xxhash
 from msgspec import Meta
 
-from fieldwise.errors import ArtefactError, ResourceError
+from fieldwise.errors import ArtefactError, ResourceError, UserError
 
 __all__ = [
     "atomic_file",
     "checksum",
+    "discard",
     "explaining",
     "load_arrays",
     "load_metadata",
@@ -60,9 +63,24 @@ _RESTORE = "restore it from a copy, or make it anew"
 # --- bytes ---
 
 
+class _NewFile(io.FileIO):
+    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become."""
+
+    def __init__(self, temporary: Path, path: Path) -> None:
+        self.path = path
+        with explaining(path):
+            super().__init__(temporary, "xb")
+
+    def write(self, data: Any) -> int:
+        with explaining(self.path):
+            return super().write(data)
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when the block ends without an exception.
+
+    Errors of other files inside the block stay their own.
 
     Raises
     ------
@@ -85,15 +103,21 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     with explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with explaining(path):
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
+        file = io.BufferedWriter(_NewFile(temporary, path))
+        try:
+            yield file
+            file.flush()
+            with explaining(path):
                 os.fsync(file.fileno())
+        finally:
+            with suppress(OSError, UserError):  # closing writes what is buffered once more: the first error counts
+                file.close()
+        with explaining(path):
             temporary.replace(path)
             sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -142,6 +166,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, where it is there, at one stroke: a crash leaves it whole, or as ``.old-NAME.tmp``, which the
+    next call for the same folder removes.
+    """
+    hidden = folder.with_name(f".old-{folder.name}.tmp")
+    shutil.rmtree(hidden, ignore_errors=True)
+    if folder.exists():
+        with explaining(folder):
+            folder.rename(hidden)
+            sync_folder(folder.parent)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 # --- manifest ---

@@ -193,11 +193,10 @@ class CacheWriter:
                 directory[place] = end
                 end += padded(plane.nbytes)
         digest = xxhash.xxh3_128()
-        with explaining(self._folder / DATA_NAME):
-            for plane in (directory, *planes):
-                for piece in (bytes_of(plane).data, bytes(padded(plane.nbytes) - plane.nbytes)):
-                    digest.update(piece)
-                    self._file.write(piece)
+        for plane in (directory, *planes):
+            for piece in (bytes_of(plane).data, bytes(padded(plane.nbytes) - plane.nbytes)):
+                digest.update(piece)
+                self._file.write(piece)
         self._blocks.append(Block(self._offset, end, self._num_buffered, digest.hexdigest()))
         self._offset += end
         self._num_buffered = 0

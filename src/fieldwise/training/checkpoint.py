@@ -23,8 +23,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.disk import require_disk
 from fieldwise.errors import ArtefactError
-from fieldwise.files import load_verified, read_manifest, save_arrays, sync_folder, write_manifest
+from fieldwise.files import discard, explaining, load_verified, read_manifest, save_arrays, sync_folder, write_manifest
 
 __all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "read_checkpoint"]
 
@@ -69,11 +70,21 @@ class Checkpoints:
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
     ) -> None:
-        """Write the checkpoint of a step; when this returns it is on the disk."""
+        """Write the checkpoint of a step; when this returns it is on the disk.
+
+        Raises
+        ------
+        ResourceError
+            The disk has no room for it; those of before are kept.
+        """
         folder = self.folder / f"{step:08d}"
         temporary = self.folder / f".{folder.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        for leftover in self.folder.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        num_bytes = table.nbytes + sum(array.nbytes for array in dense.values())
+        require_disk(num_bytes, self.folder, f"the checkpoint of step {step}")
+        with explaining(temporary):
+            temporary.mkdir(parents=True)
         checksums = {
             "table": save_arrays(temporary / "table.safetensors", {"rows": table}),
             "dense": save_arrays(temporary / "dense.safetensors", dense),
@@ -81,11 +92,12 @@ class Checkpoints:
         write_manifest(
             temporary / "manifest.json", _Manifest(dict(state), checksums), format=CHECKPOINT_FORMAT, version=_VERSION
         )
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-        sync_folder(self.folder)
+        discard(folder)
+        with explaining(folder):
+            temporary.rename(folder)
+            sync_folder(self.folder)
         for old in self._numbered()[: -self.keep]:
-            shutil.rmtree(old)
+            discard(old)
 
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is whole; None where there is none.
@@ -109,7 +121,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove all of them: the training is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
 
     def _numbered(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*") if path.name.isdecimal())

@@ -22,6 +22,7 @@ from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.features.encoder import Encoded, Encoder
+from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.training.events import Listener, Preparing
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
@@ -100,7 +101,7 @@ def transform(
     tally = _Tally("transform", num_rows, max_rejects, listen)
     parts: dict[str, dict[str, int]] = {}
     writers: dict[str, CacheWriter] = {}
-    with (folder / REJECTS_NAME).open("wb") as rejects_file, ExitStack() as caches:
+    with atomic_file(folder / REJECTS_NAME) as rejects_file, ExitStack() as caches:
         for source in sources:
             for rows_read, rejects, encoded in _work(partial(_encode, encoder, source), source, encoder):
                 tally.add(rows_read, rejects)

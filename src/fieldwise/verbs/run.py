@@ -16,7 +16,6 @@ same place is refused, with the difference, unless it is to be overwritten.
 from __future__ import annotations
 
 import fcntl
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +24,7 @@ import msgspec
 
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError
-from fieldwise.files import read_manifest, write_manifest
+from fieldwise.files import discard, explaining, read_manifest, sync_folder, write_manifest
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
@@ -118,14 +117,13 @@ class RunFolder:
             raise ConfigError(
                 "the folder holds something that is no run", where=self.folder, fix="name a new or an empty folder"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            self._lock(stack.enter_context(lock_path.open("ab")))
-            for old in self.folder.iterdir() if self.overwrite else ():
-                if old.is_dir():
-                    shutil.rmtree(old)
-                elif old != lock_path:
-                    old.unlink()
+            with explaining(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(lock_path.open("ab"))
+            self._lock(lock)
+            if self.overwrite:
+                self._remove_run()
             if path.exists():
                 manifest = _read(self.folder)
                 refuse_difference(self.folder, manifest.config, self.config)
@@ -139,11 +137,32 @@ class RunFolder:
         """Let others work here."""
         self._held.close()
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.folder / "checkpoints"
+
     def finish(self, result: Result) -> Result:
         """Record the result: the run is done."""
         self.result = result
         self._write()
         return result
+
+    def _remove_run(self) -> None:
+        """Remove all but the lock, in an order that a crash may break off anywhere.
+
+        First the checkpoints, or another configuration would go on from them; then what says that there is a run, or a
+        finished one would lack its bundle.
+        """
+        discard(self.checkpoints)
+        with explaining(self.folder):
+            (self.folder / RUN_NAME).unlink(missing_ok=True)
+            sync_folder(self.folder)
+            for old in self.folder.iterdir():
+                if old.is_dir():
+                    discard(old)
+                elif old.name != LOCK_NAME:
+                    old.unlink(missing_ok=True)
 
     def _lock(self, file: BinaryIO) -> None:
         """Take the lock, which the system lets go of when the process ends, however it ends."""

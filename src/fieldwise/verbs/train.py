@@ -11,6 +11,8 @@ import torch
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.disk import require_disk
+from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
@@ -74,6 +76,8 @@ def train(
     ------
     UserError
         The configuration, the log or the run folder is not what it must be.
+    ResourceError
+        Memory or disk has no room for it.
     Stopped
         By SIGTERM or Ctrl-C, after a checkpoint was saved.
     """
@@ -81,12 +85,13 @@ def train(
     prepared = prepared or prepare(config, listen=listen)
     with RunFolder(out, config, prepared.folder.name, overwrite) as run:
         if run.result is not None:
+            Checkpoints(run.checkpoints).remove()  # the process that finished may have died before it did so
             return run.result
         pretrained = None
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen)
         with noting_signals() as interrupt:
-            model, history = _train_model(config, run.folder, prepared, pretrained, interrupt, listen)
+            model, history = _train_model(config, run, prepared, pretrained, interrupt, listen)
         listen(Stage("evaluate", config.model.kind))
         weights, others = count_weights(model)
         result = Result(
@@ -104,7 +109,7 @@ def train(
             folder=str(run.folder),
         )
         run.finish(result)
-        Checkpoints(run.folder / "checkpoints").remove()
+        Checkpoints(run.checkpoints).remove()
         return result
 
 
@@ -147,14 +152,14 @@ def use_threads(count: int | None) -> None:
 
 def _train_model(
     config: Config,
-    folder: Path,
+    run: RunFolder,
     prepared: Prepared,
     pretrained: Pretrained | None,
     interrupt: Interrupt,
     listen: Listener,
 ) -> tuple[ClickModel, History]:
     """Train one model and leave it with the weights that were kept, which also lie in the run's bundle."""
-    model_config, encoder = config.model, prepared.encoder
+    model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
     dtype = "float64" if settings.precision == "float64" else "float32"
@@ -165,6 +170,8 @@ def _train_model(
     start_bias(model, prepared.parts["train"])
     if pretrained is not None:
         start_from_lr(model, table_optimizer, pretrained.start)
+    there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
+    require_disk(_disk_bytes(model, encoder) - there, folder, "the model and two checkpoints")
     listen(Stage("train", model_config.kind))
     csv = msgspec.to_builtins(config.data.csv)
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv)
@@ -179,7 +186,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
             settings,
             keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
-            checkpoints=Checkpoints(folder / "checkpoints", warn=lambda text: listen(Warned(text))),
+            checkpoints=Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text))),
             interrupt=interrupt,
             report=folder / "not_finite.jsonl",
             listen=listen,
@@ -187,3 +194,14 @@ def _train_model(
     if history.best_epoch != len(history.epochs):
         restore(model, open_bundle(folder / "bundle"))
     return model, history
+
+
+def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:
+    """Return the least that a run folder needs: a bundle, a checkpoint, and the next one while it is written.
+
+    Dense weights count three times in a checkpoint, with the two moments of Adam.
+    """
+    of_encoder = sum(array.nbytes for array in encoder.arrays().values())
+    dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
+    table = model.table
+    return of_encoder + int(table.weights.nbytes) + dense + 2 * (int(table.rows.nbytes) + 3 * dense)
