@@ -12,6 +12,7 @@ import mmap
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,5 +94,6 @@ class Scratch:
         """Forget what was put aside; arrays stay."""
         with self._lock:
             if self._aside is not None:
-                self._aside.close()
+                with suppress(OSError):  # closing writes what is buffered, which nobody will read
+                    self._aside.close()
             self._aside, self._end = None, 0

@@ -17,6 +17,7 @@ when it is whole, by one process at a time (`verbs.workplace`).
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,8 +118,9 @@ def prepare(
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
-            with place.new_folder() as folder:
-                _make(folder, schema, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
+            with place.new_folder() as folder, closing(Scratch(folder, budget.table_bytes)) as scratch:
+                encoder = Encoder(schema, scratch)
+                _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
@@ -158,14 +160,13 @@ def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
 
 def _make(
     folder: Path,
-    schema: Schema,
+    encoder: Encoder,
     sources: list[Source],
     budget: Budget,
     max_rejects: float | None,
     listen: Listener,
 ) -> None:
     """Write everything into `folder`."""
-    encoder = Encoder(schema, Scratch(folder, budget.table_bytes))
 
     def hold_limit() -> None:
         if encoder.counter_bytes > budget.counter_bytes:
