@@ -57,6 +57,7 @@ def main(config: str) -> None:
             name = f"{kind}:{units}".ljust(16)
             print(f"{name} {seconds * 1e3:7.2f} ms a step, {seconds * batches.num_batches:6.2f} s an epoch, {loss:.4f}")
     if workers is not None:
+        workers.close()
         workers.end()
 
 

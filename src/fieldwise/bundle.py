@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import explaining, load_verified, read_manifest, save_arrays, write_manifest
+from fieldwise.files import Pieces, explaining, load_verified, read_manifest, save_arrays, write_manifest
 
 __all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle"]
 
@@ -101,10 +101,10 @@ class BundleWriter:
         self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
         self.encoder_checksum: str | None = None
 
-    def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
+    def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
         """Write these weights; the bundle is theirs once this returns, and the old one's until then.
 
-        `number` counts the saves of a training, from 1 on.
+        `number` counts the saves of a training, from 1 on. A table that no process holds comes in pieces.
         """
         files = {"encoder": "encoder.safetensors"}
         files |= {part: f"{part}-{number:04d}.safetensors" for part in ("table", "dense")}
@@ -112,7 +112,7 @@ class BundleWriter:
             self.encoder_checksum = save_arrays(self.folder / files["encoder"], self.encoder.arrays())
         checksums = {
             "encoder": self.encoder_checksum,
-            "table": save_arrays(self.folder / files["table"], {"weights": np.ascontiguousarray(table)}),
+            "table": save_arrays(self.folder / files["table"], {"weights": table}),
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
         manifest = _Manifest(self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,18 @@ from fieldwise.cli.options import (
     set_option,
     threads_option,
 )
+from fieldwise.cli.workers import (
+    hosts_option,
+    is_worker,
+    refuse_alone,
+    rendezvous_option,
+    run_as_worker,
+    start_workers,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from fieldwise.distributed.group import Workers
 
 
 @click.command(
@@ -25,6 +39,7 @@ from fieldwise.cli.options import (
     examples=(
         "fieldwise train fieldwise.toml --out runs/first",
         "fieldwise train fieldwise.toml --out runs/wide --set model.kind=lc-wide-deep --set model.units=16",
+        "fieldwise train fieldwise.toml --out runs/first --workers 4",
     ),
 )
 @config_argument
@@ -32,6 +47,9 @@ from fieldwise.cli.options import (
 @overwrite_option
 @set_option
 @threads_option
+@workers_option
+@hosts_option
+@rendezvous_option
 @quiet_option
 @json_option
 def command(
@@ -40,6 +58,9 @@ def command(
     overwrite: bool,
     overrides: tuple[str, ...],
     threads: int | None,
+    workers: int | None,
+    hosts: str | None,
+    rendezvous: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -49,17 +70,31 @@ def command(
     is trained first. The weights of the best epoch on the validation rows are kept. A run that is finished is left
     alone.
     """
-    from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.train import train
+    if not is_worker():
+        if workers is not None:
+            start_workers(workers, hosts, rendezvous, quiet)
+        refuse_alone(hosts, rendezvous)
 
-    loaded = load(config, overrides, threads)
-    with show_progress(quiet) as listen:
-        result = train(loaded, out, overwrite=overwrite, listen=listen)
-    if as_json:
-        from fieldwise.cli.output import print_json
+    def work(team: Workers | None) -> Callable[[], None]:
+        from fieldwise.cli.progress import show_progress
+        from fieldwise.verbs.train import train
 
-        print_json(result.as_dict())
-    else:
-        from fieldwise.cli.tables import print_result
+        loaded = load(config, overrides, threads)
+        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
+            result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
 
-        print_result(result, config, loaded)
+        def show() -> None:
+            if as_json:
+                from fieldwise.cli.output import print_json
+
+                print_json(result.as_dict())
+            else:
+                from fieldwise.cli.tables import print_result
+
+                print_result(result, config, loaded)
+
+        return show
+
+    if is_worker():
+        run_as_worker(work)
+    work(None)()

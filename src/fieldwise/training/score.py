@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
 from fieldwise.models.click import ClickModel
 from fieldwise.training.loss import probabilities
 
-__all__ = ["evaluate_model", "predict_batches"]
+__all__ = ["Accumulator", "accumulate", "evaluate_model", "predict_batches"]
+
+Accumulator = BinaryMetrics | MulticlassMetrics
 
 
 def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
@@ -27,9 +29,15 @@ def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt
 
 def evaluate_model(model: ClickModel, examples: Iterable[Examples]) -> Metrics:
     """Return the metrics of all examples together, which must be labelled."""
-    metrics = BinaryMetrics() if model.num_outputs == 1 else MulticlassMetrics(model.num_outputs)
-    for part in examples:
-        assert part.labels is not None, "only labelled examples can be evaluated"
-        [predicted] = predict_batches(model, [part.batch])
-        metrics.update(predicted, part.labels, part.weights, part.groups)
-    return metrics.compute()
+    model.eval()
+    return accumulate(model, model.num_outputs, examples).compute()
+
+
+def accumulate(logits: Callable[[Batch], torch.Tensor], num_outputs: int, examples: Iterable[Examples]) -> Accumulator:
+    """Return all examples, which must be labelled, with the probabilities that follow from their logits."""
+    metrics = BinaryMetrics() if num_outputs == 1 else MulticlassMetrics(num_outputs)
+    with torch.inference_mode():
+        for part in examples:
+            assert part.labels is not None, "only labelled examples can be evaluated"
+            metrics.update(probabilities(logits(part.batch)).numpy(), part.labels, part.weights, part.groups)
+    return metrics
