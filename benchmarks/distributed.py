@@ -55,7 +55,7 @@ def main() -> None:
             lines.append(line)
             print(
                 f"{model:16} W = {count}  {line['milliseconds']:8.2f} ms a step  "
-                f"{line['cpu_microseconds']:7.2f} CPU us an example  {line['bytes_per_example']:8.1f} bytes an example  "
+                f"{line['cpu_microseconds']:7.2f} CPU us, {line['bytes_per_example']:8.1f} bytes an example  "
                 f"{line['waiting']:4.0%} waiting  loss {line['loss']:.4f}  {line['seconds_per_epoch']:6.2f} s an epoch",
                 flush=True,
             )
@@ -118,8 +118,8 @@ def task(options: argparse.Namespace) -> None:
     for number, batch in zip(range(options.steps + WARM), stepper.ahead(batches), strict=False):
         if number == WARM:  # compiled and warm
             cpu, examples = time.process_time(), 0.0
-            sent = workers.traffic.num_bytes if workers else 0
-            waited = sum(count.seconds for count in workers.traffic.kinds.values()) if workers else 0.0
+            sent = workers.traffic.step_bytes if workers else 0
+            waited = workers.traffic.seconds if workers else 0.0
             asked = workers.traffic.rows_asked if workers else 0
         begun = time.perf_counter()
         loss = stepper.step(batch, 1.0)
@@ -130,8 +130,8 @@ def task(options: argparse.Namespace) -> None:
     own = [
         cpu,
         examples,
-        traffic.num_bytes - sent if traffic else 0,
-        sum(count.seconds for count in traffic.kinds.values()) - waited if traffic else 0.0,
+        traffic.step_bytes - sent if traffic else 0,
+        traffic.seconds - waited if traffic else 0.0,
         traffic.rows_asked - asked if traffic else 0,
     ]
     all_workers = workers.collect(torch.tensor(own, dtype=torch.float64)) if workers else torch.tensor([own])

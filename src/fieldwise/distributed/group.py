@@ -163,6 +163,20 @@ class Workers:
 
     # --- whatever has no part in a step ---
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Leave the messages of the block out of `traffic`."""
+        traffic, self.traffic = self.traffic, Traffic()
+        try:
+            yield
+        finally:
+            self.traffic = traffic
+
+    def report(self) -> list[Traffic]:
+        """Return the traffic of every worker, on worker 0; an empty list on the others."""
+        parts = self.gather(msgspec.json.encode(self.traffic))
+        return [msgspec.json.decode(part, type=Traffic) for part in parts]
+
     def gather(self, data: bytes) -> list[bytes]:
         """Return the bytes of every worker, on worker 0; an empty list on the others."""
         sizes = self.collect(torch.tensor([len(data)]))[:, 0].tolist()

@@ -88,8 +88,10 @@ class ShardedStepper(Stepper):
         assert examples.labels is not None, "training needs labels"
         workers = self.sharded.workers
         torch.manual_seed((self.seed << 40) + (self.table_optimizer.num_steps * workers.size + workers.rank))
-        workers.traffic.steps += 1
-        workers.traffic.examples += examples.batch.num_examples
+        with workers.traffic.stepping(examples.batch.num_examples):
+            return self._step(examples, factor)
+
+    def _step(self, examples: Examples, factor: float) -> float:
         planning = self._current[1] if self._current and self._current[0] is examples else self._plan(examples)
         plan = planning.finish()
         self.sharded.pull(plan)
@@ -130,8 +132,9 @@ class ShardedStepper(Stepper):
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of the examples of all workers together, exactly those of one process."""
         workers, outputs = self.sharded.workers, self.model.num_outputs
-        metrics = accumulate(self.logits, outputs, examples)
-        parts = workers.gather(pack_arrays(metrics.columns()))
+        with workers.uncounted():
+            metrics = accumulate(self.logits, outputs, examples)
+            parts = workers.gather(pack_arrays(metrics.columns()))
 
         def merged() -> Metrics:
             whole = accumulate(self.logits, outputs, [])

@@ -7,9 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from fieldwise.config import Config
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
+from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.dense import build_dense_optimizer
@@ -99,6 +102,8 @@ class Team:
     def stepper(self, model: ClickModel, settings: TrainConfig) -> Stepper:
         """Return what moves a model whose weights are not set yet."""
         bfloat16 = settings.precision == "bfloat16"
+        if self.workers is not None:
+            self.workers.traffic = Traffic()
         if self.workers is None:
             table = TableOptimizer(model.table, settings.table, settings.batch_size)
             return Stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
@@ -118,6 +123,8 @@ class Team:
 
     def finish(self, run: RunFolder, result: Result) -> Result:
         """Record the result and remove the checkpoints."""
+        if self.workers is not None:
+            result = msgspec.structs.replace(result, workers=self.workers.report())
 
         def record() -> Result:
             run.finish(result)
