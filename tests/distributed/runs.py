@@ -41,11 +41,16 @@ def make_log(folder: Path, more: str = MORE) -> Path:
     return folder / "fieldwise.toml"
 
 
+def command(config: Path, out: Path, *options: str) -> list[str]:
+    """Return what a person types to train, with the result as JSON."""
+    return [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(out), "--json", *options]
+
+
 def start(config: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     """Begin `fieldwise train`."""
     clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     return subprocess.Popen(
-        [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(out), "--json", *options],
+        command(config, out, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

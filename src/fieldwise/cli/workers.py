@@ -39,7 +39,9 @@ hosts_option = click.option(
 )
 
 rendezvous_option = click.option(
-    "--rendezvous", metavar="HOST:PORT", help="Where the hosts meet: one of them, and a free port there."
+    "--rendezvous",
+    metavar="HOST:PORT",
+    help="Where the hosts meet: one of them, and a free port there; more after commas, should that one be lost.",
 )
 
 

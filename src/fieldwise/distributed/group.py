@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from fieldwise.distributed.failures import decode_failure, encode_failure
+from fieldwise.distributed.interface import address_towards, interface_of
 from fieldwise.distributed.meeting import Store, meet, wait_for
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
@@ -78,9 +79,11 @@ class Workers:
                 got=error,
                 fix="start it with --workers, or with torchrun",
             ) from None
-        if environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]:
-            # All on one machine: whatever its name resolves to, the loopback interface is there.
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        # All on one machine: whatever its name resolves to, the loopback interface is there.
+        local = environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]
+        own = address_towards("127.0.0.1" if local else address)
+        if own is not None and (interface := interface_of(own)) is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         of_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         if of_agent:
             _end_with_parent()
