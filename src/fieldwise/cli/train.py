@@ -21,6 +21,7 @@ from fieldwise.cli.options import (
 from fieldwise.cli.workers import (
     hosts_option,
     is_worker,
+    ray_option,
     refuse_alone,
     rendezvous_option,
     run_as_worker,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @workers_option
 @hosts_option
 @rendezvous_option
+@ray_option
 @quiet_option
 @json_option
 def command(
@@ -61,6 +63,7 @@ def command(
     workers: int | None,
     hosts: str | None,
     rendezvous: str | None,
+    ray: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -71,7 +74,7 @@ def command(
     alone.
     """
     if not is_worker():
-        if workers is not None:
+        if workers is not None and ray is None:
             start_workers(workers, hosts, rendezvous, quiet)
         refuse_alone(hosts, rendezvous)
 
@@ -81,7 +84,16 @@ def command(
 
         loaded = load(config, overrides, threads)
         with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
-            result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
+            if ray is None:
+                result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
+            else:
+                from fieldwise.training.events import Warned
+                from fieldwise.verbs.train_on_ray import train_on_ray
+
+                address, count = None if ray == "local" else ray, workers or 1
+                result = train_on_ray(
+                    loaded, out, count, address=address, overwrite=overwrite, say=lambda text: listen(Warned(text))
+                )
 
         def show() -> None:
             if as_json:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "hosts_option",
     "is_worker",
+    "ray_option",
     "refuse_alone",
     "rendezvous_option",
     "run_as_worker",
@@ -36,6 +37,12 @@ hosts_option = click.option(
     "--hosts",
     metavar="N|MIN:MAX",
     help="Hosts that train together, each running this same command with --workers and --rendezvous.",
+)
+
+ray_option = click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Let Ray start the workers: auto, ray://HOST:PORT, or local for a cluster of its own on this machine.",
 )
 
 rendezvous_option = click.option(
