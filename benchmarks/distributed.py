@@ -1,7 +1,10 @@
 """Seconds, CPU seconds and bytes of a training step: one process, and W workers on this machine.
 
 python benchmarks/distributed.py CONFIG [--workers 0,1,2,4] [--models lr,lc-dnn:1,...] [--hidden 400,400] [--steps 60]
-    [--batch 4096] [--wire full] [--draws 0] [--json FILE]
+    [--batch 4096] [--wire full] [--draws 0] [--namespaces] [--json FILE]
+
+With --namespaces every worker is a host of its own: a network namespace, joined to the others by a bridge (root only),
+and the bytes that went over its interface are counted too, with all headers.
 
 0 workers is one process as `fieldwise train` makes it; 1 is a single worker of torchrun. One thread a process. Every
 line is the median of the steps after the first 5, as worker 0 sees it; CPU is that of all workers and of all their
@@ -20,6 +23,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -51,17 +56,17 @@ def main() -> None:
     lines: list[dict[str, Any]] = []
     for model in options.models.split(","):
         for count in map(int, options.workers.split(",")):
-            line = run(model, count)
+            line = run(model, count, options.namespaces and count > 1)
             lines.append(line)
             print(
-                f"{model:16} W = {count}  {line['milliseconds']:8.2f} ms a step  "
-                f"{line['cpu_microseconds']:7.2f} CPU us, {line['bytes_per_example']:8.1f} bytes an example  "
-                f"{line['waiting']:4.0%} waiting  loss {line['loss']:.4f}  {line['seconds_per_epoch']:6.2f} s an epoch",
+                f"{model:16} W = {count} {line['milliseconds']:8.2f} ms a step, {line['waiting']:4.0%} of it waiting  "
+                f"{line['cpu_microseconds']:7.2f} CPU us, {line['bytes_per_example']:8.1f} bytes "
+                f"({line['wire_bytes_per_example']:.1f} on the wire) an example  "
+                f"loss {line['loss']:.4f}  {line['seconds_per_epoch']:6.2f} s an epoch",
                 flush=True,
             )
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump(lines, file, indent=1)
+        Path(options.json).write_text(json.dumps(lines, indent=1))
 
 
 def parse() -> argparse.Namespace:
@@ -75,28 +80,67 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--wire", default="full")
     parser.add_argument("--draws", type=int, default=0)
+    parser.add_argument("--namespaces", action="store_true")
     parser.add_argument("--json")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def run(model: str, count: int) -> dict[str, Any]:
+def run(model: str, count: int, namespaces: bool) -> dict[str, Any]:
     """Start the processes for one line, and return what worker 0 prints."""
     command = [sys.executable, *sys.argv, "--task", model]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    places = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    local, address = (1, "10.78.0.1") if namespaces else (count, "127.0.0.1")
+    places = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(local), "MASTER_ADDR": address, "MASTER_PORT": port}
     environments = [{**places, "RANK": str(rank)} for rank in range(count)] or [{}]
-    processes = [
-        subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", **own}, stdout=subprocess.PIPE, text=True)
-        for own in environments
-    ]
-    outputs = [process.communicate()[0] for process in processes]
+    with hosts(count if namespaces else 0) as prefixes:
+        processes = [
+            subprocess.Popen(
+                [*(prefixes[rank] if prefixes else []), *command],
+                env={**os.environ, "OMP_NUM_THREADS": "1", **own},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank, own in enumerate(environments)
+        ]
+        outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
         raise SystemExit(f"{model} on {count} workers failed")
     line: dict[str, Any] = json.loads(outputs[0].splitlines()[-1])
     return line
+
+
+@contextmanager
+def hosts(count: int) -> Iterator[list[list[str]]]:
+    """Make network namespaces on one bridge; yields what a command for each begins with."""
+    names = [f"fwbench{host}" for host in range(count)]
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    with ExitStack() as held:
+        if count:
+            ip("netns", "add", "fwbench")
+            held.callback(ip, "netns", "del", "fwbench")
+            ip("-n", "fwbench", "link", "add", "bridge", "type", "bridge")
+            ip("-n", "fwbench", "link", "set", "bridge", "up")
+        for host, name in enumerate(names):
+            ip("netns", "add", name)
+            held.callback(ip, "netns", "del", name)
+            ip("link", "add", f"port{host}", "netns", "fwbench", "type", "veth", "peer", "name", "wire", "netns", name)
+            ip("-n", "fwbench", "link", "set", f"port{host}", "master", "bridge", "up")
+            ip("-n", name, "addr", "add", f"10.78.0.{host + 1}/24", "dev", "wire")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", "wire", "up")
+        yield [["ip", "netns", "exec", name] for name in names]
+
+
+def on_the_wire() -> int:
+    """Return the bytes that this host has sent, headers and all; 0 where it is no namespace of ours."""
+    path = Path("/sys/class/net/wire/statistics/tx_bytes")
+    return int(path.read_text()) if path.exists() else 0
 
 
 def task(options: argparse.Namespace) -> None:
@@ -121,6 +165,8 @@ def task(options: argparse.Namespace) -> None:
             sent = workers.traffic.step_bytes if workers else 0
             waited = workers.traffic.seconds if workers else 0.0
             asked = workers.traffic.rows_asked if workers else 0
+            ids = workers.traffic.ids if workers else 0
+            wire = on_the_wire()
         begun = time.perf_counter()
         loss = stepper.step(batch, 1.0)
         seconds.append(time.perf_counter() - begun)
@@ -133,9 +179,11 @@ def task(options: argparse.Namespace) -> None:
         traffic.step_bytes - sent if traffic else 0,
         traffic.seconds - waited if traffic else 0.0,
         traffic.rows_asked - asked if traffic else 0,
+        traffic.ids - ids if traffic else 0,
+        on_the_wire() - wire,
     ]
     all_workers = workers.collect(torch.tensor(own, dtype=torch.float64)) if workers else torch.tensor([own])
-    cpu, examples, sent, waited, asked = all_workers.sum(dim=0).tolist()
+    cpu, examples, sent, waited, asked, ids, wire = all_workers.sum(dim=0).tolist()
     step = statistics.median(seconds[WARM:])
     matrices, others = count_weights(model)
     line = {
@@ -145,6 +193,8 @@ def task(options: argparse.Namespace) -> None:
         "cpu_microseconds": cpu / examples * 1e6,
         "bytes_per_example": sent / examples,
         "rows_per_example": asked / examples,
+        "ids_per_example": ids / examples,
+        "wire_bytes_per_example": wire / examples,
         "waiting": waited / (sum(seconds[WARM:]) * len(all_workers)),
         "seconds_per_epoch": step * -(-epoch_examples // options.batch),
         "loss": loss,

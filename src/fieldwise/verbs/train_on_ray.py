@@ -65,7 +65,8 @@ def train_on_ray(
         import ray
     except ImportError:
         raise ConfigError("Ray is not installed", where="--ray", fix="pip install 'fieldwise[ray]'") from None
-    ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR")
+    # What Ray tells of its workers would go to standard output, which belongs to the result.
+    ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR", log_to_driver=False)
     plain, folder = msgspec.json.encode(config), str(Path(out).absolute())
     actor = ray.remote(_Worker).options(num_cpus=config.train.threads or 1, scheduling_strategy="SPREAD")
     for attempt in range(_MAX_RESTARTS + 1):
