@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +67,17 @@ def train_on_ray(
         import ray
     except ImportError:
         raise ConfigError("Ray is not installed", where="--ray", fix="pip install 'fieldwise[ray]'") from None
-    # What Ray tells of its workers would go to standard output, which belongs to the result.
-    ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR", log_to_driver=False)
+    with redirect_stdout(sys.stderr):  # Ray prints what befell its workers; standard output belongs to the result
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+        try:
+            return _train(ray, config, out, num_workers, overwrite, say)
+        finally:
+            ray.shutdown()
+
+
+def _train(
+    ray: Any, config: Config, out: str | Path, num_workers: int, overwrite: bool, say: Callable[[str], None]
+) -> Result:
     plain, folder = msgspec.json.encode(config), str(Path(out).absolute())
     actor = ray.remote(_Worker).options(num_cpus=config.train.threads or 1, scheduling_strategy="SPREAD")
     for attempt in range(_MAX_RESTARTS + 1):
