@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from fieldwise.cli import main
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.slices import FieldSlices, Slice
 from fieldwise.training.events import EpochEnd, Stage
 from fieldwise.verbs.compare import Comparison
 from fieldwise.verbs.differences import Contender, Difference, spreads
@@ -285,6 +286,27 @@ def test_evaluate_prints_every_metric_and_the_rows_left_out(asked):
         assert text in result.stdout
     printed = json.loads(run("evaluate", "runs/first", "--data", "a.csv", "--json").stdout)
     assert (printed["auc"], printed["gauc"], printed["rejected_rows"]) == (0.8731, None, 3)
+
+
+def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
+    def make_slice(name, predicted, z):
+        return Slice(name=name, examples=50, weight=50.0, predicted=predicted, observed=0.2, ratio=predicted / 0.2, z=z)
+
+    fields = [
+        FieldSlices(field="hour", error=0.01, slices=[make_slice("7", 0.21, 0.4), make_slice("[8]", 0.26, 5.2)]),
+        FieldSlices(field="city", error=0.03, slices=[make_slice("Rome", 0.1, -3.0)]),
+    ]
+    deciles = [make_slice("0.1 to 0.2", 0.15, None)]
+    answer = Evaluation(metrics=VALID, rejected_rows=0, by_probability=deciles, by_field=fields)
+    calls = asked("evaluate", answer)
+    printed = run("evaluate", "runs/first", "--data", "a.csv", "--by", "hour").stdout
+    assert calls["evaluate"][1]["by"] == ("hour",)
+    assert re.search(r"0.1 to 0.2 +50 +0.1500 +0.2000 +0.750 +-", printed)
+    summary = printed[printed.index("Calibration by field") : printed.index("Calibration by hour")]
+    assert re.search(r"city +Rome +0.0300 +0.1000 +0.2000 +0.500 +-3.0\nhour +\[8\] +0.0100", summary)
+    assert re.search(r"7 +50 +0.2100 +0.2000 +1.050 +\+0.4", printed)
+    plain = json.loads(run("evaluate", "runs/first", "--data", "a.csv", "--json").stdout)
+    assert plain["by_field"][0]["slices"][1]["name"] == "[8]"
 
 
 def test_predict_says_where_the_probabilities_and_the_rejected_rows_are(asked):

@@ -13,6 +13,7 @@ from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.config import Config
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.slices import FieldSlices, Slice
 from fieldwise.models.sizes import Size
 from fieldwise.verbs.estimate import Estimate
 from fieldwise.verbs.evaluate import Evaluation
@@ -160,7 +161,7 @@ def print_facts(parts: dict[str, Any]) -> None:
     )
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     """Print all metrics of a model on a log."""
     metrics, notes = evaluation.metrics, Footnotes()
     print_table(
@@ -169,8 +170,49 @@ def print_evaluation(evaluation: Evaluation) -> None:
         [[title, figure(metrics, name, notes)] for name, title in METRICS.items()],
         notes=notes,
     )
+    _print_slices("Calibration by probability, tenths of the examples", "probability", evaluation.by_probability)
+    _print_fields(evaluation.by_field)
+    for found in evaluation.by_field:
+        if found.field in by:
+            title = f"Calibration by {found.field}"
+            if len(found.slices) > _MAX_FIELDS:
+                title += f", the {_MAX_FIELDS} most frequent of {len(found.slices):,} values"
+            _print_slices(title, "value", found.slices[:_MAX_FIELDS])
     if evaluation.rejected_rows:
         click.echo(f"{evaluation.rejected_rows:,} rows could not be used and are not counted.")
+
+
+def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:
+    if slices:
+        print_table(
+            title,
+            [what, "examples", "predicted", "observed", "ratio", "z"],
+            [
+                [each.name, f"{each.examples:,}", f"{each.predicted:.4f}", f"{each.observed:.4f}", *_ratio_and_z(each)]
+                for each in slices
+            ],
+        )
+
+
+def _print_fields(fields: Sequence[FieldSlices]) -> None:
+    """Print each field's error, the largest first, and the value that is furthest off."""
+    fields = [found for found in fields if found.slices]
+    if not fields:
+        return
+    title = "Calibration by field, and the value of each that is furthest off"
+    if len(fields) > _MAX_FIELDS:
+        title += f"; the {_MAX_FIELDS} fields with the largest error"
+    lines = []
+    for found in sorted(fields, key=lambda found: -found.error)[:_MAX_FIELDS]:
+        worst = max(found.slices, key=lambda each: abs(each.z or 0.0))
+        cells = [f"{found.error:.4f}", f"{worst.predicted:.4f}", f"{worst.observed:.4f}", *_ratio_and_z(worst)]
+        lines.append([found.field, worst.name, *cells])
+    print_table(title, ["field", "value", "error", "predicted", "observed", "ratio", "z"], lines, num_texts=2)
+
+
+def _ratio_and_z(found: Slice) -> tuple[str, str]:
+    ratio = "-" if found.ratio is None else f"{found.ratio:.3f}"
+    return ratio, "-" if found.z is None else f"{found.z:+.1f}"
 
 
 def print_result(result: Result, path: Path, config: Config) -> None:
