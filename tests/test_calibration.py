@@ -26,7 +26,13 @@ from fieldwise.metrics.slices import SliceSums
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_logits
 
-DATA = '[data]\ntrain = "log.parquet"\nvalid = 0.3\ntest = 0.3\nlabel = "click"\nexclude = ["impression", "session", "weight", "split"]\n'
+DATA = """[data]
+train = "log.parquet"
+valid = 0.3
+test = 0.3
+label = "click"
+exclude = ["impression", "session", "weight", "split"]
+"""
 
 
 def sigmoid(z):
