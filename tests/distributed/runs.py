@@ -29,6 +29,8 @@ threads = 1
 patience = 9
 precision = "float64"
 checkpoint_steps = 2
+negative_rate = 0.8
+calibration = "temperature"
 [pretrain]
 epochs = 1
 """

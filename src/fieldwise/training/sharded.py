@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.bundle import BundleWriter
+from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import Planning, ShardedTable
@@ -22,7 +23,7 @@ from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
-from fieldwise.training.score import accumulate
+from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
 from fieldwise.training.step import Stepper, Wishes
 
 __all__ = ["ShardedStepper", "share_statistics"]
@@ -131,18 +132,30 @@ class ShardedStepper(Stepper):
 
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of the examples of all workers together, exactly those of one process."""
-        workers, outputs = self.sharded.workers, self.model.num_outputs
+        workers = self.sharded.workers
         with workers.uncounted():
-            metrics = accumulate(self.logits, outputs, examples)
+            metrics = accumulate(self.model, self.logits, examples)
             parts = workers.gather(pack_arrays(metrics.columns()))
 
         def merged() -> Metrics:
-            whole = accumulate(self.logits, outputs, [])
+            whole = accumulate(self.model, self.logits, [])
             for part in parts:
                 whole.add_columns(unpack_arrays(part))
             return whole.compute()
 
         return workers.first(merged, Metrics)
+
+    def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
+        """Return the model's calibration after it has learned from the examples of all workers."""
+        workers = self.sharded.workers
+        with workers.uncounted():
+            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(logits_and_labels(self.logits, examples)))]
+
+        def fitted() -> Calibration:
+            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            return fit_calibration(self.model, method, joined)
+
+        return workers.first(fitted, Calibration)
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.bundle import BundleWriter
+from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.kernels.layout import Batch
@@ -20,7 +21,7 @@ from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
-from fieldwise.training.score import evaluate_model
+from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
 
 __all__ = ["Stepper", "Wishes"]
 
@@ -104,6 +105,10 @@ class Stepper:
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of all examples together."""
         return evaluate_model(self.model, examples)
+
+    def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
+        """Return the model's calibration after it has learned from examples."""
+        return fit_calibration(self.model, method, logits_and_labels(self.logits, examples))
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import msgspec
 import torch
 
-from fieldwise.bundle import BundleWriter, open_bundle
+from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
+from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
+from fieldwise.errors import ConfigError
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -89,6 +91,7 @@ def train(
     use_threads(config.train.threads)
     team = Team(workers)
     prepared = prepared or team.prepare(config, listen)
+    _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite)
     with team.holding(run) as finished:
         if finished is not None:
@@ -178,6 +181,9 @@ def _train_model(
     if not linear:
         stepper.table_rows.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
+    model.calibration = Calibration.of_negative_rate(settings.negative_rate)
+    with torch.no_grad():  # among the negatives that are left, clicks are more frequent
+        model.bias.sub_(model.calibration.offset)
     if pretrained is not None:
         start_from_lr(model, stepper.table_rows, pretrained.start)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
@@ -185,14 +191,21 @@ def _train_model(
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
     listen(Stage("train", model_config.kind))
     csv = msgspec.to_builtins(config.data.csv)
-    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv)
+    calibration = msgspec.to_builtins(model.calibration)
+    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
             stepper,
-            Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed, share=team.share),
+            Batches(
+                prepared.parts["train"],
+                settings.batch_size,
+                seed=settings.seed,
+                share=team.share,
+                negative_rate=settings.negative_rate,
+            ),
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
@@ -204,7 +217,31 @@ def _train_model(
     if history.best_epoch != len(history.epochs):
         bundle = open_bundle(folder / "bundle")
         stepper.load(bundle.table, bundle.dense)
+    if settings.calibration != "none" and valid is not None:
+        rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
+        model.calibration = stepper.calibrated(settings.calibration, rows.epoch(0))
+        plain = msgspec.to_builtins(model.calibration)
+        team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
     return stepper, history
+
+
+def _check_calibration(config: Config, prepared: Prepared) -> None:
+    """Refuse what these rows cannot give."""
+    settings, num_classes = config.train, len(prepared.encoder.schema.classes)
+    if settings.calibration != "none" and "valid" not in prepared.parts:
+        raise ConfigError(
+            "a calibration is learned from validation rows, and there are none",
+            where="train.calibration",
+            got=settings.calibration,
+            fix='set data.valid, or train.calibration = "none"',
+        )
+    if num_classes > 2 and (settings.calibration == "isotonic" or settings.negative_rate < 1):
+        raise ConfigError(
+            "this is defined for two classes only",
+            where="train.calibration" if settings.calibration == "isotonic" else "train.negative_rate",
+            got=f"{num_classes} classes",
+            fix="use temperature" if settings.calibration == "isotonic" else "train on all rows",
+        )
 
 
 def _disk_bytes(model: ClickModel, encoder: Encoder, optimizer: TableOptimizerConfig) -> int:
