@@ -23,6 +23,7 @@ __all__ = [
     "fit_calibration",
     "logits_and_labels",
     "predict_batches",
+    "predict_logits",
 ]
 
 Accumulator = BinaryMetrics | MulticlassMetrics
@@ -43,6 +44,15 @@ def _probabilities(model: ClickModel, logits: torch.Tensor) -> npt.NDArray[np.fl
     array = logits.numpy()
     calibrated = model.calibration.probabilities(array[:, 0] if array.shape[1] == 1 else array)
     return calibrated.astype(array.dtype)
+
+
+def predict_logits(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
+    """Yield the logits of each batch, uncalibrated: (B,) of class 1, or (B, O)."""
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            array = model(batch).numpy()
+            yield array[:, 0] if array.shape[1] == 1 else array
 
 
 def evaluate_model(model: ClickModel, examples: Iterable[Examples]) -> Metrics:
