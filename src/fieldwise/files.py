@@ -282,8 +282,8 @@ def save_arrays(
     """Write arrays atomically as a safetensors file and return the file's checksum.
 
     Written here and not by the safetensors library: the checksum is taken on the way, without a second reading; a
-    full disk is an `OSError` with its number; and the data start at a multiple of 64 bytes. The arrays themselves are
-    not copied unless they are not contiguous.
+    full disk is an `OSError` with its number; and the data start at a multiple of 64 bytes. Arrays are copied piece by
+    piece, so that one column of a large table takes no memory of its own.
 
     Raises
     ------
@@ -306,9 +306,10 @@ def save_arrays(
             digest.update(piece)
             file.write(piece)
         for name in names:
-            data = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
-            for start in range(0, len(data), _SLICE):
-                piece = data[start : start + _SLICE].tobytes()
+            array = np.atleast_1d(arrays[name])
+            step = max(_SLICE * len(array) // max(array.nbytes, 1), 1)
+            for start in range(0, len(array), step):
+                piece = array[start : start + step].tobytes()
                 digest.update(piece)
                 file.write(piece)
     return digest.hexdigest()

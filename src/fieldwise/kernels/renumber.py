@@ -1,8 +1,13 @@
-"""A batch over a table of its own: every row that it touches once, fields in their order.
+"""The different ids of a field in a batch, numbered 0, 1, 2, ... in the order in which they first occur.
 
-Field f of the batch touches U_f different rows. They are numbered 0 .. U_f - 1 in the order in which they first occur,
-so the batch with these numbers for ids, over a layout with U_f rows for field f, is an ordinary batch over a small
-table: all kernels take it as it is.
+A *stamp* array remembers the number of each id: an entry is of this field and batch if its stamp is `start` or more,
+and its number is then ``stamp - start``. The next field begins where this one's stamps end, so nothing is ever cleared
+(but once in 2^32 numbers). A field with few rows has an entry for each row; one with many has a hash table with linear
+probing. Both stay in the processor's cache, whatever D is: that is why the table's gradients are summed here and not in
+the rows themselves (docs/experiments.md).
+
+A whole batch over the numbers for ids, and a layout with U_f rows for field f, is an ordinary batch over a small table
+(`compact`): all kernels take it as it is.
 """
 
 from __future__ import annotations
@@ -15,12 +20,82 @@ from numba import njit
 
 from fieldwise.kernels.layout import BAG, Batch, Layout
 
-__all__ = ["Compact", "compact"]
+__all__ = ["Compact", "compact", "num_slots", "number_by_hash", "number_by_row"]
 
 Int64s = npt.NDArray[np.int64]
 Uint32s = npt.NDArray[np.uint32]
+Stamp = int | np.uint32
 
 _GOLDEN = np.uint32(0x9E3779B1)
+_ONE = np.uint32(1)
+_U = np.uint64
+
+
+@njit(cache=True, nogil=True)
+def number_by_row(ids: Uint32s, stamps: Uint32s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
+    """Number ids with one stamp per row of their field.
+
+    Parameters
+    ----------
+    ids
+        (N,), each below the length of `stamps`.
+    stamps
+        (rows or more,), written; below `start` but for what this call writes.
+    start
+        The first stamp to give, 1 or more; ``start + N`` is below 2^32.
+    numbers
+        (N or more,), written: the number of each id.
+    distinct
+        (N + 1 or more,), written: the id of each number.
+
+    Returns
+    -------
+    int
+        How many different ids there are.
+    """
+    count = np.uint32(0)
+    for i in range(_U(len(ids))):
+        # Without a branch: whether an id is new cannot be foretold.
+        id_ = _U(ids[i])
+        stamp = stamps[id_]
+        new = stamp < start
+        number = count if new else stamp - start
+        stamps[id_] = start + number
+        numbers[i] = number
+        distinct[_U(number)] = ids[i]
+        count += np.uint32(new)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def number_by_hash(ids: Uint32s, slots: Uint32s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
+    """As `number_by_row`; `slots` (`num_slots` of N, 2) hold id and stamp."""
+    count, mask = np.uint32(0), _U(len(slots) - 1)
+    for i in range(_U(len(ids))):
+        id_ = ids[i]
+        slot = _U((id_ * _GOLDEN) >> np.uint32(7)) & mask
+        while slots[slot, 1] >= start and slots[slot, 0] != id_:
+            slot = (slot + _U(1)) & mask
+        stamp = slots[slot, 1]
+        new = stamp < start
+        number = count if new else stamp - start
+        slots[slot, 0] = id_
+        slots[slot, 1] = start + number
+        numbers[i] = number
+        distinct[_U(number)] = id_
+        count += np.uint32(new)
+    return count
+
+
+def num_slots(num_ids: int) -> int:
+    """Return the power of two that leaves three of four slots empty or more.
+
+    Examples
+    --------
+    >>> num_slots(0), num_slots(4096), num_slots(4097)
+    (4, 16384, 32768)
+    """
+    return 1 << max(4 * num_ids - 1, 3).bit_length()
 
 
 class Compact(NamedTuple):
@@ -59,25 +134,10 @@ def compact(batch: Batch, layout: Layout) -> Compact:
             before, after = batch.bag_ids[here], bag_ids[here]
         else:
             before, after = batch.ids[layout.single[f]], ids[layout.single[f]]
-        slots = np.zeros((1 << max(2 * len(before) - 1, 1).bit_length(), 2), dtype=np.uint32)
-        distinct = np.empty(len(before), dtype=np.uint32)
-        found.append(distinct[: _renumber(before, after, slots, distinct)] + layout.base[f])
+        slots = np.zeros((num_slots(len(before)), 2), dtype=np.uint32)
+        distinct = np.empty(len(before) + 1, dtype=np.uint32)
+        count = number_by_hash(before, slots, _ONE, after, distinct)
+        found.append(distinct[:count] + layout.base[f])
     small = Layout.of(layout.form.tolist(), [len(rows) for rows in found])
     rows = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     return Compact(batch._replace(ids=ids, bag_ids=bag_ids), small, rows)
-
-
-@njit(cache=True, nogil=True)
-def _renumber(before: Uint32s, after: Uint32s, slots: Uint32s, distinct: Uint32s) -> int:
-    """Number `before` into `after` in the order of first occurrence; `slots` hold id and number + 1 (0: empty)."""
-    mask, count = np.uint32(len(slots) - 1), 0
-    for i in range(len(before)):
-        slot = (before[i] * _GOLDEN >> np.uint32(7)) & mask
-        while slots[slot, 1] != 0 and slots[slot, 0] != before[i]:
-            slot = (slot + np.uint32(1)) & mask
-        if slots[slot, 1] == 0:
-            distinct[count] = before[i]
-            count += 1
-            slots[slot, 0], slots[slot, 1] = before[i], np.uint32(count)
-        after[i] = slots[slot, 1] - np.uint32(1)
-    return count

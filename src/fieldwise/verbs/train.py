@@ -25,10 +25,10 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, noting_signals
+from fieldwise.training.linear import make_stepper
 from fieldwise.training.loop import History, fit
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
-from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result, RunFolder
 
@@ -164,7 +164,7 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
-    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size)
+    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
     if not linear:
         table_optimizer.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
@@ -181,7 +181,7 @@ def _train_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
-            Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16"),
+            make_stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16"),
             Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed),
             Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
             settings,
