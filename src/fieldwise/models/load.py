@@ -45,7 +45,7 @@ def load_model(bundle: Bundle) -> ClickModel:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
     model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
     try:
-        model.table.load(bundle.table)
+        model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     _load_dense(model, bundle)

@@ -6,6 +6,7 @@ Letters: B examples, F fields, D features, K locally connected units per field, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ class Table(nn.Module):
         self.rows: npt.NDArray[Any] = np.zeros((0, self.num_weights), dtype=dtype)
         self.visits: list[Visit] = []
         self._outputs = (torch.empty(0), torch.empty(0))
+        self._admit: Callable[[Batch], None] | None = None
 
     @property
     def num_weights(self) -> int:
@@ -99,13 +101,17 @@ class Table(nn.Module):
         )
         self.rows = np.zeros((num_features, columns), dtype=stored)
 
-    def load(self, weights: npt.NDArray[Any]) -> None:
-        """Use `weights` (D, n) for inference, without a copy where the type is right or that of bfloat16."""
+    def load(self, weights: npt.NDArray[Any], admit: Callable[[Batch], None] | None = None) -> None:
+        """Use `weights` (D, n) for inference, without a copy where the type is right or that of bfloat16.
+
+        `admit` is called with every batch before its rows are read.
+        """
         if weights.shape != (self.layout.num_features, self.num_weights):
             raise ValueError(
                 f"weights of shape {weights.shape} for a table of {(self.layout.num_features, self.num_weights)}"
             )
         self.rows = weights if weights.dtype == np.uint16 else np.asarray(weights, dtype=self.dtype)
+        self._admit = admit
 
     def draw(self, seed: int) -> None:
         """Draw the weights of the units at random; wide weights beside locally connected ones stay zero.
@@ -134,6 +140,8 @@ class Table(nn.Module):
         In training mode the pass is remembered as a `Visit`; after ``backward`` the table's optimizer reads the
         gradients of both outputs from it. The memory of the outputs is used again by the first pass after that.
         """
+        if self._admit is not None:
+            self._admit(batch)
         num_examples = batch.num_examples
         shapes = (num_examples, self.layout.num_fields * self.num_local), (num_examples, self.num_full)
         remembers = self.training and torch.is_grad_enabled()

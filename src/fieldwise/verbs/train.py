@@ -13,6 +13,7 @@ from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.disk import require_disk
 from fieldwise.features.encoder import Encoder
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
@@ -118,8 +119,10 @@ def pretrain(config: Config, folder: Path, prepared: Prepared, listen: Listener 
     listen(Stage("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared)
-    bundle = open_bundle(folder)
-    return Pretrained(LrStart(bundle.table, bundle.dense["bias"]), result.epochs * result.seconds_per_epoch)
+    bundle = open_bundle(folder).verify()
+    return Pretrained(
+        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
+    )
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -192,7 +195,7 @@ def _train_model(
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):
-        restore(model, open_bundle(folder / "bundle"))
+        restore(model, open_bundle(folder / "bundle").verify())
     return model, history
 
 
