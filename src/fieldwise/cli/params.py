@@ -48,7 +48,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     examples=(
         "fieldwise params --fields 158 --features 8672633 --hidden 2048,1024",
         "fieldwise params fieldwise.toml --units 16",
-        "fieldwise params --fields 39 --features 1000000000 --hidden 64 --optimizer rowwise-adagrad --storage bfloat16",
+        "fieldwise params --fields 39 --features 1000000000 --hidden 64 --storage bfloat16",
         "fieldwise params runs/first/lc-dnn-8",
     ),
 )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.data.batches import Batches, prefetch
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.datasets.truth import draw_features, feature_counts
@@ -161,9 +161,9 @@ def drawn_batch(layout: Layout, num_examples: int, rng: np.random.Generator, ske
 
 
 def drawn_cache(folder: Path, layout: Layout, num_examples: int, seed: int = 1, skew: float = _SKEW) -> Cache:
-    """Write a cache of skewed ids, whose clicks follow the features of the smaller fields."""
-    rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=min(size, 1000)).astype(np.float32) for size in np.diff(layout.base).tolist()]
+    """Write a cache of skewed ids, whose clicks follow a sum over the features, the same for every seed."""
+    rng, truth = np.random.default_rng(seed), np.random.default_rng(0)
+    weights = [truth.normal(size=min(size, 1000)).astype(np.float32) for size in np.diff(layout.base).tolist()]
     with CacheWriter(folder, layout, num_classes=2) as writer:
         for first in range(0, num_examples, 1 << 16):
             batch = drawn_batch(layout, min(1 << 16, num_examples - first), rng, skew)
@@ -211,7 +211,7 @@ def epoch_rate(stepper: Stepper, cache: Cache, *, num_epochs: int, max_batches: 
     rates = []
     for epoch in range(1, num_epochs + 1):
         started, done, times = time.perf_counter(), 0, [time.perf_counter()]
-        with prefetch(batches.epoch(epoch)) as coming:
+        with prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
             for number, examples in enumerate(coming):
                 if number == max_batches:
                     break
