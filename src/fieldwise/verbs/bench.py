@@ -225,13 +225,18 @@ def epoch_rate(stepper: Stepper, cache: Cache, *, num_epochs: int, max_batches: 
     return statistics.median(rates)
 
 
-def bare_rate(layout: Layout, *, num_batches: int, repeats: int = 3, skew: float = _SKEW) -> float:
-    """Return the features a second of the bare loop over ids in memory: gather, accumulate, apply."""
+def bare_rate(
+    layout: Layout, *, num_batches: int, repeats: int = 3, batch_size: int = _BATCH, cpu: bool = False
+) -> float:
+    """Return the features a second of the bare loop over ids in memory: gather, accumulate, apply.
+
+    With `cpu`, of a second of all processors together.
+    """
     rng = np.random.default_rng(2)
-    batches = [drawn_batch(layout, _BATCH, rng, skew).ids for _ in range(num_batches)]
+    batches = [drawn_batch(layout, batch_size, rng).ids for _ in range(num_batches)]
     rows = np.zeros((layout.num_features, 3), dtype=np.float32)
-    labels = (rng.random(_BATCH) < 0.25).astype(np.uint32)
-    errors = np.empty(_BATCH, dtype=np.float32)
+    labels = (rng.random(batch_size) < 0.25).astype(np.uint32)
+    errors = np.empty(batch_size, dtype=np.float32)
     threads = num_threads()
 
     def cuts(count: int) -> Iterator[tuple[int, int]]:
@@ -239,8 +244,8 @@ def bare_rate(layout: Layout, *, num_batches: int, repeats: int = 3, skew: float
             yield count * part // threads, count * (part + 1) // threads
 
     def step(ids: npt.NDArray[np.uint32]) -> None:
-        run_each(bare_sums, [(rows, ids, layout.base, labels, errors, *cut) for cut in cuts(_BATCH)])
-        tail = (0.05, 1.0 / _BATCH)
+        run_each(bare_sums, [(rows, ids, layout.base, labels, errors, *cut) for cut in cuts(batch_size)])
+        tail = (0.05, 1.0 / batch_size)
         run_each(bare_update, [(rows, ids, layout.base, errors, *tail, *cut) for cut in cuts(layout.num_fields)])
 
     def epoch() -> None:
@@ -248,8 +253,9 @@ def bare_rate(layout: Layout, *, num_batches: int, repeats: int = 3, skew: float
             step(ids)
 
     epoch()
-    seconds = [_seconds(epoch) for _ in range(repeats)]
-    return num_batches * _BATCH * layout.num_fields / statistics.median(seconds)
+    clock = time.process_time if cpu else time.perf_counter
+    seconds = [_seconds(epoch, clock) for _ in range(repeats)]
+    return num_batches * batch_size * layout.num_fields / statistics.median(seconds)
 
 
 def network_products(num_inputs: int, hidden: tuple[int, ...], batch_size: int = _BATCH) -> Products:
@@ -301,7 +307,7 @@ def _threads_free() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _seconds(action: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    started = clock()
     action()
-    return time.perf_counter() - started
+    return clock() - started

@@ -43,7 +43,7 @@ from fieldwise.verbs.workplace import workplace
 __all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepare", "read_prepared", "read_sample"]
 
 _FORMAT = "fieldwise-prepared"
-_VERSION = 1
+_VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
 _SAMPLE_ROWS = 50_000
 
