@@ -43,7 +43,7 @@ from fieldwise.files import (
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
@@ -65,6 +65,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     save: int
     table_blocks: tuple[str, ...]
     table_block_shift: int
+    calibration: dict[str, Any] = {}
 
 
 class _Blocks:
@@ -122,6 +123,8 @@ class Bundle(msgspec.Struct, frozen=True):
         All other weights by name.
     files
         The names of its files.
+    calibration
+        From logits to probabilities (`calibration.Calibration`), as plain data.
     """
 
     folder: Path
@@ -132,6 +135,7 @@ class Bundle(msgspec.Struct, frozen=True):
     table: npt.NDArray[np.floating]
     dense: dict[str, npt.NDArray[Any]]
     files: tuple[str, ...]
+    calibration: dict[str, Any]
     _blocks: _Blocks
 
     def admit(self, batch: Batch, layout: Layout) -> None:
@@ -167,17 +171,24 @@ class BundleWriter:
     ----------
     folder
         Made if missing. A bundle that is there is replaced by the first `save`.
-    encoder, model, dtype, csv
+    encoder, model, dtype, csv, calibration
         What does not change between saves (see `Bundle`).
     """
 
     def __init__(
-        self, folder: str | Path, encoder: Encoder, model: Mapping[str, Any], dtype: str, csv: Mapping[str, Any]
+        self,
+        folder: str | Path,
+        encoder: Encoder,
+        model: Mapping[str, Any],
+        dtype: str,
+        csv: Mapping[str, Any],
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         with explaining(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
+        self.calibration = dict(calibration or {})
         self.encoder_checksum: str | None = None
 
     def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
@@ -198,7 +209,16 @@ class BundleWriter:
         shift = _block_shift(table)
         blocks = tuple(_checksum_of(table[first : first + (1 << shift)]) for first in range(0, len(table), 1 << shift))
         manifest = _Manifest(
-            self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number, blocks, shift
+            self.model,
+            self.dtype,
+            self.csv,
+            self.encoder.describe(),
+            files,
+            checksums,
+            number,
+            blocks,
+            shift,
+            self.calibration,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
@@ -256,5 +276,20 @@ def open_bundle(folder: str | Path) -> Bundle:
         table,
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
+        manifest.calibration,
         blocks,
     )
+
+
+def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
+    """Give a saved bundle another calibration: its manifest is replaced at one stroke, its weights stay.
+
+    Raises
+    ------
+    ArtefactError
+        There is no bundle, or its manifest is damaged.
+    """
+    path = Path(folder) / _MANIFEST_NAME
+    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    manifest.calibration = dict(calibration)
+    write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)
