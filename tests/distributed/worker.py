@@ -85,7 +85,7 @@ def train(workers, kind, units, dtype, weighted):
     dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
     if workers is None:
         return losses, model.table.weights, dense
-    pieces = list(table.stream())
+    pieces = list(table.stream(40))
     return losses, np.concatenate(pieces) if pieces else None, dense
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     short_help="Train, evaluate and save one model.",
     examples=(
         "fieldwise train fieldwise.toml --out runs/first",
+        "fieldwise train fieldwise.toml --out runs/first --dry-run",
         "fieldwise train fieldwise.toml --out runs/wide --set model.kind=lc-wide-deep --set model.units=16",
         "fieldwise train fieldwise.toml --out runs/first --workers 4",
     ),
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @config_argument
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
 @overwrite_option
+@click.option("--dry-run", is_flag=True, help="Print features, memory and disk expected; train nothing.")
 @set_option
 @threads_option
 @workers_option
@@ -58,6 +60,7 @@ def command(
     config: Path,
     out: Path,
     overwrite: bool,
+    dry_run: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     workers: int | None,
@@ -73,6 +76,19 @@ def command(
     is trained first. The weights of the best epoch on the validation rows are kept. A run that is finished is left
     alone.
     """
+    if dry_run:
+        from fieldwise.verbs.plan import plan
+
+        expected = plan(load(config, overrides, threads))
+        if as_json:
+            from fieldwise.cli.output import print_json
+
+            print_json(expected.as_dict())
+        else:
+            from fieldwise.cli.tables import print_plan
+
+            print_plan(expected)
+        return
     if not is_worker():
         if workers is not None and ray is None:
             start_workers(workers, hosts, rendezvous, quiet)

@@ -7,7 +7,7 @@
       numbers of the rows            -- exchange -->    weights gathered
       a small table of their weights <-- exchange --
       forward, backward, scatter, all on the small table
-      gradient slots                 -- exchange -->    summed in the order of the workers; one fused update per row
+      gradients of its rows          -- exchange -->    summed in the order of the workers; one fused update per row
 
 What an owner holds is an ordinary table of one field, and the rows that it is asked for are the examples of an ordinary
 batch: `kernels.table` gathers them, and `optim.table` moves them, once per step and row. Nothing here is proportional
@@ -17,7 +17,7 @@ to D.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,12 +26,13 @@ import torch
 
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.shards import Shards
+from fieldwise.kernels.gradients import scatter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.renumber import Compact, compact
-from fieldwise.kernels.table import gather, initialise_numbered, split_fields
+from fieldwise.kernels.table import gather, initialise_numbered
 from fieldwise.kernels.threads import num_threads
-from fieldwise.nn.table import Table, Visit
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, collect_gradients
+from fieldwise.nn.table import Table
+from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, take_gradients
 
 __all__ = ["Plan", "Planning", "ShardedTable"]
 
@@ -39,7 +40,6 @@ Floats = npt.NDArray[np.floating]
 Int64s = npt.NDArray[np.int64]
 
 _SLAB = 1 << 18
-_PIECE_BYTES = 1 << 24
 
 
 class Plan(NamedTuple):
@@ -101,7 +101,7 @@ class ShardedTable:
         owned = Table(Layout.of([SINGLE], [len(self.places)]), n, 0, table.dtype.type).train()
         # The rate follows from the fields of the model, not from the one field of an owner's table.
         config = msgspec.structs.replace(config, learning_rate=config.rate(self.layout.num_fields))
-        self.optimizer = TableOptimizer(owned, config, batch_size)
+        self.optimizer = TableOptimizer(owned, config, batch_size, seed)
         self.owned, self.bfloat16 = owned, bfloat16
 
     def start(self, unit: int, weights: Floats) -> None:
@@ -115,12 +115,10 @@ class ShardedTable:
             places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
             part = self.owned.weights[first : first + _SLAB]
             initialise_numbered(part, 0, num_units, scale, seed, self.shards.rows(places))
-        if self.optimizer.config.name == "ftrl":
-            for unit in range(self.owned.num_weights):
-                self.optimizer.start(unit, self.owned.weights[:, unit])
+        self.optimizer.derive_state()
 
-    def load(self, weights: Floats) -> None:
-        """Take the rows owned here out of the weights (D, n) of all rows; the optimizer's state stays."""
+    def load(self, weights: npt.NDArray[Any]) -> None:
+        """Take the rows owned here out of the weights (D, n) of all rows, as stored; the optimizer's state stays."""
         for first in range(0, len(self.places), _SLAB):
             places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
             self.owned.weights[first : first + _SLAB] = weights[self.shards.rows(places)]
@@ -158,11 +156,12 @@ class ShardedTable:
     def pull(self, plan: Plan) -> None:
         """Give the model's table the rows of a batch."""
         workers, table, n = self.workers, self.table, self.table.num_weights
-        weights, _ = gather(self.owned.rows, plan.lent, self.owned.layout, n, 0)
+        weights = np.empty((plan.lent.num_examples, n), dtype=table.dtype)
+        gather(self.owned.rows, plan.lent, self.owned.layout, weights, _no_full(weights))
         table.layout = plan.small.layout
-        table.rows = np.zeros((len(plan.small.rows), 2 * n), dtype=table.dtype)
+        table.rows = np.empty((len(plan.small.rows), n), dtype=table.dtype)
         received = workers.send(self._to_wire(weights), plan.served, plan.asked, "weights")
-        table.rows[plan.order, :n] = self._from_wire(received())
+        table.rows[plan.order] = self._from_wire(received())
 
     def give_back(self) -> None:
         """Take the rows of a batch from the model's table, which then is a table without rows of the whole layout."""
@@ -174,40 +173,40 @@ class ShardedTable:
         What is returned lets each owner act once on their sum, at a multiple of the learning rate, and returns whether
         all that was written here is finite.
         """
-        n = self.table.num_weights
-        collect_gradients(self.table, split_fields(self.table.layout, num_threads()))
-        gradients = self._to_wire(self.table.rows[plan.order, n:])
-        received = self.workers.send(gradients, plan.asked, plan.served, "gradients")
+        summed = np.zeros_like(self.table.rows)
+        batch, local, full = take_gradients(self.table)
+        scatter(summed, batch, self.table.layout, local, full, num_threads())
+        received = self.workers.send(self._to_wire(summed[plan.order]), plan.asked, plan.served, "gradients")
         self.give_back()
 
         def act(scale: float) -> bool:
-            summed = self._from_wire(received())
-            local = torch.from_numpy(summed)
-            local.grad = torch.from_numpy(summed)
-            self.owned.visits.append(Visit(plan.lent, local, local[:, :0]))
-            return self.optimizer.step(scale)
+            gradients = self._from_wire(received())
+            return self.optimizer.apply(plan.lent, gradients, _no_full(gradients), scale)
 
         return act
 
-    def stream(self) -> Iterator[Floats]:
-        """Yield the weights (D, n) of all rows in their order, piece by piece, on worker 0; nothing on the others.
+    def stream(self, piece_rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Yield the weights (D, n) of all rows as they are stored, in order, on worker 0; nothing on the others.
+
+        A piece holds `piece_rows`; a worker holds no more than one, and the rows of it that it owns.
 
         Every worker must go through to the end.
         """
-        workers, n, first_worker = self.workers, self.table.num_weights, self.workers.rank == 0
-        step = max(_PIECE_BYTES // (n * self.table.dtype.itemsize), 1)
-        for first in range(0, self.layout.num_features, step):
-            rows = np.arange(first, min(first + step, self.layout.num_features), dtype=np.int64)
+        workers, first_worker, stored = self.workers, self.workers.rank == 0, self.owned.weights.dtype
+        for first in range(0, self.layout.num_features, piece_rows):
+            rows = np.arange(first, min(first + piece_rows, self.layout.num_features), dtype=np.int64)
             places = self.shards.places(rows)
             owners = places // self.shards.block
             own = self.owned.weights[places[owners == workers.rank] - self.places.start]
             counts = np.bincount(owners, minlength=workers.size).tolist()
             received = counts if first_worker else [0] * workers.size
-            parts = workers.exchange(own, [len(own)] + [0] * (workers.size - 1), received, "bundle")
+            # As bytes: torch has no collectives for the 16 bits of a stored bfloat16.
+            plain = np.ascontiguousarray(own).view(np.uint8)
+            parts = workers.exchange(plain, [len(own)] + [0] * (workers.size - 1), received, "bundle")
             if first_worker:
                 piece = np.empty_like(parts)
                 piece[np.argsort(owners, kind="stable")] = parts
-                yield piece
+                yield piece.view(stored)
 
     def _to_wire(self, numbers: Floats) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(numbers))
@@ -216,6 +215,11 @@ class ShardedTable:
     def _from_wire(self, tensor: torch.Tensor) -> Floats:
         numbers: Floats = tensor.to(torch.float32).numpy() if self.bfloat16 else tensor.numpy()
         return numbers
+
+
+def _no_full(local: Floats) -> Floats:
+    """Return the output of no fully connected unit, (B, 0), beside that of the local ones."""
+    return np.empty((len(local), 0), dtype=local.dtype)
 
 
 def _as_batch(rows: npt.NDArray[np.signedinteger]) -> Batch:

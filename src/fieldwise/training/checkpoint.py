@@ -35,7 +35,7 @@ from fieldwise.files import discard, explaining, load_verified, read_manifest, s
 __all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "Part", "Spread", "checkpoint_files", "read_checkpoint"]
 
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
-_VERSION = 1
+_VERSION = 2
 _SLAB = 1 << 18
 
 Int64s = npt.NDArray[np.int64]

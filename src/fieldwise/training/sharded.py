@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.bundle import BundleWriter
+from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.standardise import SharedStandardise
@@ -171,11 +171,12 @@ class ShardedStepper(Stepper):
         """Write the weights into a bundle: worker 0 writes, and holds a piece of the table at a time."""
         sharded, table = self.sharded, self.model.table
         with sharded.workers.together():
-            pieces = sharded.stream()
+            stored = sharded.owned.weights.dtype
+            pieces = sharded.stream(block_rows(table.num_weights * stored.itemsize))
             try:
                 if sharded.workers.rank == 0:
                     shape = (sharded.layout.num_features, table.num_weights)
-                    writer.save(number, Pieces(table.dtype, shape, pieces), dense_arrays(self.model))
+                    writer.save(number, Pieces(stored, shape, pieces), dense_arrays(self.model))
             finally:
                 for _ in pieces:  # also where the disk is full: the others send to the end
                     pass

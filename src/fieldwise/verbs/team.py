@@ -21,6 +21,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener
 from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.linear import make_stepper
 from fieldwise.training.sharded import ShardedStepper, share_statistics
 from fieldwise.training.sharded_checkpoint import ShardedCheckpoints
 from fieldwise.training.step import Stepper
@@ -105,8 +106,8 @@ class Team:
         if self.workers is not None:
             self.workers.traffic = Traffic()
         if self.workers is None:
-            table = TableOptimizer(model.table, settings.table, settings.batch_size)
-            return Stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
+            table = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
+            return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
         with self.workers.together():
             sharded = ShardedTable(
                 model.table, settings.table, settings.batch_size, self.workers, bfloat16=settings.wire == "bfloat16"

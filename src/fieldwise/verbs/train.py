@@ -16,6 +16,7 @@ from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
 from fieldwise.features.encoder import Encoder
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
@@ -129,8 +130,10 @@ def pretrain(
     listen(Stage("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
-    bundle = open_bundle(folder)
-    return Pretrained(LrStart(bundle.table, bundle.dense["bias"]), result.epochs * result.seconds_per_epoch)
+    bundle = open_bundle(folder).verify()
+    return Pretrained(
+        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
+    )
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -215,7 +218,7 @@ def _train_model(
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):
-        bundle = open_bundle(folder / "bundle")
+        bundle = open_bundle(folder / "bundle").verify()
         stepper.load(bundle.table, bundle.dense)
     if settings.calibration != "none" and valid is not None:
         rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
@@ -252,6 +255,7 @@ def _disk_bytes(model: ClickModel, encoder: Encoder, optimizer: TableOptimizerCo
     of_encoder = sum(array.nbytes for array in encoder.arrays().values())
     dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     table = model.table
-    of_column = table.layout.num_features * table.dtype.itemsize
-    of_rows = of_column * optimizer.columns(table.num_weights)
-    return of_encoder + of_column * table.num_weights + dense + 2 * (of_rows + 3 * dense)
+    itemsize = 2 if optimizer.storage == "bfloat16" else table.dtype.itemsize
+    weights = table.layout.num_features * table.num_weights * itemsize
+    rows = table.layout.num_features * optimizer.bytes_per_row(table.num_weights, table.dtype.itemsize)
+    return of_encoder + weights + dense + 2 * (rows + 3 * dense)
