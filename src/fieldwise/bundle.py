@@ -126,6 +126,8 @@ class BundleWriter:
 def open_bundle(folder: str | Path) -> Bundle:
     """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums.
 
+    Where training saves a better model meanwhile, it is that one.
+
     Raises
     ------
     ArtefactError
@@ -141,13 +143,15 @@ def open_bundle(folder: str | Path) -> Bundle:
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
-    for part in ("encoder", "table", "dense"):
-        name = manifest.files.get(part, "")
-        if not name or Path(name).name != name:
-            raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        arrays[part] = load_verified(folder / name, manifest.checksums.get(part))
+    while True:
+        manifest, seal = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+        try:
+            arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            break
+        except ArtefactError:
+            # A save that ended in between has removed the files of the one before: then the manifest is another one.
+            if seal == read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)[1]:
+                raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     return Bundle(
         folder,
@@ -159,3 +163,10 @@ def open_bundle(folder: str | Path) -> Bundle:
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
     )
+
+
+def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
+    name = manifest.files.get(part, "")
+    if not name or Path(name).name != name:
+        raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+    return load_verified(folder / name, manifest.checksums.get(part))
