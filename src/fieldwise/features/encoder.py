@@ -340,6 +340,12 @@ class Encoder:
         return np.concatenate([encoder.counts for encoder in self._fields.values()])
 
     @property
+    def counts_by_field(self) -> dict[str, npt.NDArray[np.int64]]:
+        """(rows,) of each field: how often its features occurred in the training rows; not copied."""
+        self._need_fitted()
+        return {name: encoder.counts for name, encoder in self._fields.items()}
+
+    @property
     def constant_fields(self) -> list[str]:
         """The fields that have one and the same feature in all training rows, and so tell nothing.
 

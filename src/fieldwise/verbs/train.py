@@ -29,6 +29,7 @@ from fieldwise.training.loop import History, fit
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
 from fieldwise.training.step import Stepper
+from fieldwise.training.unseen import fill_unseen
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result, RunFolder
 
@@ -186,6 +187,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
             settings,
             keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
+            settle=lambda: fill_unseen(model.table, encoder.counts_by_field),
             checkpoints=Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text))),
             interrupt=interrupt,
             report=folder / "not_finite.jsonl",
