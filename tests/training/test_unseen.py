@@ -24,7 +24,7 @@ def test_an_unseen_row_is_the_mean_by_counts_only_where_nothing_has_trained_it(m
     table = Table(make_layout(forms, [len(of_field) for of_field in counts]), 2, 1)
     table.load(np.arange(3 * 15, dtype=np.float32).reshape(15, 3) ** 2)
     before = table.weights.copy()
-    fill_unseen(table, {str(number): np.array(of_field) for number, of_field in enumerate(counts)})
+    fill_unseen(table, [None if of_field is None else np.array(of_field) for of_field in counts])
     expected = before.copy()
     for column in range(3):
         expected[1, column] = (1 * before[2, column] + 5 * before[4, column]) / 6
@@ -43,7 +43,7 @@ def test_a_model_judges_a_new_value_by_the_mean_of_its_field(tmp_path, kind):
     encoder, table = predictor.bundle.encoder, predictor.bundle.table
     for name in ("user", "tags", "item"):
         at = [field.name for field in encoder.schema.fields].index(name)
-        base, counts = int(encoder.layout.base[at]), encoder.counts_by_field[name]
+        base, counts = int(encoder.layout.base[at]), encoder.vocabulary_counts[at]
         mean = (
             sum(int(count) * table[base + i].astype(float) for i, count in enumerate(counts) if i >= 2)
             / counts[2:].sum()

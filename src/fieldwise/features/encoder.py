@@ -340,10 +340,10 @@ class Encoder:
         return np.concatenate([encoder.counts for encoder in self._fields.values()])
 
     @property
-    def counts_by_field(self) -> dict[str, npt.NDArray[np.int64]]:
-        """(rows,) of each field: how often its features occurred in the training rows; not copied."""
+    def vocabulary_counts(self) -> list[npt.NDArray[np.int64] | None]:
+        """(rows,) of each field, not copied: how often its features occurred; None for a hashed one: none is unseen."""
         self._need_fitted()
-        return {name: encoder.counts for name, encoder in self._fields.items()}
+        return [None if encoder.field.buckets is not None else encoder.counts for encoder in self._fields.values()]
 
     @property
     def constant_fields(self) -> list[str]:

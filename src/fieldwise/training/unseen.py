@@ -11,12 +11,13 @@ it the row would be what it was drawn as. Where `min_count` or `max_features` le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels.layout import UNSEEN, VALUE
+from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.nn.table import Table
 
 __all__ = ["fill_unseen"]
@@ -26,28 +27,30 @@ _ROWS = 1 << 18
 """Rows summed at a time: what they take as float64 is small beside the table."""
 
 
-def fill_unseen(table: Table, counts: Mapping[str, npt.NDArray[np.int64]]) -> None:
+def fill_unseen(table: Table, counts: Sequence[npt.NDArray[np.int64] | None]) -> None:
     """Set the unseen rows that no training example has to the mean of their fields' rows.
 
-    Costs one reading of the table, so it is for the end of an epoch.
+    Costs one reading of the rows that have counts, so it is for the end of an epoch.
 
     Parameters
     ----------
     table
         Its weights are changed in place; the optimizer's state is not.
     counts
-        (rows,) of each field, in the layout's order.
+        (rows,) of each field, in the layout's order; None for one that has no unseen values.
     """
     bases = table.layout.base[:-1].tolist()
-    for base, form, of_field in zip(bases, table.layout.form.tolist(), counts.values(), strict=True):
-        if form == VALUE or len(of_field) <= _FIRST or of_field[UNSEEN]:
+    for base, form, of_field in zip(bases, table.layout.form.tolist(), counts, strict=True):
+        if of_field is None or form == VALUE or len(of_field) <= _FIRST or of_field[UNSEEN]:
             continue
         total = int(of_field[_FIRST:].sum())
         if not total:
             continue
         weighted = np.zeros(table.num_weights, dtype=np.float64)
         for start in range(_FIRST, len(of_field), _ROWS):
-            rows = table.weights[base + start : base + min(start + _ROWS, len(of_field))]
+            rows = decode_weights(table.weights[base + start : base + min(start + _ROWS, len(of_field))])
             # Not a matrix product: its last bits depend on the number of threads.
             weighted += (rows * of_field[start : start + _ROWS, np.newaxis]).sum(axis=0, dtype=np.float64)
-        table.weights[base + UNSEEN] = weighted / total
+        unseen = table.weights[base + UNSEEN : base + UNSEEN + 1]
+        for unit, mean in enumerate(weighted / total):
+            encode_weights(unseen, unit, np.array([mean]))
