@@ -255,6 +255,7 @@ class _Counts:
                 counter.subject.field.column or "": days for counter in self.columns if (days := counter.days(totals))
             },
             overlap=self._whole.finish(totals.order),
+            crosses={field.name: field.parts for field in self.schema.fields if field.parts},
         )
         measured = rows[:, list(Sides.of(rows).measured)].sum(axis=1).tolist()
         warnings = findings(
