@@ -172,10 +172,11 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
         if end == begin:
             if len(valid) == 0 or valid[i]:
                 return False
-        elif end - begin <= 5 and not _is_digit(data[begin]):
+        elif 3 <= end - begin <= 5 and not _is_digit(data[begin]):
             initial = data[begin] | 0x20
             if initial == 110 or initial == 116 or initial == 102:  # nan, true, false
-                return False
+                if _word(data, begin, end)[0] != _KEEP:
+                    return False
     return True
 
 

@@ -208,11 +208,11 @@ def copy_cells(words, ends, lines, offsets, bases, out):  # type: ignore[no-unty
         for c in range(num_cells):
             line = lines[c]
             if line >= 0:
-                to = bases[line] + offsets[line, r]
-                length = np.int64(offsets[line, r + 1]) - np.int64(offsets[line, r])
-                out[to] = words[start]
-                for k in range(8, length, 8):
-                    out[to + k] = words[start + k]
+                begin, end = np.int64(offsets[line, r]), np.int64(offsets[line, r + 1])
+                to = np.uint64(bases[line] + begin)
+                out[to] = words[np.uint64(start)]
+                for k in range(8, end - begin, 8):
+                    out[to + np.uint64(k)] = words[np.uint64(start + k)]
             start = np.int64(ends[r, c]) + 1
 
 
