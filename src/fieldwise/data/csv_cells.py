@@ -59,6 +59,7 @@ class CellParser:
         self._lines = np.array([line_of.get(name, -1) for name in columns], dtype=np.int64)
         self._barren: dict[int, int] = {}  # blocks without a good row: number of rows
         self._lock = threading.Lock()
+        self._of_thread = threading.local()
 
     def parse(self, block: Block) -> list[Chunk]:
         """Return the rows of a block, in order.
@@ -84,7 +85,7 @@ class CellParser:
         text = data[:num_bytes]
         if not is_ascii(text) and not _is_utf8(text):
             return None
-        ends = np.empty((num_rows, len(self._columns)), dtype=np.int32)
+        ends = self._room_for_ends(num_rows)
         if not cell_ends(data, num_bytes, np.uint8(ord(self._dialect.delimiter)), ends):
             return None
         offsets = np.empty((len(self._wanted), num_rows + 1), dtype=np.int32)
@@ -98,6 +99,14 @@ class CellParser:
             pa.StringArray.from_buffers(num_rows, pa.py_buffer(ends), texts.slice(base, length))
             for ends, base, length in zip(offsets, bases.tolist(), offsets[:, -1].tolist(), strict=True)
         ]
+
+    def _room_for_ends(self, num_rows: int) -> npt.NDArray[np.int32]:
+        """Return an array to be used until this thread parses the next block: memory that is new costs more than it."""
+        size = num_rows * len(self._columns)
+        if len(getattr(self._of_thread, "ends", ())) < size:
+            self._of_thread.ends = np.empty(size, dtype=np.int32)
+        room: npt.NDArray[np.int32] = self._of_thread.ends[:size].reshape(num_rows, -1)
+        return room
 
     def _with_arrow(self, block: Block) -> list[Chunk]:
         data, num_bytes = block.data, block.num_bytes
