@@ -38,6 +38,7 @@ class TextCollector:
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> collector = TextCollector(4, Scratch())
     >>> collector.add(np.array([3, 0, 3], np.uint32), pa.array(["b", None, "b"]).take)
     >>> collector.add(np.array([2], np.uint32), pa.array(["a"]).take)
