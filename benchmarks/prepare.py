@@ -36,8 +36,8 @@ import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parent))  # measure.py beside this file, however it is started
 
+from environment import peer_python
 from measure import in_process, measured, medians
-from prepare_peers import environment
 
 _PEERS = str(Path(__file__).with_name("prepare_peers.py"))
 _CHUNK = 1 << 18
@@ -84,7 +84,7 @@ def strings(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
     fields = {f"f{i}": {"type": "category", "min_count": 2} for i in range(3)}
     figures: dict[str, Any] = {"rows": num_rows}
     figures["fieldwise"] = repeated(repeats, "ours", log=str(log), fields=fields)
-    python = environment(folder / "peers")
+    python = str(peer_python("engines", "polars", "duckdb", root=folder / "peers"))
     for peer in ("polars", "duckdb"):
         out = folder / f"{peer}.parquet"
         figures[peer] = medians(

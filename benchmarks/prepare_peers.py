@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,17 +18,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # measure.py beside this file, h
 from measure import measured
 
 _COLUMNS = ["f0", "f1", "f2"]
-
-
-def environment(folder: Path) -> str:
-    """Make the environment of the peers in `folder`, unless it is there, and return its Python."""
-    python = folder / "bin" / "python"
-    ready = folder / "ready"
-    if not ready.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "polars", "duckdb"], check=True, stdout=sys.stderr)
-        ready.touch()
-    return str(python)
 
 
 def polars(log: str, out: str) -> dict[str, Any]:

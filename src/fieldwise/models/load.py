@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.bundle import Bundle
+from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
@@ -41,11 +42,13 @@ def load_model(bundle: Bundle) -> ClickModel:
     try:
         config = msgspec.convert(bundle.model, ModelConfig)
         dtype = DTYPES[bundle.dtype]
+        calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
     model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
+    model.calibration = calibration
     try:
-        model.table.load(bundle.table)
+        model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     _load_dense(model, bundle)
