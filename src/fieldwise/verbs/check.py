@@ -77,8 +77,8 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
         raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
     sources = open_sources(config, _CHUNK_BYTES)
     first = sources[0].log
+    sample = read_sample(first)
     with naming(first.files[0]):
-        sample = read_sample(first)
         inferred = infer_schema(config, sample)
     subjects = list(subjects_of(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)

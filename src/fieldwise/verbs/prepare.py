@@ -113,8 +113,9 @@ def prepare(
         raise ConfigError("max_rejects cannot be negative", where="max_rejects", got=max_rejects)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory
     sources = open_sources(config)
+    sample = read_sample(sources[0].log)
     with naming(sources[0].log.files[0]):
-        schema, _, left_out = infer_schema(config, read_sample(sources[0].log))
+        schema, _, left_out = infer_schema(config, sample)
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
