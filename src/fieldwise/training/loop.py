@@ -122,7 +122,7 @@ def fit(
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
         if settle is not None:
             settle()
-        valid_metrics = stepper.evaluate(valid.epoch(0)) if valid else None
+        valid_metrics = _validate(stepper, valid) if valid else None
         _end_epoch(history, train.num_examples, valid_metrics, listen)
         value = goodness(valid_metrics, config.stop_on)
         if value is None or history.best_value is None or value > history.best_value:
@@ -131,6 +131,12 @@ def fit(
             keep(history.num_saves)
             listen(Kept(history.best_epoch))
     return history
+
+
+def _validate(stepper: Stepper, valid: Batches) -> Metrics:
+    """Return the metrics of the validation examples, read while those before are looked at."""
+    with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
+        return stepper.evaluate(coming)
 
 
 def _enough(history: History, patience: int) -> bool:
