@@ -73,6 +73,7 @@ def fit(
     config: TrainConfig,
     keep: Callable[[int], None],
     *,
+    settle: Callable[[], None] | None = None,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
@@ -91,6 +92,8 @@ def fit(
         Epochs, schedule, what to stop on, how often to save a checkpoint.
     keep
         Called with the number of the save when the weights are the best so far; saves them.
+    settle
+        Called at the end of an epoch, before its weights are judged: sets those that no example trains.
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -117,7 +120,9 @@ def fit(
     divergence = Divergence(max(stepper.model.num_outputs, 2))
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-        valid_metrics = stepper.evaluate(valid.epoch(0)) if valid else None
+        if settle is not None:
+            settle()
+        valid_metrics = _validate(stepper, valid) if valid else None
         _end_epoch(history, train.num_examples, valid_metrics, listen)
         value = goodness(valid_metrics, config.stop_on)
         if value is None or history.best_value is None or value > history.best_value:
@@ -126,6 +131,12 @@ def fit(
             keep(history.num_saves)
             listen(Kept(history.best_epoch))
     return history
+
+
+def _validate(stepper: Stepper, valid: Batches) -> Metrics:
+    """Return the metrics of the validation examples, read while those before are looked at."""
+    with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
+        return stepper.evaluate(coming)
 
 
 def _enough(history: History, patience: int) -> bool:
