@@ -33,7 +33,7 @@ def hosts_of(out: Path, num_hosts: int) -> set[str]:
 
 @pytest.mark.long
 def test_killed_hosts_are_done_without_and_taken_back(tmp_path):
-    config = runs.make_log(tmp_path, SLOW.replace("epochs = 60", "epochs = 9999"))  # never done
+    config = runs.make_log(tmp_path, SLOW.replace("= 60", "= 9999").replace("= 99\n", "= 9999\n"))  # never done
     out, moments, recoveries = tmp_path / "run", random.Random(3), []
     options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
     with ExitStack() as held:
