@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,28 @@ def test_no_trial_sees_the_test_rows_and_they_are_evaluated_once(folder, tuned):
     again = fw.tune(fw.load_config(folder / "fieldwise.toml"), folder / "whole", trials=8, listen=seen.append)
     assert without_time(again) == without_time(tuning)
     assert not [event for event in seen if isinstance(event, Stage)]
+
+
+def test_a_search_is_verified_and_damage_to_its_record_is_found(folder, tuned, tmp_path):
+    shutil.copytree(folder / "whole", tmp_path / "copy")
+    verification = fw.verify(tmp_path / "copy")
+    assert (verification.damages, verification.artefacts[0].kind) == ([], "search")
+    path = tmp_path / "copy" / "tune.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    assert "tune.json" in fw.verify(tmp_path / "copy").damages[0]
+    with pytest.raises(fw.ArtefactError, match=r"tune\.json"):
+        fw.tune(fw.load_config(folder / "fieldwise.toml"), tmp_path / "copy", trials=8)
+
+
+def test_trials_that_share_their_logistic_regression_train_it_once(config, tmp_path):
+    trained = []
+
+    def listen(event):
+        if isinstance(event, Stage) and event.name == "train":
+            trained.append(event.model)
+
+    fw.tune(config, tmp_path / "search", trials=3, only=["model.units", "model.dropout"], listen=listen)
+    assert trained == ["lr", "lc-dnn", "lc-dnn", "lc-dnn"]
 
 
 def test_the_best_configuration_trains_to_the_same_model_from_its_file(folder, tuned):

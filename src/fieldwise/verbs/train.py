@@ -86,6 +86,8 @@ def train(
         By SIGTERM or Ctrl-C, after a checkpoint was saved.
     """
     use_threads(config.train.threads)
+    if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
+        config = msgspec.structs.replace(config, train=lr_settings(config))
     prepared = prepared or prepare(config, listen=listen)
     _check_calibration(config, prepared)
     with RunFolder(out, config, prepared.folder.name, overwrite) as run:

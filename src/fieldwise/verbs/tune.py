@@ -44,13 +44,13 @@ from fieldwise.training.loop import goodness
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
 from fieldwise.verbs.space import Choice, Dimension, changed, space_of
-from fieldwise.verbs.train import evaluate_part, train, use_threads
+from fieldwise.verbs.train import evaluate_part, lr_settings, train, use_threads
 from fieldwise.verbs.write_config import config_toml
 
-__all__ = ["Trial", "Tuning", "tune"]
+__all__ = ["SEARCH_NAME", "Trial", "Tuning", "check_search", "tune"]
 
 _FORMAT, _VERSION = "fieldwise-tune", 1
-_NAME = "tune.json"
+SEARCH_NAME = "tune.json"
 _FIRST_TRIALS = 5
 """Trials that are neither guided by others nor broken off."""
 
@@ -196,6 +196,11 @@ def tune(
         return search.finish()
 
 
+def check_search(folder: Path) -> None:
+    """Raise ArtefactError where the record of a search is damaged."""
+    files.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
+
+
 class _Search:
     """A search in its folder."""
 
@@ -219,7 +224,7 @@ class _Search:
 
     def held(self, overwrite: bool) -> ExitStack:
         """Take the folder for this process, and read the trials that are there."""
-        path = self.folder / _NAME
+        path = self.folder / SEARCH_NAME
         if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or self._lock.exists()):
             raise ConfigError(
                 "the folder holds something that is no search", where=self.folder, fix="name a new or an empty folder"
@@ -394,14 +399,12 @@ class _Search:
 
     def _lr_folder(self, config: Config) -> Path:
         """Return where the logistic regression of these settings is: trials with the same ones share it."""
-        linear = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
-        # Of [train] logistic regression takes what `train.lr_settings` does not replace; naming all costs a training
-        # more where only the rest differs.
+        linear = msgspec.structs.replace(config, model=ModelConfig(kind="lr"), train=lr_settings(config))
         key = files.checksum(msgspec.json.encode(plain_config(linear)))[:12]
         return self.folder / "trials" / f"lr-{key}"
 
     def _save(self) -> None:
-        files.write_manifest(self.folder / _NAME, self.manifest, format=_FORMAT, version=_VERSION)
+        files.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
 
     def _line(self, trial: Trial) -> str:
         value = "-" if trial.value is None else f"{abs(trial.value):.5f}"
