@@ -34,20 +34,18 @@ from fieldwise.metrics import evaluate_predictions
 
 TREES = {"lightgbm": ("lightgbm==4.7.0",), "catboost": ("catboost==1.2.10",)}
 NETWORKS = ("dcnv2", "finalmlp")
-_COMMON: list[dict[str, Any]] = [
+_NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 0.0, "dropout": 0.0},
     {"embedding_l2": 1e-6, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.0},
     {"embedding_l2": 1e-5, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.4, "batch_norm": True},
-    {"embedding_l2": 3e-5, "dropout": 0.2},
-    {"embedding_l2": 1e-4, "dropout": 0.1},
 ]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
     "catboost": [{"depth": 6}, {"depth": 8}],
-    "dcnv2": _COMMON,
-    "finalmlp": _COMMON,
+    "dcnv2": _NETWORK,
+    "finalmlp": [_NETWORK[number] for number in (2, 3, 1)],
 }
 
 
