@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
@@ -214,11 +215,17 @@ def _train_model(
 
 def _calibrated(model: ClickModel, method: Method, valid: Cache) -> Calibration:
     """Return the model's calibration after it has learned from the validation rows."""
-    examples = list(Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
-    logits = np.concatenate(list(predict_logits(model, (each.batch for each in examples))))
-    labels = np.concatenate([each.labels for each in examples if each.labels is not None])
-    weights = [each.weights for each in examples if each.weights is not None]
-    return model.calibration.fitted(method, logits, labels, np.concatenate(weights) if weights else None)
+    logits: list[npt.NDArray[np.floating]] = []
+    labels, weights = [], []
+    for examples in Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0):
+        logits.extend(predict_logits(model, [examples.batch]))
+        assert examples.labels is not None, "validation rows have labels"
+        labels.append(examples.labels)
+        if examples.weights is not None:
+            weights.append(examples.weights)
+    return model.calibration.fitted(
+        method, np.concatenate(logits), np.concatenate(labels), np.concatenate(weights) if weights else None
+    )
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:
