@@ -213,7 +213,7 @@ def _check_search(folder: Path) -> tuple[str, ...]:
 
 
 def _check_bundle(folder: Path) -> tuple[str, ...]:
-    return open_bundle(folder).files
+    return open_bundle(folder).verify().files
 
 
 def _check_checkpoint(folder: Path) -> tuple[str, ...]:
