@@ -20,7 +20,7 @@ is unpickled.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import numpy.typing as npt
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import (
+    Pieces,
     checksum,
     explaining,
     header_checksum,
@@ -43,7 +44,7 @@ from fieldwise.files import (
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle", "set_calibration"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
@@ -191,10 +192,11 @@ class BundleWriter:
         self.calibration = dict(calibration or {})
         self.encoder_checksum: str | None = None
 
-    def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
+    def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
         """Write these weights; the bundle is theirs once this returns, and the old one's until then.
 
-        `number` counts the saves of a training, from 1 on.
+        `number` counts the saves of a training, from 1 on. A table that no process holds comes in pieces, of
+        `block_rows` each.
         """
         files = {"encoder": "encoder.safetensors"}
         files |= {part: f"{part}-{number:04d}.safetensors" for part in ("table", "dense")}
@@ -204,10 +206,21 @@ class BundleWriter:
             "encoder": self.encoder_checksum,
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
-        save_arrays(self.folder / files["table"], {"weights": table})
+        num_rows, width = table.shape
+        block = block_rows(width * table.itemsize)
+        if isinstance(table, Pieces):
+            given = table.parts
+        else:
+            given = (table[first : first + block] for first in range(0, num_rows, block))
+        blocks: list[str] = []
+
+        def counted() -> Iterator[npt.NDArray[Any]]:
+            for part in given:
+                blocks.append(_checksum_of(part))
+                yield part
+
+        save_arrays(self.folder / files["table"], {"weights": Pieces(table.dtype, table.shape, counted())})
         checksums["table"] = header_checksum(self.folder / files["table"])
-        shift = _block_shift(table)
-        blocks = tuple(_checksum_of(table[first : first + (1 << shift)]) for first in range(0, len(table), 1 << shift))
         manifest = _Manifest(
             self.model,
             self.dtype,
@@ -216,8 +229,8 @@ class BundleWriter:
             files,
             checksums,
             number,
-            blocks,
-            shift,
+            tuple(blocks),
+            block.bit_length() - 1,
             self.calibration,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
@@ -227,10 +240,9 @@ class BundleWriter:
                     stale.unlink()
 
 
-def _block_shift(table: npt.NDArray[Any]) -> int:
-    """Return the logarithm of the rows of a block, of about 32 MB."""
-    row_bytes = max(int(table.itemsize) * table.shape[1], 1)
-    return int(max(_BLOCK_BYTES // row_bytes, 1)).bit_length() - 1
+def block_rows(bytes_per_row: int) -> int:
+    """Return the rows of a block of a table, a power of two: about 32 MB."""
+    return 1 << int(max(_BLOCK_BYTES // max(bytes_per_row, 1), 1)).bit_length() - 1
 
 
 def _checksum_of(rows: npt.NDArray[Any]) -> str:
@@ -240,6 +252,8 @@ def _checksum_of(rows: npt.NDArray[Any]) -> str:
 def open_bundle(folder: str | Path) -> Bundle:
     """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums, but for the table's
     (`Bundle.admit`).
+
+    Where training saves a better model meanwhile, it is that one.
 
     Raises
     ------
@@ -256,14 +270,15 @@ def open_bundle(folder: str | Path) -> Bundle:
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
-    for part in ("encoder", "table", "dense"):
-        name = manifest.files.get(part, "")
-        if not name or Path(name).name != name:
-            raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        load = load_headed if part == "table" else load_verified
-        arrays[part] = load(folder / name, manifest.checksums.get(part))
+    while True:
+        manifest, seal = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+        try:
+            arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            break
+        except ArtefactError:
+            # A save that ended in between has removed the files of the one before: then the manifest is another one.
+            if seal == read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)[1]:
+                raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     table = arrays["table"]["weights"]
     blocks = _Blocks(folder / manifest.files["table"], table, manifest.table_blocks, manifest.table_block_shift)
@@ -293,3 +308,11 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
     manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
     manifest.calibration = dict(calibration)
     write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)
+
+
+def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
+    name = manifest.files.get(part, "")
+    if not name or Path(name).name != name:
+        raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+    load = load_headed if part == "table" else load_verified
+    return load(folder / name, manifest.checksums.get(part))

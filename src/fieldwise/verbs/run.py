@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.data.stores import local_path
+from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
 from fieldwise.files import discard, explaining, read_manifest, sync_folder, write_manifest
 from fieldwise.metrics import Metrics
@@ -52,6 +54,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Training alone, without validation.
     epochs, best_epoch
         Epochs trained, and the one whose weights were kept.
+    workers
+        What each of several workers did and sent, since they were last started; None for one process.
     """
 
     model: str
@@ -66,6 +70,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     best_epoch: int
     examples_per_second: float
     folder: str
+    workers: list[Traffic] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -104,7 +109,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | Path, config: Config, log: str, overwrite: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
         self.overwrite = overwrite
         self.result: Result | None = None

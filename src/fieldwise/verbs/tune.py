@@ -35,22 +35,26 @@ import msgspec
 from fieldwise import files
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
+from fieldwise.data.batches import Batches
 from fieldwise.errors import ConfigError, ResourceError, UserError
 from fieldwise.metrics import Metrics
+from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import load_model
 from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Progress, Stage, ignore
 from fieldwise.training.loop import goodness
+from fieldwise.training.score import evaluate_model
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
 from fieldwise.verbs.space import Choice, Dimension, changed, space_of
-from fieldwise.verbs.train import evaluate_part, lr_settings, train, use_threads
+from fieldwise.verbs.train import lr_settings, train, use_threads
 from fieldwise.verbs.write_config import config_toml
 
 __all__ = ["SEARCH_NAME", "Trial", "Tuning", "check_search", "tune"]
 
 _FORMAT, _VERSION = "fieldwise-tune", 1
 SEARCH_NAME = "tune.json"
+_EVALUATION_BATCH = 8192
 _FIRST_TRIALS = 5
 """Trials that are neither guided by others nor broken off."""
 
@@ -329,10 +333,10 @@ class _Search:
         model = load_model(open_bundle(run))
         if self.manifest.tested != best.number:
             self.listen(Stage("evaluate", self.config.model.kind))
-            self.manifest.test = evaluate_part(model, self.prepared, "test")
+            self.manifest.test = _evaluate(model, self.prepared, "test")
             self.manifest.tested = best.number
             self._save()
-        valid = evaluate_part(model, self.prepared, "valid")
+        valid = _evaluate(model, self.prepared, "valid")
         assert valid is not None, "a search has validation rows"
         path = self.folder / "best.toml"
         heading = f"# The best of {len(self.manifest.trials)} trials on the validation rows: number {best.number}.\n\n"
@@ -447,6 +451,12 @@ class _Watch:
         if self.since is not None:
             self.search.manifest.seconds += time.monotonic() - self.since
             self.since = None
+
+
+def _evaluate(model: ClickModel, prepared: Prepared, part: str) -> Metrics | None:
+    if part not in prepared.parts:
+        return None
+    return evaluate_model(model, Batches(prepared.parts[part], _EVALUATION_BATCH, shuffle=False).epoch(0))
 
 
 def _own(config: Config, dimension: Dimension) -> Any:
