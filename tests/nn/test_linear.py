@@ -66,7 +66,7 @@ def test_values_and_gradients_in_bfloat16_are_near_those_of_the_twin(name):
         found = run(layer, x, dy, name)
     for ours, wanted in zip(found, expected(layer, x, dy, name), strict=True):
         # On the mean: a unit of relu next to zero may be on in one and off in the other.
-        assert np.sqrt(np.mean((ours - wanted) ** 2)) < 0.01 * np.sqrt(np.mean(wanted**2))
+        assert np.sqrt(np.mean((ours - wanted) ** 2)) < 0.05 * np.sqrt(np.mean(wanted**2))
 
 
 @pytest.mark.parametrize("name", NAMES)
