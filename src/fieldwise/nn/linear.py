@@ -28,8 +28,8 @@ from fieldwise.nn.blocks import cut, run_blocks
 
 __all__ = ["FUSED", "Linear", "owns_products"]
 
-_EXAMPLES = 512
-"""Examples in a block."""
+_EXAMPLES, _EXAMPLES_SMALL, _SMALL = 512, 1024, 1 << 17
+"""Examples in a block; and where a matrix has fewer weights than that, so that a block is worth its calls."""
 _ROWS = 256
 """Rows of dW in a block, at most; fewer and larger blocks copy x less often, inside oneDNN."""
 
@@ -38,19 +38,21 @@ _onednn: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # None in a
 
 
 class _Activation(NamedTuple):
-    """g, and dz from dy and what is kept of the forward pass: the output y where g' follows from it, else z."""
+    """g; what sets dz (last) by dy and what is kept of the forward pass, y where g' follows from it, else z."""
 
     apply: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor], object]
     keeps_output: bool
 
 
+_relu, _tanh, _sigmoid = (_aten.threshold_backward, _aten.tanh_backward, _aten.sigmoid_backward)
+_silu, _gelu = _aten.silu_backward, _aten.gelu_backward
 FUSED: dict[type[nn.Module], _Activation] = {
-    nn.ReLU: _Activation(torch.relu, lambda dy, y: _aten.threshold_backward(dy, y, 0), True),
-    nn.Tanh: _Activation(torch.tanh, lambda dy, y: _aten.tanh_backward(dy, y), True),
-    nn.Sigmoid: _Activation(torch.sigmoid, lambda dy, y: _aten.sigmoid_backward(dy, y), True),
-    nn.SiLU: _Activation(functional.silu, lambda dy, z: _aten.silu_backward(dy, z), False),
-    nn.GELU: _Activation(functional.gelu, lambda dy, z: _aten.gelu_backward(dy, z), False),
+    nn.ReLU: _Activation(torch.relu, lambda dy, y, dz: _relu.grad_input(dy, y, 0, grad_input=dz), True),
+    nn.Tanh: _Activation(torch.tanh, lambda dy, y, dz: _tanh.grad_input(dy, y, grad_input=dz), True),
+    nn.Sigmoid: _Activation(torch.sigmoid, lambda dy, y, dz: _sigmoid.grad_input(dy, y, grad_input=dz), True),
+    nn.SiLU: _Activation(functional.silu, lambda dy, z, dz: _silu.grad_input(dy, z, grad_input=dz), False),
+    nn.GELU: _Activation(functional.gelu, lambda dy, z, dz: _gelu.grad_input(dy, z, grad_input=dz), False),
 }
 """The activations that `Linear` can take in."""
 
@@ -127,7 +129,7 @@ class _Apply(torch.autograd.Function):
                 z[of] = part
             y[of] = part if fused is None or relu else fused.apply(part)
 
-        run_blocks(block, cut(len(x), _EXAMPLES))
+        run_blocks(block, cut(len(x), _block_size(w)))
         if differentiable:
             ctx.save_for_backward(inputs, w, *([] if fused is None else [y if z is None else z]))
             ctx.fused, ctx.x_dtype, ctx.w_dtype, ctx.has_bias = fused, x.dtype, weight.dtype, bias is not None
@@ -139,7 +141,8 @@ class _Apply(torch.autograd.Function):
         x, w, *kept = ctx.saved_tensors
         needs_dx, needs_dw, needs_db = ctx.needs_input_grad[:3]
         dy = gradients[0].contiguous()
-        blocks = cut(len(x), _EXAMPLES)
+        size = _block_size(w)
+        blocks = cut(len(x), size)
         dx = torch.empty_like(x, dtype=ctx.x_dtype) if needs_dx else None
         sums = torch.empty(len(blocks), len(w), dtype=ctx.w_dtype)
         keeps = ctx.fused is None and dy.dtype == w.dtype
@@ -147,14 +150,14 @@ class _Apply(torch.autograd.Function):
 
         def block(of: slice) -> None:
             part = dz[of]
-            if not keeps:
-                part = dy[of].to(w.dtype)
-                dz[of] = part if ctx.fused is None else ctx.fused.backward(part, kept[0][of])
-                part = dz[of]
+            if ctx.fused is not None:
+                ctx.fused.backward(dy[of].to(w.dtype), kept[0][of], part)
+            elif not keeps:
+                part.copy_(dy[of])
             if dx is not None:
-                dx[of] = _product(part, w.t())
+                _product_into(dx[of], part, w.t())
             if needs_db:
-                torch.sum(part, 0, dtype=ctx.w_dtype, out=sums[of.start // _EXAMPLES])
+                torch.sum(part, 0, dtype=ctx.w_dtype, out=sums[of.start // size])
 
         run_blocks(block, blocks)
         db = _ordered_sum(sums) if needs_db else None
@@ -168,6 +171,18 @@ def _product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = Fals
         return out
     out = a @ w.t() if bias is None else torch.addmm(bias, a, w.t())
     return out.relu_() if relu else out
+
+
+def _product_into(out: Tensor, a: Tensor, w: Tensor) -> None:
+    """Set `out` to ``a w'``, without a copy where the library can write there."""
+    if out.dtype != a.dtype or (_onednn is not None and a.dtype == torch.float32):
+        out.copy_(_product(a, w))
+    else:
+        torch.mm(a, w.t(), out=out)
+
+
+def _block_size(w: Tensor) -> int:
+    return _EXAMPLES if w.numel() >= _SMALL else _EXAMPLES_SMALL
 
 
 def _weight_gradient(dz: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -30,6 +30,7 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, noting_signals
 from fieldwise.training.loop import History, fit
+from fieldwise.training.precision import takes_bfloat16
 from fieldwise.training.score import evaluate_model, predict_logits
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
 from fieldwise.training.step import Stepper
@@ -190,7 +191,7 @@ def _train_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
-            Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16"),
+            Stepper(model, table_optimizer, dense_optimizer, takes_bfloat16(settings.precision, model)),
             Batches(
                 prepared.parts["train"], settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate
             ),
