@@ -32,7 +32,7 @@ import torch
 from measure import in_process, medians
 from torch import Tensor, nn
 
-from fieldwise.data.batches import Batches, prefetch
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
@@ -123,7 +123,7 @@ def ours(num_fields: int, units: int, hidden: list[int], precision: str, num_ste
             for _ in range(24):
                 writer.add(make_batch(rng, num_fields, BATCH_SIZE))
     model = build_model(ModelConfig(kind="lc-dnn", units=units, hidden=tuple(hidden)), layout, 2).train()
-    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig())
+    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(), BATCH_SIZE)
     table_optimizer.draw(0)
     dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
     stepper = Stepper(model, table_optimizer, dense, precision == "bfloat16")
@@ -132,7 +132,7 @@ def ours(num_fields: int, units: int, hidden: list[int], precision: str, num_ste
     waiting: list[float] = []
     with stepper.at_work():
         for epoch in range(99):
-            with prefetch(batches.epoch(epoch)) as examples_of_epoch:
+            with prefetch(batches.epoch(epoch, keep=ROOMS)) as examples_of_epoch:
                 started = time.perf_counter()
                 for number, examples in enumerate(examples_of_epoch):
                     arrived = time.perf_counter()

@@ -78,7 +78,7 @@ def single_threaded_torch() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_blocks(function: Callable[[slice], None], blocks: list[slice]) -> None:
+def run_blocks(function: Callable[[slice], object], blocks: list[slice]) -> None:
     """Call `function` once with every block, without gradients and autocast, several at a time in any order.
 
     The calling thread takes part where torch is single-threaded in it.

@@ -26,7 +26,7 @@ from torch.nn import functional
 from fieldwise.kernels.transpose import transpose
 from fieldwise.nn.blocks import cut, run_blocks
 
-__all__ = ["FUSED", "Linear", "owns_products"]
+__all__ = ["FUSED", "Linear", "owns_products", "product"]
 
 _EXAMPLES, _EXAMPLES_SMALL, _SMALL = 512, 1024, 1 << 17
 """Examples in a block; and where a matrix has fewer weights than that, so that a block is worth its calls."""
@@ -124,7 +124,7 @@ class _Apply(torch.autograd.Function):
             part = x[of]
             if inputs is not x:
                 part = inputs[of].copy_(part)
-            part = _product(part.to(dtype), w, b, relu)
+            part = product(part.to(dtype), w, b, relu)
             if z is not None:
                 z[of] = part
             y[of] = part if fused is None or relu else fused.apply(part)
@@ -164,8 +164,10 @@ class _Apply(torch.autograd.Function):
         return dx, _weight_gradient(dz, x, ctx.w_dtype) if needs_dw else None, db, None, None
 
 
-def _product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """Return ``a w'`` of a (M, N) and w (O, N), with the bias added and negative numbers cleared where asked for."""
+def product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """Return ``a w'`` of a (M, N) and w (O, N), with the bias added and negative numbers cleared where asked for: one
+    call of a library, on the threads that torch has here.
+    """
     if (_onednn is not None and a.dtype == torch.float32) or (bias is not None and a.dtype == torch.bfloat16):
         out: Tensor = _onednn(a, w, bias, "relu" if relu else "none", [], "")
         return out
@@ -176,7 +178,7 @@ def _product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = Fals
 def _product_into(out: Tensor, a: Tensor, w: Tensor) -> None:
     """Set `out` to ``a w'``, without a copy where the library can write there."""
     if out.dtype != a.dtype or (_onednn is not None and a.dtype == torch.float32):
-        out.copy_(_product(a, w))
+        out.copy_(product(a, w))
     else:
         torch.mm(a, w.t(), out=out)
 
@@ -193,7 +195,7 @@ def _weight_gradient(dz: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
         columns = x.to(dz.dtype).t()
 
         def block(of: slice) -> None:
-            gradient[of] = _product(turned[of], columns)
+            gradient[of] = product(turned[of], columns)
 
         run_blocks(block, cut(len(gradient), min(_ROWS, max(-(-len(gradient) // 2), 64))))
     return gradient

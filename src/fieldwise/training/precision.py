@@ -7,7 +7,7 @@ from torch import nn
 
 from fieldwise.nn.deep import count_weights
 
-__all__ = ["takes_bfloat16"]
+__all__ = ["has_bfloat16", "takes_bfloat16"]
 
 _WORTH_WEIGHTS = 1 << 18
 """Weights of the matrices from which on bfloat16 is chosen: below, the products are the smaller part of a step."""

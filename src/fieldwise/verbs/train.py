@@ -6,36 +6,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
-from fieldwise.calibration import Calibration, Method
+from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
-from fieldwise.data.cache import Cache
 from fieldwise.disk import require_disk
+from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
 from fieldwise.features.encoder import Encoder
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.load import DTYPES, dense_arrays, restore
+from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.precision import takes_bfloat16
-from fieldwise.training.score import evaluate_model, predict_logits
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
 from fieldwise.training.step import Stepper
-from fieldwise.verbs.prepare import Prepared, prepare
+from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
+from fieldwise.verbs.team import Team
 
 __all__ = ["Pretrained", "pretrain", "train"]
 
@@ -57,6 +54,7 @@ def train(
     listen: Listener = ignore,
     prepared: Prepared | None = None,
     lr_folder: Path | None = None,
+    workers: Workers | None = None,
 ) -> Result:
     """Train the model of `config` into the run folder `out`, preparing the log first where that is not done.
 
@@ -76,6 +74,9 @@ def train(
         The prepared log, where it is at hand.
     lr_folder
         The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
+    workers
+        The processes that train together, each calling this with the same arguments; the log and `out` lie where all of
+        them see them. All return the same.
 
     Raises
     ------
@@ -85,28 +86,33 @@ def train(
         Memory or disk has no room for it.
     Stopped
         By SIGTERM or Ctrl-C, after a checkpoint was saved.
+    WorkerLost
+        One of the workers has ended.
     """
     use_threads(config.train.threads)
-    prepared = prepared or prepare(config, listen=listen)
+    team = Team(workers)
+    prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)
-    with RunFolder(out, config, prepared.folder.name, overwrite) as run:
-        if run.result is not None:
-            Checkpoints(run.checkpoints).remove()  # the process that finished may have died before it did so
-            return run.result
+    run = RunFolder(out, config, prepared.folder.name, overwrite)
+    with team.holding(run) as finished:
+        if finished is not None:
+            return finished
         pretrained = None
         if config.model.locally_connected and config.model.start == "lr":
-            pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen)
-        with noting_signals() as interrupt:
-            model, history = _train_model(config, run, prepared, pretrained, interrupt, listen)
-        listen(Stage("evaluate", config.model.kind))
+            pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
+        with noting_signals() as interrupt, team.giving_way(interrupt):
+            stepper, history = _train_model(config, run, prepared, pretrained, interrupt, team, listen)
+            listen(Stage("evaluate", config.model.kind))
+            metrics = {name: _evaluate_part(stepper, prepared, name, team) for name in ("valid", "test")}
+        model = stepper.model
         weights, others = count_weights(model)
         result = Result(
             model=config.model.kind,
             units=config.model.units if config.model.locally_connected else None,
             parameters=model.table.num_parameters + weights,
             biases=others,
-            valid=evaluate_part(model, prepared, "valid"),
-            test=evaluate_part(model, prepared, "test"),
+            valid=metrics["valid"],
+            test=metrics["test"],
             pretrain_seconds=pretrained.seconds if pretrained else None,
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
@@ -114,18 +120,20 @@ def train(
             examples_per_second=history.examples_per_second,
             folder=str(run.folder),
         )
-        run.finish(result)
-        Checkpoints(run.checkpoints).remove()
-        return result
+        return team.finish(run, result)
 
 
-def pretrain(config: Config, folder: Path, prepared: Prepared, listen: Listener = ignore) -> Pretrained:
+def pretrain(
+    config: Config, folder: Path, prepared: Prepared, listen: Listener = ignore, workers: Workers | None = None
+) -> Pretrained:
     """Train logistic regression as ``[pretrain]`` says, as a run of its own in `folder`, and return its weights."""
     listen(Stage("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
-    result = train(own, folder, listen=listen, prepared=prepared)
-    bundle = open_bundle(folder)
-    return Pretrained(LrStart(bundle.table, bundle.dense["bias"]), result.epochs * result.seconds_per_epoch)
+    result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
+    bundle = open_bundle(folder).verify()
+    return Pretrained(
+        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
+    )
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -142,11 +150,12 @@ def lr_settings(config: Config) -> TrainConfig:
     )
 
 
-def evaluate_part(model: ClickModel, prepared: Prepared, name: str) -> Metrics | None:
+def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team) -> Metrics | None:
     """Return the metrics of one part of the log; None where there is no such part."""
     if name not in prepared.parts:
         return None
-    return evaluate_model(model, Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False).epoch(0))
+    batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False, share=team.share)
+    return stepper.evaluate(batches.epoch(0))
 
 
 def use_threads(count: int | None) -> None:
@@ -162,62 +171,61 @@ def _train_model(
     prepared: Prepared,
     pretrained: Pretrained | None,
     interrupt: Interrupt,
+    team: Team,
     listen: Listener,
-) -> tuple[ClickModel, History]:
+) -> tuple[Stepper, History]:
     """Train one model and leave it with the weights that were kept, which also lie in the run's bundle."""
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
-    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size)
+    stepper = team.stepper(model, settings)
     if not linear:
-        table_optimizer.draw(settings.seed)
+        stepper.table_rows.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
     if pretrained is not None:
-        start_from_lr(model, table_optimizer, pretrained.start)
+        start_from_lr(model, stepper.table_rows, pretrained.start)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
-    require_disk(_disk_bytes(model, encoder) - there, folder, "the model and two checkpoints")
+    needed = _disk_bytes(model, encoder, settings.table) - there
+    team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
     listen(Stage("train", model_config.kind))
     csv = msgspec.to_builtins(config.data.csv)
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
-    dense_optimizer = build_dense_optimizer(model.parameters(), settings.dense)
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
-            Stepper(model, table_optimizer, dense_optimizer, takes_bfloat16(settings.precision, model)),
+            stepper,
             Batches(
-                prepared.parts["train"], settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate
+                prepared.parts["train"],
+                settings.batch_size,
+                seed=settings.seed,
+                share=team.share,
+                negative_rate=settings.negative_rate,
             ),
-            Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
+            Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
-            keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
-            checkpoints=Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text))),
+            keep=lambda number: stepper.save(writer, number),
+            checkpoints=team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text))),
             interrupt=interrupt,
-            report=folder / "not_finite.jsonl",
+            report=folder / team.name_of("not_finite.jsonl"),
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):
-        restore(model, open_bundle(folder / "bundle"))
+        bundle = open_bundle(folder / "bundle").verify()
+        stepper.load(bundle.table, bundle.dense)
     if settings.calibration != "none" and valid is not None:
-        model.calibration = _calibrated(model, settings.calibration, valid)
-        set_calibration(folder / "bundle", msgspec.to_builtins(model.calibration))
-    return model, history
-
-
-def _calibrated(model: ClickModel, method: Method, valid: Cache) -> Calibration:
-    """Return the model's calibration after it has learned from the validation rows."""
-    examples = list(Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
-    logits = np.concatenate(list(predict_logits(model, (each.batch for each in examples))))
-    labels = np.concatenate([each.labels for each in examples if each.labels is not None])
-    weights = [each.weights for each in examples if each.weights is not None]
-    return model.calibration.fitted(method, logits, labels, np.concatenate(weights) if weights else None)
+        rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
+        model.calibration = stepper.calibrated(settings.calibration, rows.epoch(0))
+        plain = msgspec.to_builtins(model.calibration)
+        team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
+    return stepper, history
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:
@@ -239,7 +247,7 @@ def _check_calibration(config: Config, prepared: Prepared) -> None:
         )
 
 
-def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:
+def _disk_bytes(model: ClickModel, encoder: Encoder, optimizer: TableOptimizerConfig) -> int:
     """Return the least that a run folder needs: a bundle, a checkpoint, and the next one while it is written.
 
     Dense weights count three times in a checkpoint, with the two moments of Adam.
@@ -247,4 +255,7 @@ def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:
     of_encoder = sum(array.nbytes for array in encoder.arrays().values())
     dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     table = model.table
-    return of_encoder + int(table.weights.nbytes) + dense + 2 * (int(table.rows.nbytes) + 3 * dense)
+    itemsize = 2 if optimizer.storage == "bfloat16" else table.dtype.itemsize
+    weights = table.layout.num_features * table.num_weights * itemsize
+    rows = table.layout.num_features * optimizer.bytes_per_row(table.num_weights, table.dtype.itemsize)
+    return of_encoder + weights + dense + 2 * (rows + 3 * dense)
