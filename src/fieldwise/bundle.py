@@ -253,6 +253,8 @@ def open_bundle(folder: str | Path) -> Bundle:
     """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums, but for the table's
     (`Bundle.admit`).
 
+    Where training saves a better model meanwhile, it is that one.
+
     Raises
     ------
     ArtefactError
@@ -268,14 +270,15 @@ def open_bundle(folder: str | Path) -> Bundle:
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
-    for part in ("encoder", "table", "dense"):
-        name = manifest.files.get(part, "")
-        if not name or Path(name).name != name:
-            raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        load = load_headed if part == "table" else load_verified
-        arrays[part] = load(folder / name, manifest.checksums.get(part))
+    while True:
+        manifest, seal = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+        try:
+            arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            break
+        except ArtefactError:
+            # A save that ended in between has removed the files of the one before: then the manifest is another one.
+            if seal == read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)[1]:
+                raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     table = arrays["table"]["weights"]
     blocks = _Blocks(folder / manifest.files["table"], table, manifest.table_blocks, manifest.table_block_shift)
@@ -305,3 +308,11 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
     manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
     manifest.calibration = dict(calibration)
     write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)
+
+
+def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
+    name = manifest.files.get(part, "")
+    if not name or Path(name).name != name:
+        raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+    load = load_headed if part == "table" else load_verified
+    return load(folder / name, manifest.checksums.get(part))

@@ -212,6 +212,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
+            settle=lambda: stepper.fill_unseen(encoder.vocabulary_counts),
             checkpoints=team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text))),
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),
