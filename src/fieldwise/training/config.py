@@ -36,6 +36,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``constant``, ``linear`` or ``cosine`` decay of all learning rates to zero over the epochs.
     warmup
         Share of all steps over which the learning rates rise from zero, 0 <= warmup < 1.
+    average_epochs
+        What is validated and kept is the average of the weights over so many epochs (`training.averaging`); 0: the
+        weights as they are.
     checkpoint_minutes, checkpoint_steps
         A checkpoint is saved when so many minutes have passed since the last, and after every so many steps (not,
         unless given).
@@ -55,6 +58,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     patience: Annotated[int, Meta(ge=1)] = 2
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    average_epochs: Annotated[float, Meta(ge=0)] = 1.0
     checkpoint_minutes: Annotated[float, Meta(gt=0)] = 10.0
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
     table: TableOptimizerConfig = TableOptimizerConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from fieldwise.data.batches import Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import Stopped, UserError
 from fieldwise.metrics import Metrics
+from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
@@ -90,7 +92,8 @@ def fit(
     config
         Epochs, schedule, what to stop on, how often to save a checkpoint.
     keep
-        Called with the number of the save when the weights are the best so far; saves them.
+        Called with the number of the save when the weights are the best so far; saves them. The weights are those of
+        `averaging` where the configuration asks for an average; afterwards the model has its own.
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -109,22 +112,26 @@ def fit(
         On request.
     """
     history = History()
+    average = Average(stepper.model, config.average_epochs, train.num_batches) if config.average_epochs else None
     if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
         stepper.restore(checkpoint.table, checkpoint.dense)
+        if average is not None:
+            average.restore(checkpoint.dense)
         history = msgspec.convert(checkpoint.state, History)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
-    saver = _Saver(stepper, checkpoints, config, train.num_batches)
+    saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
     divergence = Divergence(max(stepper.model.num_outputs, 2))
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-        valid_metrics = evaluate_model(stepper.model, valid.epoch(0)) if valid else None
-        _end_epoch(history, train.num_examples, valid_metrics, listen)
-        value = _goodness(valid_metrics, config.stop_on)
-        if value is None or history.best_value is None or value > history.best_value:
-            history.best_epoch, history.best_value = len(history.epochs), value
-            history.num_saves += 1
-            keep(history.num_saves)
-            listen(Kept(history.best_epoch))
+        with average.applied() if average is not None else nullcontext():
+            valid_metrics = evaluate_model(stepper.model, valid.epoch(0)) if valid else None
+            _end_epoch(history, train.num_examples, valid_metrics, listen)
+            value = _goodness(valid_metrics, config.stop_on)
+            if value is None or history.best_value is None or value > history.best_value:
+                history.best_epoch, history.best_value = len(history.epochs), value
+                history.num_saves += 1
+                keep(history.num_saves)
+                listen(Kept(history.best_epoch))
     return history
 
 
@@ -157,6 +164,8 @@ def _run_epoch(
             if divergence.add(loss, examples.labels, examples.weights):
                 raise _diverged(divergence, stepper, history, saver)
             meter.add(examples.batch.num_examples, loss)
+            if saver.average is not None:
+                saver.average.after(epoch * train.num_batches + history.position)
             if interrupt is not None and interrupt.requested:
                 saver.save(history)
                 raise Stopped(
@@ -227,9 +236,15 @@ class _Saver:
     """Saves a checkpoint when enough steps or minutes have passed since the last."""
 
     def __init__(
-        self, stepper: Stepper, checkpoints: Checkpoints | None, config: TrainConfig, batches_per_epoch: int
+        self,
+        stepper: Stepper,
+        average: Average | None,
+        checkpoints: Checkpoints | None,
+        config: TrainConfig,
+        batches_per_epoch: int,
     ) -> None:
-        self.stepper, self.checkpoints, self.batches_per_epoch = stepper, checkpoints, batches_per_epoch
+        self.stepper, self.average = stepper, average
+        self.checkpoints, self.batches_per_epoch = checkpoints, batches_per_epoch
         self.every_steps, self.every_seconds = config.checkpoint_steps, config.checkpoint_minutes * 60
         self.saved = time.monotonic()
         self.newest_step: int | None = None
@@ -249,7 +264,8 @@ class _Saver:
         if self.checkpoints is None:
             return
         state = msgspec.to_builtins(history)
-        self.checkpoints.save(self._steps(history), self.stepper.model.table.rows, self.stepper.arrays(), state)
+        arrays = self.stepper.arrays() | (self.average.arrays() if self.average is not None else {})
+        self.checkpoints.save(self._steps(history), self.stepper.model.table.rows, arrays, state)
         self.saved = time.monotonic()
         self.newest_step = self._steps(history)
 

@@ -133,6 +133,7 @@ def lr_settings(config: Config) -> TrainConfig:
         dense=own.dense,
         schedule="constant",
         warmup=0.0,
+        average_epochs=0.0,
     )
 
 
@@ -191,7 +192,7 @@ def _train_model(
             report=folder / "not_finite.jsonl",
             listen=listen,
         )
-    if history.best_epoch != len(history.epochs):
+    if settings.average_epochs or history.best_epoch != len(history.epochs):
         restore(model, open_bundle(folder / "bundle"))
     return model, history
 
@@ -199,9 +200,10 @@ def _train_model(
 def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:
     """Return the least that a run folder needs: a bundle, a checkpoint, and the next one while it is written.
 
-    Dense weights count three times in a checkpoint, with the two moments of Adam.
+    Dense weights count four times in a checkpoint, with the two moments of Adam and their average.
     """
     of_encoder = sum(array.nbytes for array in encoder.arrays().values())
     dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     table = model.table
-    return of_encoder + int(table.weights.nbytes) + dense + 2 * (int(table.rows.nbytes) + 3 * dense)
+    of_checkpoint = int(table.rows.nbytes) + int(table.weights.nbytes) + 4 * dense
+    return of_encoder + int(table.weights.nbytes) + dense + 2 * of_checkpoint

@@ -1,0 +1,121 @@
+"""The average of the weights over the last stretch of training: what is validated, kept and saved.
+
+A snapshot of the weights w is taken ten times an epoch. With n snapshots so far, and E the epochs that the average
+looks back on::
+
+    average += max(1 / n, 1 / (E snapshots per epoch)) (w - average)
+
+the plain mean at first, an exponential one later. Single weights still move with every batch when training has
+settled, and the rows of rare features with every example of theirs; their average lies in the middle of where they
+move, and generalises better: on MovieLens-1M as much as all other settings together (docs/experiments.md). Polyak and
+Juditsky 1992; Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
+
+Training itself goes on from the weights, not from their average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fieldwise.memory import require_memory
+from fieldwise.models.click import ClickModel
+
+__all__ = ["Average"]
+
+_SNAPSHOTS_PER_EPOCH = 10
+_CHUNK_NUMBERS = 1 << 20
+_TABLE, _DENSE, _COUNT = "average.table", "average.dense.", "average.num_snapshots"
+
+
+class Average:
+    """The average of one model's weights, and of the statistics that it standardises with.
+
+    Takes as much memory as the table's weights. A snapshot is one pass over them: ten of those an epoch, whatever the
+    number of batches, and none in a step between.
+
+    Parameters
+    ----------
+    model
+        Its weights are averaged; its table has its memory.
+    epochs
+        E > 0: how far the average looks back.
+    batches_per_epoch
+        Steps of an epoch, 1 or more.
+    """
+
+    def __init__(self, model: ClickModel, epochs: float, batches_per_epoch: int) -> None:
+        if epochs <= 0:
+            raise ValueError(f"epochs (={epochs}) must be above 0")
+        self.model = model
+        self.every = max(batches_per_epoch // _SNAPSHOTS_PER_EPOCH, 1)
+        self.least_share = min(1.0, self.every / (epochs * batches_per_epoch))
+        self.num_snapshots = 0
+        weights = model.table.weights
+        require_memory(
+            weights.nbytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
+        )
+        self.table: npt.NDArray[np.floating] = np.zeros(weights.shape, weights.dtype)
+        self.dense = {name: torch.zeros_like(tensor) for name, tensor in self._tensors().items()}
+
+    def after(self, step: int) -> None:
+        """Take a snapshot where one is due after `step` steps, counted from 1 over all epochs."""
+        if step % self.every:
+            return
+        self.num_snapshots += 1
+        share = max(1.0 / self.num_snapshots, self.least_share)
+        for average, weights in self._chunks():
+            average += average.dtype.type(share) * (weights - average)
+        for name, tensor in self._tensors().items():
+            self.dense[name] += share * (tensor - self.dense[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Let the model have the average for its weights, and its own again afterwards."""
+        if not self.num_snapshots:
+            yield
+            return
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that is remembered, as arrays that a checkpoint can hold."""
+        dense = {_DENSE + name: tensor.numpy() for name, tensor in self.dense.items()}
+        return {_TABLE: self.table, _COUNT: np.array(self.num_snapshots), **dense}
+
+    def restore(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Go back to where `arrays` were taken."""
+        self.table[:] = arrays[_TABLE]
+        self.num_snapshots = int(arrays[_COUNT])
+        for name, tensor in self.dense.items():
+            tensor.copy_(torch.from_numpy(np.array(arrays[_DENSE + name])))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the dense weights and statistics, without what counts."""
+        return {name: tensor.detach() for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()}
+
+    def _chunks(self) -> Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]]:
+        """Yield the same rows of the average and of the weights, few enough that what is computed of them is small."""
+        weights = self.model.table.weights
+        num_rows = max(_CHUNK_NUMBERS // max(weights.shape[1], 1), 1)
+        for start in range(0, len(weights), num_rows):
+            yield self.table[start : start + num_rows], weights[start : start + num_rows]
+
+    def _exchange(self) -> None:
+        for average, weights in self._chunks():
+            kept = weights.copy()
+            weights[:] = average
+            average[:] = kept
+        for name, tensor in self._tensors().items():
+            dense = tensor.clone()
+            tensor.copy_(self.dense[name])
+            self.dense[name].copy_(dense)
