@@ -18,13 +18,14 @@ _KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
 
 class _Sizes(NamedTuple):
-    """What the counts follow from: D, F, K, the hidden layers, and the number of classes."""
+    """What the counts follow from: D, F, K, the hidden layers, the number of classes, and the rest of the model."""
 
     num_features: int
     num_fields: int
     units: int
     hidden: Sequence[int]
     num_classes: int
+    config: ModelConfig | None = None
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -90,7 +91,13 @@ def command(
         sizes = sizes._replace(units=units or sizes.units, hidden=hidden or sizes.hidden)
     counts = [
         count_parameters(
-            kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden, num_outputs(sizes.num_classes)
+            kind,
+            sizes.num_features,
+            sizes.num_fields,
+            sizes.units,
+            sizes.hidden,
+            num_outputs(sizes.num_classes),
+            sizes.config,
         )
         for kind in _KINDS
         if sizes.hidden or kind not in ("dnn", "lc-resnet")
@@ -125,4 +132,4 @@ def _of_run(folder: Path) -> _Sizes:
 
 def _of_encoder(encoder: Encoder, model: ModelConfig) -> _Sizes:
     layout = encoder.layout
-    return _Sizes(layout.num_features, layout.num_fields, model.units, model.hidden, len(encoder.schema.classes))
+    return _Sizes(layout.num_features, layout.num_fields, model.units, model.hidden, len(encoder.schema.classes), model)

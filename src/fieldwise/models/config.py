@@ -27,10 +27,32 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         K, locally connected units per field, 1 to 64; 1 is the paper.
     hidden
         Widths of the hidden layers.
+    deep
+        What stands on the locally connected layer of ``lc-dnn`` and ``lc-wide-deep``: ``perceptron``, ``residual``,
+        ``cross``, ``cross-low-rank``, ``bilinear``, ``ensemble`` or ``none`` (`models.parts`), or the name of a part of
+        your own (`models.parts.register_deep`).
+    pairs
+        A term for every two fields, the dot product of their units (`nn.pairs`): ``none``; ``plain``, a factorisation
+        machine; or ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2. For ``lc-*`` with
+        K > 1; unit 0, which starts as logistic regression's weights, stays out.
+    losses
+        ``joint``: deep part and pairs are added up and trained on one loss. ``apart``: each is trained to be right by
+        itself, and the logit is their mean.
+    detach
+        Where there are pairs: the deep part reads the units and does not move them, so that they are learnt by the
+        pairs and the linear terms alone, and stay as general as ``unit_l2`` keeps them.
+    gate
+        Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
         ``relu``, ``gelu``, ``silu``, ``tanh`` or ``sigmoid``.
     dropout
         Share of hidden units silenced in training, 0 <= dropout < 1.
+    unit_l2
+        >= 0, for ``lc-*``: the loss of every example has ``unit_l2 / 2`` times the sum of the squares of its units, as
+        they are before anything standardises them. A feature is drawn to zero as often as it occurs; this is what
+        keeps `pairs` from learning rare features by heart.
+    unit_dropout
+        Share of the standardised units silenced in training, 0 <= unit_dropout < 1.
     standardise
         Give the locally connected units mean 0 and variance 1 before the deep part.
     skip
@@ -44,7 +66,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     units: Annotated[int, Meta(ge=1, le=64)] = 8
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
+    deep: Annotated[str, Meta(min_length=1)] = "perceptron"
+    pairs: Literal["none", "plain", "weighted"] = "none"
+    losses: Literal["joint", "apart"] = "joint"
+    detach: bool = False
+    gate: bool = False
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    unit_l2: Annotated[float, Meta(ge=0)] = 0.0
+    unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     standardise: bool = True
     skip: bool = True
     start: Literal["lr", "random"] = "lr"

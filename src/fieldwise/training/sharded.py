@@ -61,9 +61,11 @@ class ShardedStepper(Stepper):
         amount = float(examples.batch.num_examples if weights is None else weights.sum(dtype=float))
         loan = self.sharded.pull(examples.batch, amount)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(loan.batch)
-        loss = self._share_of_loss(logits, examples, amount / loan.total if loan.total else 0.0)
-        loss.backward()  # type: ignore[no-untyped-call]
+            logits = self.model.members(loan.batch)
+        share = amount / loan.total if loan.total else 0.0
+        loss = self._share_of_loss(logits, examples, share)
+        penalised = loss if self.model.penalty is None else loss + self.model.penalty * share
+        penalised.backward()  # type: ignore[no-untyped-call]
         value = self._sum_dense(loss)
         if self.dense_optimizer:
             for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):

@@ -52,12 +52,14 @@ class Stepper:
         """
         assert examples.labels is not None, "training needs labels"
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(examples.batch)
+            logits = self.model.members(examples.batch)
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         loss = logloss(logits, torch.from_numpy(examples.labels), weights)
         value = float(loss.item())
         if not math.isfinite(value):
             raise NotFinite("the loss", value)
+        if self.model.penalty is not None:
+            loss = loss + self.model.penalty
         loss.backward()  # type: ignore[no-untyped-call]
         self._check_gradients(value)
         if self.dense_optimizer:
