@@ -95,6 +95,21 @@ def test_pairs_are_their_equation(num_outputs, num_fields):
         check(start, units, [reference.pairs(ones, row) for row in units])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pairs_that_are_left_out_count_for_nothing(weighted):
+    units = np.random.default_rng(0).normal(size=(7, 4, 3))
+    module, weights = shaken(FieldPairs(4, 2, weighted))
+    module.leave_out([(0, 2), (2, 3)])
+    weight = weights["weight"].copy() if weighted else np.ones((2, 6))
+    weight[:, [1, 5]] = 0
+    check(module, units, [reference.pairs(weight, row) for row in units])
+    restored = FieldPairs(4, 2, weighted).double()
+    restored.load_state_dict(module.state_dict())
+    check(restored, units, [reference.pairs(weight, row) for row in units])
+    module.leave_out([])
+    check(module, units, [reference.pairs(weights["weight"] if weighted else np.ones((2, 6)), row) for row in units])
+
+
 @pytest.mark.parametrize("name", list(parts.DEEP_PARTS))
 @pytest.mark.parametrize("num_outputs", [1, 3])
 def test_every_part_starts_at_nothing_and_can_leave_it(name, num_outputs):

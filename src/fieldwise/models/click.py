@@ -80,7 +80,7 @@ class ClickModel(nn.Module):
         self.standardise: nn.Module | None = None
         self.network: nn.Module | None = None
         self.gate: nn.Module | None = None
-        self.pairs: nn.Module | None = None
+        self.pairs: FieldPairs | None = None
         self.unit_dropout = nn.Dropout(config.unit_dropout)
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))

@@ -5,6 +5,8 @@ Letters: B examples, F fields, K units per field, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,9 @@ class FieldPairs(nn.Module):
     Computed as ``sum over f of u_f . (U u)_f`` with U the matrix of the weights, zero but above its diagonal: B K F^2
     products and no (B, F, F) in memory. Weights that are all 1 take B K F.
 
+    A pair of which one field determines the other is better left out (`training.dependence`): its product is a function
+    of one field, which has units for that already.
+
     Parameters
     ----------
     num_fields
@@ -37,6 +42,8 @@ class FieldPairs(nn.Module):
 
     Attributes
     ----------
+    mask
+        (F (F - 1) / 2), 0 for pairs that are left out, else 1 (`leave_out`).
     weight
         (O, F (F - 1) / 2), pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; None where they are not learnt.
 
@@ -51,18 +58,27 @@ class FieldPairs(nn.Module):
         super().__init__()
         self.num_outputs = num_outputs
         self.weight = nn.Parameter(torch.ones(num_outputs, num_fields * (num_fields - 1) // 2)) if weighted else None
+        self.register_buffer("mask", torch.ones(num_fields * (num_fields - 1) // 2))
+        self.mask: Tensor
         above = torch.triu_indices(num_fields, num_fields, offset=1)
         self.register_buffer("_above", above, persistent=False)
         self._above: Tensor
 
+    def leave_out(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Leave out the pairs of fields (f, g), f < g, and no others."""
+        number = {(f, g): at for at, (f, g) in enumerate(self._above.T.tolist())}
+        self.mask.fill_(1.0)
+        for pair in pairs:
+            self.mask[number[pair]] = 0.0
+
     def forward(self, units: Tensor) -> Tensor:
         """Return (B, O) from units (B, F, K)."""
-        if self.weight is None:
+        if self.weight is None and bool(self.mask.all()):
             total = units.sum(dim=1).square().sum(dim=1) - units.square().sum(dim=(1, 2))
             return (0.5 * total).unsqueeze(1).expand(-1, self.num_outputs)
         num_fields, outputs = units.shape[1], []
-        for weights in self.weight:
+        for weights in self.mask.unsqueeze(0) if self.weight is None else self.weight * self.mask:
             upper = units.new_zeros(num_fields, num_fields).index_put((self._above[0], self._above[1]), weights)
             # With the upper triangle alone every pair comes once.
             outputs.append((units * torch.matmul(upper, units)).sum(dim=(1, 2)))
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs, dim=1).expand(-1, self.num_outputs)

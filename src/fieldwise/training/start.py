@@ -11,8 +11,9 @@ import torch
 from fieldwise.data.cache import Cache
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.dependence import find_determined_pairs
 
-__all__ = ["LrStart", "start_bias", "start_from_lr"]
+__all__ = ["LrStart", "start_bias", "start_from_lr", "start_pairs"]
 
 _SAMPLE_EXAMPLES = 100_000
 
@@ -39,6 +40,12 @@ def start_bias(model: ClickModel, train: Cache) -> None:
     start = logs if num_classes > 2 else logs[1:] - logs[:1]
     with torch.no_grad():
         model.bias.copy_(torch.from_numpy(start))
+
+
+def start_pairs(model: ClickModel, train: Cache) -> None:
+    """Leave out the pairs of fields of which one determines the other, where the model has pairs."""
+    if model.pairs is not None:
+        model.pairs.leave_out(find_determined_pairs(train))
 
 
 def start_from_lr(model: ClickModel, optimizer: TableOptimizer, start: LrStart) -> None:

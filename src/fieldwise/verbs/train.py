@@ -27,7 +27,7 @@ from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.score import evaluate_model
-from fieldwise.training.start import LrStart, start_bias, start_from_lr
+from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result, RunFolder
@@ -169,6 +169,7 @@ def _train_model(
     if not linear:
         table_optimizer.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
+    start_pairs(model, prepared.parts["train"])
     if pretrained is not None:
         start_from_lr(model, table_optimizer, pretrained.start)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
