@@ -22,6 +22,13 @@ def test_what_is_known_of_a_user_is_determined_by_the_user_and_nothing_else_is()
     assert found == [(0, 2), (1, 3), (1, 5)]
 
 
+def test_few_values_and_one_that_is_nearly_everywhere_are_not_determined_by_others():
+    rng = np.random.default_rng(0)
+    sex, age, rare = rng.integers(0, 2, NUM), rng.integers(0, 7, NUM), rng.random(NUM) < 0.005
+    bags = [[int(sex[b])] for b in range(NUM)]
+    assert determined(["single", "single", "single", "bag"], [2, 7, 2, 2], [sex, age, rare], bags) == [(0, 3)]
+
+
 def determined(forms, rows, singles, bags):
     """Build the batch by hand: its arrays are what the function reads."""
     offsets = np.concatenate(([0], np.cumsum([len(bag) for bag in bags])))[np.newaxis].astype(np.int64)

@@ -42,31 +42,37 @@ def find_determined_pairs(train: Cache) -> list[tuple[int, int]]:
 def determined_pairs(batch: Batch, layout: Layout) -> list[tuple[int, int]]:
     """Return the pairs of fields f < g of which one determines the other in these examples.
 
-    Field f determines g where examples that repeat a value of f repeat that of g with it. With n examples, u(f)
-    different values of f and u(f, g) different pairs of values, n - u(f) examples repeat a value of f, and at least
-    u(f, g) - u(f) of these do so with another value of g. One in a hundred of those may: every log has a few wrong
-    entries. There must be 100 repeats to say it. Fields whose input is a number are left alone.
+    Field f determines g where examples that repeat a value of f repeat that of g with it. With n examples and u(f)
+    different values of f, n - u(f) examples repeat one; an *exception* is an example that does not have the commonest
+    value of g among those with its value of f. There may be one exception in a hundred repeats, for every log has a few
+    wrong entries, and no more than one for a hundred examples that do not have the commonest value of g of all: what is
+    nearly always the same is not determined by everything. There must be 100 repeats to say it. Fields whose input is a
+    number are left alone.
     """
-    codes, num_values = [], []
-    for field in range(layout.num_fields):
-        code = _codes(batch, layout, field)
-        codes.append(code)
-        num_values.append(0 if code is None else int(code.max(initial=-1)) + 1)
-    found = []
-    for f in range(layout.num_fields):
-        for g in range(f + 1, layout.num_fields):
-            one, other = codes[f], codes[g]
-            if one is None or other is None:
-                continue
-            num_pairs = len(np.unique(one * max(num_values[g], 1) + other))
-            repeats = [len(one) - num_values[field] for field in (f, g)]
-            changes = [num_pairs - num_values[field] for field in (f, g)]
-            if any(
-                repeat >= _MIN_REPEATS and change <= _MAX_EXCEPTIONS * repeat
-                for repeat, change in zip(repeats, changes, strict=True)
-            ):
-                found.append((f, g))
-    return found
+    codes = [_codes(batch, layout, field) for field in range(layout.num_fields)]
+    return [
+        (f, g)
+        for f in range(layout.num_fields)
+        for g in range(f + 1, layout.num_fields)
+        if _determines(codes[f], codes[g])
+    ]
+
+
+def _determines(one: Int64s | None, other: Int64s | None) -> bool:
+    """Return whether one of two fields determines the other."""
+    if one is None or other is None or not len(one):
+        return False
+    num_values = [int(code.max()) + 1 for code in (one, other)]
+    pairs, counts = np.unique(one * num_values[1] + other, return_counts=True)
+    for field, known in ((pairs // num_values[1], 0), (pairs % num_values[1], 1)):
+        commonest = np.zeros(num_values[known], dtype=np.int64)
+        np.maximum.at(commonest, field, counts)
+        exceptions = len(one) - int(commonest.sum())
+        repeats = len(one) - num_values[known]
+        others = len(one) - int(np.bincount((other, one)[known]).max())
+        if repeats >= _MIN_REPEATS and exceptions <= _MAX_EXCEPTIONS * min(repeats, others):
+            return True
+    return False
 
 
 def _codes(batch: Batch, layout: Layout, field: int) -> Int64s | None:
