@@ -12,7 +12,7 @@ from fieldwise.optim.table import TableOptimizerConfig
 
 __all__ = ["PretrainConfig", "TrainConfig"]
 
-_Positive = Annotated[float, Meta(gt=0)]
+_STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +23,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     epochs
         Passes at most.
     batch_size
-        Examples a step.
+        Examples a step; 0: chosen by the number of training examples (`TrainConfig.for_examples`).
     seed
         Of initial weights, dropout and the order of the examples.
     precision
@@ -51,7 +51,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
-    batch_size: Annotated[int, Meta(ge=1)] = 4096
+    batch_size: Annotated[int, Meta(ge=0)] = 0
     seed: Annotated[int, Meta(ge=0)] = 0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     stop_on: Literal["auc", "gauc", "logloss", "pr_auc", "normalized_entropy"] = "auc"
@@ -64,6 +64,23 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     table: TableOptimizerConfig = TableOptimizerConfig()
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
     threads: Annotated[int, Meta(ge=1)] | None = None
+
+    def for_examples(self, num_examples: int) -> TrainConfig:
+        """Return these settings with a batch size for a log of so many training examples, where none is given.
+
+        The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
+        have not learnt much before they have learnt it by heart (docs/experiments.md).
+
+        Examples
+        --------
+        >>> [TrainConfig().for_examples(count).batch_size for count in (1_000, 60_000, 200_000, 600_000, 10**9)]
+        [256, 256, 1024, 4096, 4096]
+        """
+        if self.batch_size:
+            return self
+        largest = max(num_examples // _STEPS_PER_EPOCH, 1)
+        size = min(max(1 << (largest.bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
+        return msgspec.structs.replace(self, batch_size=size)
 
 
 class LrTableOptimizerConfig(TableOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

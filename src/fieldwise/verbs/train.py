@@ -163,6 +163,7 @@ def _train_model(
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
+    settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
     table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size)
