@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fieldwise.calibration import Calibration
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
@@ -63,6 +64,7 @@ class ClickModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
         self.penalty: Tensor | None = None
         kind, num_fields = config.kind, layout.num_fields
