@@ -90,6 +90,20 @@ VARIANTS = [
 ]
 
 
+def test_the_deep_part_moves_its_own_units_alone():
+    model, _ = make("lc-dnn", units=5, pairs="plain", deep_units=2)
+    wake(model)
+    _, batch, _ = random_batch()
+    local, _ = model.table(batch)
+    # Squared, for what is standardised has a sum that nothing moves.
+    model.network(model.deep_input(local)).square().sum().backward()
+    moved = local.grad.view(30, 4, 5).abs().amax(dim=(0, 1))
+    assert (moved[:3] == 0).all()
+    assert (moved[3:] > 0).all()
+    with pytest.raises(ConfigError, match="leave none for the pairs"):
+        make("lc-dnn", units=3, pairs="plain", deep_units=2)
+
+
 @pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep"])
 @pytest.mark.parametrize("num_classes", [2, 4])
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)

@@ -36,12 +36,13 @@ class ClickModel(nn.Module):
         wide = full                                   lr, lc-wide-deep (W = O)
         skip = sum over fields f of local[:, f K]     lr-network; lc-dnn and lc-resnet where config.skip says so
         pairs = sum over fields f < g of weight[f, g] u_f . u_g      lc-* where config.pairs says so; u_f are field f's
-                                                                     units 1 .. K - 1: unit 0 starts as LR's weights
+                                                                     units but unit 0, which starts as LR's weights,
+                                                                     and the last deep_units
         deep = network(gate(standardise(local)))      lc-*
         deep = network(g(full + hidden_bias))         dnn (W = hidden[0])
 
-    A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble, or
-    pairs and deep part where ``config.losses`` is ``apart``, as ``bias + wide + skip`` and the one or the other.
+    A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
+    where ``config.losses`` is ``apart``, all terms without the deep part, and all with it.
 
     Parameters
     ----------
@@ -98,7 +99,15 @@ class ClickModel(nn.Module):
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
+        self.num_shared = num_local - (config.deep_units or 0)
         if config.locally_connected and config.pairs != "none" and num_fields > 1 and num_local > 1:
+            if self.num_shared < 2:
+                raise ConfigError(
+                    "the deep part's own units leave none for the pairs",
+                    where="model.deep_units",
+                    expected=f"0 to {num_local - 2}, with {num_local} units",
+                    got=config.deep_units,
+                )
             self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
         self.to(dtype)
 
@@ -127,17 +136,21 @@ class ClickModel(nn.Module):
         logits = logits.unsqueeze(1)
         if self.pairs is None:
             return logits if deep is None else torch.add(logits, deep)
-        pairs: Tensor = logits + self.pairs(units[:, :, 1:]).unsqueeze(1)
+        pairs: Tensor = logits + self.pairs(units[:, :, 1 : self.num_shared]).unsqueeze(1)
         if deep is None:
             return pairs
         if self.config.losses == "joint":
             return pairs + deep
-        # The pairs are a half of the mean, whatever the number of members in the deep part.
-        return torch.cat((pairs.expand(-1, deep.shape[1], -1), logits + deep), dim=1)
+        # One half of the loss, whatever the number of members in the deep part.
+        return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
 
     def deep_input(self, local: Tensor) -> Tensor:
         """Return what the deep part reads, (B, F K), from the units as they are."""
-        x: Tensor = local.detach() if self.config.detach and self.pairs is not None else local
+        x: Tensor = local
+        if self.pairs is not None and self.config.deep_units is not None:
+            units = local.view(len(local), -1, self.table.num_local)
+            x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
+            x = x.view_as(local)
         if self.standardise is not None:
             x = self.standardise(x)
         x = self.unit_dropout(x)

@@ -36,11 +36,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         machine; or ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2. For ``lc-*`` with
         K > 1; unit 0, which starts as logistic regression's weights, stays out.
     losses
-        ``joint``: deep part and pairs are added up and trained on one loss. ``apart``: each is trained to be right by
-        itself, and the logit is their mean.
-    detach
-        Where there are pairs: the deep part reads the units and does not move them, so that they are learnt by the
-        pairs and the linear terms alone, and stay as general as ``unit_l2`` keeps them.
+        Where there are pairs and a deep part. ``joint``: one loss, of all terms. ``apart``: what there is without the
+        deep part is trained to be right by itself, too, on a loss of its own, and the logit is the mean of the two.
+    deep_units
+        Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
+        reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
+        Unless given, pairs and deep part share all units but unit 0.
     gate
         Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
@@ -69,7 +70,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
     pairs: Literal["none", "plain", "weighted"] = "none"
     losses: Literal["joint", "apart"] = "joint"
-    detach: bool = False
+    deep_units: Annotated[int, Meta(ge=0)] | None = None
     gate: bool = False
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     unit_l2: Annotated[float, Meta(ge=0)] = 0.0
