@@ -23,6 +23,7 @@ LAYOUT = make_layout(FORMS, ROWS)
 
 
 def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **settings):
+    settings = {"pairs": "none", "unit_l2": 0.0, "unit_dropout": 0.0, "deep_units": "all", **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
     table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
@@ -84,7 +85,7 @@ VARIANTS = [
     {"deep": "bilinear"},
     {"deep": "ensemble"},
     {"deep": "none", "pairs": "plain"},
-    {"pairs": "weighted", "unit_l2": 0.3},
+    {"pairs": "weighted", "unit_l2": 0.3, "losses": "joint"},
     {"pairs": "weighted", "unit_l2": 0.3, "losses": "apart", "gate": True},
     {"deep": "ensemble", "pairs": "plain", "losses": "apart"},
 ]
@@ -154,7 +155,7 @@ def check_gradients(model, fields, batch, labels):
 
 
 def test_the_penalty_is_half_the_mean_square_of_the_units_of_an_example():
-    model, _ = make("lc-dnn", units=2, unit_l2=0.1)
+    model, _ = make("lc-dnn", units=2, pairs="plain", unit_l2=0.1)
     wake(model)
     fields, batch, _ = random_batch()
     local, _ = reference.gather(reference.encode(fields, ROWS), model.table.weights, 2)

@@ -99,7 +99,9 @@ class ClickModel(nn.Module):
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
-        self.num_shared = num_local - (config.deep_units or 0)
+        self.num_shared = num_local
+        if config.deep_units != "all":
+            self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
         if config.locally_connected and config.pairs != "none" and num_fields > 1 and num_local > 1:
             if self.num_shared < 2:
                 raise ConfigError(
@@ -120,7 +122,7 @@ class ClickModel(nn.Module):
         """Return the logits of every member (B, M, O); M = 1 where the model has none."""
         local, full = self.table(batch)
         self.penalty = None
-        if self.training and self.config.locally_connected and self.config.unit_l2 and batch.num_examples:
+        if self.training and self.pairs is not None and self.config.unit_l2 and batch.num_examples:
             self.penalty = 0.5 * self.config.unit_l2 * local.square().sum(dim=1).mean()
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:
@@ -147,7 +149,7 @@ class ClickModel(nn.Module):
     def deep_input(self, local: Tensor) -> Tensor:
         """Return what the deep part reads, (B, F K), from the units as they are."""
         x: Tensor = local
-        if self.pairs is not None and self.config.deep_units is not None:
+        if self.pairs is not None and self.config.deep_units != "all":
             units = local.view(len(local), -1, self.table.num_local)
             x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
             x = x.view_as(local)

@@ -97,7 +97,7 @@ def count_parameters(
     >>> count_parameters("lc-dnn", 8_672_633, 158, 1, [2048, 1024])
     Size(model='lc-dnn', units=1, parameters=11094393, biases=3074)
     """
-    config = config or ModelConfig(pairs="none")
+    config = config or ModelConfig()
     if kind in ("dnn", "lc-resnet") and not hidden:
         raise ConfigError(f"a {kind} has one hidden layer or more", where="model.hidden", expected="[widths]", got="[]")
     table, weights, biases = 0, 0, 0
