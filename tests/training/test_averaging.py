@@ -8,6 +8,7 @@ import torch
 from tests.helpers import make_layout
 
 from fieldwise.errors import ResourceError
+from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
@@ -110,3 +111,18 @@ def test_what_cannot_be_is_refused(monkeypatch):
     monkeypatch.setattr("fieldwise.memory.available_bytes", lambda: 10, raising=True)
     with pytest.raises(ResourceError, match="average of the table's weights"):
         Average(model, 1.0, 10)
+
+
+def test_weights_stored_as_bfloat16_are_averaged_in_float32_and_come_back_as_they_were():
+    model = build_model(ModelConfig(units=2, hidden=(3,)), make_layout(["single", "bag"], [5, 9]), 2)
+    TableOptimizer(model.table, TableOptimizerConfig(storage="bfloat16"))
+    rng, average, sum_of_weights = np.random.default_rng(0), Average(model, 1.0, 10), 0.0
+    for step in range(1, 6):
+        for unit in range(2):
+            encode_weights(model.table.weights, unit, rng.normal(size=14))
+        sum_of_weights += decode_weights(model.table.weights).astype(float)
+        average.after(step)
+    own = model.table.weights.copy()
+    with average.applied():
+        assert decode_weights(model.table.weights) == pytest.approx(sum_of_weights / 5, rel=2**-8, abs=1e-6)
+    assert (model.table.weights == own).all()

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.memory import require_memory
 from fieldwise.models.click import ClickModel
 
@@ -37,7 +38,8 @@ _TABLE, _DENSE, _COUNT = "average.table", "average.dense.", "average.num_snapsho
 class Average:
     """The average of one model's weights, and of the statistics that it standardises with.
 
-    Takes as much memory as the table's weights. A snapshot is one pass over them: ten of those an epoch, whatever the
+    Takes as much memory as the table's weights, in the type of its arithmetic where they are stored as bfloat16, and as
+    much again while it is applied. A snapshot is one pass over them: ten of those an epoch, whatever the
     number of batches, and none in a step between.
 
     Parameters
@@ -58,10 +60,11 @@ class Average:
         self.least_share = min(1.0, self.every / (epochs * batches_per_epoch))
         self.num_snapshots = 0
         weights = model.table.weights
+        num_bytes = weights.size * model.table.dtype.itemsize + weights.nbytes
         require_memory(
-            weights.nbytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
+            num_bytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
         )
-        self.table: npt.NDArray[np.floating] = np.zeros(weights.shape, weights.dtype)
+        self.table: npt.NDArray[np.floating] = np.zeros(weights.shape, model.table.dtype)
         self.dense = {name: torch.zeros_like(tensor) for name, tensor in self._tensors().items()}
 
     def after(self, step: int) -> None:
@@ -70,7 +73,8 @@ class Average:
             return
         self.num_snapshots += 1
         share = max(1.0 / self.num_snapshots, self.least_share)
-        for average, weights in self._chunks():
+        for average, rows in self._chunks():
+            weights = decode_weights(rows)
             average += average.dtype.type(share) * (weights - average)
         for name, tensor in self._tensors().items():
             self.dense[name] += share * (tensor - self.dense[name])
@@ -81,11 +85,17 @@ class Average:
         if not self.num_snapshots:
             yield
             return
-        self._exchange()
+        own = self.model.table.weights.copy()
+        own_dense = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        for average, rows in self._chunks():
+            for unit in range(rows.shape[1]):
+                encode_weights(rows, unit, average[:, unit])
+        self._set_dense(self.dense)
         try:
             yield
         finally:
-            self._exchange()
+            self.model.table.weights[:] = own
+            self._set_dense(own_dense)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that is remembered, as arrays that a checkpoint can hold."""
@@ -103,19 +113,13 @@ class Average:
         """Return the dense weights and statistics, without what counts."""
         return {name: tensor.detach() for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()}
 
-    def _chunks(self) -> Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]]:
-        """Yield the same rows of the average and of the weights, few enough that what is computed of them is small."""
+    def _chunks(self) -> Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[Any]]]:
+        """Yield the same rows of the average and of the weights as they are stored, few at a time."""
         weights = self.model.table.weights
         num_rows = max(_CHUNK_NUMBERS // max(weights.shape[1], 1), 1)
         for start in range(0, len(weights), num_rows):
             yield self.table[start : start + num_rows], weights[start : start + num_rows]
 
-    def _exchange(self) -> None:
-        for average, weights in self._chunks():
-            kept = weights.copy()
-            weights[:] = average
-            average[:] = kept
+    def _set_dense(self, values: dict[str, Tensor]) -> None:
         for name, tensor in self._tensors().items():
-            dense = tensor.clone()
-            tensor.copy_(self.dense[name])
-            self.dense[name].copy_(dense)
+            tensor.copy_(values[name])

@@ -73,6 +73,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
     threads: Annotated[int, Meta(ge=1)] | None = None
 
+    @property
+    def largest_batch(self) -> int:
+        """The batch size, or the largest that would be chosen."""
+        return self.batch_size or _LARGEST_BATCH
+
     def for_examples(self, num_examples: int) -> TrainConfig:
         """Return these settings with a batch size for a log of so many training examples, where none is given.
 
