@@ -56,8 +56,8 @@ class ClickModel(nn.Module):
     Attributes
     ----------
     penalty
-        What the last pass in training adds to the loss: ``unit_l2 / 2`` times the mean over the examples of the sum of
-        the squares of their units. None where nothing is.
+        (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
+        squares of its units. None where nothing is.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class ClickModel(nn.Module):
         """Return the logits of every member (B, M, O); M = 1 where the model has none."""
         local, full = self.table(batch)
         self.penalty = None
-        if self.training and self.pairs is not None and self.config.unit_l2 and batch.num_examples:
-            self.penalty = 0.5 * self.config.unit_l2 * local.square().sum(dim=1).mean()
+        if self.training and self.pairs is not None and self.config.unit_l2:
+            self.penalty = 0.5 * self.config.unit_l2 * local.square().sum(dim=1)
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
@@ -150,7 +150,7 @@ class ClickModel(nn.Module):
         """Return what the deep part reads, (B, F K), from the units as they are."""
         x: Tensor = local
         if self.pairs is not None and self.config.deep_units != "all":
-            units = local.view(len(local), -1, self.table.num_local)
+            units = local.view(len(local), self.table.layout.num_fields, self.table.num_local)
             x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
             x = x.view_as(local)
         if self.standardise is not None:

@@ -33,4 +33,4 @@ class FieldGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, F K) from x (B, F K)."""
         gates = 2.0 * torch.sigmoid(self.linear(x))
-        return (x.view(len(x), -1, self.num_units) * gates.unsqueeze(2)).view_as(x)
+        return (x.view(len(x), self.linear.out_features, self.num_units) * gates.unsqueeze(2)).view_as(x)

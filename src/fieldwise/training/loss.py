@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["logloss", "probabilities"]
+__all__ = ["logloss", "probabilities", "weighted_mean"]
 
 
 def logloss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -30,6 +30,11 @@ def logloss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Te
         losses = functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
     else:
         losses = functional.cross_entropy(logits, labels.long(), reduction="none")
+    return weighted_mean(losses, weights)
+
+
+def weighted_mean(losses: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return ``sum of weight loss / sum of weight`` of losses (B,), a scalar; zero where all weights are."""
     if weights is None:
         return losses.mean()
     weights = weights.to(losses.dtype)

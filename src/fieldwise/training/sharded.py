@@ -11,7 +11,7 @@ from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.models.click import ClickModel
 from fieldwise.training.guard import NotFinite, all_finite
-from fieldwise.training.loss import logloss
+from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.step import Stepper
 
 __all__ = ["ShardedStepper", "share_statistics"]
@@ -64,7 +64,11 @@ class ShardedStepper(Stepper):
             logits = self.model.members(loan.batch)
         share = amount / loan.total if loan.total else 0.0
         loss = self._share_of_loss(logits, examples, share)
-        penalised = loss if self.model.penalty is None else loss + self.model.penalty * share
+        penalised = loss
+        if self.model.penalty is not None and share:
+            penalised = (
+                loss + weighted_mean(self.model.penalty, None if weights is None else torch.from_numpy(weights)) * share
+            )
         penalised.backward()  # type: ignore[no-untyped-call]
         value = self._sum_dense(loss)
         if self.dense_optimizer:

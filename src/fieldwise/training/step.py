@@ -13,7 +13,7 @@ from fieldwise.data.cache import Examples
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
-from fieldwise.training.loss import logloss
+from fieldwise.training.loss import logloss, weighted_mean
 
 __all__ = ["Stepper"]
 
@@ -59,7 +59,7 @@ class Stepper:
         if not math.isfinite(value):
             raise NotFinite("the loss", value)
         if self.model.penalty is not None:
-            loss = loss + self.model.penalty
+            loss = loss + weighted_mean(self.model.penalty, weights)
         loss.backward()  # type: ignore[no-untyped-call]
         self._check_gradients(value)
         if self.dense_optimizer:
