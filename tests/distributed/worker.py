@@ -53,7 +53,7 @@ def main(out: str) -> None:
 
 
 def train(workers, kind, units, dtype, weighted):
-    config = ModelConfig(kind=kind, units=units, hidden=(6, 5))
+    config = ModelConfig(kind=kind, units=units, hidden=(6, 5), unit_dropout=0.0)
     model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype)
     table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
     table = (

@@ -23,6 +23,7 @@ LAYOUT = make_layout(FORMS, ROWS)
 
 
 def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **settings):
+    settings = {"pairs": "none", "unit_l2": 0.0, "unit_dropout": 0.0, "deep_units": "all", **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
     table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
@@ -75,11 +76,58 @@ def test_gradients_are_finite_differences(kind, num_classes, units):
     # In training the pass uses the batch's own mean and variance, so repeated passes are one function.
     model.train()
 
+    check_gradients(model, fields, batch, labels)
+
+
+VARIANTS = [
+    {"deep": "cross"},
+    {"deep": "cross-low-rank", "gate": True},
+    {"deep": "bilinear"},
+    {"deep": "ensemble"},
+    {"deep": "none", "pairs": "plain"},
+    {"pairs": "weighted", "unit_l2": 0.3, "losses": "joint"},
+    {"pairs": "weighted", "unit_l2": 0.3, "losses": "apart", "gate": True},
+    {"deep": "ensemble", "pairs": "plain", "losses": "apart"},
+]
+
+
+def test_the_deep_part_moves_its_own_units_alone():
+    model, _ = make("lc-dnn", units=5, pairs="plain", deep_units=2)
+    wake(model)
+    _, batch, _ = random_batch()
+    local, _ = model.table(batch)
+    # Squared, for what is standardised has a sum that nothing moves.
+    model.network(model.deep_input(local)).square().sum().backward()
+    moved = local.grad.view(30, 4, 5).abs().amax(dim=(0, 1))
+    assert (moved[:3] == 0).all()
+    assert (moved[3:] > 0).all()
+    with pytest.raises(ConfigError, match="leave none for the pairs"):
+        make("lc-dnn", units=3, pairs="plain", deep_units=2)
+
+
+@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep"])
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_gradients_of_every_deep_part_are_finite_differences(settings, num_classes, kind):
+    model, _ = make(kind, units=3, num_classes=num_classes, activation="tanh", **settings)
+    wake(model)
+    fields, batch, labels = random_batch(num_classes=num_classes)
+    model.train()
+    check_gradients(model, fields, batch, labels)
+
+
+def check_gradients(model, fields, batch, labels):
+    """Compare the gradients of the training loss, penalty included, with finite differences, at random places."""
+
+    def loss_of(logits):
+        loss = logloss(logits, labels)
+        return loss if model.penalty is None else loss + model.penalty.mean()
+
     def loss() -> float:
         with torch.no_grad():
-            return logloss(model(batch), labels).item()
+            return loss_of(model.members(batch)).item()
 
-    logloss(model(batch), labels).backward()
+    loss_of(model.members(batch)).backward()
     visit = model.table.visits[-1]
     matrices = reference.encode(fields, ROWS)
     local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:])
@@ -104,6 +152,33 @@ def test_gradients_are_finite_differences(kind, num_classes, units):
         below = loss()
         flat[i] = before
         assert gradient[i].item() == pytest.approx((above - below) / 2e-6, rel=1e-5, abs=1e-8)
+
+
+def test_the_penalty_is_half_the_mean_square_of_the_units_of_an_example():
+    model, _ = make("lc-dnn", units=2, pairs="plain", unit_l2=0.1)
+    wake(model)
+    fields, batch, _ = random_batch()
+    local, _ = reference.gather(reference.encode(fields, ROWS), model.table.weights, 2)
+    model.train()
+    model(batch)
+    assert model.penalty.tolist() == pytest.approx((0.05 * (local**2).sum(axis=1)).tolist(), rel=1e-12)
+    model.eval()
+    model(batch)
+    assert model.penalty is None
+
+
+def test_members_have_the_loss_of_each_and_the_logit_of_their_mean():
+    model, _ = make("lc-dnn", units=3, pairs="weighted", losses="apart", deep="ensemble")
+    wake(model)
+    _, batch, labels = random_batch()
+    model.eval()
+    members = model.members(batch)
+    assert members.shape == (30, 16, 1)
+    torch.testing.assert_close(model(batch), members.mean(dim=1))
+    weights = torch.rand(30, dtype=torch.float64)
+    for given in (None, weights):
+        each = [logloss(members[:, m], labels, given) for m in range(16)]
+        torch.testing.assert_close(logloss(members, labels, given), sum(each) / 16)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from tests.helpers import make_layout
+from torch import nn
 
 from fieldwise.errors import ConfigError
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.models.parts import DEEP_PARTS
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.deep import count_weights
 
@@ -51,6 +53,27 @@ def test_a_model_has_the_size_that_was_counted(kind, units, hidden, num_classes)
     weights, biases = count_weights(model)
     size = count_parameters(kind, 54, 4, units, hidden, num_outputs(num_classes))
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("hidden", [(5,), (8, 6), (6, 8, 9)])
+@pytest.mark.parametrize("deep", [*DEEP_PARTS, "none"])
+@pytest.mark.parametrize(
+    ("gate", "pairs", "units"), [(False, "plain", 3), (True, "weighted", 3), (True, "weighted", 1)]
+)
+def test_every_deep_part_has_the_size_that_was_counted(deep, gate, pairs, units, hidden, num_classes):
+    layout = make_layout(["single", "value", "bag", "single"], [7, 2, 5, 40])
+    config = ModelConfig(units=units, hidden=hidden, deep=deep, gate=gate, pairs=pairs)
+    model = build_model(config, layout, num_classes)
+    weights, biases = count_weights(model)
+    size = count_parameters("lc-dnn", 54, 4, units, hidden, num_outputs(num_classes), config)
+    assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
+
+
+def test_a_registered_part_is_counted_by_building_it(monkeypatch):
+    monkeypatch.setitem(DEEP_PARTS, "mine", lambda num_inputs, hidden, num_outputs, *_: nn.Linear(num_inputs, 7))
+    size = count_parameters("lc-dnn", 54, 4, 2, [5], 1, ModelConfig(deep="mine", pairs="none"))
+    assert (size.parameters, size.biases) == (54 * 2 + 8 * 7, 1 + 7)
 
 
 def test_only_locally_connected_models_have_units():

@@ -29,6 +29,7 @@ class _Sizes(NamedTuple):
     batch_size: int
     optimizer: TableOptimizerConfig
     lr_optimizer: TableOptimizerConfig
+    config: ModelConfig | None = None
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -101,7 +102,7 @@ def command(
         if overrides:
             raise click.UsageError("--set replaces values of a configuration, and none is named.")
         sizes = _Sizes(
-            features, fields, units or 1, hidden, classes or 2, train.batch_size, train.table, PretrainConfig().table
+            features, fields, units or 1, hidden, classes or 2, train.largest_batch, train.table, PretrainConfig().table
         )
     else:
         if fields or features or classes:
@@ -114,8 +115,16 @@ def command(
         if sizes.hidden or kind not in ("dnn", "lc-resnet"):
             shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
             moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
-            counts.append(count_parameters(*shape, outputs))
-            memories.append(training_memory(*shape, moved_by, num_outputs=outputs, batch_size=sizes.batch_size))
+            counts.append(count_parameters(*shape, outputs, sizes.config))
+            memories.append(
+                training_memory(
+                    *shape,
+                    moved_by,
+                    num_outputs=outputs,
+                    batch_size=sizes.batch_size,
+                    averaged=train.average_epochs > 0,
+                )
+            )
     if as_json:
         from fieldwise.cli.output import print_json
 
@@ -139,7 +148,7 @@ def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet:
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
     own = config.train
-    return _of_encoder(prepared.encoder, config.model, own.batch_size, own.table, config.pretrain.table)
+    return _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
 
 
 def _of_run(folder: Path) -> _Sizes:
@@ -149,7 +158,7 @@ def _of_run(folder: Path) -> _Sizes:
 
     bundle = open_bundle(folder)
     own = TrainConfig()
-    return _of_encoder(bundle.encoder, load_model(bundle).config, own.batch_size, own.table, PretrainConfig().table)
+    return _of_encoder(bundle.encoder, load_model(bundle).config, own.largest_batch, own.table, PretrainConfig().table)
 
 
 def _of_encoder(
@@ -169,4 +178,5 @@ def _of_encoder(
         batch_size,
         optimizer,
         lr_optimizer,
+        model,
     )

@@ -14,7 +14,10 @@ from fieldwise.calibration import Calibration
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Residual, Standardise
+from fieldwise.models.parts import deep_part
+from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.gate import FieldGate
+from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.table import Table
 
 __all__ = ["ClickModel", "build_model", "num_outputs"]
@@ -26,14 +29,20 @@ def num_outputs(num_classes: int) -> int:
 
 
 class ClickModel(nn.Module):
-    """Logits of a batch: ``bias + wide + skip + deep``, each where the model has it.
+    """Logits of a batch: ``bias + wide + skip + pairs + deep``, each where the model has it.
 
     With ``local, full = table(batch)`` (`nn.table`)::
 
         wide = full                                   lr, lc-wide-deep (W = O)
         skip = sum over fields f of local[:, f K]     lr-network; lc-dnn and lc-resnet where config.skip says so
-        deep = network(standardise(local))            lc-*
+        pairs = sum over fields f < g of weight[f, g] u_f . u_g      lc-* where config.pairs says so; u_f are field f's
+                                                                     units but unit 0, which starts as LR's weights,
+                                                                     and the last deep_units
+        deep = network(gate(standardise(local)))      lc-*
         deep = network(g(full + hidden_bias))         dnn (W = hidden[0])
+
+    A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
+    where ``config.losses`` is ``apart``, all terms without the deep part, and all with it.
 
     Parameters
     ----------
@@ -43,6 +52,12 @@ class ClickModel(nn.Module):
         O.
     dtype
         Of weights and arithmetic: torch.float32, or torch.float64 for checking.
+
+    Attributes
+    ----------
+    penalty
+        (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
+        squares of its units. None where nothing is.
     """
 
     def __init__(
@@ -52,6 +67,7 @@ class ClickModel(nn.Module):
         self.config = config
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
+        self.penalty: Tensor | None = None
         kind, num_fields = config.kind, layout.num_fields
         num_local = config.units if config.locally_connected else num_outputs if kind == "lr-network" else 0
         num_full = {"lr": num_outputs, "lc-wide-deep": num_outputs}.get(kind, 0)
@@ -66,37 +82,86 @@ class ClickModel(nn.Module):
         self.hidden_bias: nn.Parameter | None = None
         self.standardise: nn.Module | None = None
         self.network: nn.Module | None = None
+        self.gate: nn.Module | None = None
+        self.pairs: FieldPairs | None = None
+        self.unit_dropout = nn.Dropout(config.unit_dropout)
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()
             self.network = Perceptron(num_full, config.hidden[1:], num_outputs, config.activation, config.dropout)
         elif config.locally_connected:
-            part = Residual if kind == "lc-resnet" else Perceptron
-            self.standardise = Standardise(num_fields * num_local) if config.standardise else None
-            self.network = part(num_fields * num_local, config.hidden, num_outputs, config.activation, config.dropout)
+            num_units = num_fields * num_local
+            self.network = deep_part(config, num_units, num_outputs)
+            if self.network is not None:
+                self.standardise = Standardise(num_units) if config.standardise else None
+                self.gate = FieldGate(num_fields, num_local) if config.gate else None
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
+        self.num_shared = num_local
+        if config.deep_units != "all":
+            self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
+        if config.locally_connected and config.pairs != "none" and num_fields > 1 and num_local > 1:
+            if self.num_shared < 2:
+                raise ConfigError(
+                    "the deep part's own units leave none for the pairs",
+                    where="model.deep_units",
+                    expected=f"0 to {num_local - 2}, with {num_local} units",
+                    got=config.deep_units,
+                )
+            self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
         self.to(dtype)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, O)."""
+        mean: Tensor = self.members(batch).mean(dim=1)
+        return mean
+
+    def members(self, batch: Batch) -> Tensor:
+        """Return the logits of every member (B, M, O); M = 1 where the model has none."""
         local, full = self.table(batch)
+        self.penalty = None
+        if self.training and self.pairs is not None and self.config.unit_l2:
+            self.penalty = 0.5 * self.config.unit_l2 * local.square().sum(dim=1)
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:
-            return logits + self.network_output(self.activation(full + self.hidden_bias))
+            return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
         if full.shape[1]:
             logits = logits + full
+        units = local.view(batch.num_examples, self.table.layout.num_fields, self.table.num_local)
         if self.num_skip:
-            units = local.view(batch.num_examples, self.table.layout.num_fields, self.table.num_local)
             logits = logits + units[:, :, : self.num_skip].sum(dim=1)
-        if self.network is not None:
-            logits = logits + self.network_output(local if self.standardise is None else self.standardise(local))
-        return logits
+        deep = None if self.network is None else self.network_output(self.deep_input(local))
+        if deep is not None and deep.dim() == 2:
+            deep = deep.unsqueeze(1)
+        logits = logits.unsqueeze(1)
+        if self.pairs is None:
+            return logits if deep is None else torch.add(logits, deep)
+        pairs: Tensor = logits + self.pairs(units[:, :, 1 : self.num_shared]).unsqueeze(1)
+        if deep is None:
+            return pairs
+        if self.config.losses == "joint":
+            return pairs + deep
+        # One half of the loss, whatever the number of members in the deep part.
+        return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
+
+    def deep_input(self, local: Tensor) -> Tensor:
+        """Return what the deep part reads, (B, F K), from the units as they are."""
+        x: Tensor = local
+        if self.pairs is not None and self.config.deep_units != "all":
+            units = local.view(len(local), self.table.layout.num_fields, self.table.num_local)
+            x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
+            x = x.view_as(local)
+        if self.standardise is not None:
+            x = self.standardise(x)
+        x = self.unit_dropout(x)
+        if self.gate is not None:
+            x = self.gate(x)
+        return x
 
     def network_output(self, x: Tensor) -> Tensor:
-        """Return the deep part's (B, O), brought back from a lower precision if autocast chose one."""
+        """Return the deep part's (B, O) or (B, M, O), brought back from a lower precision if autocast chose one."""
         assert self.network is not None
         output: Tensor = self.network(x)
         return output.to(self.bias.dtype)

@@ -27,10 +27,33 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         K, locally connected units per field, 1 to 64; 1 is the paper.
     hidden
         Widths of the hidden layers.
+    deep
+        What stands on the locally connected layer of ``lc-dnn`` and ``lc-wide-deep``: ``perceptron``, ``residual``,
+        ``cross``, ``cross-low-rank``, ``bilinear``, ``ensemble`` or ``none`` (`models.parts`), or the name of a part of
+        your own (`models.parts.register_deep`).
+    pairs
+        A term for every two fields, the dot product of their units (`nn.pairs`): ``none``; ``plain``, a factorisation
+        machine; or ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2. For ``lc-*`` with
+        K > 1; unit 0, which starts as logistic regression's weights, stays out.
+    losses
+        Where there are pairs and a deep part. ``joint``: one loss, of all terms. ``apart``: what there is without the
+        deep part is trained to be right by itself, too, on a loss of its own, and the logit is the mean of the two.
+    deep_units
+        Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
+        reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
+        ``all``: it moves them all. A quarter of K unless given.
+    gate
+        Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
         ``relu``, ``gelu``, ``silu``, ``tanh`` or ``sigmoid``.
     dropout
         Share of hidden units silenced in training, 0 <= dropout < 1.
+    unit_l2
+        >= 0, where there are pairs: the loss of every example has ``unit_l2 / 2`` times the sum of the squares of its
+        units, as they are before anything standardises them. A feature is drawn to zero as often as it occurs; this is
+        what keeps pairs from learning rare features by heart.
+    unit_dropout
+        Share of the standardised units silenced in training, 0 <= unit_dropout < 1.
     standardise
         Give the locally connected units mean 0 and variance 1 before the deep part.
     skip
@@ -41,10 +64,17 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: Kind = "lc-dnn"
-    units: Annotated[int, Meta(ge=1, le=64)] = 8
+    units: Annotated[int, Meta(ge=1, le=64)] = 16
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
+    deep: Annotated[str, Meta(min_length=1)] = "perceptron"
+    pairs: Literal["none", "plain", "weighted"] = "plain"
+    losses: Literal["joint", "apart"] = "apart"
+    deep_units: Annotated[int, Meta(ge=0)] | Literal["all"] | None = None
+    gate: bool = False
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    unit_l2: Annotated[float, Meta(ge=0)] = 0.01
+    unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     standardise: bool = True
     skip: bool = True
     start: Literal["lr", "random"] = "lr"

@@ -60,6 +60,7 @@ def training_memory(
     num_outputs: int = 1,
     batch_size: int = 4096,
     itemsize: int = 4,
+    averaged: bool = False,
 ) -> TrainingMemory:
     """Return what training a model takes.
 
@@ -73,6 +74,9 @@ def training_memory(
         B.
     itemsize
         4 for float32, 8 for float64.
+    averaged
+        Whether the average of the weights is kept, and those of its own beside it while it is validated
+        (`training.averaging`).
 
     Examples
     --------
@@ -90,4 +94,6 @@ def training_memory(
     else:
         widths = [num_fields * units if kind != "dnn" else hidden[0], *hidden, num_outputs]
     dense += batch_size * (4 * sum(widths) * itemsize + _BATCHES_AHEAD * num_fields * 8)
+    if averaged and kind not in ("lr", "lr-network"):
+        dense += num_features * n * (itemsize + (2 if optimizer.storage == "bfloat16" else itemsize))
     return TrainingMemory(table, dense, table + dense + PROCESS_BYTES)

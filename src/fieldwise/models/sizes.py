@@ -1,4 +1,4 @@
-"""How many weights a model has, from its sizes alone: nothing is built.
+"""How many weights a model has, from its sizes alone: nothing is built (but for parts that users registered).
 
 With D features, F fields, K units per field, hidden widths H1, H2, ... and O outputs, weights only (Chen et al. 2017,
 Tables 2 and 3)::
@@ -10,8 +10,17 @@ Tables 2 and 3)::
     lc-wide-deep    lc-dnn + D O
     lc-resnet       D K + F K H1 + sum over blocks i of 2 H1 Hi + H1 O
 
-where ``... + O`` is the last hidden width times O. Biases are counted apart: one for each hidden unit and each output
-of the deep part, and one for each output of the model. The standardisation of the units has none.
+With n = F K inputs, other deep parts have, beside D K::
+
+    cross           2 n^2 + n H1 + H1 H2 + ... + O
+    cross-low-rank  4 n r + n H1 + H1 H2 + ... + O       (r = 16)
+    bilinear        2 (n H1 + H1 H2 + ...) + 2 H O + O H^2 / heads       (H the last width)
+    ensemble        n H1 + H1 H2 + ... + M (n + 2 H1 + ... + H O)        (M = 8 members: scales of inputs and outputs)
+    none            nothing
+
+and a gate has n F weights, weighted pairs O F (F - 1) / 2. In the first lines, ``... + O`` is the last hidden width
+times O. Biases are counted apart: one for each hidden unit and each output of the deep part, and one for each output
+of the model. The standardisation of the units has none.
 """
 
 from __future__ import annotations
@@ -21,14 +30,24 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fieldwise.errors import ConfigError
-from fieldwise.models.config import Kind
+from fieldwise.models.config import Kind, ModelConfig
 
-__all__ = ["Size", "count_parameters", "num_outputs"]
+__all__ = ["LOW_RANK", "NUM_MEMBERS", "Size", "count_parameters", "num_heads", "num_outputs"]
+
+LOW_RANK = 16
+"""r of ``cross-low-rank``."""
+NUM_MEMBERS = 8
+"""M of ``ensemble``."""
 
 
 def num_outputs(num_classes: int) -> int:
     """Return O: one logit for two classes, one for each of more."""
     return 1 if num_classes == 2 else num_classes
+
+
+def num_heads(width: int) -> int:
+    """Return the heads of ``bilinear``: as many as divide the last width, four at most."""
+    return next(heads for heads in (4, 3, 2, 1) if width % heads == 0)
 
 
 class Size(NamedTuple):
@@ -41,7 +60,13 @@ class Size(NamedTuple):
 
 
 def count_parameters(
-    kind: Kind, num_features: int, num_fields: int, units: int, hidden: Sequence[int], num_outputs: int = 1
+    kind: Kind,
+    num_features: int,
+    num_fields: int,
+    units: int,
+    hidden: Sequence[int],
+    num_outputs: int = 1,
+    config: ModelConfig | None = None,
 ) -> Size:
     """Count the weights of one model.
 
@@ -57,11 +82,13 @@ def count_parameters(
         H1, H2, ...
     num_outputs
         O: 1 for two classes, the number of classes for more.
+    config
+        Says which deep part, pairs and gate there are; unless given, a perceptron and neither of the others.
 
     Raises
     ------
     ConfigError
-        `hidden` is empty, and the model is a dnn or lc-resnet.
+        `hidden` is empty, and the model needs a hidden layer; or there is no such deep part.
 
     Examples
     --------
@@ -70,6 +97,7 @@ def count_parameters(
     >>> count_parameters("lc-dnn", 8_672_633, 158, 1, [2048, 1024])
     Size(model='lc-dnn', units=1, parameters=11094393, biases=3074)
     """
+    config = config or ModelConfig()
     if kind in ("dnn", "lc-resnet") and not hidden:
         raise ConfigError(f"a {kind} has one hidden layer or more", where="model.hidden", expected="[widths]", got="[]")
     table, weights, biases = 0, 0, 0
@@ -81,9 +109,55 @@ def count_parameters(
         biases += hidden[0]
     if kind.startswith("lc-"):
         table += num_features * units
-        count = _residual if kind == "lc-resnet" else _perceptron
-        weights, biases = count([num_fields * units, *hidden, num_outputs])
+        num_inputs, deep = num_fields * units, "residual" if kind == "lc-resnet" else config.deep
+        weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
+        if config.gate and deep != "none":
+            weights, biases = weights + num_inputs * num_fields, biases + num_fields
+        if config.pairs == "weighted" and units > 1:
+            weights += num_outputs * num_fields * (num_fields - 1) // 2
     return Size(kind, units if kind.startswith("lc-") else None, table + weights, num_outputs + biases)
+
+
+def _deep(name: str, widths: Sequence[int], config: ModelConfig) -> tuple[int, int]:
+    """Return the weights and biases of a deep part, which goes from widths[0] inputs to widths[-1] outputs."""
+    num_inputs, hidden, num_outputs = widths[0], widths[1:-1], widths[-1]
+    weights, biases = _perceptron(widths)
+    match name:
+        case "none":
+            return 0, 0
+        case "perceptron":
+            return weights, biases
+        case "residual":
+            return _residual(widths)
+        case "cross":
+            return weights + 2 * num_inputs**2, biases + 2 * num_inputs
+        case "cross-low-rank":
+            return weights + 4 * num_inputs * LOW_RANK, biases + 2 * num_inputs
+        case "bilinear" if hidden:
+            weights, biases = _perceptron(widths[:-1])
+            part = hidden[-1] // num_heads(hidden[-1])
+            output = 2 * hidden[-1] * num_outputs
+            return 2 * weights + output + num_outputs * hidden[-1] * part, 2 * biases + num_outputs
+        case "ensemble":
+            scales = sum(before + after for before, after in pairwise(widths[:-1]))
+            matrices, _ = _perceptron(widths[:-1])
+            return matrices + NUM_MEMBERS * (scales + widths[-2] * num_outputs), NUM_MEMBERS * biases
+        case _:
+            return _built(config, num_inputs, hidden, num_outputs)
+
+
+def _built(config: ModelConfig, num_inputs: int, hidden: Sequence[int], num_outputs: int) -> tuple[int, int]:
+    """Return the weights and biases of a part that somebody registered: built, but without memory."""
+    import msgspec
+    import torch
+
+    from fieldwise.models.parts import deep_part
+    from fieldwise.nn.deep import count_weights
+
+    with torch.device("meta"):
+        part = deep_part(msgspec.structs.replace(config, kind="lc-dnn", hidden=tuple(hidden)), num_inputs, num_outputs)
+    assert part is not None
+    return count_weights(part)
 
 
 def _perceptron(widths: Sequence[int]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The deep parts: what stands on the locally connected layer and ends in a logit.
 
-Each takes ``x`` (B, num_inputs) and returns (B, num_outputs).
+Each takes ``x`` (B, num_inputs) and returns (B, num_outputs); a part with members, (B, M, num_outputs). More of
+them are in `nn.cross`, `nn.bilinear` and `nn.ensemble`; `models.parts` has their names.
 """
 
 from __future__ import annotations
@@ -127,6 +128,9 @@ class Residual(nn.Module):
 
 
 def count_weights(module: nn.Module) -> tuple[int, int]:
-    """Return the weights of a module's matrices, and its biases and normalisation apart."""
-    sizes = [(parameter.dim() > 1, parameter.numel()) for parameter in module.parameters()]
+    """Return the weights of a module, and its biases and normalisation apart."""
+    sizes = [
+        (parameter.dim() > 1 and not name.endswith("bias"), parameter.numel())
+        for name, parameter in module.named_parameters()
+    ]
     return sum(size for matrix, size in sizes if matrix), sum(size for matrix, size in sizes if not matrix)

@@ -30,7 +30,16 @@ import numpy.typing as npt
 from fieldwise.disk import require_disk
 from fieldwise.distributed.shards import Shards
 from fieldwise.errors import ArtefactError
-from fieldwise.files import discard, explaining, load_verified, read_manifest, save_arrays, sync_folder, write_manifest
+from fieldwise.files import (
+    Pieces,
+    discard,
+    explaining,
+    load_verified,
+    read_manifest,
+    save_arrays,
+    sync_folder,
+    write_manifest,
+)
 
 __all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "Part", "Spread", "checkpoint_files", "read_checkpoint"]
 
@@ -91,7 +100,7 @@ class Checkpoints:
     def save(
         self,
         step: int,
-        table: npt.NDArray[np.floating],
+        table: npt.NDArray[Any] | Pieces,
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
     ) -> None:

@@ -13,7 +13,7 @@ from fieldwise.optim.table import TableOptimizerConfig
 
 __all__ = ["PretrainConfig", "TrainConfig"]
 
-_Positive = Annotated[float, Meta(gt=0)]
+_STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +24,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     epochs
         Passes at most.
     batch_size
-        Examples a step.
+        Examples a step; 0: chosen by the number of training examples (`TrainConfig.for_examples`).
     seed
         Of initial weights, dropout and the order of the examples.
     precision
@@ -43,6 +43,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``constant``, ``linear`` or ``cosine`` decay of all learning rates to zero over the epochs.
     warmup
         Share of all steps over which the learning rates rise from zero, 0 <= warmup < 1.
+    average_epochs
+        What is validated and kept is the average of the weights over so many epochs (`training.averaging`); 0: the
+        weights as they are.
     checkpoint_minutes, checkpoint_steps
         A checkpoint is saved when so many minutes have passed since the last, and after every so many steps (not,
         unless given).
@@ -57,7 +60,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
-    batch_size: Annotated[int, Meta(ge=1)] = 4096
+    batch_size: Annotated[int, Meta(ge=0)] = 0
     seed: Annotated[int, Meta(ge=0)] = 0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     negative_rate: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -66,12 +69,35 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     patience: Annotated[int, Meta(ge=1)] = 2
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    average_epochs: Annotated[float, Meta(ge=0)] = 1.0
     checkpoint_minutes: Annotated[float, Meta(gt=0)] = 10.0
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
     table: TableOptimizerConfig = TableOptimizerConfig()
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
     threads: Annotated[int, Meta(ge=1)] | None = None
     wire: Literal["full", "bfloat16"] = "full"
+
+    @property
+    def largest_batch(self) -> int:
+        """The batch size, or the largest that would be chosen."""
+        return self.batch_size or _LARGEST_BATCH
+
+    def for_examples(self, num_examples: int) -> TrainConfig:
+        """Return these settings with a batch size for a log of so many training examples, where none is given.
+
+        The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
+        have not learnt much before they have learnt it by heart (docs/experiments.md).
+
+        Examples
+        --------
+        >>> [TrainConfig().for_examples(count).batch_size for count in (1_000, 60_000, 200_000, 600_000, 10**9)]
+        [256, 256, 1024, 4096, 4096]
+        """
+        if self.batch_size:
+            return self
+        largest = max(num_examples // _STEPS_PER_EPOCH, 1)
+        size = min(max(1 << (largest.bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
+        return msgspec.structs.replace(self, batch_size=size)
 
 
 class LrTableOptimizerConfig(TableOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

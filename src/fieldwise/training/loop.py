@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import Stopped, UserError
 from fieldwise.metrics import Metrics
+from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
@@ -91,9 +93,11 @@ def fit(
     config
         Epochs, schedule, what to stop on, how often to save a checkpoint.
     keep
-        Called with the number of the save when the weights are the best so far; saves them.
+        Called with the number of the save when the weights are the best so far; saves them. The weights are those of
+        `averaging` where the configuration asks for an average; afterwards the model has its own.
     settle
-        Called at the end of an epoch, before its weights are judged: sets those that no example trains.
+        Called at the end of an epoch, before its weights (or their average) are judged: sets those that no example
+        trains.
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -112,25 +116,32 @@ def fit(
         On request.
     """
     history = History()
+    average = None
+    if config.average_epochs:
+        average = Average(stepper.model, stepper.weights, config.average_epochs, train.num_batches)
     if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
-        stepper.restore(checkpoint.table, checkpoint.dense)
+        rows = (
+            checkpoint.table if average is None else average.restore(stepper.rows, checkpoint.table, checkpoint.dense)
+        )
+        stepper.restore(rows, checkpoint.dense)
         history = msgspec.convert(checkpoint.state, History)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
-    saver = _Saver(stepper, checkpoints, config, train.num_batches)
+    saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
     divergence = Divergence(max(stepper.model.num_outputs, 2))
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
             _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-            if settle is not None:
-                settle()
-            valid_metrics = _validate(stepper, valid) if valid else None
-            _end_epoch(history, train.num_examples, valid_metrics, listen)
-            value = goodness(valid_metrics, config.stop_on)
-            if value is None or history.best_value is None or value > history.best_value:
-                history.best_epoch, history.best_value = len(history.epochs), value
-                history.num_saves += 1
-                keep(history.num_saves)
-                listen(Kept(history.best_epoch))
+            with average.applied() if average is not None else nullcontext():
+                if settle is not None:
+                    settle()
+                valid_metrics = _validate(stepper, valid) if valid else None
+                _end_epoch(history, train.num_examples, valid_metrics, listen)
+                value = goodness(valid_metrics, config.stop_on)
+                if value is None or history.best_value is None or value > history.best_value:
+                    history.best_epoch, history.best_value = len(history.epochs), value
+                    history.num_saves += 1
+                    keep(history.num_saves)
+                    listen(Kept(history.best_epoch))
     return history
 
 
@@ -172,6 +183,8 @@ def _run_epoch(
             agreed = stepper.agree(Wishes(diverged, stop, saver.is_late()))
             if agreed.give_up:
                 raise _diverged(divergence, stepper, history, saver)
+            if saver.average is not None:
+                saver.average.after(epoch * train.num_batches + history.position)
             if agreed.stop:
                 saver.save(history)
                 raise Stopped(
@@ -243,9 +256,15 @@ class _Saver:
     """Saves a checkpoint when enough steps or minutes have passed since the last."""
 
     def __init__(
-        self, stepper: Stepper, checkpoints: Checkpoints | None, config: TrainConfig, batches_per_epoch: int
+        self,
+        stepper: Stepper,
+        average: Average | None,
+        checkpoints: Checkpoints | None,
+        config: TrainConfig,
+        batches_per_epoch: int,
     ) -> None:
-        self.stepper, self.checkpoints, self.batches_per_epoch = stepper, checkpoints, batches_per_epoch
+        self.stepper, self.average = stepper, average
+        self.checkpoints, self.batches_per_epoch = checkpoints, batches_per_epoch
         self.every_steps, self.every_seconds = config.checkpoint_steps, config.checkpoint_minutes * 60
         self.saved = time.monotonic()
         self.newest_step: int | None = None
@@ -266,7 +285,13 @@ class _Saver:
         if self.checkpoints is None:
             return
         state = msgspec.to_builtins(history)
-        self.checkpoints.save(self._steps(history), self.stepper.rows, self.stepper.arrays(), state)
+        rows, arrays = self.stepper.rows, self.stepper.arrays()
+        if self.average is None:
+            self.checkpoints.save(self._steps(history), rows, arrays, state)
+        else:
+            self.checkpoints.save(
+                self._steps(history), self.average.beside(rows), arrays | self.average.arrays(), state
+            )
         self.saved = time.monotonic()
         self.newest_step = self._steps(history)
 

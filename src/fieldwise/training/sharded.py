@@ -22,7 +22,7 @@ from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.training.guard import NotFinite, all_finite
-from fieldwise.training.loss import logloss
+from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
 from fieldwise.training.step import Stepper, Wishes
 from fieldwise.training.unseen import fill_unseen_shards
@@ -98,11 +98,16 @@ class ShardedStepper(Stepper):
         plan = planning.finish()
         self.sharded.pull(plan)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(plan.small.batch)
+            logits = self.model.members(plan.small.batch)
         if self._next:
             self._next[1].advance()
-        loss = self._share_of_loss(logits, examples, _amount(examples) / plan.total if plan.total else 0.0)
-        loss.backward()  # type: ignore[no-untyped-call]
+        share = _amount(examples) / plan.total if plan.total else 0.0
+        loss = self._share_of_loss(logits, examples, share)
+        penalised = loss
+        if self.model.penalty is not None and share:
+            weights = None if examples.weights is None else torch.from_numpy(examples.weights)
+            penalised = loss + weighted_mean(self.model.penalty, weights) * share
+        penalised.backward()  # type: ignore[no-untyped-call]
         summed = self._sum_dense(loss)
         act = self.sharded.push(plan)
         value = summed()
@@ -162,6 +167,11 @@ class ShardedStepper(Stepper):
     def rows(self) -> npt.NDArray[np.floating]:
         """The rows of the table that this worker owns."""
         return self.sharded.owned.rows
+
+    @property
+    def weights(self) -> npt.NDArray[np.floating]:
+        """The weights of these rows, as they are stored."""
+        return self.sharded.owned.weights
 
     @property
     def table_rows(self) -> ShardedTable:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.shards import Shards
 from fieldwise.errors import ArtefactError
-from fieldwise.files import save_arrays
+from fieldwise.files import Pieces, save_arrays
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints, Part, Spread, read_checkpoint
 
 __all__ = ["ShardedCheckpoints"]
@@ -41,7 +40,7 @@ class ShardedCheckpoints(Checkpoints):
     def save(
         self,
         step: int,
-        table: npt.NDArray[np.floating],
+        table: npt.NDArray[Any] | Pieces,
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
     ) -> None:

@@ -12,8 +12,9 @@ from fieldwise.data.cache import Cache
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.dependence import find_determined_pairs
 
-__all__ = ["LrStart", "start_bias", "start_from_lr"]
+__all__ = ["LrStart", "start_bias", "start_from_lr", "start_pairs"]
 
 _SAMPLE_EXAMPLES = 100_000
 
@@ -40,6 +41,12 @@ def start_bias(model: ClickModel, train: Cache) -> None:
     start = logs if num_classes > 2 else logs[1:] - logs[:1]
     with torch.no_grad():
         model.bias.copy_(torch.from_numpy(start))
+
+
+def start_pairs(model: ClickModel, train: Cache) -> None:
+    """Leave out the pairs of fields of which one determines the other, where the model has pairs."""
+    if model.pairs is not None:
+        model.pairs.leave_out(find_determined_pairs(train))
 
 
 def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start: LrStart) -> None:

@@ -24,7 +24,7 @@ from fieldwise.nn.blocks import single_threaded_torch
 from fieldwise.nn.linear import owns_products
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
-from fieldwise.training.loss import logloss
+from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
 from fieldwise.training.unseen import fill_unseen
 
@@ -83,12 +83,14 @@ class Stepper:
         """
         assert examples.labels is not None, "training needs labels"
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(examples.batch)
+            logits = self.model.members(examples.batch)
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         loss = logloss(logits, torch.from_numpy(examples.labels), weights)
         value = float(loss.item())
         if not math.isfinite(value):
             raise NotFinite("the loss", value)
+        if self.model.penalty is not None:
+            loss = loss + weighted_mean(self.model.penalty, weights)
         loss.backward()  # type: ignore[no-untyped-call]
         self._check_gradients(value)
         if self.dense_optimizer:
@@ -129,6 +131,11 @@ class Stepper:
     def rows(self) -> npt.NDArray[np.floating]:
         """The rows of the table that are kept here."""
         return self.model.table.rows
+
+    @property
+    def weights(self) -> npt.NDArray[np.floating]:
+        """The weights of these rows, as they are stored."""
+        return self.model.table.weights
 
     @property
     def table_rows(self) -> TableOptimizer | ShardedTable:

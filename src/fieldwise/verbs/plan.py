@@ -133,14 +133,16 @@ def _stage(
         model.hidden,
         settings.table,
         num_outputs=outputs,
-        batch_size=settings.batch_size,
+        batch_size=settings.largest_batch,
         itemsize=itemsize,
+        averaged=settings.average_epochs > 0,
     )
-    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs)
+    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs, model)
     dense = size.parameters - num_features * n + size.biases
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
     bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize
-    checkpoint = memory.table + 3 * dense * itemsize
+    average = num_features * n * itemsize if settings.average_epochs else 0
+    checkpoint = memory.table + average + 4 * dense * itemsize
     return Stage(
         model=model.kind,
         parameters=size.parameters,

@@ -28,7 +28,7 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.start import LrStart, start_bias, start_from_lr
+from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
@@ -149,6 +149,7 @@ def lr_settings(config: Config) -> TrainConfig:
         dense=own.dense,
         schedule="constant",
         warmup=0.0,
+        average_epochs=0.0,
     )
 
 
@@ -180,12 +181,14 @@ def _train_model(
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
+    settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
     stepper = team.stepper(model, settings)
     if not linear:
         stepper.table_rows.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
+    start_pairs(model, prepared.parts["train"])
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
@@ -220,7 +223,7 @@ def _train_model(
             report=folder / team.name_of("not_finite.jsonl"),
             listen=listen,
         )
-    if history.best_epoch != len(history.epochs):
+    if settings.average_epochs or history.best_epoch != len(history.epochs):
         bundle = open_bundle(folder / "bundle").verify()
         stepper.load(bundle.table, bundle.dense)
     if settings.calibration != "none" and valid is not None:
@@ -253,12 +256,15 @@ def _check_calibration(config: Config, prepared: Prepared) -> None:
 def _disk_bytes(model: ClickModel, encoder: Encoder, optimizer: TableOptimizerConfig) -> int:
     """Return the least that a run folder needs: a bundle, a checkpoint, and the next one while it is written.
 
-    Dense weights count three times in a checkpoint, with the two moments of Adam.
+    Dense weights count four times in a checkpoint, with the two moments of Adam and their average.
     """
     of_encoder = sum(array.nbytes for array in encoder.arrays().values())
     dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     table = model.table
     itemsize = 2 if optimizer.storage == "bfloat16" else table.dtype.itemsize
-    weights = table.layout.num_features * table.num_weights * itemsize
-    rows = table.layout.num_features * optimizer.bytes_per_row(table.num_weights, table.dtype.itemsize)
-    return of_encoder + weights + dense + 2 * (rows + 3 * dense)
+    num_features, num_weights = table.layout.num_features, table.num_weights
+    weights = num_features * num_weights * itemsize
+    rows = num_features * (
+        optimizer.bytes_per_row(num_weights, table.dtype.itemsize) + num_weights * table.dtype.itemsize
+    )
+    return of_encoder + weights + dense + 2 * (rows + 4 * dense)
