@@ -15,6 +15,8 @@ from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
 
+ROOT = Path(__file__).parents[2]
+
 MORE = """
 [model]
 kind = "lc-wide-deep"
@@ -49,16 +51,26 @@ def outcome(run: Path) -> dict[str, object]:
     return {key: result[key] for key in ("valid", "test", "epochs", "best_epoch")}
 
 
-def test_a_run_that_is_killed_again_and_again_ends_bit_identical(folder):
-    killer = Path(__file__).with_name("killer.py")
-    command = [sys.executable, str(killer), str(folder / "fieldwise.toml"), str(folder / "killed"), "20", "7"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+KILLS = [
+    pytest.param(20, 12, id="20 kills"),
+    pytest.param(200, 90, id="200 kills", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize(("num_kills", "num_at_points"), KILLS)
+def test_a_run_that_is_killed_again_and_again_ends_bit_identical(folder, num_kills, num_at_points):
+    counts = [num_kills, num_at_points, 7]
+    arguments = [str(folder / "fieldwise.toml"), str(folder / f"killed-{num_kills}"), *map(str, counts)]
+    command = [sys.executable, "-m", "tests.crash.killer", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["kills"] == 20
-    assert report["resumed"] >= 3
-    assert weights(folder / "killed") == weights(folder / "whole")
-    assert outcome(folder / "killed") == outcome(folder / "whole")
+    assert report["kills"] == num_kills
+    in_checkpoints = [count for point, count in report["at"].items() if point.startswith("checkpoint:")]
+    assert sum(in_checkpoints) >= min(50, num_at_points - 2)
+    assert report["resumed"] >= num_kills // 4
+    assert report["unfinished"] >= 1
+    assert weights(folder / f"killed-{num_kills}") == weights(folder / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
