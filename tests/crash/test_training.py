@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -73,25 +72,6 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(folder, num_kil
     assert weights(folder / f"killed-{num_kills}") == weights(folder / "whole")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(folder, number):
-    run = folder / f"stopped-{number}"
-    command = [sys.executable, "-m", "fieldwise", "train", str(folder / "fieldwise.toml"), "--out", str(run)]
-    slow = [*command, "--set", "train.checkpoint_steps=1"]
-    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(run.glob("checkpoints/*")) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(number)
-    _, messages = process.communicate(timeout=10)
-    assert process.returncode == 3, messages
-    assert "the same command goes on" in messages
-    assert "Traceback" not in messages
-    done = subprocess.run(slow, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert weights(run) == weights(folder / "whole")
-
-
 def test_a_damaged_checkpoint_is_passed_by_loudly_for_the_one_before(folder):
     config = fw.load_config(folder / "fieldwise.toml")
     run = folder / "damaged"
@@ -104,27 +84,6 @@ def test_a_damaged_checkpoint_is_passed_by_loudly_for_the_one_before(folder):
     fw.train(config, run, listen=lambda event: said.append(getattr(event, "text", "")))
     assert any(newest.name in text and "damaged" in text for text in said)
     assert weights(run) == weights(folder / "whole")
-
-
-def test_a_second_process_on_a_run_folder_is_refused(folder):
-    config = fw.load_config(folder / "fieldwise.toml")
-    run = folder / "shared"
-    code = """
-import sys, time, fieldwise as fw
-from fieldwise.verbs.run import RunFolder
-with RunFolder(sys.argv[2], fw.load_config(sys.argv[1]), sys.argv[3]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-    log = fw.prepare(config).folder.name
-    command = [sys.executable, "-c", code, str(folder / "fieldwise.toml"), str(run), log]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(fw.ConfigError, match="another process"):
-            fw.train(config, run)
-        other.kill()
-    assert fw.train(config, run).epochs == 4
 
 
 def stop_after(config: fw.Config, run: Path, steps: int) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
-__all__ = ["Interrupt", "noting_signals"]
+__all__ = ["Interrupt", "Interrupted", "noting_signals"]
+
+Item = TypeVar("Item")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """`Interrupt.watch` found that the work is to stop."""
 
 
 class Interrupt:
@@ -24,6 +31,13 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.requested = False
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items, and raise `Interrupted` before the first one that comes after the request."""
+        for item in items:
+            if self.requested:
+                raise Interrupted
+            yield item
 
 
 @contextmanager

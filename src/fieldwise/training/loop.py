@@ -16,7 +16,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
-from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.step import Stepper
@@ -94,7 +94,8 @@ def fit(
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
-        Looked at after every step: where it is requested a checkpoint is saved and `Stopped` raised.
+        Looked at after every step and every batch of validation: where it is requested a checkpoint is saved and
+        `Stopped` raised.
     report
         A file for the batch at which training stopped because something was not finite (`guard.write_batch`).
     listen
@@ -108,7 +109,7 @@ def fit(
     Stopped
         On request.
     """
-    history = History()
+    history, interrupt = History(), interrupt or Interrupt()
     if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
         stepper.restore(checkpoint.table, checkpoint.dense)
         history = msgspec.convert(checkpoint.state, History)
@@ -117,7 +118,13 @@ def fit(
     divergence = Divergence(max(stepper.model.num_outputs, 2))
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-        valid_metrics = evaluate_model(stepper.model, valid.epoch(0)) if valid else None
+        try:
+            valid_metrics = evaluate_model(stepper.model, interrupt.watch(valid.epoch(0))) if valid else None
+        except Interrupted:
+            saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
+            raise Stopped(
+                f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
+            ) from None
         _end_epoch(history, train.num_examples, valid_metrics, listen)
         value = _goodness(valid_metrics, config.stop_on)
         if value is None or history.best_value is None or value > history.best_value:
@@ -138,7 +145,7 @@ def _run_epoch(
     history: History,
     schedule: Schedule,
     saver: _Saver,
-    interrupt: Interrupt | None,
+    interrupt: Interrupt,
     divergence: Divergence,
     report: Path | None,
     listen: Listener,
@@ -157,7 +164,7 @@ def _run_epoch(
             if divergence.add(loss, examples.labels, examples.weights):
                 raise _diverged(divergence, stepper, history, saver)
             meter.add(examples.batch.num_examples, loss)
-            if interrupt is not None and interrupt.requested:
+            if interrupt.requested:
                 saver.save(history)
                 raise Stopped(
                     f"stopped in epoch {epoch + 1} after {history.position:,} of {train.num_batches:,} batches; "

@@ -12,6 +12,7 @@ from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.disk import require_disk
+from fieldwise.errors import Stopped
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -24,7 +25,7 @@ from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
-from fieldwise.training.interrupt import Interrupt, noting_signals
+from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
@@ -42,6 +43,14 @@ class Pretrained(NamedTuple):
 
     start: LrStart
     seconds: float
+
+
+class _Trained(NamedTuple):
+    """A model with the weights that were kept, how it came to them, and the metrics of each part."""
+
+    model: ClickModel
+    history: History
+    metrics: dict[str, Metrics | None]
 
 
 def train(
@@ -91,16 +100,16 @@ def train(
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen)
         with noting_signals() as interrupt:
-            model, history = _train_model(config, run, prepared, pretrained, interrupt, listen)
-        listen(Stage("evaluate", config.model.kind))
+            trained = _train_model(config, run, prepared, pretrained, interrupt, listen)
+        model, history = trained.model, trained.history
         weights, others = count_weights(model)
         result = Result(
             model=config.model.kind,
             units=config.model.units if config.model.locally_connected else None,
             parameters=model.table.num_parameters + weights,
             biases=others,
-            valid=evaluate_part(model, prepared, "valid"),
-            test=evaluate_part(model, prepared, "test"),
+            valid=trained.metrics["valid"],
+            test=trained.metrics["test"],
             pretrain_seconds=pretrained.seconds if pretrained else None,
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
@@ -136,11 +145,12 @@ def lr_settings(config: Config) -> TrainConfig:
     )
 
 
-def evaluate_part(model: ClickModel, prepared: Prepared, name: str) -> Metrics | None:
+def evaluate_part(model: ClickModel, prepared: Prepared, name: str, interrupt: Interrupt) -> Metrics | None:
     """Return the metrics of one part of the log; None where there is no such part."""
     if name not in prepared.parts:
         return None
-    return evaluate_model(model, Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False).epoch(0))
+    batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False)
+    return evaluate_model(model, interrupt.watch(batches.epoch(0)))
 
 
 def use_threads(count: int | None) -> None:
@@ -157,8 +167,8 @@ def _train_model(
     pretrained: Pretrained | None,
     interrupt: Interrupt,
     listen: Listener,
-) -> tuple[ClickModel, History]:
-    """Train one model and leave it with the weights that were kept, which also lie in the run's bundle."""
+) -> _Trained:
+    """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
@@ -177,23 +187,34 @@ def _train_model(
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv)
     valid = prepared.parts.get("valid")
     dense_optimizer = build_dense_optimizer(model.parameters(), settings.dense)
+    stepper = Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16")
+    batches = Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed)
+    checkpoints = Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
-            Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16"),
-            Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed),
+            stepper,
+            batches,
             Batches(valid, _EVALUATION_BATCH, shuffle=False) if valid else None,
             settings,
             keep=lambda number: writer.save(number, model.table.weights, dense_arrays(model)),
-            checkpoints=Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text))),
+            checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / "not_finite.jsonl",
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):
         restore(model, open_bundle(folder / "bundle"))
-    return model, history
+    listen(Stage("evaluate", model_config.kind))
+    try:
+        metrics = {part: evaluate_part(model, prepared, part, interrupt) for part in ("valid", "test")}
+    except Interrupted:
+        # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
+        num_steps = len(history.epochs) * batches.num_batches
+        checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))
+        raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
+    return _Trained(model, history, metrics)
 
 
 def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:
