@@ -108,6 +108,7 @@ def test_a_second_process_on_a_run_folder_is_refused_while_the_first_one_trains(
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "there\n"
+        first.send_signal(signal.SIGSTOP)  # it stays in the middle of a step until the second one has ended
         second = [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(run)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
         first.kill()
