@@ -27,7 +27,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import explaining, load_verified, read_manifest, save_arrays, write_manifest
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 1
@@ -46,6 +46,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     files: dict[str, str]
     checksums: dict[str, str]
     save: int = 0
+    calibration: dict[str, Any] = {}
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -69,6 +70,8 @@ class Bundle(msgspec.Struct, frozen=True):
         All other weights by name.
     files
         The names of its files.
+    calibration
+        From logits to probabilities (`calibration.Calibration`), as plain data.
     """
 
     folder: Path
@@ -79,6 +82,7 @@ class Bundle(msgspec.Struct, frozen=True):
     table: npt.NDArray[np.floating]
     dense: dict[str, npt.NDArray[Any]]
     files: tuple[str, ...]
+    calibration: dict[str, Any]
 
 
 class BundleWriter:
@@ -88,17 +92,24 @@ class BundleWriter:
     ----------
     folder
         Made if missing. A bundle that is there is replaced by the first `save`.
-    encoder, model, dtype, csv
+    encoder, model, dtype, csv, calibration
         What does not change between saves (see `Bundle`).
     """
 
     def __init__(
-        self, folder: str | Path, encoder: Encoder, model: Mapping[str, Any], dtype: str, csv: Mapping[str, Any]
+        self,
+        folder: str | Path,
+        encoder: Encoder,
+        model: Mapping[str, Any],
+        dtype: str,
+        csv: Mapping[str, Any],
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder)
         with explaining(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
+        self.calibration = dict(calibration or {})
         self.encoder_checksum: str | None = None
 
     def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
@@ -115,7 +126,9 @@ class BundleWriter:
             "table": save_arrays(self.folder / files["table"], {"weights": np.ascontiguousarray(table)}),
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
-        manifest = _Manifest(self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number)
+        manifest = _Manifest(
+            self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number, self.calibration
+        )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
             if stale.name not in files.values():
@@ -158,4 +171,19 @@ def open_bundle(folder: str | Path) -> Bundle:
         arrays["table"]["weights"],
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
+        manifest.calibration,
     )
+
+
+def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
+    """Give a saved bundle another calibration: its manifest is replaced at one stroke, its weights stay.
+
+    Raises
+    ------
+    ArtefactError
+        There is no bundle, or its manifest is damaged.
+    """
+    path = Path(folder) / _MANIFEST_NAME
+    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    manifest.calibration = dict(calibration)
+    write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)

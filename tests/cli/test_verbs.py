@@ -13,8 +13,10 @@ from click.testing import CliRunner
 from fieldwise.cli import main
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.slices import FieldSlices, Slice
 from fieldwise.training.events import EpochEnd, Stage
 from fieldwise.verbs.compare import Comparison
+from fieldwise.verbs.differences import Contender, Difference, spreads
 from fieldwise.verbs.evaluate import Evaluation
 from fieldwise.verbs.predict import Prediction
 from fieldwise.verbs.run import Result
@@ -58,6 +60,22 @@ def make_result(model="lc-dnn", units=8, auc=0.8731, **changes) -> Result:
         "folder": f"runs/first/{model}-{units}",
     }
     return Result(**{**settings, **changes})
+
+
+def make_comparison(models, folder="runs/first", **changes) -> Comparison:
+    contenders = [Contender(f"{result.model}-{result.units}", [result]) for result in models]
+    settings = {
+        "folder": folder,
+        "data": SUMMARY,
+        "seeds": [0],
+        "models": models,
+        "spreads": spreads(contenders),
+        "part": None,
+        "against": None,
+        "level": 0.05,
+        "differences": [],
+    }
+    return Comparison(**{**settings, **changes})
 
 
 @pytest.fixture
@@ -168,7 +186,7 @@ def test_a_log_of_thousands_of_fields_is_shown_by_its_largest(config, asked):
 
 def test_compare_prints_the_papers_three_tables_in_100_columns(config, asked):
     models = [make_result("lr", None, 0.87), make_result("lc-wide-deep", 1, 0.88), make_result("lc-wide-deep", 8, 0.9)]
-    calls = asked("compare", Comparison(folder="runs/first", data=SUMMARY, models=models))
+    calls = asked("compare", make_comparison(models, "runs/first"))
     result = run("compare", config, "--out", "runs/first", "--models", "lr, lc-wide-deep:1,lc-wide-deep")
     assert calls["compare"][1]["models"] == ["lr", "lc-wide-deep:1", "lc-wide-deep"]
     titles = [line for line in result.stdout.splitlines() if line.startswith(("Parameters", "AUC", "Seconds"))]
@@ -180,18 +198,19 @@ def test_compare_prints_the_papers_three_tables_in_100_columns(config, asked):
     assert "\x1b" not in result.stdout
 
 
-def test_compare_names_the_best_model_on_valid_and_three_things_to_do_next(config, asked):
+def test_compare_names_the_best_model_on_valid_and_what_to_do_next(config, asked):
     models = [make_result("lc-dnn", 8, 0.9), make_result("lr", None, 0.8), make_result("dnn", None, None)]
-    asked("compare", Comparison(folder="runs/first", data=SUMMARY, models=models))
+    asked("compare", make_comparison(models, "runs/first"))
     commands = [line.strip() for line in run("compare", config).stdout.splitlines() if line.startswith("  fieldwise")]
-    assert [command.split()[1] for command in commands] == ["predict", "train", "compare"]
+    assert [command.split()[1] for command in commands] == ["predict", "compare", "train", "compare"]
     assert "runs/first/lc-dnn-8" in commands[0]
-    assert "'model.hidden=[2048,1024]'" in commands[2]
+    assert "--seeds 3" in commands[1]
+    assert "'model.hidden=[2048,1024]'" in commands[3]
 
 
 def test_an_undefined_metric_is_a_dash_with_its_reason_below(config, asked):
     models = [make_result(auc=None), make_result("lr", None, None)]
-    asked("compare", Comparison(folder="runs/first", data=SUMMARY, models=models))
+    asked("compare", make_comparison(models, "runs/first"))
     printed = run("compare", config).stdout
     assert "- [1]" in printed
     assert printed.count("[1] only label 1 occurs") == 1
@@ -200,18 +219,62 @@ def test_an_undefined_metric_is_a_dash_with_its_reason_below(config, asked):
 
 
 def test_compare_has_a_folder_of_its_own_unless_one_is_given(config, asked):
-    calls = asked("compare", Comparison(folder="runs/clicks", data=SUMMARY, models=[make_result()]))
+    calls = asked("compare", make_comparison([make_result()], "runs/clicks"))
     run("compare", config)
     assert calls["compare"][0][1] == Path("runs/clicks")
     assert calls["compare"][1]["models"] is None
 
 
 def test_compare_prints_one_object_with_a_list_of_models(config, asked):
-    asked("compare", Comparison(folder="runs/first", data=SUMMARY, models=[make_result(), make_result("lr", None)]))
+    asked("compare", make_comparison([make_result(), make_result("lr", None)], "runs/first"))
     printed = json.loads(run("compare", config, "--json").stdout)
     assert [model["model"] for model in printed["models"]] == ["lc-dnn", "lr"]
     for key in ("units", "parameters", "valid", "test", "pretrain_seconds", "seconds_per_epoch", "epochs"):
         assert key in printed["models"][0]
+
+
+def make_difference(model, verdict="worse", **changes) -> Difference:
+    settings = {
+        "model": model, "against": "lc-dnn-8", "metric": "auc", "part": "test", "difference": -0.0123,
+        "standard_error": 0.001, "low": -0.0143, "high": -0.0103, "p_value": 1e-9, "corrected_p_value": 2e-9,
+        "seeds_share": 0.0, "method": "delong", "verdict": verdict,
+    }  # fmt: skip
+    return Difference(**{**settings, **changes})
+
+
+def test_compare_says_which_models_are_worse_and_which_cannot_be_told_apart(config, asked):
+    models = [make_result(), make_result("lr", None), make_result("dnn", None)]
+    found = [
+        make_difference("lr-None"),
+        make_difference("dnn-None", "not distinguishable", corrected_p_value=0.31),
+        make_difference("lr-None", metric="logloss", difference=0.01),
+    ]
+    asked("compare", make_comparison(models, part="test", against="lc-dnn-8", differences=found, seeds=[0, 1, 2]))
+    printed = run("compare", config, "--seeds", 3, "--level", 0.05).stdout
+    assert "AUC minus that of LC-DNN, K = 8, in pairs on the same test rows" in printed
+    assert re.search(r"LR +worse +-0.0123 +-0.0143 to -0.0103 +<.0001 +\+0.0100 \(worse\)", printed)
+    assert re.search(r"DNN +not distinguishable .* 0.3100 +-", printed)
+    assert "level 0.05 for all 2 models together (Holm)" in " ".join(printed.split())
+    assert "of the 3 training seeds" in " ".join(printed.split())
+    assert max(len(line) for line in printed.splitlines() if not line.startswith("  ")) <= 100
+
+
+def test_compare_with_one_seed_says_what_it_does_not_know(config, asked):
+    models = [make_result(), make_result("lr", None)]
+    asked(
+        "compare", make_comparison(models, part="valid", against="lc-dnn-8", differences=[make_difference("lr-None")])
+    )
+    printed = " ".join(run("compare", config).stdout.split())
+    assert "not what another seed would change" in printed
+    assert "There is no test part: valid flatters" in printed
+
+
+def test_compare_prints_mean_and_spread_over_seeds(config, asked):
+    runs = [make_result(auc=auc) for auc in (0.88, 0.90)]
+    comparison = make_comparison(runs[:1], seeds=[0, 1], spreads=spreads([Contender("lc-dnn-8", runs)]))
+    calls = asked("compare", comparison)
+    assert "0.8900 ± 0.0141" in run("compare", config, "--seeds", 2, "--against", "lr").stdout
+    assert (calls["compare"][1]["seeds"], calls["compare"][1]["against"]) == (2, "lr")
 
 
 def test_evaluate_prints_every_metric_and_the_rows_left_out(asked):
@@ -223,6 +286,27 @@ def test_evaluate_prints_every_metric_and_the_rows_left_out(asked):
         assert text in result.stdout
     printed = json.loads(run("evaluate", "runs/first", "--data", "a.csv", "--json").stdout)
     assert (printed["auc"], printed["gauc"], printed["rejected_rows"]) == (0.8731, None, 3)
+
+
+def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
+    def make_slice(name, predicted, z):
+        return Slice(name=name, examples=50, weight=50.0, predicted=predicted, observed=0.2, ratio=predicted / 0.2, z=z)
+
+    fields = [
+        FieldSlices(field="hour", error=0.01, slices=[make_slice("7", 0.21, 0.4), make_slice("[8]", 0.26, 5.2)]),
+        FieldSlices(field="city", error=0.03, slices=[make_slice("Rome", 0.1, -3.0)]),
+    ]
+    deciles = [make_slice("0.1 to 0.2", 0.15, None)]
+    answer = Evaluation(metrics=VALID, rejected_rows=0, by_probability=deciles, by_field=fields)
+    calls = asked("evaluate", answer)
+    printed = run("evaluate", "runs/first", "--data", "a.csv", "--by", "hour").stdout
+    assert calls["evaluate"][1]["by"] == ("hour",)
+    assert re.search(r"0.1 to 0.2 +50 +0.1500 +0.2000 +0.750 +-", printed)
+    summary = printed[printed.index("Calibration by field") : printed.index("Calibration by hour")]
+    assert re.search(r"city +Rome +0.0300 +0.1000 +0.2000 +0.500 +-3.0\nhour +\[8\] +0.0100", summary)
+    assert re.search(r"7 +50 +0.2100 +0.2000 +1.050 +\+0.4", printed)
+    plain = json.loads(run("evaluate", "runs/first", "--data", "a.csv", "--json").stdout)
+    assert plain["by_field"][0]["slices"][1]["name"] == "[8]"
 
 
 def test_predict_says_where_the_probabilities_and_the_rejected_rows_are(asked):
@@ -238,7 +322,7 @@ def test_predict_says_where_the_probabilities_and_the_rejected_rows_are(asked):
 
 def test_a_log_without_rows_to_evaluate_on_gives_no_table_of_metrics(config, asked):
     result = make_result(valid=None)
-    asked("compare", Comparison(folder="runs/first", data=SUMMARY, models=[result]))
+    asked("compare", make_comparison([result], "runs/first"))
     asked("train", result)
     printed = run("compare", config).stdout + run("train", config, "--out", "runs/a").stdout
     assert "AUC" not in printed

@@ -26,6 +26,7 @@ from fieldwise.cli.options import (
         "fieldwise compare fieldwise.toml --out runs/first",
         "fieldwise compare fieldwise.toml --out runs/paper --set model.hidden=[2048,1024]",
         "fieldwise compare fieldwise.toml --models lr,lc-dnn:1,lc-dnn:16 --json",
+        "fieldwise compare fieldwise.toml --models lr,target-encoding,lc-dnn --seeds 3",
     ),
 )
 @config_argument
@@ -39,7 +40,24 @@ from fieldwise.cli.options import (
     "--models",
     metavar="MODELS",
     help="Models with commas between them, each with its units per field after a colon where they are not those of "
-    "CONFIG. Unless given: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
+    "CONFIG; or target-encoding. Unless given: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Train every model with so many seeds, from train.seed on: mean and spread are printed.",
+)
+@click.option(
+    "--against",
+    metavar="MODEL",
+    help="Compare the others with this model; unless given, with the one that is best on valid.",
+)
+@click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    help="The chance, all models together, of calling one different that is not; 0.05 unless given.",
 )
 @overwrite_option
 @set_option
@@ -50,6 +68,9 @@ def command(
     config: Path,
     out: Path | None,
     models: str | None,
+    seeds: int,
+    against: str | None,
+    level: float,
     overwrite: bool,
     overrides: tuple[str, ...],
     threads: int | None,
@@ -58,8 +79,14 @@ def command(
 ) -> None:
     """Train several models on the log of CONFIG, and print their sizes, their metrics and what an epoch takes.
 
-    Every model is a run folder inside FOLDER, as `train` makes it. Models that are there already are not trained
-    again: a comparison that was stopped goes on where it was, and one more model costs only itself.
+    Every model is a run folder inside FOLDER, as `train` makes it; those of further seeds lie in FOLDER/seed-N. Models
+    that are there already are not trained again: a comparison that was stopped goes on where it was, and one more model
+    or seed costs only itself.
+
+    The differences to one model are tested in pairs, on the same test rows and seeds: better, worse, or not
+    distinguishable at the level, corrected for the number of models.
+
+    The model target-encoding is a baseline: scikit-learn's TargetEncoder, out of fold, and a perceptron.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.verbs.compare import compare
@@ -68,13 +95,20 @@ def command(
     names = [name.strip() for name in models.split(",")] if models is not None else None
     with show_progress(quiet) as listen:
         comparison = compare(
-            loaded, out or Path("runs") / config.stem, models=names, overwrite=overwrite, listen=listen
+            loaded,
+            out or Path("runs") / config.stem,
+            models=names,
+            seeds=seeds,
+            against=against,
+            level=level,
+            overwrite=overwrite,
+            listen=listen,
         )
     if as_json:
         from fieldwise.cli.output import print_json
 
         print_json(comparison.as_dict())
     else:
-        from fieldwise.cli.tables import print_comparison
+        from fieldwise.cli.comparison import print_comparison
 
         print_comparison(comparison, config, loaded)

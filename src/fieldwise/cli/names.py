@@ -11,6 +11,7 @@ _MODELS = {
     "lc-dnn": "LC-DNN",
     "lc-wide-deep": "LC-W&D",
     "lc-resnet": "LC-ResNet",
+    "target-encoding": "target encoding + MLP",
 }
 
 

@@ -13,18 +13,22 @@ from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.config import Config
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.slices import FieldSlices, Slice
 from fieldwise.models.sizes import Size
-from fieldwise.verbs.compare import Comparison
 from fieldwise.verbs.estimate import Estimate
 from fieldwise.verbs.evaluate import Evaluation
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.verify import Verification
 
 __all__ = [
-    "print_comparison",
+    "METRICS",
+    "evaluated",
+    "figure",
+    "predicting",
     "print_estimate",
     "print_evaluation",
     "print_facts",
+    "print_parts",
     "print_prepared",
     "print_result",
     "print_sizes",
@@ -32,7 +36,7 @@ __all__ = [
 ]
 
 _MAX_FIELDS = 40
-_METRICS = {
+METRICS = {
     "auc": "AUC",
     "gauc": "GAUC (AUC inside groups)",
     "logloss": "logloss",
@@ -67,7 +71,7 @@ def print_sizes(sizes: Sequence[Size], num_fields: int, num_features: int, hidde
 
 def print_prepared(summary: dict[str, Any]) -> None:
     """Print what is in an encoded log."""
-    _print_parts(summary)
+    print_parts(summary)
     fields = summary["fields"]
     title = f"{summary['num_features']:,} features in {len(fields):,} fields"
     if len(fields) > _MAX_FIELDS:
@@ -123,7 +127,8 @@ def _print_left_out(left_out: dict[str, str]) -> None:
     print_table(title, ["column", "because"], list(left_out.items())[:_MAX_FIELDS], num_texts=2)
 
 
-def _print_parts(summary: dict[str, Any]) -> None:
+def print_parts(summary: dict[str, Any]) -> None:
+    """Print how many rows each part of a log has."""
     print_table(
         f"Label {summary['label']}, classes {', '.join(summary['classes'])}",
         ["part", "examples", "rows read", "rows rejected"],
@@ -156,17 +161,58 @@ def print_facts(parts: dict[str, Any]) -> None:
     )
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     """Print all metrics of a model on a log."""
     metrics, notes = evaluation.metrics, Footnotes()
     print_table(
         f"{metrics.num_examples:,} examples",
         ["metric", "value"],
-        [[title, _figure(metrics, name, notes)] for name, title in _METRICS.items()],
+        [[title, figure(metrics, name, notes)] for name, title in METRICS.items()],
         notes=notes,
     )
+    _print_slices("Calibration by probability, tenths of the examples", "probability", evaluation.by_probability)
+    _print_fields(evaluation.by_field)
+    for found in evaluation.by_field:
+        if found.field in by:
+            title = f"Calibration by {found.field}"
+            if len(found.slices) > _MAX_FIELDS:
+                title += f", the {_MAX_FIELDS} most frequent of {len(found.slices):,} values"
+            _print_slices(title, "value", found.slices[:_MAX_FIELDS])
     if evaluation.rejected_rows:
         click.echo(f"{evaluation.rejected_rows:,} rows could not be used and are not counted.")
+
+
+def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:
+    if slices:
+        print_table(
+            title,
+            [what, "examples", "predicted", "observed", "ratio", "z"],
+            [
+                [each.name, f"{each.examples:,}", f"{each.predicted:.4f}", f"{each.observed:.4f}", *_ratio_and_z(each)]
+                for each in slices
+            ],
+        )
+
+
+def _print_fields(fields: Sequence[FieldSlices]) -> None:
+    """Print each field's error, the largest first, and the value that is furthest off."""
+    fields = [found for found in fields if found.slices]
+    if not fields:
+        return
+    title = "Calibration by field, and the value of each that is furthest off"
+    if len(fields) > _MAX_FIELDS:
+        title += f"; the {_MAX_FIELDS} fields with the largest error"
+    lines = []
+    for found in sorted(fields, key=lambda found: -found.error)[:_MAX_FIELDS]:
+        worst = max(found.slices, key=lambda each: abs(each.z or 0.0))
+        cells = [f"{found.error:.4f}", f"{worst.predicted:.4f}", f"{worst.observed:.4f}", *_ratio_and_z(worst)]
+        lines.append([found.field, worst.name, *cells])
+    print_table(title, ["field", "value", "error", "predicted", "observed", "ratio", "z"], lines, num_texts=2)
+
+
+def _ratio_and_z(found: Slice) -> tuple[str, str]:
+    ratio = "-" if found.ratio is None else f"{found.ratio:.3f}"
+    return ratio, "-" if found.z is None else f"{found.z:+.1f}"
 
 
 def print_result(result: Result, path: Path, config: Config) -> None:
@@ -179,76 +225,26 @@ def print_result(result: Result, path: Path, config: Config) -> None:
     if result.pretrain_seconds is not None:
         click.echo(f"The logistic regression that it starts from took {result.pretrain_seconds:.1f} s.")
     click.echo()
-    parts, notes = _evaluated(result), Footnotes()
+    parts, notes = evaluated(result), Footnotes()
     if parts:
         print_table(
             "Metrics",
             ["metric", *parts],
-            [[_METRICS[name], *(_figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
+            [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
             notes=notes,
         )
     click.echo(f"The run is in {result.folder}")
     compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
-    print_commands("Next:", [_predicting(result.folder, config), ("the models side by side", compare)])
+    print_commands("Next:", [predicting(result.folder, config), ("the models side by side", compare)])
 
 
-def print_comparison(comparison: Comparison, path: Path, config: Config) -> None:
-    """Print the paper's three tables for this log: parameters, AUC and logloss, seconds per epoch."""
-    runs = [(model_label(result.model, result.units), result) for result in comparison.models]
-    _print_parts(comparison.data)
-    print_table(
-        f"Parameters: {comparison.data['num_features']:,} features in {len(comparison.data['fields']):,} fields",
-        ["model", "parameters", "biases"],
-        [[label, f"{result.parameters:,}", f"{result.biases:,}"] for label, result in runs],
-    )
-    notes = Footnotes()
-    columns = [(part, name) for part in _evaluated(comparison.models[0]) for name in ("auc", "logloss")]
-    if columns:
-        print_table(
-            "AUC and logloss",
-            ["model", *(f"{part} {_METRICS[name]}" for part, name in columns)],
-            [
-                [label, *(_figure(_evaluated(result)[part], name, notes) for part, name in columns)]
-                for label, result in runs
-            ],
-            notes=notes,
-        )
-    print_table(
-        "Seconds per epoch, training alone",
-        ["model", "seconds per epoch", "pretraining", "epochs", "best", "examples/s"],
-        [
-            [
-                label,
-                f"{result.seconds_per_epoch:.2f}",
-                "" if result.pretrain_seconds is None else f"{result.pretrain_seconds:.1f}",
-                str(result.epochs),
-                str(result.best_epoch),
-                compact(result.examples_per_second),
-            ]
-            for label, result in runs
-        ],
-    )
-    click.echo(f"The runs are in {comparison.folder}")
-    wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]
-    paper = ["--out", f"{comparison.folder}-paper", "--set", "model.hidden=[2048,1024]"]
-    best = max(comparison.models, key=_goodness)
-    print_commands(
-        "Next:",
-        [
-            _predicting(best.folder, config),
-            ("another model", ["fieldwise", "train", str(path), *wider]),
-            ("the same with the paper's hidden layers", ["fieldwise", "compare", str(path), *paper]),
-        ],
-    )
-
-
-def _evaluated(result: Result) -> dict[str, Metrics]:
+def evaluated(result: Result) -> dict[str, Metrics]:
     """Return the metrics of the parts that the log has."""
     parts = {"valid": result.valid, "test": result.test}
     return {name: metrics for name, metrics in parts.items() if metrics is not None}
 
 
-def _predicting(run: str, config: Config) -> tuple[str, list[str]]:
+def predicting(run: str, config: Config) -> tuple[str, list[str]]:
     """Return the command that uses the model in a run folder, on the newest rows that the configuration names."""
     paths = config.paths("test") or config.paths("valid") or config.paths("train")
     log = paths[-1].removeprefix(f"{Path.cwd()}/")
@@ -256,13 +252,7 @@ def _predicting(run: str, config: Config) -> tuple[str, list[str]]:
     return "the probabilities of raw rows", words
 
 
-def _goodness(result: Result) -> float:
-    """Return the AUC by which the best model is chosen: of the validation rows, so that the test rows stay unseen."""
-    auc = result.valid.auc if result.valid is not None else None
-    return auc if auc is not None else -1.0
-
-
-def _figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
+def figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
     """Return a metric as a cell; a footnote's number where it is not defined."""
     value = getattr(metrics, name)
     return notes.mark(metrics.undefined[name]) if value is None else f"{value:.4f}"

@@ -30,6 +30,7 @@ Int64s = npt.NDArray[np.int64]
 
 RUN_EXAMPLES = 1_024
 WINDOW_RUNS = 256
+_DRAWN_AT_ONCE = 1 << 20
 
 
 class Batches:
@@ -45,6 +46,8 @@ class Batches:
         0 or more; the order depends on it and on the number of the epoch.
     shuffle
         Whether the order is random, or that of the cache.
+    negative_rate
+        Leave out all examples of label 0 but this share, drawn by the seed, the same ones in every epoch; 0 to 1.
 
     Attributes
     ----------
@@ -52,11 +55,14 @@ class Batches:
         In an epoch.
     """
 
-    def __init__(self, cache: Cache, batch_size: int, *, seed: int = 0, shuffle: bool = True) -> None:
+    def __init__(
+        self, cache: Cache, batch_size: int, *, seed: int = 0, shuffle: bool = True, negative_rate: float = 1.0
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size (={batch_size}) must be 1 or more")
         self.cache, self.batch_size, self.seed, self.shuffle = cache, batch_size, seed, shuffle
-        self.num_examples = cache.num_examples
+        self.kept = None if negative_rate >= 1 else _some_negatives(cache, seed, negative_rate)
+        self.num_examples = cache.num_examples if self.kept is None else int(self.kept.sum())
         self.num_batches = -(-self.num_examples // batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Examples]:
@@ -66,11 +72,7 @@ class Batches:
 
     def rows(self, number: int, start: int = 0) -> Iterator[Int64s]:
         """Yield where the examples of each batch lie in the cache."""
-        first = start * self.batch_size
-        if self.shuffle:
-            pieces = epoch_order(self.num_examples, self.seed, number, first)
-        else:
-            pieces = iter([np.arange(first, self.num_examples)])
+        pieces = self._pieces(number, start * self.batch_size)
         left = np.empty(0, dtype=np.int64)
         for piece in pieces:
             left = np.concatenate((left, piece))
@@ -79,6 +81,29 @@ class Batches:
             left = left[num_whole:]
         if len(left):
             yield left
+
+    def _pieces(self, number: int, first: int) -> Iterator[Int64s]:
+        """Yield the rows of an epoch in its order, without the first ones."""
+        if self.kept is None:
+            if self.shuffle:
+                yield from epoch_order(self.num_examples, self.seed, number, first)
+            else:
+                yield np.arange(first, self.num_examples)
+            return
+        whole = len(self.kept)
+        for piece in epoch_order(whole, self.seed, number) if self.shuffle else [np.arange(whole)]:
+            rows = piece[self.kept[piece]]
+            yield rows[first:]
+            first = max(first - len(rows), 0)
+
+
+def _some_negatives(cache: Cache, seed: int, rate: float) -> npt.NDArray[np.bool_]:
+    """Return which examples stay: all of label 1, and a share of label 0."""
+    kept: npt.NDArray[np.bool_] = cache.labels() != 0
+    for begin in range(0, len(kept), _DRAWN_AT_ONCE):
+        part = kept[begin : begin + _DRAWN_AT_ONCE]
+        part |= np.random.default_rng([seed, begin]).random(len(part)) < rate
+    return kept
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int, start: int = 0) -> Iterator[Int64s]:

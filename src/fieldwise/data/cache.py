@@ -148,6 +148,18 @@ class Cache:
             self._gather_column(planes.GROUPS, blocks, inside, np.uint64, np.uint64),
         )
 
+    def labels(self) -> npt.NDArray[np.int32]:
+        """Return the labels of all examples, (num_examples,), and read nothing else of them."""
+        found = np.empty(self.num_examples, dtype=np.int32)
+        for begin in range(0, self.num_examples, self._block_examples):
+            rows = np.arange(begin, min(begin + self._block_examples, self.num_examples))
+            blocks, inside = np.divmod(rows, self._block_examples)
+            self._admit(blocks)
+            labels = self._gather_column(self._planes.LABELS, blocks, inside, np.int32, np.uint32)
+            assert labels is not None, "the examples have no labels"
+            found[rows] = labels
+        return found
+
     def verify(self) -> None:
         """Check every block now; ArtefactError names the first damaged one."""
         self._admit(np.arange(len(self._blocks)))

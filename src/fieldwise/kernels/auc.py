@@ -34,6 +34,7 @@ __all__ = [
     "Weights",
     "average_precision",
     "concordance",
+    "group_aucs",
     "grouped_auc",
     "lexsort",
     "pack",
@@ -44,6 +45,7 @@ __all__ = [
 Keys = npt.NDArray[np.unsignedinteger[Any]]
 Weights = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Order = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 _DIGIT = 11
 """Bits that one pass sorts by: the write positions of 2^11 digits stay in cache, and a uint32 takes three passes."""
@@ -192,6 +194,36 @@ def average_precision(keys: Keys, weights: Weights) -> float:
 
 
 @njit(cache=True, nogil=True)
+def group_aucs(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[Floats, Floats]:
+    """Return the AUC of each group, NaN where it holds one label only, and its sum of weights.
+
+    The examples are sorted by group, then by key; the groups come in this order.
+
+    Examples
+    --------
+    >>> keys = pack(np.array([0.2, 0.6, 0.7, 0.4]), np.array([False, True, True, True]))
+    >>> group_aucs(np.array([1, 1, 1, 8], np.uint64), keys, unweighted(4))
+    (array([ 1., nan]), array([3., 1.]))
+    """
+    num_groups = 0
+    for i in range(len(groups)):
+        if i == 0 or groups[i] != groups[i - 1]:
+            num_groups += 1
+    aucs, sums = np.full(num_groups, np.nan), np.empty(num_groups)
+    begin = 0
+    for number in range(num_groups):
+        end = begin + 1
+        while end < len(keys) and groups[end] == groups[begin]:
+            end += 1
+        doubled, positive, negative = concordance(keys[begin:end], weights[begin:end])
+        if positive > 0 and negative > 0:
+            aucs[number] = doubled / (2.0 * positive * negative)
+        sums[number] = positive + negative
+        begin = end
+    return aucs, sums
+
+
+@njit(cache=True, nogil=True)
 def grouped_auc(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[float, float, float, int, int]:
     """Return the sums that make GAUC, over examples sorted by group, then by key.
 
@@ -209,19 +241,13 @@ def grouped_auc(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) ->
     (3.0, 3.0, 1.0, 1, 1)
     """
     weighted_auc = weight = weight_left_out = 0.0
-    num_groups = num_left_out = 0
-    begin = 0
-    while begin < len(keys):
-        end = begin + 1
-        while end < len(keys) and groups[end] == groups[begin]:
-            end += 1
-        doubled, positive, negative = concordance(keys[begin:end], weights[begin:end])
-        if positive > 0 and negative > 0:
-            weighted_auc += (positive + negative) * (doubled / (2.0 * positive * negative))
-            weight += positive + negative
-            num_groups += 1
-        else:
-            weight_left_out += positive + negative
+    num_left_out = 0
+    aucs, sums = group_aucs(groups, keys, weights)
+    for number in range(len(aucs)):
+        if np.isnan(aucs[number]):
+            weight_left_out += sums[number]
             num_left_out += 1
-        begin = end
-    return weighted_auc, weight, weight_left_out, num_groups, num_left_out
+        else:
+            weighted_auc += sums[number] * aucs[number]
+            weight += sums[number]
+    return weighted_auc, weight, weight_left_out, len(aucs) - num_left_out, num_left_out

@@ -2,7 +2,7 @@
 
 `BinaryMetrics` and `MulticlassMetrics` take examples in any number of updates and merges; `compute` returns `Metrics`,
 in which a metric that is not defined is None, with a reason. `evaluate_predictions` does it in one call; `delong`
-compares two models.
+and the functions of `paired` compare two models.
 """
 
 from __future__ import annotations
@@ -12,9 +12,21 @@ import numpy.typing as npt
 from fieldwise.metrics.binary import BinaryMetrics
 from fieldwise.metrics.delong import DeLong, delong
 from fieldwise.metrics.multiclass import MulticlassMetrics
+from fieldwise.metrics.paired import Paired, paired_auc, paired_gauc, paired_logloss
 from fieldwise.metrics.result import Metrics
 
-__all__ = ["BinaryMetrics", "DeLong", "Metrics", "MulticlassMetrics", "delong", "evaluate_predictions"]
+__all__ = [
+    "BinaryMetrics",
+    "DeLong",
+    "Metrics",
+    "MulticlassMetrics",
+    "Paired",
+    "delong",
+    "evaluate_predictions",
+    "paired_auc",
+    "paired_gauc",
+    "paired_logloss",
+]
 
 
 def evaluate_predictions(

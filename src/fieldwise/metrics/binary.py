@@ -28,6 +28,7 @@ from fieldwise.metrics.columns import (
 )
 from fieldwise.metrics.loss import entropy, logloss
 from fieldwise.metrics.result import Metrics
+from fieldwise.metrics.slices import Slice, by_probability
 
 __all__ = ["BinaryMetrics"]
 
@@ -121,6 +122,17 @@ class BinaryMetrics:
         }
         return Metrics.of(len(keys), total.weight, {**figures, **_gauc(examples)})
 
+    def by_probability(self, num_bins: int = 10) -> list[Slice]:
+        """Return predicted against observed in bins of equal weight; equal probabilities are never divided."""
+        examples = self._columns.join()
+        if not examples or not weights_of(examples).any():
+            return []
+        examples = sort_by(examples, "weights", "keys")
+        weights = weights_of(examples)
+        probabilities, positive = unpack(examples["keys"])
+        bounds = _equal_mass(examples["keys"], weights, num_bins)
+        return by_probability(probabilities, positive, weights.astype(np.float64), bounds)
+
 
 class _Sums(NamedTuple):
     """Weighted sums over some of the examples."""
@@ -147,10 +159,10 @@ def _add_up(keys: Keys, weights: Weights) -> _Sums:
     return _Sums.of(parts)
 
 
-def _equal_mass(keys: Keys, weights: Weights) -> list[tuple[int, int]]:
+def _equal_mass(keys: Keys, weights: Weights, num_bins: int = _CALIBRATION_BINS) -> list[tuple[int, int]]:
     """Cut sorted examples into bins of equal weight; an edge inside a run of equal probability moves to its end."""
     mass = np.cumsum(weights)
-    targets = mass[-1] * np.arange(1, _CALIBRATION_BINS) / _CALIBRATION_BINS
+    targets = mass[-1] * np.arange(1, num_bins) / num_bins
     last = keys[np.searchsorted(mass, targets)]
     edges = np.searchsorted(keys, last | 1, side="right").tolist()
     return list(zip([0, *edges], [*edges, len(keys)], strict=True))

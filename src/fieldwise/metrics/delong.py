@@ -21,7 +21,7 @@ import numpy.typing as npt
 from fieldwise.errors import DataError
 from fieldwise.metrics.columns import label_column
 
-__all__ = ["DeLong", "delong"]
+__all__ = ["DeLong", "delong", "placements"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,8 +89,8 @@ def delong(labels: npt.ArrayLike, probabilities_a: npt.ArrayLike, probabilities_
     if np.isnan(a).any() or np.isnan(b).any():
         raise DataError("a probability is NaN", expected="a number", fix="find out which example it belongs to")
 
-    v_a, w_a = _placements(a[positive], a[~positive])
-    v_b, w_b = _placements(b[positive], b[~positive])
+    v_a, w_a = placements(a[positive], a[~positive])
+    v_b, w_b = placements(b[positive], b[~positive])
     auc_a, auc_b = float(v_a.mean()), float(v_b.mean())
     difference = float((v_a - v_b).mean())
     standard_error = sqrt((v_a - v_b).var(ddof=1) / len(v_a) + (w_a - w_b).var(ddof=1) / len(w_a))
@@ -101,7 +101,7 @@ def delong(labels: npt.ArrayLike, probabilities_a: npt.ArrayLike, probabilities_
     return DeLong(auc_a, auc_b, difference, standard_error, p_value)
 
 
-def _placements(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+def placements(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     """Return, for each positive, the share of negatives below it, and for each negative that of positives above it."""
     return _share_below(positive, np.sort(negative)), 1 - _share_below(negative, np.sort(positive))
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fieldwise.calibration import Calibration
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
@@ -49,6 +50,7 @@ class ClickModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
         kind, num_fields = config.kind, layout.num_fields
         num_local = config.units if config.locally_connected else num_outputs if kind == "lr-network" else 0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.bundle import Bundle
+from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
@@ -41,9 +42,11 @@ def load_model(bundle: Bundle) -> ClickModel:
     try:
         config = msgspec.convert(bundle.model, ModelConfig)
         dtype = DTYPES[bundle.dtype]
+        calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
     model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
+    model.calibration = calibration
     try:
         model.table.load(bundle.table)
     except ValueError as error:

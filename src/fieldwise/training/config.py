@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from fieldwise.calibration import Method
 from fieldwise.optim.dense import DenseOptimizerConfig
 from fieldwise.optim.table import TableOptimizerConfig
 
@@ -28,6 +29,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Of initial weights, dropout and the order of the examples.
     precision
         ``float32``, ``bfloat16`` (matrix products; weights stay float32), ``float64`` (for checking) or ``auto``.
+    negative_rate
+        Train on this share of the examples of label 0, the same ones in every epoch, and on all of label 1 (two
+        classes). Probabilities are corrected for it exactly (`calibration`); 0 < negative_rate <= 1.
+    calibration
+        What follows training, on the validation rows: ``none``, ``temperature`` or ``isotonic`` (`calibration`).
     stop_on
         The validation metric that decides which epoch's weights are kept, and when to stop.
     patience
@@ -51,6 +57,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch_size: Annotated[int, Meta(ge=1)] = 4096
     seed: Annotated[int, Meta(ge=0)] = 0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    negative_rate: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    calibration: Method = "none"
     stop_on: Literal["auc", "gauc", "logloss", "pr_auc", "normalized_entropy"] = "auc"
     patience: Annotated[int, Meta(ge=1)] = 2
     schedule: Literal["constant", "linear", "cosine"] = "constant"

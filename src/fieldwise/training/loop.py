@@ -21,7 +21,7 @@ from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.step import Stepper
 
-__all__ = ["History", "fit"]
+__all__ = ["History", "fit", "goodness"]
 
 _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -126,7 +126,7 @@ def fit(
                 f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
             ) from None
         _end_epoch(history, train.num_examples, valid_metrics, listen)
-        value = _goodness(valid_metrics, config.stop_on)
+        value = goodness(valid_metrics, config.stop_on)
         if value is None or history.best_value is None or value > history.best_value:
             history.best_epoch, history.best_value = len(history.epochs), value
             history.num_saves += 1
@@ -224,7 +224,7 @@ def _end_epoch(history: History, num_examples: int, valid: Metrics | None, liste
     listen(end)
 
 
-def _goodness(metrics: Metrics | None, name: str) -> float | None:
+def goodness(metrics: Metrics | None, name: str) -> float | None:
     """Return the metric turned so that more is better; None where it is undefined."""
     value = None if metrics is None else getattr(metrics, name)
     return None if value is None else -float(value) if name in _SMALLER_IS_BETTER else float(value)

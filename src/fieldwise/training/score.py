@@ -14,15 +14,30 @@ from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
 from fieldwise.models.click import ClickModel
 from fieldwise.training.loss import probabilities
 
-__all__ = ["evaluate_model", "predict_batches"]
+__all__ = ["evaluate_model", "predict_batches", "predict_logits"]
 
 
 def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
-    """Yield the probabilities of each batch: (B,) of class 1, or (B, O) where there are more than two classes."""
+    """Yield the probabilities of each batch, calibrated: (B,) of class 1, or (B, O) for more than two classes."""
     model.eval()
     with torch.inference_mode():
         for batch in batches:
-            yield probabilities(model(batch)).numpy()
+            logits = model(batch)
+            if model.calibration.is_none:
+                yield probabilities(logits).numpy()
+            else:
+                array = logits.numpy()
+                calibrated = model.calibration.probabilities(array[:, 0] if array.shape[1] == 1 else array)
+                yield calibrated.astype(array.dtype)
+
+
+def predict_logits(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
+    """Yield the logits of each batch, uncalibrated: (B,) of class 1, or (B, O)."""
+    model.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            array = model(batch).numpy()
+            yield array[:, 0] if array.shape[1] == 1 else array
 
 
 def evaluate_model(model: ClickModel, examples: Iterable[Examples]) -> Metrics:

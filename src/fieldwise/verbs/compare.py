@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -12,7 +12,9 @@ from fieldwise.config import Config
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import Kind, ModelConfig
 from fieldwise.training.events import Listener, ignore
-from fieldwise.verbs.prepare import prepare
+from fieldwise.verbs.baseline import TARGET_ENCODING, train_target_encoding
+from fieldwise.verbs.differences import Contender, Difference, Spread, differences, spreads
+from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.train import train, use_threads
 
@@ -31,11 +33,40 @@ DEFAULT_MODELS = (
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Models trained on one log: what the log is, and each model's result."""
+    """Models trained on one log: what the log is, each model's results, and how sure their differences are.
+
+    Attributes
+    ----------
+    folder
+        Of the comparison.
+    data
+        What the log is (`prepare.Prepared.summary`).
+    seeds
+        The training seeds.
+    models
+        Each model's result with the first seed.
+    spreads
+        Mean and standard deviation over the seeds of each model's metrics.
+    part
+        The rows that the differences are of: ``test``; ``valid`` where there is no test part, which flatters the models
+        that were chosen on it; None where there is neither, or one model alone.
+    against
+        The model that all others are compared with: unless one was named, the best on valid.
+    level
+        What a corrected p-value must be below for ``better`` or ``worse``.
+    differences
+        Each other model minus `against`, by metric.
+    """
 
     folder: str
     data: dict[str, Any]
+    seeds: list[int]
     models: list[Result]
+    spreads: list[Spread]
+    part: Literal["test", "valid"] | None
+    against: str | None
+    level: float
+    differences: list[Difference]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -48,46 +79,112 @@ def compare(
     out: str | Path,
     *,
     models: Sequence[str] | None = None,
+    seeds: int = 1,
+    against: str | None = None,
+    level: float = 0.05,
     overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Comparison:
     """Train and evaluate several models on one log, each in a run folder of its own under `out`.
 
-    Logistic regression is trained once, for all models that start from it. A model whose run is finished is not
-    trained again, so a comparison that was stopped goes on where it was, and one more model costs only itself.
+    Logistic regression is trained once per seed, for all models that start from it. A model whose run is finished is
+    not trained again, so a comparison that was stopped goes on where it was, and one more model or seed costs only
+    itself.
 
     Parameters
     ----------
     config
         Its ``[model]`` says what all models share: hidden layers, activation and so on.
     out
-        The folder of the comparison.
+        The folder of the comparison. The runs of further seeds lie in ``seed-N`` inside it.
     models
         Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
-        "lc-dnn"]``; `DEFAULT_MODELS` unless given.
+        "lc-dnn"]``; ``target-encoding`` is a baseline (`verbs.baseline`). `DEFAULT_MODELS` unless given.
+    seeds
+        How many training seeds: ``train.seed`` and those after it.
+    against
+        The model, as in `models`, that the others are compared with; the best on valid unless given.
+    level
+        The chance, all models together, of calling one different that is not (Holm's correction), 0 to 1.
     overwrite
         Train all anew.
     listen
         Called with every event.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model, or a model lacks a package.
     """
+    if seeds < 1 or not 0 < level < 1:
+        raise ConfigError(
+            "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
+        )
     out = Path(out)
-    chosen = [parse_model(name, config.model) for name in models or DEFAULT_MODELS]
     # The same model may be asked for twice, as lc-dnn:8 and lc-dnn.
-    names = {model_name(model): model for model in chosen}
+    chosen = {entry.name: entry for entry in (_entry(name, config.model) for name in models or DEFAULT_MODELS)}
+    reference = None if against is None else _entry(against, config.model).name
+    if reference is not None and reference not in chosen:
+        raise ConfigError(
+            "the model to compare with is not among the models",
+            where="--against",
+            got=against,
+            fix="add it to --models",
+        )
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
-    results = [
-        train(
-            msgspec.structs.replace(config, model=model),
-            out / name,
-            overwrite=overwrite,
-            listen=listen,
-            prepared=prepared,
-            lr_folder=out / "lr",
-        )
-        for name, model in names.items()
-    ]
-    return Comparison(folder=str(out), data=prepared.summary, models=results)
+    numbers = [config.train.seed + number for number in range(seeds)]
+    results: dict[str, list[Result]] = {name: [] for name in chosen}
+    for number in numbers:
+        folder = out if number == config.train.seed else out / f"seed-{number}"
+        of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
+        for name, entry in chosen.items():
+            results[name].append(_run(entry, of_seed, folder, prepared, overwrite, listen))
+    contenders = [Contender(name, runs) for name, runs in results.items()]
+    part: Literal["test", "valid"] | None = "test" if "test" in prepared.parts else "valid"
+    if part not in prepared.parts or len(contenders) < 2:
+        part, reference, found = None, None, []
+    else:
+        reference = reference or max(contenders, key=Contender.goodness).name
+        found = differences(contenders, reference, prepared.parts[part], part, level)
+    return Comparison(
+        folder=str(out),
+        data=prepared.summary,
+        seeds=numbers,
+        models=[runs[0] for runs in results.values()],
+        spreads=spreads(contenders),
+        part=part,
+        against=reference,
+        level=level,
+        differences=found,
+    )
+
+
+class _Entry(NamedTuple):
+    """A model to train: the name of its folder, and what it is; None for target encoding."""
+
+    name: str
+    model: ModelConfig | None
+
+
+def _entry(name: str, base: ModelConfig) -> _Entry:
+    if name == TARGET_ENCODING:
+        return _Entry(name, None)
+    model = parse_model(name, base)
+    return _Entry(model_name(model), model)
+
+
+def _run(entry: _Entry, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener) -> Result:
+    if entry.model is None:
+        return train_target_encoding(config, folder / entry.name, prepared, overwrite=overwrite, listen=listen)
+    return train(
+        msgspec.structs.replace(config, model=entry.model),
+        folder / entry.name,
+        overwrite=overwrite,
+        listen=listen,
+        prepared=prepared,
+        lr_folder=folder / "lr",
+    )
 
 
 def parse_model(name: str, base: ModelConfig) -> ModelConfig:
@@ -101,7 +198,9 @@ def parse_model(name: str, base: ModelConfig) -> ModelConfig:
     kind, colon, units = name.partition(":")
     known = get_args(Kind)
     if kind not in known:
-        raise ConfigError("there is no such model", where="--models", got=kind, fix=did_you_mean(kind, known))
+        raise ConfigError(
+            "there is no such model", where="--models", got=kind, fix=did_you_mean(kind, [*known, TARGET_ENCODING])
+        )
     if kind == "lr":
         return ModelConfig(kind="lr")  # nothing else matters to it, and it is the start of the others
     tree = {**msgspec.to_builtins(base), "kind": kind}

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 
-from fieldwise.bundle import BundleWriter, open_bundle
+from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
+from fieldwise.calibration import Calibration, Method
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.data.cache import Cache
 from fieldwise.disk import require_disk
-from fieldwise.errors import Stopped
+from fieldwise.errors import ConfigError, Stopped
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -27,7 +30,7 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.score import evaluate_model
+from fieldwise.training.score import evaluate_model, predict_logits
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared, prepare
@@ -92,6 +95,7 @@ def train(
     """
     use_threads(config.train.threads)
     prepared = prepared or prepare(config, listen=listen)
+    _check_calibration(config, prepared)
     with RunFolder(out, config, prepared.folder.name, overwrite) as run:
         if run.result is not None:
             Checkpoints(run.checkpoints).remove()  # the process that finished may have died before it did so
@@ -178,17 +182,23 @@ def _train_model(
     if not linear:
         table_optimizer.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
+    model.calibration = Calibration.of_negative_rate(settings.negative_rate)
+    with torch.no_grad():  # among the negatives that are left, clicks are more frequent
+        model.bias.sub_(model.calibration.offset)
     if pretrained is not None:
         start_from_lr(model, table_optimizer, pretrained.start)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     require_disk(_disk_bytes(model, encoder) - there, folder, "the model and two checkpoints")
     listen(Stage("train", model_config.kind))
     csv = msgspec.to_builtins(config.data.csv)
-    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv)
+    calibration = msgspec.to_builtins(model.calibration)
+    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     dense_optimizer = build_dense_optimizer(model.parameters(), settings.dense)
     stepper = Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16")
-    batches = Batches(prepared.parts["train"], settings.batch_size, seed=settings.seed)
+    batches = Batches(
+        prepared.parts["train"], settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate
+    )
     checkpoints = Checkpoints(run.checkpoints, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
@@ -206,8 +216,11 @@ def _train_model(
         )
     if history.best_epoch != len(history.epochs):
         restore(model, open_bundle(folder / "bundle"))
-    listen(Stage("evaluate", model_config.kind))
     try:
+        if settings.calibration != "none" and valid is not None:
+            model.calibration = _calibrated(model, settings.calibration, valid, interrupt)
+            set_calibration(folder / "bundle", msgspec.to_builtins(model.calibration))
+        listen(Stage("evaluate", model_config.kind))
         metrics = {part: evaluate_part(model, prepared, part, interrupt) for part in ("valid", "test")}
     except Interrupted:
         # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
@@ -215,6 +228,34 @@ def _train_model(
         checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
     return _Trained(model, history, metrics)
+
+
+def _calibrated(model: ClickModel, method: Method, valid: Cache, interrupt: Interrupt) -> Calibration:
+    """Return the model's calibration after it has learned from the validation rows."""
+    examples = list(interrupt.watch(Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0)))
+    logits = np.concatenate(list(predict_logits(model, interrupt.watch(each.batch for each in examples))))
+    labels = np.concatenate([each.labels for each in examples if each.labels is not None])
+    weights = [each.weights for each in examples if each.weights is not None]
+    return model.calibration.fitted(method, logits, labels, np.concatenate(weights) if weights else None)
+
+
+def _check_calibration(config: Config, prepared: Prepared) -> None:
+    """Refuse what these rows cannot give."""
+    settings, num_classes = config.train, len(prepared.encoder.schema.classes)
+    if settings.calibration != "none" and "valid" not in prepared.parts:
+        raise ConfigError(
+            "a calibration is learned from validation rows, and there are none",
+            where="train.calibration",
+            got=settings.calibration,
+            fix='set data.valid, or train.calibration = "none"',
+        )
+    if num_classes > 2 and (settings.calibration == "isotonic" or settings.negative_rate < 1):
+        raise ConfigError(
+            "this is defined for two classes only",
+            where="train.calibration" if settings.calibration == "isotonic" else "train.negative_rate",
+            got=f"{num_classes} classes",
+            fix="use temperature" if settings.calibration == "isotonic" else "train on all rows",
+        )
 
 
 def _disk_bytes(model: ClickModel, encoder: Encoder) -> int:

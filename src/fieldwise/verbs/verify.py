@@ -23,6 +23,7 @@ from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.files import manifest_format
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, read_checkpoint
+from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, read_prepared
 from fieldwise.verbs.run import LOCK_NAME, RUN_NAME, read_result
 
@@ -197,6 +198,8 @@ def _check_cache(folder: Path) -> tuple[str, ...]:
 
 def _check_run(folder: Path) -> tuple[str, ...]:
     result = read_result(folder)
+    if result is not None and result.model == TARGET_ENCODING:  # it has no bundle, only its probabilities
+        return (RUN_NAME, *verify_probabilities(folder))
     if result is not None and _kind(folder / "bundle") is None:
         raise ArtefactError("the run is finished, and its model is missing", where=folder / "bundle")
     return (RUN_NAME,)

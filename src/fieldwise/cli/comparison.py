@@ -1,0 +1,151 @@
+"""What `compare` prints for people: the paper's three tables for one's own log, and which differences are real."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.names import compact, model_label
+from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts
+from fieldwise.config import Config
+from fieldwise.verbs.baseline import TARGET_ENCODING
+from fieldwise.verbs.compare import Comparison
+from fieldwise.verbs.differences import Difference
+from fieldwise.verbs.run import Result
+
+__all__ = ["print_comparison"]
+
+
+def print_comparison(comparison: Comparison, path: Path, config: Config) -> None:
+    """Print parameters, AUC and logloss, differences, and seconds per epoch."""
+    labels = {
+        spread.model: model_label(result.model, result.units)
+        for spread, result in zip(comparison.spreads, comparison.models, strict=True)
+    }
+    print_parts(comparison.data)
+    print_table(
+        f"Parameters: {comparison.data['num_features']:,} features in {len(comparison.data['fields']):,} fields",
+        ["model", "parameters", "biases"],
+        [
+            [label, f"{result.parameters:,}", f"{result.biases:,}"]
+            for label, result in zip(labels.values(), comparison.models, strict=True)
+        ],
+    )
+    _print_metrics(comparison, labels)
+    if comparison.differences:
+        _print_differences(comparison, labels)
+    _print_seconds(comparison, labels)
+    click.echo(f"The runs are in {comparison.folder}")
+    wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]
+    paper = ["--out", f"{comparison.folder}-paper", "--set", "model.hidden=[2048,1024]"]
+    usable = [result for result in comparison.models if result.model != TARGET_ENCODING]
+    again = ["fieldwise", "compare", str(path), "--out", comparison.folder, "--seeds", "3"]
+    print_commands(
+        "Next:",
+        [
+            *([predicting(max(usable, key=_goodness).folder, config)] if usable else []),
+            *([("mean and spread over training seeds", again)] if len(comparison.seeds) == 1 else []),
+            ("another model", ["fieldwise", "train", str(path), *wider]),
+            ("the same with the paper's hidden layers", ["fieldwise", "compare", str(path), *paper]),
+        ],
+    )
+
+
+def _print_metrics(comparison: Comparison, labels: dict[str, str]) -> None:
+    notes = Footnotes()
+    columns = [(part, name) for part in evaluated(comparison.models[0]) for name in ("auc", "logloss")]
+    if not columns:
+        return
+    title = "AUC and logloss"
+    if len(comparison.seeds) > 1:
+        title += f", mean \N{PLUS-MINUS SIGN} standard deviation over {len(comparison.seeds)} training seeds"
+    lines = []
+    for spread, result in zip(comparison.spreads, comparison.models, strict=True):
+        cells = []
+        for part, name in columns:
+            mean, deviation = spread.mean.get(part, {}).get(name), spread.deviation.get(part, {}).get(name)
+            if mean is None or deviation is None:
+                cells.append(figure(evaluated(result)[part], name, notes))
+            else:
+                cells.append(f"{mean:.4f} \N{PLUS-MINUS SIGN} {deviation:.4f}")
+        lines.append([labels[spread.model], *cells])
+    print_table(title, ["model", *(f"{part} {METRICS[name]}" for part, name in columns)], lines, notes=notes)
+
+
+def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
+    against = labels[comparison.against or ""]
+    metrics = list(dict.fromkeys(difference.metric for difference in comparison.differences))
+    # AUC decides; where it is not defined, logloss.
+    decisive = metrics[0]
+    rest = [metric for metric in metrics if metric != decisive]
+    others = {(each.model, each.metric): each for each in comparison.differences}
+    lines = [
+        [
+            labels[each.model],
+            each.verdict,
+            f"{each.difference:+.4f}",
+            f"{each.low:+.4f} to {each.high:+.4f}",
+            _p_value(each.corrected_p_value),
+            *(_short(others.get((each.model, metric))) for metric in rest),
+        ]
+        for each in comparison.differences
+        if each.metric == decisive
+    ]
+    confidence = f"{100 * (1 - comparison.level):g} %"
+    rows = f"{comparison.part} rows"
+    print_table(
+        f"{METRICS[decisive]} minus that of {against}, in pairs on the same {rows}",
+        ["model", "", "difference", f"{confidence} interval", "p", *(METRICS[metric] for metric in rest)],
+        lines,
+        num_texts=2,
+    )
+    method = comparison.differences[0].method
+    method = "DeLong" if method == "delong" else "bootstrap"
+    sources = f"The intervals cover the draw of the {rows} ({method})"
+    if len(comparison.seeds) > 1:
+        sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
+    else:
+        sources += "; with one training seed, not what another seed would change: --seeds 3 does."
+    sources += f" Verdicts hold at the level {comparison.level:g} for all {len(lines)} models together (Holm)."
+    if comparison.part == "valid":
+        sources += " There is no test part: valid flatters the models that were chosen on it."
+    click.echo(textwrap.fill(sources, 100) + "\n")
+
+
+def _print_seconds(comparison: Comparison, labels: dict[str, str]) -> None:
+    print_table(
+        "Seconds per epoch, training alone" + (", first seed" if len(comparison.seeds) > 1 else ""),
+        ["model", "seconds per epoch", "pretraining", "epochs", "best", "examples/s"],
+        [
+            [
+                label,
+                f"{result.seconds_per_epoch:.2f}",
+                "" if result.pretrain_seconds is None else f"{result.pretrain_seconds:.1f}",
+                str(result.epochs),
+                str(result.best_epoch),
+                compact(result.examples_per_second),
+            ]
+            for label, result in zip(labels.values(), comparison.models, strict=True)
+        ],
+    )
+
+
+def _short(difference: Difference | None) -> str:
+    """Return a difference of a second metric: its verdict as a sign."""
+    if difference is None:
+        return "-"
+    mark = {"better": " (better)", "worse": " (worse)"}.get(difference.verdict, "")
+    return f"{difference.difference:+.4f}{mark}"
+
+
+def _p_value(value: float) -> str:
+    return "<.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def _goodness(result: Result) -> float:
+    """Return the AUC by which the best model is chosen: of the validation rows, so that the test rows stay unseen."""
+    auc = result.valid.auc if result.valid is not None else None
+    return auc if auc is not None else -1.0

@@ -1,0 +1,308 @@
+"""Is one model better than another? Their difference on the same examples over training seeds, and its interval.
+
+With S seeds, d_s the difference of a metric between models a and b trained with seed s, and d their mean::
+
+    standard error^2 = variance of d over test examples + (sample variance of d_s) / S        the second where S > 1
+
+The first part is DeLong's for the AUC of two classes without weights (placements averaged over the seeds, so that it
+is the variance of the mean difference), and a bootstrap's otherwise: the same resampled examples for both models and
+all seeds (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). Interval and p-value are those of Student's t
+with Welch and Satterthwaite's degrees of freedom: where three seeds disagree, the interval is wide.
+
+Not covered: examples of one group (a user's impressions) count as drawn one by one, but for GAUC, whose units are the
+groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, exp, inf, lgamma, log, log1p, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.errors import DataError
+from fieldwise.kernels.auc import concordance, group_aucs, lexsort, pack
+from fieldwise.metrics.columns import label_column
+from fieldwise.metrics.delong import placements
+from fieldwise.metrics.loss import logloss
+
+__all__ = ["Paired", "holm", "paired_auc", "paired_gauc", "paired_logloss", "student_p_value"]
+
+Floats = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.floating[Any]]
+
+_REPLICATES = 1000
+_MAX_UNITS = 10_000
+_LARGE = 1_000_000
+"""Examples above which the bootstrap of an AUC, which walks all of them each time, makes a fifth of the replicates."""
+
+
+class Paired(NamedTuple):
+    """The difference of a metric between two models, a minus b.
+
+    Attributes
+    ----------
+    difference
+        The mean over the seeds.
+    standard_error
+        Of the test examples and, with several seeds, of the seeds.
+    low, high
+        The interval of 1 - level around the difference.
+    p_value
+        Two-sided, of the hypothesis that there is no difference.
+    seeds_share
+        The seeds' part of the squared standard error, 0 to 1; 0 with one seed, where training's own variation is
+        unknown.
+    method
+        ``delong`` or ``bootstrap``.
+    """
+
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    p_value: float
+    seeds_share: float
+    method: str
+
+
+def paired_auc(
+    labels: npt.ArrayLike,
+    a: Sequence[Probabilities],
+    b: Sequence[Probabilities],
+    weights: npt.ArrayLike | None = None,
+    *,
+    level: float = 0.05,
+    seed: int = 0,
+) -> Paired:
+    """Compare AUCs: by DeLong's formula where there are two classes and no weights, by a bootstrap otherwise.
+
+    Parameters
+    ----------
+    labels
+        (B,) classes, each of which occurs at least twice.
+    a, b
+        For each training seed the probabilities of the two models: (B,) or (B, O).
+    weights
+        (B,) >= 0.
+    level
+        1 - the interval's confidence.
+    seed
+        Of the bootstrap.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> a, b = np.array([0.1, 0.2, 0.4, 0.3, 0.7, 0.9]), np.array([0.1, 0.7, 0.2, 0.3, 0.2, 0.9])
+    >>> result = paired_auc(labels, [a], [b])
+    >>> [round(figure, 4) for figure in result[:2]], result.method
+    ([0.1667, 0.3043], 'delong')
+    """
+    num_classes = 2 if a[0].ndim == 1 else a[0].shape[1]
+    classes = label_column(labels, len(a[0]), num_classes)
+    counts = np.bincount(classes, minlength=num_classes)
+    if counts.min() < 2:
+        raise DataError(
+            "two AUCs cannot be compared on these examples",
+            expected="at least two of each label",
+            got=", ".join(map(str, counts)),
+        )
+    if num_classes == 2 and weights is None:
+        positive = classes == 1
+        v = np.empty((len(a), counts[1]))
+        w = np.empty((len(a), counts[0]))
+        for s, (of_a, of_b) in enumerate(zip(a, b, strict=True)):
+            (v_a, w_a), (v_b, w_b) = (placements(each[positive], each[~positive]) for each in (of_a, of_b))
+            v[s], w[s] = v_a - v_b, w_a - w_b
+        variance = v.mean(axis=0).var(ddof=1) / counts[1] + w.mean(axis=0).var(ddof=1) / counts[0]
+        return _combined(v.mean(axis=1), float(variance), level, "delong")
+    ranked = [[_Ranked(each, classes, num_classes) for each in models] for models in (a, b)]
+    ones = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    of_seeds = np.array([x.auc(ones) - y.auc(ones) for x, y in zip(*ranked, strict=True)])
+    rng = np.random.default_rng(seed)
+    replicates = []
+    for _ in range(_REPLICATES if len(classes) <= _LARGE else _REPLICATES // 5):
+        drawn = np.bincount(rng.integers(len(classes), size=len(classes)), minlength=len(classes)) * ones
+        replicates.append(np.mean([x.auc(drawn) - y.auc(drawn) for x, y in zip(*ranked, strict=True)]))
+    return _combined(of_seeds, float(np.nanvar(replicates, ddof=1)), level, "bootstrap")
+
+
+def paired_logloss(
+    labels: npt.ArrayLike,
+    a: Sequence[Probabilities],
+    b: Sequence[Probabilities],
+    weights: npt.ArrayLike | None = None,
+    *,
+    level: float = 0.05,
+    seed: int = 0,
+) -> Paired:
+    """Compare loglosses by a bootstrap; parameters as for `paired_auc`. A negative difference is for a."""
+    num_classes = 2 if a[0].ndim == 1 else a[0].shape[1]
+    classes = label_column(labels, len(a[0]), num_classes)
+    ones = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    losses = [_losses(of_a, classes) - _losses(of_b, classes) for of_a, of_b in zip(a, b, strict=True)]
+    return _ratios(np.array(losses) * ones, ones, level, seed)
+
+
+def paired_gauc(
+    labels: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    a: Sequence[Probabilities],
+    b: Sequence[Probabilities],
+    weights: npt.ArrayLike | None = None,
+    *,
+    level: float = 0.05,
+    seed: int = 0,
+) -> Paired:
+    """Compare GAUCs by a bootstrap over the groups; parameters as for `paired_auc`, for two classes."""
+    positive = label_column(labels, len(a[0]), 2) == 1
+    ones = np.ones(len(positive)) if weights is None else np.asarray(weights, dtype=np.float64)
+    column = np.asarray(groups).astype(np.uint64)
+
+    def of_groups(probabilities: Probabilities) -> tuple[Floats, Floats]:
+        keys = pack(np.ascontiguousarray(probabilities), positive)
+        order = lexsort(keys, column)
+        aucs, sums = group_aucs(column[order], keys[order], ones[order])
+        known = ~np.isnan(aucs)
+        return aucs[known], sums[known]
+
+    differences, sums = [], np.empty(0)
+    for of_a, of_b in zip(a, b, strict=True):
+        (auc_a, sums), (auc_b, _) = of_groups(of_a), of_groups(of_b)
+        differences.append(auc_a - auc_b)
+    if len(sums) < 2:
+        raise DataError("two GAUCs cannot be compared", expected="two groups that hold both labels", got=len(sums))
+    return _ratios(np.array(differences) * sums, sums, level, seed)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's method: the chance of one false claim among all is held.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
+
+    Examples
+    --------
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, p_values[number] * (len(p_values) - rank)))
+        corrected[number] = largest
+    return corrected
+
+
+class _Ranked:
+    """The examples in the order of a model's probabilities, of each class against the rest, to be weighed anew."""
+
+    def __init__(self, probabilities: Probabilities, classes: npt.NDArray[np.int32], num_classes: int) -> None:
+        columns = [probabilities] if num_classes == 2 else list(probabilities.T)
+        self.orders, self.keys = [], []
+        for number, column in enumerate(columns):
+            keys = pack(np.ascontiguousarray(column), classes == (1 if num_classes == 2 else number))
+            order = lexsort(keys)
+            self.orders.append(order)
+            self.keys.append(keys[order])
+
+    def auc(self, weights: Floats) -> float:
+        aucs = []
+        for order, keys in zip(self.orders, self.keys, strict=True):
+            doubled, positive, negative = concordance(keys, weights[order])
+            aucs.append(doubled / (2 * positive * negative) if positive and negative else np.nan)
+        return float(np.mean(aucs))
+
+
+def _losses(probabilities: Probabilities, classes: npt.NDArray[np.int32]) -> Floats:
+    if probabilities.ndim == 1:
+        own = np.where(classes == 1, probabilities, 1 - probabilities)
+    else:
+        own = np.take_along_axis(probabilities, classes[:, None], axis=1)[:, 0]
+    return logloss(own.astype(np.float64), probabilities.dtype)
+
+
+def _ratios(numerators: Floats, weights: Floats, level: float, seed: int) -> Paired:
+    """Compare by a bootstrap of ``sum numerators / sum weights``: (S, U) and (U,), of U units.
+
+    More than 10,000 units are first added up at random into so many: the variance of the sums of units that are drawn
+    alike stays what it was, and a large log costs no more than a small one.
+    """
+    rng = np.random.default_rng(seed)
+    of_seeds = numerators.sum(axis=1) / weights.sum()
+    mean, units = numerators.mean(axis=0), weights
+    if len(units) > _MAX_UNITS:
+        place = rng.integers(_MAX_UNITS, size=len(units))
+        mean = np.bincount(place, mean, minlength=_MAX_UNITS).astype(np.float64)
+        units = np.bincount(place, units, minlength=_MAX_UNITS).astype(np.float64)
+    replicates = np.empty(_REPLICATES)
+    for number in range(_REPLICATES):
+        drawn = np.bincount(rng.integers(len(units), size=len(units)), minlength=len(units))
+        total = drawn @ units
+        replicates[number] = drawn @ mean / total if total else np.nan
+    return _combined(of_seeds, float(np.nanvar(replicates, ddof=1)), level, "bootstrap")
+
+
+def _combined(of_seeds: Floats, test_variance: float, level: float, method: str) -> Paired:
+    """Put the variance of the test examples and that of the seeds together."""
+    difference, num_seeds = float(of_seeds.mean()), len(of_seeds)
+    seeds_variance = float(of_seeds.var(ddof=1)) / num_seeds if num_seeds > 1 else 0.0
+    variance = test_variance + seeds_variance
+    if variance <= 0:  # no example disagrees with another about the difference: it is 0, or certain
+        return Paired(difference, 0.0, difference, difference, 1.0 if difference == 0 else 0.0, 0.0, method)
+    degrees = variance**2 * (num_seeds - 1) / seeds_variance**2 if seeds_variance > 0 else inf
+    error = sqrt(variance)
+    half = error * _student_quantile(level, degrees)
+    p_value = student_p_value(difference / error, degrees)
+    return Paired(difference, error, difference - half, difference + half, p_value, seeds_variance / variance, method)
+
+
+def student_p_value(t: float, degrees: float) -> float:
+    """Return P(abs(T) >= abs(t)) for Student's T with so many degrees of freedom >= 1; of the normal where infinite.
+
+    ``I_x(degrees / 2, 1 / 2)`` with x = degrees / (degrees + t^2), the regularised incomplete beta function, by its
+    continued fraction (Press et al., Numerical Recipes, 6.4).
+
+    Examples
+    --------
+    >>> round(student_p_value(2.0, 2), 4), round(student_p_value(1.96, float("inf")), 4)
+    (0.1835, 0.05)
+    """
+    if degrees > 1e7:
+        return erfc(abs(t) / sqrt(2))
+    a, b, x = degrees / 2, 0.5, degrees / (degrees + t * t)
+    if x in (0.0, 1.0):
+        return x
+    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return min(front * _fraction(a, b, x) / a, 1.0)
+    return max(1 - front * _fraction(b, a, 1 - x) / b, 0.0)
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    """Return the continued fraction of the incomplete beta function, by Lentz's method."""
+    tiny = 1e-300
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
+    value = d
+    for m in range(1, 1000):
+        for step in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / (1 + step * d or tiny)
+            c = 1 + step / c or tiny
+            value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return value
+
+
+def _student_quantile(level: float, degrees: float) -> float:
+    """Return the t that is exceeded, to either side, with probability `level`: by halving."""
+    low, high = 0.0, 1.0
+    while student_p_value(high, degrees) > level:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_p_value(middle, degrees) > level else (low, middle)
+    return high
