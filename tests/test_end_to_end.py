@@ -342,7 +342,7 @@ def test_a_log_of_one_class_is_evaluated_as_far_as_it_goes(folder, table):
     assert metrics.logloss > 0
 
 
-def test_damage_to_a_bundle_is_noticed(folder):
+def test_damage_to_a_bundle_is_noticed(folder, table):
     for name in ("table", "dense", "encoder", "manifest"):
         copy = folder / f"damaged-{name}"
         fw.Predictor(folder / "run").save(copy)
@@ -351,7 +351,7 @@ def test_damage_to_a_bundle_is_noticed(folder):
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
         with pytest.raises(fw.ArtefactError, match=path.name):
-            fw.Predictor(copy)
+            fw.Predictor(copy).predict(table)  # a block of the table is verified when a row of it is asked for
     with pytest.raises(fw.ArtefactError, match="no saved model"):
         fw.Predictor(folder)
 

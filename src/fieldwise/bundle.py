@@ -8,6 +8,10 @@
         table-0003.safetensors     (D, n) weights of the features
         dense-0003.safetensors     all other weights
 
+The table may have billions of rows, so the manifest holds a checksum for every block of them too: opening a bundle
+takes no longer for a large table than for a small one, and a block is verified when the first of its rows is asked for
+(`Bundle.admit`), or all of them at once (`Bundle.verify`).
+
 The weights carry the number of the save in their names: a new save writes new files, then the manifest that points at
 them, then removes the old ones, so that a reader always finds a whole model. Nothing in a bundle is code, and nothing
 is unpickled.
@@ -15,6 +19,7 @@ is unpickled.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +30,25 @@ import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import explaining, load_verified, read_manifest, save_arrays, write_manifest
+from fieldwise.files import (
+    checksum,
+    explaining,
+    header_checksum,
+    load_headed,
+    load_verified,
+    read_manifest,
+    save_arrays,
+    write_manifest,
+)
+from fieldwise.kernels.blocks import mark_blocks
+from fieldwise.kernels.layout import Batch, Layout
 
 __all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
-_VERSION = 1
+_VERSION = 2
 _MANIFEST_NAME = "manifest.json"
+_BLOCK_BYTES = 1 << 25
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -45,8 +62,44 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     encoder: dict[str, Any]
     files: dict[str, str]
     checksums: dict[str, str]
-    save: int = 0
+    save: int
+    table_blocks: tuple[str, ...]
+    table_block_shift: int
     calibration: dict[str, Any] = {}
+
+
+class _Blocks:
+    """The blocks of a mapped table, each of 2^shift rows, and which of them were verified; for many threads."""
+
+    def __init__(self, path: Path, table: npt.NDArray[Any], checksums: tuple[str, ...], shift: int) -> None:
+        self.path, self.table, self.checksums, self.shift = path, table, checksums, shift
+        self.verified = np.zeros(len(checksums), dtype=np.bool_)
+        self.lock = threading.Lock()
+        if shift < 0 or len(checksums) != -(-len(table) >> shift):
+            raise ArtefactError(
+                "the table does not fit its checksums",
+                where=path,
+                expected=f"{len(checksums)} blocks of 2^{shift} rows",
+                got=f"{len(table)} rows",
+            )
+
+    def admit(self, wanted: npt.NDArray[np.bool_]) -> None:
+        """Verify those of the `wanted` blocks that were not yet."""
+        if not (wanted & ~self.verified).any():
+            return
+        with self.lock:
+            for number in np.flatnonzero(wanted & ~self.verified).tolist():
+                first = number << self.shift
+                found = _checksum_of(self.table[first : first + (1 << self.shift)])
+                if found != self.checksums[number]:
+                    raise ArtefactError(
+                        "the table is damaged",
+                        where=f"{self.path}, rows {first} to {min(first + (1 << self.shift), len(self.table))}",
+                        expected=f"checksum {self.checksums[number]}",
+                        got=found,
+                        fix="restore it from a copy, or train anew",
+                    )
+                self.verified[number] = True
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -65,7 +118,7 @@ class Bundle(msgspec.Struct, frozen=True):
     encoder
         Raw rows in, features out.
     table
-        (D, n) weights, memory-mapped.
+        (D, n) weights, memory-mapped; bfloat16 as uint16 (`kernels.storage`). Not verified yet: see `admit`, `verify`.
     dense
         All other weights by name.
     files
@@ -83,6 +136,32 @@ class Bundle(msgspec.Struct, frozen=True):
     dense: dict[str, npt.NDArray[Any]]
     files: tuple[str, ...]
     calibration: dict[str, Any]
+    _blocks: _Blocks
+
+    def admit(self, batch: Batch, layout: Layout) -> None:
+        """Make sure that the rows of the table that a batch reads are what was saved.
+
+        Raises
+        ------
+        ArtefactError
+            They are not.
+        """
+        blocks = self._blocks
+        if not blocks.verified.all():
+            wanted = np.zeros(len(blocks.verified), dtype=np.bool_)
+            mark_blocks(batch, layout, blocks.shift, wanted)
+            blocks.admit(wanted)
+
+    def verify(self) -> Bundle:
+        """Make sure of the whole table, and return the bundle.
+
+        Raises
+        ------
+        ArtefactError
+            The table is not what was saved.
+        """
+        self._blocks.admit(np.ones(len(self._blocks.verified), dtype=np.bool_))
+        return self
 
 
 class BundleWriter:
@@ -123,11 +202,23 @@ class BundleWriter:
             self.encoder_checksum = save_arrays(self.folder / files["encoder"], self.encoder.arrays())
         checksums = {
             "encoder": self.encoder_checksum,
-            "table": save_arrays(self.folder / files["table"], {"weights": np.ascontiguousarray(table)}),
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
+        save_arrays(self.folder / files["table"], {"weights": table})
+        checksums["table"] = header_checksum(self.folder / files["table"])
+        shift = _block_shift(table)
+        blocks = tuple(_checksum_of(table[first : first + (1 << shift)]) for first in range(0, len(table), 1 << shift))
         manifest = _Manifest(
-            self.model, self.dtype, self.csv, self.encoder.describe(), files, checksums, number, self.calibration
+            self.model,
+            self.dtype,
+            self.csv,
+            self.encoder.describe(),
+            files,
+            checksums,
+            number,
+            blocks,
+            shift,
+            self.calibration,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
@@ -136,8 +227,19 @@ class BundleWriter:
                     stale.unlink()
 
 
+def _block_shift(table: npt.NDArray[Any]) -> int:
+    """Return the logarithm of the rows of a block, of about 32 MB."""
+    row_bytes = max(int(table.itemsize) * table.shape[1], 1)
+    return int(max(_BLOCK_BYTES // row_bytes, 1)).bit_length() - 1
+
+
+def _checksum_of(rows: npt.NDArray[Any]) -> str:
+    return checksum(np.ascontiguousarray(rows).data)
+
+
 def open_bundle(folder: str | Path) -> Bundle:
-    """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums.
+    """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums, but for the table's
+    (`Bundle.admit`).
 
     Raises
     ------
@@ -160,18 +262,22 @@ def open_bundle(folder: str | Path) -> Bundle:
         name = manifest.files.get(part, "")
         if not name or Path(name).name != name:
             raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        arrays[part] = load_verified(folder / name, manifest.checksums.get(part))
+        load = load_headed if part == "table" else load_verified
+        arrays[part] = load(folder / name, manifest.checksums.get(part))
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
+    table = arrays["table"]["weights"]
+    blocks = _Blocks(folder / manifest.files["table"], table, manifest.table_blocks, manifest.table_block_shift)
     return Bundle(
         folder,
         manifest.model,
         manifest.dtype,
         manifest.csv,
         encoder,
-        arrays["table"]["weights"],
+        table,
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
         manifest.calibration,
+        blocks,
     )
 
 

@@ -9,6 +9,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference import table as reference
 from tests.reference.batches import random_fields
 
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.nn.table import Table
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
@@ -134,9 +135,68 @@ def test_two_passes_before_one_step_are_summed():
     np.testing.assert_allclose(apart[0].weights, together[0].weights, rtol=1e-12)
 
 
-def test_gradient_slots_are_empty_after_a_step():
+def test_a_step_takes_the_passes_before_it_and_needs_one():
     table, optimizer, _ = make(TableOptimizerConfig())
     list(run_steps(table, optimizer))
-    n = table.num_weights
-    assert (table.rows[:, n : 2 * n] == 0).all()
     assert table.visits == []
+    with pytest.raises(RuntimeError, match="no forward pass"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_threads_and_shares_change_no_bit(name, storage):
+    forms, rows = ["single", "bag", "single"], [100_000, 9_000, 5_000]
+    before, results = num_threads(), []
+    for threads in (1, 2, 5):
+        set_num_threads(threads)
+        table = Table(make_layout(forms, rows), 2, 1).train()
+        optimizer = TableOptimizer(table, TableOptimizerConfig(name=name, storage=storage), 4000, seed=3)
+        optimizer.draw(1)
+        rng = np.random.default_rng(4)
+        for _ in range(3):
+            batch = make_batch(forms, random_fields(rng, forms, rows, 7000))
+            local, full = table(batch)
+            (local.square().sum() + (full - 1).square().sum()).backward()
+            optimizer.step()
+        results.append(table.rows.tobytes())
+    set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+    assert len(set(results[0])) > 100
+
+
+@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
+def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
+    forms, rows = ["single"], [20_000]
+    config = {"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "l2": 0.0}
+    tables = []
+    for storage in ("float32", "bfloat16"):
+        table = Table(make_layout(forms, rows), 1, 0).train()
+        optimizer = TableOptimizer(table, TableOptimizerConfig(storage=storage, **config), 1, seed=5)
+        optimizer.start(0, np.ones(rows[0], dtype=np.float32))
+        batch = make_batch(forms, [[[(i, 1.0)] for i in range(rows[0])]])
+        for _ in range(30):
+            local, _ = table(batch)
+            # Every row moves down alike, by less than bfloat16's spacing at 1.
+            (local * (1.0 if name == "ftrl" else 1e-4)).sum().backward()
+            optimizer.step()
+        tables.append(decode_weights(table.weights)[:, 0].astype(np.float64))
+    exact, rounded = tables
+    assert exact.std() < 1e-6
+    moved = 1.0 - exact.mean()
+    assert 0 < moved < 0.5
+    assert abs((1.0 - rounded.mean()) / moved - 1.0) < 0.05
+    assert (rounded != exact).mean() > 0.5
+
+
+def test_a_row_of_bfloat16_is_half_of_float32s():
+    sizes = {
+        (name, storage): TableOptimizerConfig(name=name, storage=storage).bytes_per_row(2)
+        for name in ("adagrad", "rowwise-adagrad", "adam", "ftrl")
+        for storage in ("float32", "bfloat16")
+    }
+    assert list(sizes.values()) == [16, 12, 12, 8, 24, 20, 24, 20]
+    for (name, storage), size in sizes.items():
+        table = Table(make_layout(FORMS, ROWS), 1, 1)
+        TableOptimizer(table, TableOptimizerConfig(name=name, storage=storage))
+        assert table.rows.nbytes == sum(ROWS) * size

@@ -13,18 +13,22 @@ from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_opt
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
     from fieldwise.models.config import Kind, ModelConfig
+    from fieldwise.optim.table import TableOptimizerConfig
 
 _KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
 
 class _Sizes(NamedTuple):
-    """What the counts follow from: D, F, K, the hidden layers, and the number of classes."""
+    """What the counts follow from: D, F, K, the hidden layers, the number of classes; and what trains the table."""
 
     num_features: int
     num_fields: int
     units: int
     hidden: Sequence[int]
     num_classes: int
+    batch_size: int
+    optimizer: TableOptimizerConfig
+    lr_optimizer: TableOptimizerConfig
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -44,6 +48,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     examples=(
         "fieldwise params --fields 158 --features 8672633 --hidden 2048,1024",
         "fieldwise params fieldwise.toml --units 16",
+        "fieldwise params --fields 39 --features 1000000000 --hidden 64 --storage bfloat16",
         "fieldwise params runs/first/lc-dnn-8",
     ),
 )
@@ -53,6 +58,12 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Widths of the hidden layers: 2048,1024.")
 @click.option("--units", type=click.IntRange(1, 64), help="K, the units per field; 1 (the paper) unless configured.")
 @click.option("--classes", type=click.IntRange(min=2), help="The number of classes; 2 unless the log says otherwise.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adagrad", "rowwise-adagrad", "adam", "ftrl"]),
+    help="Of the table; adam, and ftrl for lr, unless configured.",
+)
+@click.option("--storage", type=click.Choice(["float32", "bfloat16"]), help="Of the table's weights in training.")
 @set_option
 @threads_option
 @quiet_option
@@ -64,45 +75,60 @@ def command(
     hidden: tuple[int, ...] | None,
     units: int | None,
     classes: int | None,
+    optimizer: str | None,
+    storage: str | None,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Count the weights of LR, DNN, LC-DNN, LC-W&D and LC-ResNet, without training them.
+    """Count the weights of LR, DNN, LC-DNN, LC-W&D and LC-ResNet, and the memory to train them, without training them.
 
     The first example counts from numbers alone (those of the paper's AppData); the second from the log of a
     configuration, which is prepared first; the third from the log that a run was trained on. The features of a log
     include the ids of missing and of unseen values, for every field. Biases are counted apart.
     """
-    from fieldwise.models.sizes import count_parameters, num_outputs
+    import msgspec
 
+    from fieldwise.models.memory import training_memory
+    from fieldwise.models.sizes import count_parameters, num_outputs
+    from fieldwise.training.config import PretrainConfig, TrainConfig
+
+    train = TrainConfig()
     if source is None:
         if not (fields and features and hidden):
             raise click.UsageError("Name a configuration, a run, or all of --fields, --features and --hidden.")
         if overrides:
             raise click.UsageError("--set replaces values of a configuration, and none is named.")
-        sizes = _Sizes(features, fields, units or 1, hidden, classes or 2)
+        sizes = _Sizes(
+            features, fields, units or 1, hidden, classes or 2, train.batch_size, train.table, PretrainConfig().table
+        )
     else:
         if fields or features or classes:
             raise click.UsageError(f"--fields, --features and --classes: {source} says so already.")
         sizes = _of_run(source) if source.is_dir() else _of_config(source, overrides, threads, quiet)
         sizes = sizes._replace(units=units or sizes.units, hidden=hidden or sizes.hidden)
-    counts = [
-        count_parameters(
-            kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden, num_outputs(sizes.num_classes)
-        )
-        for kind in _KINDS
-        if sizes.hidden or kind not in ("dnn", "lc-resnet")
-    ]
+    asked = {name: value for name, value in (("name", optimizer), ("storage", storage)) if value is not None}
+    outputs, counts, memories = num_outputs(sizes.num_classes), [], []
+    for kind in _KINDS:
+        if sizes.hidden or kind not in ("dnn", "lc-resnet"):
+            shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
+            moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
+            counts.append(count_parameters(*shape, outputs))
+            memories.append(training_memory(*shape, moved_by, num_outputs=outputs, batch_size=sizes.batch_size))
     if as_json:
         from fieldwise.cli.output import print_json
 
-        print_json([count._asdict() for count in counts])
+        print_json(
+            [
+                {**count._asdict(), "table_bytes": memory.table, "training_bytes": memory.total}
+                for count, memory in zip(counts, memories, strict=True)
+            ]
+        )
     else:
         from fieldwise.cli.tables import print_sizes
 
-        print_sizes(counts, sizes.num_fields, sizes.num_features, sizes.hidden)
+        print_sizes(counts, memories, sizes.num_fields, sizes.num_features, sizes.hidden)
 
 
 def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
@@ -112,17 +138,35 @@ def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet:
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
-    return _of_encoder(prepared.encoder, config.model)
+    own = config.train
+    return _of_encoder(prepared.encoder, config.model, own.batch_size, own.table, config.pretrain.table)
 
 
 def _of_run(folder: Path) -> _Sizes:
     from fieldwise.bundle import open_bundle
     from fieldwise.models.load import load_model
+    from fieldwise.training.config import PretrainConfig, TrainConfig
 
     bundle = open_bundle(folder)
-    return _of_encoder(bundle.encoder, load_model(bundle).config)
+    own = TrainConfig()
+    return _of_encoder(bundle.encoder, load_model(bundle).config, own.batch_size, own.table, PretrainConfig().table)
 
 
-def _of_encoder(encoder: Encoder, model: ModelConfig) -> _Sizes:
+def _of_encoder(
+    encoder: Encoder,
+    model: ModelConfig,
+    batch_size: int,
+    optimizer: TableOptimizerConfig,
+    lr_optimizer: TableOptimizerConfig,
+) -> _Sizes:
     layout = encoder.layout
-    return _Sizes(layout.num_features, layout.num_fields, model.units, model.hidden, len(encoder.schema.classes))
+    return _Sizes(
+        layout.num_features,
+        layout.num_fields,
+        model.units,
+        model.hidden,
+        len(encoder.schema.classes),
+        batch_size,
+        optimizer,
+        lr_optimizer,
+    )

@@ -14,9 +14,11 @@ from fieldwise.config import Config
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice
+from fieldwise.models.memory import TrainingMemory
 from fieldwise.models.sizes import Size
 from fieldwise.verbs.estimate import Estimate
 from fieldwise.verbs.evaluate import Evaluation
+from fieldwise.verbs.plan import Plan
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.verify import Verification
 
@@ -29,6 +31,7 @@ __all__ = [
     "print_evaluation",
     "print_facts",
     "print_parts",
+    "print_plan",
     "print_prepared",
     "print_result",
     "print_sizes",
@@ -51,22 +54,53 @@ METRICS = {
 _MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
 
 
-def print_sizes(sizes: Sequence[Size], num_fields: int, num_features: int, hidden: Sequence[int]) -> None:
+def print_sizes(
+    sizes: Sequence[Size],
+    memories: Sequence[TrainingMemory],
+    num_fields: int,
+    num_features: int,
+    hidden: Sequence[int],
+) -> None:
     """Print the weights of models that are not built."""
     widths = ", ".join(map(str, hidden)) or "none"
     print_table(
         f"Parameters with {num_fields:,} fields, {num_features:,} features, hidden layers {widths}",
-        ["model", "parameters", "biases", "in float32"],
+        ["model", "parameters", "biases", "in float32", "table in training", "memory to train"],
         [
             [
                 model_label(size.model, size.units),
                 f"{size.parameters:,}",
                 f"{size.biases:,}",
                 readable_bytes(4 * (size.parameters + size.biases)),
+                readable_bytes(memory.table),
+                readable_bytes(memory.total),
             ]
-            for size in sizes
+            for size, memory in zip(sizes, memories, strict=True)
         ],
     )
+
+
+def print_plan(expected: Plan) -> None:
+    """Print what training would take."""
+    about = "" if expected.prepared else "about "
+    print_table(
+        f"{about}{expected.examples:,} training examples, {expected.fields:,} fields, {expected.features:,} features",
+        ["training", "parameters", "bytes per row", "table", "memory", "disk"],
+        [
+            [
+                stage.model,
+                f"{stage.parameters:,}",
+                f"{stage.row_bytes}",
+                readable_bytes(stage.table_bytes),
+                readable_bytes(stage.memory),
+                readable_bytes(stage.disk),
+            ]
+            for stage in expected.stages
+        ],
+    )
+    free = "" if expected.memory_free is None else f", {readable_bytes(expected.memory_free)} free"
+    click.echo(f"memory   {readable_bytes(expected.memory)}{free}")
+    click.echo(f"disk     {readable_bytes(expected.disk)}")
 
 
 def print_prepared(summary: dict[str, Any]) -> None:

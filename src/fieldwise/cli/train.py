@@ -24,12 +24,14 @@ from fieldwise.cli.options import (
     short_help="Train, evaluate and save one model.",
     examples=(
         "fieldwise train fieldwise.toml --out runs/first",
+        "fieldwise train fieldwise.toml --out runs/first --dry-run",
         "fieldwise train fieldwise.toml --out runs/wide --set model.kind=lc-wide-deep --set model.units=16",
     ),
 )
 @config_argument
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
 @overwrite_option
+@click.option("--dry-run", is_flag=True, help="Print features, memory and disk expected; train nothing.")
 @set_option
 @threads_option
 @quiet_option
@@ -38,6 +40,7 @@ def command(
     config: Path,
     out: Path,
     overwrite: bool,
+    dry_run: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
@@ -53,6 +56,19 @@ def command(
     from fieldwise.verbs.train import train
 
     loaded = load(config, overrides, threads)
+    if dry_run:
+        from fieldwise.verbs.plan import plan
+
+        expected = plan(loaded)
+        if as_json:
+            from fieldwise.cli.output import print_json
+
+            print_json(expected.as_dict())
+        else:
+            from fieldwise.cli.tables import print_plan
+
+            print_plan(expected)
+        return
     with show_progress(quiet) as listen:
         result = train(loaded, out, overwrite=overwrite, listen=listen)
     if as_json:

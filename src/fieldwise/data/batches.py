@@ -11,6 +11,7 @@ before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, Queue
@@ -23,11 +24,14 @@ import numpy.typing as npt
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.kernels.shuffle import permutation
 
-__all__ = ["Batches", "epoch_order", "prefetch"]
+__all__ = ["ROOMS", "Batches", "epoch_order", "prefetch"]
 
 Item = TypeVar("Item")
 Int64s = npt.NDArray[np.int64]
 
+_DEPTH = 2
+ROOMS = _DEPTH + 1
+"""Batches that live while the next is made, with `prefetch`: one is worked on, two wait, one is on its way there."""
 RUN_EXAMPLES = 1_024
 WINDOW_RUNS = 256
 _DRAWN_AT_ONCE = 1 << 20
@@ -65,10 +69,19 @@ class Batches:
         self.num_examples = cache.num_examples if self.kept is None else int(self.kept.sum())
         self.num_batches = -(-self.num_examples // batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Examples]:
-        """Yield the batches of an epoch from batch `start` on; each example is in exactly one batch of the epoch."""
+    def epoch(self, number: int, start: int = 0, *, keep: int | None = None) -> Iterator[Examples]:
+        """Yield the batches of an epoch from batch `start` on; each example is in exactly one batch of the epoch.
+
+        With `keep`, a batch holds until so many more were asked for, and its memory is used again then: `ROOMS` for a
+        loop that takes them through `prefetch`.
+        """
+        kept: deque[Examples] = deque()
         for rows in self.rows(number, start):
-            yield self.cache.gather(rows)
+            room = kept.popleft() if keep is not None and len(kept) > keep else None
+            examples = self.cache.gather(rows, room)
+            if keep is not None:
+                kept.append(examples)
+            yield examples
 
     def rows(self, number: int, start: int = 0) -> Iterator[Int64s]:
         """Yield where the examples of each batch lie in the cache."""
@@ -136,7 +149,7 @@ def epoch_order(num_examples: int, seed: int, epoch: int, start: int = 0) -> Ite
 
 
 @contextmanager
-def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Iterator[Item]]:
+def prefetch(items: Iterator[Item], depth: int = _DEPTH) -> Iterator[Iterator[Item]]:
     """Take items from an iterator in a thread, up to `depth` ahead.
 
     What the iterator raises is raised where the item would have come. When the block is left, early or not, the

@@ -7,7 +7,7 @@
       numbers of the rows            -- exchange -->    weights gathered
       a small table of their weights <-- exchange --
       forward, backward, scatter, all on the small table
-      gradient slots                 -- exchange -->    summed in the order of the workers; one fused update per row
+      gradients of its rows          -- exchange -->    summed in the order of the workers; one fused update per row
 
 What an owner holds is an ordinary table of one field, and the rows that it is asked for are the examples of an ordinary
 batch: `kernels.table` gathers them, and `optim.table` moves them, once per step and row. Nothing here is proportional
@@ -21,16 +21,17 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.shards import Shards
+from fieldwise.kernels.gradients import scatter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.renumber import compact
-from fieldwise.kernels.table import gather, initialise_numbered, split_fields
+from fieldwise.kernels.storage import decode_weights
+from fieldwise.kernels.table import gather, initialise_numbered
 from fieldwise.kernels.threads import num_threads
-from fieldwise.nn.table import Table, Visit
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, collect_gradients
+from fieldwise.nn.table import Table
+from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, take_gradients
 
 __all__ = ["Loan", "ShardedTable"]
 
@@ -105,9 +106,7 @@ class ShardedTable:
             places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
             part = self.owned.weights[first : first + _SLAB]
             initialise_numbered(part, 0, num_units, scale, seed, self.shards.rows(places))
-        if self.optimizer.config.name == "ftrl":
-            for unit in range(self.owned.num_weights):
-                self.optimizer.start(unit, self.owned.weights[:, unit])
+        self.optimizer.derive_state()
 
     def pull(self, batch: Batch, amount: float = 0.0) -> Loan:
         """Give the model's table the rows of a batch, and return what `push` needs; every worker must call it.
@@ -126,9 +125,10 @@ class ShardedTable:
         # Below 2^31 rows an owner: torch has no collectives for uint32.
         wanted = (places[order] % self.shards.block).astype(np.int64 if self.shards.block >> 31 else np.int32)
         lent = _as_batch(workers.exchange(wanted, asked.tolist(), served))
-        weights, _ = gather(self.owned.rows, lent, self.owned.layout, n, 0)
-        table.layout, table.rows = small.layout, np.zeros((len(small.rows), 2 * n), dtype=table.dtype)
-        table.rows[order, :n] = workers.exchange(weights, served, asked.tolist())
+        weights = np.empty((lent.num_examples, n), dtype=table.dtype)
+        gather(self.owned.rows, lent, self.owned.layout, weights, _no_full(weights))
+        table.layout, table.rows = small.layout, np.empty((len(small.rows), n), dtype=table.dtype)
+        table.rows[order] = workers.exchange(weights, served, asked.tolist())
         total = float(answers[:, 1].copy().view(np.float64).sum())
         return Loan(small.batch, order, asked.tolist(), served, lent, total)
 
@@ -137,13 +137,11 @@ class ShardedTable:
 
         Returns whether all that was written here is finite. Every worker must call it.
         """
-        n = self.table.num_weights
-        collect_gradients(self.table, split_fields(self.table.layout, num_threads()))
-        gradients = self.workers.exchange(self.table.rows[loan.order, n:], loan.asked, loan.served)
-        local = torch.from_numpy(gradients)
-        local.grad = torch.from_numpy(gradients)
-        self.owned.visits.append(Visit(loan.lent, local, local[:, :0]))
-        return self.optimizer.step(scale)
+        summed = np.zeros_like(self.table.rows)
+        batch, local, full = take_gradients(self.table)
+        scatter(summed, batch, self.table.layout, local, full, num_threads())
+        gradients = self.workers.exchange(summed[loan.order], loan.asked, loan.served)
+        return self.optimizer.apply(loan.lent, gradients, _no_full(gradients), scale)
 
     def whole(self) -> Floats:
         """Return the weights (D, n) of all owners in the order of the rows, on worker 0; without rows on the others."""
@@ -151,10 +149,15 @@ class ShardedTable:
         sizes = [len(self.shards.owned(worker)) for worker in range(self.workers.size)]
         sent = [len(self.places)] + [0] * (self.workers.size - 1)
         received = sizes if first else [0] * self.workers.size
-        spread = self.workers.exchange(self.owned.weights, sent, received)
+        spread = self.workers.exchange(decode_weights(self.owned.weights), sent, received)
         out = np.empty_like(spread)
         out[self.shards.rows(np.arange(len(spread)))] = spread
         return out.reshape(-1, n)
+
+
+def _no_full(local: Floats) -> Floats:
+    """Return the output of no fully connected unit, (B, 0), beside that of the local ones."""
+    return np.empty((len(local), 0), dtype=local.dtype)
 
 
 def _as_batch(rows: npt.NDArray[np.signedinteger]) -> Batch:

@@ -197,6 +197,11 @@ class IndexedEncoder(FieldEncoder):
         return Coded(self._fitted.lookup(cells.fingerprints), None, cells.offsets, cells.weights)
 
     @property
+    def rows(self) -> int:
+        """Number of local ids."""
+        return self._fitted.rows
+
+    @property
     def counts(self) -> npt.NDArray[np.int64]:
         """(rows,): how often each feature occurred in training."""
         return self._fitted.counts
@@ -215,7 +220,7 @@ class IndexedEncoder(FieldEncoder):
         if self.field.buckets is None:
             self._index = Vocabulary(**arrays)
         else:
-            self._index = Buckets(self.field.buckets, arrays["counts"])
+            self._index = Buckets(self.field.buckets, arrays["counts"], arrays["ids"])
 
 
 class CategoryEncoder(IndexedEncoder):

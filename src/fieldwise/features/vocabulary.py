@@ -260,18 +260,35 @@ class Buckets:
     [0, 5]
     """
 
-    def __init__(self, num_buckets: int, counts: Int64s | None = None) -> None:
+    def __init__(self, num_buckets: int, counts: Int64s | None = None, ids: Uint32s | None = None) -> None:
+        """Go on from the counts of all ids, or of those named."""
         self._num_buckets = num_buckets
-        self.counts = np.zeros(_FIRST + num_buckets, dtype=np.int64) if counts is None else counts
+        self._saved = None if counts is None or ids is None else (ids, counts)
+        self._counts = counts if ids is None else None
+
+    @property
+    def counts(self) -> Int64s:
+        """(rows,): how often each id was counted; made of what was saved when first asked for."""
+        if self._counts is None:
+            self._counts = np.zeros(self.rows, dtype=np.int64)
+            if self._saved is not None:
+                ids, counts = self._saved
+                self._counts[ids] = counts
+        return self._counts
+
+    @counts.setter
+    def counts(self, counts: Int64s) -> None:
+        self._counts, self._saved = counts, None
 
     @property
     def rows(self) -> int:
         """Number of local ids; *unseen* has one too, though nothing takes it."""
-        return len(self.counts)
+        return _FIRST + self._num_buckets
 
     def add(self, fingerprints: Uint64s) -> None:
         """Count N values."""
         count_ids(self.lookup(fingerprints), self.counts)
+        self._saved = None
 
     def merge(self, other: Buckets) -> None:
         """Add what was counted with as many buckets."""
@@ -286,5 +303,10 @@ class Buckets:
         return [None for _ in ids]
 
     def arrays(self) -> Arrays:
-        """Return everything that has to be saved."""
-        return {"counts": self.counts}
+        """Return everything that has to be saved: of a billion buckets, those that something fell into."""
+        if self._saved is not None:
+            ids, counts = self._saved
+        else:
+            ids = np.flatnonzero(self.counts).astype(np.uint32)
+            counts = self.counts[ids]
+        return {"ids": ids, "counts": counts}

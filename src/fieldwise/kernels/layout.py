@@ -16,6 +16,7 @@ belongs to one field is contiguous, because the sparse update is split by field.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import DataError
 
-__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s"]
+__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s", "join"]
 
 MISSING = 0
 """Local id of a value that is absent: null, NaN or the empty text."""
@@ -63,6 +64,39 @@ class Batch(NamedTuple):
     def num_examples(self) -> int:
         """B."""
         return int(self.ids.shape[1] if self.ids.shape[0] else max(self.offsets.shape[1] - 1, 0))
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return one batch of the examples of several, in order.
+
+    Examples
+    --------
+    >>> one = Batch(np.array([[3, 4]], np.uint32), np.empty((0, 2), np.float32), np.array([[0, 1, 3]]),
+    ...             np.array([7, 8, 9], np.uint32), np.ones(3, np.float32))
+    >>> both = join([one, one])
+    >>> both.ids.tolist(), both.offsets.tolist(), both.bag_ids.tolist()
+    ([[3, 4, 3, 4]], [[0, 1, 3, 4, 6]], [7, 8, 9, 7, 8, 9])
+    """
+    if len(batches) == 1:
+        return batches[0]
+    num_bags = batches[0].offsets.shape[0]
+    pieces = [
+        (batch, slice(int(batch.offsets[g, 0]), int(batch.offsets[g, -1])))
+        for g in range(num_bags)
+        for batch in batches
+    ]
+    lengths = np.concatenate([np.diff(batch.offsets, axis=1) for batch in batches], axis=1)
+    offsets = np.zeros((num_bags, lengths.shape[1] + 1), dtype=np.int64)
+    ends = np.cumsum(lengths).reshape(lengths.shape)
+    offsets[:, 1:] = ends
+    offsets[1:, 0] = ends[:-1, -1] if lengths.shape[1] else 0
+    return Batch(
+        np.concatenate([batch.ids for batch in batches], axis=1),
+        np.concatenate([batch.values for batch in batches], axis=1),
+        offsets,
+        np.concatenate([batches[0].bag_ids[:0], *(batch.bag_ids[here] for batch, here in pieces)]),
+        np.concatenate([batches[0].bag_weights[:0], *(batch.bag_weights[here] for batch, here in pieces)]),
+    )
 
 
 class Layout(NamedTuple):

@@ -14,33 +14,49 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["prefetch_line"]
+__all__ = ["prefetch_item", "prefetch_line"]
 
 _BYTES = ir.IntType(8).as_pointer()
 _INT = ir.IntType(32)
 _READ, _KEEP_NEAR, _DATA = 0, 3, 1
 
 
+def _fetch(context: Any, builder: Any, kind: Any, array: Any, line: Any, column: Any) -> Any:
+    """Generate the instruction."""
+    view = context.make_array(kind)(context, builder, array)
+    address = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]
+        context, builder, kind, view, [line, column], wraparound=False
+    )
+    flags = [ir.Constant(_INT, value) for value in (_READ, _KEEP_NEAR, _DATA)]
+    shape = ir.FunctionType(ir.VoidType(), [_BYTES, _INT, _INT, _INT])
+    function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, shape, "llvm.prefetch.p0"
+    )
+    builder.call(function, [builder.bitcast(address, _BYTES), *flags])
+    return context.get_dummy_value()
+
+
 def _prefetch_line(typing_context: Any, array: Any, line: Any) -> Any:
     """Return the signature of `prefetch_line`, and what generates its instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.args[0]
-        view = context.make_array(kind)(context, builder, arguments[0])
-        place = [arguments[1], ir.Constant(ir.IntType(64), 0)]
-        address = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]
-            context, builder, kind, view, place, wraparound=False
-        )
-        flags = [ir.Constant(_INT, value) for value in (_READ, _KEEP_NEAR, _DATA)]
-        shape = ir.FunctionType(ir.VoidType(), [_BYTES, _INT, _INT, _INT])
-        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, shape, "llvm.prefetch.p0"
-        )
-        builder.call(function, [builder.bitcast(address, _BYTES), *flags])
-        return context.get_dummy_value()
+        array, line = arguments
+        return _fetch(context, builder, signature.args[0], array, line, ir.Constant(ir.IntType(64), 0))
 
     return types.void(array, types.intp), generate
 
 
+def _prefetch_item(typing_context: Any, array: Any, line: Any, column: Any) -> Any:
+    """Return the signature of `prefetch_item`, and what generates its instruction."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, line, column = arguments
+        return _fetch(context, builder, signature.args[0], array, line, column)
+
+    return types.void(array, types.intp, types.intp), generate
+
+
 prefetch_line: Callable[[npt.NDArray[Any], Any], None] = intrinsic(_prefetch_line)  # type: ignore[assignment]
 """In a kernel: begin to load ``array[line, 0]`` of a two-dimensional array; `line` is within bounds."""
+prefetch_item: Callable[[npt.NDArray[Any], Any, Any], None] = intrinsic(_prefetch_item)  # type: ignore[assignment]
+"""In a kernel: begin to load ``array[line, column]``, both within bounds."""

@@ -1,8 +1,13 @@
-"""A batch over a table of its own: every row that it touches once, fields in their order.
+"""The different ids of a field in a batch, numbered 0, 1, 2, ... in the order in which they first occur.
 
-Field f of the batch touches U_f different rows. They are numbered 0 .. U_f - 1 in the order in which they first occur,
-so the batch with these numbers for ids, over a layout with U_f rows for field f, is an ordinary batch over a small
-table: all kernels take it as it is.
+A *stamp* array remembers the number of each id: an entry is of this field and batch if its stamp is `start` or more,
+and its number is then ``stamp - start``. The next field begins where this one's stamps end, so nothing is ever cleared
+(but once in 2^32 numbers). A field with few rows has an entry for each row; one with many has a hash table with linear
+probing. Both stay in the processor's cache, whatever D is: that is why the table's gradients are summed here and not in
+the rows themselves (docs/experiments.md).
+
+A whole batch over the numbers for ids, and a layout with U_f rows for field f, is an ordinary batch over a small table
+(`compact`): all kernels take it as it is.
 """
 
 from __future__ import annotations
@@ -14,13 +19,98 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.layout import BAG, Batch, Layout
+from fieldwise.kernels.prefetch import prefetch_line
 
-__all__ = ["Compact", "compact"]
+__all__ = ["Compact", "compact", "num_slots", "number_by_hash", "number_by_row"]
 
 Int64s = npt.NDArray[np.int64]
 Uint32s = npt.NDArray[np.uint32]
+Uint64s = npt.NDArray[np.uint64]
+Stamp = int | np.uint32
 
-_GOLDEN = np.uint32(0x9E3779B1)
+_ONE = np.uint32(1)
+_U = np.uint64
+_AHEAD = _U(24)
+_GOLDEN, _HALF, _LOWER = _U(0x9E3779B97F4A7C15), _U(32), _U(0xFFFFFFFF)
+
+
+@njit(cache=True, nogil=True)
+def number_by_row(ids: Uint32s, stamps: Uint32s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
+    """Number ids with one stamp per row of their field.
+
+    Parameters
+    ----------
+    ids
+        (N,), each below the length of `stamps`.
+    stamps
+        (rows or more,), written; below `start` but for what this call writes.
+    start
+        The first stamp to give, 1 or more; ``start + N`` is below 2^32.
+    numbers
+        (N or more,), written: the number of each id.
+    distinct
+        (N + 1 or more,), written: the id of each number.
+
+    Returns
+    -------
+    int
+        How many different ids there are.
+    """
+    count, num_ids = np.uint32(0), _U(len(ids))
+    lines = stamps.reshape(-1, 1)
+    for i in range(num_ids):
+        if i + _AHEAD < num_ids:
+            prefetch_line(lines, np.int64(ids[i + _AHEAD]))
+        # Without a branch: whether an id is new cannot be foretold.
+        id_ = _U(ids[i])
+        stamp = stamps[id_]
+        new = stamp < start
+        number = count if new else stamp - start
+        stamps[id_] = start + number
+        numbers[i] = number
+        distinct[_U(number)] = ids[i]
+        count += np.uint32(new)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def number_by_hash(ids: Uint32s, slots: Uint64s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
+    """As `number_by_row`, with ``slots`` (`num_slots` of N,): the stamp in the upper half of each, the id in the lower.
+
+    Both in one number: two halves written apart and read together would wait for each other (twice the time).
+    """
+    count, mask, first = np.uint32(0), _U(len(slots) - 1), np.uint32(start)
+    for i in range(_U(len(ids))):
+        id_ = _U(ids[i])
+        slot = find_slot(slots, id_, mask, first)
+        stamp = np.uint32(slots[slot] >> _HALF)
+        new = stamp < first
+        number = count if new else np.uint32(stamp - first)
+        slots[slot] = (_U(first + number) << _HALF) | id_
+        numbers[i] = number
+        distinct[_U(number)] = ids[i]
+        count += np.uint32(new)
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def find_slot(slots: Uint64s, id_: np.uint64, mask: np.uint64, first: np.uint32) -> np.uint64:
+    """Return the slot that holds an id, or the empty one (its stamp is below `first`) that it is to have."""
+    slot = ((id_ * _GOLDEN) >> _HALF) & mask
+    while (slots[slot] >> _HALF) >= _U(first) and (slots[slot] & _LOWER) != id_:
+        slot = (slot + _U(1)) & mask
+    return slot
+
+
+def num_slots(num_ids: int) -> int:
+    """Return the power of two that leaves three of four slots empty or more.
+
+    Examples
+    --------
+    >>> num_slots(0), num_slots(4096), num_slots(4097)
+    (4, 16384, 32768)
+    """
+    return 1 << max(4 * num_ids - 1, 3).bit_length()
 
 
 class Compact(NamedTuple):
@@ -59,25 +149,10 @@ def compact(batch: Batch, layout: Layout) -> Compact:
             before, after = batch.bag_ids[here], bag_ids[here]
         else:
             before, after = batch.ids[layout.single[f]], ids[layout.single[f]]
-        slots = np.zeros((1 << max(2 * len(before) - 1, 1).bit_length(), 2), dtype=np.uint32)
-        distinct = np.empty(len(before), dtype=np.uint32)
-        found.append(distinct[: _renumber(before, after, slots, distinct)] + layout.base[f])
+        slots = np.zeros(num_slots(len(before)), dtype=np.uint64)
+        distinct = np.empty(len(before) + 1, dtype=np.uint32)
+        count = number_by_hash(before, slots, _ONE, after, distinct)
+        found.append(distinct[:count] + layout.base[f])
     small = Layout.of(layout.form.tolist(), [len(rows) for rows in found])
     rows = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     return Compact(batch._replace(ids=ids, bag_ids=bag_ids), small, rows)
-
-
-@njit(cache=True, nogil=True)
-def _renumber(before: Uint32s, after: Uint32s, slots: Uint32s, distinct: Uint32s) -> int:
-    """Number `before` into `after` in the order of first occurrence; `slots` hold id and number + 1 (0: empty)."""
-    mask, count = np.uint32(len(slots) - 1), 0
-    for i in range(len(before)):
-        slot = (before[i] * _GOLDEN >> np.uint32(7)) & mask
-        while slots[slot, 1] != 0 and slots[slot, 0] != before[i]:
-            slot = (slot + np.uint32(1)) & mask
-        if slots[slot, 1] == 0:
-            distinct[count] = before[i]
-            count += 1
-            slots[slot, 0], slots[slot, 1] = before[i], np.uint32(count)
-        after[i] = slots[slot, 1] - np.uint32(1)
-    return count

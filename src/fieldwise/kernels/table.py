@@ -1,9 +1,9 @@
-"""Forward and backward of the first layer: rows of a table gathered by the features of a batch.
+"""Forward of the first layer: rows of a table gathered by the features of a batch.
 
-A table has one row per feature. A row holds n = K + W weights, then n gradient slots, then the optimizer's state, so
-that all that a step needs of a feature lies side by side (one cache line for small n)::
+A table has one row per feature. A row holds n = K + W weights, then the optimizer's state, so that what a step needs of
+a feature lies side by side, in one cache line for small n (`kernels.storage` has the types)::
 
-    row r:   | weight 0 .. n-1 | gradient 0 .. n-1 | state ... |
+    row r:   | weight 0 .. n-1 | state ... |
 
 Of the n weights the first K are *locally connected* and the last W *fully connected*. With x the encoded example
 (one-hot, or the values of numbers and bags)::
@@ -12,36 +12,38 @@ Of the n weights the first K are *locally connected* and the last W *fully conne
     full[b, w]        = sum over fields f, features d of field f of   x[b, d] weight[d, K + w]      (B, W)
 
 Logistic regression is K = 0, W = 1; the paper's M1 is K = 1, W = 0; a fully connected first layer of 2048 units is K
-= 0, W = 2048; LC-W&D is K = 1, W = 1. One pass over the ids serves the wide and the deep part.
-
-Backward is two passes over the ids: `scatter` adds every occurrence's gradient to the gradient slots of its row, then
-the optimizer (`kernels.optimizers`) visits the rows again, acts once on the sum and clears the slots. There is no
-sort and no ``unique``. Both split the work by field: a row belongs to one field and so to one thread, which meets its
-occurrences in the order of the examples, so results do not depend on the number of threads.
+= 0, W = 2048; LC-W&D is K = 1, W = 1. One pass over the ids serves the wide and the deep part. Backward is
+`kernels.gradients`, and what moves the rows `kernels.optimizers`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_line
+from fieldwise.kernels.storage import NEAREST, load_weight, store_weight
 from fieldwise.kernels.threads import num_threads, run_each
 
-__all__ = ["gather", "initialise", "initialise_numbered", "scatter", "split_fields"]
+__all__ = ["gather", "initialise", "initialise_numbered"]
 
+Rows = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.uint32]
 Index = int | np.uint64
-Bag = tuple[npt.NDArray[np.int64], Ids, npt.NDArray[np.float32]]
 
 _TILE = 64
 """Examples per tile of the forward pass: their outputs stay in the nearest cache while the fields pass over them."""
-
+_IDS_PER_THREAD = 16_384
+"""Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
 _U = np.uint64
+_LANES = _U(LANES)
 _AHEAD = _U(8)
 # Two habits of these loops, each measured (docs/experiments.md). Indices are unsigned: numba lets negative ones count
 # from the end, and the check for that costs a factor of two to four. And a helper takes a run of examples, never one:
@@ -50,28 +52,53 @@ _AHEAD = _U(8)
 
 
 @njit(cache=True, nogil=True)
-def _take(
-    out: Floats, column: Index, rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
+def _copy(
+    out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
 ) -> None:
-    """Add ``rows[base + ids[b], unit : unit + width]`` to ``out[b, column : column + width]``, b from begin to end."""
+    """Set ``out[b, column : column + width]`` to ``rows[base + ids[b], unit : unit + width]``, b from begin to end."""
     if width == 1:
         for b in range(begin, end):
-            out[b, column] += rows[base + _U(ids[b]), unit]
+            out[b, column] = load_weight(rows, base + _U(ids[b]), unit)
     else:
         for b in range(begin, end):
             # A wide row hides the next ones from the processor: asking for them early gains half as much again.
             if b + _AHEAD < end:
                 prefetch_line(rows, np.int64(base + _U(ids[b + _AHEAD])))
-            r = base + _U(ids[b])
-            for k in range(width):
-                out[b, column + k] += rows[r, unit + k]
+            r, k = base + _U(ids[b]), _U(0)
+            while k + _LANES <= width:
+                copy_lanes(out, b, column + k, rows, r, unit + k)
+                k += _LANES
+            while k < width:
+                out[b, column + k] = load_weight(rows, r, unit + k)
+                k += _U(1)
 
 
 @njit(cache=True, nogil=True)
-def _take_values(
+def _add(
+    out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
+) -> None:
+    """As `_copy`, adding to ``out``."""
+    if width == 1:
+        for b in range(begin, end):
+            out[b, column] += load_weight(rows, base + _U(ids[b]), unit)
+    else:
+        for b in range(begin, end):
+            if b + _AHEAD < end:
+                prefetch_line(rows, np.int64(base + _U(ids[b + _AHEAD])))
+            r, k = base + _U(ids[b]), _U(0)
+            while k + _LANES <= width:
+                add_lanes(out, b, column + k, rows, r, unit + k)
+                k += _LANES
+            while k < width:
+                out[b, column + k] += load_weight(rows, r, unit + k)
+                k += _U(1)
+
+
+@njit(cache=True, nogil=True)
+def _add_values(
     out: Floats,
     column: Index,
-    rows: Floats,
+    rows: Rows,
     base: Index,
     unit: Index,
     width: Index,
@@ -80,165 +107,83 @@ def _take_values(
     begin: Index,
     end: Index,
 ) -> None:
-    """As `_take`, each row times its example's value."""
+    """As `_add`, each row times its example's value."""
     for b in range(begin, end):
         r, x = base + _U(ids[b]), values[b]
         for k in range(width):
-            out[b, column + k] += x * rows[r, unit + k]
+            out[b, column + k] += x * load_weight(rows, r, unit + k)
 
 
 @njit(cache=True, nogil=True)
-def _take_bag(
-    out: Floats, column: Index, rows: Floats, base: Index, unit: Index, width: Index, bag: Bag, begin: Index, end: Index
+def _add_bag(
+    out: Floats,
+    column: Index,
+    rows: Rows,
+    base: Index,
+    unit: Index,
+    width: Index,
+    offsets: npt.NDArray[np.int64],
+    ids: Ids,
+    weights: npt.NDArray[np.float32],
+    begin: Index,
+    end: Index,
 ) -> None:
-    """As `_take`, the weighted sum of the rows of each example's bag."""
-    offsets, ids, weights = bag
+    """As `_add`, the weighted sum of the rows of each example's bag."""
     for b in range(begin, end):
         for i in range(_U(offsets[b]), _U(offsets[b + _U(1)])):
             r, x = base + _U(ids[i]), weights[i]
             for k in range(width):
-                out[b, column + k] += x * rows[r, unit + k]
-
-
-@njit(cache=True, nogil=True)
-def _give(rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, gradient: Floats, column: Index) -> None:
-    """Add ``gradient[b, column : column + width]`` to ``rows[base + ids[b], unit : unit + width]`` for every b."""
-    if width == 1:
-        for b in range(_U(len(ids))):
-            rows[base + _U(ids[b]), unit] += gradient[b, column]
-    else:
-        for b in range(_U(len(ids))):
-            r = base + _U(ids[b])
-            for k in range(width):
-                rows[r, unit + k] += gradient[b, column + k]
-
-
-@njit(cache=True, nogil=True)
-def _give_values(
-    rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, values: Floats, gradient: Floats, column: Index
-) -> None:
-    """As `_give`, each gradient times its example's value."""
-    for b in range(_U(len(ids))):
-        r, x = base + _U(ids[b]), values[b]
-        for k in range(width):
-            rows[r, unit + k] += x * gradient[b, column + k]
-
-
-@njit(cache=True, nogil=True)
-def _give_bag(rows: Floats, base: Index, unit: Index, width: Index, bag: Bag, gradient: Floats, column: Index) -> None:
-    """As `_give`, to every row of each example's bag, times its weight."""
-    offsets, ids, weights = bag
-    for b in range(_U(len(offsets) - 1)):
-        for i in range(_U(offsets[b]), _U(offsets[b + _U(1)])):
-            r, x = base + _U(ids[i]), weights[i]
-            for k in range(width):
-                rows[r, unit + k] += x * gradient[b, column + k]
+                out[b, column + k] += x * load_weight(rows, r, unit + k)
 
 
 @njit(cache=True, nogil=True)
 def _gather(
-    rows: Floats, batch: Batch, layout: Layout, num_local: int, local: Floats, full: Floats, begin: int, end: int
+    rows: Rows, batch: Batch, layout: Layout, num_local: int, local: Floats, full: Floats, begin: int, end: int
 ) -> None:
     units, width, zero = _U(num_local), _U(full.shape[1]), _U(0)
     for first in range(begin, end, _TILE):
         start, stop = _U(first), _U(min(first + _TILE, end))
-        local[start:stop] = 0
         full[start:stop] = 0
         for f in range(len(layout.form)):
             base, column = _U(layout.base[f]), _U(f) * units
             if layout.form[f] == BAG:
-                bag = (batch.offsets[layout.bag[f]], batch.bag_ids, batch.bag_weights)
-                _take_bag(local, column, rows, base, zero, units, bag, start, stop)
-                _take_bag(full, zero, rows, base, units, width, bag, start, stop)
+                offsets, ids, weights = batch.offsets[layout.bag[f]], batch.bag_ids, batch.bag_weights
+                if units > 0:
+                    local[start:stop, column : column + units] = 0
+                    _add_bag(local, column, rows, base, zero, units, offsets, ids, weights, start, stop)
+                if width > 0:
+                    _add_bag(full, zero, rows, base, units, width, offsets, ids, weights, start, stop)
                 continue
             ids = batch.ids[layout.single[f]]
             if layout.form[f] == VALUE:
                 values = batch.values[layout.value[f]]
-                _take_values(local, column, rows, base, zero, units, ids, values, start, stop)
-                _take_values(full, zero, rows, base, units, width, ids, values, start, stop)
+                if units > 0:
+                    local[start:stop, column : column + units] = 0
+                    _add_values(local, column, rows, base, zero, units, ids, values, start, stop)
+                if width > 0:
+                    _add_values(full, zero, rows, base, units, width, ids, values, start, stop)
             else:
-                _take(local, column, rows, base, zero, units, ids, start, stop)
-                _take(full, zero, rows, base, units, width, ids, start, stop)
+                if units > 0:
+                    _copy(local, column, rows, base, zero, units, ids, start, stop)
+                if width > 0:
+                    _add(full, zero, rows, base, units, width, ids, start, stop)
 
 
-@njit(cache=True, nogil=True)
-def _scatter(
-    rows: Floats,
-    batch: Batch,
-    layout: Layout,
-    num_local: int,
-    local: Floats,
-    full: Floats,
-    fields: npt.NDArray[np.int64],
-) -> None:
-    units, width, zero = _U(num_local), _U(full.shape[1]), _U(0)
-    slot = units + width
-    for f in fields:
-        base, column = _U(layout.base[f]), _U(f) * units
-        if layout.form[f] == BAG:
-            bag = (batch.offsets[layout.bag[f]], batch.bag_ids, batch.bag_weights)
-            _give_bag(rows, base, slot, units, bag, local, column)
-            _give_bag(rows, base, slot + units, width, bag, full, zero)
-            continue
-        ids = batch.ids[layout.single[f]]
-        if layout.form[f] == VALUE:
-            values = batch.values[layout.value[f]]
-            _give_values(rows, base, slot, units, ids, values, local, column)
-            _give_values(rows, base, slot + units, width, ids, values, full, zero)
-        else:
-            _give(rows, base, slot, units, ids, local, column)
-            _give(rows, base, slot + units, width, ids, full, zero)
-
-
-def gather(rows: Floats, batch: Batch, layout: Layout, num_local: int, num_full: int) -> tuple[Floats, Floats]:
-    """Return ``local`` (B, F K) and ``full`` (B, W) of a batch, as the module's equations say.
+def gather(rows: Rows, batch: Batch, layout: Layout, local: Floats, full: Floats) -> None:
+    """Write ``local`` (B, F K) and ``full`` (B, W) of a batch, as the module's equations say.
 
     Split over the threads by example: it only reads the table.
     """
     num_examples = batch.num_examples
-    local = np.empty((num_examples, layout.num_fields * num_local), dtype=rows.dtype)
-    full = np.empty((num_examples, num_full), dtype=rows.dtype)
+    num_local = local.shape[1] // max(layout.num_fields, 1)
+    threads = num_examples * layout.num_fields * (1 + (num_local + full.shape[1]) // 16) // _IDS_PER_THREAD
     # Whole tiles for each thread; batches below two tiles are not worth a second one.
-    parts = max(min(num_threads(), num_examples // (2 * _TILE)), 1)
+    parts = max(min(num_threads(), threads, num_examples // (2 * _TILE)), 1)
     cuts = [num_examples * part // parts for part in range(parts + 1)]
     run_each(
         _gather,
-        [(rows, batch, layout, num_local, local, full, begin, end) for begin, end in zip(cuts, cuts[1:], strict=False)],
+        [(rows, batch, layout, num_local, local, full, cuts[i], cuts[i + 1]) for i in range(parts)],
     )
-    return local, full
-
-
-def scatter(
-    rows: Floats,
-    batch: Batch,
-    layout: Layout,
-    num_local: int,
-    local: Floats,
-    full: Floats,
-    shares: list[npt.NDArray[np.int64]],
-) -> None:
-    """Add the gradients of a batch's outputs, ``local`` (B, F K) and ``full`` (B, W), to the gradient slots of its
-    rows.
-
-    ``shares`` says which thread owns which fields (`split_fields`).
-    """
-    run_each(_scatter, [(rows, batch, layout, num_local, local, full, fields) for fields in shares])
-
-
-def split_fields(layout: Layout, parts: int) -> list[npt.NDArray[np.int64]]:
-    """Deal the fields to `parts` threads so that their expected work is alike.
-
-    Fields go, the costly first, to the thread with the least work so far. A bag counts as four features, its length
-    being unknown before the batch.
-    """
-    shares: list[list[int]] = [[] for _ in range(max(min(parts, layout.num_fields), 1))]
-    load = [0] * len(shares)
-    cost = [4 if form == BAG else 1 for form in layout.form.tolist()]
-    for f in sorted(range(len(cost)), key=lambda f: -cost[f]):
-        lightest = load.index(min(load))
-        shares[lightest].append(f)
-        load[lightest] += cost[f]
-    return [np.array(sorted(share), dtype=np.int64) for share in shares]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -253,7 +198,7 @@ def _uniform(seed: int, row: int, unit: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def initialise(rows: Floats, first_unit: int, last_unit: int, scale: float, seed: int, first_row: int) -> None:
+def initialise(rows: Rows, first_unit: int, last_unit: int, scale: float, seed: int, first_row: int) -> None:
     """Draw the weights ``first_unit .. last_unit - 1`` of every row uniformly from [-scale, scale].
 
     A weight depends on (seed, row, unit) alone, so it is the same however the table is cut into shards, and when rows
@@ -261,14 +206,14 @@ def initialise(rows: Floats, first_unit: int, last_unit: int, scale: float, seed
     """
     for r in range(rows.shape[0]):
         for unit in range(first_unit, last_unit):
-            rows[r, unit] = _uniform(seed, first_row + r, unit) * scale
+            store_weight(rows, r, unit, _uniform(seed, first_row + r, unit) * scale, NEAREST)
 
 
 @njit(cache=True, nogil=True)
 def initialise_numbered(
-    rows: Floats, first_unit: int, last_unit: int, scale: float, seed: int, numbers: npt.NDArray[np.int64]
+    rows: Rows, first_unit: int, last_unit: int, scale: float, seed: int, numbers: npt.NDArray[np.int64]
 ) -> None:
     """As `initialise`, for rows that are no neighbours in the whole table; ``numbers`` (R,) says which they are."""
     for r in range(rows.shape[0]):
         for unit in range(first_unit, last_unit):
-            rows[r, unit] = _uniform(seed, numbers[r], unit) * scale
+            store_weight(rows, r, unit, _uniform(seed, numbers[r], unit) * scale, NEAREST)

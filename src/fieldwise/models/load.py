@@ -48,7 +48,7 @@ def load_model(bundle: Bundle) -> ClickModel:
     model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
     model.calibration = calibration
     try:
-        model.table.load(bundle.table)
+        model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     _load_dense(model, bundle)

@@ -6,7 +6,9 @@ Letters: B examples, F fields, D features, K locally connected units per field, 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from fieldwise.kernels import table as kernels
 from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.memory import require_memory
 
 __all__ = ["Table", "Visit"]
@@ -36,8 +39,8 @@ class Table(nn.Module):
     """A row of n = K + W weights for each of D features: the layer that sees the encoded example (`kernels.table`).
 
     The weights are no torch parameters: a step touches the rows of its batch only, so they have an optimizer of their
-    own (`optim.table`), which asks for the memory of weights, gradient slots and state in one. A table for inference
-    holds weights alone, and may be a read-only memory map.
+    own (`optim.table`), which asks for the memory of weights and state in one. A table for inference holds weights
+    alone, and may be a read-only memory map. Rows of uint16 hold bfloat16 weights (`kernels.storage`).
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ class Table(nn.Module):
     num_full
         W >= 0, units that see all fields.
     dtype
-        float32, or float64 for checking.
+        Of what comes out, and of the arithmetic: float32, or float64 for checking.
     """
 
     def __init__(self, layout: Layout, num_local: int, num_full: int, dtype: type[np.floating] = np.float32) -> None:
@@ -59,8 +62,10 @@ class Table(nn.Module):
         self.num_local = num_local
         self.num_full = num_full
         self.dtype = np.dtype(dtype)
-        self.rows: Floats = np.zeros((0, self.num_weights), dtype=dtype)
+        self.rows: npt.NDArray[Any] = np.zeros((0, self.num_weights), dtype=dtype)
         self.visits: list[Visit] = []
+        self._outputs = (torch.empty(0), torch.empty(0))
+        self._admit: Callable[[Batch], None] | None = None
 
     @property
     def num_weights(self) -> int:
@@ -73,33 +78,40 @@ class Table(nn.Module):
         return self.layout.num_features * self.num_weights
 
     @property
-    def weights(self) -> Floats:
-        """(D, n) view of the weights."""
+    def weights(self) -> npt.NDArray[Any]:
+        """(D, n) view of the weights as they are stored (`kernels.storage.decode_weights` makes numbers of them)."""
         return self.rows[:, : self.num_weights]
 
-    def allocate(self, columns: int) -> None:
-        """Take memory for `columns` numbers a row, all zero.
+    def allocate(self, columns: int, dtype: npt.DTypeLike | None = None) -> None:
+        """Take memory for `columns` numbers a row, all zero, of the table's own type or of `dtype`.
+
+        The system hands out zeros when a page is first touched, so this costs nothing in proportion to D.
 
         Raises
         ------
         ResourceError
             Where it cannot fit, with the sizes.
         """
-        num_features = self.layout.num_features
+        num_features, stored = self.layout.num_features, np.dtype(dtype or self.dtype)
         require_memory(
-            num_features * columns * self.dtype.itemsize,
+            num_features * columns * stored.itemsize,
             f"a table of {num_features:,} features with {self.num_weights:,} weights each and their optimizer's state",
-            "use a locally connected model, fewer units or features (min_count, buckets), or more memory",
+            "use a locally connected model, fewer units or features (min_count, buckets), more memory, or (in "
+            "train.table) name = rowwise-adagrad and storage = bfloat16",
         )
-        self.rows = np.zeros((num_features, columns), dtype=self.dtype)
+        self.rows = np.zeros((num_features, columns), dtype=stored)
 
-    def load(self, weights: Floats) -> None:
-        """Use `weights` (D, n) for inference, without a copy where the type is right."""
+    def load(self, weights: npt.NDArray[Any], admit: Callable[[Batch], None] | None = None) -> None:
+        """Use `weights` (D, n) for inference, without a copy where the type is right or that of bfloat16.
+
+        `admit` is called with every batch before its rows are read.
+        """
         if weights.shape != (self.layout.num_features, self.num_weights):
             raise ValueError(
                 f"weights of shape {weights.shape} for a table of {(self.layout.num_features, self.num_weights)}"
             )
-        self.rows = np.asarray(weights, dtype=self.dtype)
+        self.rows = weights if weights.dtype == np.uint16 else np.asarray(weights, dtype=self.dtype)
+        self._admit = admit
 
     def draw(self, seed: int) -> None:
         """Draw the weights of the units at random; wide weights beside locally connected ones stay zero.
@@ -109,7 +121,11 @@ class Table(nn.Module):
         fully connected alone is drawn as torch draws a linear layer whose inputs are the F that are not zero.
         """
         num_units, scale = self.drawn
-        kernels.initialise(self.weights, 0, num_units, scale, seed, 0)
+        cuts = [len(self.rows) * part // num_threads() for part in range(num_threads() + 1)]
+        run_each(
+            kernels.initialise,
+            [(self.weights[begin:end], 0, num_units, scale, seed, begin) for begin, end in pairwise(cuts)],
+        )
 
     @property
     def drawn(self) -> tuple[int, float]:
@@ -122,13 +138,23 @@ class Table(nn.Module):
         """Return ``local`` (B, F K) and ``full`` (B, W).
 
         In training mode the pass is remembered as a `Visit`; after ``backward`` the table's optimizer reads the
-        gradients of both outputs from it.
+        gradients of both outputs from it. The memory of the outputs is used again by the first pass after that.
         """
-        local, full = (
-            torch.from_numpy(part)
-            for part in kernels.gather(self.rows, batch, self.layout, self.num_local, self.num_full)
-        )
-        if self.training and torch.is_grad_enabled():
+        if self._admit is not None:
+            self._admit(batch)
+        num_examples = batch.num_examples
+        shapes = (num_examples, self.layout.num_fields * self.num_local), (num_examples, self.num_full)
+        remembers = self.training and torch.is_grad_enabled()
+        dtype = torch.float64 if self.dtype == np.float64 else torch.float32
+        if remembers and not self.visits:
+            if (self._outputs[0].shape, self._outputs[1].shape, self._outputs[0].dtype) != (*shapes, dtype):
+                self._outputs = torch.empty(shapes[0], dtype=dtype), torch.empty(shapes[1], dtype=dtype)
+            # Tensors of their own over the same memory: those of the last step may be in a graph.
+            local, full = (torch.from_numpy(part.numpy()) for part in self._outputs)
+        else:
+            local, full = torch.empty(shapes[0], dtype=dtype), torch.empty(shapes[1], dtype=dtype)
+        kernels.gather(self.rows, batch, self.layout, local.numpy(), full.numpy())
+        if remembers:
             local.requires_grad_(self.num_local > 0)
             full.requires_grad_(self.num_full > 0)
             self.visits.append(Visit(batch, local, full))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,13 +14,19 @@ from msgspec import Meta
 from torch import Tensor
 
 from fieldwise.kernels import optimizers as kernels
-from fieldwise.kernels.table import scatter, split_fields
+from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, split_fields
+from fieldwise.kernels.layout import Batch, join
+from fieldwise.kernels.storage import columns, decode_weights, encode_weights
 from fieldwise.kernels.threads import num_threads, run_each
-from fieldwise.nn.table import Table, Visit
+from fieldwise.nn.table import Table
 
-__all__ = ["TableOptimizer", "TableOptimizerConfig", "collect_gradients"]
+__all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 
 Floats = npt.NDArray[np.floating]
+
+_SLAB = 1 << 20
+_IDS_PER_THREAD = 16_384
+"""Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
 
 class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +53,9 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         FTRL's beta, > 0, in examples as its l2.
     betas
         Adam's two decay rates.
+    storage
+        ``float32``, or ``bfloat16`` for weights with stochastic rounding, in training and in the saved model: half the
+        memory of the weights. The optimizer's state stays float32.
     """
 
     name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
@@ -55,6 +65,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     epsilon: Annotated[float, Meta(gt=0)] | None = None
     beta: Annotated[float, Meta(gt=0)] = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
+    storage: Literal["float32", "bfloat16"] = "float32"
 
     def rate(self, num_fields: int) -> float:
         """Return the learning rate for F fields."""
@@ -67,10 +78,19 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         """The L2 penalty, given or not."""
         return self.l2 if self.l2 is not None else 20.0 if self.name == "ftrl" else 0.0
 
-    def columns(self, num_weights: int) -> int:
-        """Return how many numbers a row of n weights takes: weights, gradient slots and state."""
-        state = {"adagrad": num_weights, "rowwise-adagrad": 1, "adam": 2 * num_weights, "ftrl": 2 * num_weights}
-        return 2 * num_weights + state[self.name]
+    def bytes_per_row(self, num_weights: int, itemsize: int = 4) -> int:
+        """Return the bytes of a row of n weights in training, weights and state; nothing else grows with D.
+
+        Examples
+        --------
+        >>> TableOptimizerConfig(name="adagrad").bytes_per_row(1)
+        8
+        >>> TableOptimizerConfig(name="rowwise-adagrad", storage="bfloat16").bytes_per_row(2)
+        8
+        """
+        bfloat16 = self.storage == "bfloat16"
+        count = columns(num_weights, kernels.NUM_STATES[self.name](num_weights), bfloat16)
+        return count * (2 if bfloat16 else itemsize)
 
 
 class TableOptimizer:
@@ -86,15 +106,23 @@ class TableOptimizer:
         The rule and its rates.
     batch_size
         B: gradients are means over so many examples, while FTRL's beta, l1 and l2 are in examples.
+    seed
+        Of the rounding of bfloat16 weights.
     """
 
-    def __init__(self, table: Table, config: TableOptimizerConfig, batch_size: int = 1) -> None:
+    def __init__(self, table: Table, config: TableOptimizerConfig, batch_size: int = 1, seed: int = 0) -> None:
         self.table = table
         self.config = config
         self.batch_size = batch_size
+        self.seed = seed
         self.num_steps = 0
         self.rate = config.rate(table.layout.num_fields)
-        table.allocate(config.columns(table.num_weights))
+        stored = np.dtype(np.uint16) if config.storage == "bfloat16" else table.dtype
+        table.allocate(config.bytes_per_row(table.num_weights, table.dtype.itemsize) // stored.itemsize, stored)
+        self._works: list[Work] = []
+        self._room = -1
+        self._shares: tuple[int, Shares] = (0, split_fields(table.layout, 1))
+        self._tickets = np.zeros(1, dtype=np.int64)
 
     def start(self, unit: int, weights: Floats) -> None:
         """Set the weights (D,) of one unit, and the state that belongs to them.
@@ -102,65 +130,96 @@ class TableOptimizer:
         FTRL derives a weight from its state, so z is set to what gives this weight: the closed form turned round,
         with s = 0.
         """
-        n, config = self.table.num_weights, self.config
-        self.table.rows[:, unit] = weights
-        if config.name == "ftrl":
-            shrink = config.beta / self.rate + config.penalty
-            self.table.rows[:, 2 * n + unit] = -(weights * shrink + np.sign(weights) * config.l1) / self.batch_size
+        n, config, rows = self.table.num_weights, self.config, self.table.rows
+        shrink = config.beta / self.rate + config.penalty
+        for first in range(0, len(rows), _SLAB):
+            part, given = rows[first : first + _SLAB], weights[first : first + _SLAB]
+            encode_weights(part, unit, given)
+            if config.name == "ftrl":
+                z = -(given * shrink + np.sign(given) * config.l1) / self.batch_size
+                if part.dtype == np.uint16:
+                    at = n + 2 * unit
+                    part[:, at : at + 2] = np.ascontiguousarray(z, dtype="<f4").view("<u2").reshape(-1, 2)
+                else:
+                    part[:, n + unit] = z
 
     def draw(self, seed: int) -> None:
         """Draw the weights at random (`Table.draw`), with the state that belongs to them."""
         self.table.draw(seed)
+        self.derive_state()
+
+    def derive_state(self) -> None:
+        """Give the optimizer the state that belongs to the weights that the table has."""
         if self.config.name == "ftrl":
             for unit in range(self.table.num_weights):
-                self.start(unit, self.table.weights[:, unit])
+                self.start(unit, decode_weights(self.table.weights[:, unit : unit + 1])[:, 0])
 
     def step(self, scale: float = 1.0) -> bool:
         """Act once on the gradients of the last ``backward``, at `scale` times the learning rate.
 
-        Costs two passes over the ids of the batch; nothing in it is proportional to D.
+        Costs two passes over the ids of the batch and one over its different rows; nothing in it is proportional to D.
 
         Returns
         -------
         bool
             Whether all weights and states that were written are finite.
         """
-        table, config = self.table, self.config
-        n = table.num_weights
-        shares = split_fields(table.layout, num_threads())
-        # Every visit of a step is scattered before the first row moves: the optimizer acts on the sum.
-        visits = collect_gradients(table, shares)
+        return self.apply(*take_gradients(self.table), scale)
+
+    def apply(self, batch: Batch, local: Floats, full: Floats, scale: float = 1.0) -> bool:
+        """As `step`, given the gradients ``local`` (B, F K) and ``full`` (B, W) of a batch's outputs."""
+        config = self.config
         self.num_steps += 1
         rate, size, l2 = self.rate * scale, self.batch_size, config.penalty
         epsilon = config.epsilon
         if epsilon is None:
             epsilon = 1e-8 if config.name == "adam" else 1.0 / size
-        checks: list[float] = []
-        for batch, _, _ in visits:
-            common = [(table.rows, n, batch, table.layout, fields) for fields in shares]
-            match config.name:
-                case "adagrad":
-                    checks += run_each(kernels.adagrad, [(*c, rate, epsilon, l2) for c in common])
-                case "rowwise-adagrad":
-                    checks += run_each(kernels.rowwise_adagrad, [(*c, rate, epsilon, l2) for c in common])
-                case "adam":
-                    tail = (rate, epsilon, l2, *config.betas, self.num_steps)
-                    checks += run_each(kernels.adam, [(*c, *tail) for c in common])
-                case "ftrl":
-                    ftrl_tail = (rate, config.beta / size, config.l1 / size, l2 / size)
-                    checks += run_each(kernels.ftrl, [(*c, *ftrl_tail) for c in common])
+        match config.name:
+            case "adagrad":
+                return self._visit(kernels.adagrad, batch, local, full, rate, epsilon, l2)
+            case "rowwise-adagrad":
+                return self._visit(kernels.rowwise_adagrad, batch, local, full, rate, epsilon, l2)
+            case "adam":
+                return self._visit(kernels.adam, batch, local, full, rate, epsilon, l2, *config.betas, self.num_steps)
+            case "ftrl":
+                return self._visit(
+                    kernels.ftrl, batch, local, full, rate, config.beta / size, config.l1 / size, l2 / size
+                )
+
+    def _visit(self, rule: Callable[..., float], batch: Batch, local: Floats, full: Floats, *settings: float) -> bool:
+        """Let every thread take shares of the batch, and move their rows by the rule."""
+        table = self.table
+        num_ids = batch.ids.size + len(batch.bag_ids)
+        # The number of threads changes no bit, so a small batch may do with one.
+        threads = max(min(num_threads(), num_ids * (1 + table.num_weights // 16) // _IDS_PER_THREAD), 1)
+        room = most_ids(batch)
+        if room > self._room:
+            self._room, self._works = room, []
+        while len(self._works) < threads:
+            self._works.append(new_work(self._room, table.layout, table.num_weights, table.dtype))
+        if self._shares[0] != threads:
+            self._shares = threads, split_fields(table.layout, threads)
+        self._tickets[0] = 0
+        key = np.uint64((self.seed << 40) + self.num_steps)
+        common = (table.rows, batch, table.layout, local, full, self._shares[1], self._tickets)
+        checks = run_each(rule, [(*common, work, key, *settings) for work in self._works[:threads]])
         return not any(math.isnan(check) for check in checks)
 
 
-def collect_gradients(table: Table, shares: list[npt.NDArray[np.int64]]) -> list[Visit]:
-    """Add the gradients of the last ``backward`` to the gradient slots of their rows, and return the visits."""
+def take_gradients(table: Table) -> tuple[Batch, Floats, Floats]:
+    """Return the batch of the last passes through a table, and what ``backward`` left for its outputs."""
     visits, table.visits = table.visits, []
-    for batch, local, full in visits:
-        scatter(table.rows, batch, table.layout, table.num_local, _gradient(local), _gradient(full), shares)
-    return visits
+    if not visits:
+        raise RuntimeError("there was no forward pass in training mode since the last step")
+    local = [_gradient(visit.local) for visit in visits]
+    full = [_gradient(visit.full) for visit in visits]
+    if len(visits) == 1:
+        return visits[0].batch, local[0], full[0]
+    # The optimizer acts once on the sum of all passes.
+    return join([visit.batch for visit in visits]), np.concatenate(local), np.concatenate(full)
 
 
 def _gradient(output: Tensor) -> Floats:
     """Return what ``backward`` left for an output; zero where it did not reach it."""
     gradient: Floats = (torch.zeros_like(output) if output.grad is None else output.grad).numpy()
-    return gradient
+    return np.ascontiguousarray(gradient)

@@ -30,7 +30,7 @@ from fieldwise.files import discard, explaining, load_verified, read_manifest, s
 __all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "read_checkpoint"]
 
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
-_VERSION = 1
+_VERSION = 2
 _FILES = ("table", "dense")
 
 

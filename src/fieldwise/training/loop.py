@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fieldwise.data.batches import Batches, prefetch
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import Stopped, UserError
 from fieldwise.metrics import Metrics
@@ -154,7 +154,7 @@ def _run_epoch(
     epoch = len(history.epochs)
     meter = _Meter(history, train, listen)
     stepper.model.train()
-    with prefetch(train.epoch(epoch, history.position)) as batches:
+    with prefetch(train.epoch(epoch, history.position, keep=ROOMS)) as batches:
         for examples in batches:
             try:
                 loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))

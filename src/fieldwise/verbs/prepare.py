@@ -40,10 +40,10 @@ from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import Counts, fit, transform
 from fieldwise.verbs.workplace import workplace
 
-__all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "prepare", "read_prepared", "read_sample"]
+__all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepare", "read_prepared", "read_sample"]
 
 _FORMAT = "fieldwise-prepared"
-_VERSION = 1
+_VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
 _SAMPLE_ROWS = 50_000
 
@@ -123,6 +123,15 @@ def prepare(
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
+
+
+def find_prepared(config: Config) -> Prepared | None:
+    """Open what an earlier `prepare` made of the log of a configuration; None where there is nothing."""
+    sources = open_sources(config)
+    with naming(sources[0].log.files[0]):
+        schema, _, _ = infer_schema(config, read_sample(sources[0].log))
+    folder = _cache_root(config) / _key(config, schema, sources)
+    return _open(folder) if (folder / PREPARED_NAME).exists() else None
 
 
 def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:

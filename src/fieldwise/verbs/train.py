@@ -17,6 +17,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.disk import require_disk
 from fieldwise.errors import ConfigError, Stopped
 from fieldwise.features.encoder import Encoder
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
@@ -29,10 +30,10 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
+from fieldwise.training.linear import make_stepper
 from fieldwise.training.loop import History, fit
 from fieldwise.training.score import evaluate_model, predict_logits
 from fieldwise.training.start import LrStart, start_bias, start_from_lr
-from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result, RunFolder
 
@@ -131,8 +132,10 @@ def pretrain(config: Config, folder: Path, prepared: Prepared, listen: Listener 
     listen(Stage("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared)
-    bundle = open_bundle(folder)
-    return Pretrained(LrStart(bundle.table, bundle.dense["bias"]), result.epochs * result.seconds_per_epoch)
+    bundle = open_bundle(folder).verify()
+    return Pretrained(
+        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
+    )
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -178,7 +181,7 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     dtype = "float64" if settings.precision == "float64" else "float32"
     model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
-    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size)
+    table_optimizer = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
     if not linear:
         table_optimizer.draw(settings.seed)
     start_bias(model, prepared.parts["train"])
@@ -195,7 +198,7 @@ def _train_model(
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     dense_optimizer = build_dense_optimizer(model.parameters(), settings.dense)
-    stepper = Stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16")
+    stepper = make_stepper(model, table_optimizer, dense_optimizer, settings.precision == "bfloat16")
     batches = Batches(
         prepared.parts["train"], settings.batch_size, seed=settings.seed, negative_rate=settings.negative_rate
     )
@@ -215,7 +218,7 @@ def _train_model(
             listen=listen,
         )
     if history.best_epoch != len(history.epochs):
-        restore(model, open_bundle(folder / "bundle"))
+        restore(model, open_bundle(folder / "bundle").verify())
     try:
         if settings.calibration != "none" and valid is not None:
             model.calibration = _calibrated(model, settings.calibration, valid, interrupt)

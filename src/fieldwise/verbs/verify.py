@@ -206,7 +206,7 @@ def _check_run(folder: Path) -> tuple[str, ...]:
 
 
 def _check_bundle(folder: Path) -> tuple[str, ...]:
-    return open_bundle(folder).files
+    return open_bundle(folder).verify().files
 
 
 def _check_checkpoint(folder: Path) -> tuple[str, ...]:

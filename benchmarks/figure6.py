@@ -1,0 +1,98 @@
+"""Figure 6 of Chen et al. (WWW 2017) on this machine: seconds per epoch of LR, DNN, LC-DNN and LC-W&D as D grows.
+
+    python benchmarks/figure6.py --json            # ten minutes
+    python benchmarks/figure6.py --quick --json
+
+Hidden layers [2048, 1024], 158 fields, an epoch of a million examples in batches of 4096. Steps are timed (the median
+of some) and multiplied: an epoch of the DNN takes many minutes. `ratio` is the DNN's seconds over LC-DNN's. The DNN's
+first layer has D x 2048 weights; where it does not fit in memory any more it is left out, with what it would need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from measure import in_process, measured
+
+from fieldwise.data.cache import Examples
+from fieldwise.memory import available_bytes
+from fieldwise.models.memory import training_memory
+from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.verbs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
+from fieldwise.verbs.machine import describe_machine
+
+_HIDDEN = (2048, 1024)
+_FIELDS, _BATCH, _EPOCH = 158, 4096, 1_000_000
+_MODELS = ("lr", "dnn", "lc-dnn", "lc-wide-deep")
+
+
+def main() -> None:
+    """Measure every model at every D, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="three sizes, two steps each")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--options", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        measured(seconds_per_epoch, json.loads(arguments.options))
+        return
+    lines = []
+    for features in [2_000, 20_000, 100_000] if arguments.quick else [10_000, 100_000, 300_000, 1_000_000, 8_670_000]:
+        line: dict[str, Any] = {"features": features, "precision": arguments.precision}
+        for model in _MODELS:
+            need = training_memory(model, features, _FIELDS, 1, _HIDDEN, TableOptimizerConfig(name="adagrad")).total
+            if need > (available_bytes() or need):
+                line[model] = None
+                line[f"{model}_bytes"] = need
+                continue
+            steps = 2 if arguments.quick else 5
+            done = in_process(
+                __file__, "epoch", model=model, features=features, steps=steps, precision=arguments.precision
+            )
+            line[model], line[f"{model}_cpu"] = done["wall"], done["cpu"]
+        line["ours"], line["peer"] = line["lc-dnn"], line["dnn"]
+        line["ratio"] = line["dnn"] / line["lc-dnn"] if line["dnn"] else None
+        lines.append(line)
+        if not arguments.json:
+            print(json.dumps(line))
+    if arguments.json:
+        print(json.dumps({"machine": msgspec.to_builtins(describe_machine()), "lines": lines}, indent=1))
+
+
+def seconds_per_epoch(model: str, features: int, steps: int, precision: str) -> dict[str, Any]:
+    """Return the seconds of an epoch from the median of some steps, on the clock and of all processors."""
+    layout = drawn_layout(_FIELDS, features)
+    rng = np.random.default_rng(0)
+    adagrad = TableOptimizerConfig(name="adagrad", learning_rate=0.01)
+    stepper = lr_stepper(layout) if model == "lr" else network_stepper(layout, _HIDDEN, precision, model, 1, adagrad)
+    batches = [drawn_batch(layout, _BATCH, rng) for _ in range(steps + 1)]
+    labels = (rng.random(_BATCH) < 0.25).astype(np.int32)
+    stepper.model.train()
+    wall, cpu = [], []
+    for batch in batches:
+        started, started_cpu = time.perf_counter(), time.process_time()
+        stepper.step(Examples(batch, labels, None, None), 1.0)
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - started_cpu)
+    steps_of_epoch = -(-_EPOCH // _BATCH)
+    return {
+        "wall": statistics.median(wall[1:]) * steps_of_epoch,
+        "cpu": statistics.median(cpu[1:]) * steps_of_epoch,
+    }
+
+
+if __name__ == "__main__":
+    main()

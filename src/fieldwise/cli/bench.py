@@ -1,0 +1,43 @@
+"""``fieldwise bench``: this machine's limits, and how close training comes to them."""
+
+from __future__ import annotations
+
+import click
+
+from fieldwise.cli.options import Verb, json_option, threads_option
+
+
+@click.command(
+    name="bench",
+    cls=Verb,
+    short_help="Measure this machine, and how close training comes to its limits.",
+    examples=("fieldwise bench", "fieldwise bench --fields 158 --json"),
+)
+@click.option("--fields", type=click.IntRange(min=1), default=39, show_default=True, help="Fields of the drawn log.")
+@click.option("--features", type=click.IntRange(min=1000), default=8_670_000, show_default=True, help="Its features.")
+@click.option("--quick", is_flag=True, help="Some seconds in place of a minute; rough figures.")
+@threads_option
+@json_option
+def command(fields: int, features: int, quick: bool, threads: int | None, as_json: bool) -> None:
+    """Measure the two limits of training click models on this machine, random access to the table and matrix products,
+    and how close logistic regression and LC-DNN come to them, in about a minute.
+
+    The log is drawn for it and removed afterwards. LR is held against a bare loop over ids in memory that gathers,
+    accumulates and applies; LC-DNN against its matrix products alone.
+    """
+    from fieldwise.errors import ConfigError
+    from fieldwise.verbs.bench import bench
+    from fieldwise.verbs.train import use_threads
+
+    if features < 4 * fields:
+        raise ConfigError("there are too few features", where="--features", expected=f">= {4 * fields}", got=features)
+    use_threads(threads)
+    measured = bench(fields=fields, features=features, quick=quick)
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json(measured.as_dict())
+    else:
+        from fieldwise.cli.bench_table import print_bench
+
+        print_bench(measured)

@@ -1,0 +1,34 @@
+"""What `fieldwise bench` prints for people."""
+
+from __future__ import annotations
+
+import click
+
+from fieldwise.cli.names import compact
+from fieldwise.cli.output import print_table
+from fieldwise.memory import readable_bytes
+from fieldwise.verbs.bench import Bench
+
+__all__ = ["print_bench"]
+
+
+def print_bench(measured: Bench) -> None:
+    """Print the machine, its limits, and how close we come."""
+    machine = measured.machine
+    threads = f"{machine.threads} {'thread' if machine.threads == 1 else 'threads'}"
+    click.echo(f"{machine.processor}, {machine.cores} cores, {readable_bytes(machine.memory_bytes)}, {threads}")
+    if machine.load > 0.5:
+        click.echo(f"other work runs here (load {machine.load:.1f}): trust ratios, not rates")
+    limits = [[f"random reads, {count} at a time", f"{rate:,.0f} M/s"] for count, rate in measured.reads.items()]
+    limits += [[f"matrix products, {name}", f"{rate:,.0f} GFLOP/s"] for name, rate in measured.products.items()]
+    print_table("Limits of this machine", ["limit", "rate"], limits)
+    print_table(
+        "How close training comes",
+        ["training", "unit", "ours", "limit", "ratio"],
+        [
+            [figure.name, figure.unit, compact(figure.ours), compact(figure.limit), f"{figure.ratio:.2f}"]
+            for figure in measured.figures
+        ],
+        num_texts=2,
+    )
+    click.echo(f"took {measured.seconds:.0f} s")

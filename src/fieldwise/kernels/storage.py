@@ -1,0 +1,206 @@
+"""How a row of the table holds its numbers: n weights, then S numbers of the optimizer's state.
+
+::
+
+    float32, float64    (D, n + S)            numbers of that type
+    bfloat16            (D, n + 2 S) uint16   weights as the upper halves of float32 numbers; state in float32, as two
+                                              halves, the lower one first
+
+The kernels read and write through the functions here, which numba resolves by the type of the array, so one kernel
+serves every storage and pays for none.
+
+A step of training changes a weight by less than half of bfloat16's spacing more often than not, and rounding to the
+nearest would lose all of these steps. So a weight is rounded up with the probability of what is cut off (stochastic
+rounding, as in Gupta et al. 2015): right in the mean, and, the "random" bits being a hash of seed, step, row and unit,
+the same in every run and for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+__all__ = [
+    "NEAREST",
+    "columns",
+    "decode_weights",
+    "encode_weights",
+    "load_state",
+    "load_weight",
+    "noise",
+    "store_state",
+    "store_weight",
+]
+
+Rows = npt.NDArray[Any]
+
+_U32, _U64 = np.uint32, np.uint64
+NEAREST = np.uint32(0x8000)
+"""For `store_weight`: round to the nearest."""
+
+
+def columns(num_weights: int, num_states: int, bfloat16: bool) -> int:
+    """Return how many columns a row takes in the array of its storage.
+
+    Examples
+    --------
+    >>> columns(2, 1, bfloat16=False), columns(2, 1, bfloat16=True)
+    (3, 4)
+    """
+    return num_weights + num_states * (2 if bfloat16 else 1)
+
+
+def _bitcast(source: Any, to: Any, llvm: Any) -> Any:
+    def cast(typing_context: Any, number: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            # Shifts and unions of uint32 are uint64 to numba.
+            return builder.bitcast(context.cast(builder, arguments[0], signature.args[0], source), llvm)
+
+        return to(number), generate
+
+    return intrinsic(cast)
+
+
+_as_float = _bitcast(types.uint32, types.float32, ir.FloatType())
+_as_bits = _bitcast(types.float32, types.uint32, ir.IntType(32))
+
+
+def load_weight(rows: Rows, r: Any, k: Any) -> Any:
+    """In a kernel: weight k of row r."""
+    raise NotImplementedError
+
+
+def store_weight(rows: Rows, r: Any, k: Any, weight: Any, bits: Any) -> None:
+    """In a kernel: set weight k of row r; `bits` (`noise`, or NEAREST) decide how it is rounded where it must be."""
+    raise NotImplementedError
+
+
+def load_state(rows: Rows, r: Any, n: Any, j: Any) -> Any:
+    """In a kernel: number j of the state of row r, which has n weights."""
+    raise NotImplementedError
+
+
+def store_state(rows: Rows, r: Any, n: Any, j: Any, number: Any) -> None:
+    """In a kernel: set number j of the state of row r."""
+    raise NotImplementedError
+
+
+def noise(rows: Rows, key: Any, r: Any, k: Any) -> Any:
+    """In a kernel: the bits that round weight k of row r; they depend on (key, r, k) alone, and are free where the
+    storage does not round.
+    """
+    raise NotImplementedError
+
+
+@overload(load_weight, inline="always", strict=False)
+def _load_weight(rows: Any, r: Any, k: Any) -> Any:
+    if rows.dtype == types.uint16:
+        return lambda rows, r, k: _as_float(_U32(rows[r, k]) << _U32(16))
+    return lambda rows, r, k: rows[r, k]
+
+
+@overload(store_weight, inline="always", strict=False)
+def _store_weight(rows: Any, r: Any, k: Any, weight: Any, bits: Any) -> Any:
+    if rows.dtype == types.uint16:
+
+        def rounding(rows: Any, r: Any, k: Any, weight: Any, bits: Any) -> None:
+            rows[r, k] = (_as_bits(weight) + (bits & _U32(0xFFFF))) >> _U32(16)
+
+        return rounding
+
+    def plain(rows: Any, r: Any, k: Any, weight: Any, bits: Any) -> None:
+        rows[r, k] = weight
+
+    return plain
+
+
+@overload(load_state, inline="always", strict=False)
+def _load_state(rows: Any, r: Any, n: Any, j: Any) -> Any:
+    if rows.dtype == types.uint16:
+
+        def halves(rows: Any, r: Any, n: Any, j: Any) -> Any:
+            low = n + j + j
+            return _as_float(_U32(rows[r, low]) | (_U32(rows[r, low + _U64(1)]) << _U32(16)))
+
+        return halves
+    return lambda rows, r, n, j: rows[r, n + j]
+
+
+@overload(store_state, inline="always", strict=False)
+def _store_state(rows: Any, r: Any, n: Any, j: Any, number: Any) -> Any:
+    if rows.dtype == types.uint16:
+
+        def halves(rows: Any, r: Any, n: Any, j: Any, number: Any) -> None:
+            low, bits = n + j + j, _as_bits(number)
+            rows[r, low] = bits & _U32(0xFFFF)
+            rows[r, low + _U64(1)] = bits >> _U32(16)
+
+        return halves
+
+    def plain(rows: Any, r: Any, n: Any, j: Any, number: Any) -> None:
+        rows[r, n + j] = number
+
+    return plain
+
+
+@overload(noise, inline="always", strict=False)
+def _noise(rows: Any, key: Any, r: Any, k: Any) -> Any:
+    if rows.dtype == types.uint16:
+
+        def mixed(rows: Any, key: Any, r: Any, k: Any) -> Any:
+            z = (key ^ _U64(r)) * _U64(0x9E3779B97F4A7C15) + _U64(k) * _U64(0xD6E8FEB86659FD93)
+            z = (z ^ (z >> _U64(32))) * _U64(0xBF58476D1CE4E5B9)
+            return _U32(z >> _U64(32))
+
+        return mixed
+    return lambda rows, key, r, k: NEAREST
+
+
+@njit(cache=True, nogil=True)
+def _decode(bits: Rows, out: Rows) -> None:
+    for r in range(bits.shape[0]):
+        for k in range(bits.shape[1]):
+            out[r, k] = load_weight(bits, r, k)
+
+
+@njit(cache=True, nogil=True)
+def _encode(rows: Rows, unit: int, weights: Rows) -> None:
+    for r in range(len(weights)):
+        store_weight(rows, r, unit, weights[r], NEAREST)
+
+
+def decode_weights(rows: Rows) -> npt.NDArray[np.floating]:
+    """Return stored weights (R, n) as numbers: the array itself, or float32 made of bfloat16.
+
+    Examples
+    --------
+    >>> decode_weights(np.array([[0x3F80, 0xBFC0]], dtype=np.uint16)).tolist()
+    [[1.0, -1.5]]
+    """
+    if rows.dtype != np.uint16:
+        return rows
+    out = np.empty(rows.shape, dtype=np.float32)
+    _decode(rows, out)
+    return out
+
+
+def encode_weights(rows: Rows, unit: int, weights: npt.NDArray[np.floating]) -> None:
+    """Write weights (R,) into column `unit` of rows (R, any), rounded to the nearest that their storage holds.
+
+    Examples
+    --------
+    >>> rows = np.zeros((2, 1), dtype=np.uint16)
+    >>> encode_weights(rows, 0, np.array([1.0, 1.001953], dtype=np.float32))
+    >>> decode_weights(rows).tolist()
+    [[1.0], [1.0]]
+    """
+    if rows.dtype != np.uint16:
+        rows[:, unit] = weights
+    else:
+        _encode(rows, unit, np.ascontiguousarray(weights, dtype=np.float32))

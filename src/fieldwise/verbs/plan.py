@@ -1,0 +1,149 @@
+"""What training would take, told beforehand: ``fieldwise train --dry-run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.memory import available_bytes
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.memory import table_weights, training_memory
+from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.verbs.budget import held_bytes
+from fieldwise.verbs.estimate import estimate
+from fieldwise.verbs.prepare import find_prepared
+from fieldwise.verbs.train import lr_settings
+
+__all__ = ["Plan", "Stage", "plan"]
+
+_CHECKPOINTS = 3
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One training: the logistic regression that a model starts from, or the model.
+
+    Attributes
+    ----------
+    model
+        Its kind.
+    parameters
+        Weights.
+    row_bytes, table_bytes
+        Of a row of the table with its optimizer's state, and of all rows.
+    memory
+        All bytes that cannot be dropped while it trains.
+    disk
+        The saved model, and checkpoints: those kept, and the next one while it is written.
+    """
+
+    model: str
+    parameters: int
+    row_bytes: int
+    table_bytes: int
+    memory: int
+    disk: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `train` would take.
+
+    Attributes
+    ----------
+    prepared
+        Whether the log is prepared already; if not, examples and features are estimated from its first rows.
+    examples, fields, features
+        Of the training part, F and D.
+    stages
+        What is trained, in order; memory is that of one at a time.
+    memory, memory_free
+        Bytes that cannot be dropped, at most, and what the machine can give to a process that begins now.
+    disk
+        Bytes in the run folder at most.
+    """
+
+    prepared: bool
+    examples: int
+    fields: int
+    features: int
+    stages: list[Stage]
+    memory: int
+    memory_free: int | None
+    disk: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def plan(config: Config) -> Plan:
+    """Say what `train` would take, without writing anything that stays.
+
+    Raises
+    ------
+    DataError, ResourceError
+        As `prepare` does.
+    """
+    prepared = find_prepared(config)
+    if prepared is not None:
+        layout = prepared.encoder.layout
+        num_features, num_fields = layout.num_features, layout.num_fields
+        num_examples = prepared.parts["train"].num_examples
+        outputs = num_outputs(len(prepared.encoder.schema.classes))
+        # Vocabularies are mapped, but for what the encoder makes of them.
+        held, of_encoder = held_bytes(), sum(array.nbytes for array in prepared.encoder.arrays().values())
+    else:
+        expected = estimate(config)
+        num_features, num_fields, outputs = expected.features, len(expected.fields), 1
+        valid = config.data.valid
+        num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
+        held, of_encoder = 0, 0
+    stages = []
+    model = config.model
+    if model.locally_connected and model.start == "lr":
+        stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
+    stages.append(_stage(config, model, num_features, num_fields, outputs, held, of_encoder))
+    return Plan(
+        prepared=prepared is not None,
+        examples=num_examples,
+        fields=num_fields,
+        features=num_features,
+        stages=stages,
+        memory=max(stage.memory for stage in stages),
+        memory_free=available_bytes(),
+        disk=sum(stage.disk for stage in stages),
+    )
+
+
+def _stage(
+    config: Config, model: ModelConfig, num_features: int, num_fields: int, outputs: int, held: int, of_encoder: int
+) -> Stage:
+    settings = lr_settings(config) if model.kind in ("lr", "lr-network") else config.train
+    itemsize = 8 if settings.precision == "float64" else 4
+    n = table_weights(model.kind, model.units, model.hidden, outputs)
+    memory = training_memory(
+        model.kind,
+        num_features,
+        num_fields,
+        model.units,
+        model.hidden,
+        settings.table,
+        num_outputs=outputs,
+        batch_size=settings.batch_size,
+        itemsize=itemsize,
+    )
+    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs)
+    dense = size.parameters - num_features * n + size.biases
+    weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
+    bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize
+    checkpoint = memory.table + 3 * dense * itemsize
+    return Stage(
+        model=model.kind,
+        parameters=size.parameters,
+        row_bytes=settings.table.bytes_per_row(n, itemsize),
+        table_bytes=memory.table,
+        memory=max(memory.total, memory.table + memory.dense + held),
+        disk=2 * bundle + (_CHECKPOINTS + 1) * checkpoint,
+    )
