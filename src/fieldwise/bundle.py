@@ -31,6 +31,7 @@ import numpy.typing as npt
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import (
+    Upgrades,
     checksum,
     explaining,
     header_checksum,
@@ -49,6 +50,9 @@ BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
 _BLOCK_BYTES = 1 << 25
+_ONE_BLOCK = 62
+"""The shift of a table that version 1 wrote, with one checksum of the whole file."""
+_UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": _ONE_BLOCK}}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -256,17 +260,23 @@ def open_bundle(folder: str | Path) -> Bundle:
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    manifest, _ = read_manifest(
+        folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES
+    )
     arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
     for part in ("encoder", "table", "dense"):
         name = manifest.files.get(part, "")
         if not name or Path(name).name != name:
             raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        load = load_headed if part == "table" else load_verified
+        by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
+        load = load_headed if by_blocks else load_verified
         arrays[part] = load(folder / name, manifest.checksums.get(part))
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     table = arrays["table"]["weights"]
-    blocks = _Blocks(folder / manifest.files["table"], table, manifest.table_blocks, manifest.table_block_shift)
+    checksums = manifest.table_blocks
+    if manifest.table_block_shift == _ONE_BLOCK:
+        checksums = (_checksum_of(table),) if len(table) else ()
+    blocks = _Blocks(folder / manifest.files["table"], table, checksums, manifest.table_block_shift)
     return Bundle(
         folder,
         manifest.model,
@@ -290,6 +300,6 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
         There is no bundle, or its manifest is damaged.
     """
     path = Path(folder) / _MANIFEST_NAME
-    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
     manifest.calibration = dict(calibration)
     write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)

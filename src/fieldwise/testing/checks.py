@@ -25,12 +25,11 @@ from torch import Tensor
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.data.cache import Examples
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.kernels.table import split_fields
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import dense_arrays, load_model
-from fieldwise.optim.table import TableOptimizerConfig, collect_gradients
+from fieldwise.optim.table import TableOptimizerConfig, take_gradients
 from fieldwise.testing.subject import NUM_ROWS, Builder, CheckFailed, DeepPart, Subject, make_log
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.guard import NotFinite
@@ -165,7 +164,7 @@ def check_gradients_are_finite_differences(subject: Subject) -> None:
     stepper, examples = subject.woken(), subject.examples
     model, rng = stepper.model.train(), np.random.default_rng(1)
     model.table.visits.clear()
-    weights = {"table": torch.from_numpy(model.table.weights), **dict(model.named_parameters())}
+    table = torch.from_numpy(model.table.weights)
 
     def loss() -> Tensor:
         torch.manual_seed(0)  # dropout silences the same units each time
@@ -173,15 +172,18 @@ def check_gradients_are_finite_differences(subject: Subject) -> None:
 
     with torch.random.fork_rng(devices=[]):
         loss().backward()  # type: ignore[no-untyped-call]
-        gradients = {name: weights[name].grad for name in weights if name != "table"}
-        gradients["table"] = torch.from_numpy(_table_gradient(model))
-        for name, weight in weights.items():
-            gradient = gradients[name]
+        batch, *of_outputs = take_gradients(model.table)
+        for name, weight in {"table": table, **dict(model.named_parameters())}.items():
             direction = torch.from_numpy(rng.normal(size=tuple(weight.shape)))
-            stated = 0.0 if gradient is None else float((gradient * direction).sum())
-            found = []
             with torch.no_grad():
                 before = weight.clone()
+                if weight is table:  # its outputs are linear in its weights: what they do is what the direction gathers
+                    weight.copy_(direction)
+                    outputs = model.table(batch)
+                    stated = sum(float((out.numpy() * of).sum()) for out, of in zip(outputs, of_outputs, strict=True))
+                else:
+                    stated = 0.0 if weight.grad is None else float((weight.grad * direction).sum())
+                found = []
                 for size in (1e-6, -1e-6):
                     weight.copy_(before + size * direction)
                     found.append(float(loss()))
@@ -193,14 +195,6 @@ def check_gradients_are_finite_differences(subject: Subject) -> None:
                     expected=f"{difference:.9g}, by finite differences",
                     got=f"{stated:.9g}",
                 )
-
-
-def _table_gradient(model: ClickModel) -> npt.NDArray[np.floating]:
-    """Return (D, n): what the last ``backward`` says to every weight of the table."""
-    table = model.table
-    collect_gradients(table, split_fields(table.layout, num_threads()))
-    gradient: npt.NDArray[np.floating] = table.rows[:, table.num_weights : 2 * table.num_weights]
-    return gradient
 
 
 def check_logits_stay_finite_where_fields_say_nothing(subject: Subject) -> None:
