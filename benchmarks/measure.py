@@ -38,9 +38,9 @@ class PeakMemory:
                 return
 
 
-def in_process(script: str, task: str, **options: object) -> dict[str, Any]:
-    """Run ``script --task TASK --options JSON`` and return the object that it prints last."""
-    command = [sys.executable, script, "--task", task, "--options", json.dumps(options)]
+def in_process(script: str, task: str, *, python: str = sys.executable, **options: object) -> dict[str, Any]:
+    """Run ``python script --task TASK --options JSON`` and return the object that it prints last."""
+    command = [python, script, "--task", task, "--options", json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{task} failed:\n{done.stderr[-3000:]}")

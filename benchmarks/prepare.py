@@ -1,16 +1,18 @@
 """How fast, and in how much memory, logs are prepared, against the engines that people use for it.
 
-    python benchmarks/prepare.py --json           # about half an hour, 20 GB of disk
+    python benchmarks/prepare.py --json           # about an hour, 35 GB of disk
     python benchmarks/prepare.py --quick --json   # about a minute
 
-Peers need ``pip install polars duckdb``. Every run is a process of its own; figures are medians.
-`--only NAME` runs one part:
+Every run is a process of its own; figures are medians, of one run where a part takes minutes. polars and DuckDB are
+installed into an environment of their own below `--folder`. `--only NAME` runs one part:
 
 strings   20 M rows of 3 high-cardinality string columns in Parquet, fit and transform, against polars and DuckDB
 csv       39 columns of short ids as CSV, each pass against pyarrow's CSV reader alone on all cores
 wide      2,311 fields x 1 M rows and 158 fields x 9 M rows: seconds, memory, bytes per row; time per value
 limit     100 M rows x 40 fields under 2 GB
+billion   10^9 rows x 10 fields, hashed: a log of 100 files, all of them links to one of 10 M rows
 cache     batches of 39 fields from the cache
+training  logistic regression, the model that needs batches fastest: the share of its time that it waits for them
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +36,10 @@ import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parent))  # measure.py beside this file, however it is started
 
+from environment import peer_python
 from measure import in_process, measured, medians
 
+_PEERS = str(Path(__file__).with_name("prepare_peers.py"))
 _CHUNK = 1 << 18
 _LETTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 
@@ -78,8 +84,13 @@ def strings(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
     fields = {f"f{i}": {"type": "category", "min_count": 2} for i in range(3)}
     figures: dict[str, Any] = {"rows": num_rows}
     figures["fieldwise"] = repeated(repeats, "ours", log=str(log), fields=fields)
+    python = str(peer_python("engines", "polars", "duckdb", root=folder / "peers"))
     for peer in ("polars", "duckdb"):
-        figures[peer] = repeated(repeats, peer, log=str(log), out=str(folder / f"{peer}.parquet"))
+        out = folder / f"{peer}.parquet"
+        figures[peer] = medians(
+            [in_process(_PEERS, peer, python=python, log=str(log), out=str(out)) for _ in range(repeats)]
+        )
+        out.unlink()
     peers = [figures["polars"], figures["duckdb"]]
     figures["times_faster_than_the_better"] = min(p["seconds"] for p in peers) / figures["fieldwise"]["seconds"]
     figures["memory_against_the_smaller"] = figures["fieldwise"]["peak_bytes"] / min(p["peak_bytes"] for p in peers)
@@ -129,6 +140,23 @@ def limit(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
     return figures
 
 
+def billion(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """Many rows, all fields hashed; one file stands for a hundred, to spare the disk of whoever runs this."""
+    one = folder / f"billion{'-quick' if quick else ''}.parquet"
+    make_log(one, 10_000 if quick else 10_000_000, _sizes_of_ids(10), skew=0.9)
+    log = one.with_suffix(".log")
+    shutil.rmtree(log, ignore_errors=True)
+    log.mkdir()
+    for number in range(100):
+        (log / f"{number:02}.parquet").hardlink_to(one)
+    fields = {f"f{i}": {"type": "category", "buckets": 1_000_000} for i in range(10)}
+    figures = repeated(1, "ours", log=str(log), fields=fields, memory="2GB")
+    shutil.rmtree(log)
+    if not quick:
+        one.unlink()
+    return figures
+
+
 def cache(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
     """Batches of 8,192 from a warm cache, on one thread."""
     log = folder / f"cache{'-quick' if quick else ''}.parquet"
@@ -136,7 +164,22 @@ def cache(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
     return repeated(repeats, "batches", log=str(log))
 
 
-PARTS = {"strings": strings, "csv": csv, "wide": wide, "limit": limit, "cache": cache}
+def training(folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
+    """What training waits for the cache."""
+    log = folder / f"cache{'-quick' if quick else ''}.parquet"
+    make_log(log, 300_000 if quick else 4_000_000, _sizes_of_ids(39), skew=1.0)
+    return repeated(repeats, "waiting", log=str(log))
+
+
+PARTS = {
+    "strings": strings,
+    "csv": csv,
+    "wide": wide,
+    "limit": limit,
+    "billion": billion,
+    "cache": cache,
+    "training": training,
+}
 
 
 # The tasks: each runs in a process of its own.
@@ -174,6 +217,7 @@ def ours(log: str, fields: dict[str, Any], memory: str | None = None) -> dict[st
 
 def warm_up(fw: Any, log: Path) -> None:
     """Prepare a few rows of the same kind first, so that kernels are compiled."""
+    log = min(log.iterdir()) if log.is_dir() else log
     head = log.with_name(f"head-{log.name}")
     if log.suffix == ".csv":
         with log.open() as file:
@@ -197,51 +241,6 @@ def parse(log: str) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "rows": rows}
 
 
-def polars(log: str, out: str) -> dict[str, Any]:
-    """Count and number with polars' streaming engine, then join, keeping the order of the rows."""
-    import polars as pl
-
-    started = time.perf_counter()
-    columns = ["f0", "f1", "f2"]
-    frame = pl.scan_parquet(log)
-    vocabularies = []
-    for name in columns:
-        counted = frame.group_by(name).len().filter(pl.col("len") >= 2).collect(engine="streaming")
-        ordered = counted.sort(["len", name], descending=[True, False])
-        vocabularies.append(ordered.select(name, (pl.int_range(pl.len(), dtype=pl.UInt32) + 2).alias(f"{name}_id")))
-    fit_seconds = time.perf_counter() - started
-    encoded = frame
-    for name, vocabulary in zip(columns, vocabularies, strict=True):
-        encoded = encoded.join(vocabulary.lazy(), on=name, how="left", maintain_order="left")
-    encoded = encoded.select(*(pl.col(f"{name}_id").fill_null(1) for name in columns), "click")
-    encoded.sink_parquet(out)
-    features = sum(len(vocabulary) for vocabulary in vocabularies)
-    return {"seconds": time.perf_counter() - started, "fit_seconds": fit_seconds, "features": features}
-
-
-def duckdb(log: str, out: str) -> dict[str, Any]:
-    """Count and number with DuckDB, then join, ordered by the rows' numbers."""
-    import duckdb as db
-
-    connection = db.connect()
-    started = time.perf_counter()
-    columns = ["f0", "f1", "f2"]
-    for name in columns:
-        counted = f"SELECT {name}, count(*) AS n FROM read_parquet('{log}') GROUP BY {name} HAVING n >= 2"
-        number = f"(row_number() OVER (ORDER BY n DESC, {name}) + 1)::UINTEGER AS id"
-        connection.execute(f"CREATE TABLE v_{name} AS SELECT {name}, {number} FROM ({counted})")
-    fit_seconds = time.perf_counter() - started
-    ids = ", ".join(f"coalesce(v_{name}.id, 1) AS {name}" for name in columns)
-    joins = " ".join(f"LEFT JOIN v_{name} USING ({name})" for name in columns)
-    connection.execute(
-        f"COPY (SELECT {ids}, click FROM read_parquet('{log}', file_row_number = true) AS log {joins} "
-        f"ORDER BY log.file_row_number) TO '{out}' (FORMAT parquet)"
-    )
-    sizes = [connection.execute(f"SELECT count(*) FROM v_{name}").fetchone() for name in columns]
-    features = sum(row[0] for row in sizes if row)
-    return {"seconds": time.perf_counter() - started, "fit_seconds": fit_seconds, "features": features}
-
-
 def batches(log: str) -> dict[str, Any]:
     """Read an epoch of batches twice, and time the second."""
     import fieldwise as fw
@@ -259,7 +258,52 @@ def batches(log: str) -> dict[str, Any]:
     return {"seconds": seconds, "rows": rows, "rows_per_second": rows / seconds}
 
 
-TASKS = {"ours": ours, "parse": parse, "polars": polars, "duckdb": duckdb, "batches": batches}
+def waiting(log: str) -> dict[str, Any]:
+    """Train for two epochs, and say what share of the second is spent waiting for batches."""
+    import fieldwise as fw
+    from fieldwise.training import loop
+    from fieldwise.training.events import EpochEnd
+
+    waits: list[float] = []
+    epochs: list[EpochEnd] = []
+    original = loop.prefetch
+
+    @contextmanager
+    def watched(items: Iterator[Any], depth: int = 2) -> Iterator[Iterator[Any]]:
+        waits.append(0.0)
+
+        def timed(batches: Iterator[Any]) -> Iterator[Any]:
+            while True:
+                started = time.perf_counter()
+                item = next(batches, None)
+                waits[-1] += time.perf_counter() - started
+                if item is None:
+                    return
+                yield item
+
+        with original(items, depth) as batches:
+            yield timed(batches)
+
+    def listen(event: object) -> None:
+        if isinstance(event, EpochEnd):
+            epochs.append(event)
+
+    loop.prefetch = watched
+    place = Path(log).with_suffix(".cache")
+    data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
+    settings = fw.TrainConfig(epochs=2, batch_size=8192)
+    config = fw.Config(data=data, model=fw.ModelConfig(kind="lr"), train=settings)
+    with tempfile.TemporaryDirectory(dir=place.parent) as run:
+        fw.train(config, Path(run, "run"), listen=listen)
+    return {
+        "epoch_seconds": epochs[-1].seconds,
+        "examples_per_second": epochs[-1].examples_per_second,
+        "waiting_seconds": waits[-1],
+        "waiting_share": waits[-1] / epochs[-1].seconds,
+    }
+
+
+TASKS = {"ours": ours, "parse": parse, "batches": batches, "waiting": waiting}
 
 
 # The logs.

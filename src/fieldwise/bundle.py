@@ -20,7 +20,7 @@ is unpickled.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import numpy.typing as npt
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import (
+    Pieces,
     Upgrades,
     checksum,
     explaining,
@@ -44,7 +45,7 @@ from fieldwise.files import (
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "open_bundle", "set_calibration"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
@@ -195,10 +196,11 @@ class BundleWriter:
         self.calibration = dict(calibration or {})
         self.encoder_checksum: str | None = None
 
-    def save(self, number: int, table: npt.NDArray[np.floating], dense: Arrays) -> None:
+    def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
         """Write these weights; the bundle is theirs once this returns, and the old one's until then.
 
-        `number` counts the saves of a training, from 1 on.
+        `number` counts the saves of a training, from 1 on. A table that no process holds comes in pieces, of
+        `block_rows` each.
         """
         files = {"encoder": "encoder.safetensors"}
         files |= {part: f"{part}-{number:04d}.safetensors" for part in ("table", "dense")}
@@ -208,10 +210,21 @@ class BundleWriter:
             "encoder": self.encoder_checksum,
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
-        save_arrays(self.folder / files["table"], {"weights": table})
+        num_rows, width = table.shape
+        block = block_rows(width * table.itemsize)
+        if isinstance(table, Pieces):
+            given = table.parts
+        else:
+            given = (table[first : first + block] for first in range(0, num_rows, block))
+        blocks: list[str] = []
+
+        def counted() -> Iterator[npt.NDArray[Any]]:
+            for part in given:
+                blocks.append(_checksum_of(part))
+                yield part
+
+        save_arrays(self.folder / files["table"], {"weights": Pieces(table.dtype, table.shape, counted())})
         checksums["table"] = header_checksum(self.folder / files["table"])
-        shift = _block_shift(table)
-        blocks = tuple(_checksum_of(table[first : first + (1 << shift)]) for first in range(0, len(table), 1 << shift))
         manifest = _Manifest(
             self.model,
             self.dtype,
@@ -220,8 +233,8 @@ class BundleWriter:
             files,
             checksums,
             number,
-            blocks,
-            shift,
+            tuple(blocks),
+            block.bit_length() - 1,
             self.calibration,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
@@ -231,10 +244,9 @@ class BundleWriter:
                     stale.unlink()
 
 
-def _block_shift(table: npt.NDArray[Any]) -> int:
-    """Return the logarithm of the rows of a block, of about 32 MB."""
-    row_bytes = max(int(table.itemsize) * table.shape[1], 1)
-    return int(max(_BLOCK_BYTES // row_bytes, 1)).bit_length() - 1
+def block_rows(bytes_per_row: int) -> int:
+    """Return the rows of a block of a table, a power of two: about 32 MB."""
+    return 1 << int(max(_BLOCK_BYTES // max(bytes_per_row, 1), 1)).bit_length() - 1
 
 
 def _checksum_of(rows: npt.NDArray[Any]) -> str:

@@ -8,7 +8,8 @@ The tree::
     │   ├── DataError        a log: a missing column, a bad label, a file that is not what its name says
     │   ├── ArtefactError    a cache, bundle or run folder: damaged, incomplete, of another version
     │   └── ResourceError    memory or disk cannot hold what was asked for
-    └── Stopped              stopped on request, can be continued: exit code 3
+    ├── Stopped              stopped on request, can be continued: exit code 3
+    └── WorkerLost           another worker of a training ended: exit code 4, upon which all are started again
 
 Every message has one grammar: what is wrong, where, what was expected, what came, what to do.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "ResourceError",
     "Stopped",
     "UserError",
+    "WorkerLost",
     "did_you_mean",
 ]
 
@@ -95,6 +97,12 @@ class Stopped(FieldwiseError):
     """Work was stopped on request; the message says how to go on."""
 
     exit_code = 3
+
+
+class WorkerLost(FieldwiseError):
+    """Another worker ended, or cannot be reached; whoever started the workers starts them again."""
+
+    exit_code = 4
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ import mmap
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
@@ -38,6 +38,7 @@ from msgspec import Meta
 from fieldwise.errors import ArtefactError, ResourceError, UserError
 
 __all__ = [
+    "Pieces",
     "Upgrades",
     "atomic_file",
     "checksum",
@@ -302,8 +303,26 @@ class _Header(NamedTuple):
     data_start: int
 
 
+class Pieces(NamedTuple):
+    """An array that is nowhere whole: its type, its shape, and its parts along the first axis, in their order."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    parts: Iterable[npt.NDArray[Any]]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all."""
+        return math.prod(self.shape) * self.itemsize
+
+
 def save_arrays(
-    path: str | Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
+    path: str | Path, arrays: Mapping[str, npt.NDArray[Any] | Pieces], metadata: Mapping[str, str] | None = None
 ) -> str:
     """Write arrays atomically as a safetensors file and return the file's checksum.
 
@@ -332,12 +351,13 @@ def save_arrays(
             digest.update(piece)
             file.write(piece)
         for name in names:
-            array = np.atleast_1d(arrays[name])
-            step = max(_SLICE * len(array) // max(array.nbytes, 1), 1)
-            for start in range(0, len(array), step):
-                piece = array[start : start + step].tobytes()
-                digest.update(piece)
-                file.write(piece)
+            whole = arrays[name]
+            for array in whole.parts if isinstance(whole, Pieces) else [np.atleast_1d(whole)]:
+                step = max(_SLICE * len(array) // max(array.nbytes, 1), 1)
+                for start in range(0, len(array), step):
+                    piece = array[start : start + step].tobytes()
+                    digest.update(piece)
+                    file.write(piece)
     return digest.hexdigest()
 
 

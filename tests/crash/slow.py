@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fieldwise.cli import main
-from fieldwise.training import loop
+from fieldwise.training.linear import LinearStepper
 from fieldwise.training.step import Stepper
 from fieldwise.verbs import passes, train
 
@@ -40,26 +40,35 @@ def slow(place: Any, name: str, when: Callable[..., bool] = lambda *_: True, sec
     setattr(place, name, call)
 
 
-def slow_evaluation(place: Any) -> None:
+def slow_evaluation(when: Callable[[], bool]) -> None:
     """Let an evaluation pause before every one of its batches, and have at least 100 of them."""
-    evaluate = place.evaluate_model
-    place._EVALUATION_BATCH = train._EVALUATION_BATCH = 3
+    evaluate = Stepper.evaluate
+    train._EVALUATION_BATCH = 3
 
     def slowly(examples: Any) -> Any:
         for part in examples:
-            pause()
+            if when():
+                pause()
             yield part
 
-    place.evaluate_model = lambda model, examples: evaluate(model, slowly(examples))
+    Stepper.evaluate = lambda stepper, examples: evaluate(stepper, slowly(examples))
+
+
+def is_validating() -> bool:
+    """Return whether the loop of training is among the callers."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_validate":
+        frame = frame.f_back
+    return frame is not None
 
 
 PLACES: dict[str, Callable[[], None]] = {
     "fit": lambda: slow(passes, "_learn", seconds=3),
     "transform": lambda: slow(passes, "_encode", seconds=3),
-    "pretrain": lambda: slow(Stepper, "step", lambda stepper, *_: stepper.model.config.kind == "lr"),
-    "train": lambda: slow(Stepper, "step", lambda stepper, *_: stepper.model.config.kind != "lr"),
-    "validation": lambda: slow_evaluation(loop),
-    "evaluation": lambda: slow_evaluation(train),
+    "pretrain": lambda: slow(LinearStepper, "step"),
+    "train": lambda: slow(Stepper, "step", lambda stepper, *_: not isinstance(stepper, LinearStepper)),
+    "validation": lambda: slow_evaluation(is_validating),
+    "evaluation": lambda: slow_evaluation(lambda: not is_validating()),
 }
 
 if __name__ == "__main__":

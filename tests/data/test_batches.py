@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldwise.data.batches import RUN_EXAMPLES, Batches, epoch_order, prefetch
+from fieldwise.data.batches import ROOMS, RUN_EXAMPLES, Batches, epoch_order, prefetch
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
@@ -54,6 +54,18 @@ def test_one_seed_gives_one_order_and_every_epoch_another(cache):
     assert ids(Batches(cache, 100, seed=3).epoch(0)) == first
     assert ids(Batches(cache, 100, seed=4).epoch(0)) != first
     assert ids(Batches(cache, 100, seed=3).epoch(1)) != first
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 4000])
+def test_memory_that_is_used_again_changes_no_batch_that_a_loop_still_holds(cache, batch_size):
+    batches, held = Batches(cache, batch_size, seed=5), []
+    expected = ids(batches.epoch(0))
+    with prefetch(batches.epoch(0, keep=ROOMS)) as coming:
+        assert ids(coming) == expected
+    for number, examples in enumerate(batches.epoch(0, keep=ROOMS)):
+        held = [*held[-ROOMS + 1 :], (number, examples)]
+        for at, batch in held:
+            assert batch.batch.ids[0].tolist() == expected[at]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

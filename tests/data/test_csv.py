@@ -8,8 +8,11 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import cells as naive_cells
+from tests.reference import csv as naive
 
 from fieldwise.data import csv as csv_module
+from fieldwise.data import csv_cells
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.log import open_log
 from fieldwise.errors import ConfigError, DataError
@@ -135,7 +138,10 @@ def test_a_row_longer_than_a_block_is_an_error_that_says_how_long_it_may_be(tmp_
 
 def test_a_file_without_one_good_row_in_a_long_stretch_is_given_up(tmp_path):
     path = write(tmp_path / "a.csv", "x,y\n" + "1\n" * 20)
-    with mock.patch.object(csv_module, "_MAX_REFUSED", 10), pytest.raises(DataError, match="Expected 2 columns, got 1"):
+    with (
+        mock.patch.object(csv_cells, "_MAX_REFUSED", 10),
+        pytest.raises(DataError, match="20 rows on end, none of them of 2 cells"),
+    ):
         read(path)
 
 
@@ -207,3 +213,51 @@ def test_files_of_many_columns_may_have_longer_rows(tmp_path):
     path = write(tmp_path / "a.csv", ",".join(names) + "\n" + ",".join(["12"] * 600) + "\n")
     with mock.patch.object(csv_module, "_BLOCK_BYTES", 1024):
         assert read(path)[0] == {1: ("12",) * 600}
+
+
+tables = st.lists(
+    st.sampled_from([b"a", b"x1" * 9, b",", b",", b"a,b", b'"', b"\n", b"\n", b"a,b\n", b"\r\n", b"\r"])
+    | st.sampled_from([b"\xc3\xa4", b"\xef\xbb\xbf"]),
+    max_size=60,
+).map(b"".join)
+
+
+@settings(deadline=None, max_examples=500)
+@given(tables, st.integers(100, 300), st.sampled_from(['"', ""]))
+def test_blocks_of_any_size_give_what_arrow_gives_of_the_whole_file(tmp_path_factory, data, block_bytes, quote):
+    path = write(tmp_path_factory.mktemp("csv") / "a.csv", b"x,y\n" + data)
+    _, _, is_open = naive_cells.find_rows(data + b"\n", b",", quote.encode())
+    with mock.patch.object(csv_module, "_BLOCK_BYTES", block_bytes):
+        try:
+            rows, rejects = read(path, quote=quote)
+        except DataError:
+            assert is_open or max(len(line) for line in data.replace(b"\r", b"\n").split(b"\n")) > 99
+            return
+    assert not is_open
+    assert (rows, {row: reject.text for row, reject in rejects.items()}) == naive.read(data, ["x", "y"], ",", quote)
+
+
+@pytest.mark.parametrize("good", [b"", b"a,b\n"])
+def test_a_row_that_is_neither_utf8_nor_of_the_right_length_is_rejected_too(tmp_path, good):
+    rows, rejects = read(write(tmp_path / "a.csv", b"x,y\n" + good + b"\xff\n\xff,\xff,\xff\n"))
+    assert len(rows) == len(good.splitlines())
+    assert [reject.text for reject in rejects.values()] == ["\\xff", "\\xff,\\xff,\\xff"]
+
+
+def test_pieces_may_be_parsed_in_any_order(tmp_path):
+    rows = [(str(i), f"{i * i}") for i in range(3000)]
+    path = write(tmp_path / "a.csv", "x,y\n" + "".join(f"{x},{y}\n" for x, y in rows))
+    with mock.patch.object(csv_module, "_BLOCK_BYTES", 4096):
+        pieces = list(open_log(path).pieces())
+    chunks = [chunk for piece in reversed(pieces) for chunk in piece.parse()]
+    assert len(pieces) > 5
+    assert sum(piece.num_rows for piece in pieces) == 3000
+    for chunk in chunks:
+        cells = zip(*(column.to_pylist() for column in chunk.table.columns), strict=True)
+        assert list(cells) == [rows[row - 1] for row in chunk.rows]
+
+
+@pytest.mark.parametrize("options", [{"delimiter": "é"}, {"delimiter": "\n"}, {"delimiter": '"'}, {"quote": "«"}])
+def test_a_delimiter_or_quote_that_cannot_be_one_is_refused(tmp_path, options):
+    with pytest.raises(ConfigError, match="ASCII characters that are no line ends"):
+        read(write(tmp_path / "a.csv", "x,y\n1,2\n"), **options)

@@ -37,7 +37,7 @@ def run(out: Path, num_workers: int | None) -> dict[str, np.ndarray]:
     ]
     try:
         for process in processes:
-            _, messages = process.communicate(timeout=120)
+            _, messages = process.communicate(timeout=400)
             assert process.returncode == 0, messages
     finally:
         for process in processes:

@@ -48,6 +48,7 @@ def main(out: str) -> None:
     if workers is None or workers.rank == 0:
         np.savez(out, **found)
     if workers is not None:
+        workers.close()
         workers.end()
 
 
@@ -82,7 +83,10 @@ def train(workers, kind, units, dtype, weighted):
         batch = make_batch(FORMS, [field[own] for field in fields])
         losses.append(stepper.step(Examples(batch, labels[own], weights[own] if weighted else None, None), 1.0))
     dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
-    return losses, model.table.weights if workers is None else table.whole(), dense
+    if workers is None:
+        return losses, model.table.weights, dense
+    pieces = list(table.stream(40))
+    return losses, np.concatenate(pieces) if pieces else None, dense
 
 
 def dense_optimizer(model):

@@ -11,6 +11,7 @@ import click
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.config import Config
+from fieldwise.distributed.traffic import Traffic
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice
@@ -267,9 +268,32 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
             notes=notes,
         )
+    if result.workers:
+        _print_workers(result.workers)
     click.echo(f"The run is in {result.folder}")
     compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
     print_commands("Next:", [predicting(result.folder, config), ("the models side by side", compare)])
+
+
+def _print_workers(workers: Sequence[Traffic]) -> None:
+    """Print what each worker did in a step: a slow one has more work of its own than the others, who wait for it."""
+    print_table(
+        "Workers, a step on average",
+        ["worker", "examples", "rows asked for", "rows lent", "bytes sent", "own work", "waiting"],
+        [
+            [
+                str(number),
+                f"{each.examples / steps:,.0f}",
+                f"{each.rows_asked / steps:,.0f} of {each.ids / steps:,.0f}",
+                f"{each.rows_served / steps:,.0f}",
+                readable_bytes(round(each.step_bytes / steps)),
+                f"{each.own_seconds * 1e3:.1f} ms",
+                f"{each.waiting_seconds / steps * 1e3:.1f} ms",
+            ]
+            for number, each in enumerate(workers)
+            for steps in [max(each.steps, 1)]
+        ],
+    )
 
 
 def evaluated(result: Result) -> dict[str, Metrics]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,19 @@ from fieldwise.cli.options import (
     set_option,
     threads_option,
 )
+from fieldwise.cli.workers import (
+    hosts_option,
+    is_worker,
+    ray_option,
+    refuse_alone,
+    rendezvous_option,
+    run_as_worker,
+    start_workers,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from fieldwise.distributed.group import Workers
 
 
 @click.command(
@@ -26,6 +41,7 @@ from fieldwise.cli.options import (
         "fieldwise train fieldwise.toml --out runs/first",
         "fieldwise train fieldwise.toml --out runs/first --dry-run",
         "fieldwise train fieldwise.toml --out runs/wide --set model.kind=lc-wide-deep --set model.units=16",
+        "fieldwise train fieldwise.toml --out runs/first --workers 4",
     ),
 )
 @config_argument
@@ -34,6 +50,10 @@ from fieldwise.cli.options import (
 @click.option("--dry-run", is_flag=True, help="Print features, memory and disk expected; train nothing.")
 @set_option
 @threads_option
+@workers_option
+@hosts_option
+@rendezvous_option
+@ray_option
 @quiet_option
 @json_option
 def command(
@@ -43,6 +63,10 @@ def command(
     dry_run: bool,
     overrides: tuple[str, ...],
     threads: int | None,
+    workers: int | None,
+    hosts: str | None,
+    rendezvous: str | None,
+    ray: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -52,14 +76,10 @@ def command(
     is trained first. The weights of the best epoch on the validation rows are kept. A run that is finished is left
     alone.
     """
-    from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.train import train
-
-    loaded = load(config, overrides, threads)
     if dry_run:
         from fieldwise.verbs.plan import plan
 
-        expected = plan(loaded)
+        expected = plan(load(config, overrides, threads))
         if as_json:
             from fieldwise.cli.output import print_json
 
@@ -69,13 +89,40 @@ def command(
 
             print_plan(expected)
         return
-    with show_progress(quiet) as listen:
-        result = train(loaded, out, overwrite=overwrite, listen=listen)
-    if as_json:
-        from fieldwise.cli.output import print_json
+    if not is_worker():
+        if workers is not None and ray is None:
+            start_workers(workers, hosts, rendezvous, quiet)
+        refuse_alone(hosts, rendezvous)
 
-        print_json(result.as_dict())
-    else:
-        from fieldwise.cli.tables import print_result
+    def work(team: Workers | None) -> Callable[[], None]:
+        from fieldwise.cli.progress import show_progress
+        from fieldwise.verbs.train import train
 
-        print_result(result, config, loaded)
+        loaded = load(config, overrides, threads)
+        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
+            if ray is None:
+                result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
+            else:
+                from fieldwise.training.events import Warned
+                from fieldwise.verbs.train_on_ray import train_on_ray
+
+                address, count = None if ray == "local" else ray, workers or 1
+                result = train_on_ray(
+                    loaded, out, count, address=address, overwrite=overwrite, say=lambda text: listen(Warned(text))
+                )
+
+        def show() -> None:
+            if as_json:
+                from fieldwise.cli.output import print_json
+
+                print_json(result.as_dict())
+            else:
+                from fieldwise.cli.tables import print_result
+
+                print_result(result, config, loaded)
+
+        return show
+
+    if is_worker():
+        run_as_worker(work)
+    work(None)()

@@ -7,6 +7,10 @@ window are shuffled. A window is a sample of the whole part, and it is read in p
 
 Everything follows from (seed, epoch, window), so an epoch can be continued from any batch without going through those
 before.
+
+Of several workers each takes a range of every batch, cut from the batch in the order of the cache. So all take as many
+steps, each as many examples as another, the batches are those of one process; and a worker finds its part of all the
+batches of a window, which are samples of it, in the same part of the cache.
 """
 
 from __future__ import annotations
@@ -30,8 +34,9 @@ Item = TypeVar("Item")
 Int64s = npt.NDArray[np.int64]
 
 _DEPTH = 2
-ROOMS = _DEPTH + 1
-"""Batches that live while the next is made, with `prefetch`: one is worked on, two wait, one is on its way there."""
+ROOMS = _DEPTH + 2
+"""Batches that live while the next is made, with `prefetch`: one is worked on, one is looked at by who looks ahead, two
+wait, one is on its way there."""
 RUN_EXAMPLES = 1_024
 WINDOW_RUNS = 256
 _DRAWN_AT_ONCE = 1 << 20
@@ -50,21 +55,30 @@ class Batches:
         0 or more; the order depends on it and on the number of the epoch.
     shuffle
         Whether the order is random, or that of the cache.
+    share
+        Which part of every batch is wanted, of how many: (0, 1) is all of it.
     negative_rate
         Leave out all examples of label 0 but this share, drawn by the seed, the same ones in every epoch; 0 to 1.
 
     Attributes
     ----------
     num_examples, num_batches
-        In an epoch.
+        In an epoch, all parts together.
     """
 
     def __init__(
-        self, cache: Cache, batch_size: int, *, seed: int = 0, shuffle: bool = True, negative_rate: float = 1.0
+        self,
+        cache: Cache,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        share: tuple[int, int] = (0, 1),
+        negative_rate: float = 1.0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size (={batch_size}) must be 1 or more")
-        self.cache, self.batch_size, self.seed, self.shuffle = cache, batch_size, seed, shuffle
+        self.cache, self.batch_size, self.seed, self.shuffle, self.share = cache, batch_size, seed, shuffle, share
         self.kept = None if negative_rate >= 1 else _some_negatives(cache, seed, negative_rate)
         self.num_examples = cache.num_examples if self.kept is None else int(self.kept.sum())
         self.num_batches = -(-self.num_examples // batch_size)
@@ -83,8 +97,17 @@ class Batches:
                 kept.append(examples)
             yield examples
 
+    def size(self, position: int) -> int:
+        """Return the examples of a batch of an epoch, all parts together."""
+        return min(self.batch_size, self.num_examples - position * self.batch_size)
+
     def rows(self, number: int, start: int = 0) -> Iterator[Int64s]:
         """Yield where the examples of each batch lie in the cache."""
+        part, parts = self.share
+        for rows in self._all_rows(number, start):
+            yield rows if parts == 1 else np.sort(rows)[len(rows) * part // parts : len(rows) * (part + 1) // parts]
+
+    def _all_rows(self, number: int, start: int) -> Iterator[Int64s]:
         pieces = self._pieces(number, start * self.batch_size)
         left = np.empty(0, dtype=np.int64)
         for piece in pieces:

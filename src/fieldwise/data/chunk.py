@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_CHUNK_ROWS", "Chunk", "RejectedRow", "excerpt"]
+__all__ = ["MAX_CHUNK_BYTES", "MAX_CHUNK_ROWS", "Chunk", "Piece", "RejectedRow", "excerpt"]
 
 MAX_CHUNK_ROWS = 65_536
 MAX_CHUNK_BYTES = 1 << 26
@@ -56,6 +57,21 @@ class Chunk(NamedTuple):
     file: int
     rows: npt.NDArray[np.int64]
     rejects: list[RejectedRow]
+
+
+class Piece(NamedTuple):
+    """Consecutive chunks of one file that are read from the disk, and not parsed yet.
+
+    Attributes
+    ----------
+    num_rows
+        Rows of all chunks together, those that cannot be used too.
+    parse
+        Returns the chunks; called once, in any thread, before or after those of other pieces.
+    """
+
+    num_rows: int
+    parse: Callable[[], list[Chunk]]
 
 
 def excerpt(text: str) -> str:

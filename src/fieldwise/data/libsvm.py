@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
+from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, Piece, RejectedRow, excerpt
 from fieldwise.data.sources import Source, open_stream, read_from
 from fieldwise.errors import DataError
 
@@ -95,9 +96,10 @@ class _TextReader:
         if rest:
             yield rest
 
-    def _chunk(self, rows: _Rows, cells: dict[str, pa.Array], columns: Sequence[str]) -> Chunk:
+    def _piece(self, rows: _Rows, cells: dict[str, pa.Array], columns: Sequence[str]) -> Piece:
         table = pa.table({name: cells[name] for name in columns})
-        return Chunk(table, self._source.path, self._source.position, rows.numbers, rows.rejects)
+        chunk = Chunk(table, self._source.path, self._source.position, rows.numbers, rows.rejects)
+        return Piece(len(rows.numbers) + len(rows.rejects), partial(list, (chunk,)))
 
 
 class LibsvmReader(_TextReader):
@@ -107,11 +109,11 @@ class LibsvmReader(_TextReader):
     pattern = f"[0-9]+:{_NUMBER}"
     columns = ("label", "features")
 
-    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield the rows of the file, with these columns."""
         for rows in self._rows():
             cells = {"label": rows.labels, "features": pc.replace_substring(rows.rests, " ", "|")}
-            yield self._chunk(rows, cells, columns)
+            yield self._piece(rows, cells, columns)
 
 
 class LibffmReader(_TextReader):
@@ -130,7 +132,7 @@ class LibffmReader(_TextReader):
             fields.update(np.unique(_tokens(rows.rests)[0]).tolist())
         self.columns = ("label", *(f"field_{field}" for field in sorted(fields)))
 
-    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield the rows of the file, with these columns."""
         for rows in self._rows():
             fields, examples, values = _tokens(rows.rests)
@@ -144,7 +146,7 @@ class LibffmReader(_TextReader):
                 offsets = np.searchsorted(examples[chosen], np.arange(len(rows.rests) + 1)).astype(np.int32)
                 lists = pa.ListArray.from_arrays(offsets, values.take(pa.array(chosen)))
                 cells[name] = pc.binary_join(lists, "|")
-            yield self._chunk(rows, cells, columns)
+            yield self._piece(rows, cells, columns)
 
 
 def _tokens(rests: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pa.StringArray]:

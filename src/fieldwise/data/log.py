@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
 from fieldwise.data.csv import CsvOptions, CsvReader
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.parquet import ParquetReader
@@ -30,7 +30,7 @@ class _Reader(Protocol):
     @property
     def columns(self) -> tuple[str, ...]: ...
 
-    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]: ...
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]: ...
 
 
 def open_log(
@@ -122,6 +122,16 @@ class Log:
         DataError
             The log has no such column, or a file turns out to be damaged.
         """
+        return (chunk for piece in self.pieces(columns) for chunk in piece.parse())
+
+    def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
+        """Yield what `chunks` does in pieces that are still to be parsed, which many threads can do.
+
+        Raises
+        ------
+        DataError
+            The log has no such column, or a file turns out to be damaged.
+        """
         wanted = self.columns if columns is None else tuple(columns)
         for name in wanted:
             if name not in self.columns:
@@ -133,17 +143,17 @@ class Log:
                 )
         return self._stream(wanted)
 
-    def _stream(self, columns: Sequence[str]) -> Iterator[Chunk]:
+    def _stream(self, columns: Sequence[str]) -> Iterator[Piece]:
         num_rows = 0
         for reader in self._readers:
-            for chunk in reader.chunks(columns):
-                yield chunk
-                num_rows += chunk.table.num_rows + len(chunk.rejects)
+            for piece in reader.pieces(columns):
+                yield piece
+                num_rows += piece.num_rows
                 if self._enough is not None and num_rows >= self._enough:
                     return
 
     def head(self, num_rows: int) -> Log:
-        """Return the log of the first rows of this one: so many, and those that come in one chunk with them."""
+        """Return the log of the first rows of this one: so many, and those that come in one piece with them."""
         log = copy.copy(self)
         log._enough = num_rows
         return log

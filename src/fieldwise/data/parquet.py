@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece
 from fieldwise.data.sources import Source, check_names
 from fieldwise.errors import DataError
 from fieldwise.kernels.threads import num_threads
@@ -41,7 +42,7 @@ class ParquetReader:
         self.columns = tuple(names)
         check_names(source, names)
 
-    def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield the rows of the file, with these columns."""
         next_row = 1
         wanted = list(columns)
@@ -52,7 +53,8 @@ class ParquetReader:
                     rows = np.arange(next_row, next_row + batch.num_rows)
                     next_row += batch.num_rows
                     table = pa.Table.from_batches([batch]).select(wanted)
-                    yield Chunk(table, self._source.path, self._source.position, rows, [])
+                    chunk = Chunk(table, self._source.path, self._source.position, rows, [])
+                    yield Piece(batch.num_rows, partial(list, (chunk,)))
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
 

@@ -4,46 +4,70 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
-from fieldwise.errors import ConfigError
+from fieldwise.distributed.failures import decode_failure, encode_failure
+from fieldwise.distributed.interface import address_towards, interface_of
+from fieldwise.distributed.meeting import Store, meet, wait_for
+from fieldwise.distributed.traffic import Traffic
+from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "is_worker"]
 
-_TIMEOUT = timedelta(minutes=30)
+Made = TypeVar("Made")
+
+_TIMEOUT = timedelta(minutes=10)
+
+
+def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether this process was started as one of several workers."""
+    return "RANK" in environment and "WORLD_SIZE" in environment
 
 
 class Workers:
     """A group of W processes that do the same steps; made by `Workers.join`.
 
+    Every method but `close` and `end` must be called by all workers, in the same order.
+
     Attributes
     ----------
     rank, size
         Which of the workers this is, 0 .. W - 1; and W.
+    traffic
+        What this worker has sent.
+    stopping
+        Asked while this worker waits for worker 0: whether it was told to end.
     """
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, store: Store) -> None:
         self.rank, self.size = rank, size
+        self.traffic = Traffic()
+        self.stopping: Callable[[], bool] = lambda: False
+        self._store = store
+        self._num_firsts = 0
 
     @classmethod
     def join(cls, environment: Mapping[str, str] = os.environ) -> Workers:
         """Join the workers that torchrun started, as its environment says, and wait until all are there.
 
-        The group meets under a prefix of its own after each restart. Without it, torch 2.13 finds the addresses of dead
-        workers in torchrun's store, and half of the restarts fail.
-
         Raises
         ------
         ConfigError
             The environment is not that of a worker.
+        WorkerLost
+            Not all came.
         """
         try:
             rank, size, port = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
@@ -53,54 +77,180 @@ class Workers:
                 "this process is no worker",
                 expected="RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT",
                 got=error,
-                fix="start it with torchrun",
+                fix="start it with --workers, or with torchrun",
             ) from None
-        if environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]:
-            # All on one machine: whatever its name resolves to, the loopback interface is there.
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        # All on one machine: whatever its name resolves to, the loopback interface is there.
+        local = environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]
+        own = address_towards("127.0.0.1" if local else address)
+        if own is not None and (interface := interface_of(own)) is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         of_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        store = TCPStore(address, port, size, is_master=rank == 0 and not of_agent, timeout=_TIMEOUT)
-        restart = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-        prefixed = PrefixStore(f"train/restart_{restart}", store)
-        dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=_TIMEOUT)
-        return cls(rank, size)
+        if of_agent:
+            _end_with_parent()
+        with _losing_workers():
+            store = TCPStore(address, port, None, rank == 0 and not of_agent, _TIMEOUT, wait_for_workers=False)
+            prefixed = PrefixStore(f"fieldwise/{meet(store, rank, size)}", store)
+            dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=_TIMEOUT)
+        return cls(rank, size, prefixed)
 
     def close(self) -> None:
         """Leave the group, when all have come so far."""
-        dist.barrier()
-        dist.destroy_process_group()
+        with _losing_workers():
+            dist.barrier()
+            dist.destroy_process_group()
 
-    def end(self) -> NoReturn:
-        """Leave the group and end the process, all being written, without the clean-up of the interpreter.
+    def end(self, code: int = 0) -> NoReturn:
+        """End the process, all being written, without the clean-up of the interpreter.
 
         In about one run of ten, torch 2.13 with gloo aborts a process that left its group while the interpreter
         shuts down: "terminate called without an active exception".
         """
-        self.close()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
-    def exchange(self, parts: npt.NDArray[Any], sent: list[int], received: list[int]) -> npt.NDArray[Any]:
-        """Send each worker its part, and return what all have sent here, in the order of the workers.
+    # --- messages of a step ---
+
+    def send(self, parts: torch.Tensor, sent: list[int], received: list[int], kind: str) -> Callable[[], torch.Tensor]:
+        """Begin to send each worker its part; what is returned waits for what all have sent here, and returns that.
 
         Parameters
         ----------
         parts
-            (sum of sent, ...): the part for worker 0, then that for worker 1, and so on.
+            (sum of sent, ...): the part for worker 0, then that for worker 1, and so on. Not to be touched meanwhile.
         sent, received
             (W,) lines that go to, and come from, each worker.
+        kind
+            Under which it is counted.
         """
-        out = np.empty((sum(received), *parts.shape[1:]), dtype=parts.dtype)
-        dist.all_to_all_single(torch.from_numpy(out), torch.from_numpy(np.ascontiguousarray(parts)), received, sent)
+        parts = parts.contiguous()
+        out = parts.new_empty((sum(received), *parts.shape[1:]))
+        own = sent[self.rank] * (parts.nbytes // len(parts)) if len(parts) else 0
+        with self.traffic.counting(kind, parts.nbytes - own), _losing_workers():
+            work = dist.all_to_all_single(out, parts, received, sent, async_op=True)
+
+        def wait() -> torch.Tensor:
+            with self.traffic.waiting(kind), _losing_workers():
+                work.wait()
+            del parts_held[:]
+            return out
+
+        parts_held = [parts]
+        return wait
+
+    def exchange(
+        self, parts: npt.NDArray[Any], sent: list[int], received: list[int], kind: str = "other"
+    ) -> npt.NDArray[Any]:
+        """Send each worker its part, and return what all have sent here, in the order of the workers (see `send`)."""
+        out: npt.NDArray[Any] = self.send(torch.from_numpy(np.ascontiguousarray(parts)), sent, received, kind)().numpy()
         return out
 
-    def add(self, tensor: torch.Tensor) -> None:
-        """Replace a tensor by its sum over the workers, the same bits on each of them."""
-        dist.all_reduce(tensor)
+    def add(self, tensor: torch.Tensor, kind: str = "other") -> Callable[[], None]:
+        """Begin to replace a tensor by its sum over the workers, the same bits on each; what is returned waits."""
+        # In a ring every worker passes on all but its own part of the sum, and then of the result.
+        with self.traffic.counting(kind, 2 * tensor.nbytes * (self.size - 1) // self.size), _losing_workers():
+            work = dist.all_reduce(tensor, async_op=True)
 
-    def collect(self, numbers: torch.Tensor) -> torch.Tensor:
+        def wait() -> None:
+            with self.traffic.waiting(kind), _losing_workers():
+                work.wait()
+
+        return wait
+
+    def collect(self, numbers: torch.Tensor, kind: str = "other") -> torch.Tensor:
         """Return (W, ...): the tensor of every worker, all of one shape."""
         out = numbers.new_empty((self.size, *numbers.shape))
-        dist.all_gather(list(out), numbers.contiguous())
+        with self.traffic.counting(kind, numbers.nbytes * (self.size - 1)), _losing_workers():
+            dist.all_gather(list(out), numbers.contiguous())
         return out
+
+    # --- whatever has no part in a step ---
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Leave the messages of the block out of `traffic`."""
+        traffic, self.traffic = self.traffic, Traffic()
+        try:
+            yield
+        finally:
+            self.traffic = traffic
+
+    def report(self) -> list[Traffic]:
+        """Return the traffic of every worker, on worker 0; an empty list on the others."""
+        parts = self.gather(msgspec.json.encode(self.traffic))
+        return [msgspec.json.decode(part, type=Traffic) for part in parts]
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the bytes of every worker, on worker 0; an empty list on the others."""
+        sizes = self.collect(torch.tensor([len(data)]))[:, 0].tolist()
+        first = self.rank == 0
+        received = sizes if first else [0] * self.size
+        parts = np.frombuffer(bytearray(data), dtype=np.uint8)  # torch warns of memory that it must not write
+        joined = self.exchange(parts, [len(data)] + [0] * (self.size - 1), received).tobytes()
+        ends = np.cumsum(received).tolist()
+        return [joined[end - size : end] for end, size in zip(ends, received, strict=True)] if first else []
+
+    def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
+        """Call `make` on worker 0, however long it takes, and return or raise the same on all workers.
+
+        Parameters
+        ----------
+        type
+            Of what `make` returns: plain data that msgspec writes and reads.
+        """
+        key = f"first/{self._num_firsts}"
+        self._num_firsts += 1
+        if self.rank == 0:
+            try:
+                made = make()
+            except FieldwiseError as error:
+                self._tell(key, "!" + encode_failure(error).decode())
+                raise
+            self._tell(key, "=" + msgspec.json.encode(made).decode())
+            return made
+        with _losing_workers():
+            wait_for(self._store, key, stopping=self.stopping)
+            text = self._store.get(key).decode()
+        if text.startswith("!"):
+            raise decode_failure(text[1:].encode())
+        return msgspec.json.decode(text[1:], type=type)
+
+    def _tell(self, key: str, text: str) -> None:
+        with _losing_workers():
+            self._store.set(key, text)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise on all workers, when the block ends, what it raised on one of them."""
+        failure = b""
+        try:
+            yield
+        except WorkerLost:
+            raise
+        except FieldwiseError as error:
+            failure = encode_failure(error)
+        failed = self.collect(torch.tensor([len(failure)]))[:, 0]
+        if failed.any():
+            texts = self.gather(failure)
+            raise decode_failure(self.first(lambda: next(filter(None, texts)).decode(), str).encode())
+
+
+@contextmanager
+def _losing_workers() -> Iterator[None]:
+    """Say of torch's errors what they mean: another worker, or the store, does not answer."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise WorkerLost(f"another worker of this training has ended, or cannot be reached: {error}") from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the agent that started it does: a killed agent leaves its workers behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(WorkerLost.exit_code)
+
+    threading.Thread(target=watch, name="fieldwise-parent", daemon=True).start()

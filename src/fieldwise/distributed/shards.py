@@ -56,7 +56,7 @@ class Shards:
     def __init__(self, num_rows: int, num_workers: int, seed: int = 0) -> None:
         if not 1 <= num_rows < _MAX_ROWS or num_workers < 1:
             raise ValueError(f"num_rows (={num_rows}) must be 1 to 2^41 - 1, num_workers (={num_workers}) 1 or more")
-        self.num_rows, self.num_workers = num_rows, num_workers
+        self.num_rows, self.num_workers, self.seed = num_rows, num_workers, seed
         self.block = -(-num_rows // num_workers)
         self._factor = max(int(num_rows * _GOLDEN), 1)
         while math.gcd(self._factor, num_rows) != 1:

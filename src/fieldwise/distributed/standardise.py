@@ -53,7 +53,9 @@ class _Normalise(torch.autograd.Function):
         num = len(x)
         own_mean = x.mean(dim=0) if num else x.new_zeros(x.shape[1])
         own_spread = ((x - own_mean) ** 2).sum(dim=0)
-        parts = workers.collect(torch.stack([torch.full_like(own_mean, num), own_mean, own_spread]).double())
+        parts = workers.collect(
+            torch.stack([torch.full_like(own_mean, num), own_mean, own_spread]).double(), "statistics"
+        )
         # The parallel form of Chan, Golub and LeVeque 1979: no difference of large sums.
         counts, means, spreads = parts[:, 0], parts[:, 1], parts[:, 2]
         count = counts.sum(dim=0).clamp_min(1)
@@ -72,5 +74,5 @@ class _Normalise(torch.autograd.Function):
         y, scale = ctx.saved_tensors
         g = gradients[0]
         sums = torch.stack([g.sum(dim=0), (g * y).sum(dim=0)])
-        ctx.workers.add(sums)
+        ctx.workers.add(sums, "statistics")()
         return scale * (g - sums[0] / ctx.count - y * (sums[1] / ctx.count)), None, None

@@ -16,24 +16,25 @@ to D.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.shards import Shards
 from fieldwise.kernels.gradients import scatter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
-from fieldwise.kernels.renumber import compact
-from fieldwise.kernels.storage import decode_weights
+from fieldwise.kernels.renumber import Compact, compact
 from fieldwise.kernels.table import gather, initialise_numbered
 from fieldwise.kernels.threads import num_threads
 from fieldwise.nn.table import Table
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, take_gradients
 
-__all__ = ["Loan", "ShardedTable"]
+__all__ = ["Plan", "Planning", "ShardedTable"]
 
 Floats = npt.NDArray[np.floating]
 Int64s = npt.NDArray[np.int64]
@@ -41,13 +42,13 @@ Int64s = npt.NDArray[np.int64]
 _SLAB = 1 << 18
 
 
-class Loan(NamedTuple):
-    """The rows that a batch has borrowed.
+class Plan(NamedTuple):
+    """Which rows a batch needs, who owns them, and which rows others need from here; nothing of it changes in a step.
 
     Attributes
     ----------
-    batch
-        The batch over the small table.
+    small
+        The batch over the table of its own rows.
     order
         (U,) the rows of the small table in the order in which they are on the wire: owner by owner.
     asked, served
@@ -55,10 +56,10 @@ class Loan(NamedTuple):
     lent
         The rows lent, as a batch over the table of this owner.
     total
-        Sum over the workers of the `amount` given to `pull`.
+        Sum over the workers of the `amount` given to `plan`.
     """
 
-    batch: Batch
+    small: Compact
     order: Int64s
     asked: list[int]
     served: list[int]
@@ -79,10 +80,18 @@ class ShardedTable:
         Who owns the rows.
     seed
         Of the order in which rows are spread.
+    bfloat16
+        Whether weights and gradients travel in 16 bits; rows are kept, and gradients added up, in the table's type.
     """
 
     def __init__(
-        self, table: Table, config: TableOptimizerConfig, batch_size: int, workers: Workers, seed: int = 0
+        self,
+        table: Table,
+        config: TableOptimizerConfig,
+        batch_size: int,
+        workers: Workers,
+        seed: int = 0,
+        bfloat16: bool = False,
     ) -> None:
         self.table, self.workers = table, workers
         self.layout = table.layout
@@ -92,8 +101,8 @@ class ShardedTable:
         owned = Table(Layout.of([SINGLE], [len(self.places)]), n, 0, table.dtype.type).train()
         # The rate follows from the fields of the model, not from the one field of an owner's table.
         config = msgspec.structs.replace(config, learning_rate=config.rate(self.layout.num_fields))
-        self.optimizer = TableOptimizer(owned, config, batch_size)
-        self.owned = owned
+        self.optimizer = TableOptimizer(owned, config, batch_size, seed)
+        self.owned, self.bfloat16 = owned, bfloat16
 
     def start(self, unit: int, weights: Floats) -> None:
         """Set the weights (D,) of one unit, of which the rows owned here are taken (`TableOptimizer.start`)."""
@@ -108,51 +117,104 @@ class ShardedTable:
             initialise_numbered(part, 0, num_units, scale, seed, self.shards.rows(places))
         self.optimizer.derive_state()
 
-    def pull(self, batch: Batch, amount: float = 0.0) -> Loan:
-        """Give the model's table the rows of a batch, and return what `push` needs; every worker must call it.
+    def load(self, weights: npt.NDArray[Any]) -> None:
+        """Take the rows owned here out of the weights (D, n) of all rows, as stored; the optimizer's state stays."""
+        for first in range(0, len(self.places), _SLAB):
+            places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
+            self.owned.weights[first : first + _SLAB] = weights[self.shards.rows(places)]
 
+    def plan(self, batch: Batch, amount: float = 0.0) -> Generator[None, None, Plan]:
+        """Find out who owns the rows of a batch: yields twice while messages are on their way, then returns the plan.
+
+        So something else can be done meanwhile; `Planning` keeps the iterator. Every worker must do the same.
         `amount` is a number of this worker's, whose sum comes back for free.
         """
-        workers, table, n = self.workers, self.table, self.table.num_weights
+        workers = self.workers
         small = compact(batch, self.layout)
         places = self.shards.places(small.rows)
         owners = places // self.shards.block
         order = np.argsort(owners, kind="stable")
         asked = np.bincount(owners, minlength=workers.size).astype(np.int64)
         message = np.stack([asked, np.full(workers.size, amount, dtype=np.float64).view(np.int64)], axis=1)
-        answers = workers.exchange(message, [1] * workers.size, [1] * workers.size)
+        ones = [1] * workers.size
+        counts = workers.send(torch.from_numpy(message), ones, ones, "counts")
+        yield
+        answers = counts().numpy()
         served = answers[:, 0].tolist()
         # Below 2^31 rows an owner: torch has no collectives for uint32.
         wanted = (places[order] % self.shards.block).astype(np.int64 if self.shards.block >> 31 else np.int32)
-        lent = _as_batch(workers.exchange(wanted, asked.tolist(), served))
-        weights = np.empty((lent.num_examples, n), dtype=table.dtype)
-        gather(self.owned.rows, lent, self.owned.layout, weights, _no_full(weights))
-        table.layout, table.rows = small.layout, np.empty((len(small.rows), n), dtype=table.dtype)
-        table.rows[order] = workers.exchange(weights, served, asked.tolist())
+        rows = workers.send(torch.from_numpy(wanted), asked.tolist(), served, "rows")
+        yield
+        lent = _as_batch(rows().numpy())
+        traffic = workers.traffic
+        traffic.ids += batch.ids.size + len(batch.bag_ids)
+        traffic.rows_asked += len(wanted)
+        traffic.rows_served += lent.num_examples
         total = float(answers[:, 1].copy().view(np.float64).sum())
-        return Loan(small.batch, order, asked.tolist(), served, lent, total)
+        return Plan(small, order, asked.tolist(), served, lent, total)
 
-    def push(self, loan: Loan, scale: float = 1.0) -> bool:
-        """Send the gradients of the last ``backward`` to the owners, and let each act once on their sum.
+    def pull(self, plan: Plan) -> None:
+        """Give the model's table the rows of a batch."""
+        workers, table, n = self.workers, self.table, self.table.num_weights
+        weights = np.empty((plan.lent.num_examples, n), dtype=table.dtype)
+        gather(self.owned.rows, plan.lent, self.owned.layout, weights, _no_full(weights))
+        table.layout = plan.small.layout
+        table.rows = np.empty((len(plan.small.rows), n), dtype=table.dtype)
+        received = workers.send(self._to_wire(weights), plan.served, plan.asked, "weights")
+        table.rows[plan.order] = self._from_wire(received())
 
-        Returns whether all that was written here is finite. Every worker must call it.
+    def give_back(self) -> None:
+        """Take the rows of a batch from the model's table, which then is a table without rows of the whole layout."""
+        self.table.layout, self.table.rows = self.layout, self.table.rows[:0]
+
+    def push(self, plan: Plan) -> Callable[[float], bool]:
+        """Begin to send the gradients of the last ``backward`` to the owners.
+
+        What is returned lets each owner act once on their sum, at a multiple of the learning rate, and returns whether
+        all that was written here is finite.
         """
         summed = np.zeros_like(self.table.rows)
         batch, local, full = take_gradients(self.table)
         scatter(summed, batch, self.table.layout, local, full, num_threads())
-        gradients = self.workers.exchange(summed[loan.order], loan.asked, loan.served)
-        return self.optimizer.apply(loan.lent, gradients, _no_full(gradients), scale)
+        received = self.workers.send(self._to_wire(summed[plan.order]), plan.asked, plan.served, "gradients")
+        self.give_back()
 
-    def whole(self) -> Floats:
-        """Return the weights (D, n) of all owners in the order of the rows, on worker 0; without rows on the others."""
-        n, first = self.table.num_weights, self.workers.rank == 0
-        sizes = [len(self.shards.owned(worker)) for worker in range(self.workers.size)]
-        sent = [len(self.places)] + [0] * (self.workers.size - 1)
-        received = sizes if first else [0] * self.workers.size
-        spread = self.workers.exchange(decode_weights(self.owned.weights), sent, received)
-        out = np.empty_like(spread)
-        out[self.shards.rows(np.arange(len(spread)))] = spread
-        return out.reshape(-1, n)
+        def act(scale: float) -> bool:
+            gradients = self._from_wire(received())
+            return self.optimizer.apply(plan.lent, gradients, _no_full(gradients), scale)
+
+        return act
+
+    def stream(self, piece_rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Yield the weights (D, n) of all rows as they are stored, in order, on worker 0; nothing on the others.
+
+        A piece holds `piece_rows`; a worker holds no more than one, and the rows of it that it owns.
+
+        Every worker must go through to the end.
+        """
+        workers, first_worker, stored = self.workers, self.workers.rank == 0, self.owned.weights.dtype
+        for first in range(0, self.layout.num_features, piece_rows):
+            rows = np.arange(first, min(first + piece_rows, self.layout.num_features), dtype=np.int64)
+            places = self.shards.places(rows)
+            owners = places // self.shards.block
+            own = self.owned.weights[places[owners == workers.rank] - self.places.start]
+            counts = np.bincount(owners, minlength=workers.size).tolist()
+            received = counts if first_worker else [0] * workers.size
+            # As bytes: torch has no collectives for the 16 bits of a stored bfloat16.
+            plain = np.ascontiguousarray(own).view(np.uint8)
+            parts = workers.exchange(plain, [len(own)] + [0] * (workers.size - 1), received, "bundle")
+            if first_worker:
+                piece = np.empty_like(parts)
+                piece[np.argsort(owners, kind="stable")] = parts
+                yield piece.view(stored)
+
+    def _to_wire(self, numbers: Floats) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(numbers))
+        return tensor.to(torch.bfloat16) if self.bfloat16 else tensor
+
+    def _from_wire(self, tensor: torch.Tensor) -> Floats:
+        numbers: Floats = tensor.to(torch.float32).numpy() if self.bfloat16 else tensor.numpy()
+        return numbers
 
 
 def _no_full(local: Floats) -> Floats:
@@ -172,3 +234,24 @@ def _as_batch(rows: npt.NDArray[np.signedinteger]) -> Batch:
         np.empty(0, dtype=np.uint32),
         np.empty(0, dtype=np.float32),
     )
+
+
+class Planning:
+    """A plan in the making (`ShardedTable.plan`), driven on by `advance`."""
+
+    def __init__(self, parts: Generator[None, None, Plan]) -> None:
+        self._parts, self._plan = parts, None
+        self.advance()
+
+    def advance(self) -> None:
+        """Do what can be done after the messages sent so far have come."""
+        try:
+            next(self._parts)
+        except StopIteration as end:
+            self._plan = end.value
+
+    def finish(self) -> Plan:
+        """Return the plan."""
+        while self._plan is None:
+            self.advance()
+        return self._plan

@@ -27,7 +27,7 @@ column bins, or read it from Parquet in training and serving alike.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -127,23 +127,28 @@ class Buffers(NamedTuple):
     """An array of strings as numpy sees it: text i is ``data[offsets[i] : offsets[i + 1]]``."""
 
     data: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
+    offsets: npt.NDArray[Any]
+    """(N + 1,) int32 or int64; the first need not be 0."""
     valid: npt.NDArray[np.bool_]
     """(N,), or empty where there is no null."""
+
+
+_NO_BYTES, _NO_OFFSETS = np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+_NO_BYTES.flags.writeable = _NO_OFFSETS.flags.writeable = False
 
 
 def buffers(text: pa.Array) -> Buffers:
     """Look into an array of strings, sliced or not, without copying its bytes."""
     valid = pc.is_valid(text).to_numpy(zero_copy_only=False) if text.null_count else np.zeros(0, dtype=np.bool_)
     if len(text) == 0:
-        return Buffers(np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64), valid)
+        return Buffers(_NO_BYTES, _NO_OFFSETS, valid)
     _, ends, content = text.buffers()
     width = np.int64 if pa.types.is_large_string(text.type) else np.int32
-    offsets = np.frombuffer(ends, dtype=width)[text.offset : text.offset + len(text) + 1].astype(np.int64)
-    data = np.frombuffer(content, dtype=np.uint8) if content is not None and content.size else np.zeros(0, np.uint8)
-    data = data[offsets[0] : offsets[-1]]
-    offsets -= offsets[0]
+    offsets = np.frombuffer(ends, dtype=width)[text.offset : text.offset + len(text) + 1]
+    data = np.frombuffer(content, dtype=np.uint8) if content is not None and content.size else _NO_BYTES
+    data = data[: offsets[-1]]
     data.flags.writeable = False  # as most Arrow buffers are: numba compiles once for each kind of array
+    offsets.flags.writeable = False
     return Buffers(data, offsets, valid)
 
 
@@ -151,6 +156,7 @@ def _respelled(text: pa.Array) -> pa.Array:
     data, offsets, valid = buffers(text)
     if is_canonical(data, offsets, valid):
         return text
+    offsets = offsets.astype(np.int64)
     forms = np.empty(len(text), dtype=np.uint8)
     ends = np.empty(len(text) + 1, dtype=np.int64)
     if not spell(data, offsets, valid, forms, ends):

@@ -10,7 +10,6 @@ import threading
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from fieldwise.features.canonical import buffers, plain
 from fieldwise.features.columns import TextsAt
@@ -39,6 +38,7 @@ class TextCollector:
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> collector = TextCollector(4, Scratch())
     >>> collector.add(np.array([3, 0, 3], np.uint32), pa.array(["b", None, "b"]).take)
     >>> collector.add(np.array([2], np.uint32), pa.array(["a"]).take)
@@ -74,7 +74,8 @@ class TextCollector:
         if not num_new:
             return
         new = positions[:num_new]
-        content, offsets, _ = buffers(plain(texts(new)).cast(pa.large_string()))
+        content, offsets, _ = buffers(plain(texts(new)))
+        content = content[offsets[0] :]
         place = self._scratch.write(ids[new], np.diff(offsets).astype(np.uint32), content)
         with self._lock:
             self._pieces.append((place, num_new, len(content)))

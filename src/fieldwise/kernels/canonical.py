@@ -48,6 +48,7 @@ def _is_word(data, begin, word):  # type: ignore[no-untyped-def]
     return True
 
 
+_TEXT_NAN = tuple(b"nan")
 _TRUE = tuple(b"true")
 _FALSE = tuple(b"false")
 
@@ -172,9 +173,12 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
         if end == begin:
             if len(valid) == 0 or valid[i]:
                 return False
-        elif end - begin <= 5 and not _is_digit(data[begin]):
-            initial = data[begin] | 0x20
-            if initial == 110 or initial == 116 or initial == 102:  # nan, true, false
+        elif 3 <= end - begin <= 5 and not _is_digit(data[begin]):
+            first, second, length = data[begin] | 0x20, data[begin + 1] | 0x20, end - begin
+            may_be_nan = length == 3 and first == _TEXT_NAN[0] and second == _TEXT_NAN[1]
+            may_be_true = length == 4 and first == _TRUE[0] and second == _TRUE[1]
+            may_be_false = length == 5 and first == _FALSE[0] and second == _FALSE[1]
+            if may_be_nan or may_be_true or may_be_false:
                 return False
     return True
 

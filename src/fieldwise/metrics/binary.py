@@ -95,6 +95,15 @@ class BinaryMetrics:
         """Add the examples of another accumulator, which stays as it is."""
         self._columns.extend(other._columns)
 
+    def columns(self) -> Chunk:
+        """Return all examples so far as arrays that another process can add (`add_columns`); none, no arrays."""
+        return self._columns.join()
+
+    def add_columns(self, columns: Chunk) -> None:
+        """Add what `columns` returned for other examples of the same model."""
+        if columns:
+            self._columns.append(columns)
+
     def compute(self) -> Metrics:
         """Return the metrics of all examples so far; more may be added afterwards."""
         examples = self._columns.join()

@@ -97,6 +97,15 @@ class MulticlassMetrics:
             raise ValueError(f"`other` must have {self._num_classes} classes, got {other._num_classes}")
         self._columns.extend(other._columns)
 
+    def columns(self) -> Chunk:
+        """Return all examples so far as arrays that another process can add (`add_columns`); none, no arrays."""
+        return self._columns.join()
+
+    def add_columns(self, columns: Chunk) -> None:
+        """Add what `columns` returned for other examples of the same model."""
+        if columns:
+            self._columns.append(columns)
+
     def compute(self) -> Metrics:
         """Return the metrics of all examples so far; more may be added afterwards."""
         examples = self._columns.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["dense_arrays", "load_model", "restore"]
+__all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -25,10 +26,10 @@ def dense_arrays(model: ClickModel) -> dict[str, npt.NDArray[Any]]:
     return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
 
-def restore(model: ClickModel, bundle: Bundle) -> None:
-    """Give a model in training the bundle's weights; its optimizers' states stay."""
-    model.table.weights[:] = bundle.table
-    _load_dense(model, bundle)
+def load_dense(model: ClickModel, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Give a model what `dense_arrays` returned; RuntimeError where that was another model."""
+    # A copy: a bundle's arrays are a read-only map of the file, torch wants memory of its own.
+    model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
 
 
 def load_model(bundle: Bundle) -> ClickModel:
@@ -51,13 +52,8 @@ def load_model(bundle: Bundle) -> ClickModel:
         model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
-    _load_dense(model, bundle)
-    return model.eval()
-
-
-def _load_dense(model: ClickModel, bundle: Bundle) -> None:
     try:
-        # A copy: the bundle's arrays are a read-only map of the file, torch wants memory of its own.
-        model.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in bundle.dense.items()})
+        load_dense(model, bundle.dense)
     except RuntimeError as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
+    return model.eval()

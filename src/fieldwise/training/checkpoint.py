@@ -8,6 +8,10 @@
             table.safetensors      (D, columns) weights, gradient slots and optimizer state
             dense.safetensors      model, optimizer and random states
 
+Where W workers each own a block of the table, there are W files ``table-00000-of-W.safetensors`` in place of one, each
+written by its owner. How rows are spread does not depend on W, so any number of workers, or one process, reads the rows
+that it needs from the files that hold them.
+
 A checkpoint is written under a temporary name and renamed when it is whole. The newest whole one is taken; one that is
 damaged is passed by, loudly. The last `keep` stay.
 """
@@ -24,19 +28,40 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.disk import require_disk
+from fieldwise.distributed.shards import Shards
 from fieldwise.errors import ArtefactError
 from fieldwise.files import discard, explaining, load_verified, read_manifest, save_arrays, sync_folder, write_manifest
 
-__all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "read_checkpoint"]
+__all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "Part", "Spread", "checkpoint_files", "read_checkpoint"]
 
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
 _VERSION = 2
-_FILES = ("table", "dense")
+_SLAB = 1 << 18
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Spread(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How the rows of a table are dealt to files: spread with a seed (`distributed.shards`), cut into blocks."""
+
+    num_rows: int
+    num_parts: int
+    seed: int
+
+    @property
+    def shards(self) -> Shards:
+        """The same, to compute with."""
+        return Shards(self.num_rows, self.num_parts, self.seed)
+
+    def name(self, part: int) -> str:
+        """Return the name of a part's file."""
+        return f"table-{part:05d}-of-{self.num_parts:05d}"
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     state: dict[str, Any]
     checksums: dict[str, str]
+    spread: Spread | None = None
 
 
 class Checkpoint(NamedTuple):
@@ -77,21 +102,34 @@ class Checkpoints:
         ResourceError
             The disk has no room for it; those of before are kept.
         """
-        folder = self.folder / f"{step:08d}"
-        temporary = self.folder / f".{folder.name}.tmp"
+        temporary = self._begin(step, int(table.nbytes) + sum(array.nbytes for array in dense.values()))
+        checksums = {"table": save_arrays(temporary / "table.safetensors", {"rows": table})}
+        self._finish(step, temporary, dense, state, checksums)
+
+    def _begin(self, step: int, num_bytes: int) -> Path:
+        """Make the folder in which the checkpoint of a step is written, and return it."""
+        temporary = self.folder / f".{step:08d}.tmp"
         for leftover in self.folder.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
-        num_bytes = table.nbytes + sum(array.nbytes for array in dense.values())
         require_disk(num_bytes, self.folder, f"the checkpoint of step {step}")
         with explaining(temporary):
             temporary.mkdir(parents=True)
-        checksums = {
-            "table": save_arrays(temporary / "table.safetensors", {"rows": table}),
-            "dense": save_arrays(temporary / "dense.safetensors", dense),
-        }
-        write_manifest(
-            temporary / "manifest.json", _Manifest(dict(state), checksums), format=CHECKPOINT_FORMAT, version=_VERSION
-        )
+        return temporary
+
+    def _finish(
+        self,
+        step: int,
+        temporary: Path,
+        dense: Mapping[str, npt.NDArray[Any]],
+        state: Mapping[str, Any],
+        checksums: dict[str, str],
+        spread: Spread | None = None,
+    ) -> None:
+        """Write all but the table, give the folder its name, and remove the oldest."""
+        folder = self.folder / f"{step:08d}"
+        checksums["dense"] = save_arrays(temporary / "dense.safetensors", dense)
+        manifest = _Manifest(dict(state), checksums, spread)
+        write_manifest(temporary / "manifest.json", manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
         discard(folder)
         with explaining(folder):
             temporary.rename(folder)
@@ -127,14 +165,96 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("*") if path.name.isdecimal())
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Return a checkpoint after all of its bytes were verified.
+def read_checkpoint(folder: Path, part: Part | None = None) -> Checkpoint:
+    """Return a checkpoint after all of its bytes that are used were verified.
+
+    Parameters
+    ----------
+    part
+        Which of the table's rows are wanted, in which order; all of them, in theirs, unless given.
 
     Raises
     ------
     ArtefactError
-        A file of it is missing or damaged.
+        A file of it is missing or damaged, or it holds another table.
     """
     manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
-    arrays = {name: load_verified(folder / f"{name}.safetensors", manifest.checksums.get(name)) for name in _FILES}
-    return Checkpoint(arrays["table"]["rows"], arrays["dense"], manifest.state)
+
+    def load(name: str) -> dict[str, npt.NDArray[Any]]:
+        return load_verified(folder / f"{name}.safetensors", manifest.checksums.get(name))
+
+    dense, spread = load("dense"), manifest.spread
+    if spread is None:
+        table = load("table")["rows"]
+        if part is not None:
+            _refuse_other_table(folder, part.shards.num_rows, len(table))
+            table = _pick(part, lambda rows: (np.zeros(len(rows), np.int64), rows), lambda file: table)
+    else:
+        part = part or Part.whole(spread.num_rows)
+        _refuse_other_table(folder, part.shards.num_rows, spread.num_rows)
+        shards = spread.shards
+
+        def find(rows: Int64s) -> tuple[Int64s, Int64s]:
+            files, offsets = np.divmod(shards.places(rows), shards.block)
+            return files, offsets
+
+        table = _pick(part, find, lambda file: load(spread.name(file))["rows"])
+    return Checkpoint(table, dense, manifest.state)
+
+
+def checkpoint_files(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files of a checkpoint."""
+    manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
+    return ("manifest.json", *(f"{name}.safetensors" for name in manifest.checksums))
+
+
+class Part(NamedTuple):
+    """Some of a table's rows: those at `places` of the spread order, or of their own where `spread` is false."""
+
+    shards: Shards
+    places: range
+    spread: bool = True
+
+    @classmethod
+    def whole(cls, num_rows: int) -> Part:
+        """Return all rows in their order."""
+        return cls(Shards(num_rows, 1), range(num_rows), spread=False)
+
+    def rows(self, places: Int64s) -> Int64s:
+        """Return the rows at some of the places."""
+        return self.shards.rows(places) if self.spread else places
+
+
+def _refuse_other_table(folder: Path, expected: int, got: int) -> None:
+    if expected != got:
+        raise ArtefactError(
+            "the checkpoint is of another table",
+            where=folder,
+            expected=f"{expected:,} rows",
+            got=f"{got:,}",
+            fix="train anew with --overwrite, or name another folder",
+        )
+
+
+def _pick(
+    part: Part,
+    find: Callable[[Int64s], tuple[Int64s, Int64s]],
+    load: Callable[[int], npt.NDArray[np.floating]],
+) -> npt.NDArray[np.floating]:
+    """Return the rows of a part; `find` says in which file, and where in it, a row lies, and `load` maps a file."""
+    loaded: dict[int, npt.NDArray[np.floating]] = {}
+    out: npt.NDArray[np.floating] | None = None
+    for first in range(part.places.start, part.places.stop, _SLAB):
+        places = np.arange(first, min(first + _SLAB, part.places.stop), dtype=np.int64)
+        files, offsets = find(part.rows(places))
+        for file in np.unique(files).tolist():
+            if file not in loaded:
+                loaded[file] = load(file)
+            if out is None:
+                out = np.empty((len(part.places), loaded[file].shape[1]), dtype=loaded[file].dtype)
+            here = files == file
+            out[places[here] - part.places.start] = loaded[file][offsets[here]]
+    if out is None:  # more workers than rows: this one owns none
+        empty = load(0)
+        out = np.empty((0, empty.shape[1]), dtype=empty.dtype)
+    return out

@@ -51,6 +51,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         The optimizer of all other weights; `optim.dense.DenseOptimizerConfig`.
     threads
         Threads to use; all cores unless given.
+    wire
+        Of several workers: whether rows and their gradients travel as they are (``full``), or rounded to ``bfloat16``.
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
@@ -68,6 +70,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     table: TableOptimizerConfig = TableOptimizerConfig()
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
     threads: Annotated[int, Meta(ge=1)] | None = None
+    wire: Literal["full", "bfloat16"] = "full"
 
 
 class LrTableOptimizerConfig(TableOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

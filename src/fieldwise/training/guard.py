@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from fieldwise.data.cache import Examples
 from fieldwise.files import write_bytes
-from fieldwise.models.click import ClickModel
 
 __all__ = ["Divergence", "NotFinite", "all_finite", "write_batch"]
 
@@ -87,23 +86,20 @@ class Divergence:
 
 
 def write_batch(
-    path: Path, model: ClickModel, examples: Examples, rows: npt.NDArray[np.int64], facts: dict[str, Any]
+    path: Path, logits: Tensor, examples: Examples, rows: npt.NDArray[np.int64], facts: dict[str, Any]
 ) -> None:
     """Write the batch at which training stopped: a line of facts, then a line for each example.
 
-    A line holds where the example lies in the cache, its label and weight, and the logits and the loss that the model
-    as it is now gives it; numbers that are not finite are texts.
+    A line holds where the example lies in the cache, its label and weight, and the logits (B, O) and the loss that the
+    model as it is now gives it; numbers that are not finite are texts.
     """
     labels = examples.labels
     assert labels is not None
-    model.eval()
-    with torch.no_grad():
-        logits = model(examples.batch)
-        of = torch.from_numpy(labels)
-        if logits.shape[1] == 1:
-            losses = functional.binary_cross_entropy_with_logits(logits[:, 0], of.to(logits.dtype), reduction="none")
-        else:
-            losses = functional.cross_entropy(logits, of.long(), reduction="none")
+    of = torch.from_numpy(labels)
+    if logits.shape[1] == 1:
+        losses = functional.binary_cross_entropy_with_logits(logits[:, 0], of.to(logits.dtype), reduction="none")
+    else:
+        losses = functional.cross_entropy(logits, of.long(), reduction="none")
     lines = [{name: _plain(fact) for name, fact in facts.items()}]
     for number, row in enumerate(rows.tolist()):
         lines.append(

@@ -27,15 +27,18 @@ class Interrupt:
     ----------
     requested
         Set by a signal, or by hand.
+    alone
+        Whether this process may stop by itself; several workers stop together, after a step.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.alone = True
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items, and raise `Interrupted` before the first one that comes after the request."""
         for item in items:
-            if self.requested:
+            if self.requested and self.alone:
                 raise Interrupted
             yield item
 

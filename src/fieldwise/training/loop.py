@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,7 @@ from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
-from fieldwise.training.score import evaluate_model
-from fieldwise.training.step import Stepper
+from fieldwise.training.step import Stepper, Wishes
 
 __all__ = ["History", "fit", "goodness"]
 
@@ -119,7 +119,7 @@ def fit(
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
         try:
-            valid_metrics = evaluate_model(stepper.model, interrupt.watch(valid.epoch(0))) if valid else None
+            valid_metrics = _validate(stepper, valid, interrupt) if valid else None
         except Interrupted:
             saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
             raise Stopped(
@@ -133,6 +133,12 @@ def fit(
             keep(history.num_saves)
             listen(Kept(history.best_epoch))
     return history
+
+
+def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
+    """Return the metrics of the validation examples, read while those before are looked at."""
+    with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
+        return stepper.evaluate(interrupt.watch(coming))
 
 
 def _enough(history: History, patience: int) -> bool:
@@ -155,22 +161,25 @@ def _run_epoch(
     meter = _Meter(history, train, listen)
     stepper.model.train()
     with prefetch(train.epoch(epoch, history.position, keep=ROOMS)) as batches:
-        for examples in batches:
+        for examples in stepper.ahead(batches):
             try:
                 loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             except NotFinite as error:
                 raise _not_finite(error, stepper, train, examples, history, saver, report) from None
             assert examples.labels is not None, "training needs labels"
-            if divergence.add(loss, examples.labels, examples.weights):
+            diverged = divergence.add(loss, examples.labels, examples.weights)
+            meter.add(train.size(history.position), loss)
+            agreed = stepper.agree(Wishes(diverged, interrupt.requested, saver.is_late()))
+            if agreed.give_up:
                 raise _diverged(divergence, stepper, history, saver)
-            meter.add(examples.batch.num_examples, loss)
-            if interrupt.requested:
+            if agreed.stop:
                 saver.save(history)
                 raise Stopped(
                     f"stopped in epoch {epoch + 1} after {history.position:,} of {train.num_batches:,} batches; "
                     "the same command goes on from there"
                 )
-            saver.save_if_due(history)
+            if agreed.save or saver.is_due(history):
+                saver.save(history)
 
 
 def _not_finite(
@@ -193,7 +202,7 @@ def _not_finite(
             "loss": error.loss,
             "cache": str(train.cache.folder),
         }
-        write_batch(report, stepper.model, examples, rows, facts)
+        write_batch(report, stepper.logits(examples.batch), examples, rows, facts)
     some = ", ".join(map(str, rows[:5].tolist())) + (", ..." if len(rows) > 5 else "")
     return UserError(
         f"training stopped: {error.what} is not a finite number",
@@ -208,9 +217,9 @@ def _diverged(divergence: Divergence, stepper: Stepper, history: History, saver:
     """Return what to tell of a loss that stays high."""
     return UserError(
         "training diverged: the learning rate is too high",
-        where=f"{stepper.model.config.kind}, epoch {len(history.epochs) + 1}, batch {history.position + 1}",
+        where=f"{stepper.model.config.kind}, epoch {len(history.epochs) + 1}, batch {history.position}",
         expected="a loss below that of saying the share of clicks for every example",
-        got=f"{divergence.ratios[-1]:.3g} times that loss; {saver.newest()}",
+        got=f"{divergence.ratios[-1] if divergence.ratios else math.inf:.3g} times that loss; {saver.newest()}",
         fix=_SLOWER,
     )
 
@@ -247,16 +256,17 @@ class _Saver:
             return "no checkpoint was saved since it was started"
         return f"the checkpoint of step {self.newest_step} is kept"
 
-    def save_if_due(self, history: History) -> None:
-        by_step = self.every_steps is not None and self._steps(history) % self.every_steps == 0
-        if by_step or time.monotonic() - self.saved >= self.every_seconds:
-            self.save(history)
+    def is_late(self) -> bool:
+        return time.monotonic() - self.saved >= self.every_seconds
+
+    def is_due(self, history: History) -> bool:
+        return self.every_steps is not None and self._steps(history) % self.every_steps == 0
 
     def save(self, history: History) -> None:
         if self.checkpoints is None:
             return
         state = msgspec.to_builtins(history)
-        self.checkpoints.save(self._steps(history), self.stepper.model.table.rows, self.stepper.arrays(), state)
+        self.checkpoints.save(self._steps(history), self.stepper.rows, self.stepper.arrays(), state)
         self.saved = time.monotonic()
         self.newest_step = self._steps(history)
 

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from fieldwise.bundle import BundleWriter, block_rows
+from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.standardise import SharedStandardise
-from fieldwise.distributed.table import ShardedTable
+from fieldwise.distributed.table import Planning, ShardedTable
+from fieldwise.distributed.wire import pack_arrays, unpack_arrays
+from fieldwise.files import Pieces
+from fieldwise.kernels.layout import Batch
+from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
+from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
-from fieldwise.training.step import Stepper
+from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
+from fieldwise.training.step import Stepper, Wishes
 
 __all__ = ["ShardedStepper", "share_statistics"]
+
+_NO_WISHES = Wishes(False, False, False)
 
 
 class ShardedStepper(Stepper):
@@ -46,6 +60,23 @@ class ShardedStepper(Stepper):
         super().__init__(model, sharded.optimizer, dense_optimizer, bfloat16)
         self.sharded, self.seed = sharded, seed
         self._table_finite = True
+        self._own_wishes = self._agreed = _NO_WISHES
+        self._current: tuple[Examples, Planning] | None = None
+        self._next: tuple[Examples, Planning] | None = None
+
+    def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
+        """Yield the batches; while the model works on one, messages about the rows of the next are on their way."""
+        self._current = self._next = None
+        examples: Examples | None = None
+        for following in batches:
+            if examples is not None:
+                self._next = (following, self._plan(following))
+                yield examples
+                self._current = self._next
+            examples = following
+        if examples is not None:
+            self._next = None
+            yield examples
 
     def step(self, examples: Examples, factor: float) -> float:
         """Learn from this worker's share of a batch, which may be empty; return the loss of the whole batch.
@@ -56,24 +87,107 @@ class ShardedStepper(Stepper):
             As `Stepper.step`, on all workers at once; a weight of the table that is not finite is found one step later.
         """
         assert examples.labels is not None, "training needs labels"
-        workers, weights = self.sharded.workers, examples.weights
+        workers = self.sharded.workers
         torch.manual_seed((self.seed << 40) + (self.table_optimizer.num_steps * workers.size + workers.rank))
-        amount = float(examples.batch.num_examples if weights is None else weights.sum(dtype=float))
-        loan = self.sharded.pull(examples.batch, amount)
+        with workers.traffic.stepping(examples.batch.num_examples):
+            return self._step(examples, factor)
+
+    def _step(self, examples: Examples, factor: float) -> float:
+        planning = self._current[1] if self._current and self._current[0] is examples else self._plan(examples)
+        plan = planning.finish()
+        self.sharded.pull(plan)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(loan.batch)
-        loss = self._share_of_loss(logits, examples, amount / loan.total if loan.total else 0.0)
+            logits = self.model(plan.small.batch)
+        if self._next:
+            self._next[1].advance()
+        loss = self._share_of_loss(logits, examples, _amount(examples) / plan.total if plan.total else 0.0)
         loss.backward()  # type: ignore[no-untyped-call]
-        value = self._sum_dense(loss)
+        summed = self._sum_dense(loss)
+        act = self.sharded.push(plan)
+        value = summed()
         if self.dense_optimizer:
             for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * factor
             self.dense_optimizer.step()
             self.dense_optimizer.zero_grad()
-        self._table_finite = self.sharded.push(loan, factor)
+        self._table_finite = act(factor)
         if not all_finite(self._dense):
             raise NotFinite("a dense weight", value)
         return value
+
+    def agree(self, wishes: Wishes) -> Wishes:
+        """Return what one of the workers wished for a step ago: wishes travel with the sums of the next step."""
+        self._own_wishes = wishes
+        return self._agreed
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
+        self.model.eval()
+        plan = Planning(self.sharded.plan(batch)).finish()
+        self.sharded.pull(plan)
+        with torch.no_grad():
+            logits: torch.Tensor = self.model(plan.small.batch)
+        self.sharded.give_back()
+        return logits
+
+    def evaluate(self, examples: Iterable[Examples]) -> Metrics:
+        """Return the metrics of the examples of all workers together, exactly those of one process."""
+        workers = self.sharded.workers
+        with workers.uncounted():
+            metrics = accumulate(self.model, self.logits, examples)
+            parts = workers.gather(pack_arrays(metrics.columns()))
+
+        def merged() -> Metrics:
+            whole = accumulate(self.model, self.logits, [])
+            for part in parts:
+                whole.add_columns(unpack_arrays(part))
+            return whole.compute()
+
+        return workers.first(merged, Metrics)
+
+    def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
+        """Return the model's calibration after it has learned from the examples of all workers."""
+        workers = self.sharded.workers
+        with workers.uncounted():
+            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(logits_and_labels(self.logits, examples)))]
+
+        def fitted() -> Calibration:
+            joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            return fit_calibration(self.model, method, joined)
+
+        return workers.first(fitted, Calibration)
+
+    @property
+    def rows(self) -> npt.NDArray[np.floating]:
+        """The rows of the table that this worker owns."""
+        return self.sharded.owned.rows
+
+    @property
+    def table_rows(self) -> ShardedTable:
+        """Where the weights of the table are drawn and set."""
+        return self.sharded
+
+    def save(self, writer: BundleWriter, number: int) -> None:
+        """Write the weights into a bundle: worker 0 writes, and holds a piece of the table at a time."""
+        sharded, table = self.sharded, self.model.table
+        with sharded.workers.together():
+            stored = sharded.owned.weights.dtype
+            pieces = sharded.stream(block_rows(table.num_weights * stored.itemsize))
+            try:
+                if sharded.workers.rank == 0:
+                    shape = (sharded.layout.num_features, table.num_weights)
+                    writer.save(number, Pieces(stored, shape, pieces), dense_arrays(self.model))
+            finally:
+                for _ in pieces:  # also where the disk is full: the others send to the end
+                    pass
+
+    def load(self, weights: npt.NDArray[np.floating], dense: dict[str, npt.NDArray[Any]]) -> None:
+        """Take the weights (D, n) of the table, of which the rows owned here, and all others."""
+        self.sharded.load(weights)
+        load_dense(self.model, dense)
+
+    def _plan(self, examples: Examples) -> Planning:
+        return Planning(self.sharded.plan(examples.batch, _amount(examples)))
 
     def _share_of_loss(self, logits: torch.Tensor, examples: Examples, share: float) -> torch.Tensor:
         if not share:  # the mean over no examples is not a number; every worker must go backward all the same
@@ -81,27 +195,43 @@ class ShardedStepper(Stepper):
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         return logloss(logits, torch.from_numpy(examples.labels), weights) * share
 
-    def _sum_dense(self, loss: torch.Tensor) -> float:
-        """Add up gradients and losses in one message, which also says whether a worker has found what is not finite."""
+    def _sum_dense(self, loss: torch.Tensor) -> Callable[[], float]:
+        """Begin to add up gradients and losses in one message, which also carries wishes and what is not finite.
+
+        What is returned waits for the sums, leaves them with the parameters and returns the loss.
+        """
         of_table = [part.grad for visit in self.model.table.visits for part in visit[1:] if part.grad is not None]
         parameters = self._parameters
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flags = torch.tensor([float(not all_finite(of_table)), float(not self._table_finite)], dtype=loss.dtype)
-        message = torch.cat([loss.detach().view(1), flags, *(gradient.reshape(-1) for gradient in gradients)])
-        self.sharded.workers.add(message)
-        value = float(message[0])
-        for wrong, what in (
-            (not math.isfinite(value), "the loss"),
-            (float(message[1]) > 0, "a gradient of the table"),
-            (float(message[2]) > 0, "a weight of the table, or its optimizer's state,"),
-            (not all_finite([message[3:]]), "a gradient of the dense weights"),
-        ):
-            if wrong:
-                raise NotFinite(what, value)
-        parts = torch.split(message[3:], [parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter).clone()
-        return value
+        flags = (not all_finite(of_table), not self._table_finite, *self._own_wishes)
+        head = torch.tensor([0.0, *map(float, flags)], dtype=loss.dtype)
+        head[0] = loss.detach()
+        message = torch.cat([head, *(gradient.reshape(-1) for gradient in gradients)])
+        wait = self.sharded.workers.add(message, "dense")
+
+        def finish() -> float:
+            wait()
+            value, table_gradient, table_weight, *wishes = message[: len(head)].tolist()
+            self._agreed = Wishes(*(wish > 0 for wish in wishes))
+            for wrong, what in (
+                (not math.isfinite(value), "the loss"),
+                (table_gradient > 0, "a gradient of the table"),
+                (table_weight > 0, "a weight of the table, or its optimizer's state,"),
+                (not all_finite([message[len(head) :]]), "a gradient of the dense weights"),
+            ):
+                if wrong:
+                    raise NotFinite(what, value)
+            parts = torch.split(message[len(head) :], [parameter.numel() for parameter in parameters])
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+            return float(value)
+
+        return finish
+
+
+def _amount(examples: Examples) -> float:
+    weights = examples.weights
+    return float(examples.batch.num_examples if weights is None else weights.sum(dtype=float))
 
 
 def share_statistics(model: ClickModel, sharded: ShardedTable) -> None:

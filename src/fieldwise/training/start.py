@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.data.cache import Cache
+from fieldwise.distributed.table import ShardedTable
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
 
@@ -41,7 +42,7 @@ def start_bias(model: ClickModel, train: Cache) -> None:
         model.bias.copy_(torch.from_numpy(start))
 
 
-def start_from_lr(model: ClickModel, optimizer: TableOptimizer, start: LrStart) -> None:
+def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start: LrStart) -> None:
     """Let logistic regression's weights be where training begins.
 
     They go into unit 0 of every field (unit o for class o where there are more classes) and into the wide part. The
@@ -49,11 +50,11 @@ def start_from_lr(model: ClickModel, optimizer: TableOptimizer, start: LrStart) 
     """
     table, outputs = model.table, model.num_outputs
     for unit in range(min(outputs, table.num_local)):
-        optimizer.start(unit, start.weights[:, unit])
+        rows.start(unit, start.weights[:, unit])
     wide = model.config.kind in ("lr", "lc-wide-deep")
     if wide:
         for output in range(outputs):
-            optimizer.start(table.num_local + output, start.weights[:, output])
+            rows.start(table.num_local + output, start.weights[:, output])
     if wide or model.num_skip:
         with torch.no_grad():
             model.bias.copy_(torch.from_numpy(np.array(start.bias)))

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from fieldwise.bundle import BundleWriter
+from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
+from fieldwise.distributed.table import ShardedTable
+from fieldwise.kernels.layout import Batch
+from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
+from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
+from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
 
-__all__ = ["Stepper"]
+__all__ = ["Stepper", "Wishes"]
+
+
+class Wishes(NamedTuple):
+    """What the loop would do after a step, if it were alone: give up, stop on request, save a checkpoint."""
+
+    give_up: bool
+    stop: bool
+    save: bool
 
 
 class Stepper:
@@ -71,6 +87,48 @@ class Stepper:
             raise NotFinite("a dense weight", value)
         return value
 
+    def ahead(self, batches: Iterable[Examples]) -> Iterable[Examples]:
+        """Return the batches that are learnt from next; a stepper may look ahead."""
+        return batches
+
+    def agree(self, wishes: Wishes) -> Wishes:
+        """Return what all workers do now; there is one here."""
+        return wishes
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Return the logits (B, O) of a batch that is not learnt from."""
+        self.model.eval()
+        with torch.no_grad():
+            logits: torch.Tensor = self.model(batch)
+        return logits
+
+    def evaluate(self, examples: Iterable[Examples]) -> Metrics:
+        """Return the metrics of all examples together."""
+        return evaluate_model(self.model, examples)
+
+    def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
+        """Return the model's calibration after it has learned from examples."""
+        return fit_calibration(self.model, method, logits_and_labels(self.logits, examples))
+
+    @property
+    def rows(self) -> npt.NDArray[np.floating]:
+        """The rows of the table that are kept here."""
+        return self.model.table.rows
+
+    @property
+    def table_rows(self) -> TableOptimizer | ShardedTable:
+        """Where the weights of the table are drawn and set."""
+        return self.table_optimizer
+
+    def save(self, writer: BundleWriter, number: int) -> None:
+        """Write the weights into a bundle."""
+        writer.save(number, self.model.table.weights, dense_arrays(self.model))
+
+    def load(self, weights: npt.NDArray[np.floating], dense: dict[str, npt.NDArray[Any]]) -> None:
+        """Take the weights (D, n) of the table and all others; the optimizers' states stay."""
+        self.model.table.weights[:] = weights
+        load_dense(self.model, dense)
+
     def _check_gradients(self, loss: float) -> None:
         of_table = [part.grad for visit in self.model.table.visits for part in visit[1:] if part.grad is not None]
         if not all_finite(of_table):
@@ -90,7 +148,7 @@ class Stepper:
 
     def restore(self, table: npt.NDArray[np.floating], arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Go back to where `arrays` and the table's rows were taken."""
-        self.model.table.rows[:] = table
+        self.rows[:] = table
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         prefix = "model."
         self.model.load_state_dict(

@@ -1,7 +1,8 @@
 """The two passes over a log: the encoder learns from the training rows, then every row is encoded into its cache.
 
-Both are a line of three: one thread reads chunks, a pool works on several of them at a time, and the caller takes the
-results in order. What is written depends on the rows alone, not on the number of threads or where chunks begin.
+Both are a line of three: one thread reads pieces, a pool parses several of them at a time and works on their rows, and
+the caller takes the results in order. What is written depends on the rows alone, not on the number of threads or where
+chunks begin.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from fieldwise.data.batches import prefetch
 from fieldwise.data.cache import Examples
-from fieldwise.data.chunk import Chunk
+from fieldwise.data.chunk import Chunk, Piece
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
@@ -119,9 +120,14 @@ def transform(
 
 
 def _work(function: Callable[[Chunk], Any], source: Source, encoder: Encoder) -> Iterator[Any]:
-    """Yield what `function` makes of each chunk of a log, in order; chunks are read ahead."""
-    with prefetch(source.log.chunks(log_columns(encoder.schema)), depth=1) as chunks:
-        yield from map_in_order(function, chunks)
+    """Yield what `function` makes of each chunk of a log, in order; pieces are read ahead and parsed by the pool."""
+
+    def work(piece: Piece) -> list[Any]:
+        return [function(chunk) for chunk in piece.parse()]
+
+    with prefetch(source.log.pieces(log_columns(encoder.schema)), depth=1) as pieces:
+        for of_piece in map_in_order(work, pieces):
+            yield from of_piece
 
 
 def _learn(encoder: Encoder, source: Source, chunk: Chunk) -> tuple[int, list[Line]]:

@@ -34,8 +34,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         Of a row of the table with its optimizer's state, and of all rows.
     memory
         All bytes that cannot be dropped while it trains.
-    disk
-        The saved model, and checkpoints: those kept, and the next one while it is written.
+    saved, disk
+        The saved model; and at most while it trains: the model before and the next one, checkpoints that are kept and
+        the next one.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     row_bytes: int
     table_bytes: int
     memory: int
+    saved: int
     disk: int
 
 
@@ -113,7 +115,7 @@ def plan(config: Config) -> Plan:
         stages=stages,
         memory=max(stage.memory for stage in stages),
         memory_free=available_bytes(),
-        disk=sum(stage.disk for stage in stages),
+        disk=max(stage.disk + sum(done.saved for done in stages[:number]) for number, stage in enumerate(stages)),
     )
 
 
@@ -145,5 +147,6 @@ def _stage(
         row_bytes=settings.table.bytes_per_row(n, itemsize),
         table_bytes=memory.table,
         memory=max(memory.total, memory.table + memory.dense + held),
+        saved=bundle,
         disk=2 * bundle + (_CHECKPOINTS + 1) * checkpoint,
     )

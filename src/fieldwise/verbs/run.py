@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
 from fieldwise.files import discard, explaining, read_manifest, sync_folder, write_manifest
 from fieldwise.metrics import Metrics
@@ -52,6 +53,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Training alone, without validation.
     epochs, best_epoch
         Epochs trained, and the one whose weights were kept.
+    workers
+        What each of several workers did and sent, since they were last started; None for one process.
     """
 
     model: str
@@ -66,6 +69,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     best_epoch: int
     examples_per_second: float
     folder: str
+    workers: list[Traffic] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -22,7 +22,7 @@ from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.files import manifest_format
-from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, read_checkpoint
+from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, read_checkpoint
 from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, read_prepared
 from fieldwise.verbs.run import LOCK_NAME, RUN_NAME, read_result
@@ -211,7 +211,7 @@ def _check_bundle(folder: Path) -> tuple[str, ...]:
 
 def _check_checkpoint(folder: Path) -> tuple[str, ...]:
     read_checkpoint(folder)
-    return (MANIFEST_NAME, "table.safetensors", "dense.safetensors")
+    return checkpoint_files(folder)
 
 
 _CHECKS: dict[str, Callable[[Path], tuple[str, ...]]] = {

@@ -1,0 +1,136 @@
+"""What one process does by itself and several workers do together: prepare, hold the run folder, save, finish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.distributed.group import Workers
+from fieldwise.distributed.table import ShardedTable
+from fieldwise.distributed.traffic import Traffic
+from fieldwise.errors import ConfigError
+from fieldwise.models.click import ClickModel
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.events import Listener
+from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.linear import make_stepper
+from fieldwise.training.sharded import ShardedStepper, share_statistics
+from fieldwise.training.sharded_checkpoint import ShardedCheckpoints
+from fieldwise.training.step import Stepper
+from fieldwise.verbs.prepare import Prepared, prepare
+from fieldwise.verbs.run import Result, RunFolder
+
+__all__ = ["Team"]
+
+Made = TypeVar("Made")
+
+
+class Team:
+    """The workers of a training; one worker alone, or none, is an ordinary process without communication.
+
+    Attributes
+    ----------
+    share
+        Which part of every batch is this worker's, of how many.
+    """
+
+    def __init__(self, workers: Workers | None) -> None:
+        self.workers = workers if workers is not None and workers.size > 1 else None
+        self.share = (0, 1) if self.workers is None else (self.workers.rank, self.workers.size)
+
+    def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
+        """Return what `make` returns on the first worker (`Workers.first`)."""
+        return make() if self.workers is None else self.workers.first(make, type)
+
+    def name_of(self, name: str) -> str:
+        """Return a file's name with the number of the worker in it, where there are several."""
+        path, (rank, size) = Path(name), self.share
+        return name if size == 1 else f"{path.stem}-{rank}-of-{size}{path.suffix}"
+
+    def prepare(self, config: Config, listen: Listener) -> Prepared:
+        """Prepare the log on the first worker, and open it on the others."""
+        made: list[Prepared] = []
+
+        def make() -> str:
+            made.append(prepare(config, listen=listen))
+            return made[0].folder.name
+
+        name = self.first(make, str)
+        if self.workers is not None:
+            with self.workers.together():
+                prepared = made[0] if made else prepare(config, listen=listen)
+                if prepared.folder.name != name:
+                    raise ConfigError(
+                        "the workers see different logs or configurations",
+                        where=f"worker {self.workers.rank}, {prepared.folder}",
+                        expected=name,
+                        got=prepared.folder.name,
+                        fix="give all of them the same files, with the same times of last change",
+                    )
+                made = [prepared]
+        return made[0]
+
+    @contextmanager
+    def holding(self, run: RunFolder) -> Iterator[Result | None]:
+        """Hold the run folder, and yield the result where the run is finished."""
+        with ExitStack() as held:
+
+            def take() -> Result | None:
+                held.enter_context(run)
+                if run.result is not None:
+                    Checkpoints(run.checkpoints).remove()  # the process that finished may have died before it did so
+                return run.result
+
+            yield self.first(take, Result | None)  # type: ignore[arg-type]
+
+    @contextmanager
+    def giving_way(self, interrupt: Interrupt) -> Iterator[None]:
+        """Let this worker end, when it was asked to stop, also while it waits for the first."""
+        if self.workers is not None:
+            interrupt.alone = False
+            self.workers.stopping = lambda: interrupt.requested
+        yield
+        if self.workers is not None:
+            self.workers.stopping = lambda: False
+
+    def stepper(self, model: ClickModel, settings: TrainConfig) -> Stepper:
+        """Return what moves a model whose weights are not set yet."""
+        bfloat16 = settings.precision == "bfloat16"
+        if self.workers is not None:
+            self.workers.traffic = Traffic()
+        if self.workers is None:
+            table = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
+            return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
+        with self.workers.together():
+            sharded = ShardedTable(
+                model.table, settings.table, settings.batch_size, self.workers, bfloat16=settings.wire == "bfloat16"
+            )
+        share_statistics(model, sharded)
+        dense = build_dense_optimizer(model.parameters(), settings.dense)
+        return ShardedStepper(model, sharded, dense, bfloat16, settings.seed)
+
+    def checkpoints(self, folder: Path, stepper: Stepper, warn: Callable[[str], None]) -> Checkpoints:
+        """Return where training goes on from."""
+        if isinstance(stepper, ShardedStepper):
+            return ShardedCheckpoints(folder, stepper.sharded.workers, stepper.sharded.shards, warn=warn)
+        return Checkpoints(folder, warn=warn)
+
+    def finish(self, run: RunFolder, result: Result) -> Result:
+        """Record the result and remove the checkpoints."""
+        if self.workers is not None:
+            result = msgspec.structs.replace(result, workers=self.workers.report())
+
+        def record() -> Result:
+            run.finish(result)
+            Checkpoints(run.checkpoints).remove()
+            return result
+
+        return self.first(record, Result)

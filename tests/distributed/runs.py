@@ -1,0 +1,131 @@
+"""Training runs on several workers, started, watched and killed as a person or a broken machine would."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tests.logs import config_text, make_table, write
+
+from fieldwise.bundle import open_bundle
+
+MORE = """
+[model]
+kind = "lc-wide-deep"
+units = 2
+hidden = [8]
+[train]
+epochs = 2
+batch_size = 256
+threads = 1
+patience = 9
+precision = "float64"
+checkpoint_steps = 2
+negative_rate = 0.8
+calibration = "temperature"
+[pretrain]
+epochs = 1
+"""
+
+
+def make_log(folder: Path, more: str = MORE) -> Path:
+    """Write a log and its configuration, and return the latter."""
+    write(make_table(), folder / "log.parquet")
+    (folder / "fieldwise.toml").write_text(config_text("log.parquet", more=more))
+    return folder / "fieldwise.toml"
+
+
+def command(config: Path, out: Path, *options: str) -> list[str]:
+    """Return what a person types to train, with the result as JSON."""
+    return [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(out), "--json", *options]
+
+
+def start(config: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    """Begin `fieldwise train`."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    return subprocess.Popen(
+        command(config, out, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**clean, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@contextmanager
+def started(config: Path, out: Path, *options: str):
+    """Begin `fieldwise train`, and leave nothing of it behind."""
+    process = start(config, out, *options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate()
+
+
+def train(config: Path, out: Path, *options: str) -> dict:
+    """Run `fieldwise train` to its end and return its result; what else is on standard output fails."""
+    process = start(config, out, *options)
+    output, messages = process.communicate(timeout=300)
+    assert process.returncode == 0, messages
+    return json.loads(output)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def checkpoints(out: Path) -> set[str]:
+    """Return the checkpoints of a run, of its pretraining too."""
+    return {str(path.parent) for path in out.glob("**/checkpoints/[0-9]*/manifest.json")}
+
+
+def kill_workers(process: subprocess.Popen[str], out: Path, num_kills: int, moments: random.Random) -> list[float]:
+    """Kill workers at random moments while they train; return the seconds from each kill to the next checkpoint."""
+    recoveries: list[float] = []
+    while len(recoveries) < num_kills and process.poll() is None:
+        seen = checkpoints(out)
+        if not wait_until(lambda seen=seen: checkpoints(out) - seen, process):
+            break
+        time.sleep(moments.uniform(0, 0.3))
+        workers = workers_of(process.pid)
+        if not workers:
+            continue
+        seen = checkpoints(out)
+        os.kill(moments.choice(workers), signal.SIGKILL)
+        killed_at = time.monotonic()
+        wait_until(lambda workers=workers: not set(workers) & set(workers_of(process.pid)), process)
+        if wait_until(lambda seen=seen: checkpoints(out) - seen, process):
+            recoveries.append(time.monotonic() - killed_at)
+    return recoveries
+
+
+def wait_until(happened, process: subprocess.Popen[str], seconds: float = 120) -> bool:
+    """Wait until something happened, or the process ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if happened():
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.005)
+    raise AssertionError("nothing happened")
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    """Return all weights of a run's model."""
+    bundle = open_bundle(run)
+    return {"table": np.array(bundle.table), **{name: np.array(array) for name, array in bundle.dense.items()}}

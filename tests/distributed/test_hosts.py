@@ -1,0 +1,121 @@
+"""Several hosts: agents that are killed, and two network namespaces with a wire between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.distributed import runs
+
+SLOW = runs.MORE.replace("epochs = 2", "epochs = 300").replace("patience = 9", "patience = 99")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def hosts_of(out: Path, num_hosts: int) -> set[str]:
+    """Return the checkpoints that so many hosts have written together."""
+    name = "table.safetensors" if num_hosts == 1 else f"table-00000-of-{num_hosts:05d}.safetensors"
+    return {str(path.parent) for path in out.glob(f"checkpoints/[0-9]*/{name}")}
+
+
+@pytest.mark.long
+def test_a_killed_host_is_done_without_and_taken_back_and_training_ends_with_who_is_left(tmp_path):
+    config = runs.make_log(tmp_path, SLOW)
+    out, moments, recoveries = tmp_path / "run", random.Random(3), []
+    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
+    with ExitStack() as held:
+        hosts = [held.enter_context(runs.started(config, out, *options)) for _ in range(2)]
+        for _ in range(8):
+            before = hosts_of(out, 2)
+            assert runs.wait_until(lambda before=before: hosts_of(out, 2) - before, hosts[0])
+            time.sleep(moments.uniform(0, 1))
+            killed, before = moments.randrange(2), hosts_of(out, 1)
+            hosts[killed].kill()
+            begun = time.monotonic()
+            if runs.wait_until(lambda before=before: hosts_of(out, 1) - before, hosts[1 - killed]):
+                recoveries.append(time.monotonic() - begun)
+            hosts[killed] = held.enter_context(runs.started(config, out, *options))
+        hosts[0].kill()
+        output, messages = hosts[1].communicate(timeout=300)
+    print("seconds to the next checkpoint:", [round(seconds, 1) for seconds in recoveries])  # noqa: T201
+    assert hosts[1].returncode == 0, messages
+    assert len(recoveries) == 8
+    assert max(recoveries) < 60
+    expected = runs.train(config, tmp_path / "alone")
+    assert json.loads(output)["test"]["auc"] == pytest.approx(expected["test"]["auc"], abs=1e-6)
+
+
+def sh(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2")
+def test_two_hosts_with_a_wire_between_them_send_what_the_report_says(tmp_path):
+    config = runs.make_log(tmp_path, runs.MORE.replace('precision = "float64"\n', ""))
+    out, names = tmp_path / "run", [f"fieldwise-{os.getpid()}-{host}" for host in "ab"]
+    with ExitStack() as held:
+        for name in names:
+            sh("ip", "netns", "add", name)
+            held.callback(sh, "ip", "netns", "del", name)
+        sh("ip", "link", "add", "veth0", "netns", names[0], "type", "veth", "peer", "name", "veth1", "netns", names[1])
+        for host, name in enumerate(names):
+            sh("ip", "-n", name, "addr", "add", f"10.77.0.{host + 1}/24", "dev", f"veth{host}")
+            sh("ip", "-n", name, "link", "set", "lo", "up")
+            sh("ip", "-n", name, "link", "set", f"veth{host}", "up")
+        command = [*runs.command(config, out), "--workers", "1", "--hosts", "2", "--rendezvous", "10.77.0.1:29400"]
+        hosts = [
+            subprocess.Popen(
+                ["ip", "netns", "exec", name, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            for name in names
+        ]
+        outputs = [process.communicate(timeout=300) for process in hosts]
+        assert [process.returncode for process in hosts] == [0, 0], outputs
+        sent = sum(
+            json.loads(sh("ip", "-n", name, "-s", "-j", "link", "show", f"veth{host}"))[0]["stats64"]["tx"]["bytes"]
+            for host, name in enumerate(names)
+        )
+    [result] = [json.loads(text) for text, _ in outputs if text]
+    counted = sum(kind["num_bytes"] for worker in result["workers"] for kind in worker["kinds"].values())
+    print(f"{sent:,} bytes on the wire, {counted:,} of them counted by the workers in the last training")  # noqa: T201
+    assert counted < sent
+    for name, array in runs.weights(out).items():
+        assert np.isfinite(array).all(), name
+
+
+@pytest.mark.long
+def test_twenty_killed_workers_make_no_difference(tmp_path):
+    config = runs.make_log(tmp_path, SLOW)
+    expected = runs.train(config, tmp_path / "whole", "--workers", "2")
+    out = tmp_path / "killed"
+    with runs.started(config, out, "--workers", "2") as process:
+        recoveries = runs.kill_workers(process, out, 20, random.Random(5))
+        output, messages = process.communicate(timeout=300)
+    print("seconds to the next checkpoint:", [round(seconds, 1) for seconds in recoveries])  # noqa: T201
+    assert process.returncode == 0, messages
+    assert len(recoveries) == 20
+    assert max(recoveries) < 30
+    assert json.loads(output)["test"] == expected["test"]
+    for name, array in runs.weights(tmp_path / "whole").items():
+        assert runs.weights(out)[name].tobytes() == array.tobytes(), name
+
+
+def test_hosts_must_know_where_to_meet(tmp_path):
+    process = runs.start(tmp_path / "none.toml", tmp_path / "run", "--workers", "1", "--hosts", "2")
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--rendezvous HOST:PORT" in messages

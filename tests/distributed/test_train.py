@@ -1,0 +1,110 @@
+"""`fieldwise train` on several workers: what one process does, also when workers are killed, stopped, more or fewer."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from tests.distributed import runs
+
+import fieldwise as fw
+from fieldwise.distributed.shards import Shards
+from fieldwise.training.checkpoint import Part, read_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    config = runs.make_log(folder)
+    fw.train(fw.load_config(config), folder / "alone")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    """A run on two workers, and what it printed."""
+    return folder / "two", runs.train(folder / "fieldwise.toml", folder / "two", "--workers", "2")
+
+
+def test_two_workers_make_the_model_of_one_process(folder, two):
+    run, result = two
+    expected = json.loads((folder / "alone/run.json").read_text())["content"]["result"]
+    for part in ("valid", "test"):
+        for name in ("auc", "logloss", "pr_auc", "calibration_error", "num_examples"):
+            assert result[part][name] == pytest.approx(expected[part][name], rel=1e-9)
+    assert (result["epochs"], result["best_epoch"]) == (expected["epochs"], expected["best_epoch"])
+    assert result["parameters"] == expected["parameters"]
+    ours, theirs = runs.weights(run), runs.weights(folder / "alone")
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-8, atol=1e-10, err_msg=name)
+    assert not (run / "checkpoints").exists()
+
+
+def test_killed_workers_are_started_again_and_the_model_is_the_same_to_the_bit(folder, two):
+    out = folder / "killed"
+    with runs.started(folder / "fieldwise.toml", out, "--workers", "2") as process:
+        recoveries = runs.kill_workers(process, out, 2, random.Random(1))
+        output, messages = process.communicate(timeout=120)
+    assert process.returncode == 0, messages
+    assert len(recoveries) == 2
+    assert messages.count("was killed by SIGKILL") == 2
+    assert json.loads(output)["test"] == two[1]["test"]
+    for name, array in runs.weights(two[0]).items():
+        assert runs.weights(out)[name].tobytes() == array.tobytes(), name
+
+
+def test_workers_that_are_stopped_save_what_any_number_of_workers_goes_on_from(folder, two):
+    config, out = folder / "fieldwise.toml", folder / "stopped"
+    with runs.started(config, out, "--workers", "2") as process:
+        assert runs.wait_until(lambda: list(out.glob("checkpoints/[0-9]*/manifest.json")), process)
+        process.send_signal(signal.SIGTERM)
+        output, messages = process.communicate(timeout=60)
+    assert process.returncode == 3, messages
+    assert output == ""
+    assert messages.count("the same command goes on from there") == 1
+
+    newest = max((out / "checkpoints").iterdir())
+    whole = read_checkpoint(newest).table
+    for num_workers in (1, 3, 7):
+        shards = Shards(len(whole), num_workers)
+        for worker in range(num_workers):
+            part = read_checkpoint(newest, Part(shards, shards.owned(worker))).table
+            order = np.argsort((np.arange(len(whole)) * shards._factor + shards._shift) % len(whole))
+            owned = shards.owned(worker)
+            assert part.tobytes() == whole[order[owned.start : owned.stop]].tobytes()
+
+    damaged = folder / "damaged"
+    shutil.copytree(newest, damaged)
+    [*_, last] = sorted(damaged.glob("table-*"))
+    data = bytearray(last.read_bytes())
+    data[-1] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(fw.ArtefactError, match=last.name):
+        read_checkpoint(damaged)
+    last.unlink()
+    with pytest.raises(fw.ArtefactError, match="missing"):
+        read_checkpoint(damaged)
+    other = Shards(len(whole) + 1, 2)
+    with pytest.raises(fw.ArtefactError, match="another table"):
+        read_checkpoint(newest, Part(other, other.owned(0)))
+
+    # One process goes on where two workers were.
+    fw.train(fw.load_config(config), out)
+    for name, array in runs.weights(two[0]).items():
+        np.testing.assert_allclose(runs.weights(out)[name], array, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_wrong_input_is_said_once_and_ends_all_with_its_exit_code(folder):
+    config = folder / "wrong.toml"
+    config.write_text((folder / "fieldwise.toml").read_text().replace("log.parquet", "missing.parquet"))
+    process = runs.start(config, folder / "wrong", "--workers", "2")
+    output, messages = process.communicate(timeout=60)
+    assert process.returncode == 2, messages
+    assert output == ""
+    assert messages.count("error:") == 1
+    assert "Traceback" not in messages
