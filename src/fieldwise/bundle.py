@@ -257,6 +257,8 @@ def open_bundle(folder: str | Path) -> Bundle:
     """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums, but for the table's
     (`Bundle.admit`).
 
+    Where training saves a better model meanwhile, it is that one.
+
     Raises
     ------
     ArtefactError
@@ -272,17 +274,15 @@ def open_bundle(folder: str | Path) -> Bundle:
             expected="a run folder of `fieldwise train`, or its bundle",
             fix="train a model first, or name one model's folder inside a comparison",
         )
-    manifest, _ = read_manifest(
-        folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES
-    )
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {}
-    for part in ("encoder", "table", "dense"):
-        name = manifest.files.get(part, "")
-        if not name or Path(name).name != name:
-            raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-        by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
-        load = load_headed if by_blocks else load_verified
-        arrays[part] = load(folder / name, manifest.checksums.get(part))
+    while True:
+        manifest, seal = _read_manifest(folder)
+        try:
+            arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            break
+        except ArtefactError:
+            # A save that ended in between has removed the files of the one before: then the manifest is another one.
+            if seal == _read_manifest(folder)[1]:
+                raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     table = arrays["table"]["weights"]
     checksums = manifest.table_blocks
@@ -312,6 +312,20 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
         There is no bundle, or its manifest is damaged.
     """
     path = Path(folder) / _MANIFEST_NAME
-    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
+    manifest, _ = _read_manifest(Path(folder))
     manifest.calibration = dict(calibration)
     write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)
+
+
+def _read_manifest(folder: Path) -> tuple[_Manifest, str]:
+    path = folder / _MANIFEST_NAME
+    return read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
+
+
+def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
+    name = manifest.files.get(part, "")
+    if not name or Path(name).name != name:
+        raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+    by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
+    load = load_headed if by_blocks else load_verified
+    return load(folder / name, manifest.checksums.get(part))

@@ -51,6 +51,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         The column that says ``train``, ``valid`` or ``test`` for each row.
     label, weight, group, id
         See `schema.Schema`.
+    classes
+        The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
+        rows hold unless given.
     exclude
         Columns that are no fields.
     format
@@ -69,6 +72,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     train: str | tuple[str, ...]
     label: str
+    classes: tuple[Default, ...] = ()
     valid: _Share | str | tuple[str, ...] | None = None
     test: _Share | str | tuple[str, ...] | None = None
     split: str | None = None

@@ -228,7 +228,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     label
         The column with the class of an example.
     classes
-        The canonical texts of the classes, in order; empty until the encoder is fitted.
+        The canonical texts of the classes, in order; where they are not stated, empty until the encoder is fitted.
     weight, group, id, split
         Columns with the example's weight, its group for GAUC, its identifier carried into predictions, and its part of
         the data (``train``, ``valid`` or ``test``).
@@ -248,6 +248,10 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ConfigError("two fields have one name", where="[fields]", got=", ".join(twice))
+        if self.classes and (len(set(self.classes)) < max(len(self.classes), 2) or not all(self.classes)):
+            raise ConfigError(
+                "classes are two or more values of the label, each once", where="data.classes", got=list(self.classes)
+            )
         if not names:
             raise ConfigError("there is no field to learn from", where="[fields]", fix="name at least one column")
         seen: dict[str, Field] = {}

@@ -160,3 +160,13 @@ def test_wrong_input_is_a_message_and_exit_code_2(folder, monkeypatch, arguments
     assert result.stdout == ""
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_crosses_are_named_as_not_looked_at(folder):
+    config = folder / "crossed.toml"
+    config.write_text(config_text("log.parquet") + '\n[fields.city_x_tags]\ncross = ["city", "tags"]\n')
+    assert "only the fields that they combine: city_x_tags (city x tags)" in run(config).stdout
+    page = folder / "crossed.html"
+    survey = json.loads(run(config, "--json", "--html", page).stdout)
+    assert survey["crosses"] == {"city_x_tags": ["city", "tags"]}
+    assert "Not looked at by itself: city_x_tags, the cross of city and tags." in page.read_text()

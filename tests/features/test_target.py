@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -5,7 +6,8 @@ import pyarrow as pa
 import pytest
 import xxhash
 
-from fieldwise.errors import DataError
+import fieldwise as fw
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns
 from fieldwise.features.target import MAX_CLASSES, TargetEncoder
 from fieldwise.schema import Field, Schema
@@ -83,3 +85,31 @@ def test_groups_are_fingerprints_seeded_by_their_column():
     found = target({"y": [1, 0, 1], "user": [7, None, 7]}, group="user")
     seed = xxhash.xxh64_intdigest(b"user")
     assert found.groups.tolist() == [xxhash.xxh64_intdigest(b"7", seed), 0, xxhash.xxh64_intdigest(b"7", seed)]
+
+
+def test_stated_classes_keep_their_order_and_any_other_label_is_a_rejected_row(tmp_path):
+    (tmp_path / "log.csv").write_text("click,ad\nyes,a\nno,b\nYES,a\nyes,b\n,a\nno,c\n")
+    text = 'train = "log.csv"\nlabel = "click"\nclasses = ["yes", "no"]\n[fields.ad]\ntype = "category"\n'
+    prepared = fw.prepare(fw.parse_config(f"[data]\n{text}", base=tmp_path))
+    assert prepared.encoder.schema.classes == ("yes", "no")
+    assert (prepared.summary["rows_read"], prepared.summary["rows_rejected"]) == (6, 2)
+    lines = (prepared.folder / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [3, 5]
+    assert "not a class: yes, no" in lines[0]
+    survey = fw.check(fw.parse_config(f"[data]\n{text}", base=tmp_path))
+    assert survey.classes == ("yes", "no")
+    assert survey.rows_rejected == 2
+
+
+def test_stated_numbers_and_truth_values_are_classes_in_their_canonical_text(tmp_path):
+    (tmp_path / "log.csv").write_text("click,ad\n1.0,a\n0,b\n")
+    config = 'data = { train = "log.csv", label = "click", classes = [1, 0] }\nfields.ad.type = "category"'
+    assert fw.prepare(fw.parse_config(config, base=tmp_path)).encoder.schema.classes == ("1", "0")
+
+
+@pytest.mark.parametrize("classes", ['["a"]', '["a", "a"]', '["a", ""]', '["1", 1.0]'])
+def test_classes_that_are_no_two_values_are_refused(tmp_path, classes):
+    (tmp_path / "log.csv").write_text("click,ad\n1,a\n0,b\n")
+    config = fw.parse_config(f'data = {{ train = "log.csv", label = "click", classes = {classes} }}', base=tmp_path)
+    with pytest.raises(ConfigError, match="two or more values of the label, each once"):
+        fw.prepare(config)

@@ -23,6 +23,7 @@ def print_survey(survey: Survey) -> None:
     _print_parts(survey)
     _print_fields(survey)
     _print_others([column for column in survey.columns if column.role != "field"])
+    _print_crosses(survey)
     _print_values(survey)
     for name, days in survey.days.items():
         _print_days(name, days)
@@ -62,6 +63,13 @@ def _print_parts(survey: Survey) -> None:
     )
     if survey.rows_rejected:
         click.echo(f"{survey.rows_rejected:,} rows could not be used.\n")
+
+
+def _print_crosses(survey: Survey) -> None:
+    if survey.crosses:
+        names = [f"{name} ({' x '.join(parts)})" for name, parts in survey.crosses.items()]
+        shown = ", ".join(names[:_MAX_FIELDS]) + ", ..." * (len(names) > _MAX_FIELDS)
+        click.echo(f"Crosses are not looked at by themselves, only the fields that they combine: {shown}\n")
 
 
 def _print_fields(survey: Survey) -> None:

@@ -28,11 +28,14 @@ class RejectedRow(NamedTuple):
         The beginning of what stands there.
     reason
         Why it cannot be used.
+    column
+        The one that is to blame, where one is.
     """
 
     row: int
     text: str
     reason: str
+    column: str | None = None
 
 
 class Chunk(NamedTuple):

@@ -55,7 +55,8 @@ def rejected_rows(chunk: Chunk, rejects: Sequence[Reject]) -> Iterator[dict[str,
     `rejects` are those of the encoder, their rows being positions in ``chunk.table``.
     """
     for unread in chunk.rejects:
-        yield {"file": chunk.path, "row": unread.row, "column": None, "value": unread.text, "reason": unread.reason}
+        row, value, reason, column = unread
+        yield {"file": chunk.path, "row": row, "column": column, "value": value, "reason": reason}
     for bad in rejects:
         row = int(chunk.rows[bad.row])
         yield {"file": chunk.path, "row": row, "column": bad.column, "value": bad.value, "reason": bad.reason}

@@ -164,7 +164,7 @@ def _tidy(block: bytes) -> list[bytes]:
     """Return the lines that hold something, without comments, with single spaces."""
     if b"#" in block:
         block = re.sub(rb"#[^\n]*", b"", block)
-    block = block.replace(b"\r", b"").replace(b"\t", b" ")
+    block = block.replace(b"\r", b" ").replace(b"\t", b" ")
     if b"  " in block:
         block = re.sub(rb" {2,}", b" ", block)
     return [stripped for line in block.split(b"\n") if (stripped := line.strip(b" "))]

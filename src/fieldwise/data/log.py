@@ -20,7 +20,7 @@ from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
 from fieldwise.data.csv import CsvOptions, CsvReader
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.parquet import ParquetReader
-from fieldwise.data.sources import Source, find_sources, rows_per_byte
+from fieldwise.data.sources import Source, find_sources, for_each, rows_per_byte, stamp_of
 from fieldwise.errors import DataError, did_you_mean
 
 __all__ = ["Log", "open_log"]
@@ -45,7 +45,7 @@ def open_log(
     Parameters
     ----------
     paths
-        Files, globs and folders (see `sources.find_sources`).
+        Files, globs and folders (see `sources.find_sources`), on this machine or in a store (`data.stores`).
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; told by the files' names unless given.
     csv
@@ -59,7 +59,9 @@ def open_log(
         A file is missing, empty, damaged or not what its name says; the files do not have the same columns.
     """
     sources = find_sources(paths, format)
-    return Log(sources, [_reader(source, csv or CsvOptions(), chunk_bytes) for source in sources])
+    options = csv or CsvOptions()
+    readers = for_each(lambda source: _reader(source, options, chunk_bytes), sources, [it.path for it in sources])
+    return Log(sources, readers)
 
 
 def _reader(source: Source, csv: CsvOptions, chunk_bytes: int) -> _Reader:
@@ -86,6 +88,8 @@ class Log:
         hold the fields that occur in them, so theirs are put together.
     num_bytes
         The size of all files on disk.
+    stamps
+        Of each file, what changes when it does.
     """
 
     def __init__(self, sources: Sequence[Source], readers: Sequence[_Reader]) -> None:
@@ -93,6 +97,7 @@ class Log:
         self._enough: int | None = None
         self.files = tuple(source.path for source in sources)
         self.num_bytes = sum(source.num_bytes for source in sources)
+        self.stamps = tuple(source.stamp for source in sources)
         if all(source.format == "libffm" for source in sources):
             fields = {name for reader in readers for name in reader.columns} - {"label"}
             self.columns: tuple[str, ...] = ("label", *sorted(fields, key=lambda name: (len(name), name)))
@@ -157,6 +162,18 @@ class Log:
         log = copy.copy(self)
         log._enough = num_rows
         return log
+
+    def refuse_change(self) -> None:
+        """Raise DataError where a file is not what it was when the log was opened."""
+        for path, before, now in zip(self.files, self.stamps, for_each(stamp_of, self.files, self.files), strict=True):
+            if before != now:
+                raise DataError(
+                    "the file changed while the log was read",
+                    where=path,
+                    expected=", ".join(map(str, before)),
+                    got=", ".join(map(str, now)),
+                    fix="run the same command again when the log is written",
+                )
 
     def count_rows(self) -> tuple[int, bool]:
         """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldwise.data import stores
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece
 from fieldwise.data.sources import Source, check_names
 from fieldwise.errors import DataError
@@ -16,9 +17,14 @@ from fieldwise.kernels.threads import num_threads
 
 __all__ = ["ParquetReader"]
 
+_LEAST_REQUEST, _LARGEST_REQUEST = 1 << 16, 1 << 22
+"""Bytes of a column that are asked of a store at a time."""
+
 
 class ParquetReader:
-    """One Parquet file, mapped into memory; types pass through as they are, dictionaries and large strings too.
+    """One Parquet file, mapped into memory where it lies on this machine.
+
+    Types pass through as they are, dictionaries and large strings too.
 
     Attributes
     ----------
@@ -46,7 +52,7 @@ class ParquetReader:
         """Yield the rows of the file, with these columns."""
         next_row = 1
         wanted = list(columns)
-        with self._open() as file:
+        with self._open(len(wanted)) as file:
             try:
                 num_rows = _rows_per_chunk(file, wanted, self._chunk_bytes)
                 for batch in file.iter_batches(num_rows, columns=wanted, use_threads=num_threads() > 1):
@@ -58,14 +64,20 @@ class ParquetReader:
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
 
-    def _open(self) -> pq.ParquetFile:
+    def _open(self, num_columns: int = 1) -> pq.ParquetFile:
+        path = self._source.path
         try:
-            return pq.ParquetFile(self._source.path, memory_map=True, page_checksum_verification=True)
+            if stores.is_remote(path):
+                request = min(max(self._chunk_bytes // num_columns, _LEAST_REQUEST), _LARGEST_REQUEST)
+                file = stores.open_file(path)
+                return pq.ParquetFile(file, buffer_size=request, page_checksum_verification=True)
+            return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
-            raise self._damaged(self._source.path, error) from None
+            raise self._damaged(path, error) from None
 
-    @staticmethod
-    def _damaged(where: str, error: object) -> DataError:
+    def _damaged(self, where: str, error: Exception) -> DataError:
+        if stores.is_remote(self._source.path) and stores.is_of_store(error):
+            return stores.unreadable(where, error)
         return DataError("the Parquet file is damaged", where=where, got=error, fix="copy or write the file again")
 
 

@@ -6,15 +6,32 @@ import glob
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from fieldwise.data import stores
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["FORMATS", "Source", "check_names", "damaged", "find_sources", "open_stream", "read_from", "rows_per_byte"]
+__all__ = [
+    "FORMATS",
+    "Source",
+    "check_names",
+    "damaged",
+    "find_sources",
+    "for_each",
+    "open_file",
+    "open_stream",
+    "read_from",
+    "rows_per_byte",
+    "stamp_of",
+]
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
 
@@ -39,6 +56,8 @@ _MAGIC = {
 }
 _SNIFFED_BYTES = 1 << 16
 _COUNTED_BYTES = 4 << 20
+_REQUESTS = 16
+"""Files of a store that are asked for at the same time."""
 
 
 class Source(NamedTuple):
@@ -47,7 +66,7 @@ class Source(NamedTuple):
     Attributes
     ----------
     path
-        As it was named or found.
+        As it was named or found: a local path, or a remote name (`data.stores`).
     position
         Its place among the files of the log, from 0.
     format
@@ -56,6 +75,8 @@ class Source(NamedTuple):
         Whether its bytes are compressed as a whole.
     num_bytes
         Its size on disk.
+    stamp
+        Changes when the file does: its size, and its time or, of a store that has them, its entity tag.
     """
 
     path: str
@@ -63,6 +84,7 @@ class Source(NamedTuple):
     format: str
     gzipped: bool
     num_bytes: int
+    stamp: tuple[int | str, ...]
 
 
 def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = None) -> list[Source]:
@@ -84,12 +106,23 @@ def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = 
     found = dict.fromkeys(path for name in named for path in _expand(name, format))
     if not found:
         raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
-    return [_examine(path, position, format) for position, path in enumerate(found)]
+    return for_each(lambda place: _examine(place[1], place[0], format), list(enumerate(found)), list(found))
+
+
+def for_each(function: Callable[[Item], Found], items: Sequence[Item], paths: Sequence[str]) -> list[Found]:
+    """Return what `function` makes of each item, in order; of files of a store, many at a time."""
+    if not any(map(stores.is_remote, paths)):
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(function, items))
 
 
 def _expand(name: str | Path, format: str | None) -> Iterator[str]:
+    remote = stores.remote_name(name)
     path = Path(name)
-    if path.is_file():
+    if remote is not None:
+        yield from stores.expand(remote, lambda below: _is_log(PurePosixPath(below), format), _no_log)
+    elif path.is_file():
         yield str(path)
     elif path.is_dir():
         yield from _files_below(path, format)
@@ -108,14 +141,23 @@ def _expand(name: str | Path, format: str | None) -> Iterator[str]:
 def _files_below(folder: Path, format: str | None) -> Iterator[str]:
     empty = True
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and (format or _format_of(path.name)):
+        if path.is_file() and _is_log(path.relative_to(folder), format):
             empty = False
             yield str(path)
     if empty:
-        raise DataError(
-            "the folder holds no log file", where=folder, expected=f"files that end in {', '.join(_ENDINGS)} (or .gz)"
-        )
+        raise _no_log(folder)
+
+
+def _is_log(below: PurePosixPath | Path, format: str | None) -> bool:
+    """Whether a file, by its path below a folder that was named, belongs to a log."""
+    hidden = any(part.startswith((".", "_")) for part in below.parts)
+    return not hidden and bool(format or _format_of(below.name))
+
+
+def _no_log(folder: str | Path) -> DataError:
+    return DataError(
+        "the folder holds no log file", where=folder, expected=f"files that end in {', '.join(_ENDINGS)} (or .gz)"
+    )
 
 
 def _format_of(name: str) -> str | None:
@@ -132,14 +174,15 @@ def _examine(path: str, position: int, format: str | None) -> Source:
             expected=f"an ending of {', '.join(_ENDINGS)} (or .gz)",
             fix=f"give the format: {', '.join(FORMATS)}",
         )
-    try:
-        with open(path, "rb") as file:
+    with open_file(path) as file:
+        stamp = stamp_of(path, file)
+        try:
+            num_bytes = file.size()
             head = file.read(16)
-            num_bytes = file.seek(0, os.SEEK_END)
             file.seek(max(num_bytes - 4, 0))
             tail = file.read(4)
-    except OSError as error:
-        raise DataError("the file cannot be read", where=path, got=error.strerror) from None
+        except OSError as error:
+            raise _unreadable(path, error) from None
     if not num_bytes:
         raise _empty(path)
     if kind == "parquet" and gzipped:
@@ -150,7 +193,7 @@ def _examine(path: str, position: int, format: str | None) -> Source:
         raise _mistaken(path, expected, "text or other data" if actual.endswith("UTF-8") else actual)
     if kind == "parquet" and tail != b"PAR1":
         raise DataError("the Parquet file is cut off", where=path, expected="PAR1 at its end", got=repr(tail))
-    source = Source(path, position, kind, gzipped, num_bytes)
+    source = Source(path, position, kind, gzipped, num_bytes, stamp)
     if kind != "parquet":
         _check_text(source)
     return source
@@ -179,13 +222,31 @@ def _mistaken(path: str, expected: str, got: str) -> DataError:
     )
 
 
+def open_file(path: str) -> pa.NativeFile:
+    """Open a file for reading at any place."""
+    if stores.is_remote(path):
+        return stores.open_file(path)
+    try:
+        return pa.OSFile(path, "rb")
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
 def open_stream(source: Source) -> pa.NativeFile:
     """Open a text file as a stream of bytes, unpacked if it is gzipped."""
-    try:
-        file = pa.OSFile(source.path, "rb")
-    except OSError as error:
-        raise DataError("the file cannot be read", where=source.path, got=error.strerror or error) from None
+    file = stores.open_stream(source.path) if stores.is_remote(source.path) else open_file(source.path)
     return pa.CompressedInputStream(file, "gzip") if source.gzipped else file
+
+
+def stamp_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, ...]:
+    """Return the stamp of a file as it is now (see `Source`)."""
+    if stores.is_remote(path):
+        return stores.stamp(path, file or stores.open_file(path))
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return status.st_size, status.st_mtime_ns
 
 
 def read_from(source: Source, stream: pa.NativeFile, num_bytes: int) -> bytes:
@@ -198,8 +259,8 @@ def read_from(source: Source, stream: pa.NativeFile, num_bytes: int) -> bytes:
 
 def rows_per_byte(source: Source) -> float:
     """Return the lines in a byte of a text file, as it lies on the disk, judged by the first few MB of it."""
-    with pa.OSFile(source.path, "rb") as file:
-        head = file.read(_COUNTED_BYTES)
+    with open_file(source.path) as file:
+        head = read_from(source, file, _COUNTED_BYTES)
     try:
         text = zlib.decompressobj(wbits=31).decompress(head) if source.gzipped else head
     except zlib.error as error:
@@ -207,14 +268,22 @@ def rows_per_byte(source: Source) -> float:
     return text.count(b"\n") / len(head)
 
 
-def damaged(source: Source, error: object) -> DataError:
+def damaged(source: Source, error: Exception) -> DataError:
     """Return the error that says that the bytes of a file cannot be read to the end."""
+    if stores.is_remote(source.path) and stores.is_of_store(error):
+        return stores.unreadable(source.path, error)
     return DataError(
         "the gzip data is damaged or cut off" if source.gzipped else "the file cannot be read",
         where=source.path,
         got=error,
         fix="copy or write the file again",
     )
+
+
+def _unreadable(path: str, error: OSError) -> DataError:
+    if stores.is_remote(path):
+        return stores.unreadable(path, error)
+    return DataError("the file cannot be read", where=path, got=error.strerror or error)
 
 
 def check_names(source: Source, names: Sequence[str]) -> None:

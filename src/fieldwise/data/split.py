@@ -104,7 +104,7 @@ class SplitByColumn:
         parts = np.asarray(places, dtype=np.uint8)
         reason = f"column {self.column} is none of {', '.join(PARTS)}"
         rejects = [
-            RejectedRow(int(chunk.rows[i]), excerpt(str(names[int(i)].as_py())), reason)
+            RejectedRow(int(chunk.rows[i]), excerpt(str(names[int(i)].as_py())), reason, self.column)
             for i in np.flatnonzero(parts == NO_PART)
         ]
         return parts, rejects

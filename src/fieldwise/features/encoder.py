@@ -340,6 +340,12 @@ class Encoder:
         return np.concatenate([encoder.counts for encoder in self._fields.values()])
 
     @property
+    def vocabulary_counts(self) -> list[npt.NDArray[np.int64] | None]:
+        """(rows,) of each field, not copied: how often its features occurred; None for a hashed one: none is unseen."""
+        self._need_fitted()
+        return [None if encoder.field.buckets is not None else encoder.counts for encoder in self._fields.values()]
+
+    @property
     def constant_fields(self) -> list[str]:
         """The fields that have one and the same feature in all training rows, and so tell nothing.
 

@@ -115,9 +115,9 @@ def write_config(
     if label is None:
         raise DataError(
             "no column looks like the label",
-            expected="a column of two values, such as click",
-            got=", ".join(sample.column_names[:20]),
-            fix="name the label",
+            expected="a column of two values by the name of click, label, target or the like",
+            got=_of_two_values(sample),
+            fix="name the label, as in --label COLUMN",
         )
     data = DataConfig(
         train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
@@ -139,6 +139,19 @@ def write_config(
         lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# these are the defaults"]
         lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
     return "\n".join(lines) + "\n"
+
+
+def _of_two_values(sample: pa.Table) -> str:
+    """Say which columns could be the label, were it not for their names."""
+    found = []
+    for name in sample.column_names:
+        try:
+            if Values(Columns(sample).array(name)).num_distinct == 2:
+                found.append(name)
+        except DataError:  # lists and the like
+            continue
+    what = "columns of two values" if found else "no column of two values, but"
+    return f"{what}: {', '.join((found or sample.column_names)[:20])}"
 
 
 def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str]:

@@ -58,6 +58,10 @@ def survey_page(survey: Survey) -> str:
             [_line(column) for column in fields],
             num_texts=2,
         ),
+        *(
+            f"<p class=facts>Not looked at by itself: {escape(name)}, the cross of {escape(' and '.join(parts))}.</p>"
+            for name, parts in survey.crosses.items()
+        ),
         *(_field(column) for column in fields),
         "<h2>Columns that no field reads</h2>",
         _table(

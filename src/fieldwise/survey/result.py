@@ -138,6 +138,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         Of each column that holds points in time.
     overlap
         Of test and validation with training.
+    crosses
+        Fields that are not looked at, and the fields that each combines: what one of them gives away is in its parts.
     warnings
         The gravest first.
     """
@@ -155,6 +157,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     days: dict[str, tuple[Day, ...]]
     overlap: tuple[Overlap, ...]
+    crosses: dict[str, tuple[str, ...]] = {}
     warnings: tuple[Finding, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def fit(
     config: TrainConfig,
     keep: Callable[[int], None],
     *,
+    settle: Callable[[], None] | None = None,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
@@ -91,6 +92,8 @@ def fit(
         Epochs, schedule, what to stop on, how often to save a checkpoint.
     keep
         Called with the number of the save when the weights are the best so far; saves them.
+    settle
+        Called at the end of an epoch, before its weights are judged: sets those that no example trains.
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -118,6 +121,8 @@ def fit(
     divergence = Divergence(max(stepper.model.num_outputs, 2))
     while len(history.epochs) < config.epochs and not _enough(history, config.patience):
         _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
+        if settle is not None:
+            settle()
         try:
             valid_metrics = _validate(stepper, valid, interrupt) if valid else None
         except Interrupted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
 from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
 from fieldwise.training.step import Stepper, Wishes
+from fieldwise.training.unseen import fill_unseen_shards
 
 __all__ = ["ShardedStepper", "share_statistics"]
 
@@ -166,6 +167,11 @@ class ShardedStepper(Stepper):
     def table_rows(self) -> ShardedTable:
         """Where the weights of the table are drawn and set."""
         return self.sharded
+
+    def fill_unseen(self, counts: Sequence[npt.NDArray[np.int64] | None]) -> None:
+        """See `Stepper.fill_unseen`: every worker sums up the rows that it owns."""
+        with self.sharded.workers.uncounted():
+            fill_unseen_shards(self.sharded, counts)
 
     def save(self, writer: BundleWriter, number: int) -> None:
         """Write the weights into a bundle: worker 0 writes, and holds a piece of the table at a time."""

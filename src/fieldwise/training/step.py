@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
 from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
+from fieldwise.training.unseen import fill_unseen
 
 __all__ = ["Stepper", "Wishes"]
 
@@ -119,6 +120,10 @@ class Stepper:
     def table_rows(self) -> TableOptimizer | ShardedTable:
         """Where the weights of the table are drawn and set."""
         return self.table_optimizer
+
+    def fill_unseen(self, counts: Sequence[npt.NDArray[np.int64] | None]) -> None:
+        """Give the features of values never seen, where no example has them, the mean weights of their fields."""
+        fill_unseen(self.model.table, counts)
 
     def save(self, writer: BundleWriter, number: int) -> None:
         """Write the weights into a bundle."""

@@ -77,8 +77,8 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
         raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
     sources = open_sources(config, _CHUNK_BYTES)
     first = sources[0].log
+    sample = read_sample(first)
     with naming(first.files[0]):
-        sample = read_sample(first)
         inferred = infer_schema(config, sample)
     subjects = list(subjects_of(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
@@ -128,10 +128,14 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     with naming(chunk.path):
         text = plain(Columns(chunk.table).text(schema.label))
     labelled = pc.is_valid(text).to_numpy(zero_copy_only=False)
-    usable = labelled & (parts != NO_PART)
+    known = labelled
+    if schema.classes:
+        known = pc.is_in(text, value_set=pa.array(schema.classes, text.type)).to_numpy(zero_copy_only=False)
+    usable = known & (parts != NO_PART)
     where = [f"{chunk.path}, row {reject.row}: {reject.reason}" for reject in astray[:1]]
     where += [
-        f"{chunk.path}, row {int(chunk.rows[row])}: the label is missing" for row in np.flatnonzero(~labelled)[:1]
+        f"{chunk.path}, row {int(chunk.rows[row])}: the label is {'not a class' if labelled[row] else 'missing'}"
+        for row in np.flatnonzero(~known)[:1]
     ]
     num_chosen = chunk.table.num_rows + len(chunk.rejects)
     if not usable.all():
@@ -229,7 +233,7 @@ class _Counts:
                 got=self._first_reject,
                 fix="check the label, the split and the format",
             )
-        texts, order = _in_order(list(self._classes))
+        texts, order = _in_order(list(self._classes), self.schema.classes)
         rows = self._rows[order]
         if len(order) > MAX_MEASURED:  # further classes were counted together, in the last of these
             order = np.arange(MAX_MEASURED + 1)
@@ -251,6 +255,7 @@ class _Counts:
                 counter.subject.field.column or "": days for counter in self.columns if (days := counter.days(totals))
             },
             overlap=self._whole.finish(totals.order),
+            crosses={field.name: field.parts for field in self.schema.fields if field.parts},
         )
         measured = rows[:, list(Sides.of(rows).measured)].sum(axis=1).tolist()
         warnings = findings(
@@ -262,8 +267,14 @@ class _Counts:
         return msgspec.structs.replace(survey, warnings=tuple(warnings))
 
 
-def _in_order(labels: list[str]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Return the classes as the encoder orders them, by size if all are numbers and else by text, and their places."""
+def _in_order(labels: list[str], stated: tuple[str, ...]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the classes as the encoder orders them, and their places.
+
+    As they are stated; or else by size if all are numbers, and by text if not.
+    """
+    if stated:
+        places = [labels.index(label) for label in stated if label in labels]
+        return [labels[at] for at in places], np.array(places, dtype=np.int64)
     sizes, bad = parse_text(pa.array(labels))
     by_size = not bad.any()
     places = sorted(range(len(labels)), key=lambda at: (float(sizes[at]) if by_size else 0.0, labels[at]))

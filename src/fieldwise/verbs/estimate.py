@@ -90,8 +90,9 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
     memory = config.data.memory if memory is None else memory
     sources = open_sources(config)
     log = sources[0].log
+    sample = read_sample(log)
     with naming(log.files[0]):
-        schema = complete_schema(config, read_sample(log))
+        schema = complete_schema(config, sample)
     budget = Budget.of(schema, parse_bytes(memory) if isinstance(memory, str) else memory)
     counted = [source.log.count_rows() for source in sources]
     num_rows = sum(count for count, _ in counted)

@@ -20,6 +20,7 @@ from fieldwise.data.chunk import Chunk
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
+from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
 from fieldwise.files import atomic_file
 from fieldwise.models.load import load_model
@@ -76,7 +77,7 @@ def predict(
     A row that cannot be used (too short, a number that is none) has no line in `out` but one in ``OUT.rejects.jsonl``.
     Values never seen in training are no error: they have a feature of their own.
     """
-    out = Path(out)
+    out = local_path(out)
     if out.suffix not in (".parquet", ".csv"):
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
     bundle = open_bundle(run)

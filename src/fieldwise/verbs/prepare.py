@@ -9,14 +9,13 @@ cache of its part::
         train/ valid/ test/        caches (`data.cache`)
         rejects.jsonl              every row that could not be used: file, row, column, value, reason
 
-The folder's name is a checksum of the schema, the split, and the names, sizes and times of the files: a changed log or
-configuration is another folder, and an unchanged one is not read again. It is made under a temporary name and renamed
-when it is whole, by one process at a time (`verbs.workplace`).
+The folder's name is a checksum of the schema, the split, and the names, sizes and times of the files (of files in a
+store: their entity tags): a changed log or configuration is another folder, and an unchanged one is not read again. It
+is made under a temporary name and renamed when it is whole, by one process at a time (`verbs.workplace`).
 """
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
 from fieldwise.data.log import Log
+from fieldwise.data.stores import local_path
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
@@ -113,14 +113,17 @@ def prepare(
         raise ConfigError("max_rejects cannot be negative", where="max_rejects", got=max_rejects)
     limit = parse_bytes(memory) if isinstance(memory, str) else memory
     sources = open_sources(config)
+    sample = read_sample(sources[0].log)
     with naming(sources[0].log.files[0]):
-        schema, _, left_out = infer_schema(config, read_sample(sources[0].log))
+        schema, _, left_out = infer_schema(config, sample)
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder, closing(Scratch(folder, budget.table_bytes)) as scratch:
                 encoder = Encoder(schema, scratch)
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
+                for source in sources:  # or the folder's name would not be that of what was read
+                    source.log.refuse_change()
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
@@ -147,7 +150,7 @@ def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:
 
 
 def _cache_root(config: Config) -> Path:
-    return Path(config.base) / (config.data.cache or ".fieldwise")
+    return Path(config.base) / local_path(config.data.cache or ".fieldwise")
 
 
 def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
@@ -158,10 +161,9 @@ def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
         "schema": msgspec.to_builtins(schema),
         "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
         "files": [
-            [source.part, name, stat.st_size, stat.st_mtime_ns]
+            [source.part, name, *stamp]
             for source in sources
-            for name in source.log.files
-            for stat in [os.stat(name)]
+            for name, stamp in zip(source.log.files, source.log.stamps, strict=True)
         ],
     }
     return files.checksum(msgspec.json.encode(content))[:16]

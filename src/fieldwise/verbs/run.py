@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
 from fieldwise.files import discard, explaining, read_manifest, sync_folder, write_manifest
@@ -108,7 +109,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | Path, config: Config, log: str, overwrite: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
         self.overwrite = overwrite
         self.result: Result | None = None

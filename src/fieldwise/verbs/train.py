@@ -220,6 +220,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
+            settle=lambda: stepper.fill_unseen(encoder.vocabulary_counts),
             checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),

@@ -1,0 +1,75 @@
+"""A bundle is opened whole while a newer one is saved into the same folder, and damage is still damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fieldwise import bundle, files
+from fieldwise.bundle import BundleWriter, open_bundle
+from fieldwise.errors import ArtefactError
+from fieldwise.features.encoder import Encoder
+from fieldwise.schema import Field, Schema
+
+
+@pytest.fixture
+def writer(tmp_path) -> BundleWriter:
+    schema = Schema(fields=(Field(name="city", column="city"),), label="click")
+    encoder = Encoder(schema).fit([pa.table({"city": ["Rome", "Oslo"], "click": [1, 0]})])
+    writer = BundleWriter(tmp_path / "bundle", encoder, {"kind": "lr"}, "float32", {})
+    save(writer, 1)
+    return writer
+
+
+def save(writer: BundleWriter, number: int) -> None:
+    weights = np.full((4, 1), number, dtype=np.float32)
+    writer.save(number, weights, {"bias": weights[0]})
+
+
+def test_a_bundle_that_is_replaced_while_it_is_opened_is_the_new_one(writer, monkeypatch):
+    load, saved = bundle.load_headed, [1]
+
+    def load_late(path: Path, expected: str | None):
+        if saved[-1] < 4:  # three saves overtake the reader
+            saved.append(saved[-1] + 1)
+            save(writer, saved[-1])
+        return load(path, expected)
+
+    monkeypatch.setattr(bundle, "load_headed", load_late)
+    opened = open_bundle(writer.folder)
+    assert opened.table[0, 0] == opened.dense["bias"][0] == 4
+
+
+def test_bundles_opened_again_and_again_while_others_are_saved_are_always_whole(writer):
+    stop = Event()
+
+    def save_on() -> None:
+        number = 1
+        while not stop.is_set():
+            number += 1
+            save(writer, number)
+
+    saver = Thread(target=save_on)
+    saver.start()
+    try:
+        for _ in range(200):
+            opened = open_bundle(writer.folder)
+            assert (opened.table == opened.dense["bias"]).all()
+    finally:
+        stop.set()
+        saver.join()
+
+
+def test_a_file_that_is_missing_for_good_is_an_error(writer):
+    (writer.folder / "table-0001.safetensors").unlink()
+    with pytest.raises(ArtefactError, match=r"a file is missing\n  where: .*table-0001"):
+        open_bundle(writer.folder)
+    manifest = writer.folder / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b"table-0001", b"/etc/hosts"))
+    with pytest.raises(ArtefactError, match="the manifest is damaged"):
+        open_bundle(writer.folder)
+    assert files.manifest_format(manifest) == "fieldwise-bundle"
