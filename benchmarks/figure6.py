@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="three sizes, two steps each")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--features", type=int, action="append", help="sizes in place of the usual ones")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--options", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -50,7 +51,8 @@ def main() -> None:
         measured(seconds_per_epoch, json.loads(arguments.options))
         return
     lines = []
-    for features in [2_000, 20_000, 100_000] if arguments.quick else [10_000, 100_000, 300_000, 1_000_000, 8_670_000]:
+    usual = [2_000, 20_000, 100_000] if arguments.quick else [10_000, 100_000, 300_000, 1_000_000, 8_670_000]
+    for features in arguments.features or usual:
         line: dict[str, Any] = {"features": features, "precision": arguments.precision}
         for model in _MODELS:
             need = training_memory(model, features, _FIELDS, 1, _HIDDEN, TableOptimizerConfig(name="adagrad")).total
@@ -67,7 +69,7 @@ def main() -> None:
         line["ratio"] = line["dnn"] / line["lc-dnn"] if line["dnn"] else None
         lines.append(line)
         if not arguments.json:
-            print(json.dumps(line))
+            print(json.dumps(line), flush=True)
     if arguments.json:
         print(json.dumps({"machine": msgspec.to_builtins(describe_machine()), "lines": lines}, indent=1))
 

@@ -1,12 +1,11 @@
 """Other people's models on exactly our rows: LightGBM, CatBoost, DCNv2 and FinalMLP, chosen on valid, tested once.
 
     python benchmarks/peers.py data/movielens-1m.toml --peers lightgbm,catboost,dcnv2,finalmlp --seeds 0,1,2
-    python benchmarks/peers.py data/movielens-1m.toml --peers dcnv2 --against runs/first/lc-dnn-8   # a paired test
 
 The prepared log is exported once: categories as numbers, bags as one column per value, numbers as they are. Each peer
 tries a few settings with seed 0 (`SETTINGS`), the best on valid is trained with every seed, and its probabilities of
-the test rows are kept (``PEER-seed-N.npz``), in the order of the cache, so that any of our runs can be compared with
-them in pairs (`--against`). What is done is not done again.
+the test rows are kept, in the order of the cache, so that our models can be compared with them in pairs
+(`baselines.py`). What is done is not done again.
 
 LightGBM and CatBoost run in an environment that is made for them. DCNv2 (Wang et al., WWW 2021) and FinalMLP (Mao et
 al., AAAI 2023) are written in plain PyTorch in `peer_networks.py` from their papers, for FuxiCTR, the authors' library,
@@ -31,25 +30,22 @@ import numpy as np
 import numpy.typing as npt
 
 import fieldwise as fw
-from fieldwise.data.batches import Batches
-from fieldwise.metrics import delong, evaluate_predictions
+from fieldwise.metrics import evaluate_predictions
 
 TREES = {"lightgbm": ("lightgbm==4.7.0",), "catboost": ("catboost==1.2.10",)}
 NETWORKS = ("dcnv2", "finalmlp")
-_COMMON: list[dict[str, Any]] = [
+_NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 0.0, "dropout": 0.0},
     {"embedding_l2": 1e-6, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.0},
     {"embedding_l2": 1e-5, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.4, "batch_norm": True},
-    {"embedding_l2": 3e-5, "dropout": 0.2},
-    {"embedding_l2": 1e-4, "dropout": 0.1},
 ]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
     "catboost": [{"depth": 6}, {"depth": 8}],
-    "dcnv2": _COMMON,
-    "finalmlp": _COMMON,
+    "dcnv2": _NETWORK,
+    "finalmlp": [_NETWORK[number] for number in (2, 3, 1)],
 }
 
 
@@ -62,7 +58,6 @@ def main() -> None:
     parser.add_argument("--settings", type=int, help="try only so many settings of each")
     parser.add_argument("--out", type=Path, help="folder of the results; runs/peers/CONFIG unless given")
     parser.add_argument("--environment", type=Path, help="of LightGBM and CatBoost; runs/peers/env unless given")
-    parser.add_argument("--against", type=Path, action="append", default=[], help="a run folder of ours, or .npz")
     parser.add_argument("--trainings", type=int, help="stop with exit code 3 where more than so many are left")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -72,11 +67,10 @@ def main() -> None:
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     runner = Runner(out, log, arguments.environment or Path("runs/peers/env"), arguments.trainings)
     rows = [peer(name, runner, seeds, arguments.settings) for name in arguments.peers.split(",")]
-    pairs = [pair(name, ours, runner, seeds) for ours in arguments.against for name in arguments.peers.split(",")]
     if arguments.json:
-        print(json.dumps({"config": str(arguments.config), "seeds": seeds, "peers": rows, "pairs": pairs}))
+        print(json.dumps({"config": str(arguments.config), "seeds": seeds, "peers": rows}))
     else:
-        show(rows, pairs)
+        show(rows)
 
 
 def export(path: Path, out: Path) -> Path:
@@ -195,40 +189,7 @@ def python_of(environment: Path) -> Path:
     return python
 
 
-def pair(name: str, ours: Path, out: Path, log: Path, seeds: list[int]) -> dict[str, Any]:
-    """Compare one of our runs with every seed of a peer by DeLong's test; return the means."""
-    with np.load(log) as arrays:
-        labels = arrays["test_labels"]
-    own = of_run(ours)
-    best = max(
-        (json.loads(path.read_text()) for path in out.glob(f"{name}-setting-*-seed-0.json")),
-        key=lambda result: float(result["valid_auc"]),
-    )
-    files = [out / f"{name}-setting-{best['settings']['setting']}-seed-{seed}.npz" for seed in seeds]
-    tests = [delong(labels, own, probabilities({"file": str(file)})) for file in files]
-    return {
-        "ours": str(ours),
-        "peer": name,
-        "difference": fmean(test.difference for test in tests),
-        "standard_error": fmean(test.standard_error for test in tests),
-        "largest_p_value": max(test.p_value for test in tests),
-    }
-
-
-def of_run(folder: Path) -> npt.NDArray[np.floating[Any]]:
-    """Return a run's probabilities of the test rows, in the order of the cache."""
-    if folder.suffix == ".npz":
-        return probabilities({"file": str(folder)})
-    from fieldwise.models.load import load_model
-    from fieldwise.training.score import predict_batches
-    from fieldwise.verbs.prepare import read_prepared  # noqa: F401  (its folder is named in run.json)
-
-    manifest = json.loads((folder / "run.json").read_text())
-    config = manifest.get("config") or manifest["content"]["config"]
-    raise SystemExit(f"not reached {config} {Batches} {load_model} {predict_batches}")
-
-
-def show(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
     print(f"{'peer':10}{'parameters':>12}{'test AUC':>17}{'logloss':>17}{'ECE':>8}{'seconds':>9}  settings")
     for row in rows:
@@ -236,11 +197,6 @@ def show(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> None:
         print(
             f"{row['peer']:10}{row['parameters']:12,.0f}{auc:>17}{loss:>17}{row['calibration_error']:8.4f}"
             f"{row['seconds']:9.0f}  {row['settings']}"
-        )
-    for row in pairs:
-        print(
-            f"{row['ours']} - {row['peer']}: {row['difference']:+.4f} ± {row['standard_error']:.4f}, "
-            f"p <= {row['largest_p_value']:.2g}"
         )
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from fieldwise.verbs.prepare import Prepared, prepare
     from fieldwise.verbs.run import Result
     from fieldwise.verbs.train import train
+    from fieldwise.verbs.tune import Tuning, tune
     from fieldwise.verbs.verify import Verification, verify
 
 __version__ = "0.1.0"
@@ -83,6 +84,7 @@ _HOMES = {
     "schema": ("Field", "Schema"),
     "survey.result": ("Survey",),
     "verbs.train": ("train",),
+    "verbs.tune": ("Tuning", "tune"),
     "verbs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }
@@ -112,6 +114,7 @@ __all__ = [
     "Stopped",
     "Survey",
     "TrainConfig",
+    "Tuning",
     "UserError",
     "Verification",
     "check",
@@ -124,6 +127,7 @@ __all__ = [
     "predict",
     "prepare",
     "train",
+    "tune",
     "verify",
 ]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tests.distributed import runs
 
-SLOW = runs.MORE.replace("epochs = 2", "epochs = 300").replace("patience = 9", "patience = 99")
+SLOW = runs.MORE.replace("epochs = 2", "epochs = 60").replace("patience = 9", "patience = 99")
 
 
 def free_port() -> int:
@@ -32,8 +32,8 @@ def hosts_of(out: Path, num_hosts: int) -> set[str]:
 
 
 @pytest.mark.long
-def test_a_killed_host_is_done_without_and_taken_back_and_training_ends_with_who_is_left(tmp_path):
-    config = runs.make_log(tmp_path, SLOW)
+def test_killed_hosts_are_done_without_and_taken_back(tmp_path):
+    config = runs.make_log(tmp_path, SLOW.replace("= 60", "= 9999").replace("= 99\n", "= 9999\n"))  # never done
     out, moments, recoveries = tmp_path / "run", random.Random(3), []
     options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
     with ExitStack() as held:
@@ -45,15 +45,22 @@ def test_a_killed_host_is_done_without_and_taken_back_and_training_ends_with_who
             killed, before = moments.randrange(2), hosts_of(out, 1)
             hosts[killed].kill()
             begun = time.monotonic()
-            if runs.wait_until(lambda before=before: hosts_of(out, 1) - before, hosts[1 - killed]):
-                recoveries.append(time.monotonic() - begun)
+            assert runs.wait_until(lambda before=before: hosts_of(out, 1) - before, hosts[1 - killed])
+            recoveries.append(time.monotonic() - begun)
+            print(f"{recoveries[-1]:.1f} seconds to the next checkpoint")  # noqa: T201
             hosts[killed] = held.enter_context(runs.started(config, out, *options))
-        hosts[0].kill()
-        output, messages = hosts[1].communicate(timeout=300)
-    print("seconds to the next checkpoint:", [round(seconds, 1) for seconds in recoveries])  # noqa: T201
-    assert hosts[1].returncode == 0, messages
-    assert len(recoveries) == 8
     assert max(recoveries) < 60
+
+
+@pytest.mark.long
+def test_training_ends_with_the_host_that_is_left(tmp_path):
+    config, out = runs.make_log(tmp_path, SLOW), tmp_path / "run"
+    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
+    with runs.started(config, out, *options) as lost, runs.started(config, out, *options) as left:
+        assert runs.wait_until(lambda: hosts_of(out, 2), left)
+        lost.kill()
+        output, messages = left.communicate(timeout=300)
+    assert left.returncode == 0, messages
     expected = runs.train(config, tmp_path / "alone")
     assert json.loads(output)["test"]["auc"] == pytest.approx(expected["test"]["auc"], abs=1e-6)
 

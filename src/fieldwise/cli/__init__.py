@@ -29,7 +29,20 @@ from fieldwise.errors import Stopped, UserError
 
 __all__ = ["VERBS", "main"]
 
-VERBS = ("init", "check", "prepare", "train", "compare", "evaluate", "predict", "verify", "params", "bench", "datasets")
+VERBS = (
+    "init",
+    "check",
+    "prepare",
+    "train",
+    "compare",
+    "tune",
+    "evaluate",
+    "predict",
+    "verify",
+    "params",
+    "bench",
+    "datasets",
+)
 """The verbs, in the order of the work; each is ``command`` in the module of its name."""
 
 _OUTSIDE = (

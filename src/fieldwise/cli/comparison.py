@@ -109,7 +109,8 @@ def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
         sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
     else:
         sources += "; with one training seed, not what another seed would change: --seeds 3 does."
-    sources += f" Verdicts hold at the level {comparison.level:g} for all {len(lines)} models together (Holm)."
+    together = f" for all {len(lines)} models together (Holm)" if len(lines) > 1 else ""
+    sources += f" Verdicts hold at the level {comparison.level:g}{together}."
     if comparison.part == "valid":
         sources += " There is no test part: valid flatters the models that were chosen on it."
     click.echo(textwrap.fill(sources, 100) + "\n")

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.metrics import Metrics
-from fieldwise.training.events import EpochEnd, Event, Listener, Preparing, Progress, Stage, Warned, ignore
+from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Preparing, Progress, Stage, Warned, ignore
 
 __all__ = ["Reporter", "show_progress"]
 
@@ -73,6 +73,8 @@ class Reporter:
             self.moment(f"{self.label}  {_progress(event)}")
         elif isinstance(event, EpochEnd):
             self.line(f"{self.label}  {_epoch(event)}")
+        elif isinstance(event, Noted):
+            self.line(event.text)
         elif isinstance(event, Warned):
             self.line(f"warning: {event.text}")
 

@@ -86,9 +86,8 @@ class SliceSums:
         """Add B examples: their slices 0 to num_slices - 1, p, y and w."""
         p, y = probabilities.astype(np.float64), labels.astype(np.float64)
         w = np.ones(len(p)) if weights is None else weights.astype(np.float64)
-        num_slices = self._sums.shape[1]
         for line, column in enumerate((np.ones(len(p)), w, w * p, w * y, w * w * p * (1 - p))):
-            self._sums[line] += np.bincount(ids, weights=column, minlength=num_slices)
+            np.add.at(self._sums[line], ids, column)  # a bincount would cost as much as there are slices
 
     def occupied(self) -> list[int]:
         """Return the slices that hold examples, the largest first."""

@@ -5,7 +5,7 @@
     checkpoints/
         00000042/                  the number of steps done
             manifest.json          position, history and the checksums of the other files; written last
-            table.safetensors      (D, columns) weights, gradient slots and optimizer state
+            table.safetensors      (D, columns) weights and optimizer state
             dense.safetensors      model, optimizer and random states
 
 Where W workers each own a block of the table, there are W files ``table-00000-of-W.safetensors`` in place of one, each

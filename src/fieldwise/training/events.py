@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fieldwise.metrics import Metrics
 
-__all__ = ["EpochEnd", "Event", "Kept", "Listener", "Preparing", "Progress", "Stage", "Warned", "ignore"]
+__all__ = ["EpochEnd", "Event", "Kept", "Listener", "Noted", "Preparing", "Progress", "Stage", "Warned", "ignore"]
 
 
 class Stage(NamedTuple):
@@ -60,7 +60,13 @@ class Warned(NamedTuple):
     text: str
 
 
-Event = Stage | Progress | EpochEnd | Kept | Preparing | Warned
+class Noted(NamedTuple):
+    """Something that a person may like to know."""
+
+    text: str
+
+
+Event = Stage | Progress | EpochEnd | Kept | Preparing | Warned | Noted
 Listener = Callable[[Event], None]
 
 

@@ -193,10 +193,10 @@ def _columns(
     cache: Cache,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32] | None, npt.NDArray[np.uint64] | None]:
     """Return labels, weights and groups of all rows."""
-    examples = list(Batches(cache, _BATCH, shuffle=False).epoch(0))
-
-    def column(name: str) -> Any:
-        parts = [getattr(each, name) for each in examples]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    return column("labels"), column("weights"), column("groups")
+    # Of each batch only these columns are kept: the features of a whole part may be far larger than they are.
+    parts = [each[1:] for each in Batches(cache, _BATCH, shuffle=False).epoch(0)]
+    labels, weights, groups = (
+        None if column[0] is None else np.concatenate(column) for column in map(list, zip(*parts, strict=True))
+    )
+    assert labels is not None, "only labelled examples can be compared"
+    return labels, weights, groups

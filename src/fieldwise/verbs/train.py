@@ -98,6 +98,8 @@ def train(
         One of the workers has ended.
     """
     use_threads(config.train.threads)
+    if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
+        config = msgspec.structs.replace(config, train=lr_settings(config))
     team = Team(workers)
     prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)

@@ -26,11 +26,13 @@ from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, r
 from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, read_prepared
 from fieldwise.verbs.run import LOCK_NAME, RUN_NAME, read_result
+from fieldwise.verbs.tune import SEARCH_NAME, check_search
 
 __all__ = ["Verification", "Verified", "verify"]
 
 _MARKS = {
     "prepared": (PREPARED_NAME, "rejects.jsonl"),
+    "search": (SEARCH_NAME,),
     "run": (RUN_NAME, LOCK_NAME),
     "cache": (DATA_NAME,),
     "checkpoint": ("table.safetensors", "dense.safetensors"),
@@ -46,7 +48,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     kind
-        ``prepared``, ``cache``, ``run``, ``bundle`` or ``checkpoint``.
+        ``prepared``, ``cache``, ``search``, ``run``, ``bundle`` or ``checkpoint``.
     folder
         Where it lies.
     files, num_bytes
@@ -205,6 +207,11 @@ def _check_run(folder: Path) -> tuple[str, ...]:
     return (RUN_NAME,)
 
 
+def _check_search(folder: Path) -> tuple[str, ...]:
+    check_search(folder)
+    return (SEARCH_NAME,)
+
+
 def _check_bundle(folder: Path) -> tuple[str, ...]:
     return open_bundle(folder).verify().files
 
@@ -217,6 +224,7 @@ def _check_checkpoint(folder: Path) -> tuple[str, ...]:
 _CHECKS: dict[str, Callable[[Path], tuple[str, ...]]] = {
     "prepared": _check_prepared,
     "cache": _check_cache,
+    "search": _check_search,
     "run": _check_run,
     "bundle": _check_bundle,
     "checkpoint": _check_checkpoint,

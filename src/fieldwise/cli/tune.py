@@ -1,0 +1,95 @@
+"""``fieldwise tune``: a better configuration, on a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import (
+    Verb,
+    config_argument,
+    json_option,
+    load,
+    overwrite_option,
+    quiet_option,
+    set_option,
+    threads_option,
+)
+
+
+@click.command(
+    name="tune",
+    cls=Verb,
+    short_help="Search for a better configuration of one model, on a budget.",
+    examples=(
+        "fieldwise tune fieldwise.toml --minutes 30",
+        "fieldwise tune fieldwise.toml --trials 40 --set model.kind=lc-wide-deep --out runs/wide-tuned",
+        "fieldwise tune fieldwise.toml --trials 10 --only model.units,train.table.learning_rate",
+        "fieldwise train runs/fieldwise-tuned/best.toml --out runs/best",
+    ),
+)
+@config_argument
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="The folder for the search; runs/NAME-tuned unless given, where NAME.toml is the configuration.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop when all trials together have trained for so long; 30 where --trials is not given either.",
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Stop after so many trials.")
+@click.option("--only", metavar="KEYS", help="Search these keys alone, with commas between them.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the search; training has train.seed.")
+@overwrite_option
+@set_option
+@threads_option
+@quiet_option
+@json_option
+def command(
+    config: Path,
+    out: Path | None,
+    minutes: float | None,
+    trials: int | None,
+    only: str | None,
+    seed: int,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Search for a better configuration of the model of CONFIG, starting from it.
+
+    Every trial is trained on the training rows and judged by train.stop_on on the validation rows; one that falls
+    behind the median of the others is broken off. The best is evaluated on the test rows once, and its configuration
+    written as FOLDER/best.toml. A search that was stopped or killed goes on with the same command; with a larger
+    budget, a finished one does.
+    """
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.tune import tune
+
+    loaded = load(config, overrides, threads)
+    keys = [key.strip() for key in only.split(",")] if only is not None else None
+    with show_progress(quiet) as listen:
+        tuning = tune(
+            loaded,
+            out or Path("runs") / f"{config.stem}-tuned",
+            minutes=minutes,
+            trials=trials,
+            only=keys,
+            seed=seed,
+            overwrite=overwrite,
+            listen=listen,
+        )
+    if as_json:
+        from fieldwise.cli.output import print_json
+
+        print_json(tuning.as_dict())
+    else:
+        from fieldwise.cli.tuning import print_tuning
+
+        print_tuning(tuning)

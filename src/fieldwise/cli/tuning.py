@@ -1,0 +1,76 @@
+"""What `tune` prints for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fieldwise.cli.names import duration
+from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.tables import METRICS, figure
+from fieldwise.verbs.tune import Trial, Tuning
+
+__all__ = ["print_tuning"]
+
+_MAX_TRIALS = 10
+
+
+def print_tuning(tuning: Tuning) -> None:
+    """Print the best trials, the values of the best, its metrics, and how to train from them."""
+    states = [trial.state for trial in tuning.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)
+    ranked = sorted((trial for trial in tuning.trials if trial.value is not None), key=_badness)
+    print_table(
+        f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, the best by valid {tuning.metric}",
+        ["trial", "state", f"valid {METRICS[tuning.metric]}", "epochs"],
+        [
+            [_name(trial), trial.state, f"{abs(trial.value or 0.0):.5f}", str(len(trial.metrics))]
+            for trial in ranked[:_MAX_TRIALS]
+        ],
+        num_texts=2,
+    )
+    [best] = [trial for trial in tuning.trials if trial.number == tuning.best]
+    if best.values:
+        print_table(
+            f"Values of trial {best.number}",
+            ["key", "value"],
+            [[key, _text(value)] for key, value in best.values.items()],
+            num_texts=2,
+        )
+    else:
+        click.echo("No trial was better than the configuration as it is.\n")
+    parts = {"valid": tuning.valid} | ({"test": tuning.test} if tuning.test is not None else {})
+    notes = Footnotes()
+    print_table(
+        "Metrics of the best (valid chose it, and flatters it)",
+        ["metric", *parts],
+        [
+            [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
+            for name in ("auc", "gauc", "logloss", "normalized_entropy", "calibration_error")
+        ],
+        notes=notes,
+    )
+    click.echo(f"The search is in {tuning.folder}, the best configuration in {tuning.config}")
+    print_commands(
+        "Next:",
+        [
+            (
+                "the best model, with the weights of the search's seed",
+                ["fieldwise", "train", tuning.config, "--out", "RUN"],
+            ),
+            ("how much of it is luck", ["fieldwise", "compare", tuning.config, "--seeds", "3"]),
+        ],
+    )
+
+
+def _badness(trial: Trial) -> float:
+    return -(trial.value or 0.0)
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.number} (as configured)" if not trial.values else str(trial.number)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

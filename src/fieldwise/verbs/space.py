@@ -1,0 +1,147 @@
+"""What `fieldwise tune` searches: one table, a line for each key of the configuration.
+
+A new option is a new line. The value that the configuration itself has is always among those tried: a choice gets it
+as one more value, a range is widened to hold it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.errors import ConfigError, did_you_mean
+
+__all__ = ["SPACE", "Choice", "Dimension", "Range", "changed", "space_of"]
+
+
+class Choice(NamedTuple):
+    """One of some values."""
+
+    values: tuple[Any, ...]
+
+
+class Range(NamedTuple):
+    """A number between two others, drawn evenly or, where `log`, evenly in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+class Dimension(NamedTuple):
+    """A key of the configuration, what to try, and of which models it is an option."""
+
+    key: str
+    what: Choice | Range
+    applies: Callable[[Config], bool]
+
+
+def _always(_: Config) -> bool:
+    return True
+
+
+def _local(config: Config) -> bool:
+    return config.model.locally_connected
+
+
+def _deep(config: Config) -> bool:
+    return config.model.kind not in ("lr", "lr-network")
+
+
+def _linear(config: Config) -> bool:
+    """Whether there is a logistic regression: the model itself, or where it starts."""
+    return not _deep(config) or _from_lr(config)
+
+
+def _from_lr(config: Config) -> bool:
+    return _local(config) and config.model.start == "lr"
+
+
+SPACE = (
+    Dimension("model.units", Choice((4, 8, 16, 32)), _local),
+    Dimension("model.hidden", Choice(((128, 64), (256, 128), (400, 400), (256, 256, 256))), _deep),
+    Dimension("model.dropout", Range(0.0, 0.5), _deep),
+    Dimension("model.start", Choice(("lr", "random")), _local),
+    Dimension("train.table.learning_rate", Range(5e-4, 2e-2, log=True), _deep),
+    Dimension("train.table.l2", Choice((0.0, 1e-6, 1e-5, 1e-4)), _deep),
+    Dimension("train.dense.learning_rate", Range(2e-4, 5e-3, log=True), _deep),
+    Dimension("train.dense.weight_decay", Choice((0.0, 0.01, 0.1, 0.3)), _deep),
+    Dimension("train.batch_size", Choice((1024, 2048, 4096, 8192)), _always),
+    Dimension("train.schedule", Choice(("constant", "linear")), _deep),
+    Dimension("pretrain.table.l2", Range(1.0, 500.0, log=True), _linear),
+)
+"""In the order in which they are printed."""
+
+
+def space_of(config: Config, only: Sequence[str] | None = None, space: Sequence[Dimension] = SPACE) -> list[Dimension]:
+    """Return what to search for a configuration: the lines of its model, its own values included.
+
+    Parameters
+    ----------
+    config
+        What the search starts from.
+    only
+        Search these keys alone.
+
+    Raises
+    ------
+    ConfigError
+        A key of `only` is not in the table, or not of this model.
+    """
+    chosen = [dimension for dimension in space if dimension.applies(config)]
+    if only is not None:
+        known = [dimension.key for dimension in chosen]
+        for key in only:
+            if key not in known:
+                raise ConfigError(
+                    "this key is not searched for this model", where="--only", got=key, fix=did_you_mean(key, known)
+                )
+        chosen = [dimension for dimension in chosen if dimension.key in only]
+    plain = msgspec.to_builtins(config)
+    return [dimension._replace(what=_with(dimension.what, _value(plain, dimension.key))) for dimension in chosen]
+
+
+def changed(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return the configuration with other values at some keys.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }')
+    >>> other = changed(config, {"model.units": 4, "train.table.learning_rate": 0.01})
+    >>> other.model.units, other.train.table.learning_rate, config.model.units
+    (4, 0.01, 8)
+    """
+    plain = msgspec.to_builtins(config)
+    for key, value in values.items():
+        *tables, name = key.split(".")
+        table = plain
+        for part in tables:
+            table = table[part]
+        table[name] = value
+    return msgspec.convert(plain, Config)
+
+
+def _value(plain: Mapping[str, Any], key: str) -> Any:
+    value: Any = plain
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def _with(what: Choice | Range, own: Any) -> Choice | Range:
+    """Return the choice or range with the configuration's own value; one that is left to a rule (None) is not a value
+    to draw from a range.
+    """
+    if isinstance(what, Range):
+        if own is None:
+            return what
+        if what.log and own <= 0:
+            return Choice((own, what.low, (what.low * what.high) ** 0.5, what.high))
+        return what._replace(low=min(what.low, own), high=max(what.high, own))
+    values = [json.dumps(value) for value in what.values]
+    return what if json.dumps(own) in values else Choice((own, *what.values))

@@ -1,0 +1,489 @@
+"""``fieldwise tune``: search for a better configuration of one model, on a budget.
+
+Trials are chosen by optuna's tree-structured Parzen estimator over the table in `verbs.space`, the configuration
+itself being the first. Each is trained like any run, on train and valid alone: the test part is not shown to a trial.
+One whose metric after an epoch is below the median of the earlier trials at that epoch is broken off. In the end the
+best on valid is evaluated on test, once.
+
+::
+
+    tune/
+        tune.json       what was asked for, and every trial: its values and its metric after each epoch
+        best.toml       the configuration of the best
+        trials/         run folders: the trial under way, the best so far, and the logistic regressions that trials
+                        start from
+
+``tune.json`` is replaced at one stroke after every epoch. A search that was stopped or killed goes on with the same
+command: the sampler is seeded by the number of the trial and sees the trials before it, so a trial is asked for the
+same values again, and its run goes on from its checkpoint.
+
+Source: Akiba et al., Optuna, KDD 2019; Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from fieldwise import files
+from fieldwise.bundle import open_bundle
+from fieldwise.config import Config
+from fieldwise.data.batches import Batches
+from fieldwise.errors import ConfigError, ResourceError, UserError
+from fieldwise.metrics import Metrics
+from fieldwise.models.click import ClickModel
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.load import load_model
+from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Progress, Stage, ignore
+from fieldwise.training.loop import goodness
+from fieldwise.training.score import evaluate_model
+from fieldwise.verbs.prepare import Prepared, prepare
+from fieldwise.verbs.run import plain_config, refuse_difference
+from fieldwise.verbs.space import Choice, Dimension, changed, space_of
+from fieldwise.verbs.train import lr_settings, train, use_threads
+from fieldwise.verbs.write_config import config_toml
+
+__all__ = ["SEARCH_NAME", "Trial", "Tuning", "check_search", "tune"]
+
+_FORMAT, _VERSION = "fieldwise-tune", 1
+SEARCH_NAME = "tune.json"
+_EVALUATION_BATCH = 8192
+_FIRST_TRIALS = 5
+"""Trials that are neither guided by others nor broken off."""
+
+
+class Trial(msgspec.Struct, kw_only=True):
+    """One configuration that was tried.
+
+    Attributes
+    ----------
+    number
+        From 0 on; 0 is the configuration itself.
+    values
+        What it has at each key of the space.
+    metrics
+        The validation metric after each epoch, turned so that more is better.
+    state
+        ``running``, ``done``, ``pruned`` (broken off), or ``failed`` (it diverged, or did not fit in memory).
+    value
+        The best of `metrics`; None before the first epoch.
+    note
+        Why it failed.
+    """
+
+    number: int
+    values: dict[str, Any]
+    metrics: list[float] = []
+    state: Literal["running", "done", "pruned", "failed"] = "running"
+    note: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """The best metric over the epochs."""
+        return max(self.metrics) if self.metrics else None
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search came to.
+
+    Attributes
+    ----------
+    folder, config
+        Of the search, and the file with the best configuration.
+    metric
+        The validation metric it was chosen by (``train.stop_on``).
+    trials
+        All of them.
+    best
+        The number of the best.
+    valid, test
+        Metrics of the best; test is None where there is no such part.
+    seconds
+        What all trials took.
+    """
+
+    folder: str
+    config: str
+    metric: str
+    trials: list[Trial]
+    best: int
+    valid: Metrics
+    test: Metrics | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+    seed: int
+    trials: list[Trial] = []
+    seconds: float = 0.0
+    test: Metrics | None = None
+    tested: int | None = None
+
+
+class _BrokenOff(Exception):
+    """Raised through training, by its listener."""
+
+
+class _OutOfTime(Exception):
+    """Raised through training, by its listener."""
+
+
+def tune(
+    config: Config,
+    out: str | Path,
+    *,
+    minutes: float | None = None,
+    trials: int | None = None,
+    only: Sequence[str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    listen: Listener = ignore,
+) -> Tuning:
+    """Search for a better configuration of the model of `config`.
+
+    Parameters
+    ----------
+    config
+        Where the search begins; what the space does not name stays as it is.
+    out
+        The folder of the search.
+    minutes
+        Stop when all calls together have trained for so long; the trial under way is dropped, unless it is the first.
+        30 where neither this nor `trials` is given.
+    trials
+        Stop after so many trials, those of earlier calls included.
+    only
+        Search these keys alone (`verbs.space`).
+    seed
+        Of the search; training has its own, ``train.seed``, the same in every trial.
+    overwrite
+        Start anew.
+    listen
+        Called with every event; `Noted` ends each trial.
+
+    Raises
+    ------
+    ConfigError
+        optuna is not installed, there are no validation rows, or the folder belongs to another search.
+    Stopped
+        By SIGTERM or Ctrl-C; the same call goes on.
+    """
+    optuna = _optuna()
+    if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
+        raise ConfigError(
+            "the budget is not understood", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}"
+        )
+    minutes = 30.0 if minutes is None and trials is None else minutes
+    space = space_of(config, only)
+    use_threads(config.train.threads)
+    prepared = prepare(config, listen=listen)
+    if "valid" not in prepared.parts:
+        raise ConfigError("trials are chosen by validation rows, and there are none", fix="set data.valid")
+    with ExitStack() as stack:
+        search = _Search(optuna, config, Path(out), prepared, space, seed, listen)
+        stack.enter_context(search.held(overwrite))
+        while search.goes_on(minutes, trials) and search.run_trial(minutes):
+            pass
+        return search.finish()
+
+
+def check_search(folder: Path) -> None:
+    """Raise ArtefactError where the record of a search is damaged."""
+    files.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
+
+
+class _Search:
+    """A search in its folder."""
+
+    def __init__(
+        self,
+        optuna: Any,
+        config: Config,
+        folder: Path,
+        prepared: Prepared,
+        space: list[Dimension],
+        seed: int,
+        listen: Listener,
+    ) -> None:
+        self.optuna, self.config, self.folder, self.space, self.listen = optuna, config, folder, space, listen
+        self.prepared = prepared
+        # What a trial is given: without the test rows.
+        self.shown = prepared._replace(parts={name: prepared.parts[name] for name in ("train", "valid")})
+        plain_space = {dimension.key: list(dimension.what) for dimension in space}
+        identity = {**plain_config(config), "log": prepared.folder.name, "space": json.loads(json.dumps(plain_space))}
+        self.manifest = _Manifest(identity, seed)
+
+    def held(self, overwrite: bool) -> ExitStack:
+        """Take the folder for this process, and read the trials that are there."""
+        path = self.folder / SEARCH_NAME
+        if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or self._lock.exists()):
+            raise ConfigError(
+                "the folder holds something that is no search", where=self.folder, fix="name a new or an empty folder"
+            )
+        with ExitStack() as stack:
+            with files.explaining(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(self._lock.open("ab"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError("another process searches here", where=self.folder, fix="wait for it") from None
+            if overwrite:
+                path.unlink(missing_ok=True)
+                files.discard(self.folder / "trials")
+            if path.exists():
+                there, _ = files.read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
+                refuse_difference(
+                    self.folder,
+                    {**there.config, "seed": there.seed},
+                    {**self.manifest.config, "seed": self.manifest.seed},
+                )
+                self.manifest = there
+            return stack.pop_all()
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / ".lock"
+
+    @property
+    def metric(self) -> str:
+        return self.config.train.stop_on
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial that was trained to its end."""
+        done = [trial for trial in self.manifest.trials if trial.state == "done" and trial.metrics]
+        return max(done, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+    def goes_on(self, minutes: float | None, trials: int | None) -> bool:
+        """Whether there is another trial to begin or to end."""
+        ended = [trial for trial in self.manifest.trials if trial.state != "running"]
+        if trials is not None and len(ended) >= trials:
+            return False
+        return minutes is None or not ended or self.manifest.seconds < 60 * minutes
+
+    def run_trial(self, minutes: float | None) -> bool:
+        """Run the next trial, or the one that was under way; False where there was no time to end it."""
+        study = self._study()
+        trial = next((trial for trial in self.manifest.trials if trial.state == "running"), None)
+        asked = study.ask({dimension.key: self._distribution(dimension) for dimension in self.space})
+        if trial is None:
+            number = len(self.manifest.trials)
+            values = {} if number == 0 else {key: _read(value) for key, value in asked.params.items()}
+            trial = Trial(number=number, values=values)
+            self.manifest.trials.append(trial)
+            self._save()
+        for epoch, value in enumerate(trial.metrics, start=1):
+            asked.report(value, epoch)
+        before = self.best
+        watch = _Watch(self, trial, asked, minutes)
+        try:
+            config = changed(self.config, trial.values)
+            train(
+                config,
+                self._run_folder(trial),
+                listen=watch,
+                prepared=self.shown,
+                lr_folder=self._lr_folder(config),
+            )
+            trial.state = "done"
+        except _BrokenOff:
+            trial.state = "pruned"
+        except _OutOfTime:
+            self.manifest.trials.remove(trial)
+            watch.count()
+            files.discard(self._run_folder(trial))
+            return False
+        except UserError as error:
+            # That training diverged, or does not fit in memory, says something of these values; all else is for the
+            # user to mend.
+            if type(error) is not UserError and not isinstance(error, ResourceError):
+                raise
+            trial.state, trial.note = "failed", error.what
+        finally:
+            watch.count()
+        best = self.best
+        self._save()
+        for stale in (before, trial):
+            if stale is not None and stale is not best:
+                files.discard(self._run_folder(stale))
+        self.listen(Noted(self._line(trial)))
+        return True
+
+    def finish(self) -> Tuning:
+        """Evaluate the best trial on test, once, and write its configuration."""
+        best = self.best
+        if best is None:
+            notes = "; ".join(dict.fromkeys(trial.note for trial in self.manifest.trials if trial.note))
+            raise UserError("no trial came to its end", where=self.folder, got=notes or "the budget was too small")
+        run = self._run_folder(best)
+        model = load_model(open_bundle(run))
+        if self.manifest.tested != best.number:
+            self.listen(Stage("evaluate", self.config.model.kind))
+            self.manifest.test = _evaluate(model, self.prepared, "test")
+            self.manifest.tested = best.number
+            self._save()
+        valid = _evaluate(model, self.prepared, "valid")
+        assert valid is not None, "a search has validation rows"
+        path = self.folder / "best.toml"
+        heading = f"# The best of {len(self.manifest.trials)} trials on the validation rows: number {best.number}.\n\n"
+        text = config_toml(changed(self.config, best.values), self.folder)
+        files.write_bytes(path, (heading + text).encode())
+        return Tuning(
+            folder=str(self.folder),
+            config=str(path),
+            metric=self.metric,
+            trials=self.manifest.trials,
+            best=best.number,
+            valid=valid,
+            test=self.manifest.test,
+            seconds=self.manifest.seconds,
+        )
+
+    def _study(self) -> Any:
+        """Return a study that knows the trials that have ended; its sampler is seeded by the number of the next."""
+        optuna, trials = self.optuna, [trial for trial in self.manifest.trials if trial.state != "running"]
+        sampler = optuna.samplers.TPESampler(
+            seed=self.manifest.seed * 100_003 + len(trials), n_startup_trials=_FIRST_TRIALS, constant_liar=False
+        )
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=1)
+        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        own = {dimension.key: _own(self.config, dimension) for dimension in self.space}
+        states = {
+            "done": optuna.trial.TrialState.COMPLETE,
+            "pruned": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }
+        for trial in trials:
+            values = {**own, **trial.values}
+            # A rule in place of a value (None) is no point of a range: the sampler does not learn from it there.
+            known = {
+                dimension.key: self._distribution(dimension)
+                for dimension in self.space
+                if isinstance(dimension.what, Choice) or values[dimension.key] is not None
+            }
+            params = {
+                dimension.key: _write(dimension, values[dimension.key])
+                for dimension in self.space
+                if dimension.key in known
+            }
+            state = states[trial.state if trial.metrics or trial.state == "failed" else "failed"]
+            study.add_trial(
+                optuna.trial.create_trial(
+                    state=state,
+                    value=trial.value if state == optuna.trial.TrialState.COMPLETE else None,
+                    params=params,
+                    distributions=known,
+                    intermediate_values=dict(enumerate(trial.metrics, start=1)),
+                )
+            )
+        return study
+
+    def _distribution(self, dimension: Dimension) -> Any:
+        distributions = self.optuna.distributions
+        if isinstance(dimension.what, Choice):
+            return distributions.CategoricalDistribution([json.dumps(value) for value in dimension.what.values])
+        return distributions.FloatDistribution(*dimension.what[:2], log=dimension.what.log)
+
+    def _run_folder(self, trial: Trial) -> Path:
+        return self.folder / "trials" / f"{trial.number:04d}"
+
+    def _lr_folder(self, config: Config) -> Path:
+        """Return where the logistic regression of these settings is: trials with the same ones share it."""
+        linear = msgspec.structs.replace(config, model=ModelConfig(kind="lr"), train=lr_settings(config))
+        key = files.checksum(msgspec.json.encode(plain_config(linear)))[:12]
+        return self.folder / "trials" / f"lr-{key}"
+
+    def _save(self) -> None:
+        files.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
+
+    def _line(self, trial: Trial) -> str:
+        value = "-" if trial.value is None else f"{abs(trial.value):.5f}"
+        best = self.best
+        so_far = f"; best {abs(best.value or 0.0):.5f} of trial {best.number}" if best is not None else ""
+        what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
+        state = "" if trial.state == "done" else f" ({trial.state} after {len(trial.metrics)} epochs {trial.note})"
+        return f"trial {trial.number}: valid {self.metric} {value}{state}{so_far}  [{what}]"
+
+
+class _Watch:
+    """Listens to a trial's training: keeps its metrics, breaks it off, and counts the time."""
+
+    def __init__(self, search: _Search, trial: Trial, asked: Any, minutes: float | None) -> None:
+        self.search, self.trial, self.asked, self.minutes = search, trial, asked, minutes
+        self.own = False
+        self.since: float | None = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        self.search.listen(event)
+        if isinstance(event, Stage):
+            self.own = event.name == "train" and event.model == self.search.config.model.kind
+        self.count()
+        self.since = time.monotonic()
+        if isinstance(event, Progress) or (isinstance(event, Stage) and event.name in ("pretrain", "train")):
+            ended = [trial for trial in self.search.manifest.trials if trial.state != "running"]
+            if self.minutes is not None and ended and self.search.manifest.seconds >= 60 * self.minutes:
+                raise _OutOfTime
+        if isinstance(event, EpochEnd) and self.own and event.epoch > len(self.trial.metrics):
+            value = goodness(event.valid, self.search.metric)
+            if value is not None:
+                self.trial.metrics.append(value)
+                self.asked.report(value, event.epoch)
+            self.search._save()
+            if self.trial.number >= _FIRST_TRIALS and self.asked.should_prune():
+                raise _BrokenOff
+
+    def count(self) -> None:
+        """Add the time since the last event."""
+        if self.since is not None:
+            self.search.manifest.seconds += time.monotonic() - self.since
+            self.since = None
+
+
+def _evaluate(model: ClickModel, prepared: Prepared, part: str) -> Metrics | None:
+    if part not in prepared.parts:
+        return None
+    return evaluate_model(model, Batches(prepared.parts[part], _EVALUATION_BATCH, shuffle=False).epoch(0))
+
+
+def _own(config: Config, dimension: Dimension) -> Any:
+    value: Any = msgspec.to_builtins(config)
+    for name in dimension.key.split("."):
+        value = value[name]
+    return value
+
+
+def _write(dimension: Dimension, value: Any) -> Any:
+    return json.dumps(value) if isinstance(dimension.what, Choice) else value
+
+
+def _read(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError(
+            "tune needs optuna, which is not installed", where="tune", fix="pip install 'fieldwise[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,102 @@
+"""A configuration as TOML, to be read again by `config.load_config`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fieldwise.config import Config, FieldConfig
+
+__all__ = ["config_toml"]
+
+
+def config_toml(config: Config, folder: Path) -> str:
+    r"""Return TOML text that gives the same configuration when it is read from a file in `folder`.
+
+    Defaults are left out; paths are made relative to `folder`, the prepared log included, so that it is not prepared
+    again.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> text = '[data]\ntrain = "log.csv"\nlabel = "click"\n[model]\nunits = 4'
+    >>> config = parse_config(text, base="/logs")
+    >>> print(config_toml(config, Path("/logs")), end="")
+    [data]
+    train = ["log.csv"]
+    label = "click"
+    cache = ".fieldwise"
+    <BLANKLINE>
+    [model]
+    units = 4
+    """
+    tree: dict[str, Any] = {
+        key: _changes(value, default)
+        for key, value in msgspec.to_builtins(config).items()
+        if key != "base" and (default := _defaults().get(key)) is not None
+    }
+    data = {"train": None, "label": None, **tree["data"]}
+    for part in ("train", "valid", "test"):
+        if paths := config.paths(part):
+            data[part] = [path if "://" in path else _relative(path, folder) for path in paths]
+    data["cache"] = _relative(str(Path(config.base) / (config.data.cache or ".fieldwise")), folder)
+    usual = msgspec.to_builtins(FieldConfig())
+    fields = {name: _changes(field, usual) for name, field in msgspec.to_builtins(config.fields).items()}
+    sections = {"data": data, **{f"fields.{_key(name)}": field for name, field in fields.items()}}
+    sections |= {name: tree[name] for name in ("model", "train", "pretrain")}
+    lines: list[str] = []
+    for name, table in sections.items():
+        if table or name.startswith("fields."):
+            lines += ["", *_table(name, table)] if lines else _table(name, table)
+    return "\n".join(lines) + "\n"
+
+
+def _defaults() -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(msgspec.convert({"data": {"train": "", "label": ""}}, Config))
+    return plain
+
+
+def _changes(value: Any, default: Any) -> dict[str, Any]:
+    """Return what differs from the defaults, tables inside included."""
+    found: dict[str, Any] = {}
+    for key, own in value.items():
+        usual = default.get(key)
+        if isinstance(own, dict) and isinstance(usual, dict):
+            if inner := _changes(own, usual):
+                found[key] = inner
+        elif own != usual and own is not None:
+            found[key] = own
+    return found
+
+
+def _relative(path: str, folder: Path) -> str:
+    return os.path.relpath(path, folder)
+
+
+def _table(name: str, table: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a table; tables inside it come after it."""
+    own = [f"{_key(key)} = {_text(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
+    lines = [f"[{name}]", *own] if own or name.startswith("fields.") else []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += _table(f"{name}.{_key(key)}", value)
+    return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    # JSON's strings are TOML's, but for this one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
