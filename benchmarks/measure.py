@@ -49,12 +49,13 @@ def in_process(script: str, task: str, *, python: str = sys.executable, **option
 
 
 def measured(task: Callable[..., dict[str, Any]], options: dict[str, Any]) -> None:
-    """Run a task in this process and print its figures with the seconds and the peak of memory."""
+    """Run a task in this process and print its figures with its seconds, of processors too, and its peak of memory."""
     with PeakMemory() as peak:
         started = time.perf_counter()
         figures = task(**options)
         seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak.bytes, **figures}))
+        cpu_seconds = time.process_time()
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak.bytes, **figures}))
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:

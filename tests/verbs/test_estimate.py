@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
+from tests.logs import config_text, make_table, write
 
 from fieldwise.cli import main
 from fieldwise.config import parse_config
@@ -76,3 +77,12 @@ def test_a_limit_that_is_too_small_is_refused_beforehand(tmp_path, table):
         result = CliRunner().invoke(main, ["prepare", str(tmp_path / "fieldwise.toml"), "--memory", "10MB", *more])
         assert result.exit_code == 2
         assert "10.00 MB" in result.stderr
+
+
+def test_a_field_hashed_into_very_many_buckets_takes_no_disk_for_those_that_stay_empty(tmp_path):
+    write(make_table(2000), tmp_path / "log.parquet")
+    text = config_text("log.parquet", fields="[fields.user]\nbuckets = 50_000_000\n", more="")
+    config = parse_config(text, base=tmp_path)
+    expected = module.estimate(config)
+    assert expected.features > 50_000_000
+    assert expected.disk < 500_000

@@ -33,6 +33,7 @@ __all__ = ["Estimate", "FieldEstimate", "estimate"]
 _SAMPLE_ROWS = 200_000
 _BYTES_PER_COUNT = 36  # 24 to 48, as the table of counts fills
 _BYTES_PER_VALUE = 64  # slots of the vocabulary, counts, and the texts behind ids
+_BYTES_PER_BUCKET = 12  # id and count, of those that something fell into
 
 
 class FieldEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +114,7 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
         fields=fields,
         memory=int(budget.fixed_bytes + budget.chunks_bytes + counts * _BYTES_PER_COUNT),
         memory_limit=budget.limit,
-        disk=int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + num_features * _BYTES_PER_VALUE),
+        disk=int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + _encoder_bytes(schema, fields, num_rows)),
         seconds=(whole.seconds + transform_seconds) * later,
     )
 
@@ -165,6 +166,16 @@ def _of_field(field: Field, half: _Learned, whole: _Learned, later: float) -> Fi
         features = 2 + int((now - 2) * later ** _exponent(before - 2, now - 2, half, whole))
         features = min(features, 2 + (field.max_features or features))
     return FieldEstimate(name=field.name, type=field.type, features_in_sample=now, features=features)
+
+
+def _encoder_bytes(schema: Schema, fields: list[FieldEstimate], num_rows: int) -> int:
+    """Return the bytes of the encoder on disk; a row falls into one bucket, about."""
+    return sum(
+        min(field.features, num_rows) * _BYTES_PER_BUCKET
+        if of.buckets is not None
+        else field.features * _BYTES_PER_VALUE
+        for of, field in zip(schema.fields, fields, strict=True)
+    )
 
 
 def _wider_ids(encoder: Encoder, fields: list[FieldEstimate]) -> float:
