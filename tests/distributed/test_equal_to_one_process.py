@@ -53,7 +53,7 @@ def alone(tmp_path_factory) -> dict[str, np.ndarray]:
     return run(tmp_path_factory.mktemp("alone") / "out.npz", None)
 
 
-@pytest.mark.parametrize("num_workers", [2, 3])
+@pytest.mark.parametrize("num_workers", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_losses_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers):
     found = run(tmp_path / "out.npz", num_workers)
     assert found.keys() == alone.keys()

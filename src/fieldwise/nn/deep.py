@@ -5,10 +5,13 @@ Each takes ``x`` (B, num_inputs) and returns (B, num_outputs).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from fieldwise.nn.linear import FUSED, Linear
 
 __all__ = ["ACTIVATIONS", "Perceptron", "Residual", "Standardise", "count_weights"]
 
@@ -41,9 +44,9 @@ class Standardise(nn.BatchNorm1d):
         return standardised
 
 
-def _output(num_inputs: int, num_outputs: int) -> nn.Linear:
+def _output(num_inputs: int, num_outputs: int) -> Linear:
     """Return the last matrix, all zero: the network then starts as its wide part alone."""
-    layer = nn.Linear(num_inputs, num_outputs)
+    layer = Linear(num_inputs, num_outputs, reduced=False)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
@@ -67,23 +70,34 @@ class Perceptron(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = []
         for width in hidden:
-            layers += [nn.Linear(num_inputs, width), ACTIVATIONS[activation]()]
+            layers += [Linear(num_inputs, width), ACTIVATIONS[activation]()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
             num_inputs = width
         super().__init__(*layers, _output(num_inputs, num_outputs))
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, num_outputs)."""
+        layers = deque(self)
+        while layers:
+            layer = layers.popleft()
+            if isinstance(layer, Linear) and layers and type(layers[0]) in FUSED:
+                x = layer(x, layers.popleft())
+            else:
+                x = layer(x)
+        return x
+
 
 class _Block(nn.Module):
     def __init__(self, width: int, inner: int, activation: str, dropout: float) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, inner)
-        self.contract = nn.Linear(inner, width)
+        self.expand = Linear(width, inner)
+        self.contract = Linear(inner, width)
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        update: Tensor = self.contract(self.dropout(self.activation(self.expand(self.activation(x)))))
+        update: Tensor = self.contract(self.dropout(self.expand(self.activation(x), self.activation)))
         return x + update
 
 
@@ -101,7 +115,7 @@ class Residual(nn.Module):
         super().__init__()
         if not hidden:
             raise ValueError("a residual network has one block or more, hidden is empty")
-        self.trunk = nn.Linear(num_inputs, hidden[0])
+        self.trunk = Linear(num_inputs, hidden[0])
         self.blocks = nn.Sequential(*(_Block(hidden[0], inner, activation, dropout) for inner in hidden))
         self.activation = ACTIVATIONS[activation]()
         self.output = _output(hidden[0], num_outputs)

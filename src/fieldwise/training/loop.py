@@ -119,24 +119,25 @@ def fit(
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
     saver = _Saver(stepper, checkpoints, config, train.num_batches)
     divergence = Divergence(max(stepper.model.num_outputs, 2))
-    while len(history.epochs) < config.epochs and not _enough(history, config.patience):
-        _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-        if settle is not None:
-            settle()
-        try:
-            valid_metrics = _validate(stepper, valid, interrupt) if valid else None
-        except Interrupted:
-            saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
-            raise Stopped(
-                f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
-            ) from None
-        _end_epoch(history, train.num_examples, valid_metrics, listen)
-        value = goodness(valid_metrics, config.stop_on)
-        if value is None or history.best_value is None or value > history.best_value:
-            history.best_epoch, history.best_value = len(history.epochs), value
-            history.num_saves += 1
-            keep(history.num_saves)
-            listen(Kept(history.best_epoch))
+    with stepper.at_work():
+        while len(history.epochs) < config.epochs and not _enough(history, config.patience):
+            _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
+            if settle is not None:
+                settle()
+            try:
+                valid_metrics = _validate(stepper, valid, interrupt) if valid else None
+            except Interrupted:
+                saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
+                raise Stopped(
+                    f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
+                ) from None
+            _end_epoch(history, train.num_examples, valid_metrics, listen)
+            value = goodness(valid_metrics, config.stop_on)
+            if value is None or history.best_value is None or value > history.best_value:
+                history.best_epoch, history.best_value = len(history.epochs), value
+                history.num_saves += 1
+                keep(history.num_saves)
+                listen(Kept(history.best_epoch))
     return history
 
 

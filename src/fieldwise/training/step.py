@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,12 @@ from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.kernels.layout import Batch
+from fieldwise.memory import freed_memory_kept
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
+from fieldwise.nn.blocks import single_threaded_torch
+from fieldwise.nn.linear import owns_products
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss
@@ -58,6 +62,16 @@ class Stepper:
         self._parameters = list(model.parameters())
         self._dense = [*self._parameters, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
         self._rates = [group["lr"] for group in dense_optimizer.param_groups] if dense_optimizer else []
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Set the process up for steps, one after the other, and leave it as it was.
+
+        Results then do not depend on the number of threads, unless the deep part has matrices that are not in a
+        `nn.linear.Linear`: for those torch keeps its threads.
+        """
+        with freed_memory_kept(), single_threaded_torch() if owns_products(self.model) else nullcontext():
+            yield
 
     def step(self, examples: Examples, factor: float) -> float:
         """Learn from a batch at `factor` times the learning rates, and return its loss before that.

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,12 @@ from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.memory import require_memory
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.nn.blocks import cut, run_blocks
+from fieldwise.nn.linear import product
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 from fieldwise.training.linear import make_stepper
+from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.machine import Machine, describe_machine
 
@@ -106,7 +110,7 @@ def bench(
         figures.append(_measured("LR, whole epoch", "features/s", ours * fields, bare))
         flops = 2.0 * sum(a * b * c for a, b, c in network_products(fields, hidden))
         products = {}
-        for precision in ("float32", *(["bfloat16"] if _has_bfloat16() else [])):
+        for precision in ("float32", *(["bfloat16"] if has_bfloat16() else [])):
             seconds = products_seconds(network_products(fields, hidden), precision, 1 if quick else 5)
             products[precision] = flops / seconds / 1e9
             stepper = network_stepper(layout, hidden, precision)
@@ -124,15 +128,6 @@ def bench(
 
 def _measured(name: str, unit: str, ours: float, limit: float) -> Measured:
     return Measured(name=name, unit=unit, ours=ours, limit=limit, ratio=ours / limit)
-
-
-def _has_bfloat16() -> bool:
-    """Return whether products in bfloat16 are instructions here, and not emulated."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 # What is measured on.
@@ -211,13 +206,13 @@ def epoch_rate(
     clock = time.process_time if cpu else time.perf_counter
     batches = Batches(cache, _BATCH, seed=0)
     stepper.model.train()
-    with prefetch(batches.epoch(0)) as first:
+    with stepper.at_work(), prefetch(batches.epoch(0)) as first:
         for _, examples in zip(range(2), first, strict=False):
             stepper.step(examples, 1.0)  # compiles kernels, touches pages
     rates = []
     for epoch in range(1, num_epochs + 1):
         started, done, times = clock(), 0, [clock()]
-        with prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
+        with stepper.at_work(), prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
             for number, examples in enumerate(coming):
                 if number == max_batches:
                     break
@@ -284,11 +279,17 @@ def products_seconds(products: Products, precision: str, repeats: int) -> float:
     total = 0.0
     with torch.inference_mode():
         for m, k, n in products:
-            a, b = torch.rand(m, k).to(dtype), torch.rand(k, n).to(dtype)
-            out = torch.empty(m, n, dtype=dtype)
-            torch.mm(a, b, out=out)
-            total += min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))  # noqa: B023
+            a, b = torch.rand(m, k).to(dtype), torch.rand(n, k).to(dtype)
+            parts = cut(m, -(-m // num_threads()))
+            ways: list[Callable[[], object]] = [partial(torch.mm, a, b.t()), partial(_in_parts, a, b, parts)]
+            for way in ways:
+                way()
+            total += min(_seconds(way) for way in ways for _ in range(repeats))
     return total
+
+
+def _in_parts(a: torch.Tensor, b: torch.Tensor, parts: list[slice]) -> None:
+    run_blocks(lambda of: product(a[of], b), parts)
 
 
 def _reads_rate(threads: int, quick: bool) -> float:

@@ -22,6 +22,7 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener
 from fieldwise.training.interrupt import Interrupt
 from fieldwise.training.linear import make_stepper
+from fieldwise.training.precision import takes_bfloat16
 from fieldwise.training.sharded import ShardedStepper, share_statistics
 from fieldwise.training.sharded_checkpoint import ShardedCheckpoints
 from fieldwise.training.step import Stepper
@@ -103,7 +104,7 @@ class Team:
 
     def stepper(self, model: ClickModel, settings: TrainConfig) -> Stepper:
         """Return what moves a model whose weights are not set yet."""
-        bfloat16 = settings.precision == "bfloat16"
+        bfloat16 = takes_bfloat16(settings.precision, model)
         if self.workers is not None:
             self.workers.traffic = Traffic()
         if self.workers is None:

@@ -1,0 +1,33 @@
+"""In which precision the products of a deep part are taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fieldwise.nn.deep import count_weights
+
+__all__ = ["has_bfloat16", "takes_bfloat16"]
+
+_WORTH_WEIGHTS = 1 << 18
+"""Weights of the matrices from which on bfloat16 is chosen: below, the products are the smaller part of a step."""
+
+
+def takes_bfloat16(precision: str, model: nn.Module) -> bool:
+    """Return whether products are taken in bfloat16: ``bfloat16`` says so; ``auto`` does where the processor multiplies
+    in bfloat16 and the matrices have 262,144 weights or more.
+
+    Examples
+    --------
+    >>> takes_bfloat16("bfloat16", nn.Linear(2, 1)), takes_bfloat16("auto", nn.Linear(2, 1))
+    (True, False)
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    return has_bfloat16() and count_weights(model)[0] >= _WORTH_WEIGHTS
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies matrices in bfloat16 faster than in float32."""
+    known = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(supported()) for supported in known if supported is not None)
