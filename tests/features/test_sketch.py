@@ -34,6 +34,12 @@ def test_edges_are_those_of_the_sorted_values(numbers, bins):
     assert sketched(numbers).finish().quantile_edges(bins).tolist() == quantile_edges(numbers, bins)
 
 
+def test_a_value_that_is_nearly_everywhere_leaves_the_other_bins_to_the_others():
+    numbers = [0.0] * 900 + [float(i) for i in range(1, 101)]
+    edges = sketched(numbers).finish().quantile_edges(11)
+    assert edges.tolist() == [1.0, 11.0, 21.0, 31.0, 41.0, 51.0, 61.0, 71.0, 81.0, 91.0]
+
+
 def test_ties_and_constants_make_fewer_bins():
     assert sketched([0.0] * 7 + [1.0, 2.0, 3.0]).finish().quantile_edges(10).tolist() == [1.0, 2.0, 3.0]
     assert sketched([4.0] * 5).finish().quantile_edges(3).tolist() == []

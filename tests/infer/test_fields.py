@@ -139,7 +139,7 @@ def test_several_fields_read_one_column():
     )
     names = [field.name for field in found.schema.fields if field.column == "price"]
     assert names == ["price", "price_value", "price_few"]
-    assert [field.bins for field in found.schema.fields if field.column == "price"] == [32, None, 3]
+    assert [field.bins for field in found.schema.fields if field.column == "price"] == [128, None, 3]
     assert "price" not in fields('[fields.p]\ncolumn = "price"', 'exclude = ["price"]')
 
 

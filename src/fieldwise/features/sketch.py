@@ -44,24 +44,38 @@ class Distribution(NamedTuple):
     counts: npt.NDArray[np.int64]
 
     def quantile_edges(self, bins: int) -> Float64s:
-        """Return the inner edges of `bins` bins with equally many values, as far as ties allow.
+        """Return the inner edges of `bins` bins with equally many values, no value counting as more than one bin.
 
-        Of n values in order, edge i is the one at ``floor(i n / bins)`` from 0; equal edges are one, and none is at the
-        least value, below which there is nothing: at most ``bins - 1`` edges, in ascending order.
+        A value that occurs more than T times counts as T, the least number with ``T bins >= sum of the counts``: nine
+        people in ten have no capital gain, and all bins but one are for the others. Of the n that are counted, in
+        order, edge i is the value at ``floor(i n / bins)`` from 0; equal edges are one, and none is at the least value,
+        below which there is nothing: at most ``bins - 1`` edges, in ascending order.
 
         Examples
         --------
-        >>> few = np.array([1.0, 2.0, 5.0])
-        >>> Distribution(few, few, np.array([3, 1, 2])).quantile_edges(3).tolist()
-        [5.0]
+        >>> few = np.array([0.0, 1.0, 2.0, 5.0])
+        >>> Distribution(few, few, np.array([90, 2, 2, 4])).quantile_edges(3).tolist()
+        [1.0, 5.0]
         """
         if not len(self.values):
             return np.zeros(0)
-        below = np.cumsum(self.counts)
+        below = np.cumsum(np.minimum(self.counts, _largest_count(self.counts, bins)))
         wanted = np.arange(1, bins, dtype=np.int64) * below[-1] // bins
         at = np.unique(np.searchsorted(below, wanted, side="right"))
         edges: Float64s = self.values[at[at > 0]]
         return edges
+
+
+def _largest_count(counts: npt.NDArray[np.int64], bins: int) -> int:
+    """Return the least T >= 1 with ``T bins >= sum of min(count, T)``."""
+    low, high = 0, int(counts.max())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if middle * bins >= int(np.minimum(counts, middle).sum()):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 class NumberSketch:

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
-from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
 from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Field, FieldType, Schema
@@ -52,7 +51,7 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
     >>> config = parse_config('data = { train = "log.csv", label = "click" }')
     >>> schema = complete_schema(config, pa.table({"click": ["0", "1"], "ad": ["a", "b"], "price": ["1.5", "2"]}))
     >>> [(field.name, field.type, field.bins) for field in schema.fields]
-    [('ad', 'category', None), ('price', 'number', 32)]
+    [('ad', 'category', None), ('price', 'number', 128)]
     """
     return infer_schema(config, sample).schema
 
@@ -215,7 +214,6 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
             got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
             fix="name columns as fields: [fields.NAME]",
         )
-    classes = tuple(canonical(pa.array([str(value) for value in config.data.classes], pa.string())).to_pylist())
-    schema = Schema(fields=tuple(fields), classes=classes, **{role: getattr(config.data, role) for role in _ROLES})
+    schema = Schema(fields=tuple(fields), **{role: getattr(config.data, role) for role in _ROLES})
     schema.check()
     return schema
