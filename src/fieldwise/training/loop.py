@@ -17,7 +17,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
-from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.step import Stepper, Wishes
 
@@ -97,7 +97,8 @@ def fit(
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
-        Looked at after every step: where it is requested a checkpoint is saved and `Stopped` raised.
+        Looked at after every step and every batch of validation: where it is requested a checkpoint is saved and
+        `Stopped` raised.
     report
         A file for the batch at which training stopped because something was not finite (`guard.write_batch`).
     listen
@@ -111,7 +112,7 @@ def fit(
     Stopped
         On request.
     """
-    history = History()
+    history, interrupt = History(), interrupt or Interrupt()
     if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
         stepper.restore(checkpoint.table, checkpoint.dense)
         history = msgspec.convert(checkpoint.state, History)
@@ -123,7 +124,13 @@ def fit(
             _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
             if settle is not None:
                 settle()
-            valid_metrics = _validate(stepper, valid) if valid else None
+            try:
+                valid_metrics = _validate(stepper, valid, interrupt) if valid else None
+            except Interrupted:
+                saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
+                raise Stopped(
+                    f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
+                ) from None
             _end_epoch(history, train.num_examples, valid_metrics, listen)
             value = goodness(valid_metrics, config.stop_on)
             if value is None or history.best_value is None or value > history.best_value:
@@ -134,10 +141,10 @@ def fit(
     return history
 
 
-def _validate(stepper: Stepper, valid: Batches) -> Metrics:
+def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
     """Return the metrics of the validation examples, read while those before are looked at."""
     with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
-        return stepper.evaluate(coming)
+        return stepper.evaluate(interrupt.watch(coming))
 
 
 def _enough(history: History, patience: int) -> bool:
@@ -150,7 +157,7 @@ def _run_epoch(
     history: History,
     schedule: Schedule,
     saver: _Saver,
-    interrupt: Interrupt | None,
+    interrupt: Interrupt,
     divergence: Divergence,
     report: Path | None,
     listen: Listener,
@@ -167,9 +174,8 @@ def _run_epoch(
                 raise _not_finite(error, stepper, train, examples, history, saver, report) from None
             assert examples.labels is not None, "training needs labels"
             diverged = divergence.add(loss, examples.labels, examples.weights)
-            stop = interrupt is not None and interrupt.requested
             meter.add(train.size(history.position), loss)
-            agreed = stepper.agree(Wishes(diverged, stop, saver.is_late()))
+            agreed = stepper.agree(Wishes(diverged, interrupt.requested, saver.is_late()))
             if agreed.give_up:
                 raise _diverged(divergence, stepper, history, saver)
             if agreed.stop:
