@@ -19,6 +19,7 @@ from fieldwise.files import (
     checksum,
     load_arrays,
     load_metadata,
+    manifest_format,
     map_file,
     read_manifest,
     save_arrays,
@@ -108,12 +109,45 @@ def test_a_manifest_may_be_indented_anew(tmp_path):
     assert read_manifest(tmp_path / "m", Content, format="x", version=3)[1] == seal
 
 
-def test_another_format_and_another_version_are_told_apart(tmp_path):
+def test_another_format_a_newer_version_and_an_older_one_are_told_apart(tmp_path):
     write_manifest(tmp_path / "m", Content("a"), format="x", version=3)
     with pytest.raises(ArtefactError, match=r"another kind(.|\n)*expected: y\n  got: x"):
         read_manifest(tmp_path / "m", Content, format="y", version=3)
-    with pytest.raises(ArtefactError, match=r"another format version(.|\n)*expected: 4\n  got: 3"):
+    with pytest.raises(ArtefactError, match=r"an older version of fieldwise(.|\n)*expected: .* 4\n  got: 3"):
         read_manifest(tmp_path / "m", Content, format="x", version=4)
+    with pytest.raises(ArtefactError, match=r"a newer version of fieldwise(.|\n)*2 or older\n  got: 3\n.*install"):
+        read_manifest(tmp_path / "m", Content, format="x", version=2)
+
+
+def test_an_older_version_is_read_where_there_is_a_way_from_each_version_to_the_next(tmp_path):
+    class First(msgspec.Struct):
+        title: str
+
+    upgrades = {
+        1: lambda content: {"name": content["title"]},
+        2: lambda content: {**content, "numbers": [len(content["name"])]},
+    }
+    seal = write_manifest(tmp_path / "m", First("abc"), format="x", version=1)
+    assert read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades=upgrades) == (
+        Content("abc", (3,)),
+        seal,
+    )
+    with pytest.raises(ArtefactError, match="no longer read"):
+        read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades={2: upgrades[2]})
+    write_manifest(tmp_path / "m", Content("a"), format="x", version=1)
+    with pytest.raises(ArtefactError, match="does not fit its format"):
+        read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades=upgrades)
+
+
+@pytest.mark.parametrize("text", [b'{"a":' + b"[" * 100_000, b'{"format":' * 100_000, b"[" * 100_000 + b"]" * 100_000])
+def test_a_text_that_is_nested_without_end_is_refused(tmp_path, text):
+    (tmp_path / "m").write_bytes(text)
+    assert manifest_format(tmp_path / "m") is None
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        read_manifest(tmp_path / "m", Content, format="x", version=1)
+    write_raw(tmp_path / "a", text)
+    with pytest.raises(ArtefactError, match="a, header"):
+        load_arrays(tmp_path / "a")
 
 
 def test_a_content_that_does_not_fit_is_refused_with_its_place(tmp_path):

@@ -32,6 +32,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import (
     Pieces,
+    Upgrades,
     checksum,
     explaining,
     header_checksum,
@@ -50,6 +51,9 @@ BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
 _BLOCK_BYTES = 1 << 25
+_ONE_BLOCK = 62
+"""The shift of a table that version 1 wrote, with one checksum of the whole file."""
+_UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": _ONE_BLOCK}}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -271,17 +275,20 @@ def open_bundle(folder: str | Path) -> Bundle:
             fix="train a model first, or name one model's folder inside a comparison",
         )
     while True:
-        manifest, seal = read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+        manifest, seal = _read_manifest(folder)
         try:
             arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
             break
         except ArtefactError:
             # A save that ended in between has removed the files of the one before: then the manifest is another one.
-            if seal == read_manifest(folder / _MANIFEST_NAME, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)[1]:
+            if seal == _read_manifest(folder)[1]:
                 raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
     table = arrays["table"]["weights"]
-    blocks = _Blocks(folder / manifest.files["table"], table, manifest.table_blocks, manifest.table_block_shift)
+    checksums = manifest.table_blocks
+    if manifest.table_block_shift == _ONE_BLOCK:
+        checksums = (_checksum_of(table),) if len(table) else ()
+    blocks = _Blocks(folder / manifest.files["table"], table, checksums, manifest.table_block_shift)
     return Bundle(
         folder,
         manifest.model,
@@ -305,14 +312,20 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
         There is no bundle, or its manifest is damaged.
     """
     path = Path(folder) / _MANIFEST_NAME
-    manifest, _ = read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    manifest, _ = _read_manifest(Path(folder))
     manifest.calibration = dict(calibration)
     write_manifest(path, manifest, format=BUNDLE_FORMAT, version=_VERSION)
+
+
+def _read_manifest(folder: Path) -> tuple[_Manifest, str]:
+    path = folder / _MANIFEST_NAME
+    return read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
 
 
 def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
     name = manifest.files.get(part, "")
     if not name or Path(name).name != name:
         raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
-    load = load_headed if part == "table" else load_verified
+    by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
+    load = load_headed if by_blocks else load_verified
     return load(folder / name, manifest.checksums.get(part))

@@ -175,7 +175,7 @@ def parse_config(
     """
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError("the configuration is not valid TOML", where=where, got=error) from None
     for override in overrides:
         _apply(tree, override)
@@ -196,7 +196,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError("an override is not understood", where="--set", expected="section.key=value", got=override)
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = value.strip()
     table = tree
     for key in keys[:-1]:

@@ -24,7 +24,7 @@ import mmap
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
@@ -39,6 +39,7 @@ from fieldwise.errors import ArtefactError, ResourceError, UserError
 
 __all__ = [
     "Pieces",
+    "Upgrades",
     "atomic_file",
     "checksum",
     "discard",
@@ -208,22 +209,43 @@ def write_manifest(path: str | Path, content: msgspec.Struct, *, format: str, ve
     return seal
 
 
-def read_manifest(path: str | Path, type: type[Content], *, format: str, version: int) -> tuple[Content, str]:
-    """Return a manifest's content and its checksum; ArtefactError where it is not what was expected."""
+Upgrades = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+"""For every older version that can be read, what turns the content of its manifest into that of the next version."""
+
+
+def read_manifest(
+    path: str | Path, type: type[Content], *, format: str, version: int, upgrades: Upgrades | None = None
+) -> tuple[Content, str]:
+    """Return a manifest's content, as that of the version of today, and its checksum.
+
+    Raises
+    ------
+    ArtefactError
+        It is damaged, of another kind, of a newer version, or of an older one that cannot be read any more.
+    """
     path = Path(path)
     with explaining(path):
         text = path.read_bytes()
     try:
         sealed = msgspec.json.decode(text, type=_Sealed)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError("the manifest cannot be read", where=path, got=error, fix=_RESTORE) from None
     if sealed.format != format:
         raise ArtefactError("this is another kind of artefact", where=path, expected=format, got=sealed.format)
-    if sealed.version != version:
+    steps = range(sealed.version, version)
+    if sealed.version > version:
         raise ArtefactError(
-            "the artefact has another format version",
+            "the artefact was written by a newer version of fieldwise",
             where=path,
-            expected=version,
+            expected=f"format version {version} or older",
+            got=sealed.version,
+            fix="install a newer fieldwise, or make it anew with this one",
+        )
+    if not all(step in (upgrades or {}) for step in steps):
+        raise ArtefactError(
+            "the artefact was written by an older version of fieldwise, whose format is no longer read",
+            where=path,
+            expected=f"format version {version}",
             got=sealed.version,
             fix="make it anew, or use the version of fieldwise that wrote it",
         )
@@ -234,8 +256,10 @@ def read_manifest(path: str | Path, type: type[Content], *, format: str, version
             "the manifest is damaged", where=path, expected=f"checksum {sealed.checksum}", got=seal, fix=_RESTORE
         )
     try:
+        for step in steps:
+            body = msgspec.json.encode((upgrades or {})[step](msgspec.json.decode(body, type=dict[str, Any])))
         return msgspec.json.decode(body, type=type), seal
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ArtefactError("the manifest does not fit its format", where=path, got=error, fix=_RESTORE) from None
 
 
@@ -243,7 +267,7 @@ def manifest_format(path: str | Path) -> str | None:
     """Return what kind of artefact a manifest says it belongs to; None where it cannot be read."""
     try:
         return msgspec.json.decode(Path(path).read_bytes(), type=_Sealed).format
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -426,7 +450,7 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         entries = msgspec.json.decode(data[8 : 8 + length].tobytes(), type=dict[str, msgspec.Raw])
         metadata = msgspec.json.decode(entries.pop("__metadata__", msgspec.Raw(b"{}")), type=dict[str, str])
         tensors = {name: msgspec.json.decode(entry, type=_Tensor) for name, entry in entries.items()}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refuse("header", "a JSON object of arrays", error) from None
 
     position = 0

@@ -15,8 +15,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -86,6 +88,9 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, and turn what it raises into a message and an exit code; click's own exceptions pass."""
+        with suppress(ValueError):  # only a process's main thread may say what a signal does
+            # As Ctrl-C: training saves a checkpoint (`training.interrupt`), all else cleans up and ends.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except (UserError, Stopped) as error:

@@ -220,7 +220,8 @@ class IndexedEncoder(FieldEncoder):
         if self.field.buckets is None:
             self._index = Vocabulary(**arrays)
         else:
-            self._index = Buckets(self.field.buckets, arrays["counts"], arrays["ids"])
+            # Bundles of version 1 hold the counts of all buckets, without ids.
+            self._index = Buckets(self.field.buckets, arrays["counts"], arrays.get("ids"))
 
 
 class CategoryEncoder(IndexedEncoder):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
 from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Field, FieldType, Schema
@@ -214,6 +215,7 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
             got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
             fix="name columns as fields: [fields.NAME]",
         )
-    schema = Schema(fields=tuple(fields), **{role: getattr(config.data, role) for role in _ROLES})
+    classes = tuple(canonical(pa.array([str(value) for value in config.data.classes], pa.string())).to_pylist())
+    schema = Schema(fields=tuple(fields), classes=classes, **{role: getattr(config.data, role) for role in _ROLES})
     schema.check()
     return schema

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
-__all__ = ["Interrupt", "noting_signals"]
+__all__ = ["Interrupt", "Interrupted", "noting_signals"]
+
+Item = TypeVar("Item")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """`Interrupt.watch` found that the work is to stop."""
 
 
 class Interrupt:
@@ -20,10 +27,20 @@ class Interrupt:
     ----------
     requested
         Set by a signal, or by hand.
+    alone
+        Whether this process may stop by itself; several workers stop together, after a step.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.alone = True
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items, and raise `Interrupted` before the first one that comes after the request."""
+        for item in items:
+            if self.requested and self.alone:
+                raise Interrupted
+            yield item
 
 
 @contextmanager

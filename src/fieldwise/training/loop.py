@@ -19,7 +19,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
-from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.step import Stepper, Wishes
 
@@ -101,7 +101,8 @@ def fit(
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
-        Looked at after every step: where it is requested a checkpoint is saved and `Stopped` raised.
+        Looked at after every step and every batch of validation: where it is requested a checkpoint is saved and
+        `Stopped` raised.
     report
         A file for the batch at which training stopped because something was not finite (`guard.write_batch`).
     listen
@@ -115,7 +116,7 @@ def fit(
     Stopped
         On request.
     """
-    history = History()
+    history, interrupt = History(), interrupt or Interrupt()
     average = None
     if config.average_epochs:
         average = Average(stepper.model, stepper.weights, config.average_epochs, train.num_batches)
@@ -131,24 +132,30 @@ def fit(
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
             _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
-            with average.applied() if average is not None else nullcontext():
-                if settle is not None:
-                    settle()
-                valid_metrics = _validate(stepper, valid) if valid else None
-                _end_epoch(history, train.num_examples, valid_metrics, listen)
-                value = goodness(valid_metrics, config.stop_on)
-                if value is None or history.best_value is None or value > history.best_value:
-                    history.best_epoch, history.best_value = len(history.epochs), value
-                    history.num_saves += 1
-                    keep(history.num_saves)
-                    listen(Kept(history.best_epoch))
+            try:
+                with average.applied() if average is not None else nullcontext():
+                    if settle is not None:
+                        settle()
+                    valid_metrics = _validate(stepper, valid, interrupt) if valid else None
+                    _end_epoch(history, train.num_examples, valid_metrics, listen)
+                    value = goodness(valid_metrics, config.stop_on)
+                    if value is None or history.best_value is None or value > history.best_value:
+                        history.best_epoch, history.best_value = len(history.epochs), value
+                        history.num_saves += 1
+                        keep(history.num_saves)
+                        listen(Kept(history.best_epoch))
+            except Interrupted:
+                saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
+                raise Stopped(
+                    f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
+                ) from None
     return history
 
 
-def _validate(stepper: Stepper, valid: Batches) -> Metrics:
+def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
     """Return the metrics of the validation examples, read while those before are looked at."""
     with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
-        return stepper.evaluate(coming)
+        return stepper.evaluate(interrupt.watch(coming))
 
 
 def _enough(history: History, patience: int) -> bool:
@@ -161,7 +168,7 @@ def _run_epoch(
     history: History,
     schedule: Schedule,
     saver: _Saver,
-    interrupt: Interrupt | None,
+    interrupt: Interrupt,
     divergence: Divergence,
     report: Path | None,
     listen: Listener,
@@ -178,9 +185,8 @@ def _run_epoch(
                 raise _not_finite(error, stepper, train, examples, history, saver, report) from None
             assert examples.labels is not None, "training needs labels"
             diverged = divergence.add(loss, examples.labels, examples.weights)
-            stop = interrupt is not None and interrupt.requested
             meter.add(train.size(history.position), loss)
-            agreed = stepper.agree(Wishes(diverged, stop, saver.is_late()))
+            agreed = stepper.agree(Wishes(diverged, interrupt.requested, saver.is_late()))
             if agreed.give_up:
                 raise _diverged(divergence, stepper, history, saver)
             if saver.average is not None:

@@ -96,6 +96,7 @@ class Team:
     def giving_way(self, interrupt: Interrupt) -> Iterator[None]:
         """Let this worker end, when it was asked to stop, also while it waits for the first."""
         if self.workers is not None:
+            interrupt.alone = False
             self.workers.stopping = lambda: interrupt.requested
         yield
         if self.workers is not None:

@@ -14,7 +14,7 @@ from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
-from fieldwise.errors import ConfigError
+from fieldwise.errors import ConfigError, Stopped
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
@@ -26,7 +26,7 @@ from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
-from fieldwise.training.interrupt import Interrupt, noting_signals
+from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
@@ -44,6 +44,14 @@ class Pretrained(NamedTuple):
 
     start: LrStart
     seconds: float
+
+
+class _Trained(NamedTuple):
+    """A model with the weights that were kept, how it came to them, and the metrics of each part."""
+
+    model: ClickModel
+    history: History
+    metrics: dict[str, Metrics | None]
 
 
 def train(
@@ -103,10 +111,8 @@ def train(
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
-            stepper, history = _train_model(config, run, prepared, pretrained, interrupt, team, listen)
-            listen(Stage("evaluate", config.model.kind))
-            metrics = {name: _evaluate_part(stepper, prepared, name, team) for name in ("valid", "test")}
-        model = stepper.model
+            trained = _train_model(config, run, prepared, pretrained, interrupt, team, listen)
+        model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
         result = Result(
             model=config.model.kind,
@@ -153,12 +159,12 @@ def lr_settings(config: Config) -> TrainConfig:
     )
 
 
-def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team) -> Metrics | None:
+def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team, interrupt: Interrupt) -> Metrics | None:
     """Return the metrics of one part of the log; None where there is no such part."""
     if name not in prepared.parts:
         return None
     batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False, share=team.share)
-    return stepper.evaluate(batches.epoch(0))
+    return stepper.evaluate(interrupt.watch(batches.epoch(0)))
 
 
 def use_threads(count: int | None) -> None:
@@ -176,8 +182,8 @@ def _train_model(
     interrupt: Interrupt,
     team: Team,
     listen: Listener,
-) -> tuple[Stepper, History]:
-    """Train one model and leave it with the weights that were kept, which also lie in the run's bundle."""
+) -> _Trained:
+    """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind in ("lr", "lr-network")
     settings = lr_settings(config) if linear else config.train
@@ -202,23 +208,25 @@ def _train_model(
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
+    batches = Batches(
+        prepared.parts["train"],
+        settings.batch_size,
+        seed=settings.seed,
+        share=team.share,
+        negative_rate=settings.negative_rate,
+    )
+    checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         history = fit(
             stepper,
-            Batches(
-                prepared.parts["train"],
-                settings.batch_size,
-                seed=settings.seed,
-                share=team.share,
-                negative_rate=settings.negative_rate,
-            ),
+            batches,
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
             settle=lambda: stepper.fill_unseen(encoder.vocabulary_counts),
-            checkpoints=team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text))),
+            checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),
             listen=listen,
@@ -226,12 +234,20 @@ def _train_model(
     if settings.average_epochs or history.best_epoch != len(history.epochs):
         bundle = open_bundle(folder / "bundle").verify()
         stepper.load(bundle.table, bundle.dense)
-    if settings.calibration != "none" and valid is not None:
-        rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
-        model.calibration = stepper.calibrated(settings.calibration, rows.epoch(0))
-        plain = msgspec.to_builtins(model.calibration)
-        team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
-    return stepper, history
+    try:
+        if settings.calibration != "none" and valid is not None:
+            rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
+            model.calibration = stepper.calibrated(settings.calibration, interrupt.watch(rows.epoch(0)))
+            plain = msgspec.to_builtins(model.calibration)
+            team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
+        listen(Stage("evaluate", model_config.kind))
+        metrics = {name: _evaluate_part(stepper, prepared, name, team, interrupt) for name in ("valid", "test")}
+    except Interrupted:
+        # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
+        num_steps = len(history.epochs) * batches.num_batches
+        checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
+        raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
+    return _Trained(model, history, metrics)
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:

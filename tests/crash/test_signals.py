@@ -1,0 +1,118 @@
+"""SIGTERM and Ctrl-C, whatever is being done: the end within 10 seconds, exit code 3, and the same command goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.logs import config_text, make_table, write
+
+import fieldwise as fw
+
+ROOT = Path(__file__).parents[2]
+MORE = """
+[model]
+kind = "lc-wide-deep"
+units = 2
+hidden = [8]
+dropout = 0.2
+[train]
+epochs = 2
+batch_size = 128
+threads = 1
+patience = 9
+[pretrain]
+epochs = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A log, prepared, a run that was never interrupted, and a comparison."""
+    folder = tmp_path_factory.mktemp("signals")
+    write(make_table(), folder / "log.parquet")
+    (folder / "fieldwise.toml").write_text(config_text("log.parquet", more=MORE))
+    fw.train(fw.load_config(folder / "fieldwise.toml"), folder / "train")
+    return folder
+
+
+def stop(place: str, number: signal.Signals, *arguments: object) -> str:
+    """Run fieldwise, send it a signal where it is slow, and return what it said."""
+    command = [sys.executable, "-m", "tests.crash.slow", place, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n", process.communicate()
+        time.sleep(0.5)
+        process.send_signal(number)
+        sent = time.monotonic()
+        _, messages = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 30, "10 where nothing else runs"
+    assert process.returncode == 3, messages
+    assert "Traceback" not in messages
+    assert "same command" in messages
+    return messages
+
+
+def model_files(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "bundle").iterdir()}
+
+
+TRAINING = [
+    ("pretrain", signal.SIGTERM),
+    ("train", signal.SIGTERM),
+    ("train", signal.SIGINT),
+    ("validation", signal.SIGTERM),
+    ("evaluation", signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("place", "number"), TRAINING)
+def test_training_stops_with_a_checkpoint_and_goes_on_to_the_same_bytes(folder, place, number):
+    run, config = folder / f"{place}-{number}", folder / "fieldwise.toml"
+    messages = stop(place, number, "train", config, "--out", run)
+    assert "stopped" in messages
+    [saved] = run.glob("**/checkpoints/[0-9]*")
+    assert ("pretrain" in saved.parts) == (place != "train"), "LR is trained, validated and evaluated first"
+    fw.train(fw.load_config(config), run)
+    assert model_files(run) == model_files(folder / "train")
+
+
+@pytest.mark.parametrize(("place", "number"), [("fit", signal.SIGTERM), ("transform", signal.SIGINT)])
+def test_preparing_stops_and_leaves_nothing_half_made(folder, place, number, tmp_path):
+    write(make_table(), tmp_path / "log.parquet")
+    config = tmp_path / "fieldwise.toml"
+    config.write_text(config_text("log.parquet", more=MORE))
+    stop(place, number, "prepare", config)
+    left = [path for path in (tmp_path / ".fieldwise").rglob("*") if not path.name.endswith(".lock")]
+    assert left == []
+    assert fw.prepare(fw.load_config(config)).summary["rows_read"] == 3000
+
+
+def test_a_comparison_stops_in_the_model_it_is_at_and_goes_on(folder):
+    config, out = folder / "fieldwise.toml", folder / "comparison"
+    models = ["lr", "lc-dnn:1", "lc-wide-deep"]
+    stop("train", signal.SIGTERM, "compare", config, "--out", out, "--models", ",".join(models))
+    assert [path.parent.parent.name for path in out.glob("**/checkpoints/[0-9]*")] == ["lc-dnn-1"]
+    results = fw.compare(fw.load_config(config), out, models=models).models
+    assert [result.model for result in results] == ["lr", "lc-dnn", "lc-wide-deep"]
+    assert model_files(out / "lc-wide-deep-2") == model_files(folder / "train")
+
+
+def test_a_second_process_on_a_run_folder_is_refused_while_the_first_one_trains(folder):
+    run, config = folder / "shared", folder / "fieldwise.toml"
+    command = [sys.executable, "-m", "tests.crash.slow", "train", "train", str(config), "--out", str(run)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "there\n"
+        first.send_signal(signal.SIGSTOP)  # it stays in the middle of a step until the second one has ended
+        second = [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(run)]
+        refused = subprocess.run(second, capture_output=True, text=True, check=False)
+        first.kill()
+    assert refused.returncode == 2
+    assert "another process works in this run folder" in refused.stderr
+    fw.train(fw.load_config(config), run)
+    assert model_files(run) == model_files(folder / "train")

@@ -1,0 +1,198 @@
+"""Every kind and option of model goes through the suite; and the suite sees what it is there to see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fieldwise.models.click import ClickModel, build_model
+from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.testing import CHECKS, CheckFailed, Subject, check_model
+
+OPTIONS = {
+    "plain": {},
+    "one unit": {"units": 1},
+    "dropout": {"dropout": 0.3},
+    "not standardised": {"standardise": False},
+    "no skip": {"skip": False},
+    "one hidden layer": {"hidden": (8,)},
+    **{name: {"activation": name} for name in ("gelu", "silu", "tanh", "sigmoid")},
+}
+SUBJECTS = {f"{kind}": (ModelConfig(kind=kind, units=3, hidden=(12, 8)), 2) for kind in KINDS}
+SUBJECTS |= {f"{kind}, three classes": (ModelConfig(kind=kind, units=3, hidden=(12, 8)), 3) for kind in KINDS}
+SUBJECTS |= {
+    f"{kind}, {name}": (ModelConfig(kind=kind, **{"units": 2, "hidden": (12, 8), **options}), 2)
+    for name, options in OPTIONS.items()
+    for kind in KINDS
+    if name != "plain" and kind.startswith("lc-")
+}
+
+
+# Matrix products depend on the number of threads in their last bits: what no check of a deep part can pass.
+THREADS = ("check_the_number_of_threads_changes_no_bit",)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_every_kind_and_option_of_model_does_what_every_model_must(name):
+    config, num_classes = SUBJECTS[name]
+    check_model(config, num_classes=num_classes, skip=() if config.kind.startswith("lr") else THREADS)
+
+
+class Attention(nn.Module):
+    """A deep part of somebody's own: no order of units is built into it but through its weights."""
+
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__()
+        self.gate = nn.Linear(num_inputs, num_inputs)
+        self.output = nn.Linear(num_inputs, num_outputs)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x):
+        return self.output(x * torch.sigmoid(self.gate(x)))
+
+
+@pytest.mark.parametrize("kind", ["dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"])
+def test_a_deep_part_of_one_s_own_passes(kind):
+    check_model(ModelConfig(kind=kind, units=2, hidden=(9,)), deep=Attention, skip=THREADS)
+
+
+class Doubled(ClickModel):
+    def forward(self, batch):
+        return 2 * super().forward(batch) - self.bias
+
+
+def build_doubled(layout, num_classes, seed, dtype):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Doubled(ModelConfig(kind="lc-dnn", units=2, hidden=(8,), skip=False), layout, 1, dtype)
+
+
+def test_a_model_of_one_s_own_passes():
+    check_model(build_doubled, skip=THREADS)
+
+
+# --- what the suite is there to see ---
+
+_SHARED = nn.Parameter(torch.zeros(1))
+
+
+class LooksAtTheBatch(Attention):
+    def forward(self, x):
+        return super().forward(x - x.mean(dim=0))
+
+
+class FirstIsSpecial(Attention):
+    def forward(self, x):
+        return super().forward(x) + x[:, :1]
+
+
+class WrongGradient(Attention):
+    def forward(self, x):
+        return super().forward(x) + x[:, :1].detach()
+
+
+class Logarithm(Attention):
+    def forward(self, x):
+        return super().forward(x) + torch.log(x.std(dim=0)).sum()
+
+
+class StartsAnywhere(Attention):
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__(num_inputs, num_outputs)
+        nn.init.ones_(self.output.weight)
+
+
+class OwnRandomness(Attention):
+    generator = torch.Generator()
+
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__(num_inputs, num_outputs)
+        with torch.no_grad():
+            self.gate.bias.uniform_(generator=self.generator)
+
+
+class KeepsAList(Attention):
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__(num_inputs, num_outputs)
+        self.seen = 0.0
+
+    def forward(self, x):
+        if self.training:
+            self.seen = 0.9 * self.seen + 0.1
+        return super().forward(x) * (1 + self.seen)
+
+
+class MutableDefault(Attention):
+    def __init__(self, num_inputs, num_outputs, widths=[1]):  # noqa: B006
+        super().__init__(num_inputs, num_outputs)
+
+
+class SharedWeights(Attention):
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__(num_inputs, num_outputs)
+        self.output.bias = _SHARED
+
+
+class Pickled(Attention):
+    def get_extra_state(self):
+        return {"anything": object}
+
+    def set_extra_state(self, state):
+        pass
+
+
+WRONG = [
+    ("check_one_example_alone_is_what_it_is_in_a_batch", LooksAtTheBatch),
+    ("check_the_order_of_fields_is_irrelevant", FirstIsSpecial),
+    ("check_gradients_are_finite_differences", WrongGradient),
+    ("check_logits_stay_finite_where_fields_say_nothing", Logarithm),
+    ("check_the_start_is_logistic_regression_where_it_should", StartsAnywhere),
+    ("check_a_seed_says_everything", OwnRandomness),
+    ("check_what_was_saved_is_what_was_trained", KeepsAList),
+    ("check_training_goes_on_from_a_checkpoint", KeepsAList),
+    ("check_two_models_share_nothing", MutableDefault),
+    ("check_two_models_share_nothing", SharedWeights),
+    ("check_its_state_is_arrays", Pickled),
+]
+
+
+@pytest.mark.parametrize(("name", "deep"), WRONG)
+def test_a_deep_part_that_is_wrong_fails_the_check_that_is_there_for_it(name, deep):
+    [check] = [check for check in CHECKS if check.__name__ == name]
+    with pytest.raises(CheckFailed):
+        check(Subject(ModelConfig(kind="lc-dnn", units=2, standardise=False), deep=deep))
+
+
+@pytest.mark.parametrize("name", ["check_it_learns_a_hundred_rows_by_heart", "check_a_single_class_is_learnt"])
+def test_a_model_that_does_not_learn_fails(name, monkeypatch):
+    monkeypatch.setattr("fieldwise.training.step.Stepper.step", lambda *_: 0.7)
+    [check] = [check for check in CHECKS if check.__name__ == name]
+    with pytest.raises(CheckFailed, match="learnt"):
+        check(Subject(ModelConfig()))
+
+
+def test_weights_that_depend_on_the_threads_fail(monkeypatch):
+    def build(layout, num_classes, seed, dtype):
+        return build_model(ModelConfig(), layout, num_classes, seed + torch.get_num_threads(), dtype)
+
+    [check] = [check for check in CHECKS if "threads" in check.__name__]
+    with pytest.raises(CheckFailed, match=r"2 threads give other weights than one, in torch\.float32"):
+        check(Subject(build))
+
+
+def test_all_failures_are_said_each_with_its_check_and_a_check_can_be_left_out():
+    config = ModelConfig(units=2)
+    with pytest.raises(CheckFailed, match=r"^[2-9] of \d+ checks failed\ncheck_") as caught:
+        check_model(config, deep=KeepsAList, skip=THREADS)
+    failed = [line.split(":")[0] for line in str(caught.value).splitlines() if line.startswith("check_")]
+    assert {"check_what_was_saved_is_what_was_trained", "check_training_goes_on_from_a_checkpoint"} <= set(failed)
+    check_model(config, deep=KeepsAList, skip=[*failed, *THREADS])
+    with pytest.raises(ValueError, match="no such check: check_nothing"):
+        check_model(config, skip=["check_nothing"])
+
+
+def test_a_model_without_a_deep_part_has_none_to_replace():
+    with pytest.raises(ValueError, match="lr has no deep part"):
+        Subject(ModelConfig(kind="lr"), deep=Attention).stepper()
