@@ -22,6 +22,7 @@ MORE = """
 kind = "lc-wide-deep"
 units = 2
 hidden = [8]
+unit_dropout = 0.0
 [train]
 epochs = 2
 batch_size = 256

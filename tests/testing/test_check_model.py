@@ -19,13 +19,34 @@ OPTIONS = {
     "one hidden layer": {"hidden": (8,)},
     **{name: {"activation": name} for name in ("gelu", "silu", "tanh", "sigmoid")},
 }
-SUBJECTS = {f"{kind}": (ModelConfig(kind=kind, units=3, hidden=(12, 8)), 2) for kind in KINDS}
-SUBJECTS |= {f"{kind}, three classes": (ModelConfig(kind=kind, units=3, hidden=(12, 8)), 3) for kind in KINDS}
+SUBJECTS = {f"{kind}": (ModelConfig(kind=kind, units=3, hidden=(12, 8), pairs="none"), 2) for kind in KINDS}
 SUBJECTS |= {
-    f"{kind}, {name}": (ModelConfig(kind=kind, **{"units": 2, "hidden": (12, 8), **options}), 2)
+    f"{kind}, three classes": (ModelConfig(kind=kind, units=3, hidden=(12, 8), pairs="none"), 3) for kind in KINDS
+}
+SUBJECTS |= {
+    f"{kind}, {name}": (ModelConfig(kind=kind, **{"units": 2, "hidden": (12, 8), "pairs": "none", **options}), 2)
     for name, options in OPTIONS.items()
     for kind in KINDS
     if name != "plain" and kind.startswith("lc-")
+}
+
+# Pairs begin as products of what was drawn, so logits are not LR's; and where the deep part reads units that it does
+# not move, or a penalty holds them back, what is trained is more than one loss. The weights of pairs have an order of
+# their own.
+_JOINT = {"pairs": "weighted", "losses": "joint", "deep_units": "all", "unit_l2": 0.0}
+PAIRS = {
+    "pairs": (
+        {},
+        (
+            "check_the_start_is_logistic_regression_where_it_should",
+            "check_gradients_are_finite_differences",
+            "check_it_learns_a_hundred_rows_by_heart",
+        ),
+    ),
+    "pairs, weighted, one loss": (
+        _JOINT,
+        ("check_the_start_is_logistic_regression_where_it_should", "check_the_order_of_fields_is_irrelevant"),
+    ),
 }
 
 
@@ -37,6 +58,13 @@ THREADS = ("check_the_number_of_threads_changes_no_bit",)
 def test_every_kind_and_option_of_model_does_what_every_model_must(name):
     config, num_classes = SUBJECTS[name]
     check_model(config, num_classes=num_classes, skip=() if config.kind.startswith("lr") else THREADS)
+
+
+@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-resnet"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_of_fields_do_what_every_model_must(kind, name):
+    options, skip = PAIRS[name]
+    check_model(ModelConfig(kind=kind, units=3, hidden=(12, 8), **options), skip=THREADS + skip)
 
 
 class Attention(nn.Module):
@@ -66,7 +94,7 @@ class Doubled(ClickModel):
 def build_doubled(layout, num_classes, seed, dtype):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Doubled(ModelConfig(kind="lc-dnn", units=2, hidden=(8,), skip=False), layout, 1, dtype)
+        return Doubled(ModelConfig(kind="lc-dnn", units=2, hidden=(8,), skip=False, pairs="none"), layout, 1, dtype)
 
 
 def test_a_model_of_one_s_own_passes():

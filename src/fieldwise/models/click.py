@@ -57,7 +57,8 @@ class ClickModel(nn.Module):
     ----------
     penalty
         (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
-        squares of its units. None where nothing is.
+        squares of its units but unit 0, which logistic regression has learnt with a penalty of its own. None where
+        nothing is.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class ClickModel(nn.Module):
         self.num_shared = num_local
         if config.deep_units != "all":
             self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
-        if config.locally_connected and config.pairs != "none" and num_fields > 1 and num_local > 1:
+        if config.has_pairs(num_fields):
             if self.num_shared < 2:
                 raise ConfigError(
                     "the deep part's own units leave none for the pairs",
@@ -123,7 +124,8 @@ class ClickModel(nn.Module):
         local, full = self.table(batch)
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            self.penalty = 0.5 * self.config.unit_l2 * local.square().sum(dim=1)
+            own = local.view(len(local), -1, self.table.num_local)[:, :, 1:]
+            self.penalty = 0.5 * self.config.unit_l2 * own.square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)

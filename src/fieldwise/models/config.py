@@ -12,6 +12,9 @@ __all__ = ["KINDS", "Kind", "ModelConfig"]
 Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
 KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
+_FEW_FIELDS = 64
+"""Up to so many fields pairs are worth it unless somebody says otherwise."""
+
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model, and its sizes.
@@ -33,8 +36,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         your own (`models.parts.register_deep`).
     pairs
         A term for every two fields, the dot product of their units (`nn.pairs`): ``none``; ``plain``, a factorisation
-        machine; or ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2. For ``lc-*`` with
-        K > 1; unit 0, which starts as logistic regression's weights, stays out.
+        machine; ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2; or ``auto``: plain for up
+        to 64 fields, none beyond, where thousands of pairs learn the training rows by heart (docs/experiments.md). For
+        ``lc-*`` with K > 1; unit 0, which starts as logistic regression's weights, stays out.
     losses
         Where there are pairs and a deep part. ``joint``: one loss, of all terms. ``apart``: what there is without the
         deep part is trained to be right by itself, too, on a loss of its own, and the logit is the mean of the two.
@@ -50,8 +54,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Share of hidden units silenced in training, 0 <= dropout < 1.
     unit_l2
         >= 0, where there are pairs: the loss of every example has ``unit_l2 / 2`` times the sum of the squares of its
-        units, as they are before anything standardises them. A feature is drawn to zero as often as it occurs; this is
-        what keeps pairs from learning rare features by heart.
+        units but unit 0, as they are before anything standardises them. A feature is drawn to zero as often as it
+        occurs; this is what keeps pairs from learning rare features by heart.
     unit_dropout
         Share of the standardised units silenced in training, 0 <= unit_dropout < 1.
     standardise
@@ -68,7 +72,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
-    pairs: Literal["none", "plain", "weighted"] = "plain"
+    pairs: Literal["auto", "none", "plain", "weighted"] = "auto"
     losses: Literal["joint", "apart"] = "apart"
     deep_units: Annotated[int, Meta(ge=0)] | Literal["all"] | None = None
     gate: bool = False
@@ -83,3 +87,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def locally_connected(self) -> bool:
         """Whether the model has units of one field each."""
         return self.kind.startswith("lc-")
+
+    def has_pairs(self, num_fields: int) -> bool:
+        """Whether there is a term for every two of F fields.
+
+        Examples
+        --------
+        >>> ModelConfig().has_pairs(7), ModelConfig().has_pairs(158), ModelConfig(units=1).has_pairs(7)
+        (True, False, False)
+        """
+        if not self.locally_connected or self.units < 2 or num_fields < 2:
+            return False
+        return self.pairs in ("plain", "weighted") or (self.pairs == "auto" and num_fields <= _FEW_FIELDS)

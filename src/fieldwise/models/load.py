@@ -21,6 +21,10 @@ __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+_BEFORE_PAIRS = {"pairs": "none"}
+"""What the models of bundles are that were saved when there were no pairs of fields to speak of."""
+
+
 def dense_arrays(model: ClickModel) -> dict[str, npt.NDArray[Any]]:
     """Return every dense weight and every statistic of the model, by torch's name."""
     return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
@@ -41,7 +45,7 @@ def load_model(bundle: Bundle) -> ClickModel:
         The weights do not fit the model that the manifest names.
     """
     try:
-        config = msgspec.convert(bundle.model, ModelConfig)
+        config = msgspec.convert(_BEFORE_PAIRS | bundle.model, ModelConfig)
         dtype = DTYPES[bundle.dtype]
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:

@@ -43,7 +43,7 @@ class FieldPairs(nn.Module):
     Attributes
     ----------
     mask
-        (F (F - 1) / 2), 0 for pairs that are left out, else 1 (`leave_out`).
+        (F, F), symmetric: 0 for pairs that are left out, else 1 (`leave_out`).
     weight
         (O, F (F - 1) / 2), pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; None where they are not learnt.
 
@@ -58,7 +58,7 @@ class FieldPairs(nn.Module):
         super().__init__()
         self.num_outputs = num_outputs
         self.weight = nn.Parameter(torch.ones(num_outputs, num_fields * (num_fields - 1) // 2)) if weighted else None
-        self.register_buffer("mask", torch.ones(num_fields * (num_fields - 1) // 2))
+        self.register_buffer("mask", torch.ones(num_fields, num_fields))
         self.mask: Tensor
         above = torch.triu_indices(num_fields, num_fields, offset=1)
         self.register_buffer("_above", above, persistent=False)
@@ -66,19 +66,20 @@ class FieldPairs(nn.Module):
 
     def leave_out(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Leave out the pairs of fields (f, g), f < g, and no others."""
-        number = {(f, g): at for at, (f, g) in enumerate(self._above.T.tolist())}
         self.mask.fill_(1.0)
-        for pair in pairs:
-            self.mask[number[pair]] = 0.0
+        for f, g in pairs:
+            self.mask[f, g] = self.mask[g, f] = 0.0
 
     def forward(self, units: Tensor) -> Tensor:
         """Return (B, O) from units (B, F, K)."""
         if self.weight is None and bool(self.mask.all()):
             total = units.sum(dim=1).square().sum(dim=1) - units.square().sum(dim=(1, 2))
             return (0.5 * total).unsqueeze(1).expand(-1, self.num_outputs)
-        num_fields, outputs = units.shape[1], []
-        for weights in self.mask.unsqueeze(0) if self.weight is None else self.weight * self.mask:
-            upper = units.new_zeros(num_fields, num_fields).index_put((self._above[0], self._above[1]), weights)
-            # With the upper triangle alone every pair comes once.
-            outputs.append((units * torch.matmul(upper, units)).sum(dim=(1, 2)))
+        # With the upper triangle alone every pair comes once.
+        if self.weight is None:
+            triangles = [self.mask.triu(1)]
+        else:
+            at = self._above[0], self._above[1]
+            triangles = [torch.zeros_like(self.mask).index_put(at, weights) * self.mask for weights in self.weight]
+        outputs = [(units * torch.matmul(upper, units)).sum(dim=(1, 2)) for upper in triangles]
         return torch.stack(outputs, dim=1).expand(-1, self.num_outputs)

@@ -37,7 +37,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     name
         ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only) or ``ftrl``.
     learning_rate
-        > 0; FTRL's alpha. Unless given, .01 for Adam, and .6 / sqrt(F) for the others: F weights that move by the
+        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .6 / sqrt(F) for the others: F weights that move by the
         rate with random signs move a logit by the rate times sqrt(F).
     l2
         >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
@@ -71,7 +71,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         """Return the learning rate for F fields."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 1e-2 if self.name == "adam" else 0.6 / math.sqrt(max(num_fields, 1))
+        return (0.03 if self.name == "adam" else 0.6) / math.sqrt(max(num_fields, 1))
 
     @property
     def penalty(self) -> float:

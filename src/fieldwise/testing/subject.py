@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import torch
@@ -109,6 +110,9 @@ class Subject:
 
 
 def _builder(config: ModelConfig, deep: DeepPart | None) -> Builder:
+    if deep is not None and config.pairs == "auto":  # the part is looked at alone
+        config = msgspec.structs.replace(config, pairs="none")
+
     def build(layout: Layout, num_classes: int, seed: int, dtype: torch.dtype) -> ClickModel:
         model = build_model(config, layout, num_classes, seed, dtype)
         if deep is not None:
