@@ -124,7 +124,7 @@ class ClickModel(nn.Module):
         local, full = self.table(batch)
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            own = local.view(len(local), -1, self.table.num_local)[:, :, 1:]
+            own = local.view(len(local), self.table.layout.num_fields, self.table.num_local)[:, :, 1:]
             self.penalty = 0.5 * self.config.unit_l2 * own.square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:

@@ -52,6 +52,10 @@ def _deep(config: Config) -> bool:
     return config.model.kind not in ("lr", "lr-network")
 
 
+def _chooses_deep(config: Config) -> bool:
+    return config.model.kind in ("lc-dnn", "lc-wide-deep") and config.model.deep != "none"
+
+
 def _linear(config: Config) -> bool:
     """Whether there is a logistic regression: the model itself, or where it starts."""
     return not _deep(config) or _from_lr(config)
@@ -65,6 +69,10 @@ SPACE = (
     Dimension("model.units", Choice((4, 8, 16, 32)), _local),
     Dimension("model.hidden", Choice(((128, 64), (256, 128), (400, 400), (256, 256, 256))), _deep),
     Dimension("model.dropout", Range(0.0, 0.5), _deep),
+    Dimension("model.deep", Choice(("perceptron", "cross-low-rank", "bilinear", "ensemble")), _chooses_deep),
+    Dimension("model.pairs", Choice(("auto", "none", "plain", "weighted")), _local),
+    Dimension("model.unit_l2", Choice((0.001, 0.003, 0.01, 0.03, 0.1)), _local),
+    Dimension("model.unit_dropout", Range(0.0, 0.4), _local),
     Dimension("model.start", Choice(("lr", "random")), _local),
     Dimension("train.table.learning_rate", Range(5e-4, 2e-2, log=True), _deep),
     Dimension("train.table.l2", Choice((0.0, 1e-6, 1e-5, 1e-4)), _deep),
@@ -114,7 +122,7 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
     >>> config = parse_config('data = { train = "log.csv", label = "click" }')
     >>> other = changed(config, {"model.units": 4, "train.table.learning_rate": 0.01})
     >>> other.model.units, other.train.table.learning_rate, config.model.units
-    (4, 0.01, 8)
+    (4, 0.01, 16)
     """
     plain = msgspec.to_builtins(config)
     for key, value in values.items():
