@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -91,7 +92,9 @@ def workers_of(pid: int) -> list[int]:
 
 def checkpoints(out: Path) -> set[str]:
     """Return the checkpoints of a run, of its pretraining too."""
-    return {str(path.parent) for path in out.glob("**/checkpoints/[0-9]*/manifest.json")}
+    # Not Path.glob: it raises where a folder is removed while it looks.
+    found = glob.glob(f"{out}/**/checkpoints/[0-9]*/manifest.json", recursive=True)
+    return {os.path.dirname(path) for path in found}
 
 
 def kill_workers(process: subprocess.Popen[str], out: Path, num_kills: int, moments: random.Random) -> list[float]:
