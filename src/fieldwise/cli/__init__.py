@@ -62,7 +62,7 @@ _EXAMPLES = (
     "fieldwise init clicks.parquet --label click > fieldwise.toml",
     "fieldwise check fieldwise.toml",
     "fieldwise compare fieldwise.toml --out runs/first",
-    "fieldwise predict runs/first/lc-dnn-8 --data new.parquet --out predictions.csv",
+    "fieldwise predict runs/first/lc-dnn-16 --data new.parquet --out predictions.csv",
 )
 
 

@@ -50,7 +50,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         "fieldwise params --fields 158 --features 8672633 --hidden 2048,1024",
         "fieldwise params fieldwise.toml --units 16",
         "fieldwise params --fields 39 --features 1000000000 --hidden 64 --storage bfloat16",
-        "fieldwise params runs/first/lc-dnn-8",
+        "fieldwise params runs/first/lc-dnn-16",
     ),
 )
 @click.argument("source", metavar="[CONFIG|RUN]", type=click.Path(path_type=Path), required=False)
