@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldwise.nn.deep import ACTIVATIONS
+from fieldwise.nn.linear import Linear
 
 __all__ = ["TwoStream"]
 
@@ -50,13 +51,13 @@ class TwoStream(nn.Module):
             layers: list[nn.Module] = []
             width = num_inputs
             for wide in hidden:
-                layers += [nn.Linear(width, wide), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+                layers += [Linear(width, wide), ACTIVATIONS[activation](), nn.Dropout(dropout)]
                 width = wide
             return nn.Sequential(*layers)
 
         self.first, self.second = stream(), stream()
         part = hidden[-1] // num_heads
-        self.output = nn.Linear(2 * hidden[-1], num_outputs)
+        self.output = Linear(2 * hidden[-1], num_outputs, reduced=False)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
         self.between = nn.Parameter(torch.zeros(num_heads, part, num_outputs * part))

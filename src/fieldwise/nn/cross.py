@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from fieldwise.nn.deep import Perceptron
+from fieldwise.nn.linear import Linear
 
 __all__ = ["Cross", "CrossLayers"]
 
@@ -34,9 +35,9 @@ class CrossLayers(nn.Module):
         if num_layers < 1 or (rank is not None and rank < 1):
             raise ValueError(f"num_layers (={num_layers}) and rank (={rank}) must be 1 or more")
         self.layers = nn.ModuleList(
-            nn.Linear(num_inputs, num_inputs)
+            Linear(num_inputs, num_inputs)
             if rank is None
-            else nn.Sequential(nn.Linear(num_inputs, rank, bias=False), nn.Linear(rank, num_inputs))
+            else nn.Sequential(Linear(num_inputs, rank, bias=False), Linear(rank, num_inputs))
             for _ in range(num_layers)
         )
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fieldwise.nn.linear import Linear
+
 __all__ = ["FieldGate"]
 
 
@@ -26,7 +28,7 @@ class FieldGate(nn.Module):
     def __init__(self, num_fields: int, num_units: int) -> None:
         super().__init__()
         self.num_units = num_units
-        self.linear = nn.Linear(num_fields * num_units, num_fields)
+        self.linear = Linear(num_fields * num_units, num_fields)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 

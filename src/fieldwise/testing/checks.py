@@ -40,7 +40,7 @@ from fieldwise.training.step import Stepper
 __all__ = ["CHECKS", "check_model"]
 
 _TOLERANCE = 1e-9
-_MANY = 1
+_MANY = 40
 """How often the log is repeated where work must be large enough to be shared among threads."""
 
 
@@ -334,8 +334,9 @@ def check_training_goes_on_from_a_checkpoint(subject: Subject) -> None:
         assert checkpoint is not None
         again = subject.stepper(99, torch.float32)
         again.restore(checkpoint.table, checkpoint.dense)
-        for _ in range(3):
-            again.step(subject.examples, 1.0)
+        with again.at_work():
+            for _ in range(3):
+                again.step(subject.examples, 1.0)
         _same(_arrays(again), whole, "training that went on from a checkpoint ends with other weights")
 
 
@@ -386,7 +387,8 @@ def _loss(model: ClickModel, examples: Examples) -> Tensor:
 def _learn(stepper: Stepper, examples: Examples, num_steps: int, what: str) -> tuple[float, float]:
     """Take some steps on the same examples, and return the first and the last loss."""
     try:
-        losses = [stepper.step(examples, 1.0) for _ in range(num_steps)]
+        with stepper.at_work():
+            losses = [stepper.step(examples, 1.0) for _ in range(num_steps)]
     except NotFinite as error:
         raise CheckFailed(f"in learning {what}, {error.what} is not finite") from error
     return losses[0], losses[-1]
@@ -404,8 +406,9 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         stepper = subject.stepper(seed, dtype)
         torch.manual_seed(seed)
-        for _ in range(num_steps):
-            stepper.step(examples or subject.examples, 1.0)
+        with stepper.at_work():
+            for _ in range(num_steps):
+                stepper.step(examples or subject.examples, 1.0)
         return stepper, _arrays(stepper)
 
 
