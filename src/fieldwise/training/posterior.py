@@ -1,0 +1,260 @@
+"""A Bayesian factorisation machine of the fields' pairs, by Gibbs sampling: where the units of pairs begin.
+
+With w_r and v_r the weight and the K factors of feature r, summed over the features of field f in an example (times
+their inputs) to w_f and v_f, the model is ::
+
+    P(y = 1) = Phi(z),    z = mu + sum over f of w_f + sum over pairs f < g that are not left out of v_f . v_g
+    w_r ~ N(0, 1 / precision[f, 0]),   v_r[k] ~ N(0, 1 / precision[f, k]),   precision ~ Gamma(1, 1)
+
+Each sweep draws a latent number for every example (Albert and Chib 1993), mu, the precisions, and then all features of
+one field after the other, given the rest (`kernels.posterior`). What is kept is the mean of the weights and factors
+over the sweeps, each turned first to lie on the mean so far (factors may be rotated together without changing any dot
+product; Schoenemann 1966). How strongly a feature is held back follows from how often it occurs and how much its
+field's features differ, and is not set by hand; and a mean over what the data leave open generalises better than the
+best single setting (Salakhutdinov and Mnih 2008; Rendle 2012).
+
+The mean z is a logit of 1.6 z, within .02 in probability.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.data.cache import Cache
+from fieldwise.kernels import posterior as kernels
+from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
+from fieldwise.kernels.table import gather
+from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.training.checkpoint import Checkpoint, Checkpoints
+
+__all__ = ["PosteriorMean", "Sampler", "posterior_memory"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+_LOGITS = 1.6
+"""A logistic curve of 1.6 z is Phi(z) within .02 (Gelman and Hill 2006, section 6.5)."""
+_SMALL = 0.1
+
+
+class PosteriorMean(NamedTuple):
+    """Weights (D,) and factors (D, K) of all features, and the bias, of logits."""
+
+    weights: Floats
+    factors: Floats
+    bias: float
+
+
+class _Field(NamedTuple):
+    """The examples of each feature of a field, and the fields that it does not meet, itself among them."""
+
+    base: int
+    starts: npt.NDArray[np.int64]
+    examples: npt.NDArray[np.uint32]
+    inputs: npt.NDArray[np.float32]
+    is_bag: bool
+    apart: Layout
+
+
+class Sampler:
+    """The chain.
+
+    Parameters
+    ----------
+    batch, labels
+        All training examples, in memory, and their labels 0 and 1.
+    layout
+        Of their fields.
+    left_out
+        Pairs of fields f < g that have no term.
+    num_factors
+        K >= 1.
+    seed
+        Of all draws; the number of threads changes none.
+
+    Attributes
+    ----------
+    num_sweeps, num_kept
+        Done so far, and those in the mean.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        labels: npt.NDArray[np.integer[Any]],
+        layout: Layout,
+        left_out: Iterable[tuple[int, int]],
+        num_factors: int,
+        seed: int,
+    ) -> None:
+        self.batch, self.labels, self.layout, self.seed = batch, labels, layout, seed
+        self.num_sweeps = self.num_kept = 0
+        num_features, num_fields, d = layout.num_features, layout.num_fields, num_factors + 1
+        apart = np.eye(num_fields, dtype=bool)
+        for f, g in left_out:
+            apart[f, g] = apart[g, f] = True
+        self._fields = [_field(batch, layout, f, np.flatnonzero(apart[f])) for f in range(num_fields)]
+        generator = np.random.default_rng(seed)
+        self.weights = generator.normal(0.0, _SMALL, (num_features, d)).astype(np.float32)
+        self.weights[:, 0] = 0.0
+        share = (float(labels.sum()) + 1.0) / (len(labels) + 2.0)
+        self.bias = float(np.log(share / (1.0 - share))) / _LOGITS
+        self.precision = np.full((num_fields, d), 10.0)
+        self.mean = np.zeros((num_features, d))
+        self.mean_bias = 0.0
+        # Of the sweep under way: the sum of all fields in each example, that of the fields one meets, and some room.
+        self._sums, self._others, self._room = (np.empty((len(labels), d), np.float32) for _ in range(3))
+        self._none = np.empty((len(labels), 0), np.float32)
+        self._latent, self._predicted = np.empty(len(labels)), np.empty(len(labels))
+
+    def sweep(self, keep: bool) -> None:
+        """Draw everything once, and take it into the mean where `keep` says so."""
+        number = self.num_sweeps
+        generator = np.random.default_rng((self.seed, number))
+        self._predict()
+        key = _key(self.seed, number, 0)
+        self._spread(
+            lambda begin, end: (self._predicted, self.labels, key, self._latent, begin, end), kernels.draw_latents
+        )
+        self._draw_bias(generator)
+        for field in range(len(self._fields)):
+            self._draw_precision(field, generator)
+            self._draw_field(field, _key(self.seed, number, field + 1))
+        self.num_sweeps += 1
+        if keep:
+            self._keep()
+
+    def result(self) -> PosteriorMean:
+        """Return the mean so far as weights, factors and bias of a logit."""
+        factors = self.mean[:, 1:] * np.sqrt(_LOGITS)
+        return PosteriorMean(_LOGITS * self.mean[:, 0], factors, _LOGITS * self.mean_bias)
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write the chain as it is."""
+        arrays = {"precision": self.precision, "mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
+        state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept}
+        checkpoints.save(self.num_sweeps, self.weights, arrays, state)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there, as if the chain had never stopped."""
+        self.weights[:] = checkpoint.table
+        self.precision[:], self.mean[:] = checkpoint.dense["precision"], checkpoint.dense["mean"]
+        self.bias, self.mean_bias = (float(number) for number in checkpoint.dense["bias"])
+        self.num_sweeps, self.num_kept = checkpoint.state["num_sweeps"], checkpoint.state["num_kept"]
+
+    def _predict(self) -> None:
+        """Sum up weights and factors of every example, and predict its latent number, from the weights alone."""
+        gather(self.weights, self.batch, self.layout, self._none, self._sums)
+        self._predicted[:] = self.bias + self._sums[:, 0]
+        # Every pair comes twice.
+        for field in self._fields:
+            gather(self.weights, self.batch, field.apart, self._none, self._others)
+            np.subtract(self._sums, self._others, out=self._others)
+            own = _only(self.layout, field)
+            gather(self.weights, self.batch, own, self._none, self._room)
+            self._predicted += 0.5 * np.einsum("ek,ek->e", self._room[:, 1:], self._others[:, 1:], dtype=np.float64)
+
+    def _draw_bias(self, generator: np.random.Generator) -> None:
+        left = float((self._latent - self._predicted).mean())
+        moved = left + generator.normal() / np.sqrt(len(self.labels))
+        self.bias += moved
+        self._predicted += moved
+
+    def _draw_precision(self, number: int, generator: np.random.Generator) -> None:
+        field = self._fields[number]
+        seen = self.weights[field.base : field.base + len(field.starts) - 1][np.diff(field.starts) > 0]
+        squares = np.einsum("rk,rk->k", seen, seen, dtype=np.float64)
+        self.precision[number] = generator.gamma(1.0 + 0.5 * len(seen), 1.0 / (1.0 + 0.5 * squares))
+
+    def _draw_field(self, number: int, key: np.uint64) -> None:
+        field = self._fields[number]
+        gather(self.weights, self.batch, field.apart, self._none, self._others)
+        np.subtract(self._sums, self._others, out=self._others)
+        num_rows = len(field.starts) - 1
+        parts = 1 if field.is_bag else num_threads()
+        shares = np.searchsorted(field.starts, np.linspace(0, field.starts[-1], parts + 1))
+        shares[0], shares[-1] = 0, num_rows
+        common = (field.base, field.starts, field.examples, field.inputs, self._others, self._latent, self._predicted)
+        run_each(
+            kernels.draw_rows,
+            [
+                (self.weights, *common, self.precision[number], key, first, last)
+                for first, last in pairwise(shares.tolist())
+            ],
+        )
+        gather(self.weights, self.batch, field.apart, self._none, self._room)
+        np.add(self._others, self._room, out=self._sums)
+
+    def _keep(self) -> None:
+        drawn = self.weights.astype(np.float64)
+        if self.num_kept:
+            # The rotation that brings the factors closest to their mean. No matrix product: its last bits depend on the
+            # number of threads.
+            overlap = np.einsum("rk,rm->km", drawn[:, 1:], self.mean[:, 1:])
+            left, _, right = np.linalg.svd(overlap)
+            drawn[:, 1:] = np.einsum("rk,km->rm", drawn[:, 1:], np.einsum("kj,jm->km", left, right))
+        self.num_kept += 1
+        self.mean += (drawn - self.mean) / self.num_kept
+        self.mean_bias += (self.bias - self.mean_bias) / self.num_kept
+
+    def _spread(self, arguments: Callable[[int, int], tuple[Any, ...]], kernel: Callable[..., None]) -> None:
+        cuts = [len(self.labels) * part // num_threads() for part in range(num_threads() + 1)]
+        run_each(kernel, [arguments(begin, end) for begin, end in pairwise(cuts)])
+
+
+def posterior_memory(num_examples: int, layout: Layout, num_factors: int) -> int:
+    """Return the bytes that a chain takes: three sums of every example's factors, its features twice, and the weights.
+
+    Examples
+    --------
+    >>> posterior_memory(600_000, Layout.of([SINGLE] * 7, [1400] * 7), 16) / 1e6
+    168.2...
+    """
+    d = num_factors + 1
+    return num_examples * (12 * d + 16 + 8 * layout.num_fields + 8) + layout.num_features * d * 28
+
+
+def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int64]) -> _Field:
+    base, end = int(layout.base[number]), int(layout.base[number + 1])
+    form = layout.form[number]
+    inputs = np.empty(0, np.float32)
+    if form == BAG:
+        offsets = batch.offsets[layout.bag[number]]
+        here = slice(int(offsets[0]), int(offsets[-1]))
+        ids = batch.bag_ids[here]
+        owners = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
+        # A feature that a bag has twice is one with the sum of the weights.
+        pairs = ids.astype(np.int64) * max(len(offsets) - 1, 1) + owners
+        different, where = np.unique(pairs, return_inverse=True)
+        inputs = np.bincount(where, batch.bag_weights[here], len(different)).astype(np.float32)
+        ids, examples = (part.astype(np.uint32) for part in np.divmod(different, max(len(offsets) - 1, 1)))
+    else:
+        ids = batch.ids[layout.single[number]]
+        examples = np.argsort(ids, kind="stable").astype(np.uint32)
+        if form == VALUE:
+            values = batch.values[layout.value[number]]
+            inputs = np.ascontiguousarray(values[examples])
+    starts = np.zeros(end - base + 1, dtype=np.int64)
+    np.cumsum(np.bincount(ids, minlength=end - base), out=starts[1:])
+    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, apart))
+
+
+def _part(layout: Layout, fields: npt.NDArray[np.int64]) -> Layout:
+    """Return the layout of some of the fields, whose rows stay where they are."""
+    form, single, value, bag = (column[fields] for column in layout[:4])
+    return Layout(form, single, value, bag, np.append(layout.base[fields], layout.base[-1]))
+
+
+def _only(layout: Layout, field: _Field) -> Layout:
+    number = int(np.searchsorted(layout.base, field.base, side="right")) - 1
+    return _part(layout, np.array([number]))
+
+
+def _key(seed: int, sweep: int, field: int) -> np.uint64:
+    words = np.random.SeedSequence((seed, sweep, field)).generate_state(2, np.uint32)
+    return np.uint64((int(words[0]) << 32) | int(words[1]))
