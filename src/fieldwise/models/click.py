@@ -55,6 +55,8 @@ class ClickModel(nn.Module):
 
     Attributes
     ----------
+    is_fixed
+        Whether unit 0, the wide part and the units of pairs keep what they started with, the mean of a posterior.
     penalty
         (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
         squares of its units but unit 0, which logistic regression has learnt with a penalty of its own. None where
@@ -100,9 +102,7 @@ class ClickModel(nn.Module):
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
-        self.num_shared = num_local
-        if config.deep_units != "all":
-            self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
+        self.num_shared = config.num_shared if config.locally_connected else num_local
         if config.has_pairs(num_fields):
             if self.num_shared < 2:
                 raise ConfigError(
@@ -112,6 +112,7 @@ class ClickModel(nn.Module):
                     got=config.deep_units,
                 )
             self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
+        self.is_fixed = self.pairs is not None and config.start == "posterior"
         self.to(dtype)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -124,14 +125,17 @@ class ClickModel(nn.Module):
         local, full = self.table(batch)
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            own = local.view(len(local), self.table.layout.num_fields, self.table.num_local)[:, :, 1:]
+            first = self.num_shared if self.is_fixed else 1
+            own = local.view(len(local), self.table.layout.num_fields, self.table.num_local)[:, :, first:]
             self.penalty = 0.5 * self.config.unit_l2 * own.square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
+        units = local.view(batch.num_examples, self.table.layout.num_fields, self.table.num_local)
+        if self.is_fixed:
+            full, units = full.detach(), units[:, :, : self.num_shared].detach()
         if full.shape[1]:
             logits = logits + full
-        units = local.view(batch.num_examples, self.table.layout.num_fields, self.table.num_local)
         if self.num_skip:
             logits = logits + units[:, :, : self.num_skip].sum(dim=1)
         deep = None if self.network is None else self.network_output(self.deep_input(local))
@@ -151,7 +155,7 @@ class ClickModel(nn.Module):
     def deep_input(self, local: Tensor) -> Tensor:
         """Return what the deep part reads, (B, F K), from the units as they are."""
         x: Tensor = local
-        if self.pairs is not None and self.config.deep_units != "all":
+        if self.pairs is not None and (self.is_fixed or self.config.deep_units != "all"):
             units = local.view(len(local), self.table.layout.num_fields, self.table.num_local)
             x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
             x = x.view_as(local)

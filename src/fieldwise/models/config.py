@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["KINDS", "Kind", "ModelConfig"]
+__all__ = ["KINDS", "Kind", "ModelConfig", "Start"]
 
 Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
+Start = Literal["auto", "posterior", "lr", "random"]
 KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
 _FEW_FIELDS = 64
@@ -64,7 +65,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``lc-dnn`` and ``lc-resnet`` with two classes: add the sum of every field's unit 0 to the logit (the paper's
         M2 of ones, kept beside the deep part), a wide part without weights of its own.
     start
-        ``lr``: logistic regression is trained first and its weights start unit 0 and the wide part. ``random``: not so.
+        What unit 0, the wide part and the units of pairs begin with. ``lr``: logistic regression is trained first and
+        its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
+        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0, the wide part
+        and the units of pairs, and stays so, while the deep part is trained beside it. ``random``: neither. ``auto``:
+        posterior where the model has plain pairs and the log is small enough to sample
+        (`training.start.starts_from_posterior`), lr otherwise.
     """
 
     kind: Kind = "lc-dnn"
@@ -81,12 +87,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     standardise: bool = True
     skip: bool = True
-    start: Literal["lr", "random"] = "lr"
+    start: Start = "auto"
 
     @property
     def locally_connected(self) -> bool:
         """Whether the model has units of one field each."""
         return self.kind.startswith("lc-")
+
+    @property
+    def num_shared(self) -> int:
+        """How many of a field's units are not for the deep part alone: unit 0 and those of pairs."""
+        if self.deep_units == "all":
+            return self.units
+        return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
 
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.

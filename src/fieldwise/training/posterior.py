@@ -28,12 +28,16 @@ import numpy.typing as npt
 
 from fieldwise.data.cache import Cache
 from fieldwise.kernels import posterior as kernels
-from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
+from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.table import gather
 from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.memory import require_memory
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
+from fieldwise.training.config import PretrainConfig
+from fieldwise.training.events import Listener, Sampling, ignore
+from fieldwise.training.interrupt import Interrupt, Interrupted
 
-__all__ = ["PosteriorMean", "Sampler", "posterior_memory"]
+__all__ = ["PosteriorMean", "Sampler", "posterior_memory", "sample_posterior"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -134,10 +138,10 @@ class Sampler:
         factors = self.mean[:, 1:] * np.sqrt(_LOGITS)
         return PosteriorMean(_LOGITS * self.mean[:, 0], factors, _LOGITS * self.mean_bias)
 
-    def save(self, checkpoints: Checkpoints) -> None:
-        """Write the chain as it is."""
+    def save(self, checkpoints: Checkpoints, seconds: float = 0.0) -> None:
+        """Write the chain as it is, and how long it took to come here."""
         arrays = {"precision": self.precision, "mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
-        state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept}
+        state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept, "seconds": seconds}
         checkpoints.save(self.num_sweeps, self.weights, arrays, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -205,6 +209,71 @@ class Sampler:
     def _spread(self, arguments: Callable[[int, int], tuple[Any, ...]], kernel: Callable[..., None]) -> None:
         cuts = [len(self.labels) * part // num_threads() for part in range(num_threads() + 1)]
         run_each(kernel, [arguments(begin, end) for begin, end in pairwise(cuts)])
+
+
+def sample_posterior(
+    train: Cache,
+    left_out: Iterable[tuple[int, int]],
+    num_factors: int,
+    settings: PretrainConfig,
+    seed: int,
+    checkpoints: Checkpoints,
+    *,
+    minutes_between: float = 10.0,
+    interrupt: Interrupt | None = None,
+    listen: Listener = ignore,
+) -> tuple[PosteriorMean, float]:
+    """Run a chain over the training examples; return its mean, and the seconds that it took.
+
+    It goes on from the newest of its checkpoints, and leaves one behind when it is done, so that the same call later
+    takes no time.
+
+    Parameters
+    ----------
+    train
+        Read into memory as a whole.
+    left_out, num_factors, seed
+        As in `Sampler`.
+    settings
+        How many sweeps, and how many of the first are left out of the mean.
+    checkpoints
+        Of this chain alone.
+    minutes_between
+        Two checkpoints, at most.
+    interrupt
+        Looked at after every sweep.
+
+    Raises
+    ------
+    Interrupted
+        On request, after a checkpoint was saved.
+    ResourceError
+        The examples and their sums do not fit in memory.
+    """
+    interrupt = interrupt or Interrupt()
+    needed = posterior_memory(train.num_examples, train.layout, num_factors)
+    require_memory(needed, "the posterior of the pairs' factors", 'set model.start = "lr", or use fewer units')
+    examples = train.gather(np.arange(train.num_examples))
+    assert examples.labels is not None, "training needs labels"
+    sampler = Sampler(examples.batch, examples.labels, train.layout, left_out, num_factors, seed)
+    seconds = 0.0
+    if (checkpoint := checkpoints.newest()) is not None:
+        sampler.restore(checkpoint)
+        seconds = float(checkpoint.state["seconds"])
+    saved = started = time.monotonic()
+    already, since = seconds, sampler.num_sweeps
+    while sampler.num_sweeps < settings.sweeps:
+        sampler.sweep(keep=sampler.num_sweeps >= settings.burn_in)
+        now = time.monotonic()
+        seconds = already + now - started
+        left = settings.sweeps - sampler.num_sweeps
+        listen(Sampling(sampler.num_sweeps, settings.sweeps, left * (now - started) / (sampler.num_sweeps - since)))
+        if not left or interrupt.requested or now - saved >= 60 * minutes_between:
+            sampler.save(checkpoints, seconds)
+            saved = now
+        if left and interrupt.requested:
+            raise Interrupted
+    return sampler.result(), seconds
 
 
 def posterior_memory(num_examples: int, layout: Layout, num_factors: int) -> int:

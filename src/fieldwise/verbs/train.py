@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.data.cache import Cache
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError, Stopped
@@ -20,15 +22,24 @@ from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
-from fieldwise.models.config import ModelConfig
+from fieldwise.models.config import ModelConfig, Start
 from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
+from fieldwise.training.posterior import sample_posterior
+from fieldwise.training.start import (
+    LrStart,
+    start_bias,
+    start_from_lr,
+    start_from_posterior,
+    start_pairs,
+    starts_from_posterior,
+)
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
@@ -52,6 +63,7 @@ class _Trained(NamedTuple):
     model: ClickModel
     history: History
     metrics: dict[str, Metrics | None]
+    pretrain_seconds: float | None
 
 
 def train(
@@ -108,10 +120,12 @@ def train(
         if finished is not None:
             return finished
         pretrained = None
+        config = _with_start(config, prepared, team)
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
-            trained = _train_model(config, run, prepared, pretrained, interrupt, team, listen)
+            samples = (lr_folder or run.folder / "pretrain").parent
+            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, team, listen)
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
         result = Result(
@@ -121,7 +135,7 @@ def train(
             biases=others,
             valid=metrics["valid"],
             test=metrics["test"],
-            pretrain_seconds=pretrained.seconds if pretrained else None,
+            pretrain_seconds=trained.pretrain_seconds,
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
             best_epoch=history.best_epoch,
@@ -179,6 +193,7 @@ def _train_model(
     run: RunFolder,
     prepared: Prepared,
     pretrained: Pretrained | None,
+    samples: Path,
     interrupt: Interrupt,
     team: Team,
     listen: Listener,
@@ -198,8 +213,12 @@ def _train_model(
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
+    pretrain_seconds = None
     if pretrained is not None:
         start_from_lr(model, stepper.table_rows, pretrained.start)
+        pretrain_seconds = pretrained.seconds
+    elif model.is_fixed:
+        pretrain_seconds = _sample(config, samples, model, stepper, prepared.parts["train"], interrupt, listen)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
@@ -247,7 +266,59 @@ def _train_model(
         num_steps = len(history.epochs) * batches.num_batches
         checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
-    return _Trained(model, history, metrics)
+    return _Trained(model, history, metrics, pretrain_seconds)
+
+
+def _with_start(config: Config, prepared: Prepared, team: Team) -> Config:
+    """Return the configuration with ``model.start`` as it is for this log, where that is left to us."""
+    train, encoder = prepared.parts["train"], prepared.encoder
+    samples = starts_from_posterior(
+        config.model,
+        config.train,
+        config.pretrain,
+        encoder.layout,
+        train.num_examples,
+        num_classes=len(encoder.schema.classes),
+        weighted=train.has_weights,
+        num_workers=team.share[1],
+    )
+    start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
+    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
+
+
+def _sample(
+    config: Config,
+    folder: Path,
+    model: ClickModel,
+    stepper: Stepper,
+    train: Cache,
+    interrupt: Interrupt,
+    listen: Listener,
+) -> float:
+    """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
+    that want the same.
+    """
+    listen(Stage("sample", config.model.kind))
+    assert model.pairs is not None, "a posterior is one of pairs"
+    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
+    num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
+    name = f"posterior-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
+    try:
+        mean, seconds = sample_posterior(
+            train,
+            left_out,
+            num_factors,
+            settings,
+            seed,
+            Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text))),
+            minutes_between=config.train.checkpoint_minutes,
+            interrupt=interrupt,
+            listen=listen,
+        )
+    except Interrupted:
+        raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
+    start_from_posterior(model, stepper.table_rows, mean)
+    return seconds
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:
