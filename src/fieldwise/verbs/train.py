@@ -13,7 +13,6 @@ from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
-from fieldwise.data.cache import Cache
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError, Stopped
@@ -218,7 +217,7 @@ def _train_model(
         start_from_lr(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
     elif model.is_fixed:
-        pretrain_seconds = _sample(config, samples, model, stepper, prepared.parts["train"], interrupt, listen)
+        pretrain_seconds = _sample(config, samples, model, stepper, prepared, interrupt, listen)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
@@ -279,7 +278,7 @@ def _with_start(config: Config, prepared: Prepared, team: Team) -> Config:
         encoder.layout,
         train.num_examples,
         num_classes=len(encoder.schema.classes),
-        weighted=train.has_weights,
+        weighted=config.data.weight is not None,
         num_workers=team.share[1],
     )
     start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
@@ -291,18 +290,19 @@ def _sample(
     folder: Path,
     model: ClickModel,
     stepper: Stepper,
-    train: Cache,
+    prepared: Prepared,
     interrupt: Interrupt,
     listen: Listener,
 ) -> float:
     """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
     that want the same.
     """
+    log, train = prepared.folder.name, prepared.parts["train"]
     listen(Stage("sample", config.model.kind))
     assert model.pairs is not None, "a posterior is one of pairs"
     left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
     num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
-    name = f"posterior-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
+    name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
     try:
         mean, seconds = sample_posterior(
             train,
