@@ -46,7 +46,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep_units
         Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
         reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
-        ``all``: it moves them all. A quarter of K unless given.
+        ``all``: it moves them all. A quarter of K unless given. Beside a posterior (`start`) the deep part reads its
+        own units alone, and there is none where it has none.
     gate
         Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
@@ -67,8 +68,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     start
         What unit 0, the wide part and the units of pairs begin with. ``lr``: logistic regression is trained first and
         its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
-        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0, the wide part
-        and the units of pairs, and stays so, while the deep part is trained beside it. ``random``: neither. ``auto``:
+        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0 and the units of
+        pairs, and stays so, while all else is trained beside it (`models.click`). ``random``: neither. ``auto``:
         posterior where the model has plain pairs and the log is small enough to sample
         (`training.start.starts_from_posterior`), lr otherwise.
     """
@@ -100,6 +101,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.deep_units == "all":
             return self.units
         return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
+
+    def is_posterior(self, num_fields: int) -> bool:
+        """Whether units of F fields keep what a posterior gave them."""
+        return self.start == "posterior" and self.has_pairs(num_fields)
 
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.

@@ -120,7 +120,6 @@ def starts_from_posterior(
         return False
     obstacles = {
         "it has no plain pairs of fields": not model.has_pairs(layout.num_fields) or model.pairs == "weighted",
-        "it has neither a skip nor a wide part for the weights": model.kind != "lc-wide-deep" and not model.skip,
         "there are more than two classes": num_classes > 2,
         "examples have weights": weighted,
         "train.negative_rate leaves examples out": train.negative_rate < 1.0,
@@ -142,10 +141,14 @@ def starts_from_posterior(
 
 
 def start_from_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
-    """Let the mean of a posterior be unit 0, the wide part and the units of pairs, which a model that says so keeps."""
+    """Let the mean of a posterior be unit 0 and the units of pairs, which the model keeps; its weights also begin the
+    first unit of the deep part, and the wide part.
+    """
     table = model.table
     rows.start(0, mean.weights)
-    if model.config.kind == "lc-wide-deep":
+    if model.network is not None:
+        rows.start(model.num_shared, mean.weights)
+    if table.num_full:
         rows.start(table.num_local, mean.weights)
     for factor in range(mean.factors.shape[1]):
         rows.start(1 + factor, np.ascontiguousarray(mean.factors[:, factor]))

@@ -31,6 +31,7 @@ from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.posterior import sample_posterior
+from fieldwise.training.score import fit_blend
 from fieldwise.training.start import (
     LrStart,
     start_bias,
@@ -233,6 +234,12 @@ def _train_model(
         share=team.share,
         negative_rate=settings.negative_rate,
     )
+
+    def settle() -> None:
+        stepper.fill_unseen(encoder.vocabulary_counts)
+        if model.blend is not None and valid is not None:
+            fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
+
     checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
@@ -243,7 +250,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
-            settle=lambda: stepper.fill_unseen(encoder.vocabulary_counts),
+            settle=settle,
             checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),
