@@ -24,7 +24,7 @@ from numba import njit
 
 from fieldwise.kernels.prefetch import prefetch_line
 
-__all__ = ["draw_latents", "draw_rows"]
+__all__ = ["add_pairs", "draw_latents", "draw_rows", "rotate", "row_products", "row_squares"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Uint32s = npt.NDArray[np.uint32]
@@ -197,3 +197,53 @@ def draw_rows(
             for k in range(1, d):
                 moved += others[e, k] * old[k]
             predicted[e] += x * moved
+
+
+# Plain loops: the last bits of numpy.s sums depend on where an array lies, those of its products on the threads.
+
+
+@njit(cache=True, nogil=True)
+def add_pairs(predicted: Floats, own: Floats, others: Floats, share: float, begin: int, end: int) -> None:
+    """Add `share` times the dot product of the factors in `own` (n, d) and `others` (n, d) to each prediction."""
+    for e in range(begin, end):
+        total = 0.0
+        for k in range(1, own.shape[1]):
+            total += float(own[e, k]) * others[e, k]
+        predicted[e] += share * total
+
+
+@njit(cache=True, nogil=True)
+def row_squares(weights: Floats, base: int, starts: Int64s) -> tuple[int, Floats]:
+    """Return how many features of a field have examples, and the sums of the squares of their numbers (d,)."""
+    squares, count = np.zeros(weights.shape[1]), 0
+    for r in range(len(starts) - 1):
+        if starts[r] < starts[r + 1]:
+            count += 1
+            for k in range(weights.shape[1]):
+                squares[k] += float(weights[base + r, k]) ** 2
+    return count, squares
+
+
+@njit(cache=True, nogil=True)
+def row_products(one: Floats, other: Floats) -> Floats:
+    """Return ``one^T other`` of the factors: (K, K) from (D, 1 + K) and (D, 1 + K)."""
+    products = np.zeros((one.shape[1] - 1, one.shape[1] - 1))
+    for r in range(len(one)):
+        for k in range(products.shape[0]):
+            x = float(one[r, 1 + k])
+            for m in range(products.shape[1]):
+                products[k, m] += x * other[r, 1 + m]
+    return products
+
+
+@njit(cache=True, nogil=True)
+def rotate(weights: Floats, turn: Floats) -> Floats:
+    """Return (D, 1 + K) float64 with the factors times `turn` (K, K)."""
+    turned = np.zeros(weights.shape)
+    for r in range(len(weights)):
+        turned[r, 0] = weights[r, 0]
+        for k in range(turn.shape[0]):
+            x = float(weights[r, 1 + k])
+            for m in range(turn.shape[1]):
+                turned[r, 1 + m] += x * turn[k, m]
+    return turned

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 __all__ = ["Blend"]
 
-_STEPS = 25
+_STEPS, _CLOSE = 50, 1e-9
 _PRIOR = 10.0
 """The weights are held where they begin as if by so many examples, whose logits are of size 1."""
 
@@ -73,15 +73,23 @@ class Blend(nn.Module):
             return
         start = self.weight.numpy().astype(np.float64)
         x = np.concatenate((np.ones((len(members), 1)), members.astype(np.float64)), axis=1)
-        fitted = start.copy()
+
+        def cost(weight: npt.NDArray[np.float64]) -> float:
+            z = (x * weight).sum(axis=1)
+            return float((np.logaddexp(0.0, z) - labels * z).sum() + 0.5 * _PRIOR * ((weight - start) ** 2).sum())
+
+        fitted, best = start.copy(), cost(start)
         # Sums, and no matrix products: their last bits depend on the number of threads.
         for _ in range(_STEPS):
-            probability = 1.0 / (1.0 + np.exp(-(x * fitted).sum(axis=1)))
+            probability = 0.5 * (1.0 + np.tanh(0.5 * (x * fitted).sum(axis=1)))
             slope = (x * (labels - probability)[:, None]).sum(axis=0) - _PRIOR * (fitted - start)
-            curve = np.einsum("bi,bj,b->ij", x, x, probability * (1.0 - probability))
-            moved = np.linalg.solve(curve + _PRIOR * np.eye(len(start)), slope)
-            fitted += moved
-            if np.abs(moved).max() < 1e-9:
+            bend = (x * (probability * (1.0 - probability))[:, None]).T
+            curve = np.array([[(one * other).sum() for other in x.T] for one in bend]) + _PRIOR * np.eye(len(start))
+            move = np.linalg.solve(curve, slope)
+            while (now := cost(fitted + move)) > best and np.abs(move).max() > _CLOSE:
+                move *= 0.5
+            if now >= best:
                 break
+            fitted, best = fitted + move, now
         if np.isfinite(fitted).all():
             self.weight.copy_(torch.from_numpy(fitted))

@@ -122,9 +122,7 @@ class Sampler:
         generator = np.random.default_rng((self.seed, number))
         self._predict()
         key = _key(self.seed, number, 0)
-        self._spread(
-            lambda begin, end: (self._predicted, self.labels, key, self._latent, begin, end), kernels.draw_latents
-        )
+        self._spread(kernels.draw_latents, self._predicted, self.labels, key, self._latent)
         self._draw_bias(generator)
         for field in range(len(self._fields)):
             self._draw_precision(field, generator)
@@ -154,26 +152,25 @@ class Sampler:
     def _predict(self) -> None:
         """Sum up weights and factors of every example, and predict its latent number, from the weights alone."""
         gather(self.weights, self.batch, self.layout, self._none, self._sums)
-        self._predicted[:] = self.bias + self._sums[:, 0]
+        np.add(self._sums[:, 0], self.bias, out=self._predicted, dtype=np.float64)
         # Every pair comes twice.
         for field in self._fields:
             gather(self.weights, self.batch, field.apart, self._none, self._others)
             np.subtract(self._sums, self._others, out=self._others)
             own = _only(self.layout, field)
             gather(self.weights, self.batch, own, self._none, self._room)
-            self._predicted += 0.5 * np.einsum("ek,ek->e", self._room[:, 1:], self._others[:, 1:], dtype=np.float64)
+            self._spread(kernels.add_pairs, self._predicted, self._room, self._others, 0.5)
 
     def _draw_bias(self, generator: np.random.Generator) -> None:
         left = float((self._latent - self._predicted).mean())
-        moved = left + generator.normal() / np.sqrt(len(self.labels))
+        moved = float(left + generator.normal() / np.sqrt(len(self.labels)))
         self.bias += moved
         self._predicted += moved
 
     def _draw_precision(self, number: int, generator: np.random.Generator) -> None:
         field = self._fields[number]
-        seen = self.weights[field.base : field.base + len(field.starts) - 1][np.diff(field.starts) > 0]
-        squares = np.einsum("rk,rk->k", seen, seen, dtype=np.float64)
-        self.precision[number] = generator.gamma(1.0 + 0.5 * len(seen), 1.0 / (1.0 + 0.5 * squares))
+        count, squares = kernels.row_squares(self.weights, field.base, field.starts)
+        self.precision[number] = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
 
     def _draw_field(self, number: int, key: np.uint64) -> None:
         field = self._fields[number]
@@ -195,20 +192,20 @@ class Sampler:
         np.add(self._others, self._room, out=self._sums)
 
     def _keep(self) -> None:
-        drawn = self.weights.astype(np.float64)
+        turn = np.eye(self.weights.shape[1] - 1)
         if self.num_kept:
-            # The rotation that brings the factors closest to their mean. No matrix product: its last bits depend on the
-            # number of threads.
-            overlap = np.einsum("rk,rm->km", drawn[:, 1:], self.mean[:, 1:])
-            left, _, right = np.linalg.svd(overlap)
-            drawn[:, 1:] = np.einsum("rk,km->rm", drawn[:, 1:], np.einsum("kj,jm->km", left, right))
+            # The rotation that brings the factors closest to their mean.
+            left, _, right = np.linalg.svd(kernels.row_products(self.weights, self.mean))
+            turn = (left[:, :, None] * right[None, :, :]).sum(axis=1)
+        drawn = kernels.rotate(self.weights, turn)
         self.num_kept += 1
         self.mean += (drawn - self.mean) / self.num_kept
         self.mean_bias += (self.bias - self.mean_bias) / self.num_kept
 
-    def _spread(self, arguments: Callable[[int, int], tuple[Any, ...]], kernel: Callable[..., None]) -> None:
+    def _spread(self, kernel: Callable[..., None], *arguments: Any) -> None:
+        """Call a kernel for parts of the examples in as many threads."""
         cuts = [len(self.labels) * part // num_threads() for part in range(num_threads() + 1)]
-        run_each(kernel, [arguments(begin, end) for begin, end in pairwise(cuts)])
+        run_each(kernel, [(*arguments, begin, end) for begin, end in pairwise(cuts)])
 
 
 def sample_posterior(
