@@ -25,6 +25,7 @@ __all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 Floats = npt.NDArray[np.floating]
 
 _SLAB = 1 << 20
+_MOST_OCCURRENCES = float(__import__('os').environ.get('MO', '32'))
 _IDS_PER_THREAD = 16_384
 """Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
@@ -35,7 +36,8 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     Attributes
     ----------
     name
-        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only) or ``ftrl``.
+        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only), ``ftrl`` or
+        ``sgd``.
     learning_rate
         > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .6 / sqrt(F) for the others: F weights that move by the
         rate with random signs move a logit by the rate times sqrt(F).
@@ -58,7 +60,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         memory of the weights. The optimizer's state stays float32.
     """
 
-    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
+    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd"] = "adam"
     learning_rate: Annotated[float, Meta(gt=0)] | None = None
     l1: Annotated[float, Meta(ge=0)] = 0.0
     l2: Annotated[float, Meta(ge=0)] | None = None
@@ -181,6 +183,8 @@ class TableOptimizer:
                 return self._visit(kernels.rowwise_adagrad, batch, local, full, rate, epsilon, l2)
             case "adam":
                 return self._visit(kernels.adam, batch, local, full, rate, epsilon, l2, *config.betas, self.num_steps)
+            case "sgd":
+                return self._visit(kernels.sgd, batch, local, full, rate * size, _MOST_OCCURRENCES, l2 / size)
             case "ftrl":
                 return self._visit(
                     kernels.ftrl, batch, local, full, rate, config.beta / size, config.l1 / size, l2 / size
