@@ -61,7 +61,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--classes", type=click.IntRange(min=2), help="The number of classes; 2 unless the log says otherwise.")
 @click.option(
     "--optimizer",
-    type=click.Choice(["adagrad", "rowwise-adagrad", "adam", "ftrl"]),
+    type=click.Choice(["adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd"]),
     help="Of the table; adam, and ftrl for lr, unless configured.",
 )
 @click.option("--storage", type=click.Choice(["float32", "bfloat16"]), help="Of the table's weights in training.")

@@ -25,7 +25,8 @@ __all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 Floats = npt.NDArray[np.floating]
 
 _SLAB = 1 << 20
-_MOST_OCCURRENCES = float(__import__('os').environ.get('MO', '32'))
+_MOST_OCCURRENCES = 32.0
+"""A feature of many more examples of a batch would overshoot: its step grows with them, what is right does not."""
 _IDS_PER_THREAD = 16_384
 """Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
@@ -39,10 +40,10 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only), ``ftrl`` or
         ``sgd``.
     learning_rate
-        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .6 / sqrt(F) for the others: F weights that move by the
-        rate with random signs move a logit by the rate times sqrt(F).
+        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .08 / sqrt(F) for SGD, .6 / sqrt(F) for the others: F
+        weights that move by the rate with random signs move a logit by the rate times sqrt(F).
     l2
-        >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
+        >= 0. Adagrad, Adam and SGD: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
         strong as l2 examples, however often the feature occurs; 20 unless given. Weights of rare features then stay
         small, where logistic regression would learn their examples by heart and mislead the network that starts from
         it (docs/experiments.md).
@@ -73,7 +74,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         """Return the learning rate for F fields."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return (0.03 if self.name == "adam" else 0.6) / math.sqrt(max(num_fields, 1))
+        return {"adam": 0.03, "sgd": 0.08}.get(self.name, 0.6) / math.sqrt(max(num_fields, 1))
 
     @property
     def penalty(self) -> float:
