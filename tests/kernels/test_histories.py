@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from tests.helpers import make_batch, make_layout
@@ -69,4 +71,4 @@ def test_a_completed_batch_is_the_batch_and_every_history_once(num_examples):
 
 def bags(batch, line):
     offsets = batch.offsets[line]
-    return [batch.bag_ids[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [batch.bag_ids[a:b].tolist() for a, b in pairwise(offsets.tolist())]

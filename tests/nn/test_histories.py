@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,7 @@ def test_units_of_a_history_are_the_sum_of_what_else_was_met_over_the_root_of_it
     base = model.table.layout.base
     assert np.diff(base).tolist() == [*ROWS, 40, 7]
     for number, history in enumerate(histories):
-        lists = [history.ids[a:b].tolist() for a, b in zip(history.offsets[:-1], history.offsets[1:], strict=True)]
+        lists = [history.ids[a:b].tolist() for a, b in pairwise(history.offsets.tolist())]
         keys, own = (batch.ids[LAYOUT.single[field]].tolist() for field in (history.key, history.value))
         rows = model.table.weights[base[4 + number] : base[5 + number]].tolist()
         np.testing.assert_allclose(units[:, 4 + number], reference.units(lists, keys, own, rows), rtol=1e-12)

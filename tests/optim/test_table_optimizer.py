@@ -122,29 +122,6 @@ def test_l2_pulls_the_rows_of_the_batch_and_no_others():
     np.testing.assert_array_equal(table.weights[never], start[never])
 
 
-@pytest.mark.parametrize(("num_local", "num_full"), [(2, 1), (0, 1), (1, 0)])
-def test_sgd_moves_by_the_sum_of_the_examples_and_no_further_than_by_32_of_a_feature(num_local, num_full):
-    config = TableOptimizerConfig(name="sgd", learning_rate=0.01, l2=0.5)
-    table, optimizer, start = make(config, num_local, num_full, batch_size=10)
-    w, rng, many = start.copy(), np.random.default_rng(9), 0
-    for _ in range(4):
-        fields = random_fields(rng, FORMS, ROWS, 150)
-        local, full = table(make_batch(FORMS, fields))
-        (local.square().sum() + (full - 1).square().sum()).backward()
-        parts = [np.zeros(part.shape) if part.grad is None else part.grad.numpy() for part in (local, full)]
-        gradient = reference.gradients(reference.encode(fields, ROWS), *parts, num_local)
-        optimizer.step()
-        counts = np.concatenate(
-            [np.bincount([i for b in field for i, _ in b], minlength=n) for field, n in zip(fields, ROWS, strict=True)]
-        )
-        many += (counts > 32).sum()
-        touched = np.abs(gradient).sum(axis=1) > 0
-        scale = 0.01 * np.minimum(1, 32 / np.maximum(counts, 1))[touched, None]
-        w[touched] -= scale * (10 * gradient[touched] + 0.5 * w[touched])
-        np.testing.assert_allclose(table.weights, w, rtol=1e-9, atol=1e-12)
-    assert many > 4
-
-
 def test_two_passes_before_one_step_are_summed():
     rng = np.random.default_rng(3)
     first, second = (random_fields(rng, FORMS, ROWS, 15) for _ in range(2))
@@ -166,7 +143,7 @@ def test_a_step_takes_the_passes_before_it_and_needs_one():
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
 @pytest.mark.parametrize("storage", ["float32", "bfloat16"])
 def test_threads_and_shares_change_no_bit(name, storage):
     forms, rows = ["single", "bag", "single"], [100_000, 9_000, 5_000]
@@ -188,7 +165,7 @@ def test_threads_and_shares_change_no_bit(name, storage):
     assert len(set(results[0])) > 100
 
 
-@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
 def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
     forms, rows = ["single"], [20_000]
     config = {"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "l2": 0.0}
@@ -201,7 +178,7 @@ def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
         for _ in range(30):
             local, _ = table(batch)
             # Every row moves down alike, by less than bfloat16's spacing at 1.
-            (local * {"ftrl": 1.0, "sgd": 0.03}.get(name, 1e-4)).sum().backward()
+            (local * (1.0 if name == "ftrl" else 1e-4)).sum().backward()
             optimizer.step()
         tables.append(decode_weights(table.weights)[:, 0].astype(np.float64))
     exact, rounded = tables
@@ -215,10 +192,10 @@ def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
 def test_a_row_of_bfloat16_is_half_of_float32s():
     sizes = {
         (name, storage): TableOptimizerConfig(name=name, storage=storage).bytes_per_row(2)
-        for name in ("adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd")
+        for name in ("adagrad", "rowwise-adagrad", "adam", "ftrl")
         for storage in ("float32", "bfloat16")
     }
-    assert list(sizes.values()) == [16, 12, 12, 8, 24, 20, 24, 20, 8, 4]
+    assert list(sizes.values()) == [16, 12, 12, 8, 24, 20, 24, 20]
     for (name, storage), size in sizes.items():
         table = Table(make_layout(FORMS, ROWS), 1, 1)
         TableOptimizer(table, TableOptimizerConfig(name=name, storage=storage))

@@ -28,7 +28,7 @@ from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
 from fieldwise.kernels.renumber import find_slot, num_slots, number_by_hash, number_by_row
 from fieldwise.kernels.threads import run_each
 
-__all__ = ["Shares", "Work", "count_occurrences", "most_ids", "new_work", "scatter", "split_fields"]
+__all__ = ["Shares", "Work", "most_ids", "new_work", "scatter", "split_fields"]
 
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.uint32]
@@ -339,24 +339,6 @@ def merge(
             gradients[u, k] = 0
     _give_field(gradients, _U(0), work.numbers[: len(ids)], batch, layout, f, local, full)
     return count
-
-
-@njit(cache=True, nogil=True)
-def count_occurrences(
-    batch: Batch, layout: Layout, f: Index, part: Index, parts: Index, count: Index, work: Work
-) -> Ids:
-    """Return how often each of the `count` rows of a share occurs in the batch, after it was merged.
-
-    The counts stand where ids of a part were picked, which are of no more use.
-    """
-    ids = _ids_of(batch, layout, f)
-    if parts == 1 and work.gradients.shape[1] == 1 and layout.form[f] == SINGLE:
-        _number(ids, layout.base[f + 1] - layout.base[f], work)  # the one pass did without numbers; they come out alike
-    counts = work.picked
-    counts[: count + _U(1)] = 0
-    for i in range(_U(len(ids))):
-        counts[_U(work.numbers[i])] += np.uint32(1)
-    return counts
 
 
 @njit(cache=True, nogil=True)

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from fieldwise.kernels.gradients import Shares, Work, count_occurrences, merge
+from fieldwise.kernels.gradients import Shares, Work, merge
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_line
 from fieldwise.kernels.storage import load_state, load_weight, noise, store_state, store_weight
 from fieldwise.kernels.tickets import next_ticket
 
-__all__ = ["NUM_STATES", "adagrad", "adam", "ftrl", "rowwise_adagrad", "sgd"]
+__all__ = ["NUM_STATES", "adagrad", "adam", "ftrl", "rowwise_adagrad"]
 
 Rows = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
@@ -39,7 +39,6 @@ NUM_STATES: dict[str, Callable[[int], int]] = {
     "rowwise-adagrad": lambda n: 1,
     "adam": lambda n: 2 * n,
     "ftrl": lambda n: 2 * n,
-    "sgd": lambda n: 0,
 }
 """How many numbers of state each rule keeps for a row of n weights."""
 
@@ -243,47 +242,5 @@ def ftrl(
                     w = -(z - math.copysign(sparsity, z)) / ((offset + root) / rate + decay)
                 store_weight(rows, r, k, w, noise(rows, key, r, k))
                 check += zero * (w + z)
-        share = next_ticket(tickets)
-    return float(check)
-
-
-@njit(cache=True, nogil=True)
-def sgd(
-    rows: Rows,
-    batch: Batch,
-    layout: Layout,
-    local: Floats,
-    full: Floats,
-    shares: Shares,
-    tickets: Tickets,
-    work: Work,
-    key: np.uint64,
-    learning_rate: float,
-    most: float,
-    l2: float,
-) -> float:
-    """Stochastic gradient descent: weight -= learning_rate g, and no more than `most` mean gradients of a feature's c
-    occurrences in the batch: g is taken times ``min(1, most / c)``.
-    """
-    gradients, distinct, number = work.gradients, work.distinct, work.gradients.dtype.type
-    n = _U(gradients.shape[1])
-    rate, decay, zero, one, few = number(learning_rate), number(l2), number(0), number(1), number(most)
-    check = zero
-    share = next_ticket(tickets)
-    while share < len(shares):
-        f, part, parts = shares[share]
-        base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
-        counts = count_occurrences(batch, layout, f, part, parts, count, work)
-        for u in range(count):
-            if u + _AHEAD < count:
-                prefetch_line(rows, np.int64(base + _U(distinct[u + _AHEAD])))
-            if not _moves(gradients, u, n):
-                continue
-            r, scale = base + _U(distinct[u]), rate * min(one, few / number(counts[u]))
-            for k in range(n):
-                w = load_weight(rows, r, k)
-                w -= scale * (gradients[u, k] + decay * w)
-                store_weight(rows, r, k, w, noise(rows, key, r, k))
-                check += zero * w
         share = next_ticket(tickets)
     return float(check)

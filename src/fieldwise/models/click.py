@@ -80,6 +80,7 @@ class ClickModel(nn.Module):
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
         self.penalty: Tensor | None = None
+        has_pairs = config.has_pairs(layout.num_fields)
         self.histories = Histories(layout, histories) if histories else None
         if self.histories is not None:
             layout = self.histories.layout
@@ -117,7 +118,7 @@ class ClickModel(nn.Module):
         self.num_shared = num_local
         if config.deep_units != "all":
             self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
-        if config.has_pairs(num_fields):
+        if has_pairs:
             if self.num_shared < 2:
                 raise ConfigError(
                     "the deep part's own units leave none for the pairs",
@@ -147,7 +148,9 @@ class ClickModel(nn.Module):
             local, full = units.flatten(1), full[:num_examples]
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            self.penalty = 0.5 * self.config.unit_l2 * units[:, :, 1:].square().sum(dim=(1, 2))
+            # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
+            of_log = units if self.histories is None else units[:, : self.histories.log_layout.num_fields]
+            self.penalty = 0.5 * self.config.unit_l2 * of_log[:, :, 1:].square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)

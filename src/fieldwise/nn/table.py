@@ -131,7 +131,7 @@ class Table(nn.Module):
     def drawn(self) -> tuple[int, float]:
         """How many units `draw` draws, the first ones, and from which [-scale, scale]."""
         if self.num_local:
-            return self.num_local, float(__import__('os').environ.get('SC', _SMALL))
+            return self.num_local, _SMALL
         return self.num_full, 1.0 / math.sqrt(self.layout.num_fields)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,6 @@ __all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 Floats = npt.NDArray[np.floating]
 
 _SLAB = 1 << 20
-_MOST_OCCURRENCES = 32.0
-"""A feature of many more examples of a batch would overshoot: its step grows with them, what is right does not."""
 _IDS_PER_THREAD = 16_384
 """Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
@@ -37,13 +35,12 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     Attributes
     ----------
     name
-        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only), ``ftrl`` or
-        ``sgd``.
+        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only) or ``ftrl``.
     learning_rate
-        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .08 / sqrt(F) for SGD, .6 / sqrt(F) for the others: F
-        weights that move by the rate with random signs move a logit by the rate times sqrt(F).
+        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .6 / sqrt(F) for the others: F weights that move by the
+        rate with random signs move a logit by the rate times sqrt(F).
     l2
-        >= 0. Adagrad, Adam and SGD: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
+        >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
         strong as l2 examples, however often the feature occurs; 20 unless given. Weights of rare features then stay
         small, where logistic regression would learn their examples by heart and mislead the network that starts from
         it (docs/experiments.md).
@@ -61,7 +58,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         memory of the weights. The optimizer's state stays float32.
     """
 
-    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl", "sgd"] = "adam"
+    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
     learning_rate: Annotated[float, Meta(gt=0)] | None = None
     l1: Annotated[float, Meta(ge=0)] = 0.0
     l2: Annotated[float, Meta(ge=0)] | None = None
@@ -74,7 +71,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         """Return the learning rate for F fields."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return {"adam": 0.03, "sgd": 0.08}.get(self.name, 0.6) / math.sqrt(max(num_fields, 1))
+        return (0.03 if self.name == "adam" else 0.6) / math.sqrt(max(num_fields, 1))
 
     @property
     def penalty(self) -> float:
@@ -184,8 +181,6 @@ class TableOptimizer:
                 return self._visit(kernels.rowwise_adagrad, batch, local, full, rate, epsilon, l2)
             case "adam":
                 return self._visit(kernels.adam, batch, local, full, rate, epsilon, l2, *config.betas, self.num_steps)
-            case "sgd":
-                return self._visit(kernels.sgd, batch, local, full, rate * size, _MOST_OCCURRENCES, l2 / size)
             case "ftrl":
                 return self._visit(
                     kernels.ftrl, batch, local, full, rate, config.beta / size, config.l1 / size, l2 / size

@@ -18,7 +18,7 @@ from fieldwise.kernels.layout import SINGLE
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.dependence import Determined
 
-__all__ = ["find_histories"]
+__all__ = ["find_histories", "history_fields"]
 
 _MIN_VALUES = 256
 _MOST_EXAMPLES = 1 << 26
@@ -29,14 +29,27 @@ _CHUNK_EXAMPLES = 1 << 18
 def find_histories(
     config: ModelConfig, train: Cache, names: Sequence[str], determined: Sequence[Determined]
 ) -> list[History]:
-    """Return the histories of a model, as its configuration says; none where it has no pairs.
+    """Return the histories of a model, as its configuration says (`history_fields`); the training rows are read once
+    for each.
+    """
+    sizes = np.diff(train.layout.base).tolist()
+    return [
+        History(key, value, *collect(_ids(train, key, value), sizes[key], config.history_limit))
+        for key, value in history_fields(config, train, names, determined)
+    ]
+
+
+def history_fields(
+    config: ModelConfig, train: Cache, names: Sequence[str], determined: Sequence[Determined]
+) -> list[tuple[int, int]]:
+    """Return whose histories a model has and what is in them, as numbers of fields; none where it has no pairs.
 
     Parameters
     ----------
     config
         Of the model.
     train
-        The training rows; they are read once where there are histories.
+        The training rows.
     names
         Of the log's fields, in order.
     determined
@@ -47,17 +60,11 @@ def find_histories(
     ConfigError
         A field that is named does not exist, or has no values to make a history of.
     """
-    if not config.has_pairs(len(names)):
+    if not config.has_pairs(len(names)) or config.histories == "none":
         return []
     if isinstance(config.histories, str):
-        wanted = _between_entities(train, determined) if config.histories == "auto" else []
-    else:
-        wanted = [(_number(train, names, key), _number(train, names, value)) for key, value in config.histories]
-    sizes = np.diff(train.layout.base).tolist()
-    return [
-        History(key, value, *collect(_ids(train, key, value), sizes[key], config.history_limit))
-        for key, value in wanted
-    ]
+        return _between_entities(train, determined)
+    return [(_number(train, names, key), _number(train, names, value)) for key, value in config.histories]
 
 
 def _between_entities(train: Cache, determined: Sequence[Determined]) -> list[tuple[int, int]]:
@@ -74,9 +81,7 @@ def _between_entities(train: Cache, determined: Sequence[Determined]) -> list[tu
 
 def _number(train: Cache, names: Sequence[str], name: str) -> int:
     if name not in names:
-        raise ConfigError(
-            "there is no such field", where="model.histories", got=name, fix=did_you_mean(name, names) or None
-        )
+        raise ConfigError("there is no such field", where="model.histories", got=name, fix=did_you_mean(name, names))
     number = names.index(name)
     if train.layout.form[number] != SINGLE:
         raise ConfigError(

@@ -191,15 +191,15 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
-    rows = prepared.parts["train"]
-    determined = find_determined(rows) if model_config.has_pairs(encoder.layout.num_fields) else []
-    histories = find_histories(model_config, rows, [field.name for field in encoder.schema.fields], determined)
+    learnt_from = prepared.parts["train"]
+    determined = find_determined(learnt_from) if model_config.has_pairs(encoder.layout.num_fields) else []
+    histories = find_histories(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
     num_classes = len(encoder.schema.classes)
     model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], histories)
     stepper = team.stepper(model, settings)
     if not linear:
         stepper.table_rows.draw(settings.seed)
-    start_bias(model, rows)
+    start_bias(model, learnt_from)
     start_pairs(model, determined)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
@@ -215,7 +215,7 @@ def _train_model(
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     batches = Batches(
-        prepared.parts["train"],
+        learnt_from,
         settings.batch_size,
         seed=settings.seed,
         share=team.share,
