@@ -235,6 +235,8 @@ class Encoder:
     def merge(self, other: Encoder) -> None:
         """Add what another encoder of this schema has learned from other rows, both before `finish` of the same pass.
 
+        Values that come `min_count` times in all rows, but less often in those of each encoder, get ids without texts.
+
         Examples
         --------
         >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
