@@ -37,7 +37,7 @@ from fieldwise.training.config import PretrainConfig
 from fieldwise.training.events import Listener, Sampling, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted
 
-__all__ = ["PosteriorMean", "Sampler", "posterior_memory", "sample_posterior"]
+__all__ = ["PosteriorMean", "Sampler", "posterior_memory", "posterior_row_bytes", "sample_posterior"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -248,7 +248,7 @@ def sample_posterior(
         The examples and their sums do not fit in memory.
     """
     interrupt = interrupt or Interrupt()
-    needed = posterior_memory(train.num_examples, train.layout, num_factors)
+    needed = posterior_memory(train.num_examples, train.layout.num_features, train.layout.num_fields, num_factors)
     require_memory(needed, "the posterior of the pairs' factors", 'set model.start = "lr", or use fewer units')
     examples = train.gather(np.arange(train.num_examples))
     assert examples.labels is not None, "training needs labels"
@@ -273,16 +273,22 @@ def sample_posterior(
     return sampler.result(), seconds
 
 
-def posterior_memory(num_examples: int, layout: Layout, num_factors: int) -> int:
-    """Return the bytes that a chain takes: three sums of every example's factors, its features twice, and the weights.
+def posterior_row_bytes(num_factors: int) -> int:
+    """Return the bytes of a feature's numbers and of what is made of them: a draw, its mean, and a turned copy."""
+    return 28 * (num_factors + 1)
+
+
+def posterior_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:
+    """Return the bytes that a chain takes beside the process: three sums of every example's factors, its features
+    twice, and the features' numbers.
 
     Examples
     --------
-    >>> posterior_memory(600_000, Layout.of([SINGLE] * 7, [1400] * 7), 16) / 1e6
-    168.2...
+    >>> posterior_memory(600_000, 9_827, 7, 16) / 1e6
+    175.4...
     """
     d = num_factors + 1
-    return num_examples * (12 * d + 16 + 8 * layout.num_fields + 8) + layout.num_features * d * 28
+    return num_examples * (12 * d + 24 + 8 * num_fields) + num_features * posterior_row_bytes(num_factors)
 
 
 def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int64]) -> _Field:

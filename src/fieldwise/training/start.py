@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.config import PretrainConfig, TrainConfig
-from fieldwise.training.dependence import find_determined_pairs
+from fieldwise.training.dependence import Determined
 from fieldwise.training.posterior import PosteriorMean
 
 __all__ = [
@@ -57,10 +58,25 @@ def start_bias(model: ClickModel, train: Cache) -> None:
         model.bias.copy_(torch.from_numpy(start))
 
 
-def start_pairs(model: ClickModel, train: Cache) -> None:
-    """Leave out the pairs of fields of which one determines the other, where the model has pairs."""
-    if model.pairs is not None:
-        model.pairs.leave_out(find_determined_pairs(train))
+def start_pairs(model: ClickModel, determined: Sequence[Determined]) -> None:
+    """Leave out the pairs of fields of which one determines the other, where the model has pairs.
+
+    A history says what its key says, so it is left out with whatever determines the key or is determined by it.
+    """
+    if model.pairs is None:
+        return
+    num_fields = model.table.layout.num_fields
+    stands_for = list(range(num_fields))
+    if model.histories is not None:
+        for number, history in enumerate(model.histories.histories, start=model.histories.log_layout.num_fields):
+            stands_for[number] = history.key
+    told = {frozenset(pair) for pair in determined}
+    model.pairs.leave_out(
+        (f, g)
+        for f in range(num_fields)
+        for g in range(f + 1, num_fields)
+        if stands_for[f] == stands_for[g] or frozenset((stands_for[f], stands_for[g])) in told
+    )
 
 
 def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start: LrStart) -> None:
@@ -70,6 +86,9 @@ def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start:
     deep part's last matrix being zero, a model with a wide part or a skip starts with exactly LR's logits.
     """
     table, outputs = model.table, model.num_outputs
+    # Histories have no weights in logistic regression; their rows come last.
+    missing = table.layout.num_features - len(start.weights)
+    start = start._replace(weights=np.pad(start.weights, ((0, missing), (0, 0))))
     for unit in range(min(outputs, table.num_local)):
         rows.start(unit, start.weights[:, unit])
     wide = model.config.kind in ("lr", "lc-wide-deep")
@@ -124,6 +143,7 @@ def starts_from_posterior(
         "examples have weights": weighted,
         "train.negative_rate leaves examples out": train.negative_rate < 1.0,
         "several workers train it": num_workers > 1,
+        "it has histories": not isinstance(model.histories, str) and len(model.histories) > 0,
     }
     if model.start == "posterior":
         for reason, is_so in obstacles.items():

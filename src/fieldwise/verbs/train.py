@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
@@ -21,26 +20,20 @@ from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
-from fieldwise.models.config import ModelConfig, Start
+from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
-from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.dependence import find_determined
 from fieldwise.training.events import Listener, Stage, Warned, ignore
+from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.posterior import sample_posterior
 from fieldwise.training.score import fit_blend
-from fieldwise.training.start import (
-    LrStart,
-    start_bias,
-    start_from_lr,
-    start_from_posterior,
-    start_pairs,
-    starts_from_posterior,
-)
+from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
+from fieldwise.verbs.begin import sample, with_start
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
 from fieldwise.verbs.team import Team
@@ -115,12 +108,12 @@ def train(
     team = Team(workers)
     prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)
-    run = RunFolder(out, config, prepared.folder.name, overwrite)
+    run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
         if finished is not None:
             return finished
         pretrained = None
-        config = _with_start(config, prepared, team)
+        config = with_start(config, prepared, team.share[1])
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
@@ -204,12 +197,16 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
-    model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
+    learnt_from = prepared.parts["train"]
+    determined = find_determined(learnt_from) if model_config.has_pairs(encoder.layout.num_fields) else []
+    histories = find_histories(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
+    num_classes = len(encoder.schema.classes)
+    model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], histories)
     stepper = team.stepper(model, settings)
     if not linear:
         stepper.table_rows.draw(settings.seed)
-    start_bias(model, prepared.parts["train"])
-    start_pairs(model, prepared.parts["train"])
+    start_bias(model, learnt_from)
+    start_pairs(model, determined)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
@@ -218,7 +215,7 @@ def _train_model(
         start_from_lr(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
     elif model.is_fixed:
-        pretrain_seconds = _sample(config, samples, model, stepper, prepared, interrupt, listen)
+        pretrain_seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
@@ -228,7 +225,7 @@ def _train_model(
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     batches = Batches(
-        prepared.parts["train"],
+        learnt_from,
         settings.batch_size,
         seed=settings.seed,
         share=team.share,
@@ -236,7 +233,7 @@ def _train_model(
     )
 
     def settle() -> None:
-        stepper.fill_unseen(encoder.vocabulary_counts)
+        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
         if model.blend is not None and valid is not None:
             fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
 
@@ -273,59 +270,6 @@ def _train_model(
         checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
     return _Trained(model, history, metrics, pretrain_seconds)
-
-
-def _with_start(config: Config, prepared: Prepared, team: Team) -> Config:
-    """Return the configuration with ``model.start`` as it is for this log, where that is left to us."""
-    train, encoder = prepared.parts["train"], prepared.encoder
-    samples = starts_from_posterior(
-        config.model,
-        config.train,
-        config.pretrain,
-        encoder.layout,
-        train.num_examples,
-        num_classes=len(encoder.schema.classes),
-        weighted=config.data.weight is not None,
-        num_workers=team.share[1],
-    )
-    start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
-    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
-
-
-def _sample(
-    config: Config,
-    folder: Path,
-    model: ClickModel,
-    stepper: Stepper,
-    prepared: Prepared,
-    interrupt: Interrupt,
-    listen: Listener,
-) -> float:
-    """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
-    that want the same.
-    """
-    log, train = prepared.folder.name, prepared.parts["train"]
-    listen(Stage("sample", config.model.kind))
-    assert model.pairs is not None, "a posterior is one of pairs"
-    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
-    num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
-    name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
-    try:
-        mean, seconds = sample_posterior(
-            train,
-            left_out,
-            num_factors,
-            settings,
-            seed,
-            Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text))),
-            minutes_between=config.train.checkpoint_minutes,
-            interrupt=interrupt,
-            listen=listen,
-        )
-    except Interrupted:
-        raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
-    start_from_posterior(model, stepper.table_rows, mean)
-    return seconds
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:
