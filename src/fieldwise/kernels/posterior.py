@@ -33,7 +33,7 @@ Int64s = npt.NDArray[np.int64]
 _U = np.uint64
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _ONE, _TWO = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_AHEAD = 12
+_AHEAD, _TILE = 16, 8
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -135,7 +135,7 @@ def draw_rows(
     """
     d = weights.shape[1]
     a, b = np.empty((d, d)), np.empty(d)
-    q, old = np.empty(d), np.empty(d)
+    q, left, old = np.empty((_TILE, d), np.float32), np.empty(_TILE), np.empty(d)
     for r in range(first, last):
         begin, end = starts[r], starts[r + 1]
         row = base + r
@@ -148,21 +148,36 @@ def draw_rows(
             for j in range(d):
                 a[k, j] = 0.0
             a[k, k] = precision[k]
-        for i in range(begin, end):
-            if i + _AHEAD < end:
-                prefetch_line(others, np.int64(examples[i + _AHEAD]))
-            e = examples[i]
-            x = inputs[i] if len(inputs) else 1.0
-            q[0] = x
-            own = x * old[0]
-            for k in range(1, d):
-                q[k] = x * others[e, k]
-                own += q[k] * old[k]
-            left = latent[e] - predicted[e] + own
+        i = begin
+        while i < end:
+            # Eight examples at a time: each number of A is then read and written once for all of them.
+            for u in range(_TILE):
+                if i + u >= end:
+                    left[u] = 0.0
+                    for k in range(d):
+                        q[u, k] = 0.0
+                    continue
+                if i + u + _AHEAD < end:
+                    prefetch_line(others, np.int64(examples[i + u + _AHEAD]))
+                e = examples[i + u]
+                x = inputs[i + u] if len(inputs) else np.float32(1.0)
+                q[u, 0] = x
+                for k in range(1, d):
+                    q[u, k] = x * others[e, k]
+                own = 0.0
+                for k in range(d):
+                    own += q[u, k] * old[k]
+                left[u] = latent[e] - predicted[e] + own
             for k in range(d):
-                b[k] += q[k] * left
-                for j in range(k + 1):
-                    a[k, j] += q[k] * q[j]
+                x0, x1, x2, x3 = q[0, k], q[1, k], q[2, k], q[3, k]
+                x4, x5, x6, x7 = q[4, k], q[5, k], q[6, k], q[7, k]
+                b[k] += x0 * left[0] + x1 * left[1] + x2 * left[2] + x3 * left[3]
+                b[k] += x4 * left[4] + x5 * left[5] + x6 * left[6] + x7 * left[7]
+                for j in range(d):
+                    one = x0 * q[0, j] + x1 * q[1, j] + x2 * q[2, j] + x3 * q[3, j]
+                    two = x4 * q[4, j] + x5 * q[5, j] + x6 * q[6, j] + x7 * q[7, j]
+                    a[k, j] += one + two
+            i += _TILE
         # Cholesky's L, in place; then L y = b, and v = L^-T (y + noise), which is N(A^-1 b, A^-1).
         for k in range(d):
             for j in range(k):
