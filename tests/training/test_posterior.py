@@ -163,10 +163,13 @@ def test_what_cannot_start_from_a_posterior_says_why(model, train, options, reas
         starts_from_posterior(ModelConfig(**model, start="posterior"), *settings, layout, 1000, **options)
 
 
-def test_auto_leaves_large_logs_and_plain_numbers_alone():
+def test_auto_leaves_alone_what_it_would_not_help():
     settings = ModelConfig(), TrainConfig(), PretrainConfig()
     layout = Layout.of([SINGLE] * 3, SIZES)
     assert starts_from_posterior(*settings, layout, 1000)
     assert not starts_from_posterior(*settings, layout, 10**9)
     assert not starts_from_posterior(*settings, Layout.of([SINGLE, VALUE], [5, 2]), 1000)
-    assert not starts_from_posterior(ModelConfig(start="lr"), *settings[1:], layout, 1000)
+    for model in (ModelConfig(start="lr"), ModelConfig(units=3), ModelConfig(deep_units=0)):
+        assert not starts_from_posterior(model, *settings[1:], layout, 1000)
+    for model in (ModelConfig(start="posterior", units=3), ModelConfig(units=3, deep="none")):
+        assert starts_from_posterior(model, *settings[1:], layout, 1000)

@@ -188,9 +188,10 @@ class ClickModel(nn.Module):
         """Return the two members (B, 2, 1), or the one where there is no deep part."""
         assert self.pairs is not None
         sampled, own = units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]
-        machine: Tensor = bias.detach() + sampled[:, :, :1].sum(dim=1) + self.pairs(sampled[:, :, 1:])
+        machine: Tensor = sampled[:, :, :1].sum(dim=1) + self.pairs(sampled[:, :, 1:])
         if self.network is None:
-            return machine.unsqueeze(1)
+            return (bias + machine).unsqueeze(1)
+        machine = bias.detach() + machine
         deep = self.network_output(self.deep_input(own.flatten(1)))
         if deep.dim() == 3:
             deep = deep.mean(dim=1)

@@ -155,9 +155,10 @@ def starts_from_posterior(
                     fix='model.start = "lr"',
                 )
         return True
-    # A number's heavy tail, as it is, makes a poor factor.
+    # A deep part without units of its own would be left out, and a number's heavy tail, as it is, makes a poor factor.
+    fits = (model.num_shared < model.units or model.deep == "none") and VALUE not in layout.form
     work = float(num_examples) * layout.num_fields * (model.num_shared + 1) ** 2 * pretrain.sweeps
-    return not any(obstacles.values()) and VALUE not in layout.form and work <= _MOST_WORK
+    return not any(obstacles.values()) and fits and work <= _MOST_WORK
 
 
 def start_from_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
