@@ -17,6 +17,7 @@ MODEL = """
 [model]
 units = 4
 hidden = [8]
+start = "lr"
 {more}
 [train]
 epochs = 2
