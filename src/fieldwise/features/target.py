@@ -11,15 +11,40 @@ import pyarrow.compute as pc
 import xxhash
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import fingerprints, plain
-from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.canonical import canonical, fingerprints, plain
+from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
 from fieldwise.schema import Schema
 
-__all__ = ["MAX_CLASSES", "Target", "TargetEncoder"]
+__all__ = ["MAX_CLASSES", "Target", "TargetEncoder", "coded"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
+
+
+_MISSING = "the label is missing"
+
+
+def coded(label: pa.Array) -> pa.Array:
+    """Return the column of a label as a dictionary of its values, where Arrow can make one of the type."""
+    if pa.types.is_dictionary(label.type):
+        return label
+    try:
+        found = label.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        return label
+    indices = found.indices.cast(pa.int8()) if len(found.dictionary) < 1 << 7 else found.indices
+    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
+
+
+def _coded_texts(columns: Columns, name: str) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Return the canonical texts of a column's values, and the place of each cell among them; one behind for a null."""
+    found = coded(columns.array(name))
+    if not pa.types.is_dictionary(found.type):
+        found = coded(columns.text(name))
+    with reading(name):
+        texts = canonical(plain(found.dictionary))
+    return texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
 
 
 class Target(NamedTuple):
@@ -67,19 +92,23 @@ class TargetEncoder:
 
     def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
         name = self._schema.label
-        text = plain(columns.text(name))
-        known = pc.index_in(text, value_set=pa.array(self._classes, text.type))
-        labels = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        missing = pc.is_null(text).to_numpy(zero_copy_only=False)
-        rejects = [columns.reject(int(row), name, "the label is missing") for row in np.flatnonzero(missing)]
-        infinite = pc.is_in(text, value_set=pa.array(["inf", "-inf"], text.type)).to_numpy(zero_copy_only=False)
-        rejects += [columns.reject(int(row), name, "the label is infinite") for row in np.flatnonzero(infinite)]
-        if self._classes:
-            reason = f"the label is not a class: {', '.join(self._classes)}"
-            rejects += [
-                columns.reject(int(row), name, reason) for row in np.flatnonzero((labels < 0) & ~missing & ~infinite)
-            ]
-        return labels, rejects
+        texts, at = _coded_texts(columns, name)
+        found = pc.index_in(texts, value_set=pa.array(self._classes, texts.type)).fill_null(-1)
+        of_text = np.append(found.to_numpy(zero_copy_only=False), -1).astype(np.int32)
+        reasons = [self._reason(text, int(label)) for text, label in zip(texts.to_pylist(), of_text, strict=False)]
+        reasons.append(_MISSING)
+        bad = np.array([reason is not None for reason in reasons])
+        rows = np.flatnonzero(bad[at]).tolist() if bad.any() else []
+        rejects = [columns.reject(row, name, reasons[at[row]] or "") for row in rows]
+        return of_text[at], rejects
+
+    def _reason(self, text: str | None, label: int) -> str | None:
+        """Why a label cannot be used; None for one that can."""
+        if text is None:
+            return _MISSING
+        if text in ("inf", "-inf"):
+            return "the label is infinite"
+        return f"the label is not a class: {', '.join(self._classes)}" if self._classes and label < 0 else None
 
     def _weights(self, columns: Columns, name: str) -> tuple[npt.NDArray[np.float32], list[Reject]]:
         numbers, bad = read_numbers(columns, name)
@@ -93,7 +122,8 @@ class TargetEncoder:
 
     def fit_chunk(self, columns: Columns) -> None:
         """Collect the classes of rows that are accepted."""
-        self._seen.update(pc.unique(plain(columns.text(self._schema.label))).to_pylist())
+        texts, at = _coded_texts(columns, self._schema.label)
+        self._seen.update(texts.take(pa.array(np.unique(at))).to_pylist())
         self._check_number()
 
     def merge(self, other: TargetEncoder) -> None:
