@@ -78,6 +78,7 @@ class Columns:
         self._places = Counter(table.column_names)
         self._arrays: dict[str, pa.Array] = {}
         self._texts: dict[str, pa.Array] = {}
+        self._coded: dict[str, pa.DictionaryArray] = {}
 
     @property
     def num_examples(self) -> int:
@@ -104,6 +105,12 @@ class Columns:
             with reading(name):
                 self._texts[name] = canonical(self.array(name))
         return self._texts[name]
+
+    def coded(self, name: str) -> pa.DictionaryArray:
+        """Return a column as a dictionary of its values, or of their canonical texts where Arrow makes none of the type."""
+        if name not in self._coded:
+            self._coded[name] = _coded(self.array(name), lambda: self.text(name))
+        return self._coded[name]
 
     def written(self, name: str) -> pa.Array:
         """Return a column as text, for text as it is written."""
@@ -137,6 +144,17 @@ def _not_one_column(name: str, names: list[str]) -> DataError:
     if name in names:
         return DataError("two columns have one name", where=f"column {name}", fix="rename one of them")
     return DataError("the log lacks a column", expected=f"column {name}", fix=did_you_mean(name, names))
+
+
+def _coded(array: pa.Array, text: Callable[[], pa.Array]) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(array.type):
+        return array
+    try:
+        found = array.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        found = text().dictionary_encode()
+    indices = found.indices.cast(pa.int8()) if len(found.dictionary) < 1 << 7 else found.indices
+    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

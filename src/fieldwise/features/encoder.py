@@ -30,7 +30,7 @@ from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
 from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.target import TargetEncoder, coded
+from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.features.vocabulary import Learned, VocabularyCounter
 from fieldwise.kernels.layout import VALUE, Layout
@@ -163,7 +163,8 @@ class Encoder:
         chunk = self._read_to_learn(table)
         learned = self._learn(chunk) if learn else {}
         fields = [encoder.draft(chunk.cells[name], learned.get(name)) for name, encoder in self._fields.items()]
-        return draft_chunk(chunk, fields, coded(Columns(table).array(self.schema.label)))
+        columns = Columns(table) if chunk.rejects else chunk.columns
+        return draft_chunk(chunk, fields, columns.coded(self.schema.label))
 
     def encode_draft(self, draft: ChunkDraft) -> Encoded:
         """Encode what was put aside by `draft`; may be called from several threads at once."""

@@ -16,7 +16,7 @@ from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
 from fieldwise.schema import Schema
 
-__all__ = ["MAX_CLASSES", "Target", "TargetEncoder", "coded"]
+__all__ = ["MAX_CLASSES", "Target", "TargetEncoder"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
@@ -25,23 +25,9 @@ MAX_CLASSES = 1000
 _MISSING = "the label is missing"
 
 
-def coded(label: pa.Array) -> pa.Array:
-    """Return the column of a label as a dictionary of its values, where Arrow can make one of the type."""
-    if pa.types.is_dictionary(label.type):
-        return label
-    try:
-        found = label.dictionary_encode()
-    except pa.ArrowNotImplementedError:
-        return label
-    indices = found.indices.cast(pa.int8()) if len(found.dictionary) < 1 << 7 else found.indices
-    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
-
-
 def _coded_texts(columns: Columns, name: str) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Return the canonical texts of a column's values, and the place of each cell among them; one behind for a null."""
-    found = coded(columns.array(name))
-    if not pa.types.is_dictionary(found.type):
-        found = coded(columns.text(name))
+    found = columns.coded(name)
     with reading(name):
         texts = canonical(plain(found.dictionary))
     return texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
@@ -123,7 +109,7 @@ class TargetEncoder:
     def fit_chunk(self, columns: Columns) -> None:
         """Collect the classes of rows that are accepted."""
         texts, at = _coded_texts(columns, self._schema.label)
-        self._seen.update(texts.take(pa.array(np.unique(at))).to_pylist())
+        self._seen.update(texts.take(pa.array(np.flatnonzero(np.bincount(at)))).to_pylist())
         self._check_number()
 
     def merge(self, other: TargetEncoder) -> None:
