@@ -107,7 +107,7 @@ class Columns:
         return self._texts[name]
 
     def coded(self, name: str) -> pa.DictionaryArray:
-        """Return a column as a dictionary of its values, or of their canonical texts where Arrow makes none of the type."""
+        """Return a column as a dictionary of its values, or of their texts if Arrow makes none of the type."""
         if name not in self._coded:
             self._coded[name] = _coded(self.array(name), lambda: self.text(name))
         return self._coded[name]
