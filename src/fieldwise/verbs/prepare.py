@@ -37,7 +37,7 @@ from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.passes import Counts, fit, transform
+from fieldwise.verbs.passes import Counts, fit, refuse_rejects, transform
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -125,6 +125,9 @@ def prepare(
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
                 for source in sources:  # or the folder's name would not be that of what was read
                     source.log.refuse_change()
+        else:
+            summary = read_prepared(place.folder)[1]
+            refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
