@@ -52,6 +52,7 @@ __all__ = [
     "manifest_format",
     "map_file",
     "read_manifest",
+    "remove_unfinished",
     "save_arrays",
     "sync_folder",
     "write_bytes",
@@ -170,6 +171,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left of `atomic_file` in a folder that nobody else writes to."""
+    for leftover in folder.glob(".*.tmp"):
+        if leftover.is_file():
+            with explaining(leftover):
+                leftover.unlink()
 
 
 def discard(folder: Path) -> None:

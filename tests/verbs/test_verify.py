@@ -45,6 +45,16 @@ def test_everything_in_a_folder_is_found_and_whole(whole):
     assert verification.unchecked == []
 
 
+def test_a_folder_that_was_taken_for_a_run_that_never_began_is_not_damaged(folder):
+    begun = folder / "runs" / "begun"
+    begun.mkdir()
+    for name in (".lock", ".run.json.0a1b2c3d.tmp"):
+        (begun / name).touch()
+    assert fw.verify(folder).damages == []
+    with pytest.raises(fw.ArtefactError, match="nothing to verify"):
+        fw.verify(begun)
+
+
 @pytest.mark.parametrize(
     ("place", "expected"),
     [

@@ -161,6 +161,8 @@ def _inside(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _kind(folder: Path) -> str | None:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if all(name == LOCK_NAME or name.endswith(".tmp") for name in names):
+        return None  # taken for a run that never began
     for kind, marks in _MARKS.items():
         if any(fnmatch(name, mark) for name in names for mark in marks):
             return kind
