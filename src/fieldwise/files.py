@@ -62,6 +62,7 @@ __all__ = [
 Content = TypeVar("Content", bound=msgspec.Struct)
 _SLICE = 1 << 22
 _MAX_HEADER_BYTES = 1 << 26
+_MAX_DIMENSIONS = 8
 _RESTORE = "restore it from a copy, or make it anew"
 
 
@@ -234,6 +235,11 @@ def read_manifest(
     """
     path = Path(path)
     with explaining(path):
+        num_bytes = path.stat().st_size
+        if num_bytes > _MAX_HEADER_BYTES:
+            raise ArtefactError(
+                "the manifest is too long", where=path, expected=f"at most {_MAX_HEADER_BYTES} bytes", got=num_bytes
+            )
         text = path.read_bytes()
     try:
         sealed = msgspec.json.decode(text, type=_Sealed)
@@ -468,6 +474,12 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         if tensor.dtype not in _READABLE:
             raise refuse(f"array {name}", f"one of {', '.join(_READABLE)}", tensor.dtype)
         itemsize = np.dtype(_READABLE[tensor.dtype]).itemsize
+        # A 0 among the sizes hides how large the others are, and numpy counts in 64 bits.
+        if (
+            len(tensor.shape) > _MAX_DIMENSIONS
+            or math.prod(max(size, 1) for size in tensor.shape) * itemsize >= 1 << 63
+        ):
+            raise refuse(f"array {name}", "a shape whose bytes can be counted", tensor.shape[:_MAX_DIMENSIONS])
         num_bytes = math.prod(tensor.shape) * itemsize
         if end - start != num_bytes:
             raise refuse(f"array {name}", f"{num_bytes} bytes for the shape {tensor.shape}", end - start)

@@ -12,9 +12,12 @@ import torch
 
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
-from fieldwise.errors import ArtefactError
+from fieldwise.errors import ArtefactError, UserError
+from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.models.memory import table_weights
+from fieldwise.models.sizes import count_parameters, num_outputs
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
@@ -50,7 +53,12 @@ def load_model(bundle: Bundle) -> ClickModel:
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
-    model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
+    layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
+    try:
+        _refuse_larger(config, layout, num_classes, sum(array.size for array in bundle.dense.values()))
+        model = build_model(config, layout, num_classes, dtype=dtype)
+    except (UserError, ValueError) as error:
+        raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None
     model.calibration = calibration
     try:
         model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
@@ -58,6 +66,16 @@ def load_model(bundle: Bundle) -> ClickModel:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     try:
         load_dense(model, bundle.dense)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
     return model.eval()
+
+
+def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
+    """Raise ArtefactError where a model would have more dense weights than there are, before it takes their memory."""
+    sizes = layout.num_features, layout.num_fields, config.units, config.hidden, num_outputs(num_classes)
+    size = count_parameters(config.kind, *sizes, config)
+    of_table = layout.num_features * table_weights(config.kind, *sizes[2:])
+    needed = size.parameters - of_table + size.biases
+    if needed > num_weights:
+        raise ArtefactError("dense weights are missing", expected=f"{needed:,}", got=f"{num_weights:,}")
