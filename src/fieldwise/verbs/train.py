@@ -103,7 +103,7 @@ def train(
     team = Team(workers)
     prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)
-    run = RunFolder(out, config, prepared.folder.name, overwrite)
+    run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
         if finished is not None:
             return finished
