@@ -13,11 +13,13 @@ import torch
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError, UserError
+from fieldwise.kernels.histories import History
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import table_weights
 from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.nn.histories import Histories
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
@@ -56,8 +58,11 @@ def load_model(bundle: Bundle) -> ClickModel:
     layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
     try:
         _refuse_larger(config, layout, num_classes, sum(array.size for array in bundle.dense.values()))
-        model = build_model(config, layout, num_classes, dtype=dtype)
-    except (UserError, ValueError) as error:
+        histories = Histories.saved(bundle.dense, "histories.")
+        if not all(_fits(history, layout) for history in histories):
+            raise ArtefactError("a history names fields or values that there are not")
+        model = build_model(config, layout, num_classes, dtype=dtype, histories=histories)
+    except (UserError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None
     model.calibration = calibration
     try:
@@ -69,6 +74,22 @@ def load_model(bundle: Bundle) -> ClickModel:
     except (RuntimeError, TypeError) as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
     return model.eval()
+
+
+def _fits(history: History, layout: Layout) -> bool:
+    """Whether kernels can take a history from a file for places in a batch and in a table."""
+    num_rows = np.diff(layout.base)
+    fields = history.key, history.value
+    if not all(0 <= field < layout.num_fields and layout.single[field] >= 0 for field in fields):
+        return False
+    offsets, ids = history.offsets, history.ids
+    rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[history.key] + 1,) and offsets[0] == 0
+    return bool(
+        rises
+        and (offsets[1:] >= offsets[:-1]).all()
+        and ids.shape == (offsets[-1],)
+        and (not len(ids) or ids.max() < num_rows[history.value])
+    )
 
 
 def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
