@@ -14,7 +14,7 @@ import pyarrow as pa
 from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.canonical import as_text, canonical, is_text, plain
 
-__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading"]
+__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading", "shown"]
 
 TextsAt = Callable[[npt.NDArray[np.int64]], pa.Array]
 """From positions among the values of a chunk to their texts."""
@@ -120,14 +120,28 @@ class Columns:
 
     def reject(self, row: int, column: str, reason: str) -> Reject:
         """Say why a row cannot be used, with the cell that is to blame."""
-        cell = self.array(column)[row]
-        try:
-            value = cell.as_py()
-        except (ValueError, OverflowError):  # a time that Python's datetime does not hold
-            value = cell
-        if isinstance(value, bytes):
-            value = value.decode(errors="replace")
-        return Reject(row, column, "" if value is None else str(value), reason)
+        return Reject(row, column, shown(self.array(column)[row]), reason)
+
+
+def shown(cell: pa.Scalar) -> str:
+    r"""Return a cell as people see it, whatever it holds; nothing for null.
+
+    Examples
+    --------
+    >>> shown(pa.scalar(b"a\xff")), shown(pa.scalar(1.5)), shown(pa.scalar(None))
+    ('a\ufffd', '1.5', '')
+    """
+    if pa.types.is_dictionary(cell.type):
+        cell = cell.value
+    try:
+        value = cell.as_py()
+    except UnicodeDecodeError:  # a string of a file whose writer did not look
+        value = cell.as_buffer().to_pybytes()
+    except (ValueError, OverflowError):  # a time that Python's datetime does not hold
+        value = cell
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return "" if value is None else str(value)
 
 
 @contextmanager

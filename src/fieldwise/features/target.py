@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,18 @@ def _coded_texts(columns: Columns, name: str) -> tuple[pa.Array, npt.NDArray[np.
     with reading(name):
         texts = canonical(plain(found.dictionary))
     return texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
+
+
+def _decoded(texts: pa.Array) -> list[str | bytes | None]:
+    """Return texts, and those that are not UTF-8 as bytes."""
+    try:
+        decoded: list[str | bytes | None] = texts.to_pylist()
+    except UnicodeDecodeError:
+        decoded = texts.cast(pa.large_binary()).to_pylist()
+        for at, content in enumerate(decoded):
+            with suppress(UnicodeDecodeError):
+                decoded[at] = content.decode() if isinstance(content, bytes) else content
+    return decoded
 
 
 class Target(NamedTuple):
@@ -81,17 +94,19 @@ class TargetEncoder:
         texts, at = _coded_texts(columns, name)
         found = pc.index_in(texts, value_set=pa.array(self._classes, texts.type)).fill_null(-1)
         of_text = np.append(found.to_numpy(zero_copy_only=False), -1).astype(np.int32)
-        reasons = [self._reason(text, int(label)) for text, label in zip(texts.to_pylist(), of_text, strict=False)]
+        reasons = [self._reason(text, int(label)) for text, label in zip(_decoded(texts), of_text, strict=False)]
         reasons.append(_MISSING)
         bad = np.array([reason is not None for reason in reasons])
         rows = np.flatnonzero(bad[at]).tolist() if bad.any() else []
         rejects = [columns.reject(row, name, reasons[at[row]] or "") for row in rows]
         return of_text[at], rejects
 
-    def _reason(self, text: str | None, label: int) -> str | None:
+    def _reason(self, text: str | bytes | None, label: int) -> str | None:
         """Why a label cannot be used; None for one that can."""
         if text is None:
             return _MISSING
+        if isinstance(text, bytes):
+            return "the label is not UTF-8"
         if text in ("inf", "-inf"):
             return "the label is infinite"
         return f"the label is not a class: {', '.join(self._classes)}" if self._classes and label < 0 else None
