@@ -17,7 +17,6 @@ MODEL = """
 [model]
 units = 4
 hidden = [8]
-start = "lr"
 {more}
 [train]
 epochs = 2

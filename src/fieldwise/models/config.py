@@ -78,7 +78,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
         machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0 and the units of
         pairs, and stays so, while all else is trained beside it (`models.click`). ``random``: neither. ``auto``:
-        posterior where the model has plain pairs and the log is small enough to sample
+        posterior where the model has plain pairs and no histories, and the log is small enough to sample
         (`training.start.starts_from_posterior`), lr otherwise.
     """
 

@@ -285,7 +285,7 @@ def posterior_memory(num_examples: int, num_features: int, num_fields: int, num_
     Examples
     --------
     >>> posterior_memory(600_000, 9_827, 7, 16) / 1e6
-    175.4...
+    175.0...
     """
     d = num_factors + 1
     return num_examples * (12 * d + 24 + 8 * num_fields) + num_features * posterior_row_bytes(num_factors)

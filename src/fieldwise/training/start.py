@@ -110,6 +110,7 @@ def starts_from_posterior(
     num_classes: int = 2,
     weighted: bool = False,
     num_workers: int = 1,
+    has_histories: bool = False,
 ) -> bool:
     """Whether a model starts from a posterior: where it says so, or says ``auto``, can, and has no more than some
     minutes of work before it.
@@ -122,6 +123,9 @@ def starts_from_posterior(
         Of the training part; `weighted` where examples have weights.
     num_workers
         That train together.
+    has_histories
+        Whether the model would have histories (`training.histories`): with them the other start is as good, and sooner
+        there (docs/experiments.md).
 
     Raises
     ------
@@ -158,7 +162,7 @@ def starts_from_posterior(
     # A deep part without units of its own would be left out, and a number's heavy tail, as it is, makes a poor factor.
     fits = (model.num_shared < model.units or model.deep == "none") and VALUE not in layout.form
     work = float(num_examples) * layout.num_fields * (model.num_shared + 1) ** 2 * pretrain.sweeps
-    return not any(obstacles.values()) and fits and work <= _MOST_WORK
+    return not any(obstacles.values()) and fits and not has_histories and work <= _MOST_WORK
 
 
 def start_from_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:

@@ -12,7 +12,9 @@ from fieldwise.errors import Stopped
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import Start
 from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.dependence import find_determined
 from fieldwise.training.events import Listener, Stage, Warned
+from fieldwise.training.histories import history_fields
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.posterior import sample_posterior
 from fieldwise.training.start import start_from_posterior, starts_from_posterior
@@ -30,7 +32,11 @@ def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Conf
     ConfigError
         It says ``posterior``, and there can be none.
     """
-    train, encoder = prepared.parts["train"], prepared.encoder
+    train, encoder, model = prepared.parts["train"], prepared.encoder, config.model
+    has_histories = False
+    if model.start == "auto" and model.has_pairs(encoder.layout.num_fields):
+        names = [field.name for field in encoder.schema.fields]
+        has_histories = bool(history_fields(model, train, names, find_determined(train)))
     samples = starts_from_posterior(
         config.model,
         config.train,
@@ -40,6 +46,7 @@ def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Conf
         num_classes=len(encoder.schema.classes),
         weighted=config.data.weight is not None,
         num_workers=num_workers,
+        has_histories=has_histories,
     )
     start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
