@@ -50,7 +50,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     valid, test
         Metrics of the weights that were kept; None where there is no such part.
     pretrain_seconds
-        Training of the logistic regression that it started from; None where it did not.
+        Training of the logistic regression that it started from, or sampling of the posterior; None where there was
+        neither.
     seconds_per_epoch, examples_per_second
         Training alone, without validation.
     epochs, best_epoch
