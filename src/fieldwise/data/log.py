@@ -181,6 +181,7 @@ class Log:
         """Return the log of the first rows of this one: so many, and those that come in one piece with them."""
         log = copy.copy(self)
         log._enough = num_rows
+        log._readers = [reader.by_chunk() if isinstance(reader, ParquetReader) else reader for reader in self._readers]
         return log
 
     def refuse_change(self) -> None:

@@ -148,7 +148,7 @@ def read_sample(log: Log) -> pa.Table:
     """Return the first rows of a log, with all of its columns: 50,000, or fewer of more than 400 columns."""
     num_rows = min(_SAMPLE_ROWS, _SAMPLE_CELLS // len(log.columns) + 1)
     chunks: list[pa.Table] = []
-    for chunk in log.chunks():
+    for chunk in log.head(num_rows).chunks():
         chunks.append(chunk.table)
         if sum(table.num_rows for table in chunks) >= num_rows:
             break
