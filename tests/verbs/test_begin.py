@@ -26,6 +26,7 @@ label = "click"
 split = "split"
 [model]
 units = 8
+posterior_units = 6
 hidden = [16]
 {model}
 [train]
@@ -68,15 +69,16 @@ def test_training_keeps_the_mean_and_blends_the_rest(folder):
     assert result.pretrain_seconds > 0
     model = load_model(fw.open_bundle(folder / "run"))
     assert model.config.start == "posterior"
-    assert model.num_shared == 6
+    assert model.num_posterior == 6
     chain = next(folder.glob("run/posterior-*"))
     mean = Checkpoints(chain).newest().dense["mean"]
     learnt = decode_weights(model.table.weights)
     seen = np.abs(mean).sum(axis=1) > 0
     np.testing.assert_allclose(learnt[seen][:, 0], 1.6 * mean[seen][:, 0], rtol=1e-5)
     np.testing.assert_allclose(learnt[seen][:, 1:6], np.sqrt(1.6) * mean[seen][:, 1:], rtol=1e-5)
-    assert (learnt[:, 6:] != 0).any()
-    assert model.blend.weight.tolist() != [0.0, 0.5, 0.5]
+    assert learnt.shape[1] == 6 + 8
+    assert model.blend.weight.shape == (4,)  # an offset; the posterior, the pairs, and all with the deep part
+    assert model.blend.weight.tolist() != pytest.approx([0.0, 1 / 3, 1 / 3, 1 / 3])
     assert result.test.auc > 0.75
     again = fw.evaluate(folder / "run", folder / "log.parquet")
     assert again.metrics.num_examples == 3000
@@ -86,7 +88,9 @@ def test_what_has_no_validation_rows_takes_the_mean_of_its_members(folder):
     config = load(folder)
     plain = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, split=None, valid=None))
     fw.train(plain, folder / "no-valid")
-    assert load_model(fw.open_bundle(folder / "no-valid")).blend.weight.tolist() == [0.0, 0.5, 0.5]
+    assert load_model(fw.open_bundle(folder / "no-valid")).blend.weight.tolist() == pytest.approx(
+        [0.0, 1 / 3, 1 / 3, 1 / 3]
+    )
 
 
 def test_a_chain_that_was_stopped_ends_as_if_it_had_not(folder):
@@ -148,10 +152,10 @@ def test_models_of_a_comparison_share_a_chain(folder):
 
 def test_a_plan_tells_of_the_chain(folder):
     stages = plan(load(folder)).stages
-    assert [stage.model for stage in stages] == ["posterior", "lc-dnn"]
+    assert [stage.model for stage in stages] == ["posterior", "lr", "lc-dnn"]
     assert [stage.model for stage in plan(load(folder, 'start = "lr"')).stages] == ["lr", "lc-dnn"]
 
 
 def test_a_model_without_pairs_says_why_it_cannot(folder):
-    with pytest.raises(ConfigError, match="no plain pairs"):
+    with pytest.raises(ConfigError, match="no pairs"):
         fw.train(load(folder, 'start = "posterior"\npairs = "none"'), folder / "refused")

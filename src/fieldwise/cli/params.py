@@ -127,6 +127,7 @@ def command(
                     num_outputs=outputs,
                     batch_size=sizes.batch_size,
                     averaged=train.average_epochs > 0,
+                    posterior=sizes.config.num_posterior(num_fields) if sizes.config and kind.startswith("lc-") else 0,
                 )
             )
     if as_json:

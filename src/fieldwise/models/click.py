@@ -18,11 +18,14 @@ from fieldwise.kernels.histories import Complete, History
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
+from fieldwise.models.sizes import NUM_MEMBERS
 from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.ensemble import Ensemble
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
 from fieldwise.nn.pairs import FieldPairs
+from fieldwise.nn.posterior import PosteriorTerm
 from fieldwise.nn.table import Table
 
 __all__ = ["ClickModel", "build_model", "num_outputs"]
@@ -49,10 +52,9 @@ class ClickModel(nn.Module):
     A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
     where ``config.losses`` is ``apart``, all terms without the deep part, and all with it.
 
-    A model that starts from a posterior (``config.start``) has two members: the factorisation machine of unit 0 and the
-    units of pairs, which nothing moves any more; and all other terms, which read the deep part's own units alone, the
-    first of them in unit 0's place. What was sampled knows its training rows, so what read it would learn to trust it
-    too much. How much each member counts is fitted to validation rows (`nn.blend`).
+    A model that starts from a posterior (``config.start``) also keeps that (`nn.posterior`), in the first numbers of
+    the table's rows, and trains as any other beside it. What was sampled knows its training rows, so nothing that is
+    trained reads it; how much it and each member count is fitted to validation rows (`nn.blend`).
 
     Parameters
     ----------
@@ -67,8 +69,6 @@ class ClickModel(nn.Module):
 
     Attributes
     ----------
-    is_fixed
-        Whether unit 0, the wide part and the units of pairs keep what they started with, the mean of a posterior.
     penalty
         (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
         squares of its units but unit 0, which logistic regression has learnt with a penalty of its own. None where
@@ -88,7 +88,8 @@ class ClickModel(nn.Module):
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
         self.penalty: Tensor | None = None
-        has_pairs = config.has_pairs(layout.num_fields)
+        log_fields = layout.num_fields
+        has_pairs = config.has_pairs(log_fields)
         self.histories = Histories(layout, histories) if histories else None
         if self.histories is not None:
             layout = self.histories.layout
@@ -101,7 +102,12 @@ class ClickModel(nn.Module):
                     "a dnn has one hidden layer or more", where="model.hidden", expected="[widths]", got="[]"
                 )
             num_full = config.hidden[0]
-        self.table = Table(layout, num_local, num_full, np.float64 if dtype == torch.float64 else np.float32)
+        # In a row of the table what was sampled comes first.
+        self.num_posterior = config.num_posterior(log_fields)
+        self.posterior = PosteriorTerm(log_fields) if self.num_posterior else None
+        self.table = Table(
+            layout, self.num_posterior + num_local, num_full, np.float64 if dtype == torch.float64 else np.float32
+        )
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.hidden_bias: nn.Parameter | None = None
         self.standardise: nn.Module | None = None
@@ -114,12 +120,11 @@ class ClickModel(nn.Module):
             self.activation = ACTIVATIONS[config.activation]()
             self.network = Perceptron(num_full, config.hidden[1:], num_outputs, config.activation, config.dropout)
         elif config.locally_connected:
-            own = num_local - config.num_shared if config.is_posterior(num_fields) else num_local
-            num_units = num_fields * own
-            self.network = deep_part(config, num_units, num_outputs) if own else None
+            num_units = num_fields * num_local
+            self.network = deep_part(config, num_units, num_outputs)
             if self.network is not None:
                 self.standardise = Standardise(num_units) if config.standardise else None
-                self.gate = FieldGate(num_fields, own) if config.gate else None
+                self.gate = FieldGate(num_fields, num_local) if config.gate else None
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
@@ -134,43 +139,65 @@ class ClickModel(nn.Module):
                     got=config.deep_units,
                 )
             self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
-        self.is_fixed = config.is_posterior(num_fields)
-        self.blend = Blend(1 if self.network is None else 2) if self.is_fixed else None
+        self.blend = Blend(1 + self.num_members) if self.posterior is not None else None
         self.to(dtype)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, O) of a batch of the log's fields."""
-        members = self.members(self.complete(batch))
+        members = self.voices(self.complete(batch))
         logits: Tensor = members.mean(dim=1) if self.blend is None else self.blend(members)
         return logits
+
+    @property
+    def num_members(self) -> int:
+        """M, the members that are trained."""
+        of_deep = NUM_MEMBERS if isinstance(self.network, Ensemble) else 1
+        apart = self.pairs is not None and self.network is not None and self.config.losses == "apart"
+        return 2 * of_deep if apart else of_deep
 
     def complete(self, batch: Batch) -> Complete:
         """Return a batch of the log's fields with what the fields that the model adds are made of."""
         return Complete(batch, batch.num_examples) if self.histories is None else self.histories.complete(batch)
 
     def members(self, given: Complete) -> Tensor:
-        """Return the logits of every member (B, M, O) for a complete batch; M = 1 where the model has none."""
+        """Return the logits of every member that is trained (B, M, O) for a complete batch; M = 1 where there is one
+        logit alone.
+        """
+        return self._members(*self._units(given))
+
+    def voices(self, given: Complete) -> Tensor:
+        """Return the logits (B, 1 + M, O) of the posterior, where there is one, and of every member."""
+        units, full = self._units(given)
+        members = self._members(units, full)
+        if self.posterior is None:
+            return members
+        sampled = units[:, : self.posterior.num_fields, : self.num_posterior]
+        return torch.cat((self.posterior(sampled).unsqueeze(1), members), dim=1)
+
+    def _units(self, given: Complete) -> tuple[Tensor, Tensor]:
+        """Return all numbers of the fields (B, F, P + K), histories among them, and those of the wide part."""
         local, full = self.table(given.batch)
-        num_examples, num_fields = given.num_examples, self.table.layout.num_fields
-        units = local.view(given.batch.num_examples, num_fields, self.table.num_local)
-        if self.histories is not None:
-            units = self.histories(units, given)
-            local, full = units.flatten(1), full[:num_examples]
+        shape = given.batch.num_examples, self.table.layout.num_fields, self.table.num_local
+        if self.histories is None:
+            return local.view(shape), full
+        return self.histories(local.view(shape), given), full[: given.num_examples]
+
+    def _members(self, units: Tensor, full: Tensor) -> Tensor:
+        num_examples = len(units)
+        units = units[:, :, self.num_posterior :]
         self.penalty = None
-        if self.training and self.pairs is not None and self.config.unit_l2 and not self.is_fixed:
+        if self.training and self.pairs is not None and self.config.unit_l2:
             # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
             of_log = units if self.histories is None else units[:, : self.histories.log_layout.num_fields]
             self.penalty = 0.5 * self.config.unit_l2 * of_log[:, :, 1:].square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
-        if self.is_fixed:
-            return self._beside_posterior(logits, units, full)
         if full.shape[1]:
             logits = logits + full
         if self.num_skip:
             logits = logits + units[:, :, : self.num_skip].sum(dim=1)
-        deep = None if self.network is None else self.network_output(self.deep_input(local))
+        deep = None if self.network is None else self.network_output(self.deep_input(units))
         if deep is not None and deep.dim() == 2:
             deep = deep.unsqueeze(1)
         logits = logits.unsqueeze(1)
@@ -184,31 +211,11 @@ class ClickModel(nn.Module):
         # One half of the loss, whatever the number of members in the deep part.
         return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
 
-    def _beside_posterior(self, bias: Tensor, units: Tensor, full: Tensor) -> Tensor:
-        """Return the two members (B, 2, 1), or the one where there is no deep part."""
-        assert self.pairs is not None
-        sampled, own = units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]
-        machine: Tensor = sampled[:, :, :1].sum(dim=1) + self.pairs(sampled[:, :, 1:])
-        if self.network is None:
-            return (bias + machine).unsqueeze(1)
-        machine = bias.detach() + machine
-        deep = self.network_output(self.deep_input(own.flatten(1)))
-        if deep.dim() == 3:
-            deep = deep.mean(dim=1)
-        logits = bias + deep
-        if full.shape[1]:
-            logits = logits + full
-        if self.num_skip:
-            logits = logits + own[:, :, :1].sum(dim=1)
-        return torch.stack((machine, logits), dim=1)
-
-    def deep_input(self, local: Tensor) -> Tensor:
-        """Return what the deep part reads, (B, F K), from the units as they are."""
-        x: Tensor = local
-        if self.pairs is not None and not self.is_fixed and self.config.deep_units != "all":
-            units = local.view(len(local), self.table.layout.num_fields, self.table.num_local)
-            x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
-            x = x.view_as(local)
+    def deep_input(self, units: Tensor) -> Tensor:
+        """Return what the deep part reads, (B, F K), from the units (B, F, K) as they are."""
+        if self.pairs is not None and self.config.deep_units != "all":
+            units = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
+        x: Tensor = units.flatten(1)
         if self.standardise is not None:
             x = self.standardise(x)
         x = self.unit_dropout(x)

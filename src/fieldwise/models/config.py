@@ -44,8 +44,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
         that the training rows have beside that user (`nn.histories`); only which values occur together is used, no
         label and no row but the training rows. ``auto``: of the two fields that stand for things with properties of
-        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields. A model that
-        starts from a posterior has none.
+        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields.
     history_limit
         At most so many values of a history are kept, 1 or more.
     losses
@@ -54,8 +53,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep_units
         Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
         reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
-        ``all``: it moves them all. A quarter of K unless given. Beside a posterior (`start`) the deep part reads its
-        own units alone, and there is none where it has none.
+        ``all``: it moves them all. A quarter of K unless given.
     gate
         Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
@@ -75,11 +73,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         M2 of ones, kept beside the deep part), a wide part without weights of its own.
     start
         What unit 0, the wide part and the units of pairs begin with. ``lr``: logistic regression is trained first and
-        its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
-        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0 and the units of
-        pairs, and stays so, while all else is trained beside it (`models.click`). ``random``: neither. ``auto``:
-        posterior where the model has plain pairs and no histories, and the log is small enough to sample
-        (`training.start.starts_from_posterior`), lr otherwise.
+        its weights start unit 0 and the wide part. ``posterior``: that, and where there are pairs, a Bayesian
+        factorisation machine is sampled first (`training.posterior`), whose mean the model keeps beside what it
+        trains (`models.click`). ``random``: neither. ``auto``: posterior where the model has pairs and the log is small
+        enough to sample (`training.start.starts_from_posterior`), lr otherwise.
+    posterior_units
+        P, the numbers that a posterior gives to each feature, beside the K units: a weight and P - 1 factors.
     """
 
     kind: Kind = "lc-dnn"
@@ -99,6 +98,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     standardise: bool = True
     skip: bool = True
     start: Start = "auto"
+    posterior_units: Annotated[int, Meta(ge=2, le=64)] = 13
 
     @property
     def locally_connected(self) -> bool:
@@ -112,9 +112,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             return self.units
         return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
 
-    def is_posterior(self, num_fields: int) -> bool:
-        """Whether units of F fields keep what a posterior gave them."""
-        return self.start == "posterior" and self.has_pairs(num_fields)
+    def num_posterior(self, num_fields: int) -> int:
+        """Return how many numbers of a feature a posterior gives, with F fields in the log; 0 where there is none."""
+        return self.posterior_units if self.start == "posterior" and self.has_pairs(num_fields) else 0
 
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.

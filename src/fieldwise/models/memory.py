@@ -34,8 +34,8 @@ class TrainingMemory(NamedTuple):
     total: int
 
 
-def table_weights(kind: Kind, units: int, hidden: Sequence[int], num_outputs: int = 1) -> int:
-    """Return n, the weights of one row of the table.
+def table_weights(kind: Kind, units: int, hidden: Sequence[int], num_outputs: int = 1, posterior: int = 0) -> int:
+    """Return n, the weights of one row of the table, `posterior` of them kept from a posterior.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def table_weights(kind: Kind, units: int, hidden: Sequence[int], num_outputs: in
         return hidden[0]
     if kind in ("lr", "lr-network"):
         return num_outputs
-    return units + (num_outputs if kind == "lc-wide-deep" else 0)
+    return posterior + units + (num_outputs if kind == "lc-wide-deep" else 0)
 
 
 def training_memory(
@@ -61,6 +61,7 @@ def training_memory(
     batch_size: int = 4096,
     itemsize: int = 4,
     averaged: bool = False,
+    posterior: int = 0,
 ) -> TrainingMemory:
     """Return what training a model takes.
 
@@ -77,6 +78,8 @@ def training_memory(
     averaged
         Whether the average of the weights is kept, and those of its own beside it while it is validated
         (`training.averaging`).
+    posterior
+        Numbers of a row that are kept from a posterior (`models.config.ModelConfig.num_posterior`).
 
     Examples
     --------
@@ -85,10 +88,10 @@ def training_memory(
     >>> training_memory("lc-dnn", 10**9, 39, 1, [64], TableOptimizerConfig(name="adagrad")).table
     8000000000
     """
-    n = table_weights(kind, units, hidden, num_outputs)
+    n = table_weights(kind, units, hidden, num_outputs, posterior)
     table = num_features * optimizer.bytes_per_row(n, itemsize)
     size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs)
-    dense = (size.parameters - num_features * n + size.biases) * 4 * itemsize
+    dense = (size.parameters - num_features * (n - posterior) + size.biases) * 4 * itemsize
     if kind in ("lr", "lr-network"):
         widths = [num_outputs]
     else:

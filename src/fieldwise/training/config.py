@@ -131,8 +131,8 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     patience: Annotated[int, Meta(ge=1)] = 1
     table: LrTableOptimizerConfig = LrTableOptimizerConfig()
     dense: LrDenseOptimizerConfig = LrDenseOptimizerConfig()
-    sweeps: Annotated[int, Meta(ge=1)] = 400
-    burn_in: Annotated[int, Meta(ge=0)] = 150
+    sweeps: Annotated[int, Meta(ge=1)] = 300
+    burn_in: Annotated[int, Meta(ge=0)] = 120
 
     def __post_init__(self) -> None:
         if self.burn_in >= self.sweeps:

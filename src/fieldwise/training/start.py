@@ -22,9 +22,9 @@ from fieldwise.training.posterior import PosteriorMean
 
 __all__ = [
     "LrStart",
+    "keep_posterior",
     "start_bias",
     "start_from_lr",
-    "start_from_posterior",
     "start_pairs",
     "starts_from_posterior",
 ]
@@ -71,6 +71,8 @@ def start_pairs(model: ClickModel, determined: Sequence[Determined]) -> None:
         for number, history in enumerate(model.histories.histories, start=model.histories.log_layout.num_fields):
             stands_for[number] = history.key
     told = {frozenset(pair) for pair in determined}
+    if model.posterior is not None:
+        model.posterior.pairs.leave_out(sorted((min(pair), max(pair)) for pair in told))
     model.pairs.leave_out(
         (f, g)
         for f in range(num_fields)
@@ -90,7 +92,7 @@ def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start:
     missing = table.layout.num_features - len(start.weights)
     start = start._replace(weights=np.pad(start.weights, ((0, missing), (0, 0))))
     for unit in range(min(outputs, table.num_local)):
-        rows.start(unit, start.weights[:, unit])
+        rows.start(model.num_posterior + unit, start.weights[:, unit])
     wide = model.config.kind in ("lr", "lc-wide-deep")
     if wide:
         for output in range(outputs):
@@ -110,7 +112,6 @@ def starts_from_posterior(
     num_classes: int = 2,
     weighted: bool = False,
     num_workers: int = 1,
-    has_histories: bool = False,
 ) -> bool:
     """Whether a model starts from a posterior: where it says so, or says ``auto``, can, and has no more than some
     minutes of work before it.
@@ -123,9 +124,6 @@ def starts_from_posterior(
         Of the training part; `weighted` where examples have weights.
     num_workers
         That train together.
-    has_histories
-        Whether the model would have histories (`training.histories`): with them the other start is as good, and sooner
-        there (docs/experiments.md).
 
     Raises
     ------
@@ -142,12 +140,11 @@ def starts_from_posterior(
     if model.start not in ("auto", "posterior") or not model.locally_connected:
         return False
     obstacles = {
-        "it has no plain pairs of fields": not model.has_pairs(layout.num_fields) or model.pairs == "weighted",
+        "it has no pairs of fields": not model.has_pairs(layout.num_fields),
         "there are more than two classes": num_classes > 2,
         "examples have weights": weighted,
         "train.negative_rate leaves examples out": train.negative_rate < 1.0,
         "several workers train it": num_workers > 1,
-        "it has histories": not isinstance(model.histories, str) and len(model.histories) > 0,
     }
     if model.start == "posterior":
         for reason, is_so in obstacles.items():
@@ -159,23 +156,16 @@ def starts_from_posterior(
                     fix='model.start = "lr"',
                 )
         return True
-    # A deep part without units of its own would be left out, and a number's heavy tail, as it is, makes a poor factor.
-    fits = (model.num_shared < model.units or model.deep == "none") and VALUE not in layout.form
-    work = float(num_examples) * layout.num_fields * (model.num_shared + 1) ** 2 * pretrain.sweeps
-    return not any(obstacles.values()) and fits and not has_histories and work <= _MOST_WORK
+    # A number's heavy tail, as it is, makes a poor factor.
+    work = float(num_examples) * layout.num_fields * model.posterior_units**2 * pretrain.sweeps
+    return not any(obstacles.values()) and VALUE not in layout.form and work <= _MOST_WORK
 
 
-def start_from_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
-    """Let the mean of a posterior be unit 0 and the units of pairs, which the model keeps; its weights also begin the
-    first unit of the deep part, and the wide part.
-    """
-    table = model.table
-    rows.start(0, mean.weights)
-    if model.network is not None:
-        rows.start(model.num_shared, mean.weights)
-    if table.num_full:
-        rows.start(table.num_local, mean.weights)
-    for factor in range(mean.factors.shape[1]):
-        rows.start(1 + factor, np.ascontiguousarray(mean.factors[:, factor]))
-    with torch.no_grad():
-        model.bias.fill_(mean.bias)
+def keep_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
+    """Give the model the mean of a posterior to keep; histories have no part in it."""
+    assert model.posterior is not None, "the model keeps no posterior"
+    missing = model.table.layout.num_features - len(mean.weights)
+    for number in range(model.num_posterior):
+        numbers = mean.weights if number == 0 else mean.factors[:, number - 1]
+        rows.start(number, np.pad(numbers, (0, missing)))
+    model.posterior.bias.fill_(mean.bias)

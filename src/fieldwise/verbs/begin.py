@@ -12,12 +12,10 @@ from fieldwise.errors import Stopped
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import Start
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.dependence import find_determined
 from fieldwise.training.events import Listener, Stage, Warned
-from fieldwise.training.histories import history_fields
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.posterior import sample_posterior
-from fieldwise.training.start import start_from_posterior, starts_from_posterior
+from fieldwise.training.start import keep_posterior, starts_from_posterior
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared
 
@@ -32,11 +30,7 @@ def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Conf
     ConfigError
         It says ``posterior``, and there can be none.
     """
-    train, encoder, model = prepared.parts["train"], prepared.encoder, config.model
-    has_histories = False
-    if model.start == "auto" and model.has_pairs(encoder.layout.num_fields):
-        names = [field.name for field in encoder.schema.fields]
-        has_histories = bool(history_fields(model, train, names, find_determined(train)))
+    train, encoder = prepared.parts["train"], prepared.encoder
     samples = starts_from_posterior(
         config.model,
         config.train,
@@ -46,7 +40,6 @@ def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Conf
         num_classes=len(encoder.schema.classes),
         weighted=config.data.weight is not None,
         num_workers=num_workers,
-        has_histories=has_histories,
     )
     start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
@@ -71,9 +64,9 @@ def sample(
     """
     log, train = prepared.folder.name, prepared.parts["train"]
     listen(Stage("sample", config.model.kind))
-    assert model.pairs is not None, "a posterior is one of pairs"
-    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
-    num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
+    assert model.posterior is not None, "the model keeps no posterior"
+    left_out = [(f, g) for f, g in zip(*np.nonzero(model.posterior.pairs.mask.numpy() == 0), strict=True) if f < g]
+    num_factors, settings, seed = model.num_posterior - 1, config.pretrain, config.train.seed
     name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
     try:
         mean, seconds = sample_posterior(
@@ -89,5 +82,5 @@ def sample(
         )
     except Interrupted:
         raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
-    start_from_posterior(model, stepper.table_rows, mean)
+    keep_posterior(model, stepper.table_rows, mean)
     return seconds

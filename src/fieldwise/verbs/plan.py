@@ -111,9 +111,9 @@ def plan(config: Config) -> Plan:
         held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
     model = config.model
-    if model.is_posterior(num_fields):
+    if model.num_posterior(num_fields):
         stages.append(_sampling(model, num_examples, num_features, num_fields))
-    elif model.locally_connected and model.start in ("auto", "lr"):
+    if model.locally_connected and model.start != "random":
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
     with_histories = num_features + sum(histories), num_fields + len(histories)
     stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder))
@@ -140,13 +140,14 @@ def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
 
 def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
     """Say what the posterior takes that a model starts from."""
-    row_bytes, saved = posterior_row_bytes(model.num_shared - 1), num_features * model.num_shared * 12
+    factors, saved = model.posterior_units - 1, num_features * model.posterior_units * 12
+    row_bytes = posterior_row_bytes(factors)
     return Stage(
         model="posterior",
-        parameters=num_features * model.num_shared,
+        parameters=num_features * model.posterior_units,
         row_bytes=row_bytes,
         table_bytes=num_features * row_bytes,
-        memory=posterior_memory(num_examples, num_features, num_fields, model.num_shared - 1) + PROCESS_BYTES,
+        memory=posterior_memory(num_examples, num_features, num_fields, factors) + PROCESS_BYTES,
         saved=saved,
         disk=2 * saved,
     )
@@ -157,7 +158,8 @@ def _stage(
 ) -> Stage:
     settings = lr_settings(config) if model.kind in ("lr", "lr-network") else config.train
     itemsize = 8 if settings.precision == "float64" else 4
-    n = table_weights(model.kind, model.units, model.hidden, outputs)
+    posterior = model.num_posterior(num_fields)
+    n = table_weights(model.kind, model.units, model.hidden, outputs, posterior)
     memory = training_memory(
         model.kind,
         num_features,
@@ -169,6 +171,7 @@ def _stage(
         batch_size=settings.largest_batch,
         itemsize=itemsize,
         averaged=settings.average_epochs > 0,
+        posterior=posterior,
     )
     size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs, model)
     dense = size.parameters - num_features * n + size.biases

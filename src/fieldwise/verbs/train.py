@@ -114,7 +114,7 @@ def train(
             return finished
         pretrained = None
         config = with_start(config, prepared, team.share[1])
-        if config.model.locally_connected and config.model.start == "lr":
+        if config.model.locally_connected and config.model.start in ("lr", "posterior"):
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
             samples = (lr_folder or run.folder / "pretrain").parent
@@ -214,8 +214,9 @@ def _train_model(
     if pretrained is not None:
         start_from_lr(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
-    elif model.is_fixed:
-        pretrain_seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
+    if model.posterior is not None:
+        seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
+        pretrain_seconds = seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
