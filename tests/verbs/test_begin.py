@@ -77,8 +77,8 @@ def test_training_keeps_the_mean_and_blends_the_rest(folder):
     np.testing.assert_allclose(learnt[seen][:, 0], 1.6 * mean[seen][:, 0], rtol=1e-5)
     np.testing.assert_allclose(learnt[seen][:, 1:6], np.sqrt(1.6) * mean[seen][:, 1:], rtol=1e-5)
     assert learnt.shape[1] == 6 + 8
-    assert model.blend.weight.shape == (4,)  # an offset; the posterior, the pairs, and all with the deep part
-    assert model.blend.weight.tolist() != pytest.approx([0.0, 1 / 3, 1 / 3, 1 / 3])
+    assert model.pairs is None
+    assert model.blend.weight.tolist() != [0.0, 0.5, 0.5]  # an offset, the posterior, and what was trained
     assert result.test.auc > 0.75
     again = fw.evaluate(folder / "run", folder / "log.parquet")
     assert again.metrics.num_examples == 3000

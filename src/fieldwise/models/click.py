@@ -130,7 +130,8 @@ class ClickModel(nn.Module):
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
         self.num_shared = config.num_shared if config.locally_connected else num_local
-        if has_pairs:
+        # A posterior has the same pairs, and better ones, unless histories are among them.
+        if has_pairs and not (self.posterior is not None and self.histories is None):
             if self.num_shared < 2:
                 raise ConfigError(
                     "the deep part's own units leave none for the pairs",

@@ -78,7 +78,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         trains (`models.click`). ``random``: neither. ``auto``: posterior where the model has pairs and the log is small
         enough to sample (`training.start.starts_from_posterior`), lr otherwise.
     posterior_units
-        P, the numbers that a posterior gives to each feature, beside the K units: a weight and P - 1 factors.
+        P, the numbers that a posterior gives to each feature, beside the K units: a weight and P - 1 factors. The
+        units then have pairs of their own only where there are histories.
     """
 
     kind: Kind = "lc-dnn"
