@@ -31,7 +31,7 @@ from fieldwise.training.events import Listener, Preparing
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
 from fieldwise.verbs.spool import PartDraft, Record, Spool
 
-__all__ = ["Counts", "fit", "transform"]
+__all__ = ["REJECTS_NAME", "Counts", "Line", "cache_writer", "fit", "learn", "too_many_rejects", "transform"]
 
 REJECTS_NAME = "rejects.jsonl"
 
@@ -79,19 +79,41 @@ def fit(
         A column is not what it should be, or there are too many rejects.
     """
     num_rows: int | None = None
-    for number in range(encoder.num_passes):
-        tally = _Tally("fit" if number == 0 else "fit again", num_rows, max_rejects, listen)
-        of_pass = spool if encoder.in_last_pass else None
-        for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
-            tally.add(rows_read, rejects)
-            if spool is not None and place is not None:
-                spool.places.append(place)
-            after_chunk()
-        num_rows = tally.end()
+    while not encoder.fitted:
+        num_rows = learn(
+            encoder,
+            source,
+            num_rows=num_rows,
+            max_rejects=max_rejects,
+            listen=listen,
+            after_chunk=after_chunk,
+            spool=spool,
+        )
         with naming(source.log.files[0]):
             encoder.finish()
     assert num_rows is not None
     return num_rows
+
+
+def learn(
+    encoder: Encoder,
+    source: Source,
+    *,
+    num_rows: int | None,
+    max_rejects: float | None,
+    listen: Listener,
+    after_chunk: Callable[[], None],
+    spool: Spool | None = None,
+) -> int:
+    """Let the encoder learn in one pass over the training rows, which it does not end; see `fit`."""
+    tally = _Tally("fit" if num_rows is None else "fit again", num_rows, max_rejects, listen)
+    of_pass = spool if encoder.in_last_pass else None
+    for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
+        tally.add(rows_read, rejects)
+        if spool is not None and place is not None:
+            spool.places.append(place)
+        after_chunk()
+    return tally.end()
 
 
 def transform(
@@ -130,7 +152,7 @@ def transform(
                 rejects_file.writelines(msgspec.json.encode(line) + b"\n" for line in rejects)
                 for part, of_part in encoded.items():
                     if part not in writers:
-                        writers[part] = caches.enter_context(_cache_writer(encoder, folder / part))
+                        writers[part] = caches.enter_context(cache_writer(encoder, folder / part))
                         parts[part] = {"read": 0, "rejected": 0, "examples": 0}
                     writers[part].add(Examples(of_part.batch, of_part.labels, of_part.weights, of_part.groups))
                     num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
@@ -200,7 +222,8 @@ def _num_rows(chunk: Chunk) -> int:
     return int(chunk.table.num_rows) + len(chunk.rejects)
 
 
-def _cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
+def cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
+    """Return what writes a cache of encoded examples."""
     schema = encoder.schema
     return CacheWriter(
         folder,
@@ -227,26 +250,32 @@ class _Tally:
         if rejects and self.first_reject is None:
             self.first_reject = min(rejects, key=lambda line: int(line["row"]))
         if self.max_rejects is not None and self.max_rejects >= 1 and self.num_rejects > self.max_rejects:
-            self._stop(f"at most {self.max_rejects:,.0f}")
+            raise self._too_many()
         self.listen(Preparing(self.name, self.num_rows, self.total, time.perf_counter() - self.started))
 
     def end(self) -> int:
         """Check the share of rejects, and return the number of rows."""
         share = self.max_rejects
         if share is not None and share < 1 and self.num_rejects > share * self.num_rows:
-            self._stop(f"at most {share:.4%} of the rows")
+            raise self._too_many()
         return self.num_rows
 
-    def _stop(self, expected: str) -> None:
+    def _too_many(self) -> DataError:
         assert self.first_reject is not None
-        file, row, column, value, reason = (self.first_reject[key] for key in _LINE_KEYS)
-        raise DataError(
-            "too many rows cannot be used",
-            where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
-            expected=expected,
-            got=f"{self.num_rejects:,} of {self.num_rows:,} rows so far; the first: {reason}: {value!r}",
-            fix="repair the log, correct [fields], or allow more with max_rejects",
-        )
+        assert self.max_rejects is not None
+        return too_many_rejects(self.first_reject, self.num_rejects, self.num_rows, self.max_rejects)
+
+
+def too_many_rejects(first: Line, num_rejects: int, num_rows: int, max_rejects: float) -> DataError:
+    """Return what is raised where more rows than `max_rejects` cannot be used."""
+    file, row, column, value, reason = (first[key] for key in _LINE_KEYS)
+    return DataError(
+        "too many rows cannot be used",
+        where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
+        expected=f"at most {max_rejects:,.0f}" if max_rejects >= 1 else f"at most {max_rejects:.4%} of the rows",
+        got=f"{num_rejects:,} of {num_rows:,} rows so far; the first: {reason}: {value!r}",
+        fix="repair the log, correct [fields], or allow more with max_rejects",
+    )
 
 
 _LINE_KEYS = ("file", "row", "column", "value", "reason")
