@@ -271,7 +271,11 @@ class Encoder:
             if encoder.fit_pass == self._pass
             for key, array in encoder.learned().items()
         }
-        return {**arrays, ".num_examples": np.array(self._num_examples[self._pass - 1]), ".target": self._target.learned()}
+        return {
+            **arrays,
+            ".num_examples": np.array(self._num_examples[self._pass - 1]),
+            ".target": self._target.learned(),
+        }
 
     def add_learned(self, arrays: Arrays, *, texts: bool = True) -> None:
         """Add what another encoder of this schema has learned from other rows in the same pass.
