@@ -27,11 +27,11 @@ from fieldwise.errors import DataError
 from fieldwise.features.encoder import Encoded, Encoder
 from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.training.events import Listener, Preparing
+from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
 from fieldwise.verbs.spool import PartDraft, Record, Spool
 
-__all__ = ["REJECTS_NAME", "Counts", "Line", "cache_writer", "fit", "learn", "too_many_rejects", "transform"]
+__all__ = ["REJECTS_NAME", "Counts", "cache_writer", "fit", "learn", "refuse_rejects", "transform"]
 
 REJECTS_NAME = "rejects.jsonl"
 
@@ -234,6 +234,26 @@ def cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
     )
 
 
+def refuse_rejects(folder: Path, num_rows: int, num_rejects: int, max_rejects: float | None) -> None:
+    """Raise DataError where a log that was prepared before, perhaps with another limit, has too many rejects.
+
+    Parameters
+    ----------
+    folder
+        Holds the rejects file.
+    num_rows, num_rejects
+        Of the log.
+    max_rejects
+        As for `transform`.
+    """
+    tally = _Tally("", None, max_rejects, ignore)
+    if num_rejects:
+        with (folder / REJECTS_NAME).open("rb") as file:
+            tally.first_reject = msgspec.json.decode(file.readline(), type=Line)
+    tally.count(num_rows, num_rejects)
+    tally.end()
+
+
 class _Tally:
     """Counts the rows of a pass, reports the progress, and stops where too many rows are rejected."""
 
@@ -245,37 +265,35 @@ class _Tally:
 
     def add(self, num_rows: int, rejects: Sequence[Line]) -> None:
         """Count the rows of a chunk, and those of them that were rejected."""
-        self.num_rows += num_rows
-        self.num_rejects += len(rejects)
         if rejects and self.first_reject is None:
             self.first_reject = min(rejects, key=lambda line: int(line["row"]))
-        if self.max_rejects is not None and self.max_rejects >= 1 and self.num_rejects > self.max_rejects:
-            raise self._too_many()
+        self.count(num_rows, len(rejects))
         self.listen(Preparing(self.name, self.num_rows, self.total, time.perf_counter() - self.started))
+
+    def count(self, num_rows: int, num_rejects: int) -> None:
+        """Count rows, after the first reject has been noted."""
+        self.num_rows += num_rows
+        self.num_rejects += num_rejects
+        if self.max_rejects is not None and self.max_rejects >= 1 and self.num_rejects > self.max_rejects:
+            self._stop(f"at most {self.max_rejects:,.0f}")
 
     def end(self) -> int:
         """Check the share of rejects, and return the number of rows."""
         share = self.max_rejects
         if share is not None and share < 1 and self.num_rejects > share * self.num_rows:
-            raise self._too_many()
+            self._stop(f"at most {share:.4%} of the rows")
         return self.num_rows
 
-    def _too_many(self) -> DataError:
+    def _stop(self, expected: str) -> None:
         assert self.first_reject is not None
-        assert self.max_rejects is not None
-        return too_many_rejects(self.first_reject, self.num_rejects, self.num_rows, self.max_rejects)
-
-
-def too_many_rejects(first: Line, num_rejects: int, num_rows: int, max_rejects: float) -> DataError:
-    """Return what is raised where more rows than `max_rejects` cannot be used."""
-    file, row, column, value, reason = (first[key] for key in _LINE_KEYS)
-    return DataError(
-        "too many rows cannot be used",
-        where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
-        expected=f"at most {max_rejects:,.0f}" if max_rejects >= 1 else f"at most {max_rejects:.4%} of the rows",
-        got=f"{num_rejects:,} of {num_rows:,} rows so far; the first: {reason}: {value!r}",
-        fix="repair the log, correct [fields], or allow more with max_rejects",
-    )
+        file, row, column, value, reason = (self.first_reject[key] for key in _LINE_KEYS)
+        raise DataError(
+            "too many rows cannot be used",
+            where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
+            expected=expected,
+            got=f"{self.num_rejects:,} of {self.num_rows:,} rows so far; the first: {reason}: {value!r}",
+            fix="repair the log, correct [fields], or allow more with max_rejects",
+        )
 
 
 _LINE_KEYS = ("file", "row", "column", "value", "reason")

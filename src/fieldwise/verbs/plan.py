@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.memory import available_bytes
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.memory import table_weights, training_memory
+from fieldwise.models.memory import PROCESS_BYTES, table_weights, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.training.dependence import find_determined
+from fieldwise.training.histories import history_fields
+from fieldwise.training.posterior import posterior_memory, posterior_row_bytes
+from fieldwise.verbs.begin import with_start
 from fieldwise.verbs.budget import held_bytes
 from fieldwise.verbs.estimate import estimate
-from fieldwise.verbs.prepare import find_prepared
+from fieldwise.verbs.prepare import Prepared, find_prepared
 from fieldwise.verbs.train import lr_settings
 
-__all__ = ["Plan", "Stage", "plan"]
+__all__ = ["Plan", "Stage", "history_rows", "plan"]
 
 _CHECKPOINTS = 3
 
@@ -90,23 +95,28 @@ def plan(config: Config) -> Plan:
     """
     prepared = find_prepared(config)
     if prepared is not None:
+        config = with_start(config, prepared)
         layout = prepared.encoder.layout
         num_features, num_fields = layout.num_features, layout.num_fields
         num_examples = prepared.parts["train"].num_examples
         outputs = num_outputs(len(prepared.encoder.schema.classes))
         # Vocabularies are mapped, but for what the encoder makes of them.
         held, of_encoder = held_bytes(), sum(array.nbytes for array in prepared.encoder.arrays().values())
+        histories = history_rows(config.model, prepared)
     else:
         expected = estimate(config)
         num_features, num_fields, outputs = expected.features, len(expected.fields), 1
         valid = config.data.valid
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
-        held, of_encoder = 0, 0
+        held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
     model = config.model
-    if model.locally_connected and model.start == "lr":
+    if model.is_posterior(num_fields):
+        stages.append(_sampling(model, num_examples, num_features, num_fields))
+    elif model.locally_connected and model.start in ("auto", "lr"):
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
-    stages.append(_stage(config, model, num_features, num_fields, outputs, held, of_encoder))
+    with_histories = num_features + sum(histories), num_fields + len(histories)
+    stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder))
     return Plan(
         prepared=prepared is not None,
         examples=num_examples,
@@ -116,6 +126,29 @@ def plan(config: Config) -> Plan:
         memory=max(stage.memory for stage in stages),
         memory_free=available_bytes(),
         disk=max(stage.disk + sum(done.saved for done in stages[:number]) for number, stage in enumerate(stages)),
+    )
+
+
+def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
+    """Return the rows of each field that a model adds to those of the log (`training.histories`)."""
+    train, names = prepared.parts["train"], [field.name for field in prepared.encoder.schema.fields]
+    if not model.has_pairs(len(names)) or model.histories == "none":
+        return []
+    sizes = np.diff(train.layout.base).tolist()
+    return [sizes[value] for _, value in history_fields(model, train, names, find_determined(train))]
+
+
+def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
+    """Say what the posterior takes that a model starts from."""
+    row_bytes, saved = posterior_row_bytes(model.num_shared - 1), num_features * model.num_shared * 12
+    return Stage(
+        model="posterior",
+        parameters=num_features * model.num_shared,
+        row_bytes=row_bytes,
+        table_bytes=num_features * row_bytes,
+        memory=posterior_memory(num_examples, num_features, num_fields, model.num_shared - 1) + PROCESS_BYTES,
+        saved=saved,
+        disk=2 * saved,
     )
 
 

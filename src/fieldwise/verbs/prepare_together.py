@@ -35,8 +35,8 @@ from fieldwise.memory import available_bytes
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, held_bytes
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.passes import REJECTS_NAME, Counts, Line, cache_writer, learn, too_many_rejects, transform
-from fieldwise.verbs.prepare import PREPARED_NAME, Prepared, finish, limits, look, open_prepared
+from fieldwise.verbs.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
+from fieldwise.verbs.prepare import PREPARED_NAME, Prepared, finish, limits, look, open_prepared, read_prepared
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -89,6 +89,8 @@ def prepare_together(
         def begin() -> str | None:
             place = held.enter_context(workplace(root, key))
             if (place.folder / PREPARED_NAME).exists():
+                summary = read_prepared(place.folder)[1]
+                refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
                 return None
             return str(held.enter_context(place.new_folder()))
 
@@ -200,10 +202,7 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
                     parts[part] = {name: count + of_part[name] for name, count in before.items()}
                     made_of.setdefault(part, []).append(made / part)
     num_rejects = rows_read - sum(part["examples"] for part in parts.values())
-    if max_rejects is not None and num_rejects > (max_rejects if max_rejects >= 1 else max_rejects * rows_read):
-        with (folder / REJECTS_NAME).open("rb") as lines:
-            line: Line = msgspec.json.decode(lines.readline())
-        raise too_many_rejects(line, num_rejects, rows_read, max_rejects)
+    refuse_rejects(folder, rows_read, num_rejects, max_rejects)
     for part, caches in made_of.items():
         _join_caches(folder / part, caches, encoder)
     for rank in range(len(counts)):
