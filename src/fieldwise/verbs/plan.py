@@ -107,7 +107,7 @@ def plan(config: Config) -> Plan:
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
         held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
-    model = config.model
+    model = config.model.for_fields(num_fields)
     if model.locally_connected and model.start == "lr":
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
     with_histories = num_features + sum(histories), num_fields + len(histories)
