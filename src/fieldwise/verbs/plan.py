@@ -95,8 +95,9 @@ def plan(config: Config) -> Plan:
     """
     prepared = find_prepared(config)
     if prepared is not None:
-        config = with_start(config, prepared)
         layout = prepared.encoder.layout
+        config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
+        config = with_start(config, prepared)
         num_features, num_fields = layout.num_features, layout.num_fields
         num_examples = prepared.parts["train"].num_examples
         outputs = num_outputs(len(prepared.encoder.schema.classes))
