@@ -16,6 +16,7 @@ from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.table import Table
@@ -85,7 +86,7 @@ class ClickModel(nn.Module):
         self.network: nn.Module | None = None
         self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
-        self.unit_dropout = nn.Dropout(config.unit_dropout)
+        self.unit_dropout = Dropout(config.unit_dropout)
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()

@@ -33,7 +33,7 @@ from fieldwise.memory import require_memory
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import cut, run_blocks
-from fieldwise.nn.linear import product
+from fieldwise.nn.chain import product
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 from fieldwise.training.linear import make_stepper
