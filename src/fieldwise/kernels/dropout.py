@@ -44,7 +44,9 @@ def draw_mask(out: npt.NDArray[Any], first: int, key: int, below: int, kept: Any
     kept
         What the others become.
     """
-    low, high, limit = _U32(np.uint64(key)), _U32(np.uint64(key) >> np.uint64(32)), _U32(below)
+    # Alone, a low word that differs would give the same numbers in other places.
+    low, limit = _U32(np.uint64(key)), _U32(below)
+    high = _mixed(_U32(_mixed(low) ^ _U32(np.uint64(key) >> np.uint64(32))))
     start, zero = _U32(first), out.dtype.type(0)
     number = out.dtype.type(kept)
     for i in range(np.uint32(len(out))):
