@@ -18,6 +18,8 @@ Checksums are xxh3 (128 bits, hexadecimal): they find damage, not malice.
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import io
 import math
 import mmap
@@ -52,6 +54,8 @@ __all__ = [
     "manifest_format",
     "map_file",
     "read_manifest",
+    "remove_leftovers",
+    "remove_unfinished",
     "save_arrays",
     "sync_folder",
     "write_bytes",
@@ -61,6 +65,7 @@ __all__ = [
 Content = TypeVar("Content", bound=msgspec.Struct)
 _SLICE = 1 << 22
 _MAX_HEADER_BYTES = 1 << 26
+_MAX_DIMENSIONS = 8
 _RESTORE = "restore it from a copy, or make it anew"
 
 
@@ -68,12 +73,17 @@ _RESTORE = "restore it from a copy, or make it anew"
 
 
 class _NewFile(io.FileIO):
-    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become."""
+    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become.
+
+    It is locked as long as it is open, so that `remove_leftovers` can tell it from one of a process that died.
+    """
 
     def __init__(self, temporary: Path, path: Path) -> None:
         self.path = path
         with explaining(path):
             super().__init__(temporary, "xb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: Any) -> int:
         with explaining(self.path):
@@ -124,6 +134,15 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that died while they wrote the file at `path` have left beside it."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError), temporary.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_size:  # an empty one may have been made just now, and be locked next
+                temporary.unlink()
+
+
 @contextmanager
 def explaining(path: str | Path) -> Iterator[None]:
     """Turn an OSError of the block into the UserError that says what is wrong with the file at `path`."""
@@ -170,6 +189,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left of `atomic_file` in a folder that nobody else writes to."""
+    for leftover in folder.glob(".*.tmp"):
+        if leftover.is_file():
+            with explaining(leftover):
+                leftover.unlink()
 
 
 def discard(folder: Path) -> None:
@@ -225,6 +252,11 @@ def read_manifest(
     """
     path = Path(path)
     with explaining(path):
+        num_bytes = path.stat().st_size
+        if num_bytes > _MAX_HEADER_BYTES:
+            raise ArtefactError(
+                "the manifest is too long", where=path, expected=f"at most {_MAX_HEADER_BYTES} bytes", got=num_bytes
+            )
         text = path.read_bytes()
     try:
         sealed = msgspec.json.decode(text, type=_Sealed)
@@ -459,6 +491,12 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         if tensor.dtype not in _READABLE:
             raise refuse(f"array {name}", f"one of {', '.join(_READABLE)}", tensor.dtype)
         itemsize = np.dtype(_READABLE[tensor.dtype]).itemsize
+        # A 0 among the sizes hides how large the others are, and numpy counts in 64 bits.
+        if (
+            len(tensor.shape) > _MAX_DIMENSIONS
+            or math.prod(max(size, 1) for size in tensor.shape) * itemsize >= 1 << 63
+        ):
+            raise refuse(f"array {name}", "a shape whose bytes can be counted", tensor.shape[:_MAX_DIMENSIONS])
         num_bytes = math.prod(tensor.shape) * itemsize
         if end - start != num_bytes:
             raise refuse(f"array {name}", f"{num_bytes} bytes for the shape {tensor.shape}", end - start)

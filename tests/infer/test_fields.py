@@ -338,3 +338,12 @@ def test_what_is_guessed_costs_no_row_of_the_sample(table):
     encoded = Encoder(schema).fit([table]).transform(table)
     assert encoded.rejects == []
     assert len(encoded.accepted) == table.num_rows
+
+
+def test_the_classes_that_a_configuration_names_are_those_of_the_schema_in_its_order():
+    assert infer().schema.classes == ()
+    assert infer(data='classes = ["1", "0"]').schema.classes == ("1", "0")
+    assert infer(data='classes = ["TRUE", "5.0"]').schema.classes == ("true", "5")
+    assert complete_schema(
+        parse_config('[data]\ntrain = "log.csv"\nlabel = "click"\nclasses = ["0", "1"]'), SAMPLE
+    ).classes == ("0", "1")

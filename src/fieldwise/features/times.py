@@ -36,9 +36,11 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import buffers, is_text, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
-from fieldwise.features.fields import Coded, FieldEncoder
+from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import parse_text, read_numbers
+from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
+from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
@@ -246,6 +248,14 @@ class CalendarEncoder(FieldEncoder):
         """Return the values."""
         return Coded(cells.fingerprints.astype(np.uint32))
 
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return the values."""
+        return Draft(narrow(cells.fingerprints))
+
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Return the values."""
+        return Coded(draft.values.astype(np.uint32))
+
     @property
     def counts(self) -> npt.NDArray[np.int64]:
         """(rows,): how often each value occurred in training."""
@@ -262,7 +272,7 @@ class CalendarEncoder(FieldEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over the counts."""
-        self._counts = arrays["counts"]
+        self._counts = take(arrays, "counts", np.int64, self._counts.shape)
 
 
 def _local(seconds: Int64s, timezone: str | None) -> Int64s:

@@ -22,7 +22,7 @@ from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
 from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
-from fieldwise.files import atomic_file
+from fieldwise.files import atomic_file, remove_leftovers
 from fieldwise.models.load import load_model
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.training.score import predict_batches
@@ -103,6 +103,9 @@ def predict(
             listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
     out.parent.mkdir(parents=True, exist_ok=True)
+    rejects_path = out.with_name(out.name + ".rejects.jsonl")
+    for path in (out, rejects_path):
+        remove_leftovers(path)
     with atomic_file(out) as file:
         writer: Any = None
         for table in tables():
@@ -112,7 +115,6 @@ def predict(
             writer.write_table(table)
         if writer is not None:
             writer.close()
-    rejects_path = out.with_name(out.name + ".rejects.jsonl")
     rejects_path.unlink(missing_ok=True)
     if rejects:
         with atomic_file(rejects_path) as file:

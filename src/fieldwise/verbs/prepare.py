@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from fieldwise import files
@@ -29,7 +30,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
 from fieldwise.data.log import Log
 from fieldwise.data.stores import local_path
-from fieldwise.errors import ConfigError, DataError
+from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.infer import infer_schema
@@ -37,7 +38,8 @@ from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.passes import Counts, fit, transform
+from fieldwise.verbs.passes import Counts, fit, refuse_rejects, transform
+from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
 __all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepare", "read_prepared", "read_sample"]
@@ -46,6 +48,7 @@ _FORMAT = "fieldwise-prepared"
 _VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
 _SAMPLE_ROWS = 50_000
+_AGAIN = "remove the folder, and run the same command again"
 
 
 class Prepared(NamedTuple):
@@ -124,6 +127,9 @@ def prepare(
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
                 for source in sources:  # or the folder's name would not be that of what was read
                     source.log.refuse_change()
+        else:
+            summary = read_prepared(place.folder)[1]
+            refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
@@ -183,13 +189,19 @@ def _make(
         if encoder.counter_bytes > budget.counter_bytes:
             encoder.spill(budget.counter_bytes // 2)
 
-    num_rows: int | None = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit)
-    if len(sources) > 1:
-        num_rows = None
-    counts = transform(encoder, sources, folder, num_rows=num_rows, max_rejects=max_rejects, listen=listen)
+    with closing(Spool(folder, sources[0].log.count_rows()[0])) as spool:
+        num_rows = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit, spool=spool)
+        counts = transform(
+            encoder,
+            sources,
+            folder,
+            num_rows=num_rows if len(sources) == 1 else None,
+            max_rejects=max_rejects,
+            listen=listen,
+            spool=spool if spool.is_open else None,
+        )
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError("no row of the log can be used for training", where=sources[0].log.files[0])
-    encoder.finish_texts()
     encoder_checksum = files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
     files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
@@ -224,11 +236,16 @@ def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     """
     manifest, _ = files.read_manifest(folder / PREPARED_NAME, _Manifest, format=_FORMAT, version=_VERSION)
     arrays = files.load_verified(folder / ENCODER_NAME, manifest.encoder_checksum)
-    return Encoder.from_arrays(manifest.encoder, arrays), manifest.summary
+    return Encoder.from_arrays(manifest.encoder, arrays, folder / ENCODER_NAME), manifest.summary
 
 
 def _open(folder: Path) -> Prepared:
     """Open what `_make` wrote; the caches are verified block by block as they are read."""
     encoder, summary = read_prepared(folder)
     parts = {part: Cache.open(folder / part) for part in summary["parts"]}
+    for cache in parts.values():
+        if not all(map(np.array_equal, cache.layout, encoder.layout)):
+            raise ArtefactError(
+                "the examples were not encoded by the encoder beside them", where=cache.folder, fix=_AGAIN
+            )
     return Prepared(folder, encoder, parts, {**summary, "folder": str(folder)})
