@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["KINDS", "Kind", "ModelConfig"]
+__all__ = ["KINDS", "Kind", "ModelConfig", "Start"]
 
 Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
+Start = Literal["auto", "posterior", "lr", "random"]
 KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
 _FEW_FIELDS = 64
@@ -43,7 +44,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
         that the training rows have beside that user (`nn.histories`); only which values occur together is used, no
         label and no row but the training rows. ``auto``: of the two fields that stand for things with properties of
-        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields.
+        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields. A model that
+        starts from a posterior has none.
     history_limit
         At most so many values of a history are kept, 1 or more.
     losses
@@ -52,7 +54,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep_units
         Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
         reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
-        ``all``: it moves them all. A quarter of K unless given.
+        ``all``: it moves them all. A quarter of K unless given. Beside a posterior (`start`) the deep part reads its
+        own units alone, and there is none where it has none.
     gate
         Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
@@ -71,7 +74,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``lc-dnn`` and ``lc-resnet`` with two classes: add the sum of every field's unit 0 to the logit (the paper's
         M2 of ones, kept beside the deep part), a wide part without weights of its own.
     start
-        ``lr``: logistic regression is trained first and its weights start unit 0 and the wide part. ``random``: not so.
+        What unit 0, the wide part and the units of pairs begin with. ``lr``: logistic regression is trained first and
+        its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
+        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0 and the units of
+        pairs, and stays so, while all else is trained beside it (`models.click`). ``random``: neither. ``auto``:
+        posterior where the model has plain pairs and no histories, and the log is small enough to sample
+        (`training.start.starts_from_posterior`), lr otherwise.
     """
 
     kind: Kind = "lc-dnn"
@@ -90,12 +98,23 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     standardise: bool = True
     skip: bool = True
-    start: Literal["lr", "random"] = "lr"
+    start: Start = "auto"
 
     @property
     def locally_connected(self) -> bool:
         """Whether the model has units of one field each."""
         return self.kind.startswith("lc-")
+
+    @property
+    def num_shared(self) -> int:
+        """How many of a field's units are not for the deep part alone: unit 0 and those of pairs."""
+        if self.deep_units == "all":
+            return self.units
+        return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
+
+    def is_posterior(self, num_fields: int) -> bool:
+        """Whether units of F fields keep what a posterior gave them."""
+        return self.start == "posterior" and self.has_pairs(num_fields)
 
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.

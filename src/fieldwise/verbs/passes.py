@@ -18,9 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import pyarrow as pa
 
-from fieldwise.data.batches import prefetch
 from fieldwise.data.cache import Examples
-from fieldwise.data.chunk import Chunk, Piece
+from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
@@ -141,14 +140,8 @@ def transform(
 
 
 def _read(function: Callable[[Chunk], Result], source: Source, encoder: Encoder) -> Iterator[Result]:
-    """Yield what `function` makes of each chunk of a log, in order; pieces are read ahead and parsed by the pool."""
-
-    def work(piece: Piece) -> list[Result]:
-        return [function(chunk) for chunk in piece.parse()]
-
-    with prefetch(source.log.pieces(log_columns(encoder.schema)), depth=1) as pieces:
-        for of_piece in map_in_order(work, pieces):
-            yield from of_piece
+    """Yield what `function` makes of each chunk of a log, in order."""
+    return source.log.map(function, log_columns(encoder.schema))
 
 
 def _learn(

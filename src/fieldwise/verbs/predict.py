@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.chunk import Chunk
+from fieldwise.data.chunk import FEW_BYTES, Chunk
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
@@ -82,7 +82,8 @@ def predict(
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
     bundle = open_bundle(run)
     model = load_model(bundle)
-    log = open_log(data, format=format, csv=msgspec.convert(bundle.csv, CsvOptions))
+    csv = msgspec.convert(bundle.csv, CsvOptions)
+    log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
     identifier = bundle.encoder.schema.id
     rejects: list[dict[str, Any]] = []
     num_examples = 0

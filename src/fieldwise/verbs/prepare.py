@@ -47,7 +47,7 @@ __all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepar
 _FORMAT = "fieldwise-prepared"
 _VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
-_SAMPLE_ROWS = 50_000
+_SAMPLE_ROWS, _SAMPLE_CELLS = 50_000, 20_000_000
 _AGAIN = "remove the folder, and run the same command again"
 
 
@@ -119,6 +119,7 @@ def prepare(
     sample = read_sample(sources[0].log)
     with naming(sources[0].log.files[0]):
         schema, _, left_out = infer_schema(config, sample)
+    del sample
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
@@ -143,10 +144,11 @@ def find_prepared(config: Config) -> Prepared | None:
     return _open(folder) if (folder / PREPARED_NAME).exists() else None
 
 
-def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:
-    """Return the first rows of a log, with all of its columns."""
+def read_sample(log: Log) -> pa.Table:
+    """Return the first rows of a log, with all of its columns: 50,000, or fewer of more than 400 columns."""
+    num_rows = min(_SAMPLE_ROWS, _SAMPLE_CELLS // len(log.columns) + 1)
     chunks: list[pa.Table] = []
-    for chunk in log.chunks():
+    for chunk in log.head(num_rows).chunks():
         chunks.append(chunk.table)
         if sum(table.num_rows for table in chunks) >= num_rows:
             break
