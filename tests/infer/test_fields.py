@@ -86,10 +86,16 @@ def test_what_the_configuration_states_holds_and_the_rest_is_guessed():
     assert (found["user_id"].type, found["user_id"].max_features) == ("category", 4)
 
 
-@pytest.mark.parametrize("stated", ['type = "number"', 'scale = "log"', 'type = "number"\nscale = "sqrt"'])
-def test_a_number_stated_without_bins_is_the_number_itself(stated):
+@pytest.mark.parametrize("stated", ['scale = "standard"', 'scale = "log"', 'type = "number"\nscale = "sqrt"'])
+def test_a_number_with_a_scale_is_the_number_itself(stated):
     field = fields(f"[fields.price]\n{stated}")["price"]
     assert (field.type, field.bins) == ("number", None)
+
+
+@pytest.mark.parametrize("column", ["price", "user_id"])
+def test_a_number_of_which_nothing_else_is_said_has_bins(column):
+    field = fields(f'[fields.{column}]\ntype = "number"')[column]
+    assert (field.type, field.bins) == ("number", 128)
 
 
 def test_settings_tell_the_type():
@@ -130,7 +136,7 @@ def test_several_fields_read_one_column():
     found = infer(
         """
         [fields.price_value]
-        type = "number"
+        scale = "standard"
         column = "price"
         [fields.price_few]
         column = "price"

@@ -182,7 +182,7 @@ def _of_encoder(
     return _Sizes(
         layout.num_features,
         layout.num_fields,
-        model.units,
+        model.for_fields(layout.num_fields).units,
         model.hidden,
         len(encoder.schema.classes),
         batch_size,

@@ -85,6 +85,7 @@ class ClickModel(nn.Module):
         histories: Sequence[History] = (),
     ) -> None:
         super().__init__()
+        config = config.for_fields(layout.num_fields)
         self.config = config
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs

@@ -13,8 +13,8 @@ Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
 Start = Literal["auto", "posterior", "lr", "random"]
 KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
-_FEW_FIELDS = 64
-"""Up to so many fields pairs are worth it unless somebody says otherwise."""
+_FEW_FIELDS, _UNITS_OF_FEW = 64, 16
+"""Up to so many fields pairs, and so many units, are worth it unless somebody says otherwise."""
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +28,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         connected layer under a perceptron. ``lc-wide-deep``: that and a linear model over the features.
         ``lc-resnet``: the locally connected layer under residual blocks.
     units
-        K, locally connected units per field, 1 to 64; 1 is the paper.
+        K, locally connected units per field, 1 to 64; 1 is the paper. 0: by the number of fields, 16 for up to 64 of
+        them, else 1 (`for_fields`).
     hidden
         Widths of the hidden layers.
     deep
@@ -83,7 +84,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     kind: Kind = "lc-dnn"
-    units: Annotated[int, Meta(ge=1, le=64)] = 16
+    units: Annotated[int, Meta(ge=0, le=64)] = 0
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
@@ -105,6 +106,21 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether the model has units of one field each."""
         return self.kind.startswith("lc-")
 
+    def for_fields(self, num_fields: int) -> ModelConfig:
+        """Return these settings with the units for a log of F fields, where they are not given.
+
+        Few fields say little with one number each, and their products say much. With hundreds of fields there are
+        enough numbers, and more of them are only more to learn by heart (docs/experiments.md).
+
+        Examples
+        --------
+        >>> [ModelConfig().for_fields(count).units for count in (7, 64, 65, 158)]
+        [16, 16, 1, 1]
+        """
+        if self.units:
+            return self
+        return msgspec.structs.replace(self, units=_UNITS_OF_FEW if num_fields <= _FEW_FIELDS else 1)
+
     @property
     def num_shared(self) -> int:
         """How many of a field's units are not for the deep part alone: unit 0 and those of pairs."""
@@ -124,6 +140,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         >>> ModelConfig().has_pairs(7), ModelConfig().has_pairs(158), ModelConfig(units=1).has_pairs(7)
         (True, False, False)
         """
-        if not self.locally_connected or self.units < 2 or num_fields < 2:
+        if not self.locally_connected or self.for_fields(num_fields).units < 2 or num_fields < 2:
             return False
         return self.pairs in ("plain", "weighted") or (self.pairs == "auto" and num_fields <= _FEW_FIELDS)

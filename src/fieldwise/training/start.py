@@ -160,6 +160,7 @@ def starts_from_posterior(
                 )
         return True
     # A deep part without units of its own would be left out, and a number's heavy tail, as it is, makes a poor factor.
+    model = model.for_fields(layout.num_fields)
     fits = (model.num_shared < model.units or model.deep == "none") and VALUE not in layout.form
     work = float(num_examples) * layout.num_fields * (model.num_shared + 1) ** 2 * pretrain.sweeps
     return not any(obstacles.values()) and fits and not has_histories and work <= _MOST_WORK

@@ -95,8 +95,9 @@ def plan(config: Config) -> Plan:
     """
     prepared = find_prepared(config)
     if prepared is not None:
-        config = with_start(config, prepared)
         layout = prepared.encoder.layout
+        config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
+        config = with_start(config, prepared)
         num_features, num_fields = layout.num_features, layout.num_fields
         num_examples = prepared.parts["train"].num_examples
         outputs = num_outputs(len(prepared.encoder.schema.classes))
@@ -110,7 +111,7 @@ def plan(config: Config) -> Plan:
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
         held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
-    model = config.model
+    model = config.model.for_fields(num_fields)
     if model.is_posterior(num_fields):
         stages.append(_sampling(model, num_examples, num_features, num_fields))
     elif model.locally_connected and model.start in ("auto", "lr"):

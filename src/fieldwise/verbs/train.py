@@ -107,6 +107,7 @@ def train(
         config = msgspec.structs.replace(config, train=lr_settings(config))
     team = Team(workers)
     prepared = prepared or team.prepare(config, listen)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
