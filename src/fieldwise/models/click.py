@@ -21,6 +21,7 @@ from fieldwise.models.parts import deep_part
 from fieldwise.models.sizes import NUM_MEMBERS
 from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.ensemble import Ensemble
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
@@ -115,7 +116,7 @@ class ClickModel(nn.Module):
         self.network: nn.Module | None = None
         self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
-        self.unit_dropout = nn.Dropout(config.unit_dropout)
+        self.unit_dropout = Dropout(config.unit_dropout)
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()
