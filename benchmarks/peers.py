@@ -1,6 +1,7 @@
 """Other people's models on exactly our rows: LightGBM, CatBoost, DCNv2 and FinalMLP, chosen on valid, tested once.
 
     python benchmarks/peers.py data/movielens-1m.toml --peers lightgbm,catboost,dcnv2,finalmlp --seeds 0,1,2
+    python benchmarks/peers.py data/movielens-1m.toml --peers fuxictr-dcnv2,fuxictr-finalmlp --model-zoo model_zoo
 
 The prepared log is exported once: categories as numbers, bags as one column per value, numbers as they are. Each peer
 tries a few settings with seed 0 (`SETTINGS`), the best on valid is trained with every seed, and its probabilities of
@@ -9,7 +10,8 @@ the test rows are kept, in the order of the cache, so that our models can be com
 
 LightGBM and CatBoost run in an environment that is made for them. DCNv2 (Wang et al., WWW 2021) and FinalMLP (Mao et
 al., AAAI 2023) are written in plain PyTorch in `peer_networks.py` from their papers, for FuxiCTR, the authors' library,
-leaves the models out of its package. All on one thread.
+leaves the models out of its package; with a checkout of its repository (`--model-zoo`) its own run too, in an
+environment of their own (`peer_fuxictr.py`). All on one thread.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from environment import peer_python
 
 import fieldwise as fw
 from fieldwise.metrics import evaluate_predictions
 
 TREES = {"lightgbm": ("lightgbm==4.7.0",), "catboost": ("catboost==1.2.10",)}
 NETWORKS = ("dcnv2", "finalmlp")
+FUXICTR = ("fuxictr==2.3.7", "numpy<2", "pandas<3", "polars<2", "torch==2.13.0")
 _NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 0.0, "dropout": 0.0},
     {"embedding_l2": 1e-6, "dropout": 0.2},
@@ -41,11 +45,16 @@ _NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 1e-5, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.4, "batch_norm": True},
 ]
+_FUXICTR: list[dict[str, Any]] = [
+    {"embedding_l2": l2, "dropout": dropout} for l2 in (1e-5, 3e-5, 1e-4) for dropout in (0.0, 0.2)
+]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
     "catboost": [{"depth": 6}, {"depth": 8}],
     "dcnv2": _NETWORK,
     "finalmlp": [_NETWORK[number] for number in (2, 3, 1)],
+    "fuxictr-dcnv2": _FUXICTR,
+    "fuxictr-finalmlp": [*_FUXICTR, {**_FUXICTR[3], "context": ["f0", "f1"]}],
 }
 
 
@@ -58,6 +67,7 @@ def main() -> None:
     parser.add_argument("--settings", type=int, help="try only so many settings of each")
     parser.add_argument("--out", type=Path, help="folder of the results; runs/peers/CONFIG unless given")
     parser.add_argument("--environment", type=Path, help="of LightGBM and CatBoost; runs/peers/env unless given")
+    parser.add_argument("--model-zoo", type=Path, help="the model_zoo folder of FuxiCTR's repository")
     parser.add_argument("--trainings", type=int, help="stop with exit code 3 where more than so many are left")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -65,7 +75,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     log = export(arguments.config, out)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    runner = Runner(out, log, arguments.environment or Path("runs/peers/env"), arguments.trainings)
+    runner = Runner(out, log, arguments.environment or Path("runs/peers/env"), arguments.trainings, arguments.model_zoo)
     rows = [peer(name, runner, seeds, arguments.settings) for name in arguments.peers.split(",")]
     if arguments.json:
         print(json.dumps({"config": str(arguments.config), "seeds": seeds, "peers": rows}))
@@ -118,8 +128,10 @@ def export(path: Path, out: Path) -> Path:
 class Runner:
     """Trains peers in processes of their own, unless that was done; `left` trainings at most."""
 
-    def __init__(self, out: Path, log: Path, environment: Path, left: int | None) -> None:
-        self.out, self.log, self.environment, self.left = out, log, environment, left
+    def __init__(
+        self, out: Path, log: Path, environment: Path, left: int | None, model_zoo: Path | None = None
+    ) -> None:
+        self.out, self.log, self.environment, self.left, self.model_zoo = out, log, environment, left, model_zoo
 
     def run(self, name: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
         """Return what the training of one peer wrote."""
@@ -141,11 +153,20 @@ class Runner:
         numbered = [{**settings, "setting": number} for number, settings in enumerate(SETTINGS[name][:num_settings])]
         return max((self.run(name, 0, each) for each in numbered), key=lambda result: float(result["valid_auc"]))
 
+    def _program(self, name: str) -> tuple[Path, str]:
+        if name in TREES:
+            return python_of(self.environment), "peer_trees.py"
+        if not name.startswith("fuxictr"):
+            return Path(sys.executable), "peer_networks.py"
+        if self.model_zoo is None:
+            raise SystemExit(f"{name} needs --model-zoo: the model_zoo folder of a checkout of FuxiCTR's repository")
+        return peer_python("fuxictr", *FUXICTR), "peer_fuxictr.py"
+
     def _train(self, name: str, seed: int, settings: dict[str, Any], file: Path) -> dict[str, Any]:
-        script = Path(__file__).with_name("peer_trees.py" if name in TREES else "peer_networks.py")
-        python = python_of(self.environment) if name in TREES else Path(sys.executable)
+        python, script = self._program(name)
         one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
-        command = [python, script, name, self.log, file, str(seed), json.dumps(settings)]
+        command = [python, Path(__file__).with_name(script), name, self.log, file, str(seed), json.dumps(settings)]
+        command += [str(self.model_zoo)] if name.startswith("fuxictr") else []
         started = time.perf_counter()
         done = subprocess.run(command, env={**os.environ, **one_thread}, capture_output=True, text=True, check=False)
         if done.returncode:

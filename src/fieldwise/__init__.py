@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from fieldwise.verbs.prepare import Prepared, prepare
     from fieldwise.verbs.run import Result
     from fieldwise.verbs.train import train
-    from fieldwise.verbs.tune import Tuning, tune
+    from fieldwise.verbs.trial import Tuning
+    from fieldwise.verbs.tune import tune
     from fieldwise.verbs.verify import Verification, verify
 
 __version__ = "0.1.0"
@@ -84,7 +85,8 @@ _HOMES = {
     "schema": ("Field", "Schema"),
     "survey.result": ("Survey",),
     "verbs.train": ("train",),
-    "verbs.tune": ("Tuning", "tune"),
+    "verbs.trial": ("Tuning",),
+    "verbs.tune": ("tune",),
     "verbs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }

@@ -14,10 +14,7 @@ best on valid is evaluated on test, once.
                         start from
 
 ``tune.json`` is replaced at one stroke after every epoch. A search that was stopped or killed goes on with the same
-command: the sampler is seeded by the number of the trial and sees the trials before it, so a trial is asked for the
-same values again, and its run goes on from its checkpoint.
-
-Source: Akiba et al., Optuna, KDD 2019; Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011.
+command: a trial is asked for the same values again (`verbs.study`), and its run goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +25,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -46,82 +43,17 @@ from fieldwise.training.loop import goodness
 from fieldwise.training.score import evaluate_model
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
-from fieldwise.verbs.space import Choice, Dimension, changed, space_of
+from fieldwise.verbs.space import Dimension, changed, space_of
+from fieldwise.verbs.study import FIRST_TRIALS, Study, require_optuna
 from fieldwise.verbs.train import lr_settings, train, use_threads
+from fieldwise.verbs.trial import Trial, Tuning
 from fieldwise.verbs.write_config import config_toml
 
-__all__ = ["SEARCH_NAME", "Trial", "Tuning", "check_search", "tune"]
+__all__ = ["SEARCH_NAME", "check_search", "tune"]
 
 _FORMAT, _VERSION = "fieldwise-tune", 1
 SEARCH_NAME = "tune.json"
 _EVALUATION_BATCH = 8192
-_FIRST_TRIALS = 5
-"""Trials that are neither guided by others nor broken off."""
-
-
-class Trial(msgspec.Struct, kw_only=True):
-    """One configuration that was tried.
-
-    Attributes
-    ----------
-    number
-        From 0 on; 0 is the configuration itself.
-    values
-        What it has at each key of the space.
-    metrics
-        The validation metric after each epoch, turned so that more is better.
-    state
-        ``running``, ``done``, ``pruned`` (broken off), or ``failed`` (it diverged, or did not fit in memory).
-    value
-        The best of `metrics`; None before the first epoch.
-    note
-        Why it failed.
-    """
-
-    number: int
-    values: dict[str, Any]
-    metrics: list[float] = []
-    state: Literal["running", "done", "pruned", "failed"] = "running"
-    note: str = ""
-
-    @property
-    def value(self) -> float | None:
-        """The best metric over the epochs."""
-        return max(self.metrics) if self.metrics else None
-
-
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search came to.
-
-    Attributes
-    ----------
-    folder, config
-        Of the search, and the file with the best configuration.
-    metric
-        The validation metric it was chosen by (``train.stop_on``).
-    trials
-        All of them.
-    best
-        The number of the best.
-    valid, test
-        Metrics of the best; test is None where there is no such part.
-    seconds
-        What all trials took.
-    """
-
-    folder: str
-    config: str
-    metric: str
-    trials: list[Trial]
-    best: int
-    valid: Metrics
-    test: Metrics | None
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -181,7 +113,7 @@ def tune(
     Stopped
         By SIGTERM or Ctrl-C; the same call goes on.
     """
-    optuna = _optuna()
+    require_optuna()
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
         raise ConfigError(
             "the budget is not understood", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}"
@@ -193,7 +125,7 @@ def tune(
     if "valid" not in prepared.parts:
         raise ConfigError("trials are chosen by validation rows, and there are none", fix="set data.valid")
     with ExitStack() as stack:
-        search = _Search(optuna, config, Path(out), prepared, space, seed, listen)
+        search = _Search(config, Path(out), prepared, space, seed, listen)
         stack.enter_context(search.held(overwrite))
         while search.goes_on(minutes, trials) and search.run_trial(minutes):
             pass
@@ -210,7 +142,6 @@ class _Search:
 
     def __init__(
         self,
-        optuna: Any,
         config: Config,
         folder: Path,
         prepared: Prepared,
@@ -218,7 +149,8 @@ class _Search:
         seed: int,
         listen: Listener,
     ) -> None:
-        self.optuna, self.config, self.folder, self.space, self.listen = optuna, config, folder, space, listen
+        self.config, self.folder, self.listen = config, folder, listen
+        self.study = Study(config, space, seed)
         self.prepared = prepared
         # What a trial is given: without the test rows.
         self.shown = prepared._replace(parts={name: prepared.parts[name] for name in ("train", "valid")})
@@ -277,12 +209,11 @@ class _Search:
 
     def run_trial(self, minutes: float | None) -> bool:
         """Run the next trial, or the one that was under way; False where there was no time to end it."""
-        study = self._study()
+        asked = self.study.ask([trial for trial in self.manifest.trials if trial.state != "running"])
         trial = next((trial for trial in self.manifest.trials if trial.state == "running"), None)
-        asked = study.ask({dimension.key: self._distribution(dimension) for dimension in self.space})
         if trial is None:
             number = len(self.manifest.trials)
-            values = {} if number == 0 else {key: _read(value) for key, value in asked.params.items()}
+            values = {} if number == 0 else self.study.values(asked)
             trial = Trial(number=number, values=values)
             self.manifest.trials.append(trial)
             self._save()
@@ -353,51 +284,6 @@ class _Search:
             seconds=self.manifest.seconds,
         )
 
-    def _study(self) -> Any:
-        """Return a study that knows the trials that have ended; its sampler is seeded by the number of the next."""
-        optuna, trials = self.optuna, [trial for trial in self.manifest.trials if trial.state != "running"]
-        sampler = optuna.samplers.TPESampler(
-            seed=self.manifest.seed * 100_003 + len(trials), n_startup_trials=_FIRST_TRIALS, constant_liar=False
-        )
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS, n_warmup_steps=1)
-        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-        own = {dimension.key: _own(self.config, dimension) for dimension in self.space}
-        states = {
-            "done": optuna.trial.TrialState.COMPLETE,
-            "pruned": optuna.trial.TrialState.PRUNED,
-            "failed": optuna.trial.TrialState.FAIL,
-        }
-        for trial in trials:
-            values = {**own, **trial.values}
-            # A rule in place of a value (None) is no point of a range: the sampler does not learn from it there.
-            known = {
-                dimension.key: self._distribution(dimension)
-                for dimension in self.space
-                if isinstance(dimension.what, Choice) or values[dimension.key] is not None
-            }
-            params = {
-                dimension.key: _write(dimension, values[dimension.key])
-                for dimension in self.space
-                if dimension.key in known
-            }
-            state = states[trial.state if trial.metrics or trial.state == "failed" else "failed"]
-            study.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    value=trial.value if state == optuna.trial.TrialState.COMPLETE else None,
-                    params=params,
-                    distributions=known,
-                    intermediate_values=dict(enumerate(trial.metrics, start=1)),
-                )
-            )
-        return study
-
-    def _distribution(self, dimension: Dimension) -> Any:
-        distributions = self.optuna.distributions
-        if isinstance(dimension.what, Choice):
-            return distributions.CategoricalDistribution([json.dumps(value) for value in dimension.what.values])
-        return distributions.FloatDistribution(*dimension.what[:2], log=dimension.what.log)
-
     def _run_folder(self, trial: Trial) -> Path:
         return self.folder / "trials" / f"{trial.number:04d}"
 
@@ -443,7 +329,7 @@ class _Watch:
                 self.trial.metrics.append(value)
                 self.asked.report(value, event.epoch)
             self.search._save()
-            if self.trial.number >= _FIRST_TRIALS and self.asked.should_prune():
+            if self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
                 raise _BrokenOff
 
     def count(self) -> None:
@@ -459,31 +345,5 @@ def _evaluate(model: ClickModel, prepared: Prepared, part: str) -> Metrics | Non
     return evaluate_model(model, Batches(prepared.parts[part], _EVALUATION_BATCH, shuffle=False).epoch(0))
 
 
-def _own(config: Config, dimension: Dimension) -> Any:
-    value: Any = msgspec.to_builtins(config)
-    for name in dimension.key.split("."):
-        value = value[name]
-    return value
-
-
-def _write(dimension: Dimension, value: Any) -> Any:
-    return json.dumps(value) if isinstance(dimension.what, Choice) else value
-
-
-def _read(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigError(
-            "tune needs optuna, which is not installed", where="tune", fix="pip install 'fieldwise[tune]'"
-        ) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna

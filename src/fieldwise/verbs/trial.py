@@ -1,0 +1,76 @@
+"""What a search tried, and what it came to: the records of `verbs.tune`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from fieldwise.metrics import Metrics
+
+__all__ = ["Trial", "Tuning"]
+
+
+class Trial(msgspec.Struct, kw_only=True):
+    """One configuration that was tried.
+
+    Attributes
+    ----------
+    number
+        From 0 on; 0 is the configuration itself.
+    values
+        What it has at each key of the space.
+    metrics
+        The validation metric after each epoch, turned so that more is better.
+    state
+        ``running``, ``done``, ``pruned`` (broken off), or ``failed`` (it diverged, or did not fit in memory).
+    value
+        The best of `metrics`; None before the first epoch.
+    note
+        Why it failed.
+    """
+
+    number: int
+    values: dict[str, Any]
+    metrics: list[float] = []
+    state: Literal["running", "done", "pruned", "failed"] = "running"
+    note: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """The best metric over the epochs."""
+        return max(self.metrics) if self.metrics else None
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search came to.
+
+    Attributes
+    ----------
+    folder, config
+        Of the search, and the file with the best configuration.
+    metric
+        The validation metric it was chosen by (``train.stop_on``).
+    trials
+        All of them.
+    best
+        The number of the best.
+    valid, test
+        Metrics of the best; test is None where there is no such part.
+    seconds
+        What all trials took.
+    """
+
+    folder: str
+    config: str
+    metric: str
+    trials: list[Trial]
+    best: int
+    valid: Metrics
+    test: Metrics | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
