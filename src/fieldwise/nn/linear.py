@@ -86,8 +86,8 @@ class Linear(nn.Linear):
         if x.shape[-1] != self.in_features:
             raise ValueError(f"x has {x.shape[-1]} columns, the layer takes {self.in_features}")
         fused = None if activation is None else FUSED[type(activation)]
-        if torch.compiler.is_compiling():  # an exported model is plain torch
-            plain: Tensor = super().forward(x)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
+            plain = self.plain(x)
             return plain if fused is None else fused.apply(plain)
         dtype = self.weight.dtype
         if self.reduced and dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
@@ -95,6 +95,14 @@ class Linear(nn.Linear):
         flat = x.reshape(-1, self.in_features)
         y: Tensor = _Apply.apply(flat, self.weight, self.bias, fused, dtype)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.out_features)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """Return ``x W' + b`` by torch, on any device; autocast has its say where the layer allows it."""
+        device = x.device.type
+        if self.reduced or not torch.is_autocast_enabled(device):
+            return super().forward(x)
+        with torch.autocast(device, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
 
 
 def owns_products(module: nn.Module) -> bool:

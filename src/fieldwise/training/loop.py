@@ -119,7 +119,7 @@ def fit(
     history, interrupt = History(), interrupt or Interrupt()
     average = None
     if config.average_epochs:
-        average = Average(stepper.model, stepper.weights, config.average_epochs, train.num_batches)
+        average = stepper.average(config.average_epochs, train.num_batches)
     if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
         rows = (
             checkpoint.table if average is None else average.restore(stepper.rows, checkpoint.table, checkpoint.dense)

@@ -25,6 +25,7 @@ from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.device import choose_device, missing_for_cuda
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
@@ -101,6 +102,7 @@ def train(
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))
     team = Team(workers)
+    config = _with_device(config, team, listen)
     prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite)
@@ -129,6 +131,22 @@ def train(
             folder=str(run.folder),
         )
         return team.finish(run, result)
+
+
+def _with_device(config: Config, team: Team, listen: Listener) -> Config:
+    """Return the configuration with the device chosen, before any work is done."""
+    name = config.train.device
+    if name != "cpu" and team.workers is not None:
+        raise ConfigError(
+            "several workers train on processors only", where="train.device", expected="cpu", got=name, fix="one worker"
+        )
+    if choose_device(name) is None and name == "auto":
+        missing = missing_for_cuda()
+        listen(Warned(f"no GPU is used: {missing.what if missing else 'none'}"))
+        name = "cpu"
+    elif name == "auto":
+        name = "cuda"
+    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
 
 
 def pretrain(
@@ -217,7 +235,7 @@ def _train_model(
     )
     checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[model.bias.device] if model.bias.is_cuda else []):
         torch.manual_seed(settings.seed)
         history = fit(
             stepper,

@@ -1,11 +1,11 @@
 """The table on a device that is not the processor: its rows, a gather, a fused sparse update.
 
-`batch` brings a batch there and sorts its features by row; `table.DeviceTable` takes the place of `nn.table.Table` behind
-the same calls. What moves memory is an *engine*, one of two modules with the same two functions::
+`batch` brings a batch there and sorts its features by row; `table.DeviceTable` takes the place of `nn.table.Table`
+behind the same calls. What moves memory is an *engine*, one of two modules with the same two functions::
 
     gather(rows, batch, num_fields, num_local, num_full, dtype)       local (B, F K) and full (B, W)
-    update(rows, batch, merge, local, full, rule)                     the fused update, in place
+    update(rows, batch, merge, local, full, num_fields, rule)         the fused update, in place
 
 `kernels` in Triton, which an NVIDIA GPU runs, and `operations` in torch, which run anywhere: they are the readable
-meaning, what float64 uses, and what tests compare both to. Nothing here is imported by a training on the processor.
+meaning, what float64 uses, and what tests compare both to. Triton is imported where there is a GPU, and nowhere else.
 """

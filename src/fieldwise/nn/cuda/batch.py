@@ -2,8 +2,8 @@
 
 Letters: B examples, F fields, M features in the batch, U rows that it touches at most, D features of the table.
 
-The features lie field by field, and inside a field example by example. *Cell* ``f B + b`` is what field f has in example
-b: one feature, or those of a bag. Where no field is a bag, feature i is that of cell i.
+The features lie field by field, and inside a field example by example. *Cell* ``f B + b`` is what field f has in
+example b: one feature, or those of a bag. Where no field is a bag, feature i is that of cell i.
 
 To merge the gradients of a row, features are sorted by row, and every row's features are cut into *chunks* of at most
 `CHUNK`::
@@ -14,8 +14,8 @@ To merge the gradients of a row, features are sorted by row, and every row's fea
     firsts              0             2   3          5       of each row, its first chunk; then the end
 
 Chunks are summed first, each in the order of the examples, then the chunks of each row in theirs. So no row, however
-frequent, is one thread's work alone, and no sum depends on who comes first: there are no atomics. The arrays are as long
-as a batch of this size can need, so the host waits for no count.
+frequent, is one thread's work alone, and no sum depends on who comes first: there are no atomics. The arrays are as
+long as a batch of this size can need, so the host waits for no count.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Placing:
                 ids.append(batch.bag_ids[here])
                 inputs.append(batch.bag_weights[here])
             else:
-                ids.append(batch.ids[run.first : run.first + run.count])
+                ids.append(batch.ids[run.first : run.first + run.num_fields])
             if run.form == VALUE:
-                inputs.append(batch.values[run.value : run.value + run.count])
+                inputs.append(batch.values[run.value : run.value + run.num_fields])
         local, numbers, bag_lengths = self.staging.send([[part.view(np.int32) for part in ids], inputs, [lengths]])
         counts = np.full(num_fields, num_examples)
         counts[self.layout.form == BAG] = lengths.sum(axis=1)
@@ -126,7 +126,7 @@ class Placing:
         parts, start, of_runs = [], 0, iter(inputs)
         for run in self._runs:
             if run.form == SINGLE:
-                parts.append(torch.ones(run.count * num_examples, device=numbers.device))
+                parts.append(torch.ones(run.num_fields * num_examples, device=numbers.device))
             else:
                 size = next(of_runs).size
                 parts.append(numbers[start : start + size])
@@ -141,7 +141,7 @@ class _Run(NamedTuple):
 
     form: int
     first: int
-    count: int
+    num_fields: int
     value: int
 
 
@@ -156,7 +156,7 @@ def _runs(layout: Layout) -> list[_Run]:
     runs: list[_Run] = []
     for form, single, value, bag in zip(*(part.tolist() for part in layout[:4]), strict=True):
         if form != BAG and runs and runs[-1].form == form:
-            runs[-1] = runs[-1]._replace(count=runs[-1].count + 1)
+            runs[-1] = runs[-1]._replace(num_fields=runs[-1].num_fields + 1)
         else:
             runs.append(_Run(form, bag if form == BAG else single, 1, value))
     return runs

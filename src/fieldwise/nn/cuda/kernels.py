@@ -3,8 +3,8 @@
 One lane of a block works on one number; a block is a tile of cells, chunks or rows (`nn.cuda.batch`) by weights. Every
 number is summed by one lane in a fixed order, without atomics, so a step has one result.
 
-``tests/nn/cuda`` runs them in Triton's interpreter against `operations` and compiles them for GPUs of two generations; on
-a GPU they have not been run yet.
+The tests run them in Triton's interpreter against the processor's kernels, and compile them for GPUs of two
+generations. On a GPU they have not been run yet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldwise.nn.cuda.batch import CHUNK, DeviceBatch, Merge
+from fieldwise.nn.cuda.batch import DeviceBatch, Merge
 from fieldwise.nn.cuda.rule import Rule
 
 try:
@@ -83,7 +83,9 @@ def _set_state(rows: Any, row: Any, n: Any, j: Any, number: Any, mask: Any, BFLO
 
 
 @_jit
-def _set_weight(rows: Any, row: Any, number: Any, k: Any, weight: Any, key: Any, mask: Any, BFLOAT16: tl.constexpr) -> None:
+def _set_weight(
+    rows: Any, row: Any, number: Any, k: Any, weight: Any, key: Any, mask: Any, BFLOAT16: tl.constexpr
+) -> None:
     """Set weight k of the rows of a `number` that begin at `row`, rounded as `kernels.storage` rounds."""
     if BFLOAT16:
         z = (key.to(tl.uint64) ^ number.to(tl.uint64)) * 0x9E3779B97F4A7C15 + k.to(tl.uint64) * 0xD6E8FEB86659FD93
@@ -252,9 +254,7 @@ def _sum_chunks(
 
 
 @_jit(do_not_specialize=["num_rows"])
-def _sum_rows(
-    sums: Any, firsts: Any, out: Any, num_rows: Any, n: Any, ROWS: tl.constexpr, UNITS: tl.constexpr
-) -> None:
+def _sum_rows(sums: Any, firsts: Any, out: Any, num_rows: Any, n: Any, ROWS: tl.constexpr, UNITS: tl.constexpr) -> None:
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     mask, unit_mask = row < num_rows, unit < n

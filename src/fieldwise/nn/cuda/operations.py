@@ -1,12 +1,13 @@
 """The engine in torch's operations: what the kernels do, readable, on any device and in any precision.
 
-Rows that do not move, and places of `batch.Merge` that stand for no row, are written to the spare row: nothing here waits
-for a count.
+Rows that do not move, and places of `batch.Merge` that stand for no row, are written to the spare row: nothing here
+waits for a count.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -47,7 +48,9 @@ def _cells(weights: Tensor, batch: DeviceBatch, first: int, last: int) -> Tensor
         here = slice(begin, end)
     else:
         offsets = batch.offsets[begin : end + 1]
-        here = slice(0, None) if (begin, end + 1) == (0, len(batch.offsets)) else slice(int(offsets[0]), int(offsets[-1]))
+        here = (
+            slice(0, None) if (begin, end + 1) == (0, len(batch.offsets)) else slice(int(offsets[0]), int(offsets[-1]))
+        )
     numbers = storage.decode(weights[batch.rows[here]])
     if batch.inputs is not None:
         numbers = numbers * batch.inputs[here].unsqueeze(1)
@@ -57,7 +60,7 @@ def _cells(weights: Tensor, batch: DeviceBatch, first: int, last: int) -> Tensor
 
 
 def sums(batch: DeviceBatch, merge: Merge, local: Tensor, full: Tensor, num_fields: int) -> Tensor:
-    """Return the gradients (U, K + W) of the rows of `merge`, summed over their features in order; 0 where no row is."""
+    """Return the gradients (U, K + W) of the rows of `merge`, summed over their features in order."""
     order, count = merge.order, max(batch.num_examples, 1)
     cell = order if batch.cells is None else batch.cells[order]
     field, example = torch.div(cell, count, rounding_mode="floor"), cell % count
@@ -122,4 +125,9 @@ def _ftrl(
     return torch.where(z.abs() <= l1, 0.0, moved), torch.cat((z, s + g * g), dim=1)
 
 
-_RULES = {"adagrad": _adagrad, "rowwise-adagrad": _rowwise_adagrad, "adam": _adam, "ftrl": _ftrl}
+_RULES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "adagrad": _adagrad,
+    "rowwise-adagrad": _rowwise_adagrad,
+    "adam": _adam,
+    "ftrl": _ftrl,
+}

@@ -56,7 +56,7 @@ class Staging:
                 start += part.nbytes
         there = room[:total].to(self.device, non_blocking=True, copy=True)
         if self.device.type == "cuda":
-            self._fetched[0] = torch.cuda.Event()
+            self._fetched[0] = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._fetched[0].record()
         return tuple(
             there[start : start + sum(part.nbytes for part in group)].view(_TYPES[group[0].dtype])

@@ -26,6 +26,8 @@ _LOW = 0xFFFF
 def from_host(rows: npt.NDArray[Any], device: torch.device) -> Tensor:
     """Return a copy of stored rows on a device."""
     plain = np.ascontiguousarray(rows)
+    if not plain.flags.writeable:  # a mapped file; torch warns of it
+        plain = plain.copy()
     return torch.from_numpy(plain.view(np.int16) if plain.dtype == np.uint16 else plain).to(device, copy=True)
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from fieldwise.errors import ResourceError
-from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.table import initialise
 from fieldwise.memory import readable_bytes, require_memory
-from fieldwise.nn.cuda import kernels, operations
+from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.batch import DeviceBatch, Placing
 from fieldwise.nn.cuda.storage import from_host, to_host
 from fieldwise.nn.table import Table, Visit
@@ -55,14 +55,12 @@ class DeviceTable(Table):
         self.device, self.stored = device, torch.empty(1, 0, device=device)
         super().__init__(table.layout, table.num_local, table.num_full, table.dtype.type)
         self.train(table.training)
-        if engine is None:
-            engine = kernels if device.type == "cuda" and table.dtype == np.float32 else operations
-        self.engine = engine
+        self.engine = engine or _engine(device, table.dtype)
         self._placing: Placing | None = None
         self._placed: list[_Placed] = []
 
     @property
-    def rows(self) -> npt.NDArray[Any]:  # type: ignore[override]
+    def rows(self) -> npt.NDArray[Any]:
         """A copy of all rows on the host; it cannot be written to."""
         return self._fetch(slice(None))
 
@@ -153,6 +151,14 @@ class DeviceTable(Table):
         copy = to_host(self.stored[:-1, columns])
         copy.flags.writeable = False
         return copy
+
+
+def _engine(device: torch.device, dtype: np.dtype[Any]) -> ModuleType:
+    if device.type != "cuda" or dtype != np.float32:
+        return operations
+    from fieldwise.nn.cuda import kernels  # imports Triton
+
+    return kernels
 
 
 def require_device_memory(num_bytes: int, device: torch.device, what: str) -> None:
