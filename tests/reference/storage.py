@@ -28,5 +28,5 @@ def noise(key: int, row: int, unit: int) -> int:
 
 
 def round_stochastic(number: float, bits: int) -> int:
-    """Return the upper half of a float32 number, one more where what is cut off and the lower half of `bits` overflow."""
+    """Return the upper half of a float32 number, rounded up where what is cut off and half of `bits` overflow."""
     return (as_bits(number) + (bits & 0xFFFF)) >> 16
