@@ -5,6 +5,10 @@ Each engine runs on tensors of the processor: torch's operations as they are, Tr
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -12,12 +16,13 @@ from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
 from fieldwise.kernels.storage import decode_weights
-from fieldwise.nn.cuda import kernels, operations
+from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
 from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 
+fused = import_module("fieldwise.nn.cuda.fused") if find_spec("triton") else None
 NAMES = ["adagrad", "rowwise-adagrad", "adam", "ftrl"]
 FORMS = {
     "all forms": ["single", "value", "bag", "single", "bag"],
@@ -30,10 +35,11 @@ NUM_EXAMPLES = 40
 ENGINES = [
     pytest.param(operations, id="operations"),
     pytest.param(
-        kernels,
-        id="kernels",
+        fused,
+        id="fused",
         marks=pytest.mark.skipif(
-            not kernels.is_interpreted(), reason="needs Triton, and TRITON_INTERPRET=1 (CONTRIBUTING.md)"
+            fused is None or os.environ["TRITON_INTERPRET"] != "1",
+            reason="needs Triton, interpreted (CONTRIBUTING.md)",
         ),
     ),
 ]
@@ -42,8 +48,9 @@ ENGINES = [
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch):
     """The interpreter takes its time for every program, whatever its size."""
-    monkeypatch.setattr(kernels, "_LANES", 1024)
-    monkeypatch.setattr(kernels, "_WIDTH", 32)
+    if fused is not None:
+        monkeypatch.setattr(fused, "_LANES", 1024)
+        monkeypatch.setattr(fused, "_WIDTH", 32)
 
 
 def make_pair(engine, forms, num_local, num_full, dtype=np.float32, **settings):

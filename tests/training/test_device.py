@@ -243,7 +243,7 @@ def test_each_thing_that_is_missing_is_said(monkeypatch, available, capability, 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    monkeypatch.setattr("fieldwise.nn.cuda.kernels.is_here", lambda: triton)
+    monkeypatch.setattr("fieldwise.training.device.find_spec", lambda _: object() if triton else None)
     if expected is None:
         assert choose_device("cuda") == choose_device("auto") == torch.device("cuda")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -70,9 +71,7 @@ def missing_for_cuda() -> Missing | None:
     if torch.version.hip is None and capability < _OLDEST:
         got, oldest = (".".join(map(str, version)) for version in (capability, _OLDEST))
         return Missing(f"{torch.cuda.get_device_name()} of compute capability {got}", f"use a GPU of {oldest} or more")
-    from fieldwise.nn.cuda import kernels  # imports Triton
-
-    if not kernels.is_here():
+    if find_spec("triton") is None:
         return Missing("no Triton", "pip install 'fieldwise[cuda]'")
     return None
 

@@ -6,6 +6,6 @@ behind the same calls. What moves memory is an *engine*, one of two modules with
     gather(rows, batch, num_fields, num_local, num_full, dtype)       local (B, F K) and full (B, W)
     update(rows, batch, merge, local, full, num_fields, rule)         the fused update, in place
 
-`kernels` in Triton, which an NVIDIA GPU runs, and `operations` in torch, which run anywhere: they are the readable
-meaning, what float64 uses, and what tests compare both to. Triton is imported where there is a GPU, and nowhere else.
+`fused` in Triton (`kernels`), for an NVIDIA GPU; and `operations` in torch, which run anywhere: what float64 uses, and
+what stands in for a GPU where there is none. Triton is imported where there is a GPU, and nowhere else.
 """

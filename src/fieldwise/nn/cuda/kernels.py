@@ -1,79 +1,46 @@
-"""The engine in Triton: gather, merge and update in four kernels, for float32 and for bfloat16 weights.
+"""The Triton kernels of a table: gather, merge and update, for float32 and for bfloat16 weights.
 
-One lane of a block works on one number; a block is a tile of cells, chunks or rows (`nn.cuda.batch`) by weights. Every
-number is summed by one lane in a fixed order, without atomics, so a step has one result.
+One lane of a program works on one number; a program is a tile of cells, chunks or rows (`nn.cuda.batch`) by weights.
+Every number is summed by one lane in a fixed order, without atomics, so a step has one result.
 
 The tests run them in Triton's interpreter against the processor's kernels, and compile them for GPUs of two
-generations. On a GPU they have not been run yet.
+generations. On a GPU they have not been run yet. (Triton reads annotations of a kernel's arguments as types of its own,
+so there are none.)
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import triton
+from triton import language as tl
 
-import torch
-from torch import Tensor
-
-from fieldwise.nn.cuda.batch import DeviceBatch, Merge
-from fieldwise.nn.cuda.rule import Rule
-
-try:
-    import triton
-    from triton import language as tl
-
-    _jit: Any = triton.jit
-except ImportError:  # this module can be looked at without it
-    triton = tl = None
-
-    def _jit(function: Any = None, **_: Any) -> Any:
-        return function if function is not None else lambda of: of
+__all__ = ["gather_full", "gather_local", "move_rows", "sum_chunks", "sum_rows"]
 
 
-__all__ = ["gather", "is_here", "is_interpreted", "update"]
-
-_LANES = 256
-"""Numbers in a tile."""
-_WIDTH = 64
-"""Weights of a row in a tile, at most."""
-_SLOTS = 16
-"""Fields in a tile that adds up what one example has of each."""
-
-
-def is_here() -> bool:
-    """Return whether Triton can be imported."""
-    return triton is not None
-
-
-def is_interpreted() -> bool:
-    """Return whether the kernels run in Triton's interpreter, on tensors of the processor."""
-    return triton is not None and bool(triton.knobs.runtime.interpret)
-
-
-# --- the kernels ---
-
-
-@_jit
-def _weight(rows: Any, at: Any, mask: Any, BFLOAT16: tl.constexpr) -> Any:
+@triton.jit
+def _weight(rows, at, mask, BFLOAT16: tl.constexpr):
     """Return weights as float32."""
     stored = tl.load(rows + at, mask=mask, other=0)
     if BFLOAT16:
-        return (stored.to(tl.int32) << 16).to(tl.float32, bitcast=True)
-    return stored
+        weight = (stored.to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    else:
+        weight = stored
+    return weight
 
 
-@_jit
-def _state(rows: Any, row: Any, n: Any, j: Any, mask: Any, BFLOAT16: tl.constexpr) -> Any:
+@triton.jit
+def _state(rows, row, n, j, mask, BFLOAT16: tl.constexpr):
     """Return number j of the states of rows that begin at `row`."""
     if BFLOAT16:
         low = tl.load(rows + row + n + 2 * j, mask=mask, other=0).to(tl.int32)
         high = tl.load(rows + row + n + 2 * j + 1, mask=mask, other=0).to(tl.int32)
-        return ((low & 0xFFFF) | (high << 16)).to(tl.float32, bitcast=True)
-    return tl.load(rows + row + n + j, mask=mask, other=0)
+        number = ((low & 0xFFFF) | (high << 16)).to(tl.float32, bitcast=True)
+    else:
+        number = tl.load(rows + row + n + j, mask=mask, other=0)
+    return number
 
 
-@_jit
-def _set_state(rows: Any, row: Any, n: Any, j: Any, number: Any, mask: Any, BFLOAT16: tl.constexpr) -> None:
+@triton.jit
+def _set_state(rows, row, n, j, number, mask, BFLOAT16: tl.constexpr):
     if BFLOAT16:
         bits = number.to(tl.int32, bitcast=True)
         tl.store(rows + row + n + 2 * j, bits.to(tl.int16), mask=mask)
@@ -82,10 +49,8 @@ def _set_state(rows: Any, row: Any, n: Any, j: Any, number: Any, mask: Any, BFLO
         tl.store(rows + row + n + j, number, mask=mask)
 
 
-@_jit
-def _set_weight(
-    rows: Any, row: Any, number: Any, k: Any, weight: Any, key: Any, mask: Any, BFLOAT16: tl.constexpr
-) -> None:
+@triton.jit
+def _set_weight(rows, row, number, k, weight, key, mask, BFLOAT16: tl.constexpr):
     """Set weight k of the rows of a `number` that begin at `row`, rounded as `kernels.storage` rounds."""
     if BFLOAT16:
         z = (key.to(tl.uint64) ^ number.to(tl.uint64)) * 0x9E3779B97F4A7C15 + k.to(tl.uint64) * 0xD6E8FEB86659FD93
@@ -97,21 +62,21 @@ def _set_weight(
         tl.store(rows + row + k, weight, mask=mask)
 
 
-@_jit
+@triton.jit
 def _cells(
-    table: Any,
-    rows: Any,
-    inputs: Any,
-    offsets: Any,
-    columns: Any,
-    cell: Any,
-    unit: Any,
-    cell_mask: Any,
-    unit_mask: Any,
+    table,
+    rows,
+    inputs,
+    offsets,
+    columns,
+    cell,
+    unit,
+    cell_mask,
+    unit_mask,
     HAS_INPUTS: tl.constexpr,
     HAS_BAGS: tl.constexpr,
     BFLOAT16: tl.constexpr,
-) -> Any:
+):
     """Return the sums of some units over the features of some cells, (cells, units)."""
     if HAS_BAGS:
         begin = tl.load(offsets + cell, mask=cell_mask, other=0)
@@ -133,24 +98,25 @@ def _cells(
     return total
 
 
-@_jit(do_not_specialize=["num_examples", "num_cells"])
-def _gather_local(
-    table: Any,
-    rows: Any,
-    inputs: Any,
-    offsets: Any,
-    out: Any,
-    columns: Any,
-    num_examples: Any,
-    num_fields: Any,
-    num_cells: Any,
-    num_local: Any,
+@triton.jit(do_not_specialize=["num_examples", "num_cells"])
+def gather_local(
+    table,
+    rows,
+    inputs,
+    offsets,
+    out,
+    columns,
+    num_examples,
+    num_fields,
+    num_cells,
+    num_local,
     HAS_INPUTS: tl.constexpr,
     HAS_BAGS: tl.constexpr,
     BFLOAT16: tl.constexpr,
     CELLS: tl.constexpr,
     UNITS: tl.constexpr,
-) -> None:
+):
+    """Write the units of every cell."""
     cell = tl.program_id(0) * CELLS + tl.arange(0, CELLS)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     cell_mask, unit_mask = cell < num_cells, unit < num_local
@@ -163,24 +129,25 @@ def _gather_local(
     tl.store(out + at, total, mask=cell_mask[:, None] & unit_mask[None, :])
 
 
-@_jit(do_not_specialize=["num_examples"])
-def _gather_full(
-    table: Any,
-    rows: Any,
-    inputs: Any,
-    offsets: Any,
-    out: Any,
-    columns: Any,
-    num_examples: Any,
-    num_fields: Any,
-    num_local: Any,
-    num_full: Any,
+@triton.jit(do_not_specialize=["num_examples"])
+def gather_full(
+    table,
+    rows,
+    inputs,
+    offsets,
+    out,
+    columns,
+    num_examples,
+    num_fields,
+    num_local,
+    num_full,
     HAS_INPUTS: tl.constexpr,
     HAS_BAGS: tl.constexpr,
     BFLOAT16: tl.constexpr,
     FIELDS: tl.constexpr,
     UNITS: tl.constexpr,
-) -> None:
+):
+    """Write, for one example, the sums of its cells over all fields."""
     example = tl.program_id(0)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     unit_mask = unit < num_full
@@ -206,25 +173,26 @@ def _gather_full(
     tl.store(out + at, tl.sum(total, axis=0), mask=unit_mask)
 
 
-@_jit(do_not_specialize=["num_examples", "num_chunks"])
-def _sum_chunks(
-    local: Any,
-    full: Any,
-    order: Any,
-    cells: Any,
-    inputs: Any,
-    chunks: Any,
-    out: Any,
-    num_examples: Any,
-    num_fields: Any,
-    num_local: Any,
-    num_full: Any,
-    num_chunks: Any,
+@triton.jit(do_not_specialize=["num_examples", "num_chunks"])
+def sum_chunks(
+    local,
+    full,
+    order,
+    cells,
+    inputs,
+    chunks,
+    out,
+    num_examples,
+    num_fields,
+    num_local,
+    num_full,
+    num_chunks,
     HAS_INPUTS: tl.constexpr,
     HAS_CELLS: tl.constexpr,
     CHUNKS: tl.constexpr,
     UNITS: tl.constexpr,
-) -> None:
+):
+    """Sum the gradients of the features of every chunk."""
     chunk = tl.program_id(0) * CHUNKS + tl.arange(0, CHUNKS)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     mask, n = chunk < num_chunks, num_local + num_full
@@ -253,8 +221,9 @@ def _sum_chunks(
     tl.store(out + at, total, mask=mask[:, None] & (unit < n)[None, :])
 
 
-@_jit(do_not_specialize=["num_rows"])
-def _sum_rows(sums: Any, firsts: Any, out: Any, num_rows: Any, n: Any, ROWS: tl.constexpr, UNITS: tl.constexpr) -> None:
+@triton.jit(do_not_specialize=["num_rows"])
+def sum_rows(sums, firsts, out, num_rows, n, ROWS: tl.constexpr, UNITS: tl.constexpr):
+    """Sum the chunks of every row."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     mask, unit_mask = row < num_rows, unit < n
@@ -273,27 +242,27 @@ def _sum_rows(sums: Any, firsts: Any, out: Any, num_rows: Any, n: Any, ROWS: tl.
     tl.store(out + at, total, mask=mask[:, None] & unit_mask[None, :])
 
 
-@_jit(do_not_specialize=["num_rows", "spare_row", "key"])
-def _move_rows(
-    table: Any,
-    gradients: Any,
-    numbers: Any,
-    checks: Any,
-    columns: Any,
-    num_rows: Any,
-    spare_row: Any,
-    n: Any,
-    key: Any,
-    a: Any,
-    b: Any,
-    c: Any,
-    d: Any,
-    e: Any,
+@triton.jit(do_not_specialize=["num_rows", "spare_row", "key"])
+def move_rows(
+    table,
+    gradients,
+    numbers,
+    checks,
+    columns,
+    num_rows,
+    spare_row,
+    n,
+    key,
+    a,
+    b,
+    c,
+    d,
+    e,
     RULE: tl.constexpr,
     BFLOAT16: tl.constexpr,
     ROWS: tl.constexpr,
     UNITS: tl.constexpr,
-) -> None:
+):
     """Move rows by the sums of their gradients.
 
     The settings are a, b, c, d, e: rate, epsilon, l2 (Adagrad); these, 1 - beta1 and 1 - beta2 (Adam, with its
@@ -355,93 +324,3 @@ def _move_rows(
         _set_weight(table, row, number[:, None], unit, w, key, mask, BFLOAT16)
         check += tl.sum(tl.where(mask, (w + other) * 0.0, 0.0), axis=1)
     tl.store(checks + place, tl.where(moves, check, 0.0), mask=place < num_rows)
-
-
-# --- their launch ---
-
-
-def gather(
-    rows: Tensor, batch: DeviceBatch, num_fields: int, num_local: int, num_full: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """As `operations.gather`."""
-    num_examples = batch.num_examples
-    local = rows.new_empty(num_examples, num_fields * num_local, dtype=dtype)
-    full = rows.new_empty(num_examples, num_full, dtype=dtype)
-    features = (rows, batch.rows, _or(batch.inputs, rows), _or(batch.offsets, rows))
-    flags = {
-        "HAS_INPUTS": batch.inputs is not None,
-        "HAS_BAGS": batch.offsets is not None,
-        "BFLOAT16": rows.dtype == torch.int16,
-    }
-    if local.numel():
-        num_cells = num_examples * num_fields
-        tile = _tile(num_local)
-        _gather_local[_grid(num_cells, tile[0], num_local, tile[1])](
-            *features, local, rows.shape[1], num_examples, num_fields, num_cells, num_local,
-            **flags, CELLS=tile[0], UNITS=tile[1],
-        )  # fmt: skip
-    if full.numel():
-        units = _tile(num_full)[1]
-        _gather_full[_grid(num_examples, 1, num_full, units)](
-            *features, full, rows.shape[1], num_examples, num_fields, num_local, num_full,
-            **flags, FIELDS=_SLOTS, UNITS=units,
-        )  # fmt: skip
-    return local, full
-
-
-def update(
-    rows: Tensor, batch: DeviceBatch, merge: Merge, local: Tensor, full: Tensor, num_fields: int, rule: Rule
-) -> Tensor:
-    """As `operations.update`."""
-    num_rows, num_chunks = len(merge.rows), len(merge.chunks) - 1
-    num_local, num_full = local.shape[1] // max(num_fields, 1), full.shape[1]
-    n = num_local + num_full
-    if not num_rows:
-        return local.new_zeros(())
-    tile = _tile(n)
-    sums, gradients = local.new_empty(num_chunks, n), local.new_empty(num_rows, n)
-    _sum_chunks[_grid(num_chunks, tile[0], n, tile[1])](
-        local, full, merge.order, _or(batch.cells, rows), _or(batch.inputs, rows), merge.chunks, sums,
-        batch.num_examples, num_fields, num_local, num_full, num_chunks,
-        HAS_INPUTS=batch.inputs is not None, HAS_CELLS=batch.cells is not None, CHUNKS=tile[0], UNITS=tile[1],
-    )  # fmt: skip
-    _sum_rows[_grid(num_rows, tile[0], n, tile[1])](
-        sums, merge.firsts, gradients, num_rows, n, ROWS=tile[0], UNITS=tile[1]
-    )
-    checks = local.new_empty(num_rows)
-    _move_rows[(-(-num_rows // tile[0]),)](
-        rows, gradients, merge.rows, checks, rows.shape[1], num_rows, len(rows) - 1, n, rule.key, *_settings(rule),
-        RULE=rule.name, BFLOAT16=rows.dtype == torch.int16, ROWS=tile[0], UNITS=tile[1],
-    )  # fmt: skip
-    return checks.sum()
-
-
-def _settings(rule: Rule) -> list[float]:
-    """Return the five settings of `_move_rows`."""
-    settings = list(rule.settings)
-    if rule.name == "adam":
-        rate, epsilon, l2, beta1, beta2, step = settings
-        rate *= math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
-        settings = [rate, epsilon, l2, 1.0 - beta1, 1.0 - beta2]
-    return [float(number) for number in (*settings, 0.0, 0.0)][:5]
-
-
-def _tile(width: int) -> tuple[int, int]:
-    """Return the lines and the units of a tile for lines of so many units, both powers of two.
-
-    Examples
-    --------
-    >>> _tile(1), _tile(17), _tile(2048)
-    ((256, 1), (8, 32), (4, 64))
-    """
-    units = min(1 << max(width - 1, 0).bit_length(), _WIDTH)
-    return _LANES // units, units
-
-
-def _grid(lines: int, of_tile: int, width: int, units: int) -> tuple[int, int]:
-    return -(-lines // of_tile), -(-width // units)
-
-
-def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """Return something that has an address; a flag says that nobody looks there."""
-    return other if tensor is None else tensor

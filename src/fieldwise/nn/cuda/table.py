@@ -43,7 +43,7 @@ class DeviceTable(Table):
     device
         Where the rows go.
     engine
-        `kernels` or `operations`; chosen unless given.
+        `nn.cuda.fused` or `nn.cuda.operations`; chosen unless given.
 
     Attributes
     ----------
@@ -156,9 +156,9 @@ class DeviceTable(Table):
 def _engine(device: torch.device, dtype: np.dtype[Any]) -> ModuleType:
     if device.type != "cuda" or dtype != np.float32:
         return operations
-    from fieldwise.nn.cuda import kernels  # imports Triton
+    from fieldwise.nn.cuda import fused  # imports Triton
 
-    return kernels
+    return fused
 
 
 def require_device_memory(num_bytes: int, device: torch.device, what: str) -> None:
