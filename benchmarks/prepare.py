@@ -41,6 +41,7 @@ from measure import in_process, measured, medians
 
 _PEERS = str(Path(__file__).with_name("prepare_peers.py"))
 _CHUNK = 1 << 18
+_TABLE = 1 << 21
 _LETTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 
 
@@ -347,6 +348,8 @@ def make_log(path: Path, num_rows: int, sizes: list[int], *, skew: float, seed: 
 def _tables(num_rows: int, sizes: list[int], schema: pa.Schema, skew: float, seed: int) -> Iterator[pa.Table]:
     rng = np.random.default_rng(seed)
     chunk = max(min(_CHUNK, (1 << 24) // len(sizes)), 1024)
+    # The same ids give the same text in every field, so one table of texts serves all that are not much larger.
+    known = _texts(_spread(np.arange(min(max(sizes), num_rows, _TABLE) + 1, dtype=np.int64)))
     for start in range(0, num_rows, chunk):
         count = min(chunk, num_rows - start)
         columns: list[Any] = []
@@ -357,9 +360,13 @@ def _tables(num_rows: int, sizes: list[int], schema: pa.Schema, skew: float, see
             else:  # inverse of the distribution with density x^-skew on [1, size]
                 power = 1.0 - skew
                 ids = ((1 + uniform.astype(np.float64) * (size**power - 1)) ** (1 / power)).astype(np.int64)
-            columns.append(_texts(ids * 2654435761 % (1 << 31)))
+            columns.append(known.take(pa.array(ids)) if size < len(known) else _texts(_spread(ids)))
         columns.append(pa.array((rng.random(count, dtype=np.float32) < 0.2).astype(np.int8)))
         yield pa.table(columns, schema=schema)
+
+
+def _spread(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return ids * 2654435761 % (1 << 31)
 
 
 def _texts(numbers: npt.NDArray[np.int64]) -> pa.Array:

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -133,3 +134,43 @@ def weights(run: Path) -> dict[str, np.ndarray]:
     """Return all weights of a run's model."""
     bundle = open_bundle(run)
     return {"table": np.array(bundle.table), **{name: np.array(array) for name, array in bundle.dense.items()}}
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def run_script(script: Path, num_workers: int | None, *arguments: str) -> list[str]:
+    """Run a script once, or as so many workers, and return what each printed."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    environments = [{}]
+    if num_workers is not None:
+        shared = {"WORLD_SIZE": str(num_workers), "LOCAL_WORLD_SIZE": str(num_workers)}
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        environments = [{**shared, "RANK": str(rank)} for rank in range(num_workers)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), *arguments],
+            env={**clean, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for environment in environments
+    ]
+    outputs = []
+    try:
+        for process in processes:
+            output, messages = process.communicate(timeout=400)
+            assert process.returncode == 0, messages
+            outputs.append(output)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+    return outputs

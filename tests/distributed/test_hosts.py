@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-import socket
+import signal
 import subprocess
 import time
 from contextlib import ExitStack
@@ -19,12 +19,6 @@ from tests.distributed import runs
 SLOW = runs.MORE.replace("epochs = 2", "epochs = 60").replace("patience = 9", "patience = 99")
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def hosts_of(out: Path, num_hosts: int) -> set[str]:
     """Return the checkpoints that so many hosts have written together."""
     name = "table.safetensors" if num_hosts == 1 else f"table-00000-of-{num_hosts:05d}.safetensors"
@@ -35,7 +29,7 @@ def hosts_of(out: Path, num_hosts: int) -> set[str]:
 def test_killed_hosts_are_done_without_and_taken_back(tmp_path):
     config = runs.make_log(tmp_path, SLOW.replace("= 60", "= 9999").replace("= 99\n", "= 9999\n"))  # never done
     out, moments, recoveries = tmp_path / "run", random.Random(3), []
-    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
+    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{runs.free_port()}")
     with ExitStack() as held:
         hosts = [held.enter_context(runs.started(config, out, *options)) for _ in range(2)]
         for _ in range(8):
@@ -53,9 +47,30 @@ def test_killed_hosts_are_done_without_and_taken_back(tmp_path):
 
 
 @pytest.mark.long
+def test_a_host_that_stood_still_is_done_without_and_taken_back(tmp_path):
+    config = runs.make_log(tmp_path, SLOW.replace("= 60", "= 9999").replace("= 99\n", "= 9999\n"))
+    out, place = tmp_path / "run", ("--rendezvous", f"127.0.0.1:{runs.free_port()}")
+    options = ("--workers", "1", "--hosts", "1:2", *place)
+    with runs.started(config, out, *options) as first:
+        assert runs.wait_until(lambda: hosts_of(out, 1), first)  # so it is this one that answers where they meet
+        with runs.started(config, out, *options) as second:
+            assert runs.wait_until(lambda: hosts_of(out, 2), second)
+            second.send_signal(signal.SIGSTOP)
+            before, begun = hosts_of(out, 1), time.monotonic()
+            try:
+                assert runs.wait_until(lambda: hosts_of(out, 1) - before, first)
+                print(f"{time.monotonic() - begun:.1f} seconds to the next checkpoint")  # noqa: T201
+            finally:
+                second.send_signal(signal.SIGCONT)
+            before, begun = hosts_of(out, 2), time.monotonic()
+            assert runs.wait_until(lambda: hosts_of(out, 2) - before, second)
+            print(f"{time.monotonic() - begun:.1f} seconds until it is back")  # noqa: T201
+
+
+@pytest.mark.long
 def test_training_ends_with_the_host_that_is_left(tmp_path):
     config, out = runs.make_log(tmp_path, SLOW), tmp_path / "run"
-    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{free_port()}")
+    options = ("--workers", "1", "--hosts", "1:2", "--rendezvous", f"127.0.0.1:{runs.free_port()}")
     with runs.started(config, out, *options) as lost, runs.started(config, out, *options) as left:
         assert runs.wait_until(lambda: hosts_of(out, 2), left)
         lost.kill()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -108,3 +110,23 @@ def test_wrong_input_is_said_once_and_ends_all_with_its_exit_code(folder):
     assert output == ""
     assert messages.count("error:") == 1
     assert "Traceback" not in messages
+
+
+@pytest.mark.long
+def test_a_worker_that_hangs_is_missed_after_the_time_given_and_makes_no_difference(folder, two):
+    out = folder / "hanging"
+    with runs.started(folder / "fieldwise.toml", out, "--workers", "2", "--timeout", "6") as process:
+        assert runs.wait_until(lambda: list(out.glob("checkpoints/[0-9]*/manifest.json")), process)
+        before = runs.workers_of(process.pid)
+        os.kill(before[1], signal.SIGSTOP)
+        begun = time.monotonic()
+        assert runs.wait_until(lambda: not set(before) & set(runs.workers_of(process.pid)), process)
+        missed = time.monotonic() - begun
+        output, messages = process.communicate(timeout=120)
+    print(f"missed after {missed:.1f} seconds")  # noqa: T201
+    assert process.returncode == 0, messages
+    assert missed < 12
+    assert "a worker was lost: all start again" in messages
+    assert json.loads(output)["test"] == two[1]["test"]
+    for name, array in runs.weights(two[0]).items():
+        assert runs.weights(out)[name].tobytes() == array.tobytes(), name

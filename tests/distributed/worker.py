@@ -20,6 +20,7 @@ from tests.reference.batches import random_fields
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
+from fieldwise.kernels.histories import History, collect
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
@@ -34,6 +35,7 @@ SIZES = [40, 40, 17, 2, 1]  # the last two leave workers without examples
 KINDS = [("lr", 1), ("dnn", 1), ("lc-dnn", 1), ("lc-dnn", 8), ("lc-wide-deep", 1), ("lc-wide-deep", 8)]
 RULES = {"lr": "ftrl", "dnn": "adagrad", "lc-dnn": "adam", "lc-wide-deep": "rowwise-adagrad"}
 CASES = list(itertools.product(KINDS, [torch.float64, torch.float32], [False, True]))
+WITH_HISTORIES = ("lc-wide-deep", 8)
 
 
 def main(out: str) -> None:
@@ -54,7 +56,8 @@ def main(out: str) -> None:
 
 def train(workers, kind, units, dtype, weighted):
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), unit_dropout=0.0)
-    model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype)
+    histories = make_histories() if (kind, units) == WITH_HISTORIES else []
+    model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype, histories)
     table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
     table = (
         TableOptimizer(model.table, table_config, SIZES[0])
@@ -87,6 +90,12 @@ def train(workers, kind, units, dtype, weighted):
         return losses, model.table.weights, dense
     pieces = list(table.stream(40))
     return losses, np.concatenate(pieces) if pieces else None, dense
+
+
+def make_histories():
+    rng = np.random.default_rng(8)
+    one, other = (rng.integers(0, size, 150).astype(np.uint32) for size in (7, 60))
+    return [History(0, 3, *collect([(one, other)], 7, 100)), History(3, 0, *collect([(other, one)], 60, 100))]
 
 
 def dense_optimizer(model):

@@ -1,6 +1,5 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import msgspec
 import numpy as np
@@ -190,8 +189,6 @@ def test_a_cross_with_quantile_bins_asks_for_a_second_pass():
     encoder.fit_chunk(LOG)
     encoder.finish()
     assert encoder.fitted
-    encoder.transform(LOG, keep_texts=True)
-    encoder.finish_texts()
     assert saved(encoder) == saved(Encoder(SCHEMA).fit([LOG]))
 
 
@@ -202,8 +199,6 @@ def test_threads_that_learn_and_encode_at_once_change_nothing():
         while not encoder.fitted:
             list(pool.map(encoder.fit_chunk, chunks))
             encoder.finish()
-        list(pool.map(partial(encoder.transform, keep_texts=True), chunks))
-    encoder.finish_texts()
     assert saved(encoder) == saved(Encoder(SCHEMA).fit([LOG]))
 
 
@@ -215,17 +210,14 @@ def test_what_encoders_learned_from_parts_of_the_rows_is_merged_as_if_one_had_re
     encoders[0].merge(encoders[1])
     encoders[0].merge(encoders[2])
     encoders[0].finish()
-    encoders[0].transform(LOG, keep_texts=True)
-    encoders[0].finish_texts()
     assert saved(encoders[0]) == saved(Encoder(schema).fit([LOG]))
     with pytest.raises(DataError, match="merge before finish"):
         encoders[0].merge(encoders[1])
 
 
-def test_an_encoder_fitted_on_a_generator_lacks_nothing_but_texts():
+def test_an_encoder_fitted_on_a_generator_lacks_nothing():
     schema = msgspec.structs.replace(SCHEMA, fields=SCHEMA.fields[:5])
-    encoder = Encoder(schema).fit(table for table in [LOG])
-    assert_same(encoder.transform(LOG), Encoder(schema).fit([LOG]).transform(LOG))
+    assert saved(Encoder(schema).fit(table for table in [LOG])) == saved(Encoder(schema).fit([LOG]))
 
 
 def test_a_generator_cannot_be_read_in_two_passes():

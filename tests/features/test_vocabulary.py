@@ -13,26 +13,36 @@ from fieldwise.features.vocabulary import Buckets, Vocabulary, VocabularyCounter
 
 TEXTS = st.lists(st.none() | st.text("abcdé", min_size=1, max_size=2), max_size=30)
 SEED = 3
+SOME = {"min_count": 2, "max_features": 5}
 
 
 def of(texts: list[str | None]) -> np.ndarray:
     return fingerprints(pa.array(texts, pa.string()), SEED)
 
 
-def counted(*chunks: list[str | None]) -> VocabularyCounter:
-    counter = VocabularyCounter()
+def counted(*chunks: list[str | None], min_count: int = 1, max_features: int | None = None) -> VocabularyCounter:
+    counter = VocabularyCounter(min_count, max_features)
     for chunk in chunks:
         counter.add(of(chunk))
     return counter
 
 
-def with_texts(vocabulary: Vocabulary, *chunks: list[str | None]) -> Vocabulary:
-    collector = TextCollector(vocabulary.rows, Scratch())
-    for chunk in chunks:
-        array = pa.array(chunk, pa.string())
-        collector.add(vocabulary.lookup(of(chunk)), array.take)
-    vocabulary.set_texts(*collector.finish())
-    return vocabulary
+def with_texts(
+    *chunks: list[str | None], min_count: int = 1, max_features: int | None = None, spilled: tuple[bool, ...] = ()
+) -> tuple[Vocabulary, list[list[int]]]:
+    """Return a vocabulary with texts, and the ids that drafts of the chunks turn out to have."""
+    counter, collector, scratch = VocabularyCounter(min_count, max_features), TextCollector(Scratch()), Scratch()
+    drafts = []
+    for place, chunk in enumerate(chunks):
+        learned = counter.add(of(chunk))
+        collector.add(of(chunk)[learned.frequent], pa.array(chunk, pa.string()).take(learned.frequent))
+        drafts.append(learned.drafts)
+        if spilled[place : place + 1] == (True,):
+            counter.spill(scratch)
+    vocabulary = counter.finish(scratch)
+    collector.finish(vocabulary)
+    ids = [vocabulary.lookup(draft) if draft.dtype == np.uint64 else counter.numbered[draft] for draft in drafts]
+    return vocabulary, [of_chunk.tolist() for of_chunk in ids]
 
 
 def saved(vocabulary: Vocabulary) -> dict[str, list]:
@@ -42,7 +52,7 @@ def saved(vocabulary: Vocabulary) -> dict[str, list]:
 @settings(deadline=None)
 @given(TEXTS, st.integers(1, 3), st.none() | st.integers(1, 4))
 def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_features):
-    vocabulary = with_texts(counted(texts).finish(Scratch(), min_count, max_features), texts)
+    vocabulary, [drafted] = with_texts(texts, min_count=min_count, max_features=max_features)
     counts = Counter(text for text in texts if text)
     of_text = dict(zip(counts, fingerprints(pa.array(list(counts), pa.string()), SEED).tolist(), strict=True))
     kept = sorted(
@@ -55,18 +65,19 @@ def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_fea
     assert vocabulary.counts.tolist() == [texts.count(None), unseen, *(counts[text] for text in kept)]
     ids = vocabulary.lookup(fingerprints(pa.array([*texts, "never"], pa.string()), SEED)).tolist()
     assert ids == [0 if text is None else 2 + kept.index(text) if text in kept else 1 for text in [*texts, "never"]]
+    assert drafted == ids[:-1]
 
 
 @settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.randoms())
 def test_chunks_merges_and_their_order_do_not_matter(chunks, random):
-    whole = counted([text for chunk in chunks for text in chunk]).finish(Scratch(), 2, 5)
-    assert saved(counted(*chunks).finish(Scratch(), 2, 5)) == saved(whole)
+    whole = counted([text for chunk in chunks for text in chunk], **SOME).finish(Scratch())
+    assert saved(counted(*chunks, **SOME).finish(Scratch())) == saved(whole)
     random.shuffle(chunks)
-    merged = VocabularyCounter()
+    merged = VocabularyCounter(**SOME)
     for chunk in chunks:
         merged.merge(counted(chunk))
-    assert saved(merged.finish(Scratch(), 2, 5)) == saved(whole)
+    assert saved(merged.finish(Scratch())) == saved(whole)
 
 
 def test_a_vocabulary_of_nothing_knows_missing_and_unseen():
@@ -76,7 +87,7 @@ def test_a_vocabulary_of_nothing_knows_missing_and_unseen():
 
 
 def test_arrays_that_are_mapped_read_only_are_used_as_they_are():
-    vocabulary = with_texts(counted(["a", "b", "a", None]).finish(Scratch()), ["a"], ["b", None])
+    vocabulary, _ = with_texts(["a", "b", "a", None])
     arrays = {
         key: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
         for key, array in vocabulary.arrays().items()
@@ -95,22 +106,24 @@ def test_a_vocabulary_without_texts_has_ids_all_the_same():
 
 def test_texts_may_come_as_a_dictionary():
     array = pa.array(["a", "b", "a"]).dictionary_encode()
-    vocabulary = counted(["a", "b", "a"]).finish(Scratch())
-    collector = TextCollector(vocabulary.rows, Scratch())
-    collector.add(vocabulary.lookup(fingerprints(array, SEED)), array.take)
-    vocabulary.set_texts(*collector.finish())
+    counter, collector = VocabularyCounter(), TextCollector(Scratch())
+    found = fingerprints(array, SEED)
+    frequent = counter.add(found).frequent
+    collector.add(found[frequent], array.take(frequent))
+    vocabulary = counter.finish(Scratch())
+    collector.finish(vocabulary)
     assert vocabulary.texts([3, 2]) == ["b", "a"]
 
 
 @settings(deadline=None)
-@given(st.lists(TEXTS, max_size=4), st.lists(st.booleans(), min_size=4, max_size=4))
-def test_counts_that_were_moved_to_disk_count_alike(chunks, spilled):
-    scratch, counter = Scratch(), VocabularyCounter()
-    for chunk, moved in zip(chunks, spilled, strict=False):
-        counter.add(of(chunk))
-        if moved:
-            counter.spill(scratch)
-    assert saved(counter.finish(scratch, 2, 5)) == saved(counted(*chunks).finish(Scratch(), 2, 5))
+@given(st.lists(TEXTS, max_size=4), st.tuples(*[st.booleans()] * 4))
+def test_counts_that_were_moved_to_disk_count_alike_with_their_texts_and_drafts(chunks, spilled):
+    moved = with_texts(*chunks, **SOME, spilled=spilled)
+    stayed = with_texts(*chunks, **SOME)
+    assert saved(moved[0]) == saved(stayed[0])
+    assert moved[1] == stayed[1]
+    assert moved[1] == [stayed[0].lookup(of(chunk)).tolist() for chunk in chunks]
+    assert None not in moved[0].texts(range(2, moved[0].rows))
 
 
 @pytest.mark.parametrize("num_buckets", [1, 7, 2**20])

@@ -125,9 +125,9 @@ def check_gradients(model, fields, batch, labels):
 
     def loss() -> float:
         with torch.no_grad():
-            return loss_of(model.members(batch)).item()
+            return loss_of(model.members(model.complete(batch))).item()
 
-    loss_of(model.members(batch)).backward()
+    loss_of(model.members(model.complete(batch))).backward()
     visit = model.table.visits[-1]
     matrices = reference.encode(fields, ROWS)
     local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:])
@@ -172,7 +172,7 @@ def test_members_have_the_loss_of_each_and_the_logit_of_their_mean():
     wake(model)
     _, batch, labels = random_batch()
     model.eval()
-    members = model.members(batch)
+    members = model.members(model.complete(batch))
     assert members.shape == (30, 16, 1)
     torch.testing.assert_close(model(batch), members.mean(dim=1))
     weights = torch.rand(30, dtype=torch.float64)

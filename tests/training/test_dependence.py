@@ -6,7 +6,7 @@ import numpy as np
 from tests.helpers import make_batch, make_layout
 
 from fieldwise.kernels.layout import Batch
-from fieldwise.training.dependence import determined_pairs
+from fieldwise.training import dependence
 
 NUM = 4_000
 
@@ -26,7 +26,7 @@ def test_few_values_and_one_that_is_nearly_everywhere_are_not_determined_by_othe
     rng = np.random.default_rng(0)
     sex, age, rare = rng.integers(0, 2, NUM), rng.integers(0, 7, NUM), rng.random(NUM) < 0.005
     bags = [[int(sex[b])] for b in range(NUM)]
-    assert determined(["single", "single", "single", "bag"], [2, 7, 2, 2], [sex, age, rare], bags) == [(0, 3)]
+    assert determined(["single", "single", "single", "bag"], [2, 7, 2, 2], [sex, age, rare], bags) == [(0, 3), (3, 0)]
 
 
 def determined(forms, rows, singles, bags):
@@ -40,7 +40,7 @@ def determined(forms, rows, singles, bags):
         ids,
         np.ones(len(ids), np.float32),
     )
-    return determined_pairs(batch, make_layout(forms, rows))
+    return dependence.determined(batch, make_layout(forms, rows))
 
 
 def test_values_that_never_come_again_determine_nothing():
@@ -53,4 +53,4 @@ def test_values_that_never_come_again_determine_nothing():
 def test_a_number_and_an_empty_batch_are_left_alone():
     layout = make_layout(["single", "value"], [5, 2])
     batch = make_batch(["single", "value"], [[], []])
-    assert determined_pairs(batch, layout) == []
+    assert dependence.determined(batch, layout) == []

@@ -1,11 +1,13 @@
-"""What `prepare` writes follows from the rows: threads, memory, chunks and where files are cut change no byte.
+"""What `prepare` writes follows from the rows: threads, memory, disk, chunks and where files are cut change no byte.
 
 And it is the rows: what the cache holds, decoded through the encoder, is the canonical text of every cell.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ train = {files}
 split = "part"
 label = "click"
 weight = "weight"
+group = "code"
 [fields.city]
 type = "category"
 min_count = 2
@@ -47,6 +50,10 @@ cross = ["tags", "city"]
 [fields.city_x_code]
 cross = ["city", "code"]
 buckets = 7
+"""
+TWO_PASSES = """
+[fields.price_x_city]
+cross = ["price", "city"]
 """
 TEXTS = st.sampled_from(["", "Rome", "Oslo", "5", "5.0", "TRUE", "nan", "ä", "a b", "日本", "x" * 40])
 NUMBERS = st.none() | st.sampled_from([0.0, -1.5, 2.0, 1e9]) | st.floats(-1e6, 1e6)
@@ -89,7 +96,15 @@ def threads():
     set_num_threads(before)
 
 
-def prepare(folder: Path, rows: list[dict[str, Any]], cuts: list[int], chunk_bytes: int, counter_bytes: int) -> Path:
+def prepare(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    cuts: list[int],
+    chunk_bytes: int,
+    counter_bytes: int,
+    spool_bytes: int = 1 << 30,
+    more: str = "",
+) -> Path:
     """Prepare rows that lie in files cut at `cuts`, within a budget that makes chunks and spills of these sizes."""
     folder.mkdir()
     bounds = [0, *sorted(cut % (len(rows) + 1) for cut in cuts), len(rows)]
@@ -101,36 +116,46 @@ def prepare(folder: Path, rows: list[dict[str, Any]], cuts: list[int], chunk_byt
     of = Budget.of
     with pytest.MonkeyPatch.context() as patch:
         limits = {"chunk_bytes": chunk_bytes, "counter_bytes": counter_bytes, "table_bytes": 0}
+        usage = shutil.disk_usage(folder)._replace(free=2 * spool_bytes)
+        patch.setattr(shutil, "disk_usage", lambda folder: usage)
         patch.setattr(Budget, "of", lambda schema, limit: of(schema, limit)._replace(**limits))
-        return fw.prepare(fw.parse_config(CONFIG.format(files=files), base=folder)).folder
+        return fw.prepare(fw.parse_config(CONFIG.format(files=files) + more, base=folder)).folder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files but the rejects, whose lines name the files of the log."""
-    files = (
-        path for path in folder.rglob("*") if path.is_file() and path.name not in ("rejects.jsonl", "prepared.json")
-    )
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    """Return all files, and of the rejects what does not depend on where files are cut."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "prepared.json"]
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    lines = [json.loads(line) for line in found["rejects.jsonl"].splitlines()]
+    assert lines == sorted(lines, key=lambda line: (line["file"], line["row"]))
+    kept = [[line[key] for key in ("column", "value", "reason")] for line in lines]
+    return {**found, "rejects.jsonl": json.dumps(kept).encode()}
+
+
+def with_an_unknown_class(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"click": 2} if row["part"] in ("valid", "test") and row["weight"] == 0.5 else row
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.lists(ROW, max_size=60),
+    rows=st.lists(ROW.map(with_an_unknown_class), max_size=60),
     cuts=st.lists(st.integers(0, 100), max_size=3),
     num=st.integers(1, 4),
     chunk_bytes=st.sampled_from([1, 300, 5_000, 1 << 20]),
     counter_bytes=st.sampled_from([0, 2_000, 1 << 20]),
+    spool_bytes=st.sampled_from([0, 2_000, 1 << 30]),
+    more=st.sampled_from(["", TWO_PASSES]),
 )
-def test_no_byte_depends_on_threads_memory_chunks_or_files(
-    tmp_path_factory, threads, rows, cuts, num, chunk_bytes, counter_bytes
+def test_no_byte_depends_on_threads_memory_disk_chunks_or_files(
+    tmp_path_factory, threads, rows, cuts, num, chunk_bytes, counter_bytes, spool_bytes, more
 ):
     folder, rows = tmp_path_factory.mktemp("same"), [*CERTAIN, *rows]
     threads(1)
-    whole = contents(prepare(folder / "whole", rows, [], 1 << 20, 1 << 20))
+    whole = contents(prepare(folder / "whole", rows, [], 1 << 20, 1 << 20, 0, more))
     threads(num)
-    other = contents(prepare(folder / "other", rows, cuts, chunk_bytes, counter_bytes))
+    other = contents(prepare(folder / "other", rows, cuts, chunk_bytes, counter_bytes, spool_bytes, more))
     assert other == whole
-    assert {"encoder.safetensors", "train/examples.bin", "train/manifest.json"} <= whole.keys()
+    assert {"rejects.jsonl", "encoder.safetensors", "train/examples.bin", "train/manifest.json"} <= whole.keys()
 
 
 @settings(max_examples=25, deadline=None)

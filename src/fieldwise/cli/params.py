@@ -30,6 +30,8 @@ class _Sizes(NamedTuple):
     optimizer: TableOptimizerConfig
     lr_optimizer: TableOptimizerConfig
     config: ModelConfig | None = None
+    histories: Sequence[int] = ()
+    """Rows of the fields that models with pairs add to those of the log."""
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -113,7 +115,9 @@ def command(
     outputs, counts, memories = num_outputs(sizes.num_classes), [], []
     for kind in _KINDS:
         if sizes.hidden or kind not in ("dnn", "lc-resnet"):
-            shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
+            added = sizes.histories if kind.startswith("lc-") and sizes.units > 1 else ()
+            num_features, num_fields = sizes.num_features + sum(added), sizes.num_fields + len(added)
+            shape = (kind, num_features, num_fields, sizes.units, sizes.hidden)
             moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
             counts.append(count_parameters(*shape, outputs, sizes.config))
             memories.append(
@@ -142,23 +146,28 @@ def command(
 
 def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
     from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.plan import history_rows
     from fieldwise.verbs.prepare import prepare
 
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
     own = config.train
-    return _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
+    sizes = _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
+    return sizes._replace(histories=history_rows(config.model, prepared))
 
 
 def _of_run(folder: Path) -> _Sizes:
+    import numpy as np
+
     from fieldwise.bundle import open_bundle
     from fieldwise.models.load import load_model
     from fieldwise.training.config import PretrainConfig, TrainConfig
 
     bundle = open_bundle(folder)
-    own = TrainConfig()
-    return _of_encoder(bundle.encoder, load_model(bundle).config, own.largest_batch, own.table, PretrainConfig().table)
+    own, model = TrainConfig(), load_model(bundle)
+    sizes = _of_encoder(bundle.encoder, model.config, own.largest_batch, own.table, PretrainConfig().table)
+    return sizes._replace(histories=np.diff(model.table.layout.base)[sizes.num_fields :].tolist())
 
 
 def _of_encoder(

@@ -11,7 +11,7 @@ import click
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.config import Config
-from fieldwise.distributed.traffic import Traffic
+from fieldwise.distributed.traffic import Traffic, find_straggler
 from fieldwise.memory import readable_bytes
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice
@@ -294,6 +294,9 @@ def _print_workers(workers: Sequence[Traffic]) -> None:
             for steps in [max(each.steps, 1)]
         ],
     )
+    if straggler := find_straggler(workers):
+        number, times = straggler
+        click.echo(f"The others wait for worker {number}: a step is {times:.1f} times their work for it.")
 
 
 def evaluated(result: Result) -> dict[str, Metrics]:

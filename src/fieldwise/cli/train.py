@@ -26,6 +26,7 @@ from fieldwise.cli.workers import (
     rendezvous_option,
     run_as_worker,
     start_workers,
+    timeout_option,
     workers_option,
 )
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @workers_option
 @hosts_option
 @rendezvous_option
+@timeout_option
 @ray_option
 @quiet_option
 @json_option
@@ -66,6 +68,7 @@ def command(
     workers: int | None,
     hosts: str | None,
     rendezvous: str | None,
+    timeout: float | None,
     ray: str | None,
     quiet: bool,
     as_json: bool,
@@ -108,7 +111,13 @@ def command(
 
                 address, count = None if ray == "local" else ray, workers or 1
                 result = train_on_ray(
-                    loaded, out, count, address=address, overwrite=overwrite, say=lambda text: listen(Warned(text))
+                    loaded,
+                    out,
+                    count,
+                    address=address,
+                    overwrite=overwrite,
+                    timeout=timeout,
+                    say=lambda text: listen(Warned(text)),
                 )
 
         def show() -> None:
@@ -124,5 +133,5 @@ def command(
         return show
 
     if is_worker():
-        run_as_worker(work)
+        run_as_worker(work, timeout)
     work(None)()

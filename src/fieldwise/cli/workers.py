@@ -23,6 +23,7 @@ __all__ = [
     "rendezvous_option",
     "run_as_worker",
     "start_workers",
+    "timeout_option",
     "workers_option",
 ]
 
@@ -45,6 +46,13 @@ ray_option = click.option(
     help="Let Ray start the workers: auto, ray://HOST:PORT, or local for a cluster of its own on this machine.",
 )
 
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=5),
+    help="How long workers wait for one that does not answer, until all start again without it; 300 unless given.",
+)
+
 rendezvous_option = click.option(
     "--rendezvous",
     metavar="HOST:PORT",
@@ -59,7 +67,8 @@ def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
 
 def start_workers(num_workers: int, hosts: str | None, rendezvous: str | None, quiet: bool) -> NoReturn:
     """Run this process's own command line on workers, and exit as they do."""
-    from fieldwise.distributed.launch import Hosts, launch
+    from fieldwise.distributed.launch import launch
+    from fieldwise.distributed.rendezvous import Hosts
 
     def say(text: str) -> None:
         if not quiet:
@@ -68,18 +77,20 @@ def start_workers(num_workers: int, hosts: str | None, rendezvous: str | None, q
     sys.exit(launch(sys.argv[1:], num_workers, Hosts.parse(hosts or "1", rendezvous), say))
 
 
-def run_as_worker(work: Callable[[Workers], Callable[[], None]]) -> NoReturn:
+def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float | None = None) -> NoReturn:
     """Do a verb's work as one of several workers, and end this process.
 
     Parameters
     ----------
     work
         Takes the workers; returns what prints the outcome, which worker 0 does when all are done.
+    timeout
+        See `timeout_option`.
     """
-    from fieldwise.distributed.group import Workers
+    from fieldwise.distributed.group import TIMEOUT, Workers
 
     try:
-        workers = Workers.join()
+        workers = Workers.join(timeout=timeout or TIMEOUT)
     except WorkerLost:
         os._exit(WorkerLost.exit_code)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -49,29 +50,65 @@ class ParquetReader:
         check_names(source, names)
 
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
-        """Yield the rows of the file, with these columns."""
-        next_row = 1
+        """Yield the rows of the file, with these columns.
+
+        Row groups no larger than a chunk may be are decoded by whoever parses the piece: many at a time, none waiting
+        for its slowest column. Larger ones are decoded here, a chunk at a time.
+        """
         wanted = list(columns)
         with self._open(len(wanted)) as file:
-            try:
-                num_rows = _rows_per_chunk(file, wanted, self._chunk_bytes)
-                for batch in file.iter_batches(num_rows, columns=wanted, use_threads=num_threads() > 1):
-                    rows = np.arange(next_row, next_row + batch.num_rows)
-                    next_row += batch.num_rows
-                    table = pa.Table.from_batches([batch]).select(wanted)
-                    chunk = Chunk(table, self._source.path, self._source.position, rows, [])
-                    yield Piece(batch.num_rows, partial(list, (chunk,)))
-            except (pa.ArrowException, OSError) as error:
-                raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
+            fitting = _rows_within(file, wanted, self._chunk_bytes)
+            num_rows = min(fitting, MAX_CHUNK_ROWS)
+            groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+            if max(groups, default=0) <= fitting:
+                yield from self._groups(wanted, groups, file.metadata, num_rows)
+            else:
+                yield from self._batches(file, wanted, num_rows)
 
-    def _open(self, num_columns: int = 1) -> pq.ParquetFile:
+    def _groups(
+        self, columns: list[str], groups: list[int], metadata: pq.FileMetaData, num_rows: int
+    ) -> Iterator[Piece]:
+        files = threading.local()  # a reader is for one thread
+
+        def parse(group: int, first_row: int) -> list[Chunk]:
+            try:
+                if not hasattr(files, "of_thread"):
+                    files.of_thread = self._open(len(columns), metadata)
+                table = files.of_thread.read_row_group(group, columns=columns, use_threads=False).select(columns)
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(f"{self._source.path}, after row {first_row - 1}", error) from None
+            return [
+                self._chunk(table.slice(start, num_rows), first_row + start)
+                for start in range(0, table.num_rows, num_rows)
+            ]
+
+        next_row = 1
+        for group, num_in_group in enumerate(groups):
+            yield Piece(num_in_group, partial(parse, group, next_row))
+            next_row += num_in_group
+
+    def _batches(self, file: pq.ParquetFile, columns: list[str], num_rows: int) -> Iterator[Piece]:
+        next_row = 1
+        try:
+            for batch in file.iter_batches(num_rows, columns=columns, use_threads=num_threads() > 1):
+                chunk = self._chunk(pa.Table.from_batches([batch]).select(columns), next_row)
+                next_row += batch.num_rows
+                yield Piece(batch.num_rows, partial(list, (chunk,)))
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
+
+    def _chunk(self, table: pa.Table, first_row: int) -> Chunk:
+        rows = np.arange(first_row, first_row + table.num_rows)
+        return Chunk(table, self._source.path, self._source.position, rows, [])
+
+    def _open(self, num_columns: int = 1, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
         path = self._source.path
         try:
             if stores.is_remote(path):
                 request = min(max(self._chunk_bytes // num_columns, _LEAST_REQUEST), _LARGEST_REQUEST)
                 file = stores.open_file(path)
-                return pq.ParquetFile(file, buffer_size=request, page_checksum_verification=True)
-            return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+                return pq.ParquetFile(file, metadata=metadata, buffer_size=request, page_checksum_verification=True)
+            return pq.ParquetFile(path, metadata=metadata, memory_map=True, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(path, error) from None
 
@@ -81,18 +118,18 @@ class ParquetReader:
         return DataError("the Parquet file is damaged", where=where, got=error, fix="copy or write the file again")
 
 
-def _rows_per_chunk(file: pq.ParquetFile, columns: Sequence[str], chunk_bytes: int) -> int:
-    """Return how many rows make a chunk: 65,536, or fewer where the rows are wide."""
+def _rows_within(file: pq.ParquetFile, columns: Sequence[str], num_bytes: int) -> int:
+    """Return how many rows, one or more, fit into `num_bytes` of memory."""
     wanted = set(columns)
-    num_bytes = 0
+    of_columns = 0
     for group in range(file.metadata.num_row_groups):
         leaves = file.metadata.row_group(group)
         for place in range(leaves.num_columns):
             leaf = leaves.column(place)
             if leaf.path_in_schema.split(".")[0] in wanted or leaf.path_in_schema in wanted:
-                num_bytes += leaf.total_uncompressed_size
-    bytes_per_row = num_bytes / max(file.metadata.num_rows, 1)
+                of_columns += leaf.total_uncompressed_size
+    bytes_per_row = of_columns / max(file.metadata.num_rows, 1)
     # Sizes in a file are those of its encoding: a dictionary column grows when it is decoded, so 16 bytes a cell at
     # least.
     bytes_per_row = max(bytes_per_row, 16.0 * len(columns), 1.0)
-    return int(min(max(chunk_bytes / bytes_per_row, 1), MAX_CHUNK_ROWS))
+    return int(max(num_bytes / bytes_per_row, 1))

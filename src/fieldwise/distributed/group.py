@@ -24,11 +24,13 @@ from fieldwise.distributed.meeting import Store, meet, wait_for
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
 
-__all__ = ["Workers", "is_worker"]
+__all__ = ["TIMEOUT", "Workers", "is_worker"]
 
 Made = TypeVar("Made")
 
-_TIMEOUT = timedelta(minutes=10)
+TIMEOUT = 300.0
+"""Seconds that a message may take: a worker that does not send its part for so long is lost. What may make one worker
+late is a slower disk, for its part of a checkpoint, and kernels that it alone has still to compile."""
 
 
 def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
@@ -59,8 +61,15 @@ class Workers:
         self._num_firsts = 0
 
     @classmethod
-    def join(cls, environment: Mapping[str, str] = os.environ) -> Workers:
+    def join(cls, environment: Mapping[str, str] = os.environ, timeout: float = TIMEOUT) -> Workers:
         """Join the workers that torchrun started, as its environment says, and wait until all are there.
+
+        Parameters
+        ----------
+        environment
+            RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
+        timeout
+            Seconds that this, and then each message, may take.
 
         Raises
         ------
@@ -87,10 +96,11 @@ class Workers:
         of_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         if of_agent:
             _end_with_parent()
+        limit = timedelta(seconds=timeout)
         with _losing_workers():
-            store = TCPStore(address, port, None, rank == 0 and not of_agent, _TIMEOUT, wait_for_workers=False)
-            prefixed = PrefixStore(f"fieldwise/{meet(store, rank, size)}", store)
-            dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=_TIMEOUT)
+            store = TCPStore(address, port, None, rank == 0 and not of_agent, limit, wait_for_workers=False)
+            prefixed = PrefixStore(f"fieldwise/{meet(store, rank, size, timeout)}", store)
+            dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=limit)
         return cls(rank, size, prefixed)
 
     def close(self) -> None:

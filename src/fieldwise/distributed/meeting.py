@@ -19,7 +19,6 @@ from fieldwise.errors import WorkerLost
 
 __all__ = ["Store", "meet", "wait_for"]
 
-_SECONDS = 600.0
 _SECONDS_TO_STOP = 5.0
 
 
@@ -36,7 +35,7 @@ class Store(Protocol):
         """Return whether all of these are there."""
 
 
-def meet(store: Store, rank: int, size: int, seconds: float = _SECONDS) -> str:
+def meet(store: Store, rank: int, size: int, seconds: float) -> str:
     """Return the name of a meeting that all of the workers 0 .. size - 1, started with this one, have come to.
 
     Raises

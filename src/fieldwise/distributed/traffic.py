@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
-__all__ = ["Count", "Traffic"]
+__all__ = ["Count", "Traffic", "find_straggler"]
+
+_TIMES_THE_WORK = 1.5
 
 
 class Count(msgspec.Struct):
@@ -101,3 +104,22 @@ class Traffic(msgspec.Struct):
     def own_seconds(self) -> float:
         """Seconds of a step that this worker does not spend in messages."""
         return (self.step_seconds - self.waiting_seconds) / max(self.steps, 1)
+
+
+def find_straggler(workers: Sequence[Traffic]) -> tuple[int, float] | None:
+    """Return the worker that all wait for, and how many times the median of the others' own work it has.
+
+    None where no worker has 1.5 times as much.
+
+    Examples
+    --------
+    >>> find_straggler([Traffic(steps=10, step_seconds=3.0, waiting_seconds=w) for w in (2.0, 2.0, 0.5)])
+    (2, 2.5)
+    >>> find_straggler([Traffic(steps=10, step_seconds=3.0, waiting_seconds=w) for w in (2.0, 1.8)])
+    """
+    if len(workers) < 2:
+        return None
+    own = [each.own_seconds for each in workers]
+    slowest = own.index(max(own))
+    others = statistics.median(own[:slowest] + own[slowest + 1 :])
+    return (slowest, own[slowest] / others) if own[slowest] >= _TIMES_THE_WORK * others > 0 else None

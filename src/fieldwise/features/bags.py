@@ -27,6 +27,7 @@ from fieldwise.features.canonical import as_text, canonical, fingerprints, plain
 from fieldwise.features.columns import Cells, Columns, Reject, reading
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.parse import parse_text
+from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field
 
@@ -46,8 +47,8 @@ class BagEncoder(IndexedEncoder):
 
     form = BAG
 
-    def __init__(self, field: Field) -> None:
-        super().__init__(field)
+    def __init__(self, field: Field, scratch: Scratch | None = None) -> None:
+        super().__init__(field, scratch)
         self.strict = field.weighted or field.weights is not None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:

@@ -15,7 +15,7 @@ from fieldwise.features.fields import Coded, FieldEncoder
 from fieldwise.features.target import Target, TargetEncoder
 from fieldwise.kernels.layout import Batch
 
-__all__ = ["CellsByField", "Chunk", "make_batch", "read_chunk"]
+__all__ = ["CellsByField", "Chunk", "Encoded", "make_batch", "read_chunk"]
 
 
 class CellsByField(dict[str, Cells]):
@@ -46,6 +46,33 @@ class Chunk(NamedTuple):
     columns: Columns
     cells: CellsByField
     target: Target | None
+    rejects: list[Reject]
+    accepted: npt.NDArray[np.int64]
+
+
+class Encoded(NamedTuple):
+    """A chunk of the log as a batch, and what became of its rows; B rows are accepted.
+
+    Attributes
+    ----------
+    batch
+        The features of the accepted rows.
+    labels
+        (B,) int32: indices into the classes; None without labels.
+    weights
+        (B,) float32: weights of the examples; None without labels or without such a column.
+    groups
+        (B,) uint64: fingerprints of the groups for GAUC, 0 for missing; None without labels or without such a column.
+    rejects
+        The rows left out, in order, each once with the first reason.
+    accepted
+        (B,) int64: positions of the accepted rows in the table given, ascending.
+    """
+
+    batch: Batch
+    labels: npt.NDArray[np.int32] | None
+    weights: npt.NDArray[np.float32] | None
+    groups: npt.NDArray[np.uint64] | None
     rejects: list[Reject]
     accepted: npt.NDArray[np.int64]
 

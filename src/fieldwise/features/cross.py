@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from fieldwise.features.canonical import plain
 from fieldwise.features.columns import Cells, Columns
 from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.fingerprint import combine
 from fieldwise.kernels.layout import BAG, SINGLE
 from fieldwise.schema import Field
@@ -31,8 +32,8 @@ _BETWEEN = pa.scalar(" × ", pa.large_string())
 class CrossEncoder(IndexedEncoder):
     """One feature per combination of the values of its parts."""
 
-    def __init__(self, field: Field, parts: Sequence[FieldEncoder]) -> None:
-        super().__init__(field)
+    def __init__(self, field: Field, parts: Sequence[FieldEncoder], scratch: Scratch) -> None:
+        super().__init__(field, scratch)
         self.form = BAG if any(part.form == BAG for part in parts) else SINGLE
         self.cells_pass = self.fit_pass = max(part.cells_pass for part in parts)
 

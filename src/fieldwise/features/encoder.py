@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,46 +23,20 @@ import pyarrow as pa
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.chunk import make_batch, read_chunk
-from fieldwise.features.columns import Arrays, Reject
+from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
+from fieldwise.features.columns import Arrays, Columns, Reject
 from fieldwise.features.cross import CrossEncoder
+from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
 from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
-from fieldwise.features.vocabulary import VocabularyCounter
-from fieldwise.kernels.layout import VALUE, Batch, Layout
+from fieldwise.features.vocabulary import Learned, VocabularyCounter
+from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.schema import Field, Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
-
-
-class Encoded(NamedTuple):
-    """A chunk of the log as a batch, and what became of its rows; B rows are accepted.
-
-    Attributes
-    ----------
-    batch
-        The features of the accepted rows.
-    labels
-        (B,) int32: indices into the classes; None without labels.
-    weights
-        (B,) float32: weights of the examples; None without labels or without such a column.
-    groups
-        (B,) uint64: fingerprints of the groups for GAUC, 0 for missing; None without labels or without such a column.
-    rejects
-        The rows left out, in order, each once with the first reason.
-    accepted
-        (B,) int64: positions of the accepted rows in the table given, ascending.
-    """
-
-    batch: Batch
-    labels: npt.NDArray[np.int32] | None
-    weights: npt.NDArray[np.float32] | None
-    groups: npt.NDArray[np.uint64] | None
-    rejects: list[Reject]
-    accepted: npt.NDArray[np.int64]
 
 
 class Encoder:
@@ -104,7 +78,7 @@ class Encoder:
         self._base = base
         self._fields: dict[str, FieldEncoder] = {}
         for field in schema.fields:
-            encoder = self._fields[field.name] = _field_encoder(field, self._fields)
+            encoder = self._fields[field.name] = _field_encoder(field, self._fields, self._scratch)
             if base is not None:  # before the crosses are made: where bins are known, they need no second pass
                 encoder.extend(base._fields[field.name])
         self._target = TargetEncoder(schema)
@@ -122,8 +96,7 @@ class Encoder:
         Parameters
         ----------
         tables
-            Chunks of the log: a list, because they are read again for the texts behind ids, and where `num_passes` is
-            2. From a generator nothing but the texts is lost.
+            Chunks of the log: a list where `num_passes` is 2, because they are read again.
 
         Raises
         ------
@@ -134,9 +107,7 @@ class Encoder:
             for table in tables:
                 self.fit_chunk(table)
             self.finish()
-        for table in tables:
-            self.transform(table, keep_texts=True)
-        self.finish_texts()
+        self._scratch.close()
         return self
 
     def partial_fit(self, tables: Iterable[pa.Table]) -> Encoder:
@@ -180,29 +151,58 @@ class Encoder:
         DataError
             A column is missing or of a type that its field cannot read; the label has too many values.
         """
+        chunk = self._read_to_learn(table)
+        self._learn(chunk)
+        return chunk.rejects
+
+    def draft(self, table: pa.Table, *, learn: bool) -> ChunkDraft:
+        """Read a chunk in the last pass, learn from it as `fit_chunk` does or not, and return what is to be encoded.
+
+        What `encode_draft` makes of it once the encoder is fitted is what `transform` would make of the chunk.
+        """
+        chunk = self._read_to_learn(table)
+        learned = self._learn(chunk) if learn else {}
+        fields = [encoder.draft(chunk.cells[name], learned.get(name)) for name, encoder in self._fields.items()]
+        return draft_chunk(chunk, fields, Columns(table).array(self.schema.label))
+
+    def encode_draft(self, draft: ChunkDraft) -> Encoded:
+        """Encode what was put aside by `draft`; may be called from several threads at once."""
+        self._need_fitted()
+        coded = [encoder.encode_draft(of) for encoder, of in zip(self._fields.values(), draft.fields, strict=True)]
+        return encode_chunk(draft, coded, self._target)
+
+    def _read_to_learn(self, table: pa.Table) -> Chunk:
         if self.fitted:
             raise DataError("the encoder is fitted already", fix="make a new one")
-        chunk = read_chunk(self._fields, self._target, table)
+        return read_chunk(self._fields, self._target, table)
+
+    def _learn(self, chunk: Chunk) -> dict[str, Learned]:
         with self._lock:
             self._num_examples[self._pass - 1] += chunk.columns.num_examples
             if self._pass == 1:
                 self._target.fit_chunk(chunk.columns)
         waiting = deque(name for name, encoder in self._fields.items() if encoder.fit_pass == self._pass)
+        learned: dict[str, Learned] = {}
         passed_over = 0
         while waiting:
-            encoder, cells = self._fields[waiting[0]], chunk.cells[waiting[0]]
+            name = waiting[0]
+            encoder, cells = self._fields[name], chunk.cells[name]
             # A field that another thread is at can wait, as long as there is another.
             if encoder.lock.acquire(blocking=passed_over >= len(waiting)):
                 try:
-                    encoder.fit_chunk(cells)
+                    of_field = encoder.fit_chunk(cells)
                 finally:
                     encoder.lock.release()
+                if of_field is not None:
+                    assert isinstance(encoder, IndexedEncoder)
+                    encoder.keep_texts(cells, of_field)
+                    learned[name] = of_field
                 waiting.popleft()
                 passed_over = 0
             else:
                 waiting.rotate(-1)
                 passed_over += 1
-        return chunk.rejects
+        return learned
 
     @property
     def counter_bytes(self) -> int:
@@ -234,6 +234,8 @@ class Encoder:
 
     def merge(self, other: Encoder) -> None:
         """Add what another encoder of this schema has learned from other rows, both before `finish` of the same pass.
+
+        Values that come `min_count` times in all rows, but less often in those of each encoder, get ids without texts.
 
         Examples
         --------
@@ -281,7 +283,12 @@ class Encoder:
         self._pass += 1
         self.fitted = self._pass > self.num_passes
 
-    def transform(self, table: pa.Table, *, labelled: bool = True, keep_texts: bool = False) -> Encoded:
+    @property
+    def in_last_pass(self) -> bool:
+        """Whether `finish` will leave the encoder fitted."""
+        return self._pass == self.num_passes
+
+    def transform(self, table: pa.Table, *, labelled: bool = True) -> Encoded:
         """Encode B rows, or those of them that can be used; may be called from several threads at once.
 
         Parameters
@@ -290,8 +297,6 @@ class Encoder:
             A chunk of a log; columns that the schema does not name are passed over.
         labelled
             Whether it has the columns of label, weight and group.
-        keep_texts
-            Whether the texts of features that have none yet are kept for `finish_texts`.
 
         Raises
         ------
@@ -301,21 +306,9 @@ class Encoder:
         self._need_fitted()
         chunk = read_chunk(self._fields, self._target if labelled else None, table)
         coded = [encoder.encode(chunk.cells[name]) for name, encoder in self._fields.items()]
-        if keep_texts:
-            for (name, encoder), of_field in zip(self._fields.items(), coded, strict=True):
-                if isinstance(encoder, IndexedEncoder):
-                    encoder.keep_texts(of_field, chunk.cells[name])
         labels, weights, groups = (None, None, None) if chunk.target is None else chunk.target[:3]
         batch = make_batch(coded, chunk.columns.num_examples)
         return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted)
-
-    def finish_texts(self) -> None:
-        """Fix the texts behind ids, once all training rows have been encoded with `keep_texts`."""
-        self._need_fitted()
-        for encoder in self._fields.values():
-            if isinstance(encoder, IndexedEncoder):
-                encoder.finish_texts()
-        self._scratch.close()
 
     @property
     def rows(self) -> dict[str, int]:
@@ -396,13 +389,13 @@ class Encoder:
             raise DataError("the encoder is not fitted", fix="call fit, or fit_chunk and finish in every pass")
 
 
-def _field_encoder(field: Field, before: Mapping[str, FieldEncoder]) -> FieldEncoder:
+def _field_encoder(field: Field, before: Mapping[str, FieldEncoder], scratch: Scratch) -> FieldEncoder:
     if field.type == "cross":
-        return CrossEncoder(field, [before[part] for part in field.parts])
+        return CrossEncoder(field, [before[part] for part in field.parts], scratch)
     if field.type == "bag":
-        return BagEncoder(field)
+        return BagEncoder(field, scratch)
     if field.numeric:
         return BinEncoder(field) if field.discretised else ScaleEncoder(field)
     if field.type == "time":
         return CalendarEncoder(field)
-    return CategoryEncoder(field)
+    return CategoryEncoder(field, scratch)

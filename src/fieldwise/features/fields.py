@@ -17,11 +17,12 @@ from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import Buckets, GrowthCounter, Vocabulary, VocabularyCounter
+from fieldwise.features.vocabulary import NOTHING, Buckets, GrowthCounter, Learned, Vocabulary, VocabularyCounter
+from fieldwise.kernels.hashtable import take
 from fieldwise.kernels.layout import SINGLE, Uint32s
 from fieldwise.schema import Field
 
-__all__ = ["CategoryEncoder", "Coded", "FieldEncoder", "IndexedEncoder"]
+__all__ = ["CategoryEncoder", "Coded", "Draft", "FieldEncoder", "IndexedEncoder", "narrow"]
 
 
 class Coded(NamedTuple):
@@ -35,6 +36,34 @@ class Coded(NamedTuple):
     """(B + 1,) for a bag."""
     weights: npt.NDArray[np.float32] | None = None
     """(N,) for a bag."""
+
+
+class Draft(NamedTuple):
+    """One field of a chunk whose cells have been read, and that is numbered when the field has learned.
+
+    Attributes
+    ----------
+    values
+        (N,) uint64: fingerprints; (N,) of a narrower type: provisional numbers, or ids known already; (B,) float32 or
+        float64: numbers. Empty where all are missing.
+    offsets, weights
+        As those of `Cells`; weights are empty where all are 1.
+    """
+
+    values: npt.NDArray[Any]
+    offsets: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+
+
+def narrow(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return whole numbers from 0 below 2^32 in the narrowest type that holds them all.
+
+    Examples
+    --------
+    >>> narrow(np.array([3, 255])).dtype, narrow(np.array([], np.int64)).dtype, narrow(np.array([3, 1 << 20])).dtype
+    (dtype('uint8'), dtype('uint8'), dtype('uint32'))
+    """
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
 class FieldEncoder(ABC):
@@ -71,8 +100,8 @@ class FieldEncoder(ABC):
         """Read the field's cells; `others` are the cells of the fields before it, by name."""
 
     @abstractmethod
-    def fit_chunk(self, cells: Cells) -> None:
-        """Learn from the cells of training rows."""
+    def fit_chunk(self, cells: Cells) -> Learned | None:
+        """Learn from the cells of training rows; a field with a vocabulary says what it made of the values."""
 
     @abstractmethod
     def merge(self, other: Self) -> None:
@@ -89,6 +118,14 @@ class FieldEncoder(ABC):
     @abstractmethod
     def encode(self, cells: Cells) -> Coded:
         """Number the cells."""
+
+    @abstractmethod
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return what `encode_draft` needs of cells; `learned` is what `fit_chunk` made of them, if it was called."""
+
+    @abstractmethod
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Return what `encode` returns for the cells that a draft was made of."""
 
     @property
     @abstractmethod
@@ -126,15 +163,26 @@ class IndexedEncoder(FieldEncoder):
         What counts the values; None once the field has learned.
     default, default_text
         Fingerprint and canonical text of what missing cells are read as; 0 and None where they are missing.
+
+    Parameters
+    ----------
+    field
+        Its part of the schema.
+    scratch
+        Takes texts, and counts that do not fit into memory.
     """
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field, scratch: Scratch | None = None) -> None:
         super().__init__(field)
-        counter = VocabularyCounter() if field.buckets is None else Buckets(field.buckets)
-        self.counter: VocabularyCounter | Buckets | None = counter
+        self._scratch = scratch = scratch or Scratch()
+        self.counter: VocabularyCounter | Buckets | None = (
+            VocabularyCounter(field.min_count, field.max_features) if field.buckets is None else Buckets(field.buckets)
+        )
+        self._texts = TextCollector(scratch)
         self._index: Vocabulary | Buckets | None = None
         self._base: Vocabulary | Buckets | None = None
-        self._texts: TextCollector | None = None
+        self._numbered: Uint32s | None = None
+        self._has_drafts = False
         self.default_text: str | None = None
         self.default = 0
         if field.default is not None:
@@ -147,10 +195,19 @@ class IndexedEncoder(FieldEncoder):
         assert self._index is not None, "finish() comes first"
         return self._index
 
-    def fit_chunk(self, cells: Cells) -> None:
+    def fit_chunk(self, cells: Cells) -> Learned:
         """Count the values."""
         assert self.counter is not None, "the field has learned already"
-        self.counter.add(cells.fingerprints)
+        if isinstance(self.counter, Buckets):
+            return Learned(self.counter.add(cells.fingerprints), NOTHING)
+        if self.counter.is_full:
+            self.counter.spill(self._scratch)
+        return self.counter.add(cells.fingerprints)
+
+    def keep_texts(self, cells: Cells, learned: Learned) -> None:
+        """Take the texts of values that may get an id; may be called by several threads at once."""
+        if len(learned.frequent):
+            self._texts.add(cells.fingerprints[learned.frequent], cells.texts(learned.frequent))
 
     def merge(self, other: Self) -> None:
         """Add the counts."""
@@ -161,6 +218,7 @@ class IndexedEncoder(FieldEncoder):
         if isinstance(ours, VocabularyCounter):
             assert isinstance(theirs, VocabularyCounter)
             ours.merge(theirs)
+            self._texts.merge(other._texts)
 
     def finish(self, scratch: Scratch) -> None:
         """Number the values."""
@@ -170,31 +228,47 @@ class IndexedEncoder(FieldEncoder):
                 counter.counts += self._base.counts
             self._index = counter
         elif counter is not None:
-            self._index = counter.finish(scratch, self.field.min_count, self.field.max_features)
-            self._texts = TextCollector(self._index.rows, scratch, *self._index.saved_texts)
+            self._index = counter.finish(scratch, numbered=self._has_drafts)
+            self._numbered = counter.numbered if self._has_drafts else None
+            self._texts.finish(self._index)
         self._base = None
 
     def extend(self, base: Self) -> None:
         """Go on from a vocabulary, or the counts of buckets."""
         self._base = base._fitted
         if isinstance(self._base, Vocabulary):
-            self.counter = GrowthCounter(self._base)
-
-    def keep_texts(self, coded: Coded, cells: Cells) -> None:
-        """Take the texts of features that have none yet from cells and what `encode` made of them."""
-        if self._texts is not None:
-            self._texts.add(coded.ids, cells.texts)
-
-    def finish_texts(self) -> None:
-        """Fix the texts."""
-        if self._texts is not None:
-            assert isinstance(self._index, Vocabulary)
-            self._index.set_texts(*self._texts.finish())
-            self._texts = None
+            self.counter = GrowthCounter(self._base, self.field.min_count, self.field.max_features)
 
     def encode(self, cells: Cells) -> Coded:
         """Look up the values."""
         return Coded(self._fitted.lookup(cells.fingerprints), None, cells.offsets, cells.weights)
+
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return ids where they are known, else provisional numbers, fingerprints of what was not learned from."""
+        values: npt.NDArray[Any] = cells.fingerprints if learned is None else learned.drafts
+        if self._index is not None:
+            values = self._index.lookup(values)
+        elif learned is None and self.field.buckets is not None:
+            values = Buckets(self.field.buckets).lookup(values)
+        else:
+            self._has_drafts = True
+        weights = cells.weights
+        if weights is not None and (weights == 1).all():
+            weights = weights[:0]
+        return Draft(values if values.dtype == np.uint64 else narrow(values), cells.offsets, weights)
+
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Find the ids of numbers, or look up fingerprints."""
+        if draft.values.dtype == np.uint64:
+            ids = self._fitted.lookup(draft.values)
+        elif self._numbered is not None:
+            ids = take(self._numbered, draft.values)
+        else:
+            ids = draft.values.astype(np.uint32)
+        weights = draft.weights
+        if weights is not None and not len(weights):
+            weights = np.ones(len(ids), dtype=np.float32)
+        return Coded(ids, None, draft.offsets, weights)
 
     @property
     def rows(self) -> int:

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.features.columns import Arrays, Cells, Columns
-from fieldwise.features.fields import Coded, FieldEncoder
+from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
+from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field
@@ -43,6 +44,13 @@ class _NumberEncoder(FieldEncoder):
         if self.field.default is not None:
             numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
+
+
+def _narrow(numbers: Float64s) -> npt.NDArray[Any]:
+    """Return the same numbers as float32 if these are the same."""
+    with np.errstate(over="ignore"):
+        narrower = numbers.astype(np.float32)
+    return narrower if np.array_equal(narrower, numbers, equal_nan=True) else numbers
 
 
 def _no_texts(positions: npt.NDArray[np.int64]) -> pa.Array:
@@ -106,12 +114,24 @@ class ScaleEncoder(_NumberEncoder):
     def encode(self, cells: Cells) -> Coded:
         """Scale the numbers."""
         assert cells.numbers is not None
-        missing = np.isnan(cells.numbers)
+        return self._scaled(cells.numbers)
+
+    def _scaled(self, numbers: Float64s) -> Coded:
+        missing = np.isnan(numbers)
         with np.errstate(over="ignore"):
-            scaled = (self._curve(cells.numbers) - self._mean) / self._std
+            scaled = (self._curve(numbers) - self._mean) / self._std
         values = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)
         values[missing] = 1.0
         return Coded(np.where(missing, MISSING, 1).astype(np.uint32), values)
+
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return the numbers."""
+        assert cells.numbers is not None
+        return Draft(_narrow(cells.numbers))
+
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Scale the numbers."""
+        return self._scaled(draft.values.astype(np.float64))
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -219,6 +239,18 @@ class BinEncoder(_NumberEncoder):
     def encode(self, cells: Cells) -> Coded:
         """Return the bins."""
         return Coded(cells.fingerprints.astype(np.uint32))
+
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return the bins if they are known, else the numbers."""
+        assert cells.numbers is not None
+        return Draft(_narrow(cells.numbers) if self._edges is None else narrow(cells.fingerprints))
+
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Return the bins."""
+        if draft.values.dtype.kind != "f":
+            return Coded(draft.values.astype(np.uint32))
+        assert self._edges is not None
+        return Coded(bin_ids(draft.values.astype(np.float64), self._edges, first=_FIRST_BIN).astype(np.uint32))
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:

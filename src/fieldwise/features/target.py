@@ -61,6 +61,10 @@ class TargetEncoder:
             groups = fingerprints(columns.text(self._schema.group), seed)
         return Target(labels, weights, groups, tuple(rejects))
 
+    def labels(self, label: pa.Array) -> tuple[npt.NDArray[np.int32], list[Reject]]:
+        """Read the column of the label alone."""
+        return self._labels(Columns(pa.table({self._schema.label: label})))
+
     def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
         name = self._schema.label
         text = plain(columns.text(name))

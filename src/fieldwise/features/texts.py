@@ -1,97 +1,113 @@
-"""The texts behind ids, for people: collected while rows are encoded, because only then is known which values are kept.
+"""The texts behind ids, for people: those of values that occur often enough to get an id, collected in fitting.
 
-Fitting needs fingerprints and counts alone. Most distinct values of a log are rare and get no feature of their own;
-to keep their texts until that is known would take more memory than all else.
+Fitting needs fingerprints and counts alone. Most distinct values of a log are rare and get no feature of their own; to
+keep their texts would take more memory than all else. So a text is kept when its value has come `min_count` times.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fieldwise.features.canonical import buffers, plain
-from fieldwise.features.columns import TextsAt
 from fieldwise.features.scratch import Scratch
-from fieldwise.kernels.layout import UNSEEN, Uint32s
-from fieldwise.kernels.texts import claim, put_texts
+from fieldwise.features.vocabulary import Vocabulary
+from fieldwise.kernels.layout import UNSEEN
+from fieldwise.kernels.texts import put_lengths, put_texts
 
-__all__ = ["NO_TEXTS", "TextCollector"]
+__all__ = ["TextCollector"]
 
-NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
-"""Bytes and offsets where no text is known."""
 _FIRST = UNSEEN + 1
+_BUFFER_BYTES = 1 << 14
 
 
 class TextCollector:
-    """The text of each feature of a field; may be used from several threads.
+    """The texts of values of one field; may be used from several threads.
 
     Parameters
     ----------
-    rows
-        Number of local ids. Missing and unseen have no text.
     scratch
         Takes the texts.
-    text_bytes, text_offsets
-        The texts of the first values, as `finish` returns them, where these are known already.
 
     Examples
     --------
-    >>> import pyarrow as pa
-    >>> collector = TextCollector(4, Scratch())
-    >>> collector.add(np.array([3, 0, 3], np.uint32), pa.array(["b", None, "b"]).take)
-    >>> collector.add(np.array([2], np.uint32), pa.array(["a"]).take)
-    >>> text_bytes, text_offsets = collector.finish()
-    >>> text_bytes.tobytes(), text_offsets.tolist()
-    (b'ab', [0, 1, 2])
+    >>> from fieldwise.features.vocabulary import VocabularyCounter
+    >>> counter, collector = VocabularyCounter(), TextCollector(Scratch())
+    >>> keys = np.array([70, 71], np.uint64)
+    >>> collector.add(keys, pa.array(["a", "b"]))
+    >>> _ = counter.add(keys[[1, 0, 1]])
+    >>> vocabulary = counter.finish(Scratch())
+    >>> collector.finish(vocabulary)
+    >>> vocabulary.texts([2, 3])
+    ['b', 'a']
     """
 
-    def __init__(
-        self,
-        rows: int,
-        scratch: Scratch,
-        text_bytes: npt.NDArray[np.uint8] = NO_TEXTS[0],
-        text_offsets: npt.NDArray[np.int64] = NO_TEXTS[1],
-    ) -> None:
-        self._text_bytes, self._text_offsets = text_bytes, text_offsets
-        num_known = _FIRST + max(len(text_offsets) - 1, 0)
-        self._known = scratch.zeros(rows, np.bool_)
-        self._known[:num_known] = True
-        self._num_left = rows - num_known
+    def __init__(self, scratch: Scratch) -> None:
         self._scratch = scratch
         self._lock = threading.Lock()
+        self._buffer = _Buffer()
         self._pieces: list[tuple[int, int, int]] = []  # place, texts, bytes
 
-    def add(self, ids: Uint32s, texts: TextsAt) -> None:
-        """Take the texts of the ids that are new among N; `texts` is asked for those alone."""
-        if not self._num_left:
-            return
-        positions = np.empty(len(ids), dtype=np.int64)
+    def add(self, fingerprints: npt.NDArray[np.uint64], texts: pa.Array) -> None:
+        """Keep the texts of N values."""
+        content, offsets, _ = buffers(plain(texts))
         with self._lock:
-            num_new = claim(ids, self._known, positions)
-            self._num_left -= num_new
-        if not num_new:
-            return
-        new = positions[:num_new]
-        content, offsets, _ = buffers(plain(texts(new)))
-        content = content[offsets[0] :]
-        place = self._scratch.write(ids[new], np.diff(offsets).astype(np.uint32), content)
-        with self._lock:
-            self._pieces.append((place, num_new, len(content)))
+            self._buffer.keys += fingerprints.data
+            self._buffer.lengths += np.diff(offsets).astype(np.uint32).data
+            self._buffer.content += content[offsets[0] :].data
+            if len(self._buffer.content) + len(self._buffer.keys) < _BUFFER_BYTES:
+                return
+            full, self._buffer = self._buffer, _Buffer()
+        self._write(full)
 
-    def finish(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Return the texts from id 2 on, end to end, and where each begins and ends; empty for those never met."""
-        offsets = self._scratch.zeros(len(self._known) - _FIRST + 1, np.int64)
-        offsets[1 : len(self._text_offsets)] = np.diff(self._text_offsets)
-        for place, num, _ in self._pieces:
-            ids, lengths = self._scratch.read(place, np.uint32, 2 * num).reshape(2, num)
-            offsets[ids - UNSEEN] = lengths
-        np.cumsum(offsets, out=offsets)
+    def merge(self, other: TextCollector) -> None:
+        """Add the texts that another has collected."""
+        other._write(other._buffer)
+        other._buffer = _Buffer()
+        for keys, lengths, content in other._read():
+            offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+            parts = [None, pa.py_buffer(offsets), pa.py_buffer(content)]
+            self.add(keys, pa.Array.from_buffers(pa.large_string(), len(keys), parts))
+
+    def finish(self, vocabulary: Vocabulary) -> None:
+        """Give a vocabulary the texts of its values, beside those that it has; values without one get an empty text."""
+        self._write(self._buffer)
+        known_bytes, known_offsets = vocabulary.saved_texts
+        num_known = max(len(known_offsets) - 1, 0)
+        first = np.uint32(_FIRST + num_known)
+        lengths_of_all = self._scratch.zeros(vocabulary.rows - _FIRST + 1, np.int64)
+        lengths_of_all[1 : 1 + num_known] = np.diff(known_offsets)
+        for keys, lengths, _ in self._read():
+            put_lengths(vocabulary.lookup(keys), lengths, first, lengths_of_all[1 + num_known :])
+        offsets = np.cumsum(lengths_of_all, out=lengths_of_all)
         text_bytes = self._scratch.zeros(int(offsets[-1]), np.uint8)
-        text_bytes[: len(self._text_bytes)] = self._text_bytes
+        text_bytes[: len(known_bytes)] = known_bytes
+        for keys, lengths, content in self._read():
+            put_texts(vocabulary.lookup(keys), lengths, content, first, offsets[num_known:], text_bytes)
+        vocabulary.set_texts(text_bytes, offsets)
+
+    def _write(self, full: _Buffer) -> None:
+        arrays = [np.frombuffer(part, dtype=np.uint8) for part in (full.keys, full.lengths, full.content)]
+        if len(full.keys):
+            piece = self._scratch.write(*arrays), len(full.keys) // 8, len(full.content)
+            with self._lock:
+                self._pieces.append(piece)
+
+    def _read(self) -> Iterator[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32], npt.NDArray[np.uint8]]]:
         for place, num, num_bytes in self._pieces:
-            ids, lengths = self._scratch.read(place, np.uint32, 2 * num).reshape(2, num)
-            content = self._scratch.read(place + 8 * num, np.uint8, num_bytes)
-            put_texts(ids - np.uint32(_FIRST), lengths, content, offsets, text_bytes)
-        return text_bytes, offsets
+            yield (
+                self._scratch.read(place, np.uint64, num),
+                self._scratch.read(place + 8 * num, np.uint32, num),
+                self._scratch.read(place + 12 * num, np.uint8, num_bytes),
+            )
+
+
+class _Buffer:
+    """Texts on their way to disk: many small writes would cost more than they hold."""
+
+    def __init__(self) -> None:
+        self.keys, self.lengths, self.content = bytearray(), bytearray(), bytearray()

@@ -36,9 +36,10 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import buffers, is_text, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
-from fieldwise.features.fields import Coded, FieldEncoder
+from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import parse_text, read_numbers
 from fieldwise.features.scratch import Scratch
+from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
@@ -245,6 +246,14 @@ class CalendarEncoder(FieldEncoder):
     def encode(self, cells: Cells) -> Coded:
         """Return the values."""
         return Coded(cells.fingerprints.astype(np.uint32))
+
+    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
+        """Return the values."""
+        return Draft(narrow(cells.fingerprints))
+
+    def encode_draft(self, draft: Draft) -> Coded:
+        """Return the values."""
+        return Coded(draft.values.astype(np.uint32))
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:

@@ -15,18 +15,35 @@ import numpy.typing as npt
 
 from fieldwise.features.columns import Arrays
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.texts import NO_TEXTS
 from fieldwise.kernels.buckets import bucket_ids, count_ids
-from fieldwise.kernels.hashtable import Counter, lookup, place, ranked, slots_for
+from fieldwise.kernels.hashtable import MAX_KEYS, Counter, lookup, place, ranked, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 
-__all__ = ["Buckets", "GrowthCounter", "Vocabulary", "VocabularyCounter"]
+__all__ = ["NOTHING", "Buckets", "GrowthCounter", "Learned", "Vocabulary", "VocabularyCounter"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
 _FIRST = UNSEEN + 1
+_NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
 _PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
 _KEYS_AT_ONCE = 1 << 20
+NOTHING = np.zeros(0, dtype=np.int64)
+"""No positions."""
+
+
+class Learned(NamedTuple):
+    """What a counter made of N values.
+
+    Attributes
+    ----------
+    drafts
+        (N,) what `VocabularyCounter.numbered` turns into ids: numbers (uint32), 0 for missing, or the fingerprints.
+    frequent
+        Positions of values of which the text may be needed.
+    """
+
+    drafts: Uint32s | Uint64s
+    frequent: Int64s
 
 
 class VocabularyCounter:
@@ -35,19 +52,32 @@ class VocabularyCounter:
     The state is a sum: any split of the rows into chunks and counters, merged in any order, finishes alike. It holds
     fingerprints and counts, 24 to 48 bytes for each distinct value; `spill` moves them to disk, sorted.
 
+    Until it is spilled it also numbers the values as they come. The numbers are its own: they say which values of the
+    rows are the same, in half of a fingerprint's bytes or less, and `numbered` tells their ids when all is counted.
+
+    Parameters
+    ----------
+    min_count, max_features
+        A value needs so many occurrences to get an id; the most frequent get one.
+
     Examples
     --------
-    >>> counter = VocabularyCounter()
+    >>> counter = VocabularyCounter(min_count=2)
     >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
-    >>> counter.finish(Scratch()).counts.tolist()
-    [1, 0, 2, 1]
+    Learned(drafts=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
+    >>> counter.finish(Scratch()).counts.tolist(), counter.numbered.tolist()
+    ([1, 1, 2], [0, 2, 1])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, min_count: int = 1, max_features: int | None = None) -> None:
+        self._min_count, self._max_features = min_count, max_features
         self._counter = Counter()
         self._num_missing = 0
         self._num_present = 0
         self._runs: list[_Run] = []
+        self._numbers: _Numbers | None = None
+        self.numbered: Uint32s = np.zeros(1, dtype=np.uint32)
+        """Once finished: the id of each number."""
 
     @property
     def nbytes(self) -> int:
@@ -59,12 +89,19 @@ class VocabularyCounter:
         """Distinct values counted in memory."""
         return self._counter.num_keys
 
-    def add(self, fingerprints: Uint64s) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether it has to be spilled before more is added."""
+        return self._counter.num_keys > MAX_KEYS // 2
+
+    def add(self, fingerprints: Uint64s) -> Learned:
         """Count N values."""
-        self._counter.add(fingerprints)
-        num_present = int(np.count_nonzero(fingerprints))
+        # A value is frequent when it has come often enough. Of one counted in a run on disk too that is not known.
+        numbers, frequent = self._counter.number(fingerprints, 1 if self._runs else self._min_count)
+        num_present = int(np.count_nonzero(numbers))
         self._num_missing += len(fingerprints) - num_present
         self._num_present += num_present
+        return Learned(fingerprints if self._runs else numbers, frequent)
 
     def merge(self, other: VocabularyCounter) -> None:
         """Add what another counter has counted, without spilling."""
@@ -76,23 +113,41 @@ class VocabularyCounter:
     def spill(self, scratch: Scratch) -> None:
         """Move the counts to disk."""
         keys, counts = self._counter.items()
+        if not self._runs:
+            self._numbers = _Numbers(scratch.write(self._counter.keys()), len(keys))
         self._counter = Counter()
         bounds = np.append(np.searchsorted(keys, _PREFIXES), len(keys))
         self._runs.append(_Run(scratch.write(keys, counts), bounds))
 
-    def finish(self, scratch: Scratch, min_count: int = 1, max_features: int | None = None) -> Vocabulary:
-        """Number the values seen `min_count` times or more, the `max_features` most frequent of them at most."""
-        keys, counts = self._ranked(scratch, min_count)
-        keys, counts = keys[:max_features], counts[:max_features]
+    def finish(self, scratch: Scratch, *, numbered: bool = True) -> Vocabulary:
+        """Number the values that get an id; find out the ids of provisional numbers if these are needed."""
+        counter = self._counter
+        keys, counts = self._ranked(scratch)
+        keys, counts = keys[: self._max_features], counts[: self._max_features]
         of_rows = scratch.zeros(_FIRST + len(keys), np.int64)
         of_rows[:_FIRST] = self._num_missing, self._num_present - int(counts.sum())
         of_rows[_FIRST:] = counts
         slots = scratch.zeros((slots_for(len(keys)), 2), np.uint64)
         place(slots, keys, _FIRST)
-        return Vocabulary(slots, of_rows)
+        vocabulary = Vocabulary(slots, of_rows)
+        if numbered:
+            self._finish_numbers(scratch, vocabulary, counter)
+        return vocabulary
 
-    def _ranked(self, scratch: Scratch, min_count: int) -> tuple[Uint64s, Uint64s]:
+    def _finish_numbers(self, scratch: Scratch, vocabulary: Vocabulary, counter: Counter) -> None:
+        if self._numbers is None:
+            self.numbered = scratch.zeros(counter.num_keys + 1, np.uint32)
+            counter.values(vocabulary.slots, UNSEEN, self.numbered)
+            return
+        place, num = self._numbers
+        self.numbered = scratch.zeros(num + 1, np.uint32)
+        for start in range(0, num, _KEYS_AT_ONCE):
+            keys = scratch.read(place + 8 * start, np.uint64, min(_KEYS_AT_ONCE, num - start))
+            self.numbered[1 + start : 1 + start + len(keys)] = vocabulary.lookup(keys)
+
+    def _ranked(self, scratch: Scratch) -> tuple[Uint64s, Uint64s]:
         """Return the frequent values and their counts, the most frequent first; the counter is empty afterwards."""
+        min_count = self._min_count
         if not self._runs:
             counter, self._counter = self._counter, Counter()
             return ranked(counter.slots, min_count, scratch.zeros)
@@ -123,29 +178,32 @@ class GrowthCounter(VocabularyCounter):
     ----------
     base
         The vocabulary. It is not changed.
+    min_count, max_features
+        As for the vocabulary: how often a new value has to occur, and how many values there are at most.
 
     Examples
     --------
     >>> counter = VocabularyCounter()
-    >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
+    >>> _ = counter.add(np.array([7, 9, 7, 0], np.uint64))
     >>> growth = GrowthCounter(counter.finish(Scratch()))
-    >>> growth.add(np.array([5, 9, 9, 9], np.uint64))
+    >>> growth.add(np.array([5, 9, 9, 9], np.uint64)).frequent
+    array([0])
     >>> grown = growth.finish(Scratch())
     >>> grown.lookup(np.array([7, 9, 5], np.uint64)).tolist(), grown.counts.tolist()
     ([2, 3, 4], [1, 0, 2, 4, 1])
     """
 
-    def __init__(self, base: Vocabulary) -> None:
-        super().__init__()
+    def __init__(self, base: Vocabulary, min_count: int = 1, max_features: int | None = None) -> None:
+        super().__init__(min_count, max_features)
         self._base = base
         self._counts = np.zeros(base.rows, dtype=np.int64)  # of the new rows
 
-    def add(self, fingerprints: Uint64s) -> None:
+    def add(self, fingerprints: Uint64s) -> Learned:
         """Count N values."""
         ids = self._base.lookup(fingerprints)
         new = ids == UNSEEN
         count_ids(ids[~new], self._counts)
-        super().add(fingerprints[new])
+        return Learned(fingerprints, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
 
     def merge(self, other: VocabularyCounter) -> None:
         """Add what another counter for the same vocabulary has counted, without spilling."""
@@ -153,11 +211,11 @@ class GrowthCounter(VocabularyCounter):
         super().merge(other)
         self._counts += other._counts
 
-    def finish(self, scratch: Scratch, min_count: int = 1, max_features: int | None = None) -> Vocabulary:
-        """Number the new values seen `min_count` times or more, as many as `max_features` leaves room for."""
+    def finish(self, scratch: Scratch, *, numbered: bool = True) -> Vocabulary:
+        """Number the new values that get an id."""
         old = self._base.rows
-        keys, counts = self._ranked(scratch, min_count)
-        room = None if max_features is None else max(max_features - (old - _FIRST), 0)
+        keys, counts = self._ranked(scratch)
+        room = None if self._max_features is None else max(self._max_features - (old - _FIRST), 0)
         keys, counts = keys[:room], counts[:room]
         of_rows = scratch.zeros(old + len(keys), np.int64)
         of_rows[:old] = self._base.counts + self._counts
@@ -166,6 +224,13 @@ class GrowthCounter(VocabularyCounter):
         slots = scratch.zeros((slots_for(len(of_rows) - _FIRST), 2), np.uint64)
         place(slots, np.concatenate([self._base.keys, keys]), _FIRST)
         return Vocabulary(slots, of_rows, *self._base.saved_texts)
+
+
+class _Numbers(NamedTuple):
+    """The values in the order of their numbers, moved to disk when the counts first were."""
+
+    place: int
+    num: int
 
 
 class _Run(NamedTuple):
@@ -189,6 +254,8 @@ class Vocabulary:
 
     Attributes
     ----------
+    slots
+        (C, 2) uint64: the table of `kernels.hashtable` from fingerprints to ids.
     counts
         (rows,) int64: how often each feature occurred in training; at 0 missing, at 1 the values that were cut.
     """
@@ -197,10 +264,10 @@ class Vocabulary:
         self,
         slots: Uint64s,
         counts: Int64s,
-        text_bytes: npt.NDArray[np.uint8] = NO_TEXTS[0],
-        text_offsets: Int64s = NO_TEXTS[1],
+        text_bytes: npt.NDArray[np.uint8] = _NO_TEXTS[0],
+        text_offsets: Int64s = _NO_TEXTS[1],
     ) -> None:
-        self._slots = slots
+        self.slots = slots
         self.counts = counts
         self._text_bytes = text_bytes
         self._text_offsets = text_offsets
@@ -208,7 +275,7 @@ class Vocabulary:
     @property
     def keys(self) -> Uint64s:
         """(rows - 2,): the fingerprints of the values, from id 2 on."""
-        taken = self._slots[self._slots[:, 0] != 0]
+        taken = self.slots[self.slots[:, 0] != 0]
         keys = np.empty(len(taken), dtype=np.uint64)
         keys[taken[:, 1] - np.uint64(_FIRST)] = taken[:, 0]
         return keys
@@ -229,7 +296,7 @@ class Vocabulary:
 
     def lookup(self, fingerprints: Uint64s) -> Uint32s:
         """Return the ids of N values."""
-        return lookup(self._slots, fingerprints, absent=UNSEEN)
+        return lookup(self.slots, fingerprints, absent=UNSEEN)
 
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return the values behind ids, for people; None for missing, unseen, and where none was kept."""
@@ -244,7 +311,7 @@ class Vocabulary:
     def arrays(self) -> Arrays:
         """Return everything that has to be saved."""
         return {
-            "slots": self._slots,
+            "slots": self.slots,
             "counts": self.counts,
             "text_bytes": self._text_bytes,
             "text_offsets": self._text_offsets,
@@ -285,10 +352,12 @@ class Buckets:
         """Number of local ids; *unseen* has one too, though nothing takes it."""
         return _FIRST + self._num_buckets
 
-    def add(self, fingerprints: Uint64s) -> None:
-        """Count N values."""
-        count_ids(self.lookup(fingerprints), self.counts)
+    def add(self, fingerprints: Uint64s) -> Uint32s:
+        """Count N values, and return their ids."""
+        ids = self.lookup(fingerprints)
+        count_ids(ids, self.counts)
         self._saved = None
+        return ids
 
     def merge(self, other: Buckets) -> None:
         """Add what was counted with as many buckets."""

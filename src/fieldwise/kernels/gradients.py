@@ -171,9 +171,14 @@ def _give_bag(
     first = _U(offsets[0])
     for b in range(_U(len(offsets) - 1)):
         for i in range(_U(offsets[b]), _U(offsets[b + _U(1)])):
-            r, x = base + _U(ids[i - first]), weights[i]
-            for k in range(width):
+            r, x, k = base + _U(ids[i - first]), weights[i], _U(0)
+            if x == 1:
+                while k + _LANES <= width:
+                    add_lanes(rows, r, unit + k, gradient, b, column + k)
+                    k += _LANES
+            while k < width:
                 rows[r, unit + k] += x * gradient[b, column + k]
+                k += _U(1)
 
 
 @njit(cache=True, nogil=True)

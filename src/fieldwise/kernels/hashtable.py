@@ -4,13 +4,14 @@ A table is an array ``slots`` of shape (C, 2), uint64: the key (0: the slot is e
 probe is one cache line; two arrays would be two. The home of a key is ``mix(key) * C >> 32`` for any C < 2^32, so that
 a table that is only read can be as full as it should be, whatever its size.
 
-`Counter` grows and counts, in fitting. `build` and `lookup` make and read a table that never changes; it is saved as it
-is, and a saved table that is mapped into memory answers at once.
+`Counter` grows, counts and numbers, in fitting. `build` and `lookup` make and read a table that never changes; it is
+saved as it is, and a saved table that is mapped into memory answers at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from numba import njit
 
 from fieldwise.kernels.prefetch import prefetch_line
 
-__all__ = ["Counter", "build", "lookup", "place", "ranked", "slots_for"]
+__all__ = ["MAX_KEYS", "Counter", "build", "lookup", "place", "ranked", "slots_for", "take"]
 
 Uint64s = npt.NDArray[np.uint64]
 Zeros = Callable[[int, type[np.uint64]], Uint64s]
@@ -28,17 +29,21 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _AHEAD = 24  # keys between the one whose slot is asked for and the one that is looked at
 _COMMON = 4096  # values seen this often or more are few enough to be sorted by a general method
+_COUNT_BITS = np.uint64(36)
+_COUNT = (np.uint64(1) << _COUNT_BITS) - np.uint64(1)
+MAX_KEYS = (1 << 28) - 1
+"""Of a counter; a key can be counted 2^36 - 1 times, 69 billion."""
 
 
 class Counter:
-    """How often each key was added.
+    """How often each key was added, and the distinct keys numbered 1, 2, ... in the order in which they came.
 
-    The counts depend on what was added, not on how it was split or ordered.
+    The counts depend on what was added, not on how it was split or ordered; the numbers depend on the order.
 
     Attributes
     ----------
     slots
-        (C, 2) uint64: key and count.
+        (C, 2) uint64: key, and its number times 2^36 plus its count.
     num_keys
         Distinct keys so far.
 
@@ -54,22 +59,48 @@ class Counter:
         self.slots: Uint64s = np.zeros((_SMALLEST, 2), dtype=np.uint64)
         self.num_keys = 0
 
+    def number(self, keys: Uint64s, threshold: int = 0) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Add N keys once each; zeros among them are passed over.
+
+        Returns
+        -------
+        The number of each key, (N,), 0 for the key 0; and the positions at which a key came for the `threshold`-th time
+        since the counter was made.
+        """
+        numbers = np.empty(len(keys), dtype=np.uint32)
+        reached = np.empty(len(keys) + 1, dtype=np.int64)
+        done = num_reached = 0
+        while True:
+            done, found, num_reached = _number(
+                self.slots, keys, done, self._room, self.num_keys, threshold, numbers, reached, num_reached
+            )
+            self.num_keys += found
+            if done == len(keys):
+                return numbers, reached[:num_reached]
+            self._grow()
+
     def add(self, keys: Uint64s, counts: Uint64s | None = None) -> None:
         """Add keys, once each or `counts` times; zeros among the keys are passed over."""
+        if counts is None:
+            self.number(keys)
+            return
         done = 0
         while True:
-            # Two thirds full at most: a probe looks at two slots on average, and a key takes 24 to 48 bytes.
-            room = len(self.slots) * 2 // 3 - self.num_keys
-            if counts is None:
-                done, found = _add(self.slots, keys, done, room)
-            else:
-                done, found = _add_counts(self.slots, keys, counts, done, room)
+            done, found = _add_counts(self.slots, keys, counts, done, self._room, self.num_keys)
             self.num_keys += found
             if done == len(keys):
                 return
-            larger = np.zeros((2 * len(self.slots), 2), dtype=np.uint64)
-            _move(self.slots, larger)
-            self.slots = larger
+            self._grow()
+
+    @property
+    def _room(self) -> int:
+        # Two thirds full at most: a probe looks at two slots on average, and a key takes 24 to 48 bytes.
+        return len(self.slots) * 2 // 3 - self.num_keys
+
+    def _grow(self) -> None:
+        larger = np.zeros((2 * len(self.slots), 2), dtype=np.uint64)
+        _move(self.slots, larger)
+        self.slots = larger
 
     def counts(self, keys: Uint64s) -> npt.NDArray[np.int64]:
         """Return how often each of `keys` was added."""
@@ -81,7 +112,26 @@ class Counter:
         """Return the keys, ascending, and their counts."""
         taken = self.slots[self.slots[:, 0] != 0]
         taken = taken[np.argsort(taken[:, 0])]
-        return taken[:, 0].copy(), taken[:, 1].copy()
+        return taken[:, 0].copy(), taken[:, 1] & _COUNT
+
+    def keys(self) -> Uint64s:
+        """Return the keys in the order of their numbers."""
+        keys = np.empty(self.num_keys, dtype=np.uint64)
+        _unroll(self.slots, keys)
+        return keys
+
+    def values(self, table: Uint64s, absent: int, out: npt.NDArray[np.uint32]) -> None:
+        """Write the value of each key in a table to its number's place in `out`, `absent` where it is not in there.
+
+        Parameters
+        ----------
+        table
+            Made by `build`.
+        out
+            (num_keys + 1,), written; 0 for the number 0.
+        """
+        out[0] = 0
+        _values(self.slots, table, np.uint32(absent), out)
 
 
 def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uint64s, Uint64s]:
@@ -90,7 +140,8 @@ def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uin
     Parameters
     ----------
     pairs
-        (C, 2): distinct keys and their counts; those with key 0 are passed over. The slots of a counter are such pairs.
+        (C, 2): distinct keys and their counts below 2^36; those with key 0 are passed over. The slots of a counter will
+        do, for numbers are passed over.
     zeros
         Makes the arrays that are returned, as `numpy.zeros` does.
 
@@ -148,6 +199,21 @@ def lookup(slots: Uint64s, keys: Uint64s, absent: int) -> npt.NDArray[np.uint32]
     return out
 
 
+def take(ids: npt.NDArray[np.uint32], numbers: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.uint32]:
+    """Return ``ids[numbers]``; numbers are below the length of `ids`.
+
+    Examples
+    --------
+    >>> take(np.array([0, 7, 5], np.uint32), np.array([2, 0, 1], np.uint8)).tolist()
+    [5, 0, 7]
+    """
+    out = np.empty(len(numbers), dtype=np.uint32)
+    numbers = numbers.view()
+    numbers.flags.writeable = False
+    _take(ids.reshape(-1, 1), numbers, out)
+    return out
+
+
 @njit(inline="always")
 def _home(key, capacity):  # type: ignore[no-untyped-def]
     return (((key * _GOLDEN) >> _HALF) * np.uint64(capacity)) >> _HALF
@@ -170,27 +236,39 @@ def _probe(slots, key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add(slots, keys, start, room):  # type: ignore[no-untyped-def]
-    """Add keys once each, from `start` on; stop before a new one without room. Return where, and how many were new."""
+def _number(slots, keys, start, room, num_keys, threshold, numbers, reached, num_reached):  # type: ignore[no-untyped-def]
+    """Add keys once each, from `start` on; stop before a new one without room.
+
+    Returns
+    -------
+    Where, how many were new, and how many positions are in `reached`.
+    """
     found = 0
+    threshold = np.uint64(threshold)
     for i in range(start, len(keys)):
         if i + _AHEAD < len(keys):
             prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], len(slots))))
         key = keys[i]
         if key == 0:
+            numbers[i] = 0
             continue
         at = _probe(slots, key)
         if slots[at, 0] == 0:
             if found == room:
-                return i, found
+                return i, found, num_reached
             slots[at, 0] = key
             found += 1
-        slots[at, 1] += np.uint64(1)
-    return len(keys), found
+            slots[at, 1] = np.uint64(num_keys + found) << _COUNT_BITS
+        word = slots[at, 1] + np.uint64(1)
+        slots[at, 1] = word
+        numbers[i] = word >> _COUNT_BITS
+        reached[num_reached] = i
+        num_reached += np.int64((word & _COUNT) == threshold)
+    return len(keys), found, num_reached
 
 
 @njit(cache=True, nogil=True)
-def _add_counts(slots, keys, counts, start, room):  # type: ignore[no-untyped-def]
+def _add_counts(slots, keys, counts, start, room, num_keys):  # type: ignore[no-untyped-def]
     """Add keys `counts` times, in the same way."""
     found = 0
     for i in range(start, len(keys)):
@@ -205,8 +283,26 @@ def _add_counts(slots, keys, counts, start, room):  # type: ignore[no-untyped-de
                 return i, found
             slots[at, 0] = key
             found += 1
+            slots[at, 1] = np.uint64(num_keys + found) << _COUNT_BITS
         slots[at, 1] += counts[i]
     return len(keys), found
+
+
+@njit(cache=True, nogil=True)
+def _unroll(slots, keys):  # type: ignore[no-untyped-def]
+    for i in range(len(slots)):
+        if slots[i, 0] != 0:
+            keys[(slots[i, 1] >> _COUNT_BITS) - np.uint64(1)] = slots[i, 0]
+
+
+@njit(cache=True, nogil=True)
+def _values(slots, table, absent, out):  # type: ignore[no-untyped-def]
+    # Both tables stand in the order of the same hash: this runs through them side by side.
+    for i in range(len(slots)):
+        key = slots[i, 0]
+        if key != 0:
+            at = _probe(table, key)
+            out[slots[i, 1] >> _COUNT_BITS] = table[at, 1] if table[at, 0] != 0 else absent
 
 
 @njit(cache=True, nogil=True)
@@ -223,7 +319,7 @@ def _move(slots, larger):  # type: ignore[no-untyped-def]
 def _count_counts(slots, least, num):  # type: ignore[no-untyped-def]
     """How many keys have each count, `least` or more; the last place stands for all counts from there on."""
     for i in range(len(slots)):
-        count = slots[i, 1]
+        count = slots[i, 1] & _COUNT
         if slots[i, 0] != 0 and count >= least:
             num[min(count, np.uint64(_COMMON))] += 1
 
@@ -231,7 +327,7 @@ def _count_counts(slots, least, num):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _sort_by_count(slots, least, starts, keys, counts):  # type: ignore[no-untyped-def]
     for i in range(len(slots)):
-        count = slots[i, 1]
+        count = slots[i, 1] & _COUNT
         if slots[i, 0] != 0 and count >= least:
             rank = min(count, np.uint64(_COMMON))
             to = starts[rank]
@@ -253,7 +349,7 @@ def _build(slots, keys, first):  # type: ignore[no-untyped-def]
 def _find(slots, keys, out):  # type: ignore[no-untyped-def]
     for i in range(len(keys)):
         at = _probe(slots, keys[i])
-        out[i] = slots[at, 1] if keys[i] != 0 else 0
+        out[i] = slots[at, 1] & _COUNT if keys[i] != 0 else 0
 
 
 @njit(cache=True, nogil=True)
@@ -267,3 +363,12 @@ def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
             continue
         at = _probe(slots, key)
         out[i] = slots[at, 1] if slots[at, 0] != 0 else absent
+
+
+@njit(cache=True, nogil=True)
+def _take(ids, numbers, out):  # type: ignore[no-untyped-def]
+    num = np.uint64(len(numbers))
+    for i in range(num):
+        if i + np.uint64(_AHEAD) < num:
+            prefetch_line(ids, np.int64(numbers[i + np.uint64(_AHEAD)]))
+        out[i] = ids[np.uint64(numbers[i]), 0]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import DataError
 
-__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s", "join"]
+__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s", "join", "select"]
 
 MISSING = 0
 """Local id of a value that is absent: null, NaN or the empty text."""
@@ -96,6 +96,29 @@ def join(batches: Sequence[Batch]) -> Batch:
         offsets,
         np.concatenate([batches[0].bag_ids[:0], *(batch.bag_ids[here] for batch, here in pieces)]),
         np.concatenate([batches[0].bag_weights[:0], *(batch.bag_weights[here] for batch, here in pieces)]),
+    )
+
+
+def select(batch: Batch, kept: npt.NDArray[np.bool_]) -> Batch:
+    """Return the batch of some of the examples, in order; `kept` is (B,).
+
+    Examples
+    --------
+    >>> batch = Batch(np.array([[3, 4]], np.uint32), np.empty((0, 2), np.float32), np.array([[0, 1, 3]]),
+    ...               np.array([7, 8, 9], np.uint32), np.ones(3, np.float32))
+    >>> some = select(batch, np.array([False, True]))
+    >>> some.ids.tolist(), some.offsets.tolist(), some.bag_ids.tolist()
+    ([[4]], [[0, 2]], [8, 9])
+    """
+    lengths = np.diff(batch.offsets, axis=1)
+    of_entries = np.repeat(np.tile(kept, len(lengths)), lengths.reshape(-1))
+    lengths = lengths[:, kept]
+    offsets = np.zeros((len(lengths), lengths.shape[1] + 1), dtype=np.int64)
+    ends = np.cumsum(lengths).reshape(lengths.shape)
+    offsets[:, 1:] = ends
+    offsets[1:, 0] = ends[:-1, -1] if lengths.shape[1] else 0
+    return Batch(
+        batch.ids[:, kept], batch.values[:, kept], offsets, batch.bag_ids[of_entries], batch.bag_weights[of_entries]
     )
 
 

@@ -131,9 +131,14 @@ def _add_bag(
     """As `_add`, the weighted sum of the rows of each example's bag."""
     for b in range(begin, end):
         for i in range(_U(offsets[b]), _U(offsets[b + _U(1)])):
-            r, x = base + _U(ids[i]), weights[i]
-            for k in range(width):
+            r, x, k = base + _U(ids[i]), weights[i], _U(0)
+            if x == 1:
+                while k + _LANES <= width:
+                    add_lanes(out, b, column + k, rows, r, unit + k)
+                    k += _LANES
+            while k < width:
                 out[b, column + k] += x * load_weight(rows, r, unit + k)
+                k += _U(1)
 
 
 @njit(cache=True, nogil=True)

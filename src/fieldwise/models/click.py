@@ -6,17 +6,21 @@ class).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fieldwise.calibration import Calibration
 from fieldwise.errors import ConfigError
+from fieldwise.kernels.histories import Complete, History
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
 from fieldwise.nn.gate import FieldGate
+from fieldwise.nn.histories import Histories
 from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.table import Table
 
@@ -52,6 +56,8 @@ class ClickModel(nn.Module):
         O.
     dtype
         Of weights and arithmetic: torch.float32, or torch.float64 for checking.
+    histories
+        Those that the model adds, a field each, to the fields of `layout` (`nn.histories`).
 
     Attributes
     ----------
@@ -62,13 +68,22 @@ class ClickModel(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, layout: Layout, num_outputs: int = 1, dtype: torch.dtype = torch.float32
+        self,
+        config: ModelConfig,
+        layout: Layout,
+        num_outputs: int = 1,
+        dtype: torch.dtype = torch.float32,
+        histories: Sequence[History] = (),
     ) -> None:
         super().__init__()
         self.config = config
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
         self.penalty: Tensor | None = None
+        has_pairs = config.has_pairs(layout.num_fields)
+        self.histories = Histories(layout, histories) if histories else None
+        if self.histories is not None:
+            layout = self.histories.layout
         kind, num_fields = config.kind, layout.num_fields
         num_local = config.units if config.locally_connected else num_outputs if kind == "lr-network" else 0
         num_full = {"lr": num_outputs, "lc-wide-deep": num_outputs}.get(kind, 0)
@@ -103,7 +118,7 @@ class ClickModel(nn.Module):
         self.num_shared = num_local
         if config.deep_units != "all":
             self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
-        if config.has_pairs(num_fields):
+        if has_pairs:
             if self.num_shared < 2:
                 raise ConfigError(
                     "the deep part's own units leave none for the pairs",
@@ -115,23 +130,32 @@ class ClickModel(nn.Module):
         self.to(dtype)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the logits (B, O)."""
-        mean: Tensor = self.members(batch).mean(dim=1)
+        """Return the logits (B, O) of a batch of the log's fields."""
+        mean: Tensor = self.members(self.complete(batch)).mean(dim=1)
         return mean
 
-    def members(self, batch: Batch) -> Tensor:
-        """Return the logits of every member (B, M, O); M = 1 where the model has none."""
-        local, full = self.table(batch)
+    def complete(self, batch: Batch) -> Complete:
+        """Return a batch of the log's fields with what the fields that the model adds are made of."""
+        return Complete(batch, batch.num_examples) if self.histories is None else self.histories.complete(batch)
+
+    def members(self, given: Complete) -> Tensor:
+        """Return the logits of every member (B, M, O) for a complete batch; M = 1 where the model has none."""
+        local, full = self.table(given.batch)
+        num_examples, num_fields = given.num_examples, self.table.layout.num_fields
+        units = local.view(given.batch.num_examples, num_fields, self.table.num_local)
+        if self.histories is not None:
+            units = self.histories(units, given)
+            local, full = units.flatten(1), full[:num_examples]
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            own = local.view(len(local), self.table.layout.num_fields, self.table.num_local)[:, :, 1:]
-            self.penalty = 0.5 * self.config.unit_l2 * own.square().sum(dim=(1, 2))
-        logits: Tensor = self.bias.expand(batch.num_examples, self.num_outputs)
+            # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
+            of_log = units if self.histories is None else units[:, : self.histories.log_layout.num_fields]
+            self.penalty = 0.5 * self.config.unit_l2 * of_log[:, :, 1:].square().sum(dim=(1, 2))
+        logits: Tensor = self.bias.expand(num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
         if full.shape[1]:
             logits = logits + full
-        units = local.view(batch.num_examples, self.table.layout.num_fields, self.table.num_local)
         if self.num_skip:
             logits = logits + units[:, :, : self.num_skip].sum(dim=1)
         deep = None if self.network is None else self.network_output(self.deep_input(local))
@@ -170,7 +194,12 @@ class ClickModel(nn.Module):
 
 
 def build_model(
-    config: ModelConfig, layout: Layout, num_classes: int, seed: int = 0, dtype: torch.dtype = torch.float32
+    config: ModelConfig,
+    layout: Layout,
+    num_classes: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    histories: Sequence[History] = (),
 ) -> ClickModel:
     """Build a model with its dense weights drawn from `seed`; its table has no memory until an optimizer or a bundle
     gives it.
@@ -184,4 +213,4 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ClickModel(config, layout, num_outputs(num_classes), dtype)
+        return ClickModel(config, layout, num_outputs(num_classes), dtype, histories)

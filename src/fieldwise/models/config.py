@@ -39,6 +39,13 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         machine; ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2; or ``auto``: plain for up
         to 64 fields, none beyond, where thousands of pairs learn the training rows by heart (docs/experiments.md). For
         ``lc-*`` with K > 1; unit 0, which starts as logistic regression's weights, stays out.
+    histories
+        Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
+        that the training rows have beside that user (`nn.histories`); only which values occur together is used, no
+        label and no row but the training rows. ``auto``: of the two fields that stand for things with properties of
+        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields.
+    history_limit
+        At most so many values of a history are kept, 1 or more.
     losses
         Where there are pairs and a deep part. ``joint``: one loss, of all terms. ``apart``: what there is without the
         deep part is trained to be right by itself, too, on a loss of its own, and the logit is the mean of the two.
@@ -73,6 +80,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
     pairs: Literal["auto", "none", "plain", "weighted"] = "auto"
+    histories: tuple[tuple[str, str], ...] | Literal["auto", "none"] = "auto"
+    history_limit: Annotated[int, Meta(ge=1)] = 512
     losses: Literal["joint", "apart"] = "apart"
     deep_units: Annotated[int, Meta(ge=0)] | Literal["all"] | None = None
     gate: bool = False

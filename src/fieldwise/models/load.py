@@ -15,6 +15,7 @@ from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.nn.histories import Histories
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
@@ -50,7 +51,9 @@ def load_model(bundle: Bundle) -> ClickModel:
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
-    model = build_model(config, bundle.encoder.layout, len(bundle.encoder.schema.classes), dtype=dtype)
+    histories = Histories.saved(bundle.dense, "histories.")
+    layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
+    model = build_model(config, layout, num_classes, dtype=dtype, histories=histories)
     model.calibration = calibration
     try:
         model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))

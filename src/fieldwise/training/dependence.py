@@ -6,13 +6,15 @@ that it adds is a way to learn rare features by heart. So these pairs are left o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from fieldwise.data.cache import Cache
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 
-__all__ = ["determined_pairs", "find_determined_pairs"]
+__all__ = ["Determined", "determined", "find_determined"]
 
 _MAX_EXAMPLES = 50_000
 _MAX_WORK = 50_000_000
@@ -24,8 +26,15 @@ _MAX_EXCEPTIONS = 0.01
 Int64s = npt.NDArray[np.int64]
 
 
-def find_determined_pairs(train: Cache) -> list[tuple[int, int]]:
-    """Return the pairs of fields f < g of which one determines the other, as seen in examples spread over the log.
+class Determined(NamedTuple):
+    """One field determines another."""
+
+    by: int
+    field: int
+
+
+def find_determined(train: Cache) -> list[Determined]:
+    """Return which fields determine which others, as seen in examples spread over the log.
 
     Looks at up to 50,000 examples, fewer where there are many fields; none are looked at where there would be fewer
     than 2,000, and no pair is found then.
@@ -36,11 +45,11 @@ def find_determined_pairs(train: Cache) -> list[tuple[int, int]]:
     if num_examples < min(_MIN_EXAMPLES, train.num_examples):
         return []
     rows = np.linspace(0, train.num_examples - 1, num_examples).astype(np.int64)
-    return determined_pairs(train.gather(rows).batch, train.layout)
+    return determined(train.gather(rows).batch, train.layout)
 
 
-def determined_pairs(batch: Batch, layout: Layout) -> list[tuple[int, int]]:
-    """Return the pairs of fields f < g of which one determines the other in these examples.
+def determined(batch: Batch, layout: Layout) -> list[Determined]:
+    """Return which fields determine which others in these examples.
 
     Field f determines g where examples that repeat a value of f repeat that of g with it. With n examples and u(f)
     different values of f, n - u(f) examples repeat one; an *exception* is an example that does not have the commonest
@@ -50,29 +59,29 @@ def determined_pairs(batch: Batch, layout: Layout) -> list[tuple[int, int]]:
     number are left alone.
     """
     codes = [_codes(batch, layout, field) for field in range(layout.num_fields)]
-    return [
-        (f, g)
-        for f in range(layout.num_fields)
-        for g in range(f + 1, layout.num_fields)
-        if _determines(codes[f], codes[g])
-    ]
+    found = []
+    for f in range(layout.num_fields):
+        for g in range(f + 1, layout.num_fields):
+            there, back = _determine(codes[f], codes[g])
+            found += [Determined(f, g)] * there + [Determined(g, f)] * back
+    return found
 
 
-def _determines(one: Int64s | None, other: Int64s | None) -> bool:
-    """Return whether one of two fields determines the other."""
+def _determine(one: Int64s | None, other: Int64s | None) -> tuple[bool, bool]:
+    """Return whether the first of two fields determines the second, and the second the first."""
     if one is None or other is None or not len(one):
-        return False
+        return False, False
     num_values = [int(code.max()) + 1 for code in (one, other)]
     pairs, counts = np.unique(one * num_values[1] + other, return_counts=True)
+    answers = []
     for field, known in ((pairs // num_values[1], 0), (pairs % num_values[1], 1)):
         commonest = np.zeros(num_values[known], dtype=np.int64)
         np.maximum.at(commonest, field, counts)
         exceptions = len(one) - int(commonest.sum())
         repeats = len(one) - num_values[known]
         others = len(one) - int(np.bincount((other, one)[known]).max())
-        if repeats >= _MIN_REPEATS and exceptions <= _MAX_EXCEPTIONS * min(repeats, others):
-            return True
-    return False
+        answers.append(repeats >= _MIN_REPEATS and exceptions <= _MAX_EXCEPTIONS * min(repeats, others))
+    return answers[0], answers[1]
 
 
 def _codes(batch: Batch, layout: Layout, field: int) -> Int64s | None:

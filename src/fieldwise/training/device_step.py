@@ -20,6 +20,7 @@ from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.data.cache import Examples
 from fieldwise.errors import UserError
 from fieldwise.files import Pieces
+from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays
@@ -59,6 +60,7 @@ class DeviceStepper(Stepper):
         self.device = self.table.device
         self._staging = Staging(self.device)
         self._next: Examples | None = None
+        self._coming: tuple[Examples, Complete] | None = None
         self._written = torch.zeros(2, dtype=model.bias.dtype, device=self.device)
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
@@ -86,14 +88,17 @@ class DeviceStepper(Stepper):
             [[part] for part in (examples.labels, examples.weights) if part is not None]
         )
         weights = others[0] if others else None
+        coming = self._coming
+        given = coming[1] if coming and coming[0] is examples else self.model.complete(examples.batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(examples.batch)
+            logits = self.model.members(given)
         loss = penalised = logloss(logits, labels, weights)
         if self.model.penalty is not None:
             penalised = loss + weighted_mean(self.model.penalty, weights)
         penalised.backward()  # type: ignore[no-untyped-call]
         if self._next is not None:
-            self.table.place(self._next.batch)
+            self._coming = self._next, self.model.complete(self._next.batch)
+            self.table.place(self._coming[1].batch)
         value = self._wait(loss)
         if self.dense_optimizer:
             for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):

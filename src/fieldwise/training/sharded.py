@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import Planning, ShardedTable
 from fieldwise.distributed.wire import pack_arrays, unpack_arrays
 from fieldwise.files import Pieces
+from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
@@ -30,6 +31,13 @@ from fieldwise.training.unseen import fill_unseen_shards
 __all__ = ["ShardedStepper", "share_statistics"]
 
 _NO_WISHES = Wishes(False, False, False)
+
+
+class _Planned(NamedTuple):
+    """A complete batch, and the plan for its rows in the making."""
+
+    given: Complete
+    planning: Planning
 
 
 class ShardedStepper(Stepper):
@@ -62,8 +70,8 @@ class ShardedStepper(Stepper):
         self.sharded, self.seed = sharded, seed
         self._table_finite = True
         self._own_wishes = self._agreed = _NO_WISHES
-        self._current: tuple[Examples, Planning] | None = None
-        self._next: tuple[Examples, Planning] | None = None
+        self._current: tuple[Examples, _Planned] | None = None
+        self._next: tuple[Examples, _Planned] | None = None
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         """Yield the batches; while the model works on one, messages about the rows of the next are on their way."""
@@ -94,13 +102,13 @@ class ShardedStepper(Stepper):
             return self._step(examples, factor)
 
     def _step(self, examples: Examples, factor: float) -> float:
-        planning = self._current[1] if self._current and self._current[0] is examples else self._plan(examples)
+        given, planning = self._current[1] if self._current and self._current[0] is examples else self._plan(examples)
         plan = planning.finish()
         self.sharded.pull(plan)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(plan.small.batch)
+            logits = self.model.members(given._replace(batch=plan.small.batch))
         if self._next:
-            self._next[1].advance()
+            self._next[1].planning.advance()
         share = _amount(examples) / plan.total if plan.total else 0.0
         loss = self._share_of_loss(logits, examples, share)
         penalised = loss
@@ -129,10 +137,11 @@ class ShardedStepper(Stepper):
     def logits(self, batch: Batch) -> torch.Tensor:
         """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
         self.model.eval()
-        plan = Planning(self.sharded.plan(batch)).finish()
+        given = self.model.complete(batch)
+        plan = Planning(self.sharded.plan(given.batch)).finish()
         self.sharded.pull(plan)
         with torch.no_grad():
-            logits: torch.Tensor = self.model(plan.small.batch)
+            logits: torch.Tensor = self.model.members(given._replace(batch=plan.small.batch)).mean(dim=1)
         self.sharded.give_back()
         return logits
 
@@ -202,8 +211,9 @@ class ShardedStepper(Stepper):
         self.sharded.load(weights)
         load_dense(self.model, dense)
 
-    def _plan(self, examples: Examples) -> Planning:
-        return Planning(self.sharded.plan(examples.batch, _amount(examples)))
+    def _plan(self, examples: Examples) -> _Planned:
+        given = self.model.complete(examples.batch)
+        return _Planned(given, Planning(self.sharded.plan(given.batch, _amount(examples))))
 
     def _share_of_loss(self, logits: torch.Tensor, examples: Examples, share: float) -> torch.Tensor:
         if not share:  # the mean over no examples is not a number; every worker must go backward all the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.dependence import find_determined_pairs
+from fieldwise.training.dependence import Determined
 
 __all__ = ["LrStart", "start_bias", "start_from_lr", "start_pairs"]
 
@@ -43,10 +44,25 @@ def start_bias(model: ClickModel, train: Cache) -> None:
         model.bias.copy_(torch.from_numpy(start))
 
 
-def start_pairs(model: ClickModel, train: Cache) -> None:
-    """Leave out the pairs of fields of which one determines the other, where the model has pairs."""
-    if model.pairs is not None:
-        model.pairs.leave_out(find_determined_pairs(train))
+def start_pairs(model: ClickModel, determined: Sequence[Determined]) -> None:
+    """Leave out the pairs of fields of which one determines the other, where the model has pairs.
+
+    A history says what its key says, so it is left out with whatever determines the key or is determined by it.
+    """
+    if model.pairs is None:
+        return
+    num_fields = model.table.layout.num_fields
+    stands_for = list(range(num_fields))
+    if model.histories is not None:
+        for number, history in enumerate(model.histories.histories, start=model.histories.log_layout.num_fields):
+            stands_for[number] = history.key
+    told = {frozenset(pair) for pair in determined}
+    model.pairs.leave_out(
+        (f, g)
+        for f in range(num_fields)
+        for g in range(f + 1, num_fields)
+        if stands_for[f] == stands_for[g] or frozenset((stands_for[f], stands_for[g])) in told
+    )
 
 
 def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start: LrStart) -> None:
@@ -56,6 +72,9 @@ def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start:
     deep part's last matrix being zero, a model with a wide part or a skip starts with exactly LR's logits.
     """
     table, outputs = model.table, model.num_outputs
+    # Histories have no weights in logistic regression; their rows come last.
+    missing = table.layout.num_features - len(start.weights)
+    start = start._replace(weights=np.pad(start.weights, ((0, missing), (0, 0))))
     for unit in range(min(outputs, table.num_local)):
         rows.start(unit, start.weights[:, unit])
     wide = model.config.kind in ("lr", "lc-wide-deep")

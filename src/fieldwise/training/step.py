@@ -84,7 +84,7 @@ class Stepper:
         """
         assert examples.labels is not None, "training needs labels"
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(examples.batch)
+            logits = self.model.members(self.model.complete(examples.batch))
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         loss = logloss(logits, torch.from_numpy(examples.labels), weights)
         value = float(loss.item())

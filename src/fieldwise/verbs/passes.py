@@ -1,6 +1,7 @@
 """The two passes over a log: the encoder learns from the training rows, then every row is encoded into its cache.
 
-Both are a line of three: one thread reads pieces, a pool parses several of them at a time and works on their rows, and
+The first puts aside what the second needs (`verbs.spool`), if there is room for it; if not, the log is read again. Both
+are a line of three: one thread reads pieces, a pool parses several of them at a time and works on their rows, and
 the caller takes the results in order. What is written depends on the rows alone, not on the number of threads or where
 chunks begin.
 """
@@ -12,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import pyarrow as pa
 
 from fieldwise.data.batches import prefetch
 from fieldwise.data.cache import Examples
@@ -27,6 +29,7 @@ from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.training.events import Listener, Preparing
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
+from fieldwise.verbs.spool import PartDraft, Record, Spool
 
 __all__ = ["Counts", "fit", "transform"]
 
@@ -34,6 +37,11 @@ REJECTS_NAME = "rejects.jsonl"
 
 Line = dict[str, Any]
 """A line of the rejects file."""
+
+Result = TypeVar("Result")
+_Encoded = tuple[int, list[Line], dict[str, Encoded]]
+"""Of a chunk: its number of rows, its lines of the rejects file, and its parts."""
+_NO_TABLE = pa.table({})
 
 
 class Counts(NamedTuple):
@@ -58,10 +66,12 @@ def fit(
     max_rejects: float | None,
     listen: Listener,
     after_chunk: Callable[[], None],
+    spool: Spool | None = None,
 ) -> int:
     """Let the encoder learn from the training rows of a log, and return how many rows the log has.
 
-    `after_chunk` is called after every chunk; while it runs, others may be learned from.
+    `after_chunk` is called after every chunk; while it runs, others may be learned from. Drafts of all rows go to the
+    spool, if there is one.
 
     Raises
     ------
@@ -71,8 +81,11 @@ def fit(
     num_rows: int | None = None
     for number in range(encoder.num_passes):
         tally = _Tally("fit" if number == 0 else "fit again", num_rows, max_rejects, listen)
-        for rows_read, rejects in _work(partial(_learn, encoder, source), source, encoder):
+        of_pass = spool if encoder.in_last_pass else None
+        for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
             tally.add(rows_read, rejects)
+            if spool is not None and place is not None:
+                spool.places.append(place)
             after_chunk()
         num_rows = tally.end()
         with naming(source.log.files[0]):
@@ -89,8 +102,11 @@ def transform(
     num_rows: int | None,
     max_rejects: float | None,
     listen: Listener,
+    spool: Spool | None = None,
 ) -> Counts:
     """Encode every row of the logs into caches and a rejects file in `folder`; `num_rows` in all, where known.
+
+    The rows of the first log are those of the spool, if there is one.
 
     Raises
     ------
@@ -104,7 +120,12 @@ def transform(
     writers: dict[str, CacheWriter] = {}
     with atomic_file(folder / REJECTS_NAME) as rejects_file, ExitStack() as caches:
         for source in sources:
-            for rows_read, rejects, encoded in _work(partial(_encode, encoder, source), source, encoder):
+            chunks: Iterator[_Encoded]
+            if spool is not None and source is sources[0]:
+                chunks = map_in_order(partial(_encode_record, encoder, spool), spool.places)
+            else:
+                chunks = _read(partial(_encode, encoder, source), source, encoder)
+            for rows_read, rejects, encoded in chunks:
                 tally.add(rows_read, rejects)
                 rejects_file.writelines(msgspec.json.encode(line) + b"\n" for line in rejects)
                 for part, of_part in encoded.items():
@@ -119,10 +140,10 @@ def transform(
     return Counts(tally.end(), parts)
 
 
-def _work(function: Callable[[Chunk], Any], source: Source, encoder: Encoder) -> Iterator[Any]:
+def _read(function: Callable[[Chunk], Result], source: Source, encoder: Encoder) -> Iterator[Result]:
     """Yield what `function` makes of each chunk of a log, in order; pieces are read ahead and parsed by the pool."""
 
-    def work(piece: Piece) -> list[Any]:
+    def work(piece: Piece) -> list[Result]:
         return [function(chunk) for chunk in piece.parse()]
 
     with prefetch(source.log.pieces(log_columns(encoder.schema)), depth=1) as pieces:
@@ -130,25 +151,49 @@ def _work(function: Callable[[Chunk], Any], source: Source, encoder: Encoder) ->
             yield from of_piece
 
 
-def _learn(encoder: Encoder, source: Source, chunk: Chunk) -> tuple[int, list[Line]]:
+def _learn(
+    encoder: Encoder, source: Source, spool: Spool | None, chunk: Chunk
+) -> tuple[int, list[Line], tuple[int, int] | None]:
     dealt = deal(source, chunk)
-    lines = list(rejected_rows(dealt[NOWHERE], []))
-    if "train" in dealt:
-        train = dealt["train"]
-        with naming(train.path):
-            lines += rejected_rows(train, encoder.fit_chunk(train.table))
-    return _num_rows(chunk), lines
+    astray = list(rejected_rows(dealt.pop(NOWHERE), []))
+    lines = list(astray)
+    drafts: dict[str, PartDraft] = {}
+    for part, rows in dealt.items():
+        with naming(rows.path):
+            if spool is not None and spool.is_open:
+                draft = encoder.draft(rows.table, learn=part == "train")
+                drafts[part] = PartDraft(rows.path, rows.file, rows.rows, draft)
+                rejects = draft.rejects
+            elif part == "train":
+                rejects = encoder.fit_chunk(rows.table)
+        lines += rejected_rows(rows, rejects) if part == "train" else ()
+    num_rows = _num_rows(chunk)
+    complete = spool is not None and len(drafts) == len(dealt)
+    return num_rows, lines, spool.write(Record(num_rows, astray, drafts)) if spool and complete else None
 
 
-def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> tuple[int, list[Line], dict[str, Encoded]]:
+def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> _Encoded:
     dealt = deal(source, chunk)
     lines = list(rejected_rows(dealt.pop(NOWHERE), []))
     encoded: dict[str, Encoded] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
-            encoded[part] = encoder.transform(rows.table, keep_texts=part == "train")
+            encoded[part] = encoder.transform(rows.table)
         lines += rejected_rows(rows, encoded[part].rejects)
-    return _num_rows(chunk), sorted(lines, key=lambda line: int(line["row"])), encoded
+    return _num_rows(chunk), _in_order(lines), encoded
+
+
+def _encode_record(encoder: Encoder, spool: Spool, place: tuple[int, int]) -> _Encoded:
+    num_rows, lines, parts = spool.read(place)
+    encoded: dict[str, Encoded] = {}
+    for part, (path, file, rows, draft) in parts.items():
+        encoded[part] = encoder.encode_draft(draft)
+        lines += rejected_rows(Chunk(_NO_TABLE, path, file, rows, []), encoded[part].rejects)
+    return num_rows, _in_order(lines), encoded
+
+
+def _in_order(lines: list[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: int(line["row"]))
 
 
 def _num_rows(chunk: Chunk) -> int:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.memory import available_bytes
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import table_weights, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.training.dependence import find_determined
+from fieldwise.training.histories import history_fields
 from fieldwise.verbs.budget import held_bytes
 from fieldwise.verbs.estimate import estimate
-from fieldwise.verbs.prepare import find_prepared
+from fieldwise.verbs.prepare import Prepared, find_prepared
 from fieldwise.verbs.train import lr_settings
 
-__all__ = ["Plan", "Stage", "plan"]
+__all__ = ["Plan", "Stage", "history_rows", "plan"]
 
 _CHECKPOINTS = 3
 
@@ -96,17 +99,19 @@ def plan(config: Config) -> Plan:
         outputs = num_outputs(len(prepared.encoder.schema.classes))
         # Vocabularies are mapped, but for what the encoder makes of them.
         held, of_encoder = held_bytes(), sum(array.nbytes for array in prepared.encoder.arrays().values())
+        histories = history_rows(config.model, prepared)
     else:
         expected = estimate(config)
         num_features, num_fields, outputs = expected.features, len(expected.fields), 1
         valid = config.data.valid
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
-        held, of_encoder = 0, 0
+        held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
     model = config.model
     if model.locally_connected and model.start == "lr":
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
-    stages.append(_stage(config, model, num_features, num_fields, outputs, held, of_encoder))
+    with_histories = num_features + sum(histories), num_fields + len(histories)
+    stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder))
     return Plan(
         prepared=prepared is not None,
         examples=num_examples,
@@ -117,6 +122,15 @@ def plan(config: Config) -> Plan:
         memory_free=available_bytes(),
         disk=max(stage.disk + sum(done.saved for done in stages[:number]) for number, stage in enumerate(stages)),
     )
+
+
+def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
+    """Return the rows of each field that a model adds to those of the log (`training.histories`)."""
+    train, names = prepared.parts["train"], [field.name for field in prepared.encoder.schema.fields]
+    if not model.has_pairs(len(names)) or model.histories == "none":
+        return []
+    sizes = np.diff(train.layout.base).tolist()
+    return [sizes[value] for _, value in history_fields(model, train, names, find_determined(train))]
 
 
 def _stage(

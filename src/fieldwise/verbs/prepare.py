@@ -38,6 +38,7 @@ from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import Counts, fit, transform
+from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
 __all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepare", "read_prepared", "read_sample"]
@@ -183,13 +184,19 @@ def _make(
         if encoder.counter_bytes > budget.counter_bytes:
             encoder.spill(budget.counter_bytes // 2)
 
-    num_rows: int | None = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit)
-    if len(sources) > 1:
-        num_rows = None
-    counts = transform(encoder, sources, folder, num_rows=num_rows, max_rejects=max_rejects, listen=listen)
+    with closing(Spool(folder, sources[0].log.count_rows()[0])) as spool:
+        num_rows = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit, spool=spool)
+        counts = transform(
+            encoder,
+            sources,
+            folder,
+            num_rows=num_rows if len(sources) == 1 else None,
+            max_rejects=max_rejects,
+            listen=listen,
+            spool=spool if spool.is_open else None,
+        )
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError("no row of the log can be used for training", where=sources[0].log.files[0])
-    encoder.finish_texts()
     encoder_checksum = files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
     files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)

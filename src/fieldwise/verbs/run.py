@@ -16,6 +16,7 @@ same place is refused, with the difference, unless it is to be overwritten.
 from __future__ import annotations
 
 import fcntl
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,6 +97,8 @@ class RunFolder:
         What names the prepared log: the same configuration on a changed log is another run.
     overwrite
         Remove a run that is there.
+    patience
+        Seconds to wait for another process that works there.
 
     Attributes
     ----------
@@ -108,10 +111,12 @@ class RunFolder:
         Another configuration was run there, the folder holds something else, or another process works there.
     """
 
-    def __init__(self, folder: str | Path, config: Config, log: str, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, config: Config, log: str, overwrite: bool = False, patience: float = 0.0
+    ) -> None:
         self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
-        self.overwrite = overwrite
+        self.overwrite, self.patience = overwrite, patience
         self.result: Result | None = None
         self._held = ExitStack()
 
@@ -171,12 +176,19 @@ class RunFolder:
 
     def _lock(self, file: BinaryIO) -> None:
         """Take the lock, which the system lets go of when the process ends, however it ends."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                "another process works in this run folder", where=self.folder, fix="wait for it, or name another folder"
-            ) from None
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() >= deadline:
+                    raise ConfigError(
+                        "another process works in this run folder",
+                        where=self.folder,
+                        fix="wait for it, or name another folder",
+                    ) from None
+            time.sleep(0.1)
 
     def _write(self) -> None:
         write_manifest(self.folder / RUN_NAME, _Manifest(self.config, self.result), format=_FORMAT, version=_VERSION)

@@ -37,6 +37,8 @@ __all__ = ["Team"]
 
 Made = TypeVar("Made")
 
+_SECONDS_FOR_OTHERS = 60.0
+
 
 class Team:
     """The workers of a training; one worker alone, or none, is an ordinary process without communication.
@@ -45,10 +47,14 @@ class Team:
     ----------
     share
         Which part of every batch is this worker's, of how many.
+    patience
+        Seconds to wait for a run folder: workers of a start before this one, on a host that was cut off, hold it until
+        they see that the training goes on without them.
     """
 
     def __init__(self, workers: Workers | None) -> None:
         self.workers = workers if workers is not None and workers.size > 1 else None
+        self.patience = _SECONDS_FOR_OTHERS if workers is not None else 0.0
         self.share = (0, 1) if self.workers is None else (self.workers.rank, self.workers.size)
 
     def first(self, make: Callable[[], Made], type: type[Made]) -> Made:

@@ -25,8 +25,10 @@ from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.dependence import find_determined
 from fieldwise.training.device import choose_device, missing_for_cuda
 from fieldwise.training.events import Listener, Stage, Warned, ignore
+from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
@@ -105,7 +107,7 @@ def train(
     config = _with_device(config, team, listen)
     prepared = prepared or team.prepare(config, listen)
     _check_calibration(config, prepared)
-    run = RunFolder(out, config, prepared.folder.name, overwrite)
+    run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
         if finished is not None:
             return finished
@@ -207,12 +209,16 @@ def _train_model(
     settings = lr_settings(config) if linear else config.train
     settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
-    model = build_model(model_config, encoder.layout, len(encoder.schema.classes), settings.seed, DTYPES[dtype])
+    learnt_from = prepared.parts["train"]
+    determined = find_determined(learnt_from) if model_config.has_pairs(encoder.layout.num_fields) else []
+    histories = find_histories(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
+    num_classes = len(encoder.schema.classes)
+    model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], histories)
     stepper = team.stepper(model, settings)
     if not linear:
         stepper.table_rows.draw(settings.seed)
-    start_bias(model, prepared.parts["train"])
-    start_pairs(model, prepared.parts["train"])
+    start_bias(model, learnt_from)
+    start_pairs(model, determined)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
@@ -227,7 +233,7 @@ def _train_model(
     writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
     valid = prepared.parts.get("valid")
     batches = Batches(
-        prepared.parts["train"],
+        learnt_from,
         settings.batch_size,
         seed=settings.seed,
         share=team.share,
@@ -243,7 +249,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
-            settle=lambda: stepper.fill_unseen(encoder.vocabulary_counts),
+            settle=lambda: stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)]),
             checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),

@@ -18,7 +18,7 @@ import msgspec
 
 from fieldwise.config import Config
 from fieldwise.distributed.failures import decode_failure, encode_failure
-from fieldwise.distributed.group import Workers
+from fieldwise.distributed.group import TIMEOUT, Workers
 from fieldwise.errors import ConfigError, FieldwiseError, Stopped, WorkerLost
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.train import train
@@ -42,6 +42,7 @@ def train_on_ray(
     *,
     address: str | None = None,
     overwrite: bool = False,
+    timeout: float | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Train the model of `config` into the run folder `out` on workers of a Ray cluster.
@@ -51,6 +52,8 @@ def train_on_ray(
     address
         Of the cluster: ``auto`` for the one that this host belongs to, ``ray://HOST:PORT`` for another; None starts one
         on this machine for the time of the training.
+    timeout
+        Seconds that a message between workers may take, see `Workers.join`.
     say
         Called with a sentence where workers are started again; they go on from the last checkpoint.
     config, out, overwrite
@@ -66,17 +69,23 @@ def train_on_ray(
     try:
         import ray  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        raise ConfigError("Ray is not installed", where="--ray", fix="pip install ray") from None
+        raise ConfigError("Ray is not installed", where="--ray", fix='pip install "fieldwise[ray]"') from None
     with redirect_stdout(sys.stderr):  # Ray prints what befell its workers; standard output belongs to the result
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
         try:
-            return _train(ray, config, out, num_workers, overwrite, say)
+            return _train(ray, config, out, num_workers, overwrite, timeout or TIMEOUT, say)
         finally:
             ray.shutdown()
 
 
 def _train(
-    ray: Any, config: Config, out: str | Path, num_workers: int, overwrite: bool, say: Callable[[str], None]
+    ray: Any,
+    config: Config,
+    out: str | Path,
+    num_workers: int,
+    overwrite: bool,
+    timeout: float,
+    say: Callable[[str], None],
 ) -> Result:
     plain, folder = msgspec.json.encode(config), str(Path(out).absolute())
     actor = ray.remote(_Worker).options(num_cpus=config.train.threads or 1, scheduling_strategy="SPREAD")
@@ -86,7 +95,7 @@ def _train(
             place = ray.get(actors[0].place.remote())
             shared = {"WORLD_SIZE": str(num_workers), "MASTER_ADDR": place[0], "MASTER_PORT": place[1]}
             running = [
-                each.train.remote(plain, folder, overwrite and attempt == 0, {**shared, "RANK": str(rank)})
+                each.train.remote(plain, folder, overwrite and attempt == 0, {**shared, "RANK": str(rank)}, timeout)
                 for rank, each in enumerate(actors)
             ]
             done = [msgspec.json.decode(answer, type=_Done) for answer in ray.get(running)]
@@ -121,11 +130,11 @@ class _Worker:
         """Return this process's number."""
         return os.getpid()
 
-    def train(self, plain: bytes, out: str, overwrite: bool, environment: dict[str, str]) -> bytes:
+    def train(self, plain: bytes, out: str, overwrite: bool, environment: dict[str, str], timeout: float) -> bytes:
         """Train as one of the workers."""
         config: Any = msgspec.json.decode(plain, type=Config)
         try:
-            workers = Workers.join(environment)
+            workers = Workers.join(environment, timeout)
             result = train(config, out, overwrite=overwrite, workers=workers)
             workers.close()
             return msgspec.json.encode(_Done(result))

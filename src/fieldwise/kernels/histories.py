@@ -1,0 +1,191 @@
+"""Histories: for every value of one field, the values of another field that the training rows have beside it.
+
+Letters: B examples, V values of the field that owns the histories (the *key*), N ids in all of them.
+
+A user's history is the items that the user met, an item's the users that met it. They are kept as lists of local ids,
+without repetition and in ascending order; the ids for missing and unseen values have none and are in none::
+
+    history of value v:   ids[offsets[v] : offsets[v + 1]]
+
+`complete` gives a batch what a model needs of them: every different history of its examples once, however many
+examples have it, as an example of its own at the end of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from fieldwise.kernels.layout import UNSEEN, Batch, Layout
+
+__all__ = ["Complete", "History", "Link", "collect", "complete"]
+
+Int64s = npt.NDArray[np.int64]
+Uint32s = npt.NDArray[np.uint32]
+
+_U = np.uint64
+_GOLDEN = _U(0x9E3779B97F4A7C15)
+
+
+class History(NamedTuple):
+    """The histories of one field.
+
+    Attributes
+    ----------
+    key, value
+        The numbers of two fields with one id per example: whose histories they are, and what is in them.
+    offsets
+        (V + 1,) int64.
+    ids
+        (N,) uint32, local to the field `value`.
+    """
+
+    key: int
+    value: int
+    offsets: Int64s
+    ids: Uint32s
+
+
+def collect(chunks: Iterable[tuple[Uint32s, Uint32s]], num_keys: int, limit: int) -> tuple[Int64s, Uint32s]:
+    """Return offsets and ids of the histories of all keys, from (keys, values) of the training rows.
+
+    Parameters
+    ----------
+    chunks
+        Local ids of the two fields, some rows at a time.
+    num_keys
+        V.
+    limit
+        Of a longer history so many ids stay, chosen by a hash of both: the same ones whatever the order of the rows.
+
+    Examples
+    --------
+    >>> keys, values = np.array([2, 2, 3, 2, 1], np.uint32), np.array([5, 4, 5, 5, 6], np.uint32)
+    >>> [array.tolist() for array in collect([(keys, values)], 4, 10)]
+    [[0, 0, 0, 2, 3], [4, 5, 5]]
+    """
+    met = np.zeros(0, dtype=np.uint64)
+    for keys, values in chunks:
+        told = (keys > UNSEEN) & (values > UNSEEN)
+        met = np.union1d(met, (keys[told].astype(np.uint64) << _U(32)) | values[told])
+    counts = np.bincount((met >> _U(32)).astype(np.int64), minlength=num_keys)
+    if counts.max(initial=0) > limit:
+        mixed = met * _GOLDEN
+        mixed ^= mixed >> _U(29)
+        order = np.lexsort((mixed * _GOLDEN, met >> _U(32)))
+        starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+        rank = np.arange(len(met)) - np.repeat(starts, counts)
+        met = np.sort(met[order[rank < limit]])
+        counts = np.minimum(counts, limit)
+    offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return offsets, met.astype(np.uint32)
+
+
+class Link(NamedTuple):
+    """Where the examples of a batch find one of their histories.
+
+    Attributes
+    ----------
+    whole
+        (B,) int64: the example at the end of the batch that has the whole history.
+    own
+        (B,) int64: the one that has the example's own value alone.
+    has_own
+        (B,) whether that value is in the history.
+    others
+        (B,) int64: how many others are.
+    """
+
+    whole: Int64s
+    own: Int64s
+    has_own: npt.NDArray[np.bool_]
+    others: Int64s
+
+
+class Complete(NamedTuple):
+    """A batch of B examples, and after them those that histories are made of; a link for each history."""
+
+    batch: Batch
+    num_examples: int
+    links: tuple[Link, ...] = ()
+
+
+@njit(cache=True, nogil=True)
+def _contains(keys: Uint32s, values: Uint32s, offsets: Int64s, ids: Uint32s, found: npt.NDArray[np.bool_]) -> None:
+    """Set whether each value is in the history of its key."""
+    for b in range(_U(len(keys))):
+        low, last = offsets[_U(keys[b])], offsets[_U(keys[b]) + _U(1)]
+        high = last
+        while low < high:
+            middle = (low + high) >> 1
+            if ids[_U(middle)] < values[b]:
+                low = middle + 1
+            else:
+                high = middle
+        found[b] = low < last and ids[_U(low)] == values[b]
+
+
+@njit(cache=True, nogil=True)
+def _copy_lists(keys: Uint32s, offsets: Int64s, ids: Uint32s, out: Uint32s) -> None:
+    """Write the histories of keys, one after the other."""
+    at = _U(0)
+    for key in keys:
+        for i in range(_U(offsets[_U(key)]), _U(offsets[_U(key) + _U(1)])):
+            out[at] = ids[i]
+            at += _U(1)
+
+
+def complete(batch: Batch, layout: Layout, histories: Sequence[History]) -> Complete:
+    """Return the batch with one more bag for each history, and with examples that have nothing but these.
+
+    The examples of the batch have nothing in these bags. Costs the lengths of the different histories among them.
+
+    Parameters
+    ----------
+    batch, layout
+        Of the log's fields.
+    histories
+        A bag of each follows those of the layout, in this order.
+    """
+    num_examples, num_bags = batch.num_examples, len(batch.offsets)
+    links, lengths, pieces = [], [], []
+    total = num_examples
+    for history in histories:
+        keys, values = (batch.ids[layout.single[field]] for field in (history.key, history.value))
+        has_own = np.empty(num_examples, dtype=np.bool_)
+        _contains(keys, values, history.offsets, history.ids, has_own)
+        whole, of_key = np.unique(keys, return_inverse=True)
+        own, of_value = np.unique(values, return_inverse=True)
+        sizes = np.diff(history.offsets)[whole]
+        others = sizes[of_key] - has_own
+        links.append(Link(total + of_key, total + len(whole) + of_value, has_own, others))
+        listed = np.empty(int(sizes.sum()), dtype=np.uint32)
+        _copy_lists(whole, history.offsets, history.ids, listed)
+        pieces += [listed, own]
+        lengths.append((total, np.concatenate((sizes, np.ones(len(own), dtype=np.int64)))))
+        total += len(whole) + len(own)
+    begin = int(batch.offsets[-1, -1]) if num_bags else 0
+    offsets = np.empty((num_bags + len(histories), total + 1), dtype=np.int64)
+    offsets[:num_bags, : num_examples + 1] = batch.offsets
+    offsets[:num_bags, num_examples + 1 :] = batch.offsets[:, -1:]
+    for line, (first, sizes) in zip(offsets[num_bags:], lengths, strict=True):
+        line[: first + 1] = begin
+        line[first + 1 : first + 1 + len(sizes)] = begin + np.cumsum(sizes)
+        begin = int(line[first + len(sizes)])
+        line[first + 1 + len(sizes) :] = begin
+    bag_ids = np.concatenate([batch.bag_ids[: begin - sum(map(len, pieces))], *pieces])
+    bag_weights = np.ones(len(bag_ids), dtype=np.float32)
+    bag_weights[: begin - sum(map(len, pieces))] = batch.bag_weights[: begin - sum(map(len, pieces))]
+    added = total - num_examples
+    whole_batch = Batch(
+        np.pad(batch.ids, ((0, 0), (0, added))),
+        np.pad(batch.values, ((0, 0), (0, added))),
+        offsets,
+        bag_ids,
+        bag_weights,
+    )
+    return Complete(whole_batch, num_examples, tuple(links))

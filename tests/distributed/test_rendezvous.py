@@ -1,0 +1,59 @@
+"""Agents of several hosts meet, also when one comes later, stands still, or goes without a word."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from tests.distributed import runs
+
+from fieldwise.distributed import rendezvous
+from fieldwise.distributed.rendezvous import Hosts
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    monkeypatch.setattr(rendezvous, "_FOR_MORE", timedelta(seconds=1))
+    monkeypatch.setattr(rendezvous, "_BEATS", 2)
+    return Hosts(1, 2, f"127.0.0.1:{runs.free_port()}")
+
+
+def wait_until(happened, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("first", "second"), [("127.0.0.1", "127.0.0.2"), ("127.0.0.2", "127.0.0.1")])
+def test_a_host_that_comes_later_and_the_one_that_was_alone_are_told_the_same_place(hosts, first, second):
+    early = hosts.meet(first)
+    alone = early.next_rendezvous()
+    assert (alone.rank, alone.world_size) == (0, 1)
+    late = hosts.meet(second)
+    with ThreadPoolExecutor() as pool:
+        coming = pool.submit(late.next_rendezvous)
+        wait_until(lambda: early.num_nodes_waiting() == 1)
+        infos = [early.next_rendezvous(), coming.result(20)]
+    assert sorted(info.rank for info in infos) == [0, 1]
+    places = [(info.bootstrap_store_info.master_addr, info.bootstrap_store_info.master_port) for info in infos]
+    assert places[0] == places[1]
+    assert places[0][0] == min(first, second)
+    assert early.whole
+    assert late.whole
+    late.close()
+    wait_until(early.is_closed)
+
+
+def test_a_host_that_says_nothing_any_more_is_missed_and_sees_so_itself(hosts):
+    with ThreadPoolExecutor() as pool:
+        meetings = [hosts.meet(), hosts.meet()]
+        for joined in [pool.submit(meeting.next_rendezvous) for meeting in meetings]:
+            joined.result(20)
+    assert all(meeting.whole for meeting in meetings)
+    meetings[1].leave()
+    wait_until(lambda: not meetings[0].whole)
+    wait_until(lambda: not meetings[1].whole)
+    meetings[0].leave()
