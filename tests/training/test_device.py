@@ -14,6 +14,7 @@ from tests.reference.batches import random_fields
 import fieldwise as fw
 from fieldwise.bundle import open_bundle
 from fieldwise.data.cache import Examples
+from fieldwise.kernels.histories import History
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
@@ -54,8 +55,8 @@ def test_models_do_there_what_every_model_must(options, num_classes, skip):
     check_model(ModelConfig(**(SMALL | options)), num_classes=num_classes, skip=skip, device="torch")
 
 
-def make(config, device, dtype=torch.float64, table="adam", dense="adamw"):
-    model = build_model(config, make_layout(FORMS, ROWS), 2, dtype=dtype)
+def make(config, device, dtype=torch.float64, table="adam", dense="adamw", histories=()):
+    model = build_model(config, make_layout(FORMS, ROWS), 2, dtype=dtype, histories=histories)
     settings = TableOptimizerConfig(name=table, learning_rate=0.05)
     if device is not None:
         place_model(model, torch.device(device))
@@ -90,6 +91,18 @@ def test_every_step_is_that_of_the_processor(kind, table, dense, weighted):
         np.testing.assert_allclose(there.arrays()[name], array, rtol=1e-6, atol=1e-9)
     batch = batches[0].batch
     np.testing.assert_allclose(there.logits(batch).numpy(), here.logits(batch).numpy(), rtol=1e-9)
+
+
+def test_a_model_with_histories_takes_the_steps_of_the_processor():
+    met = [[], [], [5, 9, 30], [2], [5], [9, 40, 41], [3, 59]]
+    offsets = np.cumsum([0, *map(len, met)])
+    history = History(0, 3, offsets, np.array([i for ids in met for i in ids], dtype=np.uint32))
+    config = ModelConfig(kind="lc-dnn", unit_dropout=0, pairs="plain", **SMALL)
+    here, there = (make(config, device, histories=[history]) for device in (None, "cpu"))
+    rng = np.random.default_rng(1)
+    for examples in there.ahead([some_examples(rng) for _ in range(4)]):
+        assert there.step(examples, 1.0) == pytest.approx(here.step(examples, 1.0), rel=1e-9)
+        np.testing.assert_allclose(there.rows, here.rows, rtol=1e-7, atol=1e-10)
 
 
 def test_the_average_is_that_of_the_processor():
