@@ -80,7 +80,7 @@ class _Blocks:
         self.path, self.table, self.checksums, self.shift = path, table, checksums, shift
         self.verified = np.zeros(len(checksums), dtype=np.bool_)
         self.lock = threading.Lock()
-        if shift < 0 or len(checksums) != -(-len(table) >> shift):
+        if not 0 <= shift <= _ONE_BLOCK or len(checksums) != -(-len(table) >> shift):
             raise ArtefactError(
                 "the table does not fit its checksums",
                 where=path,
@@ -283,8 +283,15 @@ def open_bundle(folder: str | Path) -> Bundle:
             # A save that ended in between has removed the files of the one before: then the manifest is another one.
             if seal == _read_manifest(folder)[1]:
                 raise
-    encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"])
-    table = arrays["table"]["weights"]
+    encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"], folder / manifest.files["encoder"])
+    table = arrays["table"].get("weights")
+    if table is None or table.ndim != 2 or table.dtype not in (np.float32, np.float64, np.uint16):
+        raise ArtefactError(
+            "the table is not what it must be",
+            where=folder / manifest.files["table"],
+            expected="weights (features, units) of float32, float64 or bfloat16",
+            got="none" if table is None else f"{table.dtype} {table.shape}",
+        )
     checksums = manifest.table_blocks
     if manifest.table_block_shift == _ONE_BLOCK:
         checksums = (_checksum_of(table),) if len(table) else ()

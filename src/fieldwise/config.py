@@ -34,6 +34,8 @@ from fieldwise.training.config import PretrainConfig, TrainConfig
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
 
 _Share = Annotated[float, Meta(gt=0, lt=1)]
+_MAX_CHARACTERS = 1 << 23
+_MAX_KEY_PARTS = 100
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,9 +175,15 @@ def parse_config(
     >>> config.train.epochs, config.model.kind
     (3, 'lc-dnn')
     """
+    if len(text) > _MAX_CHARACTERS:
+        raise ConfigError(
+            "the configuration is too long", where=where, expected=f"at most {_MAX_CHARACTERS:,} characters"
+        )
+    if _deepest_key(text) > _MAX_KEY_PARTS:
+        raise ConfigError("a key has too many parts", where=where, expected=f"at most {_MAX_KEY_PARTS}, as in a.b.c")
     try:
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of numbers with thousands of digits tomllib lets Python's own out
         raise ConfigError("the configuration is not valid TOML", where=where, got=error) from None
     for override in overrides:
         _apply(tree, override)
@@ -188,6 +196,12 @@ def parse_config(
     return config
 
 
+def _deepest_key(text: str) -> int:
+    """Return an upper bound of the parts of a dotted key: tomllib takes time and memory with the square of them."""
+    bare = re.sub(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*', "x", text)
+    return 1 + max((run.count(".") for run in re.split(r"[^\w\-. \t]", bare)), default=0)
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in the tree."""
     name, equals, value = override.partition("=")
@@ -196,7 +210,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError("an override is not understood", where="--set", expected="section.key=value", got=override)
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         parsed = value.strip()
     table = tree
     for key in keys[:-1]:

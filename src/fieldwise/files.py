@@ -52,6 +52,7 @@ __all__ = [
     "manifest_format",
     "map_file",
     "read_manifest",
+    "remove_unfinished",
     "save_arrays",
     "sync_folder",
     "write_bytes",
@@ -61,6 +62,7 @@ __all__ = [
 Content = TypeVar("Content", bound=msgspec.Struct)
 _SLICE = 1 << 22
 _MAX_HEADER_BYTES = 1 << 26
+_MAX_DIMENSIONS = 8
 _RESTORE = "restore it from a copy, or make it anew"
 
 
@@ -172,6 +174,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed have left of `atomic_file` in a folder that nobody else writes to."""
+    for leftover in folder.glob(".*.tmp"):
+        if leftover.is_file():
+            with explaining(leftover):
+                leftover.unlink()
+
+
 def discard(folder: Path) -> None:
     """Remove a folder, where it is there, at one stroke: a crash leaves it whole, or as ``.old-NAME.tmp``, which the
     next call for the same folder removes.
@@ -225,6 +235,11 @@ def read_manifest(
     """
     path = Path(path)
     with explaining(path):
+        num_bytes = path.stat().st_size
+        if num_bytes > _MAX_HEADER_BYTES:
+            raise ArtefactError(
+                "the manifest is too long", where=path, expected=f"at most {_MAX_HEADER_BYTES} bytes", got=num_bytes
+            )
         text = path.read_bytes()
     try:
         sealed = msgspec.json.decode(text, type=_Sealed)
@@ -459,6 +474,12 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         if tensor.dtype not in _READABLE:
             raise refuse(f"array {name}", f"one of {', '.join(_READABLE)}", tensor.dtype)
         itemsize = np.dtype(_READABLE[tensor.dtype]).itemsize
+        # A 0 among the sizes hides how large the others are, and numpy counts in 64 bits.
+        if (
+            len(tensor.shape) > _MAX_DIMENSIONS
+            or math.prod(max(size, 1) for size in tensor.shape) * itemsize >= 1 << 63
+        ):
+            raise refuse(f"array {name}", "a shape whose bytes can be counted", tensor.shape[:_MAX_DIMENSIONS])
         num_bytes = math.prod(tensor.shape) * itemsize
         if end - start != num_bytes:
             raise refuse(f"array {name}", f"{num_bytes} bytes for the shape {tensor.shape}", end - start)

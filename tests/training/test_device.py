@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.events import EpochEnd, Warned
 from fieldwise.training.guard import NotFinite
 from fieldwise.training.linear import make_stepper
+from fieldwise.verbs.plan import plan
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 SMALL = {"units": 3, "hidden": (12, 8)}
@@ -263,3 +265,15 @@ def test_each_thing_that_is_missing_is_said(monkeypatch, available, capability, 
     with pytest.raises(fw.ConfigError, match=expected):
         choose_device("cuda")
     assert choose_device("auto") is None
+
+
+def test_several_workers_are_refused_a_device_before_they_begin(log, tmp_path):
+    with pytest.raises(fw.ConfigError, match="several workers train on processors only"):
+        fw.train(configured(log, "lr", "torch"), tmp_path / "run", workers=SimpleNamespace(size=2, rank=0))
+
+
+def test_a_plan_says_what_the_gpu_must_hold(log):
+    stage = plan(configured(log, "lc-dnn", "cuda")).stages[-1]
+    num_weights = stage.table_bytes // stage.row_bytes * 2
+    assert stage.gpu_memory == stage.table_bytes + 2 * 4 * num_weights
+    assert plan(configured(log, "lc-dnn", "cpu")).stages[-1].gpu_memory is None

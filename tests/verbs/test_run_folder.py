@@ -47,6 +47,18 @@ def test_training_without_room_is_refused_with_the_figures_before_it_begins(log,
     assert fw.train(config, tmp_path / "run").epochs >= 1
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(log, tmp_path):
+    config, run = fw.load_config(log / "lr.toml"), tmp_path / "run"
+    fw.train(config, tmp_path / "whole")
+    (run / "bundle").mkdir(parents=True)
+    (run / ".lock").touch()
+    for half in (".run.json.0a1b2c3d.tmp", "bundle/.encoder.safetensors.0a1b2c3d.tmp"):
+        (run / half).write_bytes(b"half")
+    fw.train(config, run)
+    assert not list(run.rglob("*.tmp"))
+    assert weights(run) == weights(tmp_path / "whole")
+
+
 class Crash(BaseException):
     """The process dies."""
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes
+from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
 from fieldwise.errors import ArtefactError
 from fieldwise.files import checksum, explaining, map_file, read_manifest
 from fieldwise.kernels.decode import bag_entries, bag_offsets, gather_lines
@@ -104,6 +104,10 @@ class Cache:
                 fix=_PREPARE,
             )
         manifest, seal = read_manifest(folder / MANIFEST_NAME, Manifest, format=FORMAT, version=VERSION)
+        try:
+            refuse_misfits(manifest)
+        except ArtefactError as error:
+            raise _misfit(folder / MANIFEST_NAME, error) from None
         data = map_file(folder / DATA_NAME)
         num_bytes = sum(block.num_bytes for block in manifest.blocks)
         if len(data) != num_bytes:
@@ -228,5 +232,15 @@ class Cache:
                 got=found,
                 fix=_PREPARE,
             )
+        try:
+            self._planes.refuse_misfits(np.frombuffer(data, dtype=np.uint8), block.num_examples)
+        except ArtefactError as error:
+            raise _misfit(f"{path}, block {number}", error) from None
         directory = np.frombuffer(data, dtype=np.int64, count=self._planes.num_planes)
         return np.where(directory > 0, (block.offset + directory) // self._planes.itemsizes(), -1)
+
+
+def _misfit(where: object, error: ArtefactError) -> ArtefactError:
+    return ArtefactError(
+        "the cache contradicts itself", where=where, got=error.what, expected=error.expected, fix=_PREPARE
+    )

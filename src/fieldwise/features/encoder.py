@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldwise.errors import DataError
+from fieldwise.errors import ArtefactError, DataError, UserError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
 from fieldwise.features.columns import Arrays, Columns, Reject
@@ -372,15 +373,28 @@ class Encoder:
         }
 
     @classmethod
-    def from_arrays(cls, described: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Encoder:
-        """Return the encoder that `describe` and `arrays` came from; arrays may be read-only, and are not copied."""
-        encoder = cls(msgspec.convert(described["schema"], Schema))
-        of_field: dict[str, Arrays] = {name: {} for name in encoder._fields}
-        for key, array in arrays.items():
-            name, _, key_of_field = key.rpartition(".")
-            of_field[name][key_of_field] = array
-        for name, field in encoder._fields.items():
-            field.restore(described["fields"][name], of_field[name])
+    def from_arrays(
+        cls, described: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], where: Path | None = None
+    ) -> Encoder:
+        """Return the encoder that `describe` and `arrays` came from; arrays may be read-only, and are not copied.
+
+        Raises
+        ------
+        ArtefactError
+            They do not fit each other; `where` is the file that they were read from.
+        """
+        try:
+            encoder = cls(msgspec.convert(described["schema"], Schema))
+            of_field: dict[str, Arrays] = {name: {} for name in encoder._fields}
+            for key, array in arrays.items():
+                name, _, key_of_field = key.rpartition(".")
+                of_field[name][key_of_field] = array
+            for name, field in encoder._fields.items():
+                field.restore(described["fields"][name], of_field[name])
+        except (UserError, LookupError, TypeError, ValueError) as error:
+            raise ArtefactError(
+                "the encoder does not fit its description", where=where, got=str(error) or type(error).__name__
+            ) from error
         encoder.fitted = True
         return encoder
 

@@ -292,10 +292,9 @@ class IndexedEncoder(FieldEncoder):
         """Take over the vocabulary, or the counts of the buckets."""
         self.counter = None
         if self.field.buckets is None:
-            self._index = Vocabulary(**arrays)
+            self._index = Vocabulary.restored(arrays)
         else:
-            # Bundles of version 1 hold the counts of all buckets, without ids.
-            self._index = Buckets(self.field.buckets, arrays["counts"], arrays.get("ids"))
+            self._index = Buckets.restored(self.field.buckets, arrays)
 
 
 class CategoryEncoder(IndexedEncoder):

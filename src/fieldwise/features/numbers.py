@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fieldwise.errors import ArtefactError
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
+from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
@@ -152,7 +154,10 @@ class ScaleEncoder(_NumberEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over counts, mean and standard deviation."""
-        self._counts, self._mean, self._std = arrays["counts"], described["mean"], described["std"]
+        self._counts = take(arrays, "counts", np.int64, (2,))
+        self._mean, self._std = float(described["mean"]), float(described["std"])
+        if not (math.isfinite(self._mean) and math.isfinite(self._std) and self._std > 0):
+            raise ArtefactError("a scale is not what it must be", where=self.field.name, got=(self._mean, self._std))
 
 
 def _moments(distribution: Distribution, curve: Callable[[Float64s], Float64s]) -> tuple[float, float]:
@@ -269,7 +274,10 @@ class BinEncoder(_NumberEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over edges and counts."""
-        self._edges, self._counts = arrays["edges"], arrays["counts"]
+        self._edges = take(arrays, "edges", np.float64, (None,))
+        self._counts = take(arrays, "counts", np.int64, (_FIRST_BIN + len(self._edges) + 1,))
+        if not (np.isfinite(self._edges).all() and (np.diff(self._edges) > 0).all()):
+            raise ArtefactError("edges are not strictly increasing", where=self.field.name)
 
 
 def _range(edges: Float64s, at: int) -> str | None:

@@ -38,6 +38,7 @@ from fieldwise.features.canonical import buffers, is_text, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import parse_text, read_numbers
+from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
@@ -271,7 +272,7 @@ class CalendarEncoder(FieldEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over the counts."""
-        self._counts = arrays["counts"]
+        self._counts = take(arrays, "counts", np.int64, self._counts.shape)
 
 
 def _local(seconds: Int64s, timezone: str | None) -> Int64s:

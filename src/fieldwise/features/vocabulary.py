@@ -13,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.errors import ArtefactError
 from fieldwise.features.columns import Arrays
+from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.buckets import bucket_ids, count_ids
 from fieldwise.kernels.hashtable import MAX_KEYS, Counter, lookup, place, ranked, slots_for
@@ -27,6 +29,7 @@ _FIRST = UNSEEN + 1
 _NO_TEXTS = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
 _PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
 _KEYS_AT_ONCE = 1 << 20
+_NO_SUCH_FEATURE = "a value has the id of a feature that its field does not have"
 NOTHING = np.zeros(0, dtype=np.int64)
 """No positions."""
 
@@ -276,8 +279,11 @@ class Vocabulary:
     def keys(self) -> Uint64s:
         """(rows - 2,): the fingerprints of the values, from id 2 on."""
         taken = self.slots[self.slots[:, 0] != 0]
-        keys = np.empty(len(taken), dtype=np.uint64)
-        keys[taken[:, 1] - np.uint64(_FIRST)] = taken[:, 0]
+        places = taken[:, 1] - np.uint64(_FIRST)
+        keys = np.zeros(self.rows - _FIRST, dtype=np.uint64)
+        if len(taken) != len(keys) or (places >= np.uint64(len(keys))).any():
+            raise ArtefactError(_NO_SUCH_FEATURE)
+        keys[places] = taken[:, 0]
         return keys
 
     @property
@@ -295,8 +301,17 @@ class Vocabulary:
         return len(self.counts)
 
     def lookup(self, fingerprints: Uint64s) -> Uint32s:
-        """Return the ids of N values."""
-        return lookup(self.slots, fingerprints, absent=UNSEEN)
+        """Return the ids of N values.
+
+        Raises
+        ------
+        ArtefactError
+            The vocabulary comes from a file, which gives a value an id that there is not.
+        """
+        ids = lookup(self.slots, fingerprints, absent=UNSEEN)
+        if len(ids) and ids.max() >= self.rows:
+            raise ArtefactError(_NO_SUCH_FEATURE)
+        return ids
 
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return the values behind ids, for people; None for missing, unseen, and where none was kept."""
@@ -307,6 +322,23 @@ class Vocabulary:
             return None
         content = self._text_bytes[self._text_offsets[at] : self._text_offsets[at + 1]]
         return content.tobytes().decode(errors="replace") or None
+
+    @classmethod
+    def restored(cls, arrays: Arrays) -> Vocabulary:
+        """Return what `arrays` came from.
+
+        Looking at every slot would make opening a bundle slow: what they say is seen to where it is used.
+        """
+        slots = take(arrays, "slots", np.uint64, (None, 2))
+        counts = take(arrays, "counts", np.int64, (None,))
+        text_bytes = take(arrays, "text_bytes", np.uint8, (None,))
+        text_offsets = take(arrays, "text_offsets", np.int64, (None,))
+        if not len(slots) or len(counts) < _FIRST or len(text_offsets) > len(counts) - _FIRST + 1:
+            raise ArtefactError(
+                "a vocabulary does not fit itself",
+                got=f"{len(counts)} features, {len(slots)} slots, {len(text_offsets)} texts",
+            )
+        return cls(slots, counts, text_bytes, text_offsets)
 
     def arrays(self) -> Arrays:
         """Return everything that has to be saved."""
@@ -332,6 +364,16 @@ class Buckets:
         self._num_buckets = num_buckets
         self._saved = None if counts is None or ids is None else (ids, counts)
         self._counts = counts if ids is None else None
+
+    @classmethod
+    def restored(cls, num_buckets: int, arrays: Arrays) -> Buckets:
+        """Return what `arrays` came from; bundles of version 1 hold the counts of all buckets, without ids."""
+        if "ids" not in arrays:
+            return cls(num_buckets, take(arrays, "counts", np.int64, (_FIRST + num_buckets,)))
+        ids = take(arrays, "ids", np.uint32, (None,))
+        if len(ids) and ids.max() >= _FIRST + num_buckets:
+            raise ArtefactError(_NO_SUCH_FEATURE)
+        return cls(num_buckets, take(arrays, "counts", np.int64, ids.shape), ids)
 
     @property
     def counts(self) -> Int64s:

@@ -221,13 +221,20 @@ def _home(key, capacity):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _probe(slots, key):  # type: ignore[no-untyped-def]
-    """Return the slot that holds the key, or the empty one where it belongs."""
+    """Return the slot that holds the key, or the empty one where it belongs.
+
+    Every table has an empty slot; in one from a file that has none, the search ends at another key.
+    """
     capacity = np.uint64(len(slots))
     at = _home(key, capacity)
+    again = False
     while slots[at, 0] != key and slots[at, 0] != 0:
         at += np.uint64(1)
         if at == capacity:
             at = np.uint64(0)
+            if again:
+                break
+            again = True
     return at
 
 
@@ -362,7 +369,7 @@ def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
             out[i] = 0
             continue
         at = _probe(slots, key)
-        out[i] = slots[at, 1] if slots[at, 0] != 0 else absent
+        out[i] = slots[at, 1] if slots[at, 0] == key else absent
 
 
 @njit(cache=True, nogil=True)

@@ -12,9 +12,13 @@ import torch
 
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
-from fieldwise.errors import ArtefactError
+from fieldwise.errors import ArtefactError, UserError
+from fieldwise.kernels.histories import History
+from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.models.memory import table_weights
+from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.histories import Histories
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
@@ -51,9 +55,15 @@ def load_model(bundle: Bundle) -> ClickModel:
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
-    histories = Histories.saved(bundle.dense, "histories.")
     layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
-    model = build_model(config, layout, num_classes, dtype=dtype, histories=histories)
+    try:
+        _refuse_larger(config, layout, num_classes, sum(array.size for array in bundle.dense.values()))
+        histories = Histories.saved(bundle.dense, "histories.")
+        if not all(_fits(history, layout) for history in histories):
+            raise ArtefactError("a history names fields or values that there are not")
+        model = build_model(config, layout, num_classes, dtype=dtype, histories=histories)
+    except (UserError, LookupError, TypeError, ValueError) as error:
+        raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None
     model.calibration = calibration
     try:
         model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
@@ -61,6 +71,32 @@ def load_model(bundle: Bundle) -> ClickModel:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     try:
         load_dense(model, bundle.dense)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
     return model.eval()
+
+
+def _fits(history: History, layout: Layout) -> bool:
+    """Whether kernels can take a history from a file for places in a batch and in a table."""
+    num_rows = np.diff(layout.base)
+    fields = history.key, history.value
+    if not all(0 <= field < layout.num_fields and layout.single[field] >= 0 for field in fields):
+        return False
+    offsets, ids = history.offsets, history.ids
+    rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[history.key] + 1,) and offsets[0] == 0
+    return bool(
+        rises
+        and (offsets[1:] >= offsets[:-1]).all()
+        and ids.shape == (offsets[-1],)
+        and (not len(ids) or ids.max() < num_rows[history.value])
+    )
+
+
+def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
+    """Raise ArtefactError where a model would have more dense weights than there are, before it takes their memory."""
+    sizes = layout.num_features, layout.num_fields, config.units, config.hidden, num_outputs(num_classes)
+    size = count_parameters(config.kind, *sizes, config)
+    of_table = layout.num_features * table_weights(config.kind, *sizes[2:])
+    needed = size.parameters - of_table + size.biases
+    if needed > num_weights:
+        raise ArtefactError("dense weights are missing", expected=f"{needed:,}", got=f"{num_weights:,}")

@@ -41,7 +41,16 @@ from fieldwise.files import (
     write_manifest,
 )
 
-__all__ = ["CHECKPOINT_FORMAT", "Checkpoint", "Checkpoints", "Part", "Spread", "checkpoint_files", "read_checkpoint"]
+__all__ = [
+    "CHECKPOINT_FORMAT",
+    "Checkpoint",
+    "Checkpoints",
+    "Part",
+    "Spread",
+    "checkpoint_files",
+    "checkpoint_state",
+    "read_checkpoint",
+]
 
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
 _VERSION = 2
@@ -192,22 +201,39 @@ def read_checkpoint(folder: Path, part: Part | None = None) -> Checkpoint:
     def load(name: str) -> dict[str, npt.NDArray[Any]]:
         return load_verified(folder / f"{name}.safetensors", manifest.checksums.get(name))
 
+    def load_rows(name: str) -> npt.NDArray[Any]:
+        rows = load(name).get("rows")
+        if rows is None or rows.ndim != 2:
+            raise ArtefactError("the table is not what it must be", where=folder / f"{name}.safetensors")
+        return rows
+
     dense, spread = load("dense"), manifest.spread
     if spread is None:
-        table = load("table")["rows"]
+        table = load_rows("table")
         if part is not None:
             _refuse_other_table(folder, part.shards.num_rows, len(table))
             table = _pick(part, lambda rows: (np.zeros(len(rows), np.int64), rows), lambda file: table)
     else:
+        shards = _shards_of(folder, spread, manifest.checksums)
         part = part or Part.whole(spread.num_rows)
         _refuse_other_table(folder, part.shards.num_rows, spread.num_rows)
-        shards = spread.shards
 
         def find(rows: Int64s) -> tuple[Int64s, Int64s]:
             files, offsets = np.divmod(shards.places(rows), shards.block)
             return files, offsets
 
-        table = _pick(part, find, lambda file: load(spread.name(file))["rows"])
+        def load_part(file: int) -> npt.NDArray[Any]:
+            rows = load_rows(spread.name(file))
+            if len(rows) != len(shards.owned(file)):
+                raise ArtefactError(
+                    "a part of the table has another size",
+                    where=folder / f"{spread.name(file)}.safetensors",
+                    expected=f"{len(shards.owned(file))} rows",
+                    got=len(rows),
+                )
+            return rows
+
+        table = _pick(part, find, load_part)
     return Checkpoint(table, dense, manifest.state)
 
 
@@ -215,6 +241,12 @@ def checkpoint_files(folder: Path) -> tuple[str, ...]:
     """Return the names of the files of a checkpoint."""
     manifest, _ = read_manifest(folder / "manifest.json", _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
     return ("manifest.json", *(f"{name}.safetensors" for name in manifest.checksums))
+
+
+def checkpoint_state(folder: Path) -> dict[str, Any]:
+    """Return the plain values of a checkpoint; its arrays are not looked at."""
+    path = folder / "manifest.json"
+    return read_manifest(path, _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)[0].state
 
 
 class Part(NamedTuple):
@@ -232,6 +264,24 @@ class Part(NamedTuple):
     def rows(self, places: Int64s) -> Int64s:
         """Return the rows at some of the places."""
         return self.shards.rows(places) if self.spread else places
+
+
+def _shards_of(folder: Path, spread: Spread, checksums: Mapping[str, str]) -> Shards:
+    """Return how the rows are dealt to the files that there are."""
+    sizes = [path.stat().st_size for path in folder.glob("table-*.safetensors")]
+    try:
+        shards = spread.shards
+    except ValueError as error:
+        raise ArtefactError("the checkpoint's table is not understood", where=folder, got=error) from None
+    named = sum(name.startswith("table-") for name in checksums)
+    if not named == len(sizes) == spread.num_parts or spread.num_rows > sum(sizes):
+        raise ArtefactError(
+            "parts of the table are missing",
+            where=folder,
+            expected=f"{spread.num_parts} files of {spread.num_rows:,} rows",
+            got=f"{len(sizes)} files of {sum(sizes):,} bytes",
+        )
+    return shards
 
 
 def _refuse_other_table(folder: Path, expected: int, got: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
-from fieldwise.errors import Stopped, UserError
+from fieldwise.errors import ArtefactError, Stopped, UserError
 from fieldwise.metrics import Metrics
 from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
@@ -23,7 +23,7 @@ from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.step import Stepper, Wishes
 
-__all__ = ["History", "fit", "goodness"]
+__all__ = ["History", "fit", "goodness", "resume"]
 
 _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -116,16 +116,11 @@ def fit(
     Stopped
         On request.
     """
-    history, interrupt = History(), interrupt or Interrupt()
-    average = None
+    history, interrupt, average = History(), interrupt or Interrupt(), None
     if config.average_epochs:
         average = stepper.average(config.average_epochs, train.num_batches)
-    if checkpoints is not None and (checkpoint := checkpoints.newest()) is not None:
-        rows = (
-            checkpoint.table if average is None else average.restore(stepper.rows, checkpoint.table, checkpoint.dense)
-        )
-        stepper.restore(rows, checkpoint.dense)
-        history = msgspec.convert(checkpoint.state, History)
+    if checkpoints is not None:
+        history = resume(stepper, average, checkpoints)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
     saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
     divergence = Divergence(max(stepper.model.num_outputs, 2))
@@ -149,6 +144,33 @@ def fit(
                 raise Stopped(
                     f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
                 ) from None
+    return history
+
+
+def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) -> History:
+    """Go back to the newest checkpoint, where there is one, and return what had happened until then.
+
+    Raises
+    ------
+    ArtefactError
+        None is whole, or the newest is one of another model.
+    """
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
+        return History()
+    try:
+        history = msgspec.convert(checkpoint.state, History)
+        rows = checkpoint.table
+        if average is not None:
+            rows = average.restore(stepper.rows, rows, checkpoint.dense)
+        stepper.restore(rows, checkpoint.dense)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtefactError(
+            "the newest checkpoint is one of another training",
+            where=checkpoints.folder,
+            got=str(error) or type(error).__name__,
+            fix="train anew with --overwrite, or name another folder",
+        ) from error
     return history
 
 

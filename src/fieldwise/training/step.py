@@ -181,7 +181,15 @@ class Stepper:
         return arrays
 
     def restore(self, table: npt.NDArray[np.floating], arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Go back to where `arrays` and the table's rows were taken."""
+        """Go back to where `arrays` and the table's rows were taken.
+
+        Raises
+        ------
+        LookupError, TypeError, ValueError, RuntimeError
+            They were taken of another model.
+        """
+        if (table.shape, table.dtype) != (self.rows.shape, self.rows.dtype):
+            raise ValueError(f"a table of {table.dtype} {table.shape} for one of {self.rows.dtype} {self.rows.shape}")
         self._restore_rows(table)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         prefix = "model."
@@ -190,9 +198,12 @@ class Stepper:
         )
         if self.dense_optimizer:
             state: dict[int, dict[str, torch.Tensor]] = {}
+            moved = [parameter for group in self.dense_optimizer.param_groups for parameter in group["params"]]
             for name, tensor in tensors.items():
                 if name.startswith("optimizer."):
                     _, index, slot = name.split(".", 2)
+                    if tensor.dim() and tensor.shape != moved[int(index)].shape:
+                        raise ValueError(f"{name} is of shape {tuple(tensor.shape)}")
                     state.setdefault(int(index), {})[slot] = tensor
             groups = self.dense_optimizer.state_dict()["param_groups"]
             self.dense_optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from fieldwise import files
@@ -29,7 +30,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
 from fieldwise.data.log import Log
 from fieldwise.data.stores import local_path
-from fieldwise.errors import ConfigError, DataError
+from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.infer import infer_schema
@@ -47,6 +48,7 @@ _FORMAT = "fieldwise-prepared"
 _VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
 _SAMPLE_ROWS = 50_000
+_AGAIN = "remove the folder, and run the same command again"
 
 
 class Prepared(NamedTuple):
@@ -231,11 +233,16 @@ def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     """
     manifest, _ = files.read_manifest(folder / PREPARED_NAME, _Manifest, format=_FORMAT, version=_VERSION)
     arrays = files.load_verified(folder / ENCODER_NAME, manifest.encoder_checksum)
-    return Encoder.from_arrays(manifest.encoder, arrays), manifest.summary
+    return Encoder.from_arrays(manifest.encoder, arrays, folder / ENCODER_NAME), manifest.summary
 
 
 def _open(folder: Path) -> Prepared:
     """Open what `_make` wrote; the caches are verified block by block as they are read."""
     encoder, summary = read_prepared(folder)
     parts = {part: Cache.open(folder / part) for part in summary["parts"]}
+    for cache in parts.values():
+        if not all(map(np.array_equal, cache.layout, encoder.layout)):
+            raise ArtefactError(
+                "the examples were not encoded by the encoder beside them", where=cache.folder, fix=_AGAIN
+            )
     return Prepared(folder, encoder, parts, {**summary, "folder": str(folder)})

@@ -27,7 +27,7 @@ from fieldwise.config import Config
 from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
-from fieldwise.files import discard, explaining, read_manifest, sync_folder, write_manifest
+from fieldwise.files import discard, explaining, read_manifest, remove_unfinished, sync_folder, write_manifest
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
@@ -134,6 +134,8 @@ class RunFolder:
             self._lock(lock)
             if self.overwrite:
                 self._remove_run()
+            for place in (self.folder, self.folder / "bundle"):
+                remove_unfinished(place)
             if path.exists():
                 manifest = _read(self.folder)
                 refuse_difference(self.folder, manifest.config, self.config)

@@ -22,7 +22,7 @@ from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.files import manifest_format
-from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, read_checkpoint
+from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, read_prepared
 from fieldwise.verbs.run import LOCK_NAME, RUN_NAME, read_result
@@ -145,22 +145,35 @@ def _artefacts(folder: Path) -> Iterator[tuple[str, Path]]:
     if kind == "run":
         with _standing_still(folder):
             yield kind, folder
-            yield from _inside(folder)
+            yield from _inside(folder, without="bundle" if _never_saved(folder) else None)
         return
     if kind is not None:
         yield kind, folder
     yield from _inside(folder)
 
 
-def _inside(folder: Path) -> Iterator[tuple[str, Path]]:
+def _inside(folder: Path, without: str | None = None) -> Iterator[tuple[str, Path]]:
     if folder.is_dir():
         for inner in sorted(folder.iterdir()):
-            if inner.is_dir() and not inner.name.endswith(".tmp"):
+            if inner.is_dir() and not inner.name.endswith(".tmp") and inner.name != without:
                 yield from _artefacts(inner)
+
+
+def _never_saved(run: Path) -> bool:
+    """Whether a run was broken off before its first model was whole, and goes on to save it again."""
+    if (run / "bundle" / MANIFEST_NAME).exists():
+        return False
+    states = (checkpoint_state(path.parent) for path in run.glob("checkpoints/[0-9]*/manifest.json"))
+    try:
+        return read_result(run) is None and not any(state.get("num_saves") for state in states)
+    except ArtefactError:
+        return False
 
 
 def _kind(folder: Path) -> str | None:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if all(name == LOCK_NAME or name.endswith(".tmp") for name in names):
+        return None  # taken for a run that never began
     for kind, marks in _MARKS.items():
         if any(fnmatch(name, mark) for name in names for mark in marks):
             return kind
