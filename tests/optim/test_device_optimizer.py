@@ -1,6 +1,7 @@
 """A table on a device against the table on the processor, step by step: the same rows, states and outputs.
 
-Each engine runs on tensors of the processor: torch's operations as they are, Triton's kernels in its interpreter.
+Without a GPU both engines run on tensors of the processor: torch's operations as they are, Triton's kernels in its
+interpreter. With a GPU and ``TRITON_INTERPRET=0``, both run there.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ FORMS = {
     "numbers": ["single", "value", "value", "single", "single"],
 }
 ROWS = [7, 2, 5, 90, 11]
-CPU = torch.device("cpu")
+INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
+DEVICE = torch.device("cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu")
 NUM_EXAMPLES = 40
 ENGINES = [
     pytest.param(operations, id="operations"),
@@ -38,8 +40,8 @@ ENGINES = [
         fused,
         id="fused",
         marks=pytest.mark.skipif(
-            fused is None or os.environ["TRITON_INTERPRET"] != "1",
-            reason="needs Triton, interpreted (CONTRIBUTING.md)",
+            fused is None or not (INTERPRETED or DEVICE.type == "cuda"),
+            reason="needs Triton, and its interpreter or a GPU (CONTRIBUTING.md)",
         ),
     ),
 ]
@@ -48,7 +50,7 @@ ENGINES = [
 @pytest.fixture(autouse=True)
 def _few_programs(monkeypatch):
     """The interpreter takes its time for every program, whatever its size."""
-    if fused is not None:
+    if INTERPRETED and fused is not None:
         monkeypatch.setattr(fused, "_LANES", 1024)
         monkeypatch.setattr(fused, "_WIDTH", 32)
 
@@ -57,7 +59,7 @@ def make_pair(engine, forms, num_local, num_full, dtype=np.float32, **settings):
     """Return the same table twice, on the processor and on a device, each with its optimizer."""
     layout, config = make_layout(forms, ROWS), TableOptimizerConfig(learning_rate=0.1, **settings)
     table = Table(layout, num_local, num_full, dtype).train()
-    there = DeviceTable(Table(layout, num_local, num_full, dtype).train(), CPU, engine)
+    there = DeviceTable(Table(layout, num_local, num_full, dtype).train(), DEVICE, engine)
     pairs = (table, TableOptimizer(table, config, 8, seed=3)), (there, DeviceTableOptimizer(there, config, 8, seed=3))
     start = np.random.default_rng(5).normal(size=(sum(ROWS), num_local + num_full))
     for _, optimizer in pairs:
@@ -72,10 +74,10 @@ def run(table, optimizer, forms, num_steps=3):
     for number in range(num_steps):
         batch = make_batch(forms, random_fields(rng, forms, ROWS, 0 if number == 1 else NUM_EXAMPLES))
         local, full = table(batch)
-        target = torch.from_numpy(rng.normal(size=full.shape)).to(full.dtype)
+        target = torch.from_numpy(rng.normal(size=full.shape)).to(full)
         (local.square().sum() / 10 + (full - target).square().sum() / 10).backward()
         assert optimizer.step(scale=1 / (1 + number))
-        yield local.detach().numpy(), full.detach().numpy()
+        yield local.detach().cpu().numpy(), full.detach().cpu().numpy()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def takes_bfloat16(precision: str, model: nn.Module) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
-    has = torch.cuda.is_bf16_supported() if on_gpu else has_bfloat16()
+    has = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else has_bfloat16()
     return has and count_weights(model)[0] >= _WORTH_WEIGHTS
 
 
