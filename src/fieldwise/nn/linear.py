@@ -99,7 +99,7 @@ class Linear(nn.Linear):
     def plain(self, x: Tensor) -> Tensor:
         """Return ``x W' + b`` by torch, on any device; autocast has its say where the layer allows it."""
         device = x.device.type
-        if self.reduced or not torch.is_autocast_enabled(device):
+        if self.reduced or not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
             return super().forward(x)
         with torch.autocast(device, enabled=False):
             return super().forward(x.to(self.weight.dtype))
