@@ -52,7 +52,7 @@ def main() -> None:
             signature = {
                 name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names
             }
-            source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+            source = ASTSource(kernel, signature, constants)
             binary = compile_kernel(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"]
             compiled.append([capability, kernel.__name__, len(binary)])
     print(json.dumps(compiled))
