@@ -144,7 +144,7 @@ def build(name: str, zoo: Path, features: Any, chosen: dict[str, Any], folder: P
         embedding_regularizer=chosen["embedding_l2"],
         optimizer="adam",
         loss="binary_crossentropy",
-        metrics=["AUC", "logloss"],
+        metrics=["AUC"],
         model_root=str(folder),
         verbose=0,
         **shape,

@@ -46,7 +46,10 @@ _NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 1e-5, "dropout": 0.4, "batch_norm": True},
 ]
 _FUXICTR: list[dict[str, Any]] = [
-    {"embedding_l2": l2, "dropout": dropout} for l2 in (1e-5, 3e-5, 1e-4) for dropout in (0.0, 0.2)
+    {"embedding_l2": 1e-5, "dropout": 0.2},
+    {"embedding_l2": 3e-5, "dropout": 0.2},
+    {"embedding_l2": 1e-4, "dropout": 0.2},
+    {"embedding_l2": 1e-5, "dropout": 0.0},
 ]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
@@ -54,7 +57,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "dcnv2": _NETWORK,
     "finalmlp": [_NETWORK[number] for number in (2, 3, 1)],
     "fuxictr-dcnv2": _FUXICTR,
-    "fuxictr-finalmlp": [*_FUXICTR, {**_FUXICTR[3], "context": ["f0", "f1"]}],
+    "fuxictr-finalmlp": [*_FUXICTR, {**_FUXICTR[1], "context": ["f0", "f1"]}],
 }
 
 

@@ -20,6 +20,7 @@ type = "number"
 bins = 8
 [fields.age]
 type = "number"
+scale = "standard"
 [fields.tags]
 type = "bag"
 [fields.user_x_item]

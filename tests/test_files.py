@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -22,6 +24,7 @@ from fieldwise.files import (
     manifest_format,
     map_file,
     read_manifest,
+    remove_leftovers,
     save_arrays,
     write_bytes,
     write_manifest,
@@ -57,6 +60,23 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
         fail()
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names_in(tmp_path) == ["a"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    out = tmp_path / "out.csv"
+    script = "import os, sys\nfrom fieldwise.files import atomic_file\n"
+    script += "with atomic_file(sys.argv[1]) as file:\n    file.write(b'x'); file.flush(); os._exit(9)"
+    subprocess.run([sys.executable, "-c", script, str(out)], check=False)
+    [left] = tmp_path.iterdir()
+    (tmp_path / ".out.csv.not-ours.tmp").write_bytes(b"x")
+    (tmp_path / ".other.csv.01234567.tmp").write_bytes(b"x")
+    with atomic_file(out) as file:
+        file.write(b"new")
+        file.flush()
+        remove_leftovers(out)
+        assert not left.exists()
+    assert out.read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", ".out.csv.not-ours.tmp", ".other.csv.01234567.tmp"}
 
 
 def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(tmp_path):

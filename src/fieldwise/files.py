@@ -18,6 +18,8 @@ Checksums are xxh3 (128 bits, hexadecimal): they find damage, not malice.
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import io
 import math
 import mmap
@@ -52,6 +54,7 @@ __all__ = [
     "manifest_format",
     "map_file",
     "read_manifest",
+    "remove_leftovers",
     "remove_unfinished",
     "save_arrays",
     "sync_folder",
@@ -70,12 +73,17 @@ _RESTORE = "restore it from a copy, or make it anew"
 
 
 class _NewFile(io.FileIO):
-    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become."""
+    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become.
+
+    It is locked as long as it is open, so that `remove_leftovers` can tell it from one of a process that died.
+    """
 
     def __init__(self, temporary: Path, path: Path) -> None:
         self.path = path
         with explaining(path):
             super().__init__(temporary, "xb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, data: Any) -> int:
         with explaining(self.path):
@@ -124,6 +132,15 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that died while they wrote the file at `path` have left beside it."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        with suppress(OSError), temporary.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_size:  # an empty one may have been made just now, and be locked next
+                temporary.unlink()
 
 
 @contextmanager

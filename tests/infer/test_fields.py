@@ -86,10 +86,16 @@ def test_what_the_configuration_states_holds_and_the_rest_is_guessed():
     assert (found["user_id"].type, found["user_id"].max_features) == ("category", 4)
 
 
-@pytest.mark.parametrize("stated", ['type = "number"', 'scale = "log"', 'type = "number"\nscale = "sqrt"'])
-def test_a_number_stated_without_bins_is_the_number_itself(stated):
+@pytest.mark.parametrize("stated", ['scale = "standard"', 'scale = "log"', 'type = "number"\nscale = "sqrt"'])
+def test_a_number_with_a_scale_is_the_number_itself(stated):
     field = fields(f"[fields.price]\n{stated}")["price"]
     assert (field.type, field.bins) == ("number", None)
+
+
+@pytest.mark.parametrize("column", ["price", "user_id"])
+def test_a_number_of_which_nothing_else_is_said_has_bins(column):
+    field = fields(f'[fields.{column}]\ntype = "number"')[column]
+    assert (field.type, field.bins) == ("number", 128)
 
 
 def test_settings_tell_the_type():
@@ -130,7 +136,7 @@ def test_several_fields_read_one_column():
     found = infer(
         """
         [fields.price_value]
-        type = "number"
+        scale = "standard"
         column = "price"
         [fields.price_few]
         column = "price"
@@ -338,3 +344,12 @@ def test_what_is_guessed_costs_no_row_of_the_sample(table):
     encoded = Encoder(schema).fit([table]).transform(table)
     assert encoded.rejects == []
     assert len(encoded.accepted) == table.num_rows
+
+
+def test_the_classes_that_a_configuration_names_are_those_of_the_schema_in_its_order():
+    assert infer().schema.classes == ()
+    assert infer(data='classes = ["1", "0"]').schema.classes == ("1", "0")
+    assert infer(data='classes = ["TRUE", "5.0"]').schema.classes == ("true", "5")
+    assert complete_schema(
+        parse_config('[data]\ntrain = "log.csv"\nlabel = "click"\nclasses = ["0", "1"]'), SAMPLE
+    ).classes == ("0", "1")

@@ -233,7 +233,7 @@ def test_no_number_that_is_not_finite_comes_past_the_encoder(tmp_path):
     write(pa.table({"x": numbers, "t": tags, "w": weights, "y": labels}), tmp_path / "log.parquet")
     config = fw.parse_config(
         '[data]\ntrain = "log.parquet"\nlabel = "y"\nweight = "w"\n'
-        '[fields.x]\ntype = "number"\n[fields.t]\ntype = "bag"\nweighted = true\n',
+        '[fields.x]\nscale = "standard"\n[fields.t]\ntype = "bag"\nweighted = true\n',
         base=tmp_path,
     )
     prepared = fw.prepare(config)

@@ -146,13 +146,14 @@ def command(
 
 def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
     from fieldwise.cli.progress import show_progress
+    from fieldwise.verbs.begin import with_start
     from fieldwise.verbs.plan import history_rows
     from fieldwise.verbs.prepare import prepare
 
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
-    own = config.train
+    config, own = with_start(config, prepared), config.train
     sizes = _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
     return sizes._replace(histories=history_rows(config.model, prepared))
 
@@ -181,7 +182,7 @@ def _of_encoder(
     return _Sizes(
         layout.num_features,
         layout.num_fields,
-        model.units,
+        model.for_fields(layout.num_fields).units,
         model.hidden,
         len(encoder.schema.classes),
         batch_size,

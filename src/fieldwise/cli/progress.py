@@ -14,7 +14,18 @@ from rich.text import Text
 
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.metrics import Metrics
-from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Preparing, Progress, Stage, Warned, ignore
+from fieldwise.training.events import (
+    EpochEnd,
+    Event,
+    Listener,
+    Noted,
+    Preparing,
+    Progress,
+    Sampling,
+    Stage,
+    Warned,
+    ignore,
+)
 
 __all__ = ["Reporter", "show_progress"]
 
@@ -71,6 +82,9 @@ class Reporter:
             self.moment(_preparing(event))
         elif isinstance(event, Progress):
             self.moment(f"{self.label}  {_progress(event)}")
+        elif isinstance(event, Sampling):
+            left = duration(event.seconds_left)
+            self.moment(f"{self.label} (pretraining)  sweep {event.sweep} of {event.total}  {left} left")
         elif isinstance(event, EpochEnd):
             self.line(f"{self.label}  {_epoch(event)}")
         elif isinstance(event, Noted):

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_CHUNK_ROWS", "Chunk", "Piece", "RejectedRow", "excerpt"]
+__all__ = ["FEW_BYTES", "MAX_CHUNK_BYTES", "MAX_CHUNK_ROWS", "Chunk", "Piece", "RejectedRow", "excerpt"]
 
 MAX_CHUNK_ROWS = 65_536
 MAX_CHUNK_BYTES = 1 << 26
+FEW_BYTES = 1 << 23
+"""Of a chunk where there is no limit on memory to share out, and every thread holds one or two."""
 
 _MAX_TEXT = 200
 

@@ -29,7 +29,7 @@ def naming(path: str) -> Iterator[None]:
 def encode_log(
     log: Log, encoder: Encoder, *, labelled: bool, extra: Sequence[str] = ()
 ) -> Iterator[tuple[Chunk, Encoded]]:
-    """Yield the chunks of a log and what the encoder makes of them.
+    """Yield the chunks of a log and what the encoder makes of them, in order; parsed and encoded by threads.
 
     Parameters
     ----------
@@ -43,10 +43,12 @@ def encode_log(
     schema = encoder.schema
     of_label = (schema.label, schema.weight, schema.group) if labelled else ()
     columns = dict.fromkeys([*schema.columns, *(name for name in of_label if name is not None), *extra])
-    for chunk in log.chunks(list(columns)):
+
+    def encode(chunk: Chunk) -> tuple[Chunk, Encoded]:
         with naming(chunk.path):
-            encoded = encoder.transform(chunk.table, labelled=labelled)
-        yield chunk, encoded
+            return chunk, encoder.transform(chunk.table, labelled=labelled)
+
+    return log.map(encode, list(columns))
 
 
 def rejected_rows(chunk: Chunk, rejects: Sequence[Reject]) -> Iterator[dict[str, Any]]:

@@ -12,18 +12,22 @@ r"""A log: many files of one table, read as a stream of chunks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
 from fieldwise.data.csv import CsvOptions, CsvReader
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.sources import Source, find_sources, for_each, rows_per_byte, stamp_of
 from fieldwise.errors import DataError, did_you_mean
+from fieldwise.kernels.threads import map_in_order
 
 __all__ = ["Log", "open_log"]
+
+Result = TypeVar("Result")
 
 
 class _Reader(Protocol):
@@ -129,6 +133,22 @@ class Log:
         """
         return (chunk for piece in self.pieces(columns) for chunk in piece.parse())
 
+    def map(self, function: Callable[[Chunk], Result], columns: Sequence[str] | None = None) -> Iterator[Result]:
+        """Yield what `function` makes of each chunk, in order: pieces are read ahead, parsed and worked on by threads.
+
+        Raises
+        ------
+        DataError
+            The log has no such column, or a file turns out to be damaged.
+        """
+
+        def work(piece: Piece) -> list[Result]:
+            return [function(chunk) for chunk in piece.parse()]
+
+        with prefetch(self.pieces(columns), depth=1) as pieces:
+            for of_piece in map_in_order(work, pieces):
+                yield from of_piece
+
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
         """Yield what `chunks` does in pieces that are still to be parsed, which many threads can do.
 
@@ -161,6 +181,7 @@ class Log:
         """Return the log of the first rows of this one: so many, and those that come in one piece with them."""
         log = copy.copy(self)
         log._enough = num_rows
+        log._readers = [reader.by_chunk() if isinstance(reader, ParquetReader) else reader for reader in self._readers]
         return log
 
     def refuse_change(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -43,6 +44,7 @@ class ParquetReader:
     def __init__(self, source: Source, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
         self._source = source
         self._chunk_bytes = chunk_bytes
+        self._by_group = True
         with self._open() as file:
             names = file.schema_arrow.names
             self.num_rows: int = file.metadata.num_rows
@@ -60,10 +62,16 @@ class ParquetReader:
             fitting = _rows_within(file, wanted, self._chunk_bytes)
             num_rows = min(fitting, MAX_CHUNK_ROWS)
             groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-            if max(groups, default=0) <= fitting:
+            if self._by_group and max(groups, default=0) <= fitting:
                 yield from self._groups(wanted, groups, file.metadata, num_rows)
             else:
                 yield from self._batches(file, wanted, num_rows)
+
+    def by_chunk(self) -> ParquetReader:
+        """Return a reader of the same file whose pieces hold a chunk each, for those who stop after a few."""
+        reader = copy.copy(self)
+        reader._by_group = False
+        return reader
 
     def _groups(
         self, columns: list[str], groups: list[int], metadata: pq.FileMetaData, num_rows: int

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from fieldwise.data.chunk import Chunk, RejectedRow, excerpt
 from fieldwise.errors import ConfigError, DataError
+from fieldwise.features.columns import shown
 
 __all__ = ["NO_PART", "PARTS", "Split", "SplitByColumn", "SplitByShare"]
 
@@ -104,7 +105,7 @@ class SplitByColumn:
         parts = np.asarray(places, dtype=np.uint8)
         reason = f"column {self.column} is none of {', '.join(PARTS)}"
         rejects = [
-            RejectedRow(int(chunk.rows[i]), excerpt(str(names[int(i)].as_py())), reason, self.column)
+            RejectedRow(int(chunk.rows[i]), excerpt(shown(names[int(i)])), reason, self.column)
             for i in np.flatnonzero(parts == NO_PART)
         ]
         return parts, rejects

@@ -12,7 +12,8 @@ gs
 hdfs
     A Hadoop client: ``HADOOP_HOME``, ``JAVA_HOME``, ``CLASSPATH``.
 
-Waiting is bounded: a store that does not answer is an error within about half a minute.
+Waiting is bounded: a store that does not answer is an error within about half a minute, one of ``gs`` within two
+minutes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pyarrow as pa
 from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.canonical import as_text, canonical, is_text, plain
 
-__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading"]
+__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading", "shown"]
 
 TextsAt = Callable[[npt.NDArray[np.int64]], pa.Array]
 """From positions among the values of a chunk to their texts."""
@@ -78,6 +78,7 @@ class Columns:
         self._places = Counter(table.column_names)
         self._arrays: dict[str, pa.Array] = {}
         self._texts: dict[str, pa.Array] = {}
+        self._coded: dict[str, pa.DictionaryArray] = {}
 
     @property
     def num_examples(self) -> int:
@@ -105,6 +106,12 @@ class Columns:
                 self._texts[name] = canonical(self.array(name))
         return self._texts[name]
 
+    def coded(self, name: str) -> pa.DictionaryArray:
+        """Return a column as a dictionary of its values, or of their texts if Arrow makes none of the type."""
+        if name not in self._coded:
+            self._coded[name] = _coded(self.array(name), lambda: self.text(name))
+        return self._coded[name]
+
     def written(self, name: str) -> pa.Array:
         """Return a column as text, for text as it is written."""
         if is_text(self.array(name).type):
@@ -113,14 +120,28 @@ class Columns:
 
     def reject(self, row: int, column: str, reason: str) -> Reject:
         """Say why a row cannot be used, with the cell that is to blame."""
-        cell = self.array(column)[row]
-        try:
-            value = cell.as_py()
-        except (ValueError, OverflowError):  # a time that Python's datetime does not hold
-            value = cell
-        if isinstance(value, bytes):
-            value = value.decode(errors="replace")
-        return Reject(row, column, "" if value is None else str(value), reason)
+        return Reject(row, column, shown(self.array(column)[row]), reason)
+
+
+def shown(cell: pa.Scalar) -> str:
+    r"""Return a cell as people see it, whatever it holds; nothing for null.
+
+    Examples
+    --------
+    >>> shown(pa.scalar(b"a\xff")), shown(pa.scalar(1.5)), shown(pa.scalar(None))
+    ('a\ufffd', '1.5', '')
+    """
+    if pa.types.is_dictionary(cell.type):
+        cell = cell.value
+    try:
+        value = cell.as_py()
+    except UnicodeDecodeError:  # a string of a file whose writer did not look
+        value = cell.as_buffer().to_pybytes()
+    except (ValueError, OverflowError):  # a time that Python's datetime does not hold
+        value = cell
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return "" if value is None else str(value)
 
 
 @contextmanager
@@ -137,6 +158,17 @@ def _not_one_column(name: str, names: list[str]) -> DataError:
     if name in names:
         return DataError("two columns have one name", where=f"column {name}", fix="rename one of them")
     return DataError("the log lacks a column", expected=f"column {name}", fix=did_you_mean(name, names))
+
+
+def _coded(array: pa.Array, text: Callable[[], pa.Array]) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(array.type):
+        return array
+    try:
+        found = array.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        found = text().dictionary_encode()
+    indices = found.indices.cast(pa.int8()) if len(found.dictionary) < 1 << 7 else found.indices
+    return pa.DictionaryArray.from_arrays(indices, found.dictionary)
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

@@ -29,7 +29,7 @@ class ChunkDraft(NamedTuple):
     fields
         Of the accepted rows.
     label
-        (R,) as it was read.
+        (R,) as it was read, as a dictionary.
     weights, groups
         (B,) as in `Encoded`.
     rejects, accepted

@@ -164,7 +164,8 @@ class Encoder:
         chunk = self._read_to_learn(table)
         learned = self._learn(chunk) if learn else {}
         fields = [encoder.draft(chunk.cells[name], learned.get(name)) for name, encoder in self._fields.items()]
-        return draft_chunk(chunk, fields, Columns(table).array(self.schema.label))
+        columns = Columns(table) if chunk.rejects else chunk.columns
+        return draft_chunk(chunk, fields, columns.coded(self.schema.label))
 
     def encode_draft(self, draft: ChunkDraft) -> Encoded:
         """Encode what was put aside by `draft`; may be called from several threads at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ import pyarrow.compute as pc
 import xxhash
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import fingerprints, plain
-from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.canonical import canonical, fingerprints, plain
+from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
 from fieldwise.schema import Schema
 
@@ -20,6 +21,29 @@ __all__ = ["MAX_CLASSES", "Target", "TargetEncoder"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
+
+
+_MISSING = "the label is missing"
+
+
+def _coded_texts(columns: Columns, name: str) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Return the canonical texts of a column's values, and the place of each cell among them; one behind for a null."""
+    found = columns.coded(name)
+    with reading(name):
+        texts = canonical(plain(found.dictionary))
+    return texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
+
+
+def _decoded(texts: pa.Array) -> list[str | bytes | None]:
+    """Return texts, and those that are not UTF-8 as bytes."""
+    try:
+        decoded: list[str | bytes | None] = texts.to_pylist()
+    except UnicodeDecodeError:
+        decoded = texts.cast(pa.large_binary()).to_pylist()
+        for at, content in enumerate(decoded):
+            with suppress(UnicodeDecodeError):
+                decoded[at] = content.decode() if isinstance(content, bytes) else content
+    return decoded
 
 
 class Target(NamedTuple):
@@ -67,19 +91,25 @@ class TargetEncoder:
 
     def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
         name = self._schema.label
-        text = plain(columns.text(name))
-        known = pc.index_in(text, value_set=pa.array(self._classes, text.type))
-        labels = known.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        missing = pc.is_null(text).to_numpy(zero_copy_only=False)
-        rejects = [columns.reject(int(row), name, "the label is missing") for row in np.flatnonzero(missing)]
-        infinite = pc.is_in(text, value_set=pa.array(["inf", "-inf"], text.type)).to_numpy(zero_copy_only=False)
-        rejects += [columns.reject(int(row), name, "the label is infinite") for row in np.flatnonzero(infinite)]
-        if self._classes:
-            reason = f"the label is not a class: {', '.join(self._classes)}"
-            rejects += [
-                columns.reject(int(row), name, reason) for row in np.flatnonzero((labels < 0) & ~missing & ~infinite)
-            ]
-        return labels, rejects
+        texts, at = _coded_texts(columns, name)
+        found = pc.index_in(texts, value_set=pa.array(self._classes, texts.type)).fill_null(-1)
+        of_text = np.append(found.to_numpy(zero_copy_only=False), -1).astype(np.int32)
+        reasons = [self._reason(text, int(label)) for text, label in zip(_decoded(texts), of_text, strict=False)]
+        reasons.append(_MISSING)
+        bad = np.array([reason is not None for reason in reasons])
+        rows = np.flatnonzero(bad[at]).tolist() if bad.any() else []
+        rejects = [columns.reject(row, name, reasons[at[row]] or "") for row in rows]
+        return of_text[at], rejects
+
+    def _reason(self, text: str | bytes | None, label: int) -> str | None:
+        """Why a label cannot be used; None for one that can."""
+        if text is None:
+            return _MISSING
+        if isinstance(text, bytes):
+            return "the label is not UTF-8"
+        if text in ("inf", "-inf"):
+            return "the label is infinite"
+        return f"the label is not a class: {', '.join(self._classes)}" if self._classes and label < 0 else None
 
     def _weights(self, columns: Columns, name: str) -> tuple[npt.NDArray[np.float32], list[Reject]]:
         numbers, bad = read_numbers(columns, name)
@@ -93,7 +123,8 @@ class TargetEncoder:
 
     def fit_chunk(self, columns: Columns) -> None:
         """Collect the classes of rows that are accepted."""
-        self._seen.update(pc.unique(plain(columns.text(self._schema.label))).to_pylist())
+        texts, at = _coded_texts(columns, self._schema.label)
+        self._seen.update(texts.take(pa.array(np.flatnonzero(np.bincount(at)))).to_pylist())
         self._check_number()
 
     def merge(self, other: TargetEncoder) -> None:

@@ -13,7 +13,7 @@ from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
-from fieldwise.infer.guess import Guess, guess_column
+from fieldwise.infer.guess import DEFAULT_BINS, Guess, guess_column
 from fieldwise.schema import Field, FieldType, Schema
 
 __all__ = ["Inferred", "complete_schema", "infer_schema"]
@@ -64,8 +64,8 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     column of the weights of a bag is no field of its own.
 
     A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
-    that names the column. What the table states holds; what it leaves out is guessed, except that a number stated as
-    such without bins or edges is the number itself. Fields stand in the order of the log's columns; crosses follow,
+    that names the column. What the table states holds; what it leaves out is guessed: a number without bins, edges or
+    scale gets bins. Fields stand in the order of the log's columns; crosses follow,
     each after its parts.
 
     Parameters
@@ -152,8 +152,8 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
     stated = _stated(entry)
     type_ = entry.type or _implied_type(stated, guess)
     guessed: dict[str, Any] = {}
-    if type_ == "number" and {"type", "bins", "edges", "scale"}.isdisjoint(stated):
-        guessed = {"bins": guess.bins}
+    if type_ == "number" and {"bins", "edges", "scale"}.isdisjoint(stated):
+        guessed = {"bins": guess.bins or DEFAULT_BINS}
     elif type_ == "time" and {"unit", "format"}.isdisjoint(stated):
         guessed = {"format": guess.format}
     elif type_ in ("category", "bag") and entry.buckets is None:

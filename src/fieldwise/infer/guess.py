@@ -53,9 +53,9 @@ from fieldwise.infer.times import find_times
 from fieldwise.infer.values import Float64s, Values
 from fieldwise.schema import FieldType, TimePart
 
-__all__ = ["Guess", "guess_column"]
+__all__ = ["DEFAULT_BINS", "Guess", "guess_column"]
 
-_BINS = 128
+DEFAULT_BINS = 128
 _FEW = 50
 _FEW_EACH = 4
 _MANY_ROWS = 1_000
@@ -196,12 +196,12 @@ def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if whole is None:
         if is_code(name) and values.num_distinct <= _FEW:  # versions
             return Guess(f"{_many(values)}; codes, by their name")
-        return Guess(f"numbers with fractions, {span}", type="number", bins=_BINS)
+        return Guess(f"numbers with fractions, {span}", type="number", bins=DEFAULT_BINS)
     if code := _why_code(name, values, whole):
         return Guess(f"{_many(values)}; {code}")
     if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
         return Guess(f"{values.num_distinct:,} whole numbers, {span}")
-    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", bins=_BINS)
+    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", bins=DEFAULT_BINS)
 
 
 def _why_code(name: str, values: Values, whole: Float64s) -> str | None:

@@ -50,7 +50,7 @@ _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
         ModelConfig(),
         {
             "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet",
-            "units": "locally connected units per field, 1 to 64",
+            "units": "locally connected units per field, 1 to 64; 0: by the number of fields",
             "hidden": "widths of the hidden layers",
             "activation": "relu | gelu | silu | tanh | sigmoid",
             "dropout": "share of hidden units silenced in training",

@@ -18,6 +18,7 @@ from fieldwise.kernels.histories import Complete, History
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
+from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
@@ -48,6 +49,11 @@ class ClickModel(nn.Module):
     A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
     where ``config.losses`` is ``apart``, all terms without the deep part, and all with it.
 
+    A model that starts from a posterior (``config.start``) has two members: the factorisation machine of unit 0 and the
+    units of pairs, which nothing moves any more; and all other terms, which read the deep part's own units alone, the
+    first of them in unit 0's place. What was sampled knows its training rows, so what read it would learn to trust it
+    too much. How much each member counts is fitted to validation rows (`nn.blend`).
+
     Parameters
     ----------
     config, layout
@@ -61,6 +67,8 @@ class ClickModel(nn.Module):
 
     Attributes
     ----------
+    is_fixed
+        Whether unit 0, the wide part and the units of pairs keep what they started with, the mean of a posterior.
     penalty
         (B,), what the last pass in training adds to the loss of each example: ``unit_l2 / 2`` times the sum of the
         squares of its units but unit 0, which logistic regression has learnt with a penalty of its own. None where
@@ -76,6 +84,7 @@ class ClickModel(nn.Module):
         histories: Sequence[History] = (),
     ) -> None:
         super().__init__()
+        config = config.for_fields(layout.num_fields)
         self.config = config
         self.calibration = Calibration()  # from logits to probabilities; training has no part in it
         self.num_outputs = num_outputs
@@ -106,18 +115,17 @@ class ClickModel(nn.Module):
             self.activation = ACTIVATIONS[config.activation]()
             self.network = Perceptron(num_full, config.hidden[1:], num_outputs, config.activation, config.dropout)
         elif config.locally_connected:
-            num_units = num_fields * num_local
-            self.network = deep_part(config, num_units, num_outputs)
+            own = num_local - config.num_shared if config.is_posterior(num_fields) else num_local
+            num_units = num_fields * own
+            self.network = deep_part(config, num_units, num_outputs) if own else None
             if self.network is not None:
                 self.standardise = Standardise(num_units) if config.standardise else None
-                self.gate = FieldGate(num_fields, num_local) if config.gate else None
+                self.gate = FieldGate(num_fields, own) if config.gate else None
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
-        self.num_shared = num_local
-        if config.deep_units != "all":
-            self.num_shared -= num_local // 4 if config.deep_units is None else config.deep_units
+        self.num_shared = config.num_shared if config.locally_connected else num_local
         if has_pairs:
             if self.num_shared < 2:
                 raise ConfigError(
@@ -127,12 +135,15 @@ class ClickModel(nn.Module):
                     got=config.deep_units,
                 )
             self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
+        self.is_fixed = config.is_posterior(num_fields)
+        self.blend = Blend(1 if self.network is None else 2) if self.is_fixed else None
         self.to(dtype)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, O) of a batch of the log's fields."""
-        mean: Tensor = self.members(self.complete(batch)).mean(dim=1)
-        return mean
+        members = self.members(self.complete(batch))
+        logits: Tensor = members.mean(dim=1) if self.blend is None else self.blend(members)
+        return logits
 
     def complete(self, batch: Batch) -> Complete:
         """Return a batch of the log's fields with what the fields that the model adds are made of."""
@@ -147,13 +158,15 @@ class ClickModel(nn.Module):
             units = self.histories(units, given)
             local, full = units.flatten(1), full[:num_examples]
         self.penalty = None
-        if self.training and self.pairs is not None and self.config.unit_l2:
+        if self.training and self.pairs is not None and self.config.unit_l2 and not self.is_fixed:
             # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
             of_log = units if self.histories is None else units[:, : self.histories.log_layout.num_fields]
             self.penalty = 0.5 * self.config.unit_l2 * of_log[:, :, 1:].square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(num_examples, self.num_outputs)
         if self.hidden_bias is not None:
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
+        if self.is_fixed:
+            return self._beside_posterior(logits, units, full)
         if full.shape[1]:
             logits = logits + full
         if self.num_skip:
@@ -172,10 +185,28 @@ class ClickModel(nn.Module):
         # One half of the loss, whatever the number of members in the deep part.
         return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
 
+    def _beside_posterior(self, bias: Tensor, units: Tensor, full: Tensor) -> Tensor:
+        """Return the two members (B, 2, 1), or the one where there is no deep part."""
+        assert self.pairs is not None
+        sampled, own = units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]
+        machine: Tensor = sampled[:, :, :1].sum(dim=1) + self.pairs(sampled[:, :, 1:])
+        if self.network is None:
+            return (bias + machine).unsqueeze(1)
+        machine = bias.detach() + machine
+        deep = self.network_output(self.deep_input(own.flatten(1)))
+        if deep.dim() == 3:
+            deep = deep.mean(dim=1)
+        logits = bias + deep
+        if full.shape[1]:
+            logits = logits + full
+        if self.num_skip:
+            logits = logits + own[:, :, :1].sum(dim=1)
+        return torch.stack((machine, logits), dim=1)
+
     def deep_input(self, local: Tensor) -> Tensor:
         """Return what the deep part reads, (B, F K), from the units as they are."""
         x: Tensor = local
-        if self.pairs is not None and self.config.deep_units != "all":
+        if self.pairs is not None and not self.is_fixed and self.config.deep_units != "all":
             units = local.view(len(local), self.table.layout.num_fields, self.table.num_local)
             x = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
             x = x.view_as(local)

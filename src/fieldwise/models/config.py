@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["KINDS", "Kind", "ModelConfig"]
+__all__ = ["KINDS", "Kind", "ModelConfig", "Start"]
 
 Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
+Start = Literal["auto", "posterior", "lr", "random"]
 KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
-_FEW_FIELDS = 64
-"""Up to so many fields pairs are worth it unless somebody says otherwise."""
+_FEW_FIELDS, _UNITS_OF_FEW = 64, 16
+"""Up to so many fields pairs, and so many units, are worth it unless somebody says otherwise."""
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +28,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         connected layer under a perceptron. ``lc-wide-deep``: that and a linear model over the features.
         ``lc-resnet``: the locally connected layer under residual blocks.
     units
-        K, locally connected units per field, 1 to 64; 1 is the paper.
+        K, locally connected units per field, 1 to 64; 1 is the paper. 0: by the number of fields, 16 for up to 64 of
+        them, else 1 (`for_fields`).
     hidden
         Widths of the hidden layers.
     deep
@@ -43,7 +45,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
         that the training rows have beside that user (`nn.histories`); only which values occur together is used, no
         label and no row but the training rows. ``auto``: of the two fields that stand for things with properties of
-        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields.
+        their own, if there are two (`training.histories`), in both directions. ``none``: no such fields. A model that
+        starts from a posterior has none.
     history_limit
         At most so many values of a history are kept, 1 or more.
     losses
@@ -52,7 +55,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep_units
         Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
         reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
-        ``all``: it moves them all. A quarter of K unless given.
+        ``all``: it moves them all. A quarter of K unless given. Beside a posterior (`start`) the deep part reads its
+        own units alone, and there is none where it has none.
     gate
         Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
     activation
@@ -71,11 +75,16 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``lc-dnn`` and ``lc-resnet`` with two classes: add the sum of every field's unit 0 to the logit (the paper's
         M2 of ones, kept beside the deep part), a wide part without weights of its own.
     start
-        ``lr``: logistic regression is trained first and its weights start unit 0 and the wide part. ``random``: not so.
+        What unit 0, the wide part and the units of pairs begin with. ``lr``: logistic regression is trained first and
+        its weights start unit 0 and the wide part. ``posterior``: where there are pairs, a Bayesian factorisation
+        machine is sampled first (`training.posterior`); the mean of its weights and factors is unit 0 and the units of
+        pairs, and stays so, while all else is trained beside it (`models.click`). ``random``: neither. ``auto``:
+        posterior where the model has plain pairs and no histories, and the log is small enough to sample
+        (`training.start.starts_from_posterior`), lr otherwise.
     """
 
     kind: Kind = "lc-dnn"
-    units: Annotated[int, Meta(ge=1, le=64)] = 16
+    units: Annotated[int, Meta(ge=0, le=64)] = 0
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
@@ -90,12 +99,38 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     standardise: bool = True
     skip: bool = True
-    start: Literal["lr", "random"] = "lr"
+    start: Start = "auto"
 
     @property
     def locally_connected(self) -> bool:
         """Whether the model has units of one field each."""
         return self.kind.startswith("lc-")
+
+    def for_fields(self, num_fields: int) -> ModelConfig:
+        """Return these settings with the units for a log of F fields, where they are not given.
+
+        Few fields say little with one number each, and their products say much. With hundreds of fields there are
+        enough numbers, and more of them are only more to learn by heart (docs/experiments.md).
+
+        Examples
+        --------
+        >>> [ModelConfig().for_fields(count).units for count in (7, 64, 65, 158)]
+        [16, 16, 1, 1]
+        """
+        if self.units:
+            return self
+        return msgspec.structs.replace(self, units=_UNITS_OF_FEW if num_fields <= _FEW_FIELDS else 1)
+
+    @property
+    def num_shared(self) -> int:
+        """How many of a field's units are not for the deep part alone: unit 0 and those of pairs."""
+        if self.deep_units == "all":
+            return self.units
+        return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
+
+    def is_posterior(self, num_fields: int) -> bool:
+        """Whether units of F fields keep what a posterior gave them."""
+        return self.start == "posterior" and self.has_pairs(num_fields)
 
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.
@@ -105,6 +140,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         >>> ModelConfig().has_pairs(7), ModelConfig().has_pairs(158), ModelConfig(units=1).has_pairs(7)
         (True, False, False)
         """
-        if not self.locally_connected or self.units < 2 or num_fields < 2:
+        if not self.locally_connected or self.for_fields(num_fields).units < 2 or num_fields < 2:
             return False
         return self.pairs in ("plain", "weighted") or (self.pairs == "auto" and num_fields <= _FEW_FIELDS)

@@ -29,6 +29,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
+
 from fieldwise.errors import ConfigError
 from fieldwise.models.config import Kind, ModelConfig
 
@@ -109,7 +111,11 @@ def count_parameters(
         biases += hidden[0]
     if kind.startswith("lc-"):
         table += num_features * units
-        num_inputs, deep = num_fields * units, "residual" if kind == "lc-resnet" else config.deep
+        inputs, deep = units, "residual" if kind == "lc-resnet" else config.deep
+        if config.start == "posterior" and units > 1:  # the deep part reads its own units alone
+            inputs = units - msgspec.structs.replace(config, units=units).num_shared
+            deep = deep if inputs else "none"
+        num_inputs = num_fields * inputs
         weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
         if config.gate and deep != "none":
             weights, biases = weights + num_inputs * num_fields, biases + num_fields
@@ -148,7 +154,6 @@ def _deep(name: str, widths: Sequence[int], config: ModelConfig) -> tuple[int, i
 
 def _built(config: ModelConfig, num_inputs: int, hidden: Sequence[int], num_outputs: int) -> tuple[int, int]:
     """Return the weights and biases of a part that somebody registered: built, but without memory."""
-    import msgspec
     import torch
 
     from fieldwise.models.parts import deep_part

@@ -118,17 +118,27 @@ class LrDenseOptimizerConfig(DenseOptimizerConfig, frozen=True, kw_only=True, fo
 
 
 class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The training of logistic regression: as a model of its own, and as the start of the others.
+    """What comes before a model: logistic regression, as a model of its own and as the start of the others; and the
+    posterior that the units of pairs start from.
 
     Attributes
     ----------
     epochs, patience
-        As in `TrainConfig`.
+        As in `TrainConfig`, of logistic regression.
     table, dense
         The optimizers of its weights and of its bias.
+    sweeps, burn_in
+        Of the posterior (`training.posterior`): how often everything is drawn, and how many of the first draws are
+        left out of the mean, 0 <= burn_in < sweeps.
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
     patience: Annotated[int, Meta(ge=1)] = 1
     table: LrTableOptimizerConfig = LrTableOptimizerConfig()
     dense: LrDenseOptimizerConfig = LrDenseOptimizerConfig()
+    sweeps: Annotated[int, Meta(ge=1)] = 400
+    burn_in: Annotated[int, Meta(ge=0)] = 150
+
+    def __post_init__(self) -> None:
+        if self.burn_in >= self.sweeps:
+            raise ValueError(f"burn_in (={self.burn_in}) must be smaller than sweeps (={self.sweeps})")

@@ -7,11 +7,23 @@ from typing import NamedTuple
 
 from fieldwise.metrics import Metrics
 
-__all__ = ["EpochEnd", "Event", "Kept", "Listener", "Noted", "Preparing", "Progress", "Stage", "Warned", "ignore"]
+__all__ = [
+    "EpochEnd",
+    "Event",
+    "Kept",
+    "Listener",
+    "Noted",
+    "Preparing",
+    "Progress",
+    "Sampling",
+    "Stage",
+    "Warned",
+    "ignore",
+]
 
 
 class Stage(NamedTuple):
-    """A named piece of work begins: ``pretrain``, ``train``, ``evaluate``."""
+    """A named piece of work begins: ``pretrain``, ``sample``, ``train``, ``evaluate``."""
 
     name: str
     model: str
@@ -36,6 +48,14 @@ class Progress(NamedTuple):
     examples_per_second: float
     seconds_left: float
     valid: Metrics | None
+
+
+class Sampling(NamedTuple):
+    """So far: `sweep` of `total` sweeps over the training examples, and what is left."""
+
+    sweep: int
+    total: int
+    seconds_left: float
 
 
 class EpochEnd(NamedTuple):
@@ -66,7 +86,7 @@ class Noted(NamedTuple):
     text: str
 
 
-Event = Stage | Progress | EpochEnd | Kept | Preparing | Warned | Noted
+Event = Stage | Progress | Sampling | EpochEnd | Kept | Preparing | Warned | Noted
 Listener = Callable[[Event], None]
 
 

@@ -42,7 +42,8 @@ def find_histories(
 def history_fields(
     config: ModelConfig, train: Cache, names: Sequence[str], determined: Sequence[Determined]
 ) -> list[tuple[int, int]]:
-    """Return whose histories a model has and what is in them, as numbers of fields; none where it has no pairs.
+    """Return whose histories a model has and what is in them, as numbers of fields; none where it has no pairs
+    or keeps those of a posterior.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def history_fields(
     ConfigError
         A field that is named does not exist, or has no values to make a history of.
     """
-    if not config.has_pairs(len(names)) or config.histories == "none":
+    if not config.has_pairs(len(names)) or config.histories == "none" or config.start == "posterior":
         return []
     if isinstance(config.histories, str):
         return _between_entities(train, determined)

@@ -20,6 +20,7 @@ __all__ = [
     "Accumulator",
     "accumulate",
     "evaluate_model",
+    "fit_blend",
     "fit_calibration",
     "logits_and_labels",
     "predict_batches",
@@ -83,6 +84,16 @@ def logits_and_labels(
             if column is not None:
                 found[name].append(column)
     return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}
+
+
+def fit_blend(model: ClickModel, examples: Iterable[Examples]) -> None:
+    """Let labelled examples say how much each of the model's members counts; the model has a blend."""
+    assert model.blend is not None, "only a model with members of different kinds is blended"
+    model.eval()
+    with torch.no_grad():
+        found = [(model.members(model.complete(part.batch))[:, :, 0].numpy(), part.labels) for part in examples]
+    labels = [part for _, part in found if part is not None]
+    model.blend.fit(np.concatenate([members for members, _ in found]), np.concatenate(labels))
 
 
 def fit_calibration(model: ClickModel, method: Method, columns: Mapping[str, npt.NDArray[Any]]) -> Calibration:

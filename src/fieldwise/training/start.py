@@ -1,4 +1,4 @@
-"""Where training begins: the bias at the click rate, and logistic regression's weights where a model takes them."""
+"""Where training begins: the bias at the click rate, and what a model takes from logistic regression or a posterior."""
 
 from __future__ import annotations
 
@@ -11,13 +11,27 @@ import torch
 
 from fieldwise.data.cache import Cache
 from fieldwise.distributed.table import ShardedTable
+from fieldwise.errors import ConfigError
+from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.models.click import ClickModel
+from fieldwise.models.config import ModelConfig
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.config import PretrainConfig, TrainConfig
 from fieldwise.training.dependence import Determined
+from fieldwise.training.posterior import PosteriorMean
 
-__all__ = ["LrStart", "start_bias", "start_from_lr", "start_pairs"]
+__all__ = [
+    "LrStart",
+    "start_bias",
+    "start_from_lr",
+    "start_from_posterior",
+    "start_pairs",
+    "starts_from_posterior",
+]
 
 _SAMPLE_EXAMPLES = 100_000
+_MOST_WORK = 1e12
+"""Products of two numbers in all sweeps that are asked of nobody who has not chosen them: some minutes of two cores."""
 
 
 class LrStart(NamedTuple):
@@ -84,3 +98,85 @@ def start_from_lr(model: ClickModel, rows: TableOptimizer | ShardedTable, start:
     if wide or model.num_skip:
         with torch.no_grad():
             model.bias.copy_(torch.from_numpy(np.array(start.bias)))
+
+
+def starts_from_posterior(
+    model: ModelConfig,
+    train: TrainConfig,
+    pretrain: PretrainConfig,
+    layout: Layout,
+    num_examples: int,
+    *,
+    num_classes: int = 2,
+    weighted: bool = False,
+    num_workers: int = 1,
+    has_histories: bool = False,
+) -> bool:
+    """Whether a model starts from a posterior: where it says so, or says ``auto``, can, and has no more than some
+    minutes of work before it.
+
+    Parameters
+    ----------
+    model, train, pretrain
+        The configuration.
+    layout, num_examples, num_classes, weighted
+        Of the training part; `weighted` where examples have weights.
+    num_workers
+        That train together.
+    has_histories
+        Whether the model would have histories (`training.histories`): with them the other start is as good, and sooner
+        there (docs/experiments.md).
+
+    Raises
+    ------
+    ConfigError
+        The model says so, and cannot.
+
+    Examples
+    --------
+    >>> from fieldwise.kernels.layout import SINGLE
+    >>> layout = Layout.of([SINGLE] * 7, [1400] * 7)
+    >>> [starts_from_posterior(ModelConfig(), TrainConfig(), PretrainConfig(), layout, n) for n in (600_000, 10**8)]
+    [True, False]
+    """
+    if model.start not in ("auto", "posterior") or not model.locally_connected:
+        return False
+    obstacles = {
+        "it has no plain pairs of fields": not model.has_pairs(layout.num_fields) or model.pairs == "weighted",
+        "there are more than two classes": num_classes > 2,
+        "examples have weights": weighted,
+        "train.negative_rate leaves examples out": train.negative_rate < 1.0,
+        "several workers train it": num_workers > 1,
+        "it has histories": not isinstance(model.histories, str) and len(model.histories) > 0,
+    }
+    if model.start == "posterior":
+        for reason, is_so in obstacles.items():
+            if is_so:
+                raise ConfigError(
+                    f"this model cannot start from a posterior: {reason}",
+                    where="model.start",
+                    got=model.start,
+                    fix='model.start = "lr"',
+                )
+        return True
+    # A deep part without units of its own would be left out, and a number's heavy tail, as it is, makes a poor factor.
+    model = model.for_fields(layout.num_fields)
+    fits = (model.num_shared < model.units or model.deep == "none") and VALUE not in layout.form
+    work = float(num_examples) * layout.num_fields * (model.num_shared + 1) ** 2 * pretrain.sweeps
+    return not any(obstacles.values()) and fits and not has_histories and work <= _MOST_WORK
+
+
+def start_from_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
+    """Let the mean of a posterior be unit 0 and the units of pairs, which the model keeps; its weights also begin the
+    first unit of the deep part, and the wide part.
+    """
+    table = model.table
+    rows.start(0, mean.weights)
+    if model.network is not None:
+        rows.start(model.num_shared, mean.weights)
+    if table.num_full:
+        rows.start(table.num_local, mean.weights)
+    for factor in range(mean.factors.shape[1]):
+        rows.start(1 + factor, np.ascontiguousarray(mean.factors[:, factor]))
+    with torch.no_grad():
+        model.bias.fill_(mean.bias)

@@ -27,6 +27,7 @@ __all__ = ["Budget", "held_bytes", "parse_bytes"]
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _COMPILED_BYTES = 100 << 20  # numba's compiler, when kernels are not in its cache yet
 _LEAST_CHUNK_BYTES = 1 << 20
+_LARGEST_CHUNK_BYTES = 2 * MAX_CHUNK_BYTES  # thousands of fields: each costs some 80 microseconds a chunk
 _LEAST_COUNTS_BYTES = 16 << 20
 _COPIES_OF_A_CHUNK = 3  # raw, as text and fingerprints, encoded
 _SKETCH_BYTES = 6 << 20
@@ -108,7 +109,7 @@ class Budget(NamedTuple):
                 got=readable_bytes(limit),
                 fix="allow more with memory; hash fewer fields into fewer buckets; use fewer threads",
             )
-        chunk_bytes = min(max(rest // 4 // num_copies, _LEAST_CHUNK_BYTES), MAX_CHUNK_BYTES)
+        chunk_bytes = min(max(rest // 4 // num_copies, _LEAST_CHUNK_BYTES), _LARGEST_CHUNK_BYTES)
         rest -= chunk_bytes * num_copies
         # While a table of counts grows there are the old one and one twice as large; many may grow in one chunk.
         return cls(limit, fixed, chunk_bytes * num_copies, chunk_bytes, rest // 4, rest // 4)

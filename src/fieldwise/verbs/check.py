@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.config import Config
-from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
@@ -28,7 +28,6 @@ from fieldwise.features.columns import Columns
 from fieldwise.features.parse import parse_text
 from fieldwise.features.target import MAX_CLASSES
 from fieldwise.infer.fields import infer_schema
-from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Schema
 from fieldwise.survey.alone import Sides
 from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
@@ -110,9 +109,7 @@ class _Read(NamedTuple):
 
 
 def _read_log(source: Source, counts: _Counts, share: float) -> Iterator[_Read]:
-    wanted = list(source.log.columns)
-    with prefetch(source.log.chunks(wanted), depth=1) as chunks:
-        yield from map_in_order(lambda chunk: _read(source, counts, share, chunk), chunks)
+    return source.log.map(partial(_read, source, counts, share))
 
 
 def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:

@@ -121,8 +121,7 @@ def compare(
             "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
         )
     out = Path(out)
-    # The same model may be asked for twice, as lc-dnn:8 and lc-dnn.
-    chosen = {entry.name: entry for entry in (_entry(name, config.model) for name in models or DEFAULT_MODELS)}
+    chosen = _entries(models, config.model)
     reference = None if against is None else _entry(against, config.model).name
     if reference is not None and reference not in chosen:
         raise ConfigError(
@@ -133,6 +132,9 @@ def compare(
         )
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    chosen = _entries(models, config.model)
+    reference = None if against is None else _entry(against, config.model).name
     numbers = [config.train.seed + number for number in range(seeds)]
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for number in numbers:
@@ -165,6 +167,11 @@ class _Entry(NamedTuple):
 
     name: str
     model: ModelConfig | None
+
+
+def _entries(names: Sequence[str] | None, base: ModelConfig) -> dict[str, _Entry]:
+    """Return the models by name; the same one may be asked for twice, as lc-dnn:8 and lc-dnn."""
+    return {entry.name: entry for entry in (_entry(name, base) for name in names or DEFAULT_MODELS)}
 
 
 def _entry(name: str, base: ModelConfig) -> _Entry:

@@ -59,7 +59,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     memory, memory_limit
         Anonymous memory in bytes if nothing went to disk, and what may be taken: beyond it counts and tables do.
     disk
-        Bytes of encoder and caches.
+        Bytes of encoder and caches; about as much again meanwhile, where there is room for it.
     seconds
         Of both passes.
     """

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import open_bundle
+from fieldwise.data.chunk import FEW_BYTES
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log
 from fieldwise.data.log import open_log
@@ -93,7 +94,8 @@ def evaluate(
     """
     bundle = open_bundle(run)
     model = load_model(bundle)
-    log = open_log(data, format=format, csv=msgspec.convert(bundle.csv, CsvOptions))
+    csv = msgspec.convert(bundle.csv, CsvOptions)
+    log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
     rejected = accepted = 0
     started = time.perf_counter()
 

@@ -18,20 +18,19 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import pyarrow as pa
 
-from fieldwise.data.batches import prefetch
 from fieldwise.data.cache import Examples
-from fieldwise.data.chunk import Chunk, Piece
+from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.features.encoder import Encoded, Encoder
 from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.training.events import Listener, Preparing
+from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
 from fieldwise.verbs.spool import PartDraft, Record, Spool
 
-__all__ = ["Counts", "fit", "transform"]
+__all__ = ["Counts", "fit", "refuse_rejects", "transform"]
 
 REJECTS_NAME = "rejects.jsonl"
 
@@ -141,14 +140,8 @@ def transform(
 
 
 def _read(function: Callable[[Chunk], Result], source: Source, encoder: Encoder) -> Iterator[Result]:
-    """Yield what `function` makes of each chunk of a log, in order; pieces are read ahead and parsed by the pool."""
-
-    def work(piece: Piece) -> list[Result]:
-        return [function(chunk) for chunk in piece.parse()]
-
-    with prefetch(source.log.pieces(log_columns(encoder.schema)), depth=1) as pieces:
-        for of_piece in map_in_order(work, pieces):
-            yield from of_piece
+    """Yield what `function` makes of each chunk of a log, in order."""
+    return source.log.map(function, log_columns(encoder.schema))
 
 
 def _learn(
@@ -211,6 +204,26 @@ def _cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
     )
 
 
+def refuse_rejects(folder: Path, num_rows: int, num_rejects: int, max_rejects: float | None) -> None:
+    """Raise DataError where a log that was prepared before, perhaps with another limit, has too many rejects.
+
+    Parameters
+    ----------
+    folder
+        Holds the rejects file.
+    num_rows, num_rejects
+        Of the log.
+    max_rejects
+        As for `transform`.
+    """
+    tally = _Tally("", None, max_rejects, ignore)
+    if num_rejects:
+        with (folder / REJECTS_NAME).open("rb") as file:
+            tally.first_reject = msgspec.json.decode(file.readline(), type=Line)
+    tally.count(num_rows, num_rejects)
+    tally.end()
+
+
 class _Tally:
     """Counts the rows of a pass, reports the progress, and stops where too many rows are rejected."""
 
@@ -222,13 +235,17 @@ class _Tally:
 
     def add(self, num_rows: int, rejects: Sequence[Line]) -> None:
         """Count the rows of a chunk, and those of them that were rejected."""
-        self.num_rows += num_rows
-        self.num_rejects += len(rejects)
         if rejects and self.first_reject is None:
             self.first_reject = min(rejects, key=lambda line: int(line["row"]))
+        self.count(num_rows, len(rejects))
+        self.listen(Preparing(self.name, self.num_rows, self.total, time.perf_counter() - self.started))
+
+    def count(self, num_rows: int, num_rejects: int) -> None:
+        """Count rows, after the first reject has been noted."""
+        self.num_rows += num_rows
+        self.num_rejects += num_rejects
         if self.max_rejects is not None and self.max_rejects >= 1 and self.num_rejects > self.max_rejects:
             self._stop(f"at most {self.max_rejects:,.0f}")
-        self.listen(Preparing(self.name, self.num_rows, self.total, time.perf_counter() - self.started))
 
     def end(self) -> int:
         """Check the share of rejects, and return the number of rows."""

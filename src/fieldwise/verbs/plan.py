@@ -10,10 +10,12 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.memory import available_bytes
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.memory import table_weights, training_memory
+from fieldwise.models.memory import PROCESS_BYTES, table_weights, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.histories import history_fields
+from fieldwise.training.posterior import posterior_memory, posterior_row_bytes
+from fieldwise.verbs.begin import with_start
 from fieldwise.verbs.budget import held_bytes
 from fieldwise.verbs.estimate import estimate
 from fieldwise.verbs.prepare import Prepared, find_prepared
@@ -98,6 +100,8 @@ def plan(config: Config) -> Plan:
     prepared = find_prepared(config)
     if prepared is not None:
         layout = prepared.encoder.layout
+        config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
+        config = with_start(config, prepared)
         num_features, num_fields = layout.num_features, layout.num_fields
         num_examples = prepared.parts["train"].num_examples
         outputs = num_outputs(len(prepared.encoder.schema.classes))
@@ -111,8 +115,10 @@ def plan(config: Config) -> Plan:
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
         held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
     stages = []
-    model = config.model
-    if model.locally_connected and model.start == "lr":
+    model = config.model.for_fields(num_fields)
+    if model.is_posterior(num_fields):
+        stages.append(_sampling(model, num_examples, num_features, num_fields))
+    elif model.locally_connected and model.start in ("auto", "lr"):
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
     with_histories = num_features + sum(histories), num_fields + len(histories)
     stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder))
@@ -135,6 +141,20 @@ def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
         return []
     sizes = np.diff(train.layout.base).tolist()
     return [sizes[value] for _, value in history_fields(model, train, names, find_determined(train))]
+
+
+def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
+    """Say what the posterior takes that a model starts from."""
+    row_bytes, saved = posterior_row_bytes(model.num_shared - 1), num_features * model.num_shared * 12
+    return Stage(
+        model="posterior",
+        parameters=num_features * model.num_shared,
+        row_bytes=row_bytes,
+        table_bytes=num_features * row_bytes,
+        memory=posterior_memory(num_examples, num_features, num_fields, model.num_shared - 1) + PROCESS_BYTES,
+        saved=saved,
+        disk=2 * saved,
+    )
 
 
 def _stage(

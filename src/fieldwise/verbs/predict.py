@@ -16,13 +16,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.chunk import Chunk
+from fieldwise.data.chunk import FEW_BYTES, Chunk
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
 from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
-from fieldwise.files import atomic_file
+from fieldwise.files import atomic_file, remove_leftovers
 from fieldwise.models.load import load_model
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.training.score import predict_batches
@@ -82,7 +82,8 @@ def predict(
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
     bundle = open_bundle(run)
     model = load_model(bundle)
-    log = open_log(data, format=format, csv=msgspec.convert(bundle.csv, CsvOptions))
+    csv = msgspec.convert(bundle.csv, CsvOptions)
+    log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
     identifier = bundle.encoder.schema.id
     rejects: list[dict[str, Any]] = []
     num_examples = 0
@@ -103,6 +104,9 @@ def predict(
             listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
     out.parent.mkdir(parents=True, exist_ok=True)
+    rejects_path = out.with_name(out.name + ".rejects.jsonl")
+    for path in (out, rejects_path):
+        remove_leftovers(path)
     with atomic_file(out) as file:
         writer: Any = None
         for table in tables():
@@ -112,7 +116,6 @@ def predict(
             writer.write_table(table)
         if writer is not None:
             writer.close()
-    rejects_path = out.with_name(out.name + ".rejects.jsonl")
     rejects_path.unlink(missing_ok=True)
     if rejects:
         with atomic_file(rejects_path) as file:

@@ -38,7 +38,7 @@ from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.passes import Counts, fit, transform
+from fieldwise.verbs.passes import Counts, fit, refuse_rejects, transform
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -47,7 +47,7 @@ __all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepar
 _FORMAT = "fieldwise-prepared"
 _VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
-_SAMPLE_ROWS = 50_000
+_SAMPLE_ROWS, _SAMPLE_CELLS = 50_000, 20_000_000
 _AGAIN = "remove the folder, and run the same command again"
 
 
@@ -119,6 +119,7 @@ def prepare(
     sample = read_sample(sources[0].log)
     with naming(sources[0].log.files[0]):
         schema, _, left_out = infer_schema(config, sample)
+    del sample
     with workplace(_cache_root(config), _key(config, schema, sources)) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
@@ -127,6 +128,9 @@ def prepare(
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
                 for source in sources:  # or the folder's name would not be that of what was read
                     source.log.refuse_change()
+        else:
+            summary = read_prepared(place.folder)[1]
+            refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = _open(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
 
@@ -140,10 +144,11 @@ def find_prepared(config: Config) -> Prepared | None:
     return _open(folder) if (folder / PREPARED_NAME).exists() else None
 
 
-def read_sample(log: Log, num_rows: int = _SAMPLE_ROWS) -> pa.Table:
-    """Return the first rows of a log, with all of its columns."""
+def read_sample(log: Log) -> pa.Table:
+    """Return the first rows of a log, with all of its columns: 50,000, or fewer of more than 400 columns."""
+    num_rows = min(_SAMPLE_ROWS, _SAMPLE_CELLS // len(log.columns) + 1)
     chunks: list[pa.Table] = []
-    for chunk in log.chunks():
+    for chunk in log.head(num_rows).chunks():
         chunks.append(chunk.table)
         if sum(table.num_rows for table in chunks) >= num_rows:
             break

@@ -62,7 +62,7 @@ def _linear(config: Config) -> bool:
 
 
 def _from_lr(config: Config) -> bool:
-    return _local(config) and config.model.start == "lr"
+    return _local(config) and config.model.start in ("auto", "lr")
 
 
 SPACE = (

@@ -31,8 +31,10 @@ from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
+from fieldwise.training.score import fit_blend
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
+from fieldwise.verbs.begin import sample, with_start
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
 from fieldwise.verbs.team import Team
@@ -55,6 +57,7 @@ class _Trained(NamedTuple):
     model: ClickModel
     history: History
     metrics: dict[str, Metrics | None]
+    pretrain_seconds: float | None
 
 
 def train(
@@ -106,16 +109,19 @@ def train(
     team = Team(workers)
     config = _with_device(config, team, listen)
     prepared = prepared or team.prepare(config, listen)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
         if finished is not None:
             return finished
         pretrained = None
+        config = with_start(config, prepared, team.share[1])
         if config.model.locally_connected and config.model.start == "lr":
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
-            trained = _train_model(config, run, prepared, pretrained, interrupt, team, listen)
+            samples = (lr_folder or run.folder / "pretrain").parent
+            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, team, listen)
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
         result = Result(
@@ -125,7 +131,7 @@ def train(
             biases=others,
             valid=metrics["valid"],
             test=metrics["test"],
-            pretrain_seconds=pretrained.seconds if pretrained else None,
+            pretrain_seconds=trained.pretrain_seconds,
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
             best_epoch=history.best_epoch,
@@ -199,6 +205,7 @@ def _train_model(
     run: RunFolder,
     prepared: Prepared,
     pretrained: Pretrained | None,
+    samples: Path,
     interrupt: Interrupt,
     team: Team,
     listen: Listener,
@@ -222,8 +229,12 @@ def _train_model(
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     with torch.no_grad():  # among the negatives that are left, clicks are more frequent
         model.bias.sub_(model.calibration.offset)
+    pretrain_seconds = None
     if pretrained is not None:
         start_from_lr(model, stepper.table_rows, pretrained.start)
+        pretrain_seconds = pretrained.seconds
+    elif model.is_fixed:
+        pretrain_seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
@@ -239,6 +250,12 @@ def _train_model(
         share=team.share,
         negative_rate=settings.negative_rate,
     )
+
+    def settle() -> None:
+        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
+        if model.blend is not None and valid is not None:
+            fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
+
     checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[model.bias.device] if model.bias.is_cuda else []):
@@ -249,7 +266,7 @@ def _train_model(
             Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
             settings,
             keep=lambda number: stepper.save(writer, number),
-            settle=lambda: stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)]),
+            settle=settle,
             checkpoints=checkpoints,
             interrupt=interrupt,
             report=folder / team.name_of("not_finite.jsonl"),
@@ -271,7 +288,7 @@ def _train_model(
         num_steps = len(history.epochs) * batches.num_batches
         checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
-    return _Trained(model, history, metrics)
+    return _Trained(model, history, metrics, pretrain_seconds)
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:

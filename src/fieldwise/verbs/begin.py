@@ -1,0 +1,93 @@
+"""What a model begins with where there is more to it than logistic regression: the mean of a posterior."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from fieldwise.config import Config
+from fieldwise.errors import Stopped
+from fieldwise.models.click import ClickModel
+from fieldwise.models.config import Start
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.dependence import find_determined
+from fieldwise.training.events import Listener, Stage, Warned
+from fieldwise.training.histories import history_fields
+from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.posterior import sample_posterior
+from fieldwise.training.start import start_from_posterior, starts_from_posterior
+from fieldwise.training.step import Stepper
+from fieldwise.verbs.prepare import Prepared
+
+__all__ = ["sample", "with_start"]
+
+
+def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Config:
+    """Return the configuration with ``model.start`` as it is for this log, where that is left to us.
+
+    Raises
+    ------
+    ConfigError
+        It says ``posterior``, and there can be none.
+    """
+    train, encoder, model = prepared.parts["train"], prepared.encoder, config.model
+    has_histories = False
+    if model.start == "auto" and model.has_pairs(encoder.layout.num_fields):
+        names = [field.name for field in encoder.schema.fields]
+        has_histories = bool(history_fields(model, train, names, find_determined(train)))
+    samples = starts_from_posterior(
+        config.model,
+        config.train,
+        config.pretrain,
+        encoder.layout,
+        train.num_examples,
+        num_classes=len(encoder.schema.classes),
+        weighted=config.data.weight is not None,
+        num_workers=num_workers,
+        has_histories=has_histories,
+    )
+    start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
+    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
+
+
+def sample(
+    config: Config,
+    folder: Path,
+    model: ClickModel,
+    stepper: Stepper,
+    prepared: Prepared,
+    interrupt: Interrupt,
+    listen: Listener,
+) -> float:
+    """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
+    that want the same.
+
+    Raises
+    ------
+    Stopped
+        On request; the chain is kept.
+    """
+    log, train = prepared.folder.name, prepared.parts["train"]
+    listen(Stage("sample", config.model.kind))
+    assert model.pairs is not None, "a posterior is one of pairs"
+    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
+    num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
+    name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
+    try:
+        mean, seconds = sample_posterior(
+            train,
+            left_out,
+            num_factors,
+            settings,
+            seed,
+            Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text))),
+            minutes_between=config.train.checkpoint_minutes,
+            interrupt=interrupt,
+            listen=listen,
+        )
+    except Interrupted:
+        raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
+    start_from_posterior(model, stepper.table_rows, mean)
+    return seconds

@@ -1,0 +1,46 @@
+"""Members' logits, blended as validation rows say."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from fieldwise.nn.blend import Blend
+
+
+def rows(count=4000):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=count) * 2
+    members = np.stack([3 * truth + rng.normal(size=count), truth + 2 * rng.normal(size=count)], axis=1)
+    labels = (rng.random(count) < 1 / (1 + np.exp(-truth))).astype(np.int32)
+    return members.astype(np.float32), labels
+
+
+def test_it_is_logistic_regression_held_at_the_mean():
+    members, labels = rows(100_000)
+    blend = Blend(2)
+    blend.fit(members, labels)
+    free = LogisticRegression(C=1e10, tol=1e-8).fit(members, labels)
+    np.testing.assert_allclose(blend.weight[1:], free.coef_[0], atol=5e-3)
+    np.testing.assert_allclose(blend.weight[0], free.intercept_[0], atol=5e-3)
+    logits = blend(torch.from_numpy(members)[:, :, None])
+    np.testing.assert_allclose(logits[:, 0], free.decision_function(members), atol=0.1)
+
+
+def test_few_rows_of_one_label_fit_nothing():
+    blend = Blend(2)
+    members, labels = rows(10)
+    for some in (labels * 0, labels * 0 + 1):
+        blend.fit(members, some)
+        assert blend.weight.tolist() == [0.0, 0.5, 0.5]
+    blend.fit(members[:0], labels[:0])
+    assert blend.weight.tolist() == [0.0, 0.5, 0.5]
+
+
+def test_separable_rows_leave_it_finite():
+    members = np.array([[-1.0], [-2.0], [1.0], [2.0]], np.float32)
+    blend = Blend(1)
+    blend.fit(members, np.array([0, 0, 1, 1]))
+    assert torch.isfinite(blend.weight).all()
+    assert blend.weight[1] >= 1

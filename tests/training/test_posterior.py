@@ -1,0 +1,177 @@
+"""The chain over a factorisation machine's posterior, and models that start from its mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.reference import posterior as reference
+
+from fieldwise.errors import ConfigError
+from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
+from fieldwise.kernels.threads import num_threads, set_num_threads
+from fieldwise.metrics import evaluate_predictions
+from fieldwise.models.config import ModelConfig
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.config import PretrainConfig, TrainConfig
+from fieldwise.training.posterior import Sampler
+from fieldwise.training.start import starts_from_posterior
+
+SIZES = [30, 20, 5]
+
+
+def planted(num_examples=4000, seed=0):
+    """Examples of three fields whose truth is a factorisation machine without the pair (0, 2)."""
+    rng = np.random.default_rng(seed)
+    layout = Layout.of([SINGLE] * 3, SIZES)
+    truth = np.random.default_rng(99).normal(size=(sum(SIZES), 3)) * [0.3, 0.9, 0.9]
+    ids = np.stack([rng.integers(0, size, num_examples) for size in SIZES], axis=1)
+    z = reference.prediction(0.2, truth, ids, layout.base[:-1], {(0, 2)})
+    labels = (z + rng.normal(size=num_examples) > 0).astype(np.int32)
+    return batch_of(ids), labels, layout, ids
+
+
+def batch_of(ids):
+    count = len(ids)
+    return Batch(
+        np.ascontiguousarray(ids.T.astype(np.uint32)),
+        np.empty((0, count), np.float32),
+        np.empty((0, count + 1), np.int64),
+        np.empty(0, np.uint32),
+        np.empty(0, np.float32),
+    )
+
+
+def sampler(seed=3, factors=4):
+    batch, labels, layout, _ = planted()
+    return Sampler(batch, labels, layout, [(0, 2)], factors, seed)
+
+
+def test_predictions_follow_the_weights_through_a_sweep():
+    chain = sampler()
+    for _ in range(3):
+        chain.sweep(keep=False)
+    _, _, layout, ids = planted()
+    expected = reference.prediction(chain.bias, chain.weights.astype(np.float64), ids, layout.base[:-1], {(0, 2)})
+    np.testing.assert_allclose(chain._predicted, expected, atol=2e-5)
+
+
+def test_it_finds_what_was_planted():
+    chain = sampler()
+    for sweep in range(80):
+        chain.sweep(keep=sweep >= 30)
+    mean = chain.result()
+    _, labels, layout, ids = planted(4000, seed=7)
+    weights = np.concatenate((mean.weights[:, None], mean.factors), axis=1)
+    logits = reference.prediction(mean.bias, weights, ids, layout.base[:-1], {(0, 2)})
+    linear = reference.prediction(mean.bias, weights[:, :1], ids, layout.base[:-1], set())
+    found, first = (evaluate_predictions(1 / (1 + np.exp(-each)), labels) for each in (logits, linear))
+    assert found.auc > first.auc + 0.1
+    assert found.calibration_error < 0.05
+    truth = np.random.default_rng(99).normal(size=(sum(SIZES), 3)) * [0.3, 0.9, 0.9]
+    best = evaluate_predictions(
+        1 / (1 + np.exp(-reference.prediction(0.2, truth, ids, layout.base[:-1], {(0, 2)}))), labels
+    )
+    assert found.auc > best.auc - 0.015
+
+
+def test_threads_and_seeds():
+    before = num_threads()
+    chains = []
+    try:
+        for threads, seed in ((1, 3), (2, 3), (2, 4)):
+            set_num_threads(threads)
+            chain = sampler(seed)
+            for _ in range(4):
+                chain.sweep(keep=True)
+            chains.append(chain)
+    finally:
+        set_num_threads(before)
+    one, two, other = chains
+    assert (one.weights == two.weights).all()
+    assert (one.mean == two.mean).all()
+    assert one.mean_bias == two.mean_bias
+    assert (one.weights != other.weights).any()
+
+
+def test_a_chain_goes_on_as_if_it_had_never_stopped(tmp_path):
+    whole, first, second = sampler(), sampler(), sampler()
+    for sweep in range(6):
+        whole.sweep(keep=sweep >= 2)
+    for sweep in range(4):
+        first.sweep(keep=sweep >= 2)
+    checkpoints = Checkpoints(tmp_path)
+    first.save(checkpoints)
+    second.restore(checkpoints.newest())
+    for _ in range(2):
+        second.sweep(keep=True)
+    assert (second.weights == whole.weights).all()
+    assert (second.mean == whole.mean).all()
+    assert second.result().bias == whole.result().bias
+
+
+def test_bags_and_numbers_are_the_single_features_that_they_stand_for():
+    """A bag with one value of weight 1 is a category, and so is a number whose value is 1."""
+    batch, labels, layout, _ = planted(500)
+    count = len(labels)
+    plain = Sampler(batch, labels, layout, [], 2, 0)
+    as_bag = Batch(
+        batch.ids[:2], batch.values, np.arange(count + 1)[None], batch.ids[2].copy(), np.ones(count, np.float32)
+    )
+    bag = Sampler(as_bag, labels, Layout.of([SINGLE, SINGLE, BAG], SIZES), [], 2, 0)
+    as_value = batch._replace(values=np.ones((1, count), np.float32))
+    value = Sampler(as_value, labels, Layout.of([SINGLE, SINGLE, VALUE], SIZES), [], 2, 0)
+    for chain in (plain, bag, value):
+        for _ in range(3):
+            chain.sweep(keep=True)
+    np.testing.assert_allclose(bag.mean, plain.mean, atol=1e-4)
+    np.testing.assert_allclose(value.mean, plain.mean, atol=1e-4)
+
+
+def test_a_feature_that_a_bag_has_twice_is_one_of_twice_the_weight():
+    labels = np.array([0, 1, 1, 0, 1], np.int32)
+    ids = np.zeros((1, 5), np.uint32)
+    none = np.empty((0, 5), np.float32)
+    layout = Layout.of([SINGLE, BAG], [2, 3])
+    twice = Batch(
+        ids, none, np.array([[0, 2, 3, 3, 4, 6]]), np.array([1, 1, 2, 0, 2, 2], np.uint32), np.ones(6, np.float32)
+    )
+    heavy = Batch(
+        ids, none, np.array([[0, 1, 2, 2, 3, 4]]), np.array([1, 2, 0, 2], np.uint32), np.array([2, 1, 1, 2], np.float32)
+    )
+    chains = [Sampler(batch, labels, layout, [], 2, 0) for batch in (twice, heavy)]
+    for chain in chains:
+        chain.sweep(keep=True)
+    np.testing.assert_allclose(chains[0].mean, chains[1].mean, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "options", "reason"),
+    [
+        ({"pairs": "none"}, {}, {}, "no plain pairs"),
+        ({"pairs": "weighted"}, {}, {}, "no plain pairs"),
+        ({"units": 1}, {}, {}, "no plain pairs"),
+        ({}, {"negative_rate": 0.5}, {}, "negative_rate"),
+        ({}, {}, {"num_classes": 3}, "two classes"),
+        ({}, {}, {"weighted": True}, "weights"),
+        ({}, {}, {"num_workers": 2}, "workers"),
+        ({"histories": (("a", "b"),)}, {}, {}, "histories"),
+    ],
+)
+def test_what_cannot_start_from_a_posterior_says_why(model, train, options, reason):
+    layout, settings = Layout.of([SINGLE] * 3, SIZES), (TrainConfig(**train), PretrainConfig())
+    assert not starts_from_posterior(ModelConfig(**model), *settings, layout, 1000, **options)
+    with pytest.raises(ConfigError, match=reason):
+        starts_from_posterior(ModelConfig(**model, start="posterior"), *settings, layout, 1000, **options)
+
+
+def test_auto_leaves_alone_what_it_would_not_help():
+    settings = ModelConfig(), TrainConfig(), PretrainConfig()
+    layout = Layout.of([SINGLE] * 3, SIZES)
+    assert starts_from_posterior(*settings, layout, 1000)
+    assert not starts_from_posterior(*settings, layout, 10**9)
+    assert not starts_from_posterior(*settings, layout, 1000, has_histories=True)
+    assert not starts_from_posterior(*settings, Layout.of([SINGLE, VALUE], [5, 2]), 1000)
+    for model in (ModelConfig(start="lr"), ModelConfig(units=3), ModelConfig(deep_units=0)):
+        assert not starts_from_posterior(model, *settings[1:], layout, 1000)
+    for model in (ModelConfig(start="posterior", units=3), ModelConfig(units=3, deep="none")):
+        assert starts_from_posterior(model, *settings[1:], layout, 1000)
