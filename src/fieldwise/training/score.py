@@ -91,7 +91,7 @@ def fit_blend(model: ClickModel, examples: Iterable[Examples]) -> None:
     assert model.blend is not None, "only a model with members of different kinds is blended"
     model.eval()
     with torch.no_grad():
-        found = [(model.members(model.complete(part.batch))[:, :, 0].numpy(), part.labels) for part in examples]
+        found = [(model.members(model.complete(part.batch))[:, :, 0].cpu().numpy(), part.labels) for part in examples]
     labels = [part for _, part in found if part is not None]
     model.blend.fit(np.concatenate([members for members, _ in found]), np.concatenate(labels))
 

@@ -72,7 +72,7 @@ def sample(
     log, train = prepared.folder.name, prepared.parts["train"]
     listen(Stage("sample", config.model.kind))
     assert model.pairs is not None, "a posterior is one of pairs"
-    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.numpy() == 0), strict=True) if f < g]
+    left_out = [(f, g) for f, g in zip(*np.nonzero(model.pairs.mask.cpu().numpy() == 0), strict=True) if f < g]
     num_factors, settings, seed = model.num_shared - 1, config.pretrain, config.train.seed
     name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
     try:
