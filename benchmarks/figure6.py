@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three sizes, two steps each")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--features", type=int, action="append", help="sizes in place of the usual ones")
+    parser.add_argument("--models", default=",".join(_MODELS), help="some of them")
+    parser.add_argument("--keep", type=Path, help="a folder for the table and the plot, named by the date")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--options", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -54,7 +57,7 @@ def main() -> None:
     usual = [2_000, 20_000, 100_000] if arguments.quick else [10_000, 100_000, 300_000, 1_000_000, 8_670_000]
     for features in arguments.features or usual:
         line: dict[str, Any] = {"features": features, "precision": arguments.precision}
-        for model in _MODELS:
+        for model in arguments.models.split(","):
             need = training_memory(model, features, _FIELDS, 1, _HIDDEN, TableOptimizerConfig(name="adagrad")).total
             if need > (available_bytes() or need):
                 line[model] = None
@@ -65,13 +68,51 @@ def main() -> None:
                 __file__, "epoch", model=model, features=features, steps=steps, precision=arguments.precision
             )
             line[model], line[f"{model}_cpu"] = done["wall"], done["cpu"]
-        line["ours"], line["peer"] = line["lc-dnn"], line["dnn"]
-        line["ratio"] = line["dnn"] / line["lc-dnn"] if line["dnn"] else None
+        line["ours"], line["peer"] = line.get("lc-dnn"), line.get("dnn")
+        line["ratio"] = line["peer"] / line["ours"] if line["ours"] and line["peer"] else None
         lines.append(line)
         if not arguments.json:
             print(json.dumps(line), flush=True)
     if arguments.json:
         print(json.dumps({"machine": msgspec.to_builtins(describe_machine()), "lines": lines}, indent=1))
+    if arguments.keep:
+        keep(arguments.keep, lines, arguments.precision)
+
+
+def keep(folder: Path, lines: list[dict[str, Any]], precision: str) -> None:
+    """Write a table, and a plot where matplotlib is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, machine = folder / f"figure6-{precision}-{date.today().isoformat()}", describe_machine()
+    models = [model for model in _MODELS if any(model in line for line in lines)]
+    heads = ["D", *(f"{model}{suffix}" for model in models for suffix in ("", ", cpu"))]
+    rows = [
+        [f"{line['features']:,}", *(_cell(line, model, suffix) for model in models for suffix in ("", "_cpu"))]
+        for line in lines
+    ]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---:"] * len(heads), *rows])
+    about = f"{machine.processor}, {machine.cores} cores, load {machine.load:.1f} at the end; {precision}"
+    unit = "seconds of an epoch of a million examples, on the clock and of all processors (cpu)"
+    title = f"benchmarks/figure6.py, {date.today().isoformat()}"
+    stem.with_suffix(".md").write_text(f"# {title}\n\n{about}; {unit}.\n\n{table}\n")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no plot: pip install matplotlib", file=sys.stderr)
+        return
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for model in models:
+        points = [(line["features"], line[f"{model}_cpu"]) for line in lines if line.get(model)]
+        axes.plot(*zip(*points, strict=True), marker="o", label=model)
+    axes.set(xscale="log", yscale="log", xlabel="features D", ylabel="processor seconds of a million examples")
+    axes.legend()
+    figure.savefig(stem.with_suffix(".svg"))
+
+
+def _cell(line: dict[str, Any], model: str, suffix: str) -> str:
+    if line.get(model) is not None:
+        return f"{line[model + suffix]:.1f}"
+    return f"needs {line[f'{model}_bytes'] / 1e9:.1f} GB" if f"{model}_bytes" in line else ""
 
 
 def seconds_per_epoch(model: str, features: int, steps: int, precision: str) -> dict[str, Any]:

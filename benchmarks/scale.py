@@ -48,6 +48,14 @@ from fieldwise.verbs.machine import describe_machine
 from fieldwise.verbs.train import use_threads
 
 _MANY = 8_670_000
+_AXES = {
+    "features": ("features", "features D"),
+    "fields": ("fields", "fields F"),
+    "units": ("units", "units K of a field"),
+    "batch": ("batch", "examples B of a batch"),
+    "threads": ("threads", "threads"),
+}
+"""Of the plot: what a part varies, and how its axis is called."""
 
 
 def main() -> None:
@@ -245,7 +253,7 @@ def markdown(lines: list[dict[str, Any]]) -> str:
 
 
 def keep(folder: Path, results: dict[str, Any]) -> None:
-    """Write the tables, and a plot of the first part where matplotlib is there."""
+    """Write the tables, and a plot of each part where matplotlib is there."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"scale-{date.today().isoformat()}"
     machine = results["machine"]
@@ -259,19 +267,21 @@ def keep(folder: Path, results: dict[str, Any]) -> None:
     except ImportError:
         print("no plot: pip install matplotlib", file=sys.stderr)
         return
-    if "features" in results:
-        figure = Figure(figsize=(7, 4.5))
-        axes = figure.subplots()
-        counts = [line["features"] for line in results["features"]]
-        for label, values in (
-            ("table: gather and update", [line["table_us"]["cpu"] for line in results["features"]]),
-            ("bare loop", [line["limit_cpu"] for line in results["features"]]),
-            ("LC-DNN, hidden [64], whole step", [line["step_us"]["cpu"] for line in results["features"]]),
-        ):
-            axes.plot(counts, values, marker="o", label=label)
-        axes.set(xscale="log", ylim=0, xlabel="features D", ylabel="processor microseconds an example")
-        axes.legend()
-        figure.savefig(stem.with_suffix(".svg"))
+    parts = {name: lines for name, lines in results.items() if name in _AXES}
+    figure = Figure(figsize=(5 * len(parts), 4), layout="constrained")
+    for axes, (name, lines) in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts.items(), strict=True):
+        key, label = _AXES[name]
+        curves = {
+            "table: gather and update": [(line[key], line["table_us"]["cpu"]) for line in lines],
+            "bare loop": [(line[key], line["limit_cpu"]) for line in lines if "limit_cpu" in line],
+            "LC-DNN, hidden [64], whole step": [(line[key], line["step_us"]["cpu"]) for line in lines],
+        }
+        for title, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker="o", label=title)
+        axes.set(xscale="log", xlabel=label, ylabel="processor microseconds an example")
+        axes.set_ylim(bottom=0)
+    figure.axes[0].legend()
+    figure.savefig(stem.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

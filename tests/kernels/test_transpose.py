@@ -4,7 +4,7 @@ import pytest
 from fieldwise.kernels.transpose import transpose
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (31, 65), (64, 32), (100, 7)])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (31, 65), (64, 32), (100, 7), (300, 40)])
 def test_a_transposed_copy_is_numpys_whatever_the_strides(shape):
     source = np.random.default_rng(0).normal(size=(shape[0], shape[1] + 5)).astype(np.float32)[:, 2:-3]
     out = np.full((shape[1], 2 * shape[0]), 7.0, dtype=np.float32)

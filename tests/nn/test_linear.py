@@ -162,6 +162,41 @@ def test_a_layer_that_ends_in_the_logit_keeps_its_precision_under_autocast():
     )
 
 
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("num_outputs", [1, 30])
+def test_a_chain_of_layers_is_its_layers_one_by_one(num_outputs, reduced):
+    torch.manual_seed(0)
+    network, x = Perceptron(20, [300, 70], num_outputs, "relu"), torch.randn(1100, 20, requires_grad=True)
+    nn.init.normal_(network[-1].weight, std=0.1)
+    dy, found = torch.randn(1100, num_outputs), []
+    for one_by_one in (False, True):
+        network.zero_grad()
+        x.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            y = x
+            for layer in network if one_by_one else [network]:
+                y = layer(y)
+        y.backward(dy)
+        found.append([y, x.grad, *(parameter.grad for parameter in network.parameters())])
+    tolerance = 3e-2 if reduced else 1e-5
+    for together, apart in zip(*found, strict=True):
+        assert together.dtype == apart.dtype
+        assert (together - apart).norm() <= tolerance * apart.norm()
+
+
+def test_the_upper_layers_of_a_chain_learn_alone_where_the_lower_ones_are_frozen():
+    network, x = Perceptron(6, [5, 4], 1), torch.randn(40, 6)
+    nn.init.normal_(network[-1].weight)
+    network(x).sum().backward()
+    wanted = network[2].weight.grad
+    network.zero_grad()
+    network[0].requires_grad_(False)
+    network(x).sum().backward()
+    assert network[0].weight.grad is None
+    assert network[0].bias.grad is None
+    assert torch.equal(network[2].weight.grad, wanted)
+
+
 def test_only_gradients_that_are_asked_for_are_taken():
     layer, x, dy = make((20, 3, 2))
     layer.weight.requires_grad_(False)
@@ -174,7 +209,7 @@ def test_an_exported_network_is_plain_torch():
     network, x = Perceptron(5, [4], 1), torch.randn(3, 5)
     nn.init.normal_(network[-1].weight)
     exported = torch.export.export(network.eval(), (x,))
-    assert not any("_Apply" in str(node.target) for node in exported.graph.nodes)
+    assert not any("_Chain" in str(node.target) for node in exported.graph.nodes)
     torch.testing.assert_close(exported.module()(x), network(x))
 
 

@@ -20,6 +20,7 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
 from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
 from fieldwise.nn.pairs import FieldPairs
@@ -109,7 +110,7 @@ class ClickModel(nn.Module):
         self.network: nn.Module | None = None
         self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
-        self.unit_dropout = nn.Dropout(config.unit_dropout)
+        self.unit_dropout = Dropout(config.unit_dropout)
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldwise.nn.deep import ACTIVATIONS
+from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.linear import Linear
 
 __all__ = ["TwoStream"]
@@ -51,7 +52,7 @@ class TwoStream(nn.Module):
             layers: list[nn.Module] = []
             width = num_inputs
             for wide in hidden:
-                layers += [Linear(width, wide), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+                layers += [Linear(width, wide), ACTIVATIONS[activation](), Dropout(dropout)]
                 width = wide
             return nn.Sequential(*layers)
 

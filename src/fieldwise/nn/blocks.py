@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, Lock
+from typing import TypeVar
 
 import torch
 
 from fieldwise.kernels.threads import num_threads
 
 __all__ = ["cut", "run_blocks", "single_threaded_torch"]
+
+Item = TypeVar("Item")
 
 
 def cut(length: int, size: int) -> list[slice]:
@@ -78,7 +81,7 @@ def single_threaded_torch() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_blocks(function: Callable[[slice], object], blocks: list[slice]) -> None:
+def run_blocks(function: Callable[[Item], object], blocks: Sequence[Item]) -> None:
     """Call `function` once with every block, without gradients and autocast, several at a time in any order.
 
     The calling thread takes part where torch is single-threaded in it.

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fieldwise.nn.linear import FUSED, Linear
+from fieldwise.nn.activations import FUSED
+from fieldwise.nn.chain import Layer, chain
+from fieldwise.nn.dropout import Dropout
+from fieldwise.nn.linear import Linear
 
 __all__ = ["ACTIVATIONS", "Perceptron", "Residual", "Standardise", "count_weights"]
 
@@ -73,20 +77,26 @@ class Perceptron(nn.Sequential):
         for width in hidden:
             layers += [Linear(num_inputs, width), ACTIVATIONS[activation]()]
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
             num_inputs = width
         super().__init__(*layers, _output(num_inputs, num_outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, num_outputs)."""
-        layers = deque(self)
+        if torch.compiler.is_compiling():  # an exported model is plain torch
+            plain: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return plain
+        layers, links = deque(self), list[Layer]()
         while layers:
             layer = layers.popleft()
-            if isinstance(layer, Linear) and layers and type(layers[0]) in FUSED:
-                x = layer(x, layers.popleft())
-            else:
-                x = layer(x)
-        return x
+            if isinstance(layer, Linear):
+                follows = FUSED.get(type(layers[0])) if layers else None
+                links.append(layer.layer(follows))
+                if follows is not None:
+                    layers.popleft()
+            else:  # dropout
+                x, links = layer(chain(x, links)), []
+        return chain(x, links)
 
 
 class _Block(nn.Module):
@@ -95,7 +105,7 @@ class _Block(nn.Module):
         self.expand = Linear(width, inner)
         self.contract = Linear(inner, width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         update: Tensor = self.contract(self.dropout(self.expand(self.activation(x), self.activation)))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldwise.nn.deep import ACTIVATIONS
+from fieldwise.nn.dropout import Dropout
 
 __all__ = ["Ensemble"]
 
@@ -61,7 +62,7 @@ class Ensemble(nn.Module):
         layers: list[nn.Module] = []
         for number, width in enumerate(hidden):
             layers += [SharedLinear(num_inputs, width, num_members, number == 0), ACTIVATIONS[activation]()]
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
             num_inputs = width
         self.hidden = nn.Sequential(*layers)
         self.num_members = num_members

@@ -7,6 +7,7 @@ ratio is ours over the limit in one run, so it holds on a busy machine too, as f
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -33,7 +34,7 @@ from fieldwise.memory import require_memory
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import cut, run_blocks
-from fieldwise.nn.linear import product
+from fieldwise.nn.chain import product
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 from fieldwise.training.linear import make_stepper
@@ -45,6 +46,8 @@ __all__ = ["Bench", "Measured", "bare_rate", "bench", "drawn_batch", "drawn_cach
 
 _SKEW = 1.1
 _BATCH = 4096
+_SECONDS, _QUICK_SECONDS = 60.0, 15.0
+_FEW_BATCHES = 3
 Products = list[tuple[int, int, int]]
 
 
@@ -92,6 +95,8 @@ def bench(
 ) -> Bench:
     """Measure this machine in about a minute; `quick` takes some seconds, and its figures are rough.
 
+    On a busy machine repetitions end when their share of the minute is over, one of each at least.
+
     Raises
     ------
     ResourceError
@@ -103,18 +108,27 @@ def bench(
     num_examples = 16 * _BATCH if quick else 512 * _BATCH // max(fields // 39, 1)
     layout = drawn_layout(fields, features)
     figures = []
+
+    def share(of: float) -> float:
+        return started + of * (_QUICK_SECONDS if quick else _SECONDS)
+
     with tempfile.TemporaryDirectory(prefix="fieldwise-bench-") as folder:
         cache = drawn_cache(Path(folder) / "cache", layout, num_examples)
         bare = bare_rate(layout, num_batches=4 if quick else 48)
-        ours = epoch_rate(lr_stepper(layout), cache, num_epochs=1 if quick else 3)
+        ours = epoch_rate(lr_stepper(layout), cache, num_epochs=1 if quick else 3, until=share(0.3))
         figures.append(_measured("LR, whole epoch", "features/s", ours * fields, bare))
         flops = 2.0 * sum(a * b * c for a, b, c in network_products(fields, hidden))
         products = {}
-        for precision in ("float32", *(["bfloat16"] if has_bfloat16() else [])):
-            seconds = products_seconds(network_products(fields, hidden), precision, 1 if quick else 5)
+        precisions = ["float32", *(["bfloat16"] if has_bfloat16() else [])]
+        for number, precision in enumerate(precisions):
+            begin, each = 0.3 + 0.6 * number / len(precisions), 0.6 / len(precisions)
+            repeats = 1 if quick else 5
+            products_of = network_products(fields, hidden)
+            seconds = products_seconds(products_of, precision, repeats, until=share(begin + each / 2))
             products[precision] = flops / seconds / 1e9
             stepper = network_stepper(layout, hidden, precision)
-            rate = epoch_rate(stepper, cache, num_epochs=1, max_batches=3 if quick else 16)
+            num_batches = 3 if quick else 16
+            rate = epoch_rate(stepper, cache, num_epochs=1, max_batches=num_batches, until=share(begin + each))
             name = f"LC-DNN {[fields, *hidden, 1]}, {precision}, whole step"
             figures.append(_measured(name, "examples/s", rate, _BATCH / seconds))
     return Bench(
@@ -197,11 +211,18 @@ def network_stepper(
 
 
 def epoch_rate(
-    stepper: Stepper, cache: Cache, *, num_epochs: int, max_batches: int | None = None, cpu: bool = False
+    stepper: Stepper,
+    cache: Cache,
+    *,
+    num_epochs: int,
+    max_batches: int | None = None,
+    cpu: bool = False,
+    until: float = math.inf,
 ) -> float:
     """Return the examples a second of training: reading, shuffling and steps; the median over epochs (or batches).
 
-    With `cpu`, of a second of all processors together.
+    With `cpu`, of a second of all processors together. At `until`, by the clock of `time.perf_counter`, the epoch is
+    over after a few batches, and is the last.
     """
     clock = time.process_time if cpu else time.perf_counter
     batches = Batches(cache, _BATCH, seed=0)
@@ -214,7 +235,7 @@ def epoch_rate(
         started, done, times = clock(), 0, [clock()]
         with stepper.at_work(), prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
             for number, examples in enumerate(coming):
-                if number == max_batches:
+                if number == max_batches or (number >= _FEW_BATCHES and time.perf_counter() > until):
                     break
                 stepper.step(examples, 1.0)
                 done += examples.batch.num_examples
@@ -223,6 +244,8 @@ def epoch_rate(
             rates.append(done / (clock() - started))
         else:
             rates.append(_BATCH / statistics.median(np.diff(times).tolist()))
+        if time.perf_counter() > until:
+            break
     return statistics.median(rates)
 
 
@@ -273,8 +296,8 @@ def network_products(num_inputs: int, hidden: tuple[int, ...], batch_size: int =
     ]
 
 
-def products_seconds(products: Products, precision: str, repeats: int) -> float:
-    """Return the seconds of products of matrices at the best rate seen."""
+def products_seconds(products: Products, precision: str, repeats: int, until: float = math.inf) -> float:
+    """Return the seconds of products of matrices at the best rate seen; after `until`, each way is timed once."""
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     total = 0.0
     with torch.inference_mode():
@@ -284,7 +307,11 @@ def products_seconds(products: Products, precision: str, repeats: int) -> float:
             ways: list[Callable[[], object]] = [partial(torch.mm, a, b.t()), partial(_in_parts, a, b, parts)]
             for way in ways:
                 way()
-            total += min(_seconds(way) for way in ways for _ in range(repeats))
+            tried = [_seconds(way) for way in ways]
+            for _ in range(repeats - 1):
+                if time.perf_counter() < until:
+                    tried += [_seconds(way) for way in ways]
+            total += min(tried)
     return total
 
 
