@@ -41,7 +41,8 @@ def with_texts(
             counter.spill(scratch)
     vocabulary = counter.finish(scratch)
     collector.finish(vocabulary)
-    ids = [vocabulary.lookup(draft) if draft.dtype == np.uint64 else counter.numbered[draft] for draft in drafts]
+    numbered = counter.numbered(vocabulary, scratch)
+    ids = [vocabulary.lookup(draft) if draft.dtype == np.uint64 else numbered[draft] for draft in drafts]
     return vocabulary, [of_chunk.tolist() for of_chunk in ids]
 
 

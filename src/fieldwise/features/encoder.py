@@ -35,6 +35,7 @@ from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.features.vocabulary import Learned, VocabularyCounter
 from fieldwise.kernels.layout import VALUE, Layout
+from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Field, Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
@@ -331,9 +332,9 @@ class Encoder:
                 got=self._num_examples[1],
                 fix="fit on a list of tables, not on a generator",
             )
-        for encoder in self._fields.values():
-            if encoder.fit_pass == self._pass:
-                encoder.finish(self._scratch)
+        of_pass = [encoder for encoder in self._fields.values() if encoder.fit_pass == self._pass]
+        for _ in map_in_order(lambda encoder: encoder.finish(self._scratch), of_pass):
+            pass
         self._pass += 1
         self.fitted = self._pass > self.num_passes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from fieldwise.features.texts import TextCollector
 from fieldwise.features.vocabulary import NOTHING, Buckets, GrowthCounter, Learned, Vocabulary, VocabularyCounter
 from fieldwise.kernels.hashtable import take
 from fieldwise.kernels.layout import SINGLE, Uint32s
+from fieldwise.kernels.threads import run_each
 from fieldwise.schema import Field
 
 __all__ = ["CategoryEncoder", "Coded", "Draft", "FieldEncoder", "IndexedEncoder", "narrow"]
@@ -252,10 +254,15 @@ class IndexedEncoder(FieldEncoder):
                 counter.counts += self._base.counts
             self._index = counter
         elif counter is not None:
-            self._index = counter.finish(scratch, numbered=self._has_drafts)
-            self._numbered = counter.numbered if self._has_drafts else None
-            self._texts.finish(self._index)
+            self._index = vocabulary = counter.finish(scratch)
+            rest = [partial(self._texts.finish, vocabulary)]
+            if self._has_drafts and not isinstance(counter, GrowthCounter):
+                rest.append(partial(self._find_numbers, counter, vocabulary, scratch))
+            run_each(lambda task: task(), [(task,) for task in rest])
         self._base = None
+
+    def _find_numbers(self, counter: VocabularyCounter, vocabulary: Vocabulary, scratch: Scratch) -> None:
+        self._numbered = counter.numbered(vocabulary, scratch)
 
     def extend(self, base: Self) -> None:
         """Go on from a vocabulary, or the counts of buckets."""

@@ -99,13 +99,15 @@ class TextCollector:
         first = np.uint32(_FIRST + num_known)
         lengths_of_all = self._scratch.zeros(vocabulary.rows - _FIRST + 1, np.int64)
         lengths_of_all[1 : 1 + num_known] = np.diff(known_offsets)
+        ids = []
         for keys, lengths, _ in self._read():
-            put_lengths(vocabulary.lookup(keys), lengths, first, lengths_of_all[1 + num_known :])
+            ids.append(vocabulary.lookup(keys))
+            put_lengths(ids[-1], lengths, first, lengths_of_all[1 + num_known :])
         offsets = np.cumsum(lengths_of_all, out=lengths_of_all)
         text_bytes = self._scratch.zeros(int(offsets[-1]), np.uint8)
         text_bytes[: len(known_bytes)] = known_bytes
-        for keys, lengths, content in self._read():
-            put_texts(vocabulary.lookup(keys), lengths, content, first, offsets[num_known:], text_bytes)
+        for of_piece, (_, lengths, content) in zip(ids, self._read(), strict=True):
+            put_texts(of_piece, lengths, content, first, offsets[num_known:], text_bytes)
         vocabulary.set_texts(text_bytes, offsets)
 
     def _write(self, full: _Buffer) -> None:

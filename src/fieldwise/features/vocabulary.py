@@ -68,7 +68,8 @@ class VocabularyCounter:
     >>> counter = VocabularyCounter(min_count=2)
     >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
     Learned(drafts=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
-    >>> counter.finish(Scratch()).counts.tolist(), counter.numbered.tolist()
+    >>> vocabulary = counter.finish(Scratch())
+    >>> vocabulary.counts.tolist(), counter.numbered(vocabulary, Scratch()).tolist()
     ([1, 1, 2], [0, 2, 1])
     """
 
@@ -79,10 +80,9 @@ class VocabularyCounter:
         self._num_present = 0
         self._runs: list[_Run] = []
         self._numbers: _Numbers | None = None
+        self._finished: Counter | None = None
         self.keep_all_texts = False
         """Whether the text of a value is needed however rare it is here: it may be frequent in other rows."""
-        self.numbered: Uint32s = np.zeros(1, dtype=np.uint32)
-        """Once finished: the id of each number."""
 
     @property
     def nbytes(self) -> int:
@@ -142,9 +142,9 @@ class VocabularyCounter:
         bounds = np.append(np.searchsorted(keys, _PREFIXES), len(keys))
         self._runs.append(_Run(scratch.write(keys, counts), bounds))
 
-    def finish(self, scratch: Scratch, *, numbered: bool = True) -> Vocabulary:
-        """Number the values that get an id; find out the ids of provisional numbers if these are needed."""
-        counter = self._counter
+    def finish(self, scratch: Scratch) -> Vocabulary:
+        """Number the values that get an id."""
+        self._finished = self._counter
         keys, counts = self._ranked(scratch)
         keys, counts = keys[: self._max_features], counts[: self._max_features]
         of_rows = scratch.zeros(_FIRST + len(keys), np.int64)
@@ -152,21 +152,21 @@ class VocabularyCounter:
         of_rows[_FIRST:] = counts
         slots = scratch.zeros((slots_for(len(keys)), 2), np.uint64)
         place(slots, keys, _FIRST)
-        vocabulary = Vocabulary(slots, of_rows)
-        if numbered:
-            self._finish_numbers(scratch, vocabulary, counter)
-        return vocabulary
+        return Vocabulary(slots, of_rows)
 
-    def _finish_numbers(self, scratch: Scratch, vocabulary: Vocabulary, counter: Counter) -> None:
+    def numbered(self, vocabulary: Vocabulary, scratch: Scratch) -> Uint32s:
+        """Return the ids, in the vocabulary that came of it, of the numbers that were given."""
         if self._numbers is None:
-            self.numbered = scratch.zeros(counter.num_keys + 1, np.uint32)
-            counter.values(vocabulary.slots, UNSEEN, self.numbered)
-            return
+            assert self._finished is not None, "finish() comes first"
+            ids: Uint32s = scratch.zeros(self._finished.num_keys + 1, np.uint32)
+            self._finished.values(vocabulary.slots, UNSEEN, ids)
+            return ids
         place, num = self._numbers
-        self.numbered = scratch.zeros(num + 1, np.uint32)
+        ids = scratch.zeros(num + 1, np.uint32)
         for start in range(0, num, _KEYS_AT_ONCE):
             keys = scratch.read(place + 8 * start, np.uint64, min(_KEYS_AT_ONCE, num - start))
-            self.numbered[1 + start : 1 + start + len(keys)] = vocabulary.lookup(keys)
+            ids[1 + start : 1 + start + len(keys)] = vocabulary.lookup(keys)
+        return ids
 
     def _ranked(self, scratch: Scratch) -> tuple[Uint64s, Uint64s]:
         """Return the frequent values and their counts, the most frequent first; the counter is empty afterwards."""
@@ -234,7 +234,7 @@ class GrowthCounter(VocabularyCounter):
         super().merge(other)
         self._counts += other._counts
 
-    def finish(self, scratch: Scratch, *, numbered: bool = True) -> Vocabulary:
+    def finish(self, scratch: Scratch) -> Vocabulary:
         """Number the new values that get an id."""
         old = self._base.rows
         keys, counts = self._ranked(scratch)

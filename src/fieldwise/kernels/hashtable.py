@@ -131,7 +131,7 @@ class Counter:
             (num_keys + 1,), written; 0 for the number 0.
         """
         out[0] = 0
-        _values(self.slots, table, np.uint32(absent), out)
+        _values(self.slots, table, np.uint32(absent), out.reshape(-1, 1))
 
 
 def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uint64s, Uint64s]:
@@ -306,10 +306,12 @@ def _unroll(slots, keys):  # type: ignore[no-untyped-def]
 def _values(slots, table, absent, out):  # type: ignore[no-untyped-def]
     # Both tables stand in the order of the same hash: this runs through them side by side.
     for i in range(len(slots)):
+        if i + _AHEAD < len(slots):
+            prefetch_line(out, np.int64(slots[i + _AHEAD, 1] >> _COUNT_BITS))
         key = slots[i, 0]
         if key != 0:
             at = _probe(table, key)
-            out[slots[i, 1] >> _COUNT_BITS] = table[at, 1] if table[at, 0] != 0 else absent
+            out[slots[i, 1] >> _COUNT_BITS, 0] = table[at, 1] if table[at, 0] != 0 else absent
 
 
 @njit(cache=True, nogil=True)
