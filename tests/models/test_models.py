@@ -130,7 +130,7 @@ def check_gradients(model, fields, batch, labels):
     loss_of(model.members(model.complete(batch))).backward()
     visit = model.table.visits[-1]
     matrices = reference.encode(fields, ROWS)
-    local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:])
+    local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:3])
     of_table = reference.gradients(matrices, local, full, model.table.num_local)
     rng = np.random.default_rng(0)
     for _ in range(12):

@@ -222,3 +222,22 @@ def test_a_network_with_a_matrix_of_its_own_is_known():
     assert owns_products(Perceptron(5, [4], 1))
     assert owns_products(Residual(5, [4], 1))
     assert not owns_products(nn.Sequential(Perceptron(5, [4], 4), nn.Linear(4, 1)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_on_another_device_it_is_torchs_own_with_the_activation_after_it(name):
+    layer, x, dy = make((9, 5, 4))
+    wanted = expected(layer, x, dy, name)
+    y = layer.plain(x)
+    y = y if name is None else ACTIVATIONS[name]()(y)
+    y.backward(dy)
+    for found, of in zip((y.detach(), x.grad, layer.weight.grad, layer.bias.grad), wanted, strict=True):
+        np.testing.assert_allclose(found.numpy(), of, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_there_too_a_layer_that_ends_in_the_logit_stays_in_float32(reduced):
+    layer, x, _ = make((9, 5, 4), torch.float32, reduced=reduced)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer.plain(x.to(torch.bfloat16))
+    assert y.dtype == (torch.bfloat16 if reduced else torch.float32)

@@ -17,3 +17,16 @@ def neighbours(number: float) -> tuple[float, float]:
     """Return the bfloat16 numbers at and beyond a float32 number, the one nearer to zero first."""
     upper = as_bits(number) >> 16
     return as_float(upper << 16), as_float((upper + 1) << 16)
+
+
+def noise(key: int, row: int, unit: int) -> int:
+    """Return the 32 bits that round a weight, in integers without end."""
+    full = (1 << 64) - 1
+    z = ((key ^ row) * 0x9E3779B97F4A7C15 + unit * 0xD6E8FEB86659FD93) & full
+    z = ((z ^ (z >> 32)) * 0xBF58476D1CE4E5B9) & full
+    return z >> 32
+
+
+def round_stochastic(number: float, bits: int) -> int:
+    """Return the upper half of a float32 number, rounded up where what is cut off and half of `bits` overflow."""
+    return (as_bits(number) + (bits & 0xFFFF)) >> 16

@@ -101,6 +101,9 @@ def print_plan(expected: Plan) -> None:
     )
     free = "" if expected.memory_free is None else f", {readable_bytes(expected.memory_free)} free"
     click.echo(f"memory   {readable_bytes(expected.memory)}{free}")
+    if any(stage.gpu_memory is not None for stage in expected.stages):
+        most = max(stage.gpu_memory or 0 for stage in expected.stages)
+        click.echo(f"GPU      {readable_bytes(most)} for the table and its average")
     click.echo(f"disk     {readable_bytes(expected.disk)}")
 
 

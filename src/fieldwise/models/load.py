@@ -32,7 +32,7 @@ _BEFORE_PAIRS = {"pairs": "none"}
 
 def dense_arrays(model: ClickModel) -> dict[str, npt.NDArray[Any]]:
     """Return every dense weight and every statistic of the model, by torch's name."""
-    return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
 def load_dense(model: ClickModel, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

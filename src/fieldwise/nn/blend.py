@@ -71,7 +71,7 @@ class Blend(nn.Module):
         self.reset()
         if not len(labels) or labels.min() == labels.max():
             return
-        start = self.weight.numpy().astype(np.float64)
+        start = self.weight.cpu().numpy().astype(np.float64)
         x = np.concatenate((np.ones((len(members), 1)), members.astype(np.float64)), axis=1)
 
         def cost(weight: npt.NDArray[np.float64]) -> float:

@@ -63,11 +63,11 @@ class Histories(nn.Module):
         num_examples, first = given.num_examples, self.log_layout.num_fields
         fields = [units[:num_examples, :first]]
         for number, link in enumerate(given.links):
-            rows = units[:, first + number]
-            whole, own = (rows.index_select(0, torch.from_numpy(at)) for at in (link.whole, link.own))
-            scale = torch.from_numpy(link.others).clamp_min(1).to(units.dtype).rsqrt()
-            known = torch.from_numpy(link.others > 0).to(units.dtype) * scale
-            leave = torch.from_numpy(link.has_own).to(units.dtype) * known
+            rows, device = units[:, first + number], units.device
+            whole, own = (rows.index_select(0, torch.from_numpy(at).to(device)) for at in (link.whole, link.own))
+            others, has_own = torch.from_numpy(link.others).to(device), torch.from_numpy(link.has_own).to(device)
+            known = (others > 0).to(units.dtype) * others.clamp_min(1).to(units.dtype).rsqrt()
+            leave = has_own.to(units.dtype) * known
             fields.append((whole * known.unsqueeze(1) - own * leave.unsqueeze(1)).unsqueeze(1))
         return torch.cat(fields, dim=1)
 

@@ -40,8 +40,8 @@ class Linear(nn.Linear):
         if x.shape[-1] != self.in_features:
             raise ValueError(f"x has {x.shape[-1]} columns, the layer takes {self.in_features}")
         fused = None if activation is None else FUSED[type(activation)]
-        if torch.compiler.is_compiling():  # an exported model is plain torch
-            plain: Tensor = super().forward(x)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
+            plain = self.plain(x)
             return plain if fused is None else fused.apply(plain)
         flat = x.reshape(-1, self.in_features)
         return chain(flat, [self.layer(fused)]).view(*x.shape[:-1], self.out_features)
@@ -52,6 +52,14 @@ class Linear(nn.Linear):
         if self.reduced and dtype == torch.float32 and torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
         return Layer(self.weight, self.bias, activation, dtype)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """Return ``x W' + b`` by torch, on any device; autocast has its say where the layer allows it."""
+        device = x.device.type
+        if self.reduced or not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+            return super().forward(x)
+        with torch.autocast(device, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
 
 
 def owns_products(module: nn.Module) -> bool:

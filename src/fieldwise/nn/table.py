@@ -28,11 +28,14 @@ _SMALL = 0.01
 
 
 class Visit(NamedTuple):
-    """One forward pass in training: what the optimizer needs to act on the rows it touched."""
+    """One forward pass in training: what the optimizer needs to act on the rows it touched; and, of a table on another
+    device (`nn.cuda`), the batch as it is there.
+    """
 
     batch: Batch
     local: Tensor
     full: Tensor
+    placed: Any = None
 
 
 class Table(nn.Module):
@@ -112,6 +115,14 @@ class Table(nn.Module):
             )
         self.rows = weights if weights.dtype == np.uint16 else np.asarray(weights, dtype=self.dtype)
         self._admit = admit
+
+    def read(self, first: int, last: int) -> npt.NDArray[Any]:
+        """Return the weights of rows `first` to `last` as they are stored; to change them, `write` them."""
+        return self.weights[first:last]
+
+    def write(self, first: int, stored: npt.NDArray[Any]) -> None:
+        """Set the first columns of the rows from `first` on: their weights, or all that they hold."""
+        self.rows[first : first + len(stored), : stored.shape[1]] = stored
 
     def draw(self, seed: int) -> None:
         """Draw the weights of the units at random; wide weights beside locally connected ones stay zero.

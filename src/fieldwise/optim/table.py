@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -25,6 +25,12 @@ __all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 Floats = npt.NDArray[np.floating]
 
 _SLAB = 1 << 20
+_RULES: dict[str, Callable[..., float]] = {
+    "adagrad": kernels.adagrad,
+    "rowwise-adagrad": kernels.rowwise_adagrad,
+    "adam": kernels.adam,
+    "ftrl": kernels.ftrl,
+}
 _IDS_PER_THREAD = 16_384
 """Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
@@ -130,18 +136,22 @@ class TableOptimizer:
         FTRL derives a weight from its state, so z is set to what gives this weight: the closed form turned round,
         with s = 0.
         """
-        n, config, rows = self.table.num_weights, self.config, self.table.rows
-        shrink = config.beta / self.rate + config.penalty
+        rows = self.table.rows
         for first in range(0, len(rows), _SLAB):
-            part, given = rows[first : first + _SLAB], weights[first : first + _SLAB]
-            encode_weights(part, unit, given)
-            if config.name == "ftrl":
-                z = -(given * shrink + np.sign(given) * config.l1) / self.batch_size
-                if part.dtype == np.uint16:
-                    at = n + 2 * unit
-                    part[:, at : at + 2] = np.ascontiguousarray(z, dtype="<f4").view("<u2").reshape(-1, 2)
-                else:
-                    part[:, n + unit] = z
+            self._start(rows[first : first + _SLAB], unit, weights[first : first + _SLAB])
+
+    def _start(self, part: npt.NDArray[Any], unit: int, given: Floats) -> None:
+        """Set the weights of one unit, and their state, in some rows as they are stored."""
+        n, config = self.table.num_weights, self.config
+        encode_weights(part, unit, given)
+        if config.name == "ftrl":
+            shrink = config.beta / self.rate + config.penalty
+            z = -(given * shrink + np.sign(given) * config.l1) / self.batch_size
+            if part.dtype == np.uint16:
+                at = n + 2 * unit
+                part[:, at : at + 2] = np.ascontiguousarray(z, dtype="<f4").view("<u2").reshape(-1, 2)
+            else:
+                part[:, n + unit] = z
 
     def draw(self, seed: int) -> None:
         """Draw the weights at random (`Table.draw`), with the state that belongs to them."""
@@ -168,25 +178,26 @@ class TableOptimizer:
 
     def apply(self, batch: Batch, local: Floats, full: Floats, scale: float = 1.0) -> bool:
         """As `step`, given the gradients ``local`` (B, F K) and ``full`` (B, W) of a batch's outputs."""
-        config = self.config
         self.num_steps += 1
-        rate, size, l2 = self.rate * scale, self.batch_size, config.penalty
-        epsilon = config.epsilon
+        return self._visit(batch, local, full, *self.settings(scale))
+
+    def settings(self, scale: float) -> tuple[float, ...]:
+        """Return what the rule's kernel takes in this step (`kernels.optimizers`)."""
+        config, size = self.config, self.batch_size
+        rate, l2, epsilon = self.rate * scale, config.penalty, config.epsilon
+        if config.name == "ftrl":
+            return (rate, config.beta / size, config.l1 / size, l2 / size)
         if epsilon is None:
             epsilon = 1e-8 if config.name == "adam" else 1.0 / size
-        match config.name:
-            case "adagrad":
-                return self._visit(kernels.adagrad, batch, local, full, rate, epsilon, l2)
-            case "rowwise-adagrad":
-                return self._visit(kernels.rowwise_adagrad, batch, local, full, rate, epsilon, l2)
-            case "adam":
-                return self._visit(kernels.adam, batch, local, full, rate, epsilon, l2, *config.betas, self.num_steps)
-            case "ftrl":
-                return self._visit(
-                    kernels.ftrl, batch, local, full, rate, config.beta / size, config.l1 / size, l2 / size
-                )
+        moments = (*config.betas, self.num_steps) if config.name == "adam" else ()
+        return (rate, epsilon, l2, *moments)
 
-    def _visit(self, rule: Callable[..., float], batch: Batch, local: Floats, full: Floats, *settings: float) -> bool:
+    @property
+    def key(self) -> int:
+        """That of the step, for storage that rounds."""
+        return (self.seed << 40) + self.num_steps
+
+    def _visit(self, batch: Batch, local: Floats, full: Floats, *settings: float) -> bool:
         """Let every thread take shares of the batch, and move their rows by the rule."""
         table = self.table
         num_ids = batch.ids.size + len(batch.bag_ids)
@@ -200,9 +211,9 @@ class TableOptimizer:
         if self._shares[0] != threads:
             self._shares = threads, split_fields(table.layout, threads)
         self._tickets[0] = 0
-        key = np.uint64((self.seed << 40) + self.num_steps)
+        key = np.uint64(self.key)
         common = (table.rows, batch, table.layout, local, full, self._shares[1], self._tickets)
-        checks = run_each(rule, [(*common, work, key, *settings) for work in self._works[:threads]])
+        checks = run_each(_RULES[self.config.name], [(*common, work, key, *settings) for work in self._works[:threads]])
         return not any(math.isnan(check) for check in checks)
 
 
@@ -221,5 +232,5 @@ def take_gradients(table: Table) -> tuple[Batch, Floats, Floats]:
 
 def _gradient(output: Tensor) -> Floats:
     """Return what ``backward`` left for an output; zero where it did not reach it."""
-    gradient: Floats = (torch.zeros_like(output) if output.grad is None else output.grad).numpy()
+    gradient: Floats = (torch.zeros_like(output) if output.grad is None else output.grad).cpu().numpy()
     return np.ascontiguousarray(gradient)

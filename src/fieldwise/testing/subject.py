@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -16,9 +17,13 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 from fieldwise.schema import Field, Schema
+from fieldwise.training.device import choose_device, place_model
+from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.step import Stepper
 
 __all__ = ["NUM_ROWS", "Builder", "CheckFailed", "DeepPart", "Subject", "make_log"]
@@ -51,6 +56,8 @@ class Subject:
         What takes the place of the configuration's deep part.
     num_classes
         2 or more.
+    device
+        Where it is trained: ``cpu``, ``cuda`` or ``torch`` (`training.config.TrainConfig`).
 
     Attributes
     ----------
@@ -63,8 +70,10 @@ class Subject:
         The model of the configuration has no deep part that `deep` could replace.
     """
 
-    def __init__(self, model: ModelConfig | Builder, *, deep: DeepPart | None = None, num_classes: int = 2) -> None:
-        self.num_classes = num_classes
+    def __init__(
+        self, model: ModelConfig | Builder, *, deep: DeepPart | None = None, num_classes: int = 2, device: str = "cpu"
+    ) -> None:
+        self.num_classes, self.device = num_classes, choose_device(device)
         self.config = model if isinstance(model, ModelConfig) and deep is None else None
         self.build: Builder = _builder(model, deep) if isinstance(model, ModelConfig) else model
         self.encoder = _fitted(tuple(field.name for field in _FIELDS), num_classes)
@@ -89,10 +98,17 @@ class Subject:
     ) -> Stepper:
         """Build the model with drawn weights, and what moves them."""
         model = self.build(layout or self.encoder.layout, self.num_classes, seed, dtype)
-        optimizer = TableOptimizer(model.table, table, NUM_ROWS)
-        optimizer.draw(seed)
+        stepper: Stepper
         rates = DenseOptimizerConfig(learning_rate=0.01)
-        return Stepper(model.train(), optimizer, build_dense_optimizer(model.parameters(), rates))
+        if self.device is None:
+            optimizer = TableOptimizer(model.table, table, NUM_ROWS)
+            stepper = Stepper(model.train(), optimizer, build_dense_optimizer(model.parameters(), rates))
+        else:
+            place_model(model, self.device)
+            there = DeviceTableOptimizer(cast(DeviceTable, model.table), table, NUM_ROWS)
+            stepper = DeviceStepper(model.train(), there, build_dense_optimizer(model.parameters(), rates))
+        stepper.table_rows.draw(seed)
+        return stepper
 
     def woken(self, seed: int = 0, layout: Layout | None = None) -> Stepper:
         """Build the model with weights of size one everywhere, so that nothing hides behind zeros, and statistics of
@@ -100,7 +116,7 @@ class Subject:
         """
         stepper = self.stepper(seed, layout=layout)
         model, rng = stepper.model, np.random.default_rng(seed)
-        model.table.weights[:] = rng.normal(size=model.table.weights.shape)
+        model.table.write(0, rng.normal(size=model.table.weights.shape))
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(torch.from_numpy(rng.normal(0, 0.5, tuple(parameter.shape))))

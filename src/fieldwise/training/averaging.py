@@ -15,6 +15,7 @@ Training itself goes on from the weights, not from their average.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,20 +56,14 @@ class Average:
         Steps of an epoch, 1 or more.
     """
 
-    def __init__(
-        self, model: ClickModel, weights: npt.NDArray[np.floating], epochs: float, batches_per_epoch: int
-    ) -> None:
+    def __init__(self, model: ClickModel, weights: Any, epochs: float, batches_per_epoch: int) -> None:
         if epochs <= 0:
             raise ValueError(f"epochs (={epochs}) must be above 0")
         self.model, self.weights = model, weights
         self.every = max(batches_per_epoch // _SNAPSHOTS_PER_EPOCH, 1)
         self.least_share = min(1.0, self.every / (epochs * batches_per_epoch))
         self.num_snapshots = 0
-        num_bytes = weights.size * model.table.dtype.itemsize + weights.nbytes
-        require_memory(
-            num_bytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
-        )
-        self.table: npt.NDArray[np.floating] = np.zeros(weights.shape, model.table.dtype)
+        self._make_room(math.prod(weights.shape) * model.table.dtype.itemsize + weights.nbytes)
         self.dense = {name: torch.zeros_like(tensor) for name, tensor in self._tensors().items()}
 
     def after(self, step: int) -> None:
@@ -77,9 +72,7 @@ class Average:
             return
         self.num_snapshots += 1
         share = max(1.0 / self.num_snapshots, self.least_share)
-        for average, rows in self._chunks():
-            weights = decode_weights(rows)
-            average += average.dtype.type(share) * (weights - average)
+        self._mix_table(share)
         for name, tensor in self._tensors().items():
             self.dense[name] += share * (tensor - self.dense[name])
 
@@ -89,16 +82,13 @@ class Average:
         if not self.num_snapshots:
             yield
             return
-        own = self.weights.copy()
+        own = self._exchange_table()
         own_dense = {name: tensor.clone() for name, tensor in self._tensors().items()}
-        for average, rows in self._chunks():
-            for unit in range(rows.shape[1]):
-                encode_weights(rows, unit, average[:, unit])
         self._set_dense(self.dense)
         try:
             yield
         finally:
-            self.weights[:] = own
+            self._take_back(own)
             self._set_dense(own_dense)
 
     def beside(self, rows: npt.NDArray[Any]) -> Pieces:
@@ -109,14 +99,14 @@ class Average:
 
         def joined() -> Iterator[npt.NDArray[np.uint8]]:
             for some in self._slices():
-                yield np.concatenate([_bytes(rows[some]), _bytes(self.table[some])], axis=1)
+                yield np.concatenate([_bytes(rows[some]), _bytes(self._average(some))], axis=1)
 
-        width = rows.itemsize * rows.shape[1] + self.table.itemsize * self.table.shape[1]
+        width = rows.itemsize * rows.shape[1] + self.model.table.dtype.itemsize * self.weights.shape[1]
         return Pieces(np.dtype(np.uint8), (len(rows), width), joined())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all else that is remembered, as arrays that a checkpoint can hold."""
-        dense = {_DENSE + name: tensor.numpy() for name, tensor in self.dense.items()}
+        dense = {_DENSE + name: tensor.cpu().numpy() for name, tensor in self.dense.items()}
         return {_COUNT: np.array(self.num_snapshots), **dense}
 
     def restore(
@@ -124,12 +114,46 @@ class Average:
     ) -> npt.NDArray[Any]:
         """Go back to where `joined` (`beside`) and `arrays` were taken, and return what `rows` were then."""
         num_bytes = rows.itemsize * rows.shape[1]
-        self.table[:] = joined[:, num_bytes:].view(self.table.dtype)
+        self._set_average(joined[:, num_bytes:].view(self.model.table.dtype))
         self.num_snapshots = int(arrays[_COUNT])
         for name, tensor in self.dense.items():
             tensor.copy_(torch.from_numpy(np.array(arrays[_DENSE + name])))
         then: npt.NDArray[Any] = joined[:, :num_bytes].view(rows.dtype)
         return then
+
+    # --- of the table, wherever it lies (`training.device`) ---
+
+    def _make_room(self, num_bytes: int) -> None:
+        """Make room for the average, so many bytes with what `applied` takes."""
+        require_memory(
+            num_bytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
+        )
+        self.table: npt.NDArray[np.floating] = np.zeros(self.weights.shape, self.model.table.dtype)
+
+    def _mix_table(self, share: float) -> None:
+        for average, rows in self._chunks():
+            weights = decode_weights(rows)
+            average += average.dtype.type(share) * (weights - average)
+
+    def _exchange_table(self) -> Any:
+        """Give the table the average for its weights, and return a copy of its own."""
+        own = self.weights.copy()
+        for average, rows in self._chunks():
+            for unit in range(rows.shape[1]):
+                encode_weights(rows, unit, average[:, unit])
+        return own
+
+    def _take_back(self, own: Any) -> None:
+        self.weights[:] = own
+
+    def _average(self, some: slice) -> npt.NDArray[np.floating]:
+        """Return the average of some rows, on the host."""
+        return self.table[some]
+
+    def _set_average(self, average: npt.NDArray[np.floating]) -> None:
+        self.table[:] = average
+
+    # --- helpers ---
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the dense weights and statistics, without what counts."""

@@ -53,6 +53,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         The optimizer of the table; `optim.table.TableOptimizerConfig`.
     dense
         The optimizer of all other weights; `optim.dense.DenseOptimizerConfig`.
+    device
+        Where a model is trained: ``cpu``; ``cuda``, an NVIDIA GPU with the whole table in its memory; ``auto``, the GPU
+        where there is one; or ``torch``, for checking: what ``cuda`` does, on the processor, in torch's operations.
+        A run may go on elsewhere than where it began.
     threads
         Threads to use; all cores unless given.
     wire
@@ -74,6 +78,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
     table: TableOptimizerConfig = TableOptimizerConfig()
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
+    device: Literal["cpu", "cuda", "auto", "torch"] = "cpu"
     threads: Annotated[int, Meta(ge=1)] | None = None
     wire: Literal["full", "bfloat16"] = "full"
 

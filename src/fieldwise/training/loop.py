@@ -118,7 +118,7 @@ def fit(
     """
     history, interrupt, average = History(), interrupt or Interrupt(), None
     if config.average_epochs:
-        average = Average(stepper.model, stepper.weights, config.average_epochs, train.num_batches)
+        average = stepper.average(config.average_epochs, train.num_batches)
     if checkpoints is not None:
         history = resume(stepper, average, checkpoints)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)

@@ -14,8 +14,8 @@ _WORTH_WEIGHTS = 1 << 18
 
 
 def takes_bfloat16(precision: str, model: nn.Module) -> bool:
-    """Return whether products are taken in bfloat16: ``bfloat16`` says so; ``auto`` does where the processor multiplies
-    in bfloat16 and the matrices have 262,144 weights or more.
+    """Return whether products are taken in bfloat16: ``bfloat16`` says so; ``auto`` does where the processor, or GPU,
+    multiplies in bfloat16 and the matrices have 262,144 weights or more.
 
     Examples
     --------
@@ -24,7 +24,9 @@ def takes_bfloat16(precision: str, model: nn.Module) -> bool:
     """
     if precision != "auto":
         return precision == "bfloat16"
-    return has_bfloat16() and count_weights(model)[0] >= _WORTH_WEIGHTS
+    on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+    has = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else has_bfloat16()
+    return has and count_weights(model)[0] >= _WORTH_WEIGHTS
 
 
 def has_bfloat16() -> bool:

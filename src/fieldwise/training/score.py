@@ -40,9 +40,9 @@ def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt
 
 def _probabilities(model: ClickModel, logits: torch.Tensor) -> npt.NDArray[np.floating]:
     if model.calibration.is_none:
-        plain: npt.NDArray[np.floating] = probabilities(logits).numpy()
+        plain: npt.NDArray[np.floating] = probabilities(logits).cpu().numpy()
         return plain
-    array = logits.numpy()
+    array = logits.cpu().numpy()
     calibrated = model.calibration.probabilities(array[:, 0] if array.shape[1] == 1 else array)
     return calibrated.astype(array.dtype)
 
@@ -52,7 +52,7 @@ def predict_logits(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.
     model.eval()
     with torch.inference_mode():
         for batch in batches:
-            array = model(batch).numpy()
+            array = model(batch).cpu().numpy()
             yield array[:, 0] if array.shape[1] == 1 else array
 
 
@@ -78,7 +78,7 @@ def logits_and_labels(
     """Return what a calibration is learned from, one array each: logits, labels and, where there are some, weights."""
     found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": []}
     for each in examples:
-        array = logits(each.batch).numpy()
+        array = logits(each.batch).cpu().numpy()
         found["logits"].append(array[:, 0] if array.shape[1] == 1 else array)
         for name, column in (("labels", each.labels), ("weights", each.weights)):
             if column is not None:
@@ -91,7 +91,7 @@ def fit_blend(model: ClickModel, examples: Iterable[Examples]) -> None:
     assert model.blend is not None, "only a model with members of different kinds is blended"
     model.eval()
     with torch.no_grad():
-        found = [(model.voices(model.complete(part.batch))[:, :, 0].numpy(), part.labels) for part in examples]
+        found = [(model.voices(model.complete(part.batch))[:, :, 0].cpu().numpy(), part.labels) for part in examples]
     labels = [part for _, part in found if part is not None]
     model.blend.fit(np.concatenate([members for members, _ in found]), np.concatenate(labels))
 

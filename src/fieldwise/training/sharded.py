@@ -226,7 +226,7 @@ class ShardedStepper(Stepper):
 
         What is returned waits for the sums, leaves them with the parameters and returns the loss.
         """
-        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:] if part.grad is not None]
+        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:3] if part.grad is not None]
         parameters = self._parameters
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flags = (not all_finite(of_table), not self._table_finite, *self._own_wishes)

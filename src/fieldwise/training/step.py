@@ -23,6 +23,7 @@ from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.nn.blocks import single_threaded_torch
 from fieldwise.nn.linear import owns_products
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.averaging import Average
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
@@ -152,22 +153,29 @@ class Stepper:
 
     def load(self, weights: npt.NDArray[np.floating], dense: dict[str, npt.NDArray[Any]]) -> None:
         """Take the weights (D, n) of the table and all others; the optimizers' states stay."""
-        self.model.table.weights[:] = weights
+        self.model.table.write(0, weights)
         load_dense(self.model, dense)
 
     def _check_gradients(self, loss: float) -> None:
-        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:] if part.grad is not None]
+        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:3] if part.grad is not None]
         if not all_finite(of_table):
             raise NotFinite("a gradient of the table", loss)
         if not all_finite(parameter.grad for parameter in self._parameters if parameter.grad is not None):
             raise NotFinite("a gradient of the dense weights", loss)
 
+    def _restore_rows(self, table: npt.NDArray[np.floating]) -> None:
+        self.rows[:] = table
+
+    def average(self, epochs: float, batches_per_epoch: int) -> Average:
+        """Return the average of the weights, to be taken from now on (`training.averaging`)."""
+        return Average(self.model, self.weights, epochs, batches_per_epoch)
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that changes from step to step, but for the table's rows, as arrays that a checkpoint can hold."""
-        arrays = {f"model.{name}": tensor.detach().numpy() for name, tensor in self.model.state_dict().items()}
+        arrays = {f"model.{name}": tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
         if self.dense_optimizer:
             for index, slots in self.dense_optimizer.state_dict()["state"].items():
-                arrays |= {f"optimizer.{index}.{name}": tensor.numpy() for name, tensor in slots.items()}
+                arrays |= {f"optimizer.{index}.{name}": tensor.cpu().numpy() for name, tensor in slots.items()}
         arrays["random.torch"] = torch.get_rng_state().numpy()
         arrays["table.num_steps"] = np.array(self.table_optimizer.num_steps)
         return arrays
@@ -182,7 +190,7 @@ class Stepper:
         """
         if (table.shape, table.dtype) != (self.rows.shape, self.rows.dtype):
             raise ValueError(f"a table of {table.dtype} {table.shape} for one of {self.rows.dtype} {self.rows.shape}")
-        self.rows[:] = table
+        self._restore_rows(table)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         prefix = "model."
         self.model.load_state_dict(

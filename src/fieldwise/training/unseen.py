@@ -45,9 +45,11 @@ def fill_unseen(table: Table, counts: Counts) -> None:
     for _, base, of_field in _untrained(table.layout, counts):
         weighted = np.zeros(table.num_weights, dtype=np.float64)
         for start in range(_FIRST, len(of_field), _ROWS):
-            rows = table.weights[base + start : base + min(start + _ROWS, len(of_field))]
+            rows = table.read(base + start, base + min(start + _ROWS, len(of_field)))
             weighted += _weighted_sum(rows, of_field[start : start + _ROWS])
-        _set(table.weights, base + UNSEEN, weighted / of_field[_FIRST:].sum())
+        unseen = table.read(base + UNSEEN, base + UNSEEN + 1)
+        _set(unseen, 0, weighted / of_field[_FIRST:].sum())
+        table.write(base + UNSEEN, unseen)
 
 
 def fill_unseen_shards(sharded: ShardedTable, counts: Counts) -> None:

@@ -65,7 +65,8 @@ def sample(
     log, train = prepared.folder.name, prepared.parts["train"]
     listen(Stage("sample", config.model.kind))
     assert model.posterior is not None, "the model keeps no posterior"
-    left_out = [(f, g) for f, g in zip(*np.nonzero(model.posterior.pairs.mask.numpy() == 0), strict=True) if f < g]
+    mask = model.posterior.pairs.mask.cpu().numpy()
+    left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
     num_factors, settings, seed = model.num_posterior - 1, config.pretrain, config.train.seed
     name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
     try:

@@ -42,6 +42,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     saved, disk
         The saved model; and at most while it trains: the model before and the next one, checkpoints that are kept and
         the next one.
+    gpu_memory
+        With ``train.device = "cuda"``: bytes of the GPU for the table and its average, dense part and batches apart;
+        else None.
     """
 
     model: str
@@ -51,6 +54,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     saved: int
     disk: int
+    gpu_memory: int | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +183,7 @@ def _stage(
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
     bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize
     average = num_features * n * itemsize if settings.average_epochs else 0
+    on_gpu = average + num_features * n * weight_bytes if settings.average_epochs else 0
     checkpoint = memory.table + average + 4 * dense * itemsize
     return Stage(
         model=model.kind,
@@ -188,4 +193,5 @@ def _stage(
         memory=max(memory.total, memory.table + memory.dense + held),
         saved=bundle,
         disk=2 * bundle + (_CHECKPOINTS + 1) * checkpoint,
+        gpu_memory=memory.table + on_gpu if settings.device == "cuda" else None,
     )

@@ -213,11 +213,17 @@ def _read(folder: Path) -> _Manifest:
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return what identifies a run: everything but the folder that paths are relative to, memory and threads."""
+    """Return what identifies a run: everything but folder of paths, memory, threads and device."""
     if config.model.kind == "lr":  # the other keys of [model] say nothing of it
         config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
-    del plain["base"], plain["train"]["threads"], plain["data"]["memory"], plain["data"]["max_rejects"]
+    del (
+        plain["base"],
+        plain["train"]["threads"],
+        plain["train"]["device"],
+        plain["data"]["memory"],
+        plain["data"]["max_rejects"],
+    )
     return plain
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -14,10 +14,14 @@ from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.models.click import ClickModel
+from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.device import choose_device, place_model
+from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.events import Listener
 from fieldwise.training.interrupt import Interrupt
 from fieldwise.training.linear import make_stepper
@@ -93,9 +97,18 @@ class Team:
 
     def stepper(self, model: ClickModel, settings: TrainConfig) -> Stepper:
         """Return what moves a model whose weights are not set yet."""
+        device = choose_device(settings.device)
+        if device is not None:
+            place_model(model, device)
         bfloat16 = takes_bfloat16(settings.precision, model)
         if self.workers is not None:
             self.workers.traffic = Traffic()
+        if device is not None:
+            there = DeviceTableOptimizer(
+                cast(DeviceTable, model.table), settings.table, settings.batch_size, settings.seed
+            )
+            dense = build_dense_optimizer(model.parameters(), settings.dense)
+            return DeviceStepper(model, there, dense, bfloat16)
         if self.workers is None:
             table = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
             return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)

@@ -1,0 +1,26 @@
+"""What moves a row, as numbers that an engine takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Rule"]
+
+
+class Rule(NamedTuple):
+    """One of the rules of `kernels.optimizers`, with the settings of a step.
+
+    Attributes
+    ----------
+    name
+        ``adagrad``, ``rowwise-adagrad``, ``adam`` or ``ftrl``.
+    settings
+        What the kernel of this name takes, in its order: learning rate, epsilon, l2; for Adam also the two decay
+        rates and the number of the step; for FTRL alpha, beta, l1, l2.
+    key
+        Of the step, for storage that rounds.
+    """
+
+    name: str
+    settings: tuple[float, ...]
+    key: int

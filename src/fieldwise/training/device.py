@@ -1,0 +1,82 @@
+"""Where a model is trained: on the processor, or with its table and its dense part on a GPU."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import torch
+
+from fieldwise.errors import ConfigError
+from fieldwise.models.click import ClickModel
+from fieldwise.nn.cuda.table import DeviceTable
+
+__all__ = ["choose_device", "missing_for_cuda", "place_model"]
+
+_OLDEST = (7, 0)
+"""Compute capability that Triton asks for."""
+
+
+class Missing(NamedTuple):
+    """Why no GPU can be used, and what to do about it."""
+
+    what: str
+    fix: str
+
+
+def choose_device(name: str) -> torch.device | None:
+    """Return the device that ``train.device`` asks for; None for the processor and its kernels.
+
+    Raises
+    ------
+    ConfigError
+        A GPU is asked for and cannot be used: what is missing, and what to do.
+
+    Examples
+    --------
+    >>> choose_device("cpu"), choose_device("torch")
+    (None, device(type='cpu'))
+    """
+    if name in ("cpu", "torch"):
+        return torch.device("cpu") if name == "torch" else None
+    missing = missing_for_cuda()
+    if missing is None:
+        return torch.device("cuda")
+    if name == "auto":
+        return None
+    raise ConfigError(
+        "training on a GPU is not possible here",
+        where="train.device",
+        expected="an NVIDIA GPU, its driver, PyTorch with CUDA, and Triton",
+        got=missing.what,
+        fix=f"{missing.fix}; or set train.device = cpu",
+    )
+
+
+def missing_for_cuda() -> Missing | None:
+    """Return what keeps models from training on a GPU here; None where nothing does."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return Missing(
+            f"PyTorch {torch.__version__}, built without CUDA",
+            "install a build of PyTorch with CUDA (https://pytorch.org/get-started/locally says how)",
+        )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        why = f": {said[-1].message}" if said else ""
+        return Missing(f"no GPU that PyTorch {torch.__version__} can use{why}", "see nvidia-smi, CUDA_VISIBLE_DEVICES")
+    capability = torch.cuda.get_device_capability()
+    if torch.version.hip is None and capability < _OLDEST:
+        got, oldest = (".".join(map(str, version)) for version in (capability, _OLDEST))
+        return Missing(f"{torch.cuda.get_device_name()} of compute capability {got}", f"use a GPU of {oldest} or more")
+    if find_spec("triton") is None:
+        return Missing("no Triton", "pip install 'fieldwise[cuda]'")
+    return None
+
+
+def place_model(model: ClickModel, device: torch.device) -> None:
+    """Move a model whose table has no memory yet to a device; its table then takes its memory there."""
+    model.table = DeviceTable(model.table, device)
+    model.to(device)
