@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fieldwise.cli.options import Verb, config_argument, json_option, load, quiet_option, set_option, threads_option
+from fieldwise.cli.workers import (
+    hosts_option,
+    is_worker,
+    refuse_alone,
+    rendezvous_option,
+    run_as_worker,
+    start_workers,
+    timeout_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from fieldwise.distributed.group import Workers
 
 
 @click.command(
@@ -17,6 +32,7 @@ from fieldwise.cli.options import Verb, config_argument, json_option, load, quie
         "fieldwise prepare fieldwise.toml",
         "fieldwise prepare fieldwise.toml --dry-run",
         "fieldwise prepare fieldwise.toml --memory 2GB --max-rejects 0.001 --set fields.user_id.min_count=2",
+        "fieldwise prepare fieldwise.toml --workers 8 --hosts 2:4 --rendezvous first:29400",
     ),
 )
 @config_argument
@@ -29,6 +45,10 @@ from fieldwise.cli.options import Verb, config_argument, json_option, load, quie
 )
 @set_option
 @threads_option
+@workers_option
+@hosts_option
+@rendezvous_option
+@timeout_option
 @quiet_option
 @json_option
 def command(
@@ -38,6 +58,10 @@ def command(
     max_rejects: float | None,
     overrides: tuple[str, ...],
     threads: int | None,
+    workers: int | None,
+    hosts: str | None,
+    rendezvous: str | None,
+    timeout: float | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -46,13 +70,11 @@ def command(
     The encoder (vocabularies, bins, scales) learns from the training rows alone. The cache lies in the folder
     .fieldwise beside CONFIG, and is used again while neither the log nor [data] and [fields] change. `train` and
     `compare` prepare by themselves; this verb is for looking first. Rows that cannot be used are counted, and listed
-    in rejects.jsonl. Neither threads nor memory change what is written.
+    in rejects.jsonl. Neither threads nor memory nor workers change what is written; workers share out the files of the
+    log.
     """
-    from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.prepare import prepare
-
-    loaded = load(config, overrides, threads)
     if dry_run:
+        loaded = load(config, overrides, threads)
         from fieldwise.verbs.estimate import estimate
 
         expected = estimate(loaded, memory=memory)
@@ -65,13 +87,37 @@ def command(
 
             print_estimate(expected)
         return
-    with show_progress(quiet) as listen:
-        prepared = prepare(loaded, memory=memory, max_rejects=max_rejects, listen=listen)
-    if as_json:
-        from fieldwise.cli.output import print_json
+    if not is_worker():
+        if workers is not None:
+            start_workers(workers, hosts, rendezvous, quiet)
+        refuse_alone(hosts, rendezvous)
 
-        print_json(prepared.summary)
-    else:
-        from fieldwise.cli.tables import print_prepared
+    def work(team: Workers | None) -> Callable[[], None]:
+        from fieldwise.cli.progress import show_progress
 
-        print_prepared(prepared.summary)
+        loaded = load(config, overrides, threads)
+        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
+            if team is None or team.size == 1:
+                from fieldwise.verbs.prepare import prepare
+
+                prepared = prepare(loaded, memory=memory, max_rejects=max_rejects, listen=listen)
+            else:
+                from fieldwise.verbs.prepare_together import prepare_together
+
+                prepared = prepare_together(loaded, team, memory=memory, max_rejects=max_rejects, listen=listen)
+
+        def show() -> None:
+            if as_json:
+                from fieldwise.cli.output import print_json
+
+                print_json(prepared.summary)
+            else:
+                from fieldwise.cli.tables import print_prepared
+
+                print_prepared(prepared.summary)
+
+        return show
+
+    if is_worker():
+        run_as_worker(work, timeout)
+    work(None)()

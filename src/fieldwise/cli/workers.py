@@ -31,13 +31,13 @@ workers_option = click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Train on N processes of this machine, each with a part of the table. (Or start this command with torchrun.)",
+    help="Work on N processes of this machine. (Or start this command with torchrun.)",
 )
 
 hosts_option = click.option(
     "--hosts",
     metavar="N|MIN:MAX",
-    help="Hosts that train together, each running this same command with --workers and --rendezvous.",
+    help="Hosts that work together, each running this same command with --workers and --rendezvous.",
 )
 
 ray_option = click.option(

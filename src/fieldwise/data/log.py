@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
 from fieldwise.data.csv import CsvOptions, CsvReader
@@ -94,6 +96,8 @@ class Log:
         The size of all files on disk.
     stamps
         Of each file, what changes when it does.
+
+    Of a `part`, files and stamps are those of the whole log.
     """
 
     def __init__(self, sources: Sequence[Source], readers: Sequence[_Reader]) -> None:
@@ -184,6 +188,18 @@ class Log:
         log._readers = [reader.by_chunk() if isinstance(reader, ParquetReader) else reader for reader in self._readers]
         return log
 
+    def part(self, number: int, count: int) -> Log:
+        """Return the log of some of the files, the rest being other parts: in order, of about as many bytes each."""
+        ends = np.cumsum([source.num_bytes for source in self._sources])
+        middles = ends - np.array([source.num_bytes for source in self._sources]) / 2
+        of_part = np.minimum(middles * count // max(ends[-1], 1), count - 1).astype(int)
+        chosen = [at for at, own in enumerate(of_part.tolist()) if own == number]
+        log = copy.copy(self)
+        log._sources = [self._sources[at] for at in chosen]
+        log._readers = [self._readers[at] for at in chosen]
+        log.num_bytes = sum(source.num_bytes for source in log._sources)
+        return log
+
     def refuse_change(self) -> None:
         """Raise DataError where a file is not what it was when the log was opened."""
         for path, before, now in zip(self.files, self.stamps, for_each(stamp_of, self.files, self.files), strict=True):
@@ -200,4 +216,4 @@ class Log:
         """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""
         if all(isinstance(reader, ParquetReader) for reader in self._readers):
             return sum(reader.num_rows for reader in self._readers if isinstance(reader, ParquetReader)), True
-        return round(self.num_bytes * rows_per_byte(self._sources[0])), False
+        return round(self.num_bytes * rows_per_byte(self._sources[0])) if self._sources else 0, False

@@ -47,14 +47,16 @@ class Workers:
     ----------
     rank, size
         Which of the workers this is, 0 .. W - 1; and W.
+    num_local
+        How many of them are on this host.
     traffic
         What this worker has sent.
     stopping
         Asked while this worker waits for worker 0: whether it was told to end.
     """
 
-    def __init__(self, rank: int, size: int, store: Store) -> None:
-        self.rank, self.size = rank, size
+    def __init__(self, rank: int, size: int, store: Store, num_local: int) -> None:
+        self.rank, self.size, self.num_local = rank, size, num_local
         self.traffic = Traffic()
         self.stopping: Callable[[], bool] = lambda: False
         self._store = store
@@ -101,7 +103,7 @@ class Workers:
             store = TCPStore(address, port, None, rank == 0 and not of_agent, limit, wait_for_workers=False)
             prefixed = PrefixStore(f"fieldwise/{meet(store, rank, size, timeout)}", store)
             dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=limit)
-        return cls(rank, size, prefixed)
+        return cls(rank, size, prefixed, int(environment.get("LOCAL_WORLD_SIZE", size)))
 
     def close(self) -> None:
         """Leave the group, when all have come so far."""

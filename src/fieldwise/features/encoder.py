@@ -260,6 +260,58 @@ class Encoder:
             if encoder.fit_pass == self._pass:
                 encoder.merge(other._fields[name])
 
+    def keep_all_texts(self) -> None:
+        """Keep the texts of rare values too: `add_learned` will add the rows in which they may be frequent."""
+        for _, counter in self._counters():
+            counter.keep_all_texts = True
+
+    def learned(self) -> Arrays:
+        """Return what was learned in this pass, for `add_learned` of an encoder in another process."""
+        arrays = {
+            f"{name}.{key}": array
+            for name, encoder in self._fields.items()
+            if encoder.fit_pass == self._pass
+            for key, array in encoder.learned().items()
+        }
+        return {
+            **arrays,
+            ".num_examples": np.array(self._num_examples[self._pass - 1]),
+            ".target": self._target.learned(),
+        }
+
+    def add_learned(self, arrays: Arrays, *, texts: bool = True) -> None:
+        """Add what another encoder of this schema has learned from other rows in the same pass.
+
+        What both finish with is what one encoder learns from the rows of both, if all texts were kept. The values that
+        this encoder has numbered for its drafts keep their numbers.
+
+        Parameters
+        ----------
+        texts
+            Whether to take texts too, which nothing but saving needs.
+
+        Examples
+        --------
+        >>> schema = Schema(fields=(Field(name="city", column="city", min_count=2),), label="click")
+        >>> one, other = Encoder(schema), Encoder(schema)
+        >>> for number, encoder in enumerate((one, other)):
+        ...     encoder.keep_all_texts()
+        ...     _ = encoder.fit_chunk(pa.table({"city": ["Rome", "Oslo"], "click": [number, 1]}))
+        >>> one.add_learned(other.learned())
+        >>> one.finish()
+        >>> one.feature_texts("city", [2, 3]), one.counts.tolist()
+        (['Oslo', 'Rome'], [0, 0, 2, 2])
+        """
+        self._num_examples[self._pass - 1] += int(arrays[".num_examples"].item())
+        self._target.add_learned(arrays[".target"])
+        for name, encoder in self._fields.items():
+            if encoder.fit_pass == self._pass:
+                keys = (key for key in arrays if key.rpartition(".")[0] == name)
+                of_field = {key.rpartition(".")[2]: arrays[key] for key in keys}
+                if not texts:
+                    of_field.pop("text_keys", None)
+                encoder.add_learned(of_field)
+
     def finish(self) -> None:
         """End a pass: fix what was learned in it.
 

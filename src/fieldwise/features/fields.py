@@ -108,6 +108,14 @@ class FieldEncoder(ABC):
         """Add what another encoder of the same field has learned from other rows in the same pass."""
 
     @abstractmethod
+    def learned(self) -> Arrays:
+        """Return what was learned in this pass, for `add_learned` in another process."""
+
+    @abstractmethod
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add what another encoder of the same field has learned from other rows in the same pass."""
+
+    @abstractmethod
     def finish(self, scratch: Scratch) -> None:
         """Fix what was learned; large arrays come from `scratch`."""
 
@@ -219,6 +227,22 @@ class IndexedEncoder(FieldEncoder):
             assert isinstance(theirs, VocabularyCounter)
             ours.merge(theirs)
             self._texts.merge(other._texts)
+
+    def learned(self) -> Arrays:
+        """Return counts and texts."""
+        if isinstance(self.counter, Buckets):
+            return self.counter.arrays()
+        assert self.counter is not None, "the field has learned already"
+        return {**self.counter.learned(self._scratch), **self._texts.learned()}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add counts, and texts where they are given."""
+        if isinstance(self.counter, Buckets):
+            self.counter.add_learned(arrays)
+        elif self.counter is not None:
+            self.counter.add_learned(arrays, self._scratch)
+            if "text_keys" in arrays:
+                self._texts.add_learned(arrays)
 
     def finish(self, scratch: Scratch) -> None:
         """Number the values."""

@@ -93,6 +93,15 @@ class ScaleEncoder(_NumberEncoder):
         self._counts += other._counts
         self._sketch.merge(other._sketch)
 
+    def learned(self) -> Arrays:
+        """Return counts and distribution."""
+        return {"counts": self._counts, **self._sketch.learned()}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add counts and a distribution."""
+        self._counts += arrays["counts"]
+        self._sketch.add_learned(arrays)
+
     def finish(self, scratch: Scratch) -> None:
         """Fix mean and standard deviation."""
         if self._base is not None:
@@ -217,6 +226,17 @@ class BinEncoder(_NumberEncoder):
             self._sketch.merge(other._sketch)
         else:
             self._counts += other._counts
+
+    def learned(self) -> Arrays:
+        """Return the distribution, or counts of the bins."""
+        return self._sketch.learned() if self._edges is None else {"counts": self._counts}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add a distribution, or counts of the bins."""
+        if self._edges is None:
+            self._sketch.add_learned(arrays)
+        else:
+            self._counts += arrays["counts"]
 
     def finish(self, scratch: Scratch) -> None:
         """Fix the edges."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.features.columns import Arrays
 from fieldwise.kernels.bins import number_keys, numbers_of_keys
 from fieldwise.kernels.hashtable import Counter
 
@@ -115,6 +116,18 @@ class NumberSketch:
         keys, counts = other._counter.items()
         self._counter.add(keys, counts)
         self._rise(other._level)
+
+    def learned(self) -> Arrays:
+        """Return what was counted, for `add_learned` of another sketch of the same capacity."""
+        keys, counts = self._counter.items()
+        return {"keys": keys, "key_counts": counts, "sketch": np.array([self._level, self.num_missing])}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add what another sketch of the same capacity has counted."""
+        level, num_missing = arrays["sketch"].tolist()
+        self.num_missing += num_missing
+        self._counter.add(arrays["keys"], arrays["key_counts"])
+        self._rise(level)
 
     def _rise(self, level: int) -> None:
         """Cut the keys to this level at least, and to the one at which they fit."""

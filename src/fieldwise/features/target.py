@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -130,6 +131,15 @@ class TargetEncoder:
     def merge(self, other: TargetEncoder) -> None:
         """Add the classes that another has seen."""
         self._seen |= other._seen
+        self._check_number()
+
+    def learned(self) -> npt.NDArray[np.uint8]:
+        """Return the classes that were seen, for `add_learned` of another."""
+        return np.frombuffer(msgspec.json.encode(sorted(self._seen)), dtype=np.uint8)
+
+    def add_learned(self, seen: npt.NDArray[np.uint8]) -> None:
+        """Add the classes that another has seen."""
+        self._seen |= msgspec.json.decode(seen.tobytes(), type=set[str])
         self._check_number()
 
     def _check_number(self) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.features.canonical import buffers, plain
+from fieldwise.features.columns import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import Vocabulary
 from fieldwise.kernels.layout import UNSEEN
@@ -72,6 +73,23 @@ class TextCollector:
             offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
             parts = [None, pa.py_buffer(offsets), pa.py_buffer(content)]
             self.add(keys, pa.Array.from_buffers(pa.large_string(), len(keys), parts))
+
+    def learned(self) -> Arrays:
+        """Return the texts collected so far, for `add_learned` of another."""
+        self._write(self._buffer)
+        self._buffer = _Buffer()
+        pieces = list(self._read())
+        return {
+            name: np.concatenate([np.zeros(0, dtype=kind), *(piece[at] for piece in pieces)])
+            for at, (name, kind) in enumerate((("text_keys", np.uint64), ("lengths", np.uint32), ("content", np.uint8)))
+        }
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add the texts that another has collected."""
+        keys = arrays["text_keys"]
+        if len(keys):
+            piece = self._scratch.write(keys, arrays["lengths"], arrays["content"])
+            self._pieces.append((piece, len(keys), len(arrays["content"])))
 
     def finish(self, vocabulary: Vocabulary) -> None:
         """Give a vocabulary the texts of its values, beside those that it has; values without one get an empty text."""

@@ -226,6 +226,16 @@ class CalendarEncoder(FieldEncoder):
         self._counts += other._counts
         self._no_moment = self._no_moment or other._no_moment
 
+    def learned(self) -> Arrays:
+        """Return the counts, and a value that is no moment."""
+        value = (self._no_moment or "").encode()
+        return {"counts": self._counts, "no_moment": np.frombuffer(value, dtype=np.uint8)}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add counts."""
+        self._counts += arrays["counts"]
+        self._no_moment = self._no_moment or arrays["no_moment"].tobytes().decode() or None
+
     def finish(self, scratch: Scratch) -> None:
         """Refuse a column without any moment."""
         if self._counts[UNSEEN] and not self._counts[_FIRST:].any():

@@ -79,6 +79,8 @@ class VocabularyCounter:
         self._num_present = 0
         self._runs: list[_Run] = []
         self._numbers: _Numbers | None = None
+        self.keep_all_texts = False
+        """Whether the text of a value is needed however rare it is here: it may be frequent in other rows."""
         self.numbered: Uint32s = np.zeros(1, dtype=np.uint32)
         """Once finished: the id of each number."""
 
@@ -100,7 +102,8 @@ class VocabularyCounter:
     def add(self, fingerprints: Uint64s) -> Learned:
         """Count N values."""
         # A value is frequent when it has come often enough. Of one counted in a run on disk too that is not known.
-        numbers, frequent = self._counter.number(fingerprints, 1 if self._runs else self._min_count)
+        first = self.keep_all_texts or self._runs
+        numbers, frequent = self._counter.number(fingerprints, 1 if first else self._min_count)
         num_present = int(np.count_nonzero(numbers))
         self._num_missing += len(fingerprints) - num_present
         self._num_present += num_present
@@ -112,6 +115,23 @@ class VocabularyCounter:
         self._counter.add(*other._counter.items())
         self._num_missing += other._num_missing
         self._num_present += other._num_present
+
+    def learned(self, scratch: Scratch) -> Arrays:
+        """Return what was counted, in memory and on disk, for `add_learned` of another counter."""
+        parts = [self._counter.items(), *(run.read(scratch, 0, len(_PREFIXES)) for run in self._runs)]
+        keys, counts = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+        return {"keys": keys, "key_counts": counts, "totals": np.array([self._num_missing, self._num_present])}
+
+    def add_learned(self, arrays: Arrays, scratch: Scratch) -> None:
+        """Add what another counter has counted."""
+        keys, counts = arrays["keys"], arrays["key_counts"]
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            if self.is_full:
+                self.spill(scratch)
+            self._counter.add(keys[start : start + _KEYS_AT_ONCE], counts[start : start + _KEYS_AT_ONCE])
+        num_missing, num_present = arrays["totals"].tolist()
+        self._num_missing += num_missing
+        self._num_present += num_present
 
     def spill(self, scratch: Scratch) -> None:
         """Move the counts to disk."""
@@ -404,6 +424,10 @@ class Buckets:
     def merge(self, other: Buckets) -> None:
         """Add what was counted with as many buckets."""
         self.counts += other.counts
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add what was counted with as many buckets, as `arrays` returns it."""
+        self.counts[arrays["ids"]] += arrays["counts"]
 
     def lookup(self, fingerprints: Uint64s) -> Uint32s:
         """Return the ids of N values."""

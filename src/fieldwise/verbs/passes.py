@@ -30,7 +30,7 @@ from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
 from fieldwise.verbs.spool import PartDraft, Record, Spool
 
-__all__ = ["Counts", "fit", "refuse_rejects", "transform"]
+__all__ = ["REJECTS_NAME", "Counts", "cache_writer", "fit", "learn", "refuse_rejects", "transform"]
 
 REJECTS_NAME = "rejects.jsonl"
 
@@ -78,19 +78,41 @@ def fit(
         A column is not what it should be, or there are too many rejects.
     """
     num_rows: int | None = None
-    for number in range(encoder.num_passes):
-        tally = _Tally("fit" if number == 0 else "fit again", num_rows, max_rejects, listen)
-        of_pass = spool if encoder.in_last_pass else None
-        for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
-            tally.add(rows_read, rejects)
-            if spool is not None and place is not None:
-                spool.places.append(place)
-            after_chunk()
-        num_rows = tally.end()
+    while not encoder.fitted:
+        num_rows = learn(
+            encoder,
+            source,
+            num_rows=num_rows,
+            max_rejects=max_rejects,
+            listen=listen,
+            after_chunk=after_chunk,
+            spool=spool,
+        )
         with naming(source.log.files[0]):
             encoder.finish()
     assert num_rows is not None
     return num_rows
+
+
+def learn(
+    encoder: Encoder,
+    source: Source,
+    *,
+    num_rows: int | None,
+    max_rejects: float | None,
+    listen: Listener,
+    after_chunk: Callable[[], None],
+    spool: Spool | None = None,
+) -> int:
+    """Let the encoder learn in one pass over the training rows, which it does not end; see `fit`."""
+    tally = _Tally("fit" if num_rows is None else "fit again", num_rows, max_rejects, listen)
+    of_pass = spool if encoder.in_last_pass else None
+    for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
+        tally.add(rows_read, rejects)
+        if spool is not None and place is not None:
+            spool.places.append(place)
+        after_chunk()
+    return tally.end()
 
 
 def transform(
@@ -129,7 +151,7 @@ def transform(
                 rejects_file.writelines(msgspec.json.encode(line) + b"\n" for line in rejects)
                 for part, of_part in encoded.items():
                     if part not in writers:
-                        writers[part] = caches.enter_context(_cache_writer(encoder, folder / part))
+                        writers[part] = caches.enter_context(cache_writer(encoder, folder / part))
                         parts[part] = {"read": 0, "rejected": 0, "examples": 0}
                     writers[part].add(Examples(of_part.batch, of_part.labels, of_part.weights, of_part.groups))
                     num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
@@ -193,7 +215,8 @@ def _num_rows(chunk: Chunk) -> int:
     return int(chunk.table.num_rows) + len(chunk.rejects)
 
 
-def _cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
+def cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
+    """Return what writes a cache of encoded examples."""
     schema = encoder.schema
     return CacheWriter(
         folder,

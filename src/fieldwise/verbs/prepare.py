@@ -110,17 +110,9 @@ def prepare(
     ResourceError
         It cannot be done in this memory, or the disk is full.
     """
-    memory = config.data.memory if memory is None else memory
-    max_rejects = config.data.max_rejects if max_rejects is None else max_rejects
-    if max_rejects is not None and max_rejects < 0:
-        raise ConfigError("max_rejects cannot be negative", where="max_rejects", got=max_rejects)
-    limit = parse_bytes(memory) if isinstance(memory, str) else memory
-    sources = open_sources(config)
-    sample = read_sample(sources[0].log)
-    with naming(sources[0].log.files[0]):
-        schema, _, left_out = infer_schema(config, sample)
-    del sample
-    with workplace(_cache_root(config), _key(config, schema, sources)) as place:
+    limit, max_rejects = limits(config, memory, max_rejects)
+    sources, schema, left_out, root, key = look(config)
+    with workplace(root, key) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder, closing(Scratch(folder, budget.table_bytes)) as scratch:
@@ -131,17 +123,53 @@ def prepare(
         else:
             summary = read_prepared(place.folder)[1]
             refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
-        prepared = _open(place.folder)
+        prepared = open_prepared(place.folder)
     return prepared._replace(summary={**prepared.summary, "left_out": left_out})
+
+
+def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
+    """Return the bytes of memory and the rejects that are allowed: as given, else as the configuration says."""
+    memory = config.data.memory if memory is None else memory
+    max_rejects = config.data.max_rejects if max_rejects is None else max_rejects
+    if max_rejects is not None and max_rejects < 0:
+        raise ConfigError("max_rejects cannot be negative", where="max_rejects", got=max_rejects)
+    return parse_bytes(memory) if isinstance(memory, str) else memory, max_rejects
+
+
+class Plan(NamedTuple):
+    """What is to be prepared, and where.
+
+    Attributes
+    ----------
+    sources
+        The logs.
+    schema, left_out
+        See `infer_schema`.
+    root, key
+        Of the `workplace`.
+    """
+
+    sources: list[Source]
+    schema: Schema
+    left_out: dict[str, str]
+    root: Path
+    key: str
+
+
+def look(config: Config) -> Plan:
+    """Look at the first rows of a log."""
+    sources = open_sources(config)
+    sample = read_sample(sources[0].log)
+    with naming(sources[0].log.files[0]):
+        schema, _, left_out = infer_schema(config, sample)
+    return Plan(sources, schema, left_out, _cache_root(config), _key(config, schema, sources))
 
 
 def find_prepared(config: Config) -> Prepared | None:
     """Open what an earlier `prepare` made of the log of a configuration; None where there is nothing."""
-    sources = open_sources(config)
-    with naming(sources[0].log.files[0]):
-        schema, _, _ = infer_schema(config, read_sample(sources[0].log))
-    folder = _cache_root(config) / _key(config, schema, sources)
-    return _open(folder) if (folder / PREPARED_NAME).exists() else None
+    plan = look(config)
+    folder = plan.root / plan.key
+    return open_prepared(folder) if (folder / PREPARED_NAME).exists() else None
 
 
 def read_sample(log: Log) -> pa.Table:
@@ -202,8 +230,13 @@ def _make(
             listen=listen,
             spool=spool if spool.is_open else None,
         )
+    finish(folder, encoder, counts, sources[0].log)
+
+
+def finish(folder: Path, encoder: Encoder, counts: Counts, log: Log) -> None:
+    """Write what stands beside the caches, `prepared.json` last."""
     if not counts.parts.get("train", {}).get("examples"):
-        raise DataError("no row of the log can be used for training", where=sources[0].log.files[0])
+        raise DataError("no row of the log can be used for training", where=log.files[0])
     encoder_checksum = files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
     files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
@@ -241,8 +274,8 @@ def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     return Encoder.from_arrays(manifest.encoder, arrays, folder / ENCODER_NAME), manifest.summary
 
 
-def _open(folder: Path) -> Prepared:
-    """Open what `_make` wrote; the caches are verified block by block as they are read."""
+def open_prepared(folder: Path) -> Prepared:
+    """Open what `finish` ended; the caches are verified block by block as they are read."""
     encoder, summary = read_prepared(folder)
     parts = {part: Cache.open(folder / part) for part in summary["parts"]}
     for cache in parts.values():

@@ -13,7 +13,6 @@ from fieldwise.config import Config
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.distributed.traffic import Traffic
-from fieldwise.errors import ConfigError
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer
@@ -27,6 +26,7 @@ from fieldwise.training.sharded import ShardedStepper, share_statistics
 from fieldwise.training.sharded_checkpoint import ShardedCheckpoints
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared, prepare
+from fieldwise.verbs.prepare_together import prepare_together
 from fieldwise.verbs.run import Result, RunFolder
 
 __all__ = ["Team"]
@@ -63,27 +63,10 @@ class Team:
         return name if size == 1 else f"{path.stem}-{rank}-of-{size}{path.suffix}"
 
     def prepare(self, config: Config, listen: Listener) -> Prepared:
-        """Prepare the log on the first worker, and open it on the others."""
-        made: list[Prepared] = []
-
-        def make() -> str:
-            made.append(prepare(config, listen=listen))
-            return made[0].folder.name
-
-        name = self.first(make, str)
-        if self.workers is not None:
-            with self.workers.together():
-                prepared = made[0] if made else prepare(config, listen=listen)
-                if prepared.folder.name != name:
-                    raise ConfigError(
-                        "the workers see different logs or configurations",
-                        where=f"worker {self.workers.rank}, {prepared.folder}",
-                        expected=name,
-                        got=prepared.folder.name,
-                        fix="give all of them the same files, with the same times of last change",
-                    )
-                made = [prepared]
-        return made[0]
+        """Prepare the log, each worker a part of its files, or open what was prepared."""
+        if self.workers is None:
+            return prepare(config, listen=listen)
+        return prepare_together(config, self.workers, listen=listen)
 
     @contextmanager
     def holding(self, run: RunFolder) -> Iterator[Result | None]:

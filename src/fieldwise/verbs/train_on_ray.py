@@ -67,9 +67,9 @@ def train_on_ray(
         As in `train`; Stopped also where workers were lost too often.
     """
     try:
-        import ray  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import ray
     except ImportError:
-        raise ConfigError("Ray is not installed", where="--ray", fix='pip install "fieldwise[ray]"') from None
+        raise ConfigError("Ray is not installed", where="--ray", fix="pip install 'fieldwise[ray]'") from None
     with redirect_stdout(sys.stderr):  # Ray prints what befell its workers; standard output belongs to the result
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
         try:
@@ -120,7 +120,7 @@ class _Worker:
 
     def place(self) -> tuple[str, str]:
         """Return this host's address, and a free port on it."""
-        import ray  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import ray
 
         with socket.socket() as free:
             free.bind(("", 0))

@@ -1,0 +1,95 @@
+"""Preparing on several workers gives the bytes of one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.distributed import runs
+
+import fieldwise as fw
+
+SCRIPT = Path(__file__).with_name("prepare.py")
+CONFIG = """
+[data]
+train = ["day-*.csv"]
+test = ["later-*.csv"]
+valid = 0.2
+label = "click"
+weight = "w"
+[fields.user]
+min_count = 3
+[fields.city]
+[fields.age]
+type = "number"
+bins = 7
+[fields.price]
+type = "number"
+bins = 0
+[fields.tags]
+type = "bag"
+separator = " "
+[fields.hashed]
+column = "user"
+buckets = 50
+[fields.user_x_age]
+cross = ["user", "age"]
+"""
+
+
+def write_log(folder: Path, sizes: list[int]) -> None:
+    """Write files of different sizes, one of them without rows that can be used, and rows that cannot."""
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([*sizes, 40, 30]):
+        name = f"day-{number}" if number < len(sizes) else f"later-{number}"
+        lines = ["click,w,user,city,age,price,tags"]
+        for row in range(size):
+            click = "" if row % 50 == 7 else str(rng.integers(0, 2))
+            price = "dear" if row % 60 == 9 else f"{rng.gamma(2):.3f}"
+            tags = " ".join(f"t{tag}" for tag in rng.integers(0, 9, rng.integers(0, 4)))
+            # Users so rare that most are frequent in all files together only.
+            line = f"{click},{rng.uniform(0.5, 2):.2f},u{rng.zipf(1.3) % 400},c{rng.integers(0, 12)}"
+            lines.append(f"{line},{rng.integers(18, 90)},{price},{tags}")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log")
+    write_log(folder, [300, 5, 900, 250])
+    (folder / "fieldwise.toml").write_text(CONFIG.replace("bins = 0\n", ""))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(log):
+    return contents(fw.prepare(fw.load_config(log / "fieldwise.toml", ['data.cache="alone"'])).folder)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, pytest.param(3, marks=pytest.mark.long)])
+def test_the_bytes_are_those_of_one_process(log, alone, num_workers):
+    config = log / "fieldwise.toml"
+    outputs = runs.run_script(SCRIPT, num_workers, str(config), f"on-{num_workers}", "")
+    folders = {output.strip() for output in outputs}
+    assert len(folders) == 1
+    found = contents(Path(folders.pop()))
+    assert found.keys() == alone.keys()
+    assert {name for name, data in found.items() if data != alone[name]} == set()
+    assert b"the label is missing" in found["rejects.jsonl"]
+
+
+def test_what_one_worker_finds_wrong_all_say(log, tmp_path):
+    for path in log.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    # Only the worker that has the largest file finds more than 20.
+    config = (log / "fieldwise.toml").read_text().replace("valid = 0.2", "valid = 0.2\nmax_rejects = 20")
+    (tmp_path / "fieldwise.toml").write_text(config)
+    outputs = runs.run_script(SCRIPT, 2, str(tmp_path / "fieldwise.toml"), "wrong", "")
+    assert outputs[0] == outputs[1]
+    assert "too many rows cannot be used" in outputs[0]
+    assert not [path for path in (tmp_path / "wrong").iterdir() if path.is_dir()]
