@@ -83,7 +83,7 @@ class Perceptron(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, num_outputs)."""
-        if torch.compiler.is_compiling():  # an exported model is plain torch
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
             plain: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return plain
         layers, links = deque(self), list[Layer]()

@@ -25,7 +25,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, some of it 0."""
-        if not self.training or self.p == 0 or torch.compiler.is_compiling():
+        if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
             plain: Tensor = super().forward(x)
             return plain
         masked: Tensor = _Apply.apply(x.contiguous(), self.p)  # type: ignore[no-untyped-call]
