@@ -221,7 +221,7 @@ def _train_model(
         share=team.share,
         negative_rate=settings.negative_rate,
     )
-    checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
+    checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
