@@ -139,3 +139,19 @@ def unfinish(config: fw.Config, run: Path) -> None:
 
 def result_of(run: Path) -> object:
     return json.loads((run / "run.json").read_text())["content"]["result"]
+
+
+def test_a_checkpoint_of_another_run_is_passed_by_and_not_gone_on_from(log, tmp_path):
+    one, other = (fw.load_config(log / "dnn.toml", [f"train.seed={seed}"]) for seed in (1, 2))
+    fw.train(one, tmp_path / "whole")
+    for config, name in ((one, "one"), (other, "other")):
+        (tmp_path / name).mkdir()
+        unfinish(config, tmp_path / name)
+    shutil.rmtree(tmp_path / "one" / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "one" / "checkpoints")
+    said: list[str] = []
+    with pytest.raises(fw.ArtefactError, match="no checkpoint is whole"):
+        fw.train(one, tmp_path / "one", listen=lambda event: said.append(getattr(event, "text", "")))
+    assert any("of another training" in text for text in said)
+    fw.train(one, tmp_path / "one", overwrite=True)
+    assert weights(tmp_path / "one") == weights(tmp_path / "whole")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.artefacts import copied, make_artefacts
 
 import fieldwise as fw
 from fieldwise.cli import main
+from fieldwise.verbs.prepare import open_parts, read_prepared
 from fieldwise.verbs.run import RunFolder
 
 
@@ -175,3 +177,14 @@ def test_with_json_one_value_is_printed_whole_or_not(folder):
     assert (done.returncode, printed["whole"]) == (2, False)
     [damage] = [artefact["damage"] for artefact in printed["artefacts"] if artefact["damage"]]
     assert "truncated" in damage
+
+
+def test_a_whole_cache_of_another_log_is_not_taken_for_a_part_of_this_one(folder):
+    log = prepared(folder)
+    shutil.rmtree(log / "valid")
+    shutil.copytree(log / "test", log / "valid")
+    [damage] = fw.verify(folder).damages
+    assert "not those that the encoder beside them made" in damage
+    assert str(log / "valid") in damage
+    with pytest.raises(fw.ArtefactError, match="not those that the encoder"):
+        open_parts(log, *read_prepared(log))

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fieldwise.data import stores
@@ -21,6 +22,13 @@ __all__ = ["ParquetReader"]
 
 _LEAST_REQUEST, _LARGEST_REQUEST = 1 << 16, 1 << 22
 """Bytes of a column that are asked of a store at a time."""
+
+
+_MAX_CELL_BYTES = 1 << 26
+_MAX_COLUMN_BYTES = 1 << 30
+"""Of one column of a chunk, once a dictionary is written out."""
+_SUSPICIOUS = 100
+"""A column of more than `_MAX_CELL_BYTES` that was compressed so many times may be one large value, repeated."""
 
 
 class ParquetReader:
@@ -38,14 +46,17 @@ class ParquetReader:
     Raises
     ------
     DataError
-        The file is damaged, or names a column twice. Page checksums are verified where the file has them.
+        The file is damaged, names a column twice, or has cells too large to be held many at a time: a few kB can name
+        terabytes. Page checksums are verified where the file has them. A page, 2 GB at most, is unpacked whole.
     """
 
     def __init__(self, source: Source, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
         self._source = source
         self._chunk_bytes = chunk_bytes
         self._by_group = True
+        self._packed: list[str] = []  # columns that are read as dictionaries, so that no value comes twice
         with self._open() as file:
+            self._look_at_sizes(file.metadata)
             names = file.schema_arrow.names
             self.num_rows: int = file.metadata.num_rows
         self.columns = tuple(names)
@@ -105,7 +116,36 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(f"{self._source.path}, after row {next_row - 1}", error) from None
 
+    def _look_at_sizes(self, metadata: pq.FileMetaData) -> None:
+        packed: set[str] = set()
+        for group in range(metadata.num_row_groups):
+            leaves = metadata.row_group(group)
+            for leaf in map(leaves.column, range(leaves.num_columns)):
+                size = leaf.total_uncompressed_size
+                if size > _MAX_CELL_BYTES * max(leaf.num_values, 1):
+                    raise self._too_large(leaf.path_in_schema, size // max(leaf.num_values, 1))
+                if size > max(_MAX_CELL_BYTES, _SUSPICIOUS * leaf.total_compressed_size):
+                    packed.add(leaf.path_in_schema)
+        self._packed = sorted(packed)
+
+    def _too_large(self, column: str, num_bytes: int) -> DataError:
+        return DataError(
+            "the cells of a column are too large",
+            where=f"{self._source.path}, column {column}",
+            expected=f"cells of at most {_MAX_CELL_BYTES:,} bytes, far fewer where there are many",
+            got=f"{num_bytes:,} bytes a cell",
+            fix="leave the column out of the file, or cut its texts",
+        )
+
     def _chunk(self, table: pa.Table, first_row: int) -> Chunk:
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_dictionary(column.type):
+                num_bytes = sum(map(_unpacked_bytes, column.chunks))
+                if num_bytes > _MAX_COLUMN_BYTES:
+                    raise self._too_large(name, num_bytes // table.num_rows)
+                if name in self._packed:  # as the rows of other files come
+                    place = table.column_names.index(name)
+                    table = table.set_column(place, name, column.cast(column.type.value_type))
         rows = np.arange(first_row, first_row + table.num_rows)
         return Chunk(table, self._source.path, self._source.position, rows, [])
 
@@ -115,8 +155,20 @@ class ParquetReader:
             if stores.is_remote(path):
                 request = min(max(self._chunk_bytes // num_columns, _LEAST_REQUEST), _LARGEST_REQUEST)
                 file = stores.open_file(path)
-                return pq.ParquetFile(file, metadata=metadata, buffer_size=request, page_checksum_verification=True)
-            return pq.ParquetFile(path, metadata=metadata, memory_map=True, page_checksum_verification=True)
+                return pq.ParquetFile(
+                    file,
+                    metadata=metadata,
+                    read_dictionary=self._packed,
+                    buffer_size=request,
+                    page_checksum_verification=True,
+                )
+            return pq.ParquetFile(
+                path,
+                metadata=metadata,
+                read_dictionary=self._packed,
+                memory_map=True,
+                page_checksum_verification=True,
+            )
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(path, error) from None
 
@@ -124,6 +176,18 @@ class ParquetReader:
         if stores.is_remote(self._source.path) and stores.is_of_store(error):
             return stores.unreadable(where, error)
         return DataError("the Parquet file is damaged", where=where, got=error, fix="copy or write the file again")
+
+
+def _unpacked_bytes(array: pa.DictionaryArray) -> int:
+    """Return the bytes of an array of texts once its dictionary is written out."""
+    kind = array.dictionary.type
+    if not (pa.types.is_binary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return 0
+    lengths = pc.binary_length(array.dictionary)
+    longest = pc.max(lengths).as_py() or 0
+    if longest * len(array) <= _MAX_COLUMN_BYTES:  # nearly always
+        return 0
+    return int(pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0)
 
 
 def _rows_within(file: pq.ParquetFile, columns: Sequence[str], num_bytes: int) -> int:

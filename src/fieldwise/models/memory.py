@@ -21,7 +21,7 @@ from fieldwise.optim.table import TableOptimizerConfig
 
 __all__ = ["PROCESS_BYTES", "TrainingMemory", "table_weights", "training_memory"]
 
-PROCESS_BYTES = 450 << 20
+PROCESS_BYTES = 400 << 20
 """Of a process that trains, beside what grows with model and log: libraries, compiled kernels, threads."""
 _BATCHES_AHEAD = 5
 

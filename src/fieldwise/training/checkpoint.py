@@ -55,6 +55,7 @@ __all__ = [
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
 _VERSION = 2
 _SLAB = 1 << 18
+_RUN = "run"
 
 Int64s = npt.NDArray[np.int64]
 
@@ -101,10 +102,14 @@ class Checkpoints:
         How many of the newest stay, 1 or more.
     warn
         Called with a sentence where a checkpoint cannot be used.
+    run
+        What tells this training from others: a checkpoint of another cannot be used.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 3, warn: Callable[[str], None] = lambda text: None) -> None:
-        self.folder, self.keep, self.warn = Path(folder), keep, warn
+    def __init__(
+        self, folder: str | Path, keep: int = 3, warn: Callable[[str], None] = lambda text: None, run: str = ""
+    ) -> None:
+        self.folder, self.keep, self.warn, self.run = Path(folder), keep, warn, run
 
     def save(
         self,
@@ -146,7 +151,7 @@ class Checkpoints:
         """Write all but the table, give the folder its name, and remove the oldest."""
         folder = self.folder / f"{step:08d}"
         checksums["dense"] = save_arrays(temporary / "dense.safetensors", dense)
-        manifest = _Manifest(dict(state), checksums, spread)
+        manifest = _Manifest({**state, _RUN: self.run}, checksums, spread)
         write_manifest(temporary / "manifest.json", manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
         discard(folder)
         with explaining(folder):
@@ -166,7 +171,7 @@ class Checkpoints:
         numbered = self._numbered()
         for folder in reversed(numbered):
             try:
-                return read_checkpoint(folder)
+                return self._own(folder, read_checkpoint(folder))
             except ArtefactError as error:
                 self.warn(f"checkpoint {folder.name} cannot be used, taking the one before it: {error}")
         if numbered:
@@ -174,6 +179,12 @@ class Checkpoints:
                 "no checkpoint is whole", where=self.folder, fix="train anew with --overwrite, or restore the folder"
             )
         return None
+
+    def _own(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint of this training."""
+        if checkpoint.state.get(_RUN, self.run) != self.run:
+            raise ArtefactError("the checkpoint is of another training", where=folder)
+        return checkpoint
 
     def remove(self) -> None:
         """Remove all of them: the training is done."""

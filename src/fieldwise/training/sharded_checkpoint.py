@@ -33,8 +33,9 @@ class ShardedCheckpoints(Checkpoints):
         shards: Shards,
         keep: int = 3,
         warn: Callable[[str], None] = lambda text: None,
+        run: str = "",
     ) -> None:
-        super().__init__(folder, keep, warn)
+        super().__init__(folder, keep, warn, run)
         self.workers, self.shards = workers, shards
 
     def save(
@@ -71,7 +72,7 @@ class ShardedCheckpoints(Checkpoints):
             checkpoint = None
             try:
                 with self.workers.together():
-                    checkpoint = read_checkpoint(self.folder / name, part)
+                    checkpoint = self._own(self.folder / name, read_checkpoint(self.folder / name, part))
             except ArtefactError as error:
                 self.warn(f"checkpoint {name} cannot be used, taking the one before it: {error}")
             else:

@@ -42,7 +42,16 @@ from fieldwise.verbs.passes import Counts, fit, refuse_rejects, transform
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
-__all__ = ["ENCODER_NAME", "PREPARED_NAME", "Prepared", "find_prepared", "prepare", "read_prepared", "read_sample"]
+__all__ = [
+    "ENCODER_NAME",
+    "PREPARED_NAME",
+    "Prepared",
+    "find_prepared",
+    "open_parts",
+    "prepare",
+    "read_prepared",
+    "read_sample",
+]
 
 _FORMAT = "fieldwise-prepared"
 _VERSION = 2
@@ -250,7 +259,9 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
         "classes": list(encoder.schema.classes),
         "rows_read": counts.rows_read,
         "rows_rejected": counts.rows_read - num_examples,
-        "parts": counts.parts,
+        "parts": {
+            part: {**count, "checksum": Cache.open(folder / part).checksum} for part, count in counts.parts.items()
+        },
         "num_features": encoder.num_features,
         "fields": [
             {"name": field.name, "type": field.type, "features": encoder.rows[field.name]}
@@ -277,10 +288,27 @@ def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
 def open_prepared(folder: Path) -> Prepared:
     """Open what `finish` ended; the caches are verified block by block as they are read."""
     encoder, summary = read_prepared(folder)
-    parts = {part: Cache.open(folder / part) for part in summary["parts"]}
-    for cache in parts.values():
-        if not all(map(np.array_equal, cache.layout, encoder.layout)):
-            raise ArtefactError(
-                "the examples were not encoded by the encoder beside them", where=cache.folder, fix=_AGAIN
-            )
+    parts = open_parts(folder, encoder, summary)
     return Prepared(folder, encoder, parts, {**summary, "folder": str(folder)})
+
+
+def open_parts(folder: Path, encoder: Encoder, summary: dict[str, Any]) -> dict[str, Cache]:
+    """Open the caches that `read_prepared` tells of.
+
+    Raises
+    ------
+    ArtefactError
+        One is not the one that was made here, whole as it may be.
+    """
+    parts = {part: Cache.open(folder / part) for part in summary["parts"]}
+    for part, cache in parts.items():
+        expected = summary["parts"][part].get("checksum", cache.checksum)  # logs prepared before have none
+        if expected != cache.checksum or not all(map(np.array_equal, cache.layout, encoder.layout)):
+            raise ArtefactError(
+                "the examples are not those that the encoder beside them made",
+                where=cache.folder,
+                expected=f"checksum {expected}",
+                got=cache.checksum,
+                fix=_AGAIN,
+            )
+    return parts

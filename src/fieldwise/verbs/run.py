@@ -27,7 +27,7 @@ from fieldwise.config import Config
 from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ConfigError
-from fieldwise.files import discard, explaining, read_manifest, remove_unfinished, sync_folder, write_manifest
+from fieldwise.files import checksum, discard, explaining, read_manifest, remove_unfinished, sync_folder, write_manifest
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
@@ -154,6 +154,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where the checkpoints lie."""
         return self.folder / "checkpoints"
+
+    @property
+    def name(self) -> str:
+        """What tells this run from those of other configurations or logs."""
+        return checksum(msgspec.json.encode(self.config, order="sorted"))
 
     def finish(self, result: Result) -> Result:
         """Record the result: the run is done."""

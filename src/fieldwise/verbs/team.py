@@ -120,11 +120,13 @@ class Team:
         dense = build_dense_optimizer(model.parameters(), settings.dense)
         return ShardedStepper(model, sharded, dense, bfloat16, settings.seed)
 
-    def checkpoints(self, folder: Path, stepper: Stepper, warn: Callable[[str], None]) -> Checkpoints:
+    def checkpoints(self, run: RunFolder, stepper: Stepper, warn: Callable[[str], None]) -> Checkpoints:
         """Return where training goes on from."""
         if isinstance(stepper, ShardedStepper):
-            return ShardedCheckpoints(folder, stepper.sharded.workers, stepper.sharded.shards, warn=warn)
-        return Checkpoints(folder, warn=warn)
+            return ShardedCheckpoints(
+                run.checkpoints, stepper.sharded.workers, stepper.sharded.shards, warn=warn, run=run.name
+            )
+        return Checkpoints(run.checkpoints, warn=warn, run=run.name)
 
     def finish(self, run: RunFolder, result: Result) -> Result:
         """Record the result and remove the checkpoints."""

@@ -257,7 +257,7 @@ def _train_model(
         if model.blend is not None and valid is not None:
             fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
 
-    checkpoints = team.checkpoints(run.checkpoints, stepper, warn=lambda text: listen(Warned(text)))
+    checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
     with torch.random.fork_rng(devices=[model.bias.device] if model.bias.is_cuda else []):
         torch.manual_seed(settings.seed)

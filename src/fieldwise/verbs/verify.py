@@ -24,7 +24,7 @@ from fieldwise.errors import ArtefactError, UserError
 from fieldwise.files import manifest_format
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
-from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, read_prepared
+from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.verbs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.verbs.tune import SEARCH_NAME, check_search
 
@@ -199,10 +199,17 @@ def _standing_still(run: Path) -> Iterator[None]:
 
 
 def _check_prepared(folder: Path) -> tuple[str, ...]:
-    _, summary = read_prepared(folder)
+    encoder, summary = read_prepared(folder)
     for part in summary["parts"]:
         if _kind(folder / part) != "cache":
             raise ArtefactError("a part of the prepared log is missing", where=folder / part)
+    try:
+        for part in summary["parts"]:
+            Cache.open(folder / part)
+    except ArtefactError:
+        pass  # told of as a damaged artefact of its own
+    else:
+        open_parts(folder, encoder, summary)
     return (PREPARED_NAME, ENCODER_NAME)
 
 
