@@ -52,6 +52,8 @@ _FUXICTR: list[dict[str, Any]] = [
     {"embedding_l2": 1e-5, "dropout": 0.0},
     {"embedding_l2": 3e-4, "dropout": 0.2},
     {"embedding_l2": 1e-3, "dropout": 0.2},
+    {"embedding_l2": 3e-3, "dropout": 0.2},
+    {"embedding_l2": 1e-2, "dropout": 0.2},
 ]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
