@@ -64,7 +64,7 @@ def is_validating() -> bool:
 
 PLACES: dict[str, Callable[[], None]] = {
     "fit": lambda: slow(passes, "_learn", seconds=3),
-    "transform": lambda: slow(passes, "_encode", seconds=3),
+    "transform": lambda: slow(passes, "_encode_record", seconds=3),
     "pretrain": lambda: slow(LinearStepper, "step"),
     "train": lambda: slow(Stepper, "step", lambda stepper, *_: not isinstance(stepper, LinearStepper)),
     "validation": lambda: slow_evaluation(is_validating),

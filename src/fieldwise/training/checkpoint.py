@@ -103,7 +103,7 @@ class Checkpoints:
     warn
         Called with a sentence where a checkpoint cannot be used.
     run
-        What tells this training from others: a checkpoint of another cannot be used.
+        What tells this training from others: a checkpoint of another cannot be used. Any can where it is empty.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Checkpoints:
         """Write all but the table, give the folder its name, and remove the oldest."""
         folder = self.folder / f"{step:08d}"
         checksums["dense"] = save_arrays(temporary / "dense.safetensors", dense)
-        manifest = _Manifest({**state, _RUN: self.run}, checksums, spread)
+        manifest = _Manifest({**state, **({_RUN: self.run} if self.run else {})}, checksums, spread)
         write_manifest(temporary / "manifest.json", manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
         discard(folder)
         with explaining(folder):
@@ -181,10 +181,10 @@ class Checkpoints:
         return None
 
     def _own(self, folder: Path, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a checkpoint of this training."""
-        if checkpoint.state.get(_RUN, self.run) != self.run:
+        """Return a checkpoint of this training, without what says so."""
+        if self.run and checkpoint.state.get(_RUN, self.run) != self.run:
             raise ArtefactError("the checkpoint is of another training", where=folder)
-        return checkpoint
+        return checkpoint._replace(state={key: value for key, value in checkpoint.state.items() if key != _RUN})
 
     def remove(self) -> None:
         """Remove all of them: the training is done."""

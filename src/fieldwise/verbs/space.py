@@ -122,7 +122,7 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
     >>> config = parse_config('data = { train = "log.csv", label = "click" }')
     >>> other = changed(config, {"model.units": 4, "train.table.learning_rate": 0.01})
     >>> other.model.units, other.train.table.learning_rate, config.model.units
-    (4, 0.01, 16)
+    (4, 0.01, 0)
     """
     plain = msgspec.to_builtins(config)
     for key, value in values.items():
