@@ -55,13 +55,14 @@ class PosteriorMean(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The examples of each feature of a field, and the fields that it does not meet, itself among them."""
+    """The examples of each feature of a field; the field alone, and with all others that it does not meet."""
 
     base: int
     starts: npt.NDArray[np.int64]
     examples: npt.NDArray[np.uint32]
     inputs: npt.NDArray[np.float32]
     is_bag: bool
+    own: Layout
     apart: Layout
 
 
@@ -108,7 +109,6 @@ class Sampler:
         self.weights[:, 0] = 0.0
         share = (float(labels.sum()) + 1.0) / (len(labels) + 2.0)
         self.bias = float(np.log(share / (1.0 - share))) / _LOGITS
-        self.precision = np.full((num_fields, d), 10.0)
         self.mean = np.zeros((num_features, d))
         self.mean_bias = 0.0
         # Of the sweep under way: the sum of all fields in each example, that of the fields one meets, and some room.
@@ -125,8 +125,7 @@ class Sampler:
         self._spread(kernels.draw_latents, self._predicted, self.labels, key, self._latent)
         self._draw_bias(generator)
         for field in range(len(self._fields)):
-            self._draw_precision(field, generator)
-            self._draw_field(field, _key(self.seed, number, field + 1))
+            self._draw_field(field, generator, _key(self.seed, number, field + 1))
         self.num_sweeps += 1
         if keep:
             self._keep()
@@ -138,14 +137,14 @@ class Sampler:
 
     def save(self, checkpoints: Checkpoints, seconds: float = 0.0) -> None:
         """Write the chain as it is, and how long it took to come here."""
-        arrays = {"precision": self.precision, "mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
+        arrays = {"mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
         state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept, "seconds": seconds}
         checkpoints.save(self.num_sweeps, self.weights, arrays, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there, as if the chain had never stopped."""
         self.weights[:] = checkpoint.table
-        self.precision[:], self.mean[:] = checkpoint.dense["precision"], checkpoint.dense["mean"]
+        self.mean[:] = checkpoint.dense["mean"]
         self.bias, self.mean_bias = (float(number) for number in checkpoint.dense["bias"])
         self.num_sweeps, self.num_kept = checkpoint.state["num_sweeps"], checkpoint.state["num_kept"]
 
@@ -157,8 +156,7 @@ class Sampler:
         for field in self._fields:
             gather(self.weights, self.batch, field.apart, self._none, self._others)
             np.subtract(self._sums, self._others, out=self._others)
-            own = _only(self.layout, field)
-            gather(self.weights, self.batch, own, self._none, self._room)
+            gather(self.weights, self.batch, field.own, self._none, self._room)
             self._spread(kernels.add_pairs, self._predicted, self._room, self._others, 0.5)
 
     def _draw_bias(self, generator: np.random.Generator) -> None:
@@ -167,13 +165,11 @@ class Sampler:
         self.bias += moved
         self._predicted += moved
 
-    def _draw_precision(self, number: int, generator: np.random.Generator) -> None:
+    def _draw_field(self, number: int, generator: np.random.Generator, key: np.uint64) -> None:
+        """Draw the precisions of a field, then its features."""
         field = self._fields[number]
         count, squares = kernels.row_squares(self.weights, field.base, field.starts)
-        self.precision[number] = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
-
-    def _draw_field(self, number: int, key: np.uint64) -> None:
-        field = self._fields[number]
+        precision = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
         gather(self.weights, self.batch, field.apart, self._none, self._others)
         np.subtract(self._sums, self._others, out=self._others)
         num_rows = len(field.starts) - 1
@@ -183,10 +179,7 @@ class Sampler:
         common = (field.base, field.starts, field.examples, field.inputs, self._others, self._latent, self._predicted)
         run_each(
             kernels.draw_rows,
-            [
-                (self.weights, *common, self.precision[number], key, first, last)
-                for first, last in pairwise(shares.tolist())
-            ],
+            [(self.weights, *common, precision, key, first, last) for first, last in pairwise(shares.tolist())],
         )
         gather(self.weights, self.batch, field.apart, self._none, self._room)
         np.add(self._others, self._room, out=self._sums)
@@ -313,18 +306,13 @@ def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int6
             inputs = np.ascontiguousarray(values[examples])
     starts = np.zeros(end - base + 1, dtype=np.int64)
     np.cumsum(np.bincount(ids, minlength=end - base), out=starts[1:])
-    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, apart))
+    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, np.array([number])), _part(layout, apart))
 
 
 def _part(layout: Layout, fields: npt.NDArray[np.int64]) -> Layout:
     """Return the layout of some of the fields, whose rows stay where they are."""
     form, single, value, bag = (column[fields] for column in layout[:4])
     return Layout(form, single, value, bag, np.append(layout.base[fields], layout.base[-1]))
-
-
-def _only(layout: Layout, field: _Field) -> Layout:
-    number = int(np.searchsorted(layout.base, field.base, side="right")) - 1
-    return _part(layout, np.array([number]))
 
 
 def _key(seed: int, sweep: int, field: int) -> np.uint64:

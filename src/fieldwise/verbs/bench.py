@@ -12,7 +12,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +32,7 @@ from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.memory import require_memory
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.blocks import cut, run_blocks
+from fieldwise.nn.blocks import cut, run_blocks, single_threaded_torch
 from fieldwise.nn.chain import product
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
@@ -323,22 +322,11 @@ def _reads_rate(threads: int, quick: bool) -> float:
     table = np.ones(1 << (24 if quick else 27), dtype=np.float32)
     rng = np.random.default_rng(3)
     places = [rng.integers(0, len(table), 1 << 22, dtype=np.uint64) for _ in range(threads)]
-    with _threads_free():
+    with single_threaded_torch():  # its threads stay asleep meanwhile
         work = [(table, part) for part in places]
         run_each(bare_reads, work)
         seconds = min(_seconds(lambda: run_each(bare_reads, work)) for _ in range(3))
     return threads * len(places[0]) / seconds
-
-
-@contextmanager
-def _threads_free() -> Iterator[None]:
-    """Keep torch's threads asleep while others are timed."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _seconds(action: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
