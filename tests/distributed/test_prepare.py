@@ -73,9 +73,8 @@ def alone(log):
     return contents(fw.prepare(fw.load_config(log / "fieldwise.toml", ['data.cache="alone"'])).folder)
 
 
-@pytest.mark.parametrize(
-    "num_workers", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(3, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_the_bytes_are_those_of_one_process(log, alone, num_workers):
     config = log / "fieldwise.toml"
     outputs = runs.run_script(SCRIPT, num_workers, str(config), f"on-{num_workers}", "")
