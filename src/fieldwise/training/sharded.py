@@ -263,5 +263,5 @@ def _amount(examples: Examples) -> float:
 def share_statistics(model: ClickModel, sharded: ShardedTable) -> None:
     """Let a model standardise its units over the global batch."""
     if model.standardise is not None:
-        shared = SharedStandardise(model.table.layout.num_fields * model.table.num_local, sharded.workers)
+        shared = SharedStandardise(model.standardise.num_features, sharded.workers)
         model.standardise = shared.to(model.bias.dtype)
