@@ -82,6 +82,8 @@ class ShardedTable:
         Of the order in which rows are spread.
     bfloat16
         Whether weights and gradients travel in 16 bits; rows are kept, and gradients added up, in the table's type.
+    num_kept
+        How many of the first weights of a row training neither reads nor moves: in a step they do not travel.
     """
 
     def __init__(
@@ -92,8 +94,9 @@ class ShardedTable:
         workers: Workers,
         seed: int = 0,
         bfloat16: bool = False,
+        num_kept: int = 0,
     ) -> None:
-        self.table, self.workers = table, workers
+        self.table, self.workers, self.num_kept = table, workers, num_kept
         self.layout = table.layout
         self.shards = Shards(self.layout.num_features, workers.size, seed)
         self.places = self.shards.owned(workers.rank)
@@ -153,15 +156,16 @@ class ShardedTable:
         total = float(answers[:, 1].copy().view(np.float64).sum())
         return Plan(small, order, asked.tolist(), served, lent, total)
 
-    def pull(self, plan: Plan) -> None:
-        """Give the model's table the rows of a batch."""
+    def pull(self, plan: Plan, learning: bool = True) -> None:
+        """Give the model's table the rows of a batch: what a step reads of them, or all, as exact as they are."""
         workers, table, n = self.workers, self.table, self.table.num_weights
+        kept, bfloat16 = (self.num_kept, self.bfloat16) if learning else (0, False)
         weights = np.empty((plan.lent.num_examples, n), dtype=table.dtype)
         gather(self.owned.rows, plan.lent, self.owned.layout, weights, _no_full(weights))
         table.layout = plan.small.layout
-        table.rows = np.empty((len(plan.small.rows), n), dtype=table.dtype)
-        received = workers.send(self._to_wire(weights), plan.served, plan.asked, "weights")
-        table.rows[plan.order] = self._from_wire(received())
+        table.rows = np.zeros((len(plan.small.rows), n), dtype=table.dtype)
+        received = workers.send(_to_wire(weights[:, kept:], bfloat16), plan.served, plan.asked, "weights")
+        table.rows[plan.order, kept:] = _from_wire(received())
 
     def give_back(self) -> None:
         """Take the rows of a batch from the model's table, which then is a table without rows of the whole layout."""
@@ -176,11 +180,13 @@ class ShardedTable:
         summed = np.zeros_like(self.table.rows)
         batch, local, full = take_gradients(self.table)
         scatter(summed, batch, self.table.layout, local, full, num_threads())
-        received = self.workers.send(self._to_wire(summed[plan.order]), plan.asked, plan.served, "gradients")
+        moved = _to_wire(summed[plan.order, self.num_kept :], self.bfloat16)
+        received = self.workers.send(moved, plan.asked, plan.served, "gradients")
         self.give_back()
 
         def act(scale: float) -> bool:
-            gradients = self._from_wire(received())
+            gradients = np.zeros((plan.lent.num_examples, summed.shape[1]), dtype=summed.dtype)
+            gradients[:, self.num_kept :] = _from_wire(received())
             return self.optimizer.apply(plan.lent, gradients, _no_full(gradients), scale)
 
         return act
@@ -208,13 +214,15 @@ class ShardedTable:
                 piece[np.argsort(owners, kind="stable")] = parts
                 yield piece.view(stored)
 
-    def _to_wire(self, numbers: Floats) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(numbers))
-        return tensor.to(torch.bfloat16) if self.bfloat16 else tensor
 
-    def _from_wire(self, tensor: torch.Tensor) -> Floats:
-        numbers: Floats = tensor.to(torch.float32).numpy() if self.bfloat16 else tensor.numpy()
-        return numbers
+def _to_wire(numbers: Floats, bfloat16: bool) -> torch.Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(numbers))
+    return tensor.to(torch.bfloat16) if bfloat16 else tensor
+
+
+def _from_wire(tensor: torch.Tensor) -> Floats:
+    numbers: Floats = (tensor.to(torch.float32) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return numbers
 
 
 def _no_full(local: Floats) -> Floats:

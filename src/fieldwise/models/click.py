@@ -152,7 +152,11 @@ class ClickModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, O) of a batch of the log's fields."""
-        members = self.voices(self.complete(batch))
+        return self.blended(self.complete(batch))
+
+    def blended(self, given: Complete) -> Tensor:
+        """Return the logits (B, O) of all members together for a complete batch."""
+        members = self.voices(given)
         logits: Tensor = members.mean(dim=1) if self.blend is None else self.blend(members)
         return logits
 

@@ -22,9 +22,10 @@ from fieldwise.kernels.layout import Batch
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
+from fieldwise.nn.deep import Standardise
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
+from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels, voices_and_labels
 from fieldwise.training.step import Stepper, Wishes
 from fieldwise.training.unseen import fill_unseen_shards
 
@@ -136,14 +137,11 @@ class ShardedStepper(Stepper):
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
-        self.model.eval()
-        given = self.model.complete(batch)
-        plan = Planning(self.sharded.plan(given.batch)).finish()
-        self.sharded.pull(plan)
-        with torch.no_grad():
-            logits: torch.Tensor = self.model.members(given._replace(batch=plan.small.batch)).mean(dim=1)
-        self.sharded.give_back()
-        return logits
+        return self._say(self.model.blended, batch)
+
+    def voices(self, batch: Batch) -> torch.Tensor:
+        """See `Stepper.voices`; every worker must call it."""
+        return self._say(self.model.voices, batch)
 
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of the examples of all workers together, exactly those of one process."""
@@ -171,6 +169,20 @@ class ShardedStepper(Stepper):
             return fit_calibration(self.model, method, joined)
 
         return workers.first(fitted, Calibration)
+
+    def fit_blend(self, examples: Iterable[Examples]) -> None:
+        """Let the examples of all workers say how much each of the model's members counts."""
+        workers, blend = self.sharded.workers, self.model.blend
+        assert blend is not None, "only a model with members of different kinds is blended"
+        with workers.uncounted():
+            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(voices_and_labels(self.voices, examples)))]
+
+        def fitted() -> list[float]:
+            self._fit_blend({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+            weight: list[float] = blend.weight.tolist()
+            return weight
+
+        blend.weight.copy_(torch.tensor(workers.first(fitted, list[float]), dtype=blend.weight.dtype))
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:
@@ -210,6 +222,17 @@ class ShardedStepper(Stepper):
         """Take the weights (D, n) of the table, of which the rows owned here, and all others."""
         self.sharded.load(weights)
         load_dense(self.model, dense)
+
+    def _say(self, answer: Callable[[Complete], torch.Tensor], batch: Batch) -> torch.Tensor:
+        """Return what the model answers to a batch that is not learnt from."""
+        self.model.eval()
+        given = self.model.complete(batch)
+        plan = Planning(self.sharded.plan(given.batch)).finish()
+        self.sharded.pull(plan, learning=False)
+        with torch.no_grad():
+            said = answer(given._replace(batch=plan.small.batch))
+        self.sharded.give_back()
+        return said
 
     def _plan(self, examples: Examples) -> _Planned:
         given = self.model.complete(examples.batch)
@@ -262,6 +285,6 @@ def _amount(examples: Examples) -> float:
 
 def share_statistics(model: ClickModel, sharded: ShardedTable) -> None:
     """Let a model standardise its units over the global batch."""
-    if model.standardise is not None:
+    if isinstance(model.standardise, Standardise):
         shared = SharedStandardise(model.standardise.num_features, sharded.workers)
         model.standardise = shared.to(model.bias.dtype)

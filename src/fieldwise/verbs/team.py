@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -13,6 +13,7 @@ from fieldwise.config import Config
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.distributed.traffic import Traffic
+from fieldwise.kernels.threads import available_cores, num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.dense import build_dense_optimizer
@@ -60,6 +61,23 @@ class Team:
     def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
         """Return what `make` returns on the first worker (`Workers.first`)."""
         return make() if self.workers is None else self.workers.first(make, type)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise on all workers what the block raises on one (`Workers.together`)."""
+        with nullcontext() if self.workers is None else self.workers.together():
+            yield
+
+    @contextmanager
+    def all_threads(self) -> Iterator[None]:
+        """Let the kernels use the threads of all workers of this host, which wait meanwhile."""
+        own, num_local = num_threads(), 1 if self.workers is None else self.workers.num_local
+        if num_local > 1:
+            set_num_threads(max(min(own * num_local, available_cores()), own))
+        try:
+            yield
+        finally:
+            set_num_threads(own)
 
     def name_of(self, name: str) -> str:
         """Return a file's name with the number of the worker in it, where there are several."""
@@ -114,7 +132,12 @@ class Team:
             return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
         with self.workers.together():
             sharded = ShardedTable(
-                model.table, settings.table, settings.batch_size, self.workers, bfloat16=settings.wire == "bfloat16"
+                model.table,
+                settings.table,
+                settings.batch_size,
+                self.workers,
+                bfloat16=settings.wire == "bfloat16",
+                num_kept=model.num_posterior,
             )
         share_statistics(model, sharded)
         dense = build_dense_optimizer(model.parameters(), settings.dense)

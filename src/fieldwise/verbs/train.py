@@ -31,7 +31,6 @@ from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.score import fit_blend
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.begin import sample, with_start
@@ -116,7 +115,7 @@ def train(
         if finished is not None:
             return finished
         pretrained = None
-        config = with_start(config, prepared, team.share[1])
+        config = with_start(config, prepared)
         if config.model.locally_connected and config.model.start in ("lr", "posterior"):
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
@@ -234,7 +233,7 @@ def _train_model(
         start_from_lr(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.posterior is not None:
-        seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
+        seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
         pretrain_seconds = seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
@@ -255,7 +254,7 @@ def _train_model(
     def settle() -> None:
         stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
         if model.blend is not None and valid is not None:
-            fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
+            stepper.fit_blend(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
 
     checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.
