@@ -68,7 +68,7 @@ def measure(num_fields: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one log."""
     quick = arguments.quick
     num_examples = (20_000_000 if quick else 80_000_000) // num_fields
-    layout = drawn_layout(num_fields, 200_000 if quick else _FEATURES)
+    layout = drawn_layout(num_fields, _FEATURES)
     folder = arguments.folder / f"{num_fields}-{num_examples}"
     train, test = (
         existing(folder / name) or drawn_cache(folder / name, layout, size, seed)
