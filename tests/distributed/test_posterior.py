@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 
 import numpy as np
@@ -88,6 +89,17 @@ def test_workers_killed_while_one_samples_begin_with_what_one_process_samples(fo
     assert process.returncode == 0, messages
     assert messages.count("was killed by SIGKILL") == 1
     assert_same_model(folder, "killed")
+
+
+@pytest.mark.long
+def test_workers_with_devices_make_the_same_model_also_when_one_is_killed(folder):
+    config, out = folder / "fieldwise.toml", folder / "devices"
+    with runs.started(config, out, "--workers", "2", "--set", "train.device=torch") as process:
+        assert runs.wait_until(lambda: (out / "checkpoints").exists(), process)
+        assert len(runs.kill_workers(process, out, 1, random.Random(1))) == 1
+        _, messages = process.communicate(timeout=120)
+    assert process.returncode == 0, messages
+    assert_same_model(folder, "devices")
 
 
 @pytest.mark.long

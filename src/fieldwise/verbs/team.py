@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.distributed.traffic import Traffic
@@ -21,9 +22,9 @@ from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
-from fieldwise.training.device import choose_device, place_model
+from fieldwise.training.device import choose_device, missing_for_cuda, own_gpu, place_model
 from fieldwise.training.device_step import DeviceStepper
-from fieldwise.training.events import Listener
+from fieldwise.training.events import Listener, Warned
 from fieldwise.training.interrupt import Interrupt
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import takes_bfloat16
@@ -79,6 +80,30 @@ class Team:
         finally:
             set_num_threads(own)
 
+    def with_device(self, config: Config, listen: Listener) -> Config:
+        """Return the configuration with the device chosen, before any work is done: the same one on all workers.
+
+        Raises
+        ------
+        ConfigError
+            What it asks for cannot be had here, or on another worker.
+        """
+
+        def chosen() -> str:
+            name = config.train.device
+            if choose_device(name) is None and name == "auto":
+                missing = missing_for_cuda()
+                listen(Warned(f"no GPU is used: {missing.what if missing else 'none'}"))
+                return "cpu"
+            return "cuda" if name == "auto" else name
+
+        name = self.first(chosen, str)
+        with self.together():
+            device = choose_device(name)
+            if device is not None and device.type == "cuda" and self.workers is not None:
+                own_gpu(self.workers.local_rank, self.workers.num_local)
+        return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
+
     def name_of(self, name: str) -> str:
         """Return a file's name with the number of the worker in it, where there are several."""
         path, (rank, size) = Path(name), self.share
@@ -119,9 +144,7 @@ class Team:
         if device is not None:
             place_model(model, device)
         bfloat16 = takes_bfloat16(settings.precision, model)
-        if self.workers is not None:
-            self.workers.traffic = Traffic()
-        if device is not None:
+        if device is not None and self.workers is None:
             there = DeviceTableOptimizer(
                 cast(DeviceTable, model.table), settings.table, settings.batch_size, settings.seed
             )
@@ -130,8 +153,9 @@ class Team:
         if self.workers is None:
             table = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
             return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
+        self.workers.traffic = Traffic()
         with self.workers.together():
-            sharded = ShardedTable(
+            sharded = (ShardedTable if device is None else DeviceShardedTable)(
                 model.table,
                 settings.table,
                 settings.batch_size,

@@ -26,7 +26,6 @@ from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.device import choose_device, missing_for_cuda
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
@@ -106,7 +105,7 @@ def train(
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))
     team = Team(workers)
-    config = _with_device(config, team, listen)
+    config = team.with_device(config, listen)
     prepared = prepared or team.prepare(config, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     _check_calibration(config, prepared)
@@ -138,22 +137,6 @@ def train(
             folder=str(run.folder),
         )
         return team.finish(run, result)
-
-
-def _with_device(config: Config, team: Team, listen: Listener) -> Config:
-    """Return the configuration with the device chosen, before any work is done."""
-    name = config.train.device
-    if name != "cpu" and team.workers is not None:
-        raise ConfigError(
-            "several workers train on processors only", where="train.device", expected="cpu", got=name, fix="one worker"
-        )
-    if choose_device(name) is None and name == "auto":
-        missing = missing_for_cuda()
-        listen(Warned(f"no GPU is used: {missing.what if missing else 'none'}"))
-        name = "cpu"
-    elif name == "auto":
-        name = "cuda"
-    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
 
 
 def pretrain(
