@@ -25,7 +25,7 @@ __all__ = ["TextCollector"]
 _FIRST = UNSEEN + 1
 _LEAST_BUFFER_BYTES, _LARGEST_BUFFER_BYTES = 1 << 14, 1 << 20
 _SHARE = 8
-"""Of what is on disk, as much as this may wait in memory: a thousand small fields take little, a large one few writes."""
+"""Of what is on disk, this part may wait in memory: a thousand small fields take little, a large one few writes."""
 
 
 class TextCollector:

@@ -193,8 +193,8 @@ def lookup(slots: Uint64s, keys: Uint64s, absent: int) -> npt.NDArray[np.uint32]
     >>> lookup(slots, np.array([60, 0, 70, 50], np.uint64), absent=1).tolist()
     [3, 0, 1, 2]
     """
-    slots = slots.view()
-    slots.flags.writeable = False  # as a mapped table is: numba compiles once for each kind of array
+    slots, keys = slots.view(), keys.view()
+    slots.flags.writeable = keys.flags.writeable = False  # as if mapped: numba compiles once for each kind of array
     out = np.empty(len(keys), dtype=np.uint32)
     _find_or(slots, keys, np.uint32(absent), out)
     return out
@@ -239,9 +239,9 @@ def _probe(slots, key):  # type: ignore[no-untyped-def]
     return at
 
 
-# The lines that ask for the slot of a key to come, and those that look for a key, stand in each loop that has to be fast:
-# as functions that are given the arrays they cost 15 and 7 ns a key, for numba counts references to arrays around their
-# branches. Indices are unsigned, for a signed one is first looked at for counting from the end.
+# The lines that ask for the slot of a key to come, and those that look for a key, stand in each loop that has to be
+# fast: as functions that are given the arrays they cost 15 and 7 ns a key, for numba counts references to arrays around
+# their branches. Indices are unsigned, for a signed one is first looked at for counting from the end.
 
 
 @njit(cache=True, nogil=True)
