@@ -294,7 +294,8 @@ class Bundle(Artefact):
     """A saved model: opened, verified, and asked for the probabilities of a few rows."""
 
     format = BUNDLE_FORMAT
-    inner = ("encoder.safetensors", "table-0001.safetensors", "dense-0001.safetensors")
+    saved = sorted((path.name for path in (FIXTURE / "run" / "bundle").glob("*-*.safetensors")), reverse=True)
+    inner = ("encoder.safetensors", *saved)
 
     def make(self) -> None:
         shutil.copytree(FIXTURE / "run" / "bundle", self.folder)

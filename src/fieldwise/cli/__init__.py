@@ -68,7 +68,7 @@ _EXAMPLES = (
 )
 
 
-# When it ends, Python looks for cycles among some 400,000 objects of torch: 1.1 s of the processor that give nothing back.
+# When it ends, Python looks for cycles among 400,000 objects of torch: 1.1 s of the processor that give nothing back.
 atexit.register(gc.freeze)
 
 
