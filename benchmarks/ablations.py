@@ -3,7 +3,8 @@
     python benchmarks/ablations.py data/movielens-1m.toml --seeds 0,1,2
     python benchmarks/ablations.py data/movielens-1m.toml --only start,leak --json
 
-Groups of changes (`GROUPS`): ``start`` (logistic regression first or a random start, with and without the
+Groups of changes (`GROUPS`): ``posterior`` (what a start costs or brings), and, always with logistic regression's start
+where nothing else is said, ``start`` (logistic regression first or a random start, with and without the
 standardisation, K = 1, 4, 8, 16), ``frozen`` (LR's weights kept as they are, or trained on), ``wide`` (a wide part, a
 skip, neither), ``regularisation``, and ``leak``: the network learns from one half of the training rows and starts from
 a logistic regression that learnt from the same half, or from the other (by example weights of 0 and 1, so that the
@@ -40,6 +41,7 @@ from fieldwise.training.score import predict_batches
 from fieldwise.verbs.train import pretrain
 
 _FROZEN = "train.table.learning_rate=1e-12"
+_LR = 'model.start="lr"'
 
 
 class Change(NamedTuple):
@@ -63,38 +65,43 @@ def _starts() -> list[Change]:
 
 
 GROUPS: dict[str, list[Change]] = {
+    "posterior": [
+        Change("as configured", []),
+        Change("LR start", [_LR]),
+        Change("random start", ['model.start="random"']),
+    ],
     "start": _starts(),
     "frozen": [
-        Change("K = 1, trained jointly", ["model.units=1"]),
-        Change("K = 1, LR's weights frozen", ["model.units=1", _FROZEN]),
-        Change("K = 1, wide, trained jointly", ["model.units=1", 'model.kind="lc-wide-deep"']),
-        Change("K = 1, wide, LR's weights frozen", ["model.units=1", 'model.kind="lc-wide-deep"', _FROZEN]),
+        Change("K = 1, trained jointly", [_LR, "model.units=1"]),
+        Change("K = 1, LR's weights frozen", [_LR, "model.units=1", _FROZEN]),
+        Change("K = 1, wide, trained jointly", [_LR, "model.units=1", 'model.kind="lc-wide-deep"']),
+        Change("K = 1, wide, LR's weights frozen", [_LR, "model.units=1", 'model.kind="lc-wide-deep"', _FROZEN]),
     ],
     "wide": [
-        Change("skip from unit 0", []),
-        Change("neither", ["model.skip=false"]),
-        Change("wide part", ['model.kind="lc-wide-deep"']),
-        Change("K = 1, skip from unit 0", ["model.units=1"]),
-        Change("K = 1, neither", ["model.units=1", "model.skip=false"]),
-        Change("K = 1, wide part", ["model.units=1", 'model.kind="lc-wide-deep"']),
+        Change("skip from unit 0", [_LR]),
+        Change("neither", [_LR, "model.skip=false"]),
+        Change("wide part", [_LR, 'model.kind="lc-wide-deep"']),
+        Change("K = 1, skip from unit 0", [_LR, "model.units=1"]),
+        Change("K = 1, neither", [_LR, "model.units=1", "model.skip=false"]),
+        Change("K = 1, wide part", [_LR, "model.units=1", 'model.kind="lc-wide-deep"']),
     ],
     "regularisation": [
-        Change("as configured", []),
-        Change("no L2 on units", ["model.unit_l2=0"]),
-        Change("unit_l2 a third", ["model.unit_l2=0.003"]),
-        Change("unit_l2 three times", ["model.unit_l2=0.03"]),
-        Change("no dropout of units", ["model.unit_dropout=0"]),
-        Change("dropout of units .3", ["model.unit_dropout=0.3"]),
-        Change("dropout of hidden units .2", ["model.dropout=0.2"]),
-        Change("weights not averaged", ["train.average_epochs=0"]),
-        Change("no pairs", ['model.pairs="none"']),
+        Change("as configured", [_LR]),
+        Change("no L2 on units", [_LR, "model.unit_l2=0"]),
+        Change("unit_l2 a third", [_LR, "model.unit_l2=0.003"]),
+        Change("unit_l2 three times", [_LR, "model.unit_l2=0.03"]),
+        Change("no dropout of units", [_LR, "model.unit_dropout=0"]),
+        Change("dropout of units .3", [_LR, "model.unit_dropout=0.3"]),
+        Change("dropout of hidden units .2", [_LR, "model.dropout=0.2"]),
+        Change("weights not averaged", [_LR, "train.average_epochs=0"]),
+        Change("no pairs", [_LR, 'model.pairs="none"']),
     ],
     "leak": [
-        Change("K = 1, LR of the other half", ["model.units=1"], "ab"),
-        Change("K = 1, LR of the same half", ["model.units=1"], "bb"),
+        Change("K = 1, LR of the other half", [_LR, "model.units=1"], "ab"),
+        Change("K = 1, LR of the same half", [_LR, "model.units=1"], "bb"),
         Change("K = 1, no LR", ["model.units=1", 'model.start="random"'], "bb"),
-        Change("LR of the other half", [], "ab"),
-        Change("LR of the same half", [], "bb"),
+        Change("LR of the other half", [_LR], "ab"),
+        Change("LR of the same half", [_LR], "bb"),
         Change("no LR", ['model.start="random"'], "bb"),
     ],
 }

@@ -1,7 +1,7 @@
 """What a step would cost on more workers than there are here: a model, fitted to what was measured.
 
-    python benchmarks/distributed.py CONFIG --workers 0,1,2,4 --models lr,dnn,lc-dnn:1,... --json measured.json
-    python benchmarks/cluster.py measured.json [wire.json]
+    python benchmarks/cluster.py CONFIG [--steps 40] [--keep FOLDER]    measure first; as root, bytes on a wire too
+    python benchmarks/cluster.py measured.json [wire.json]              what was measured before
 
 Letters: W workers, B examples of the global batch, n weights of a row, P dense weights, U(b) different rows in b
 examples, v bytes a number (4, or 2 in bfloat16). Per step and worker, with a share b = B / W of the batch::
@@ -17,7 +17,8 @@ and continued as a power of b. c, the work for an example, is the CPU time of on
 row that is asked for, lent and updated elsewhere, for a dense weight that is added up and moved on every worker, and
 for a part of a message, are one set for all models, fitted to the CPU time of W > 1 by least squares without negative
 costs. Each measurement is then compared with what a fit to the others says of it. Latency and bandwidth of a cluster
-are assumed, and printed with what follows from them.
+are assumed, and printed with what follows from them. The same costs, with chance, overlap and failures, are in
+`benchmarks/simulation.py`, which is held against the seconds of the clock measured here.
 """
 
 from __future__ import annotations
@@ -25,64 +26,86 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cluster_costs import (
+    HEADERS,
+    HEADERS_OF_PACKETS,
+    PART_BYTES,
+    bytes_sent,
+    example_seconds,
+    parts,
+    phases,
+    rows_of,
+)
 from scipy.optimize import nnls
+from simulation import Cluster, Floats, Phase, check, paper_seconds, step_seconds, talk, useful_share
 
-HEADERS, HEADERS_OF_PACKETS, PART_BYTES = 1.005, 1.045, 460
-"""A virtual wire counts up to 64 KB as one packet."""
+MODELS, HIDDEN = "lr,dnn,lc-dnn:1,lc-wide-deep:1", "400,400"
 
 
 def main() -> None:
-    """Fit, check and predict."""
+    """Measure where asked to, fit, check and predict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measured")
-    parser.add_argument("wire", nargs="?", help="measured with --namespaces")
+    parser.add_argument("measured", help="a configuration, or the lines that were measured")
+    parser.add_argument("wire", nargs="?", help="lines measured with --namespaces")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--keep", type=Path, help="a folder for measured.json and wire.json")
     options = parser.parse_args()
-    lines = json.loads(Path(options.measured).read_text())
+    if options.measured.endswith(".toml"):
+        lines, on_wire = measure(options.measured, options.steps, options.keep)
+    else:
+        lines = json.loads(Path(options.measured).read_text())
+        on_wire = json.loads(Path(options.wire).read_text()) if options.wire else []
+    print_epochs(lines)
     check_bytes([line for line in lines if line["workers"] > 1])
-    if options.wire:
-        check_wire(json.loads(Path(options.wire).read_text()))
-    if options.wire:
-        lines += json.loads(Path(options.wire).read_text())
-    shared = check_fit(lines)
-    predict(lines, shared)
+    check_wire(on_wire)
+    costs = check_fit(lines + on_wire)
+    check_clock(lines, costs)
+    predict(lines, costs)
+    predict_large(lines, costs)
 
 
-def rows_of(lines: list[dict[str, Any]], model: str) -> tuple[float, float]:
-    """Return (a, e) of ``U(b) = a b^e``, from the shares of this model that were measured."""
-    points = [
-        (line["batch"] / line["workers"], line["rows_per_example"] * line["batch"] / line["workers"])
-        for line in lines
-        if line["model"] == model and line["workers"] > 1
-    ]
-    x, y = np.log(np.array(points)).T
-    if len(points) == 1:
-        return math.exp(y[0] - 0.8 * x[0]), 0.8
-    exponent, constant = np.polyfit(x, y, 1)
-    return math.exp(constant), float(exponent)
+def measure(config: str, steps: int, keep: Path | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Run `benchmarks/distributed.py` on one process and 1, 2 and 4 workers; as root also with a wire between them."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        script = str(Path(__file__).with_name("distributed.py"))
+        found = []
+        for name, words in (
+            ("measured", ["--workers", "0,1,2,4"]),
+            ("wire", ["--workers", "2,4", "--namespaces"] if os.geteuid() == 0 else []),
+        ):
+            path = folder / f"{name}.json"
+            if words:
+                words = [script, config, "--models", MODELS, "--hidden", HIDDEN, "--steps", str(steps), *words]
+                subprocess.run([sys.executable, *words, "--json", str(path)], check=True)
+            found.append(json.loads(path.read_text()) if words else [])
+    return found[0], found[1]
 
 
-def bytes_sent(line: dict[str, Any], workers: int, rows: float, number: int = 4) -> float:
-    """Return the bytes that a worker sends in a step, `rows` being U of its share."""
-    away, n = 1 - 1 / workers, line["table_width"]
-    head = 4 * 6
-    dense = 2 * away * (4 * line["dense_parameters"] + head)
-    statistics = 3 * 8 * line["units"] * (workers - 1) + 2 * away * 2 * 4 * line["units"]
-    return away * rows * (4 + 2 * n * number) + dense + 16 * (workers - 1) + statistics
-
-
-def messages(line: dict[str, Any]) -> int:
-    """Return the collectives of a step."""
-    return 5 + (2 if line["units"] else 0)
-
-
-def parts(line: dict[str, Any], workers: int) -> int:
-    """Return what a worker sends to single others in a step: once in an all-to-all, twice in an all-reduce."""
-    return (6 + (3 if line["units"] else 0)) * (workers - 1)
+def print_epochs(lines: list[dict[str, Any]]) -> None:
+    """Print the CPU time of an example, and the seconds of an epoch, by model and number of workers."""
+    counts = list(dict.fromkeys(line["workers"] for line in lines))
+    names = ["one process" if count == 0 else f"W = {count}" for count in counts]
+    print("\nCPU microseconds of all workers per example (seconds of the clock per epoch):")
+    print(f"| model | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    for model in dict.fromkeys(line["model"] for line in lines):
+        cells = [
+            f"{line['cpu_microseconds']:.2f} ({line['seconds_per_epoch']:.2f})"
+            for line in lines
+            if line["model"] == model
+        ]
+        print(f"| {model} | {' | '.join(cells)} |")
+    print()
 
 
 def check_bytes(lines: list[dict[str, Any]]) -> None:
@@ -99,6 +122,8 @@ def check_bytes(lines: list[dict[str, Any]]) -> None:
 
 def check_wire(lines: list[dict[str, Any]]) -> None:
     """Compare the bytes on the wire, headers and all, with the model's."""
+    if not lines:
+        print("the wire was not measured")
     for line in lines:
         workers, share = line["workers"], line["batch"] / line["workers"]
         sent = bytes_sent(line, workers, line["rows_per_example"] * share)
@@ -109,13 +134,7 @@ def check_wire(lines: list[dict[str, Any]]) -> None:
         )
 
 
-def example_seconds(lines: list[dict[str, Any]], model: str) -> float:
-    """Return c: the mean of one process and of a single worker."""
-    alone = [line["cpu_microseconds"] for line in lines if line["model"] == model and line["workers"] <= 1]
-    return float(np.mean(alone)) * 1e-6
-
-
-def check_fit(lines: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+def check_fit(lines: list[dict[str, Any]]) -> Floats:
     """Return r, d and m, after printing them and how far each measurement is from a fit to the others."""
     several = [line for line in lines if line["workers"] > 1]
     shares = np.array([line["batch"] / line["workers"] for line in several])
@@ -125,10 +144,10 @@ def check_fit(lines: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
     dense = [line["dense_parameters"] for line in several]
     factors = np.stack([rows, dense, [parts(line, line["workers"]) for line in several]], axis=1)
 
-    def fitted(chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    def fitted(chosen: npt.NDArray[np.bool_]) -> Floats:
         # Relative errors count, or the slow models alone would.
         scaled = factors[chosen] / measured[chosen, None]
-        costs: npt.NDArray[np.float64] = nnls(scaled, (measured - examples)[chosen] / measured[chosen])[0]
+        costs: Floats = nnls(scaled, (measured - examples)[chosen] / measured[chosen])[0]
         return costs
 
     print("\nCPU microseconds an example, all workers together:")
@@ -144,13 +163,48 @@ def check_fit(lines: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
     return costs
 
 
-def predict(lines: list[dict[str, Any]], shared: npt.NDArray[np.float64]) -> None:
-    """Print what more hosts would do, with the batch as it is and with 4,096 examples for each worker."""
-    cores, latency, bandwidth = 16, 30e-6, 25e9 / 8
-    of_row, of_weight, of_part = shared.tolist()
+def spread_of(lines: list[dict[str, Any]]) -> Floats:
+    """Return own work over its median: every step of every worker that does not share its core with another."""
+    found = [
+        np.array(worker) / np.median(worker)
+        for line in lines
+        if line["workers"] <= 2 and line["model"] != "lr"  # whose steps are shorter than what disturbs them
+        for worker in line.get("own_milliseconds", [])
+    ]
+    return np.concatenate(found) if found else np.ones(1)
+
+
+def check_clock(lines: list[dict[str, Any]], costs: Floats) -> None:
+    """Compare the steps that the simulation makes on this machine with the clock's."""
+    spread, num_cores = spread_of(lines), len(os.sched_getaffinity(0))
     print(
-        f"\nhosts of {cores} cores, one worker each; a message takes {latency * 1e6:.0f} us log2(W), "
-        f"a host sends {bandwidth / 1e9:.1f} GB/s; nothing overlapped. Parts are as dear as here, to free of charge"
+        f"\nown work of a step, over its median: 95 % below {np.quantile(spread, 0.95):.2f}, largest "
+        f"{spread.max():.2f} of {len(spread)}. Milliseconds of a step, of which the fit saw none ({num_cores} cores):"
+    )
+    for line in lines:
+        workers = max(line["workers"], 1)
+        here = Cluster(cores=min(1.0, num_cores / workers), latency=0.0, bandwidth=math.inf)
+        share, seconds = line["batch"] / workers, example_seconds(lines, line["model"])
+        rows = line["rows_per_example"] * share
+        steps = phases(line, seconds, costs, workers, share, rows, HEADERS)
+        check(steps, workers, here)
+        # Parts of messages are work here, where workers share cores.
+        steps = [each._replace(parts=each.parts / here.cores) for each in steps]
+        found = float(np.median(step_seconds(steps, workers, here, spread))) * 1e3
+        print(
+            f"{line['model']:16} W = {line['workers']}: {line['milliseconds']:8.2f} measured, {found:8.2f} simulated "
+            f"({found / line['milliseconds'] - 1:+.0%})"
+        )
+
+
+def predict(lines: list[dict[str, Any]], costs: Floats) -> None:
+    """Print what more hosts would do, with the batch as it is and with 4,096 examples for each worker."""
+    cluster, spread, free = Cluster(), spread_of(lines), costs * [1.0, 1.0, 0.0]
+    print(
+        f"\nhosts of {cluster.cores:.0f} cores, one worker each; a message takes {cluster.latency * 1e6:.0f} us "
+        f"log2(W), a host sends {cluster.bandwidth / 1e9:.1f} GB/s. Parts of messages as dear as here, and free of "
+        "charge:\nmilliseconds by the paper model (nothing overlapped), by the simulation without chance, and with it; "
+        "M examples/s of the last"
     )
     for model in dict.fromkeys(line["model"] for line in lines):
         line = next(line for line in lines if line["model"] == model and line["workers"] > 1)
@@ -158,21 +212,68 @@ def predict(lines: list[dict[str, Any]], shared: npt.NDArray[np.float64]) -> Non
         for per_worker in (None, 4096):
             for workers in (1, 10, 100, 1000):
                 share = per_worker or max(line["batch"] / workers, 1)
-                work, talk, split, sent = example_seconds(lines, model) * share / cores, 0.0, 0.0, 0.0
-                if workers > 1:
-                    rows = min(constant * share**exponent, share * line["ids_per_example"])
-                    work += (of_row * rows + of_weight * line["dense_parameters"]) / cores
-                    split = of_part * parts(line, workers)
-                    sent = bytes_sent(line, workers, rows)
-                    wire = HEADERS_OF_PACKETS * sent + PART_BYTES * parts(line, workers)
-                    talk = messages(line) * latency * math.log2(workers) + wire / bandwidth
-                print(
-                    f"{model:16} batch {share * workers:9,.0f}  W = {workers:4}  {work * 1e3:6.2f} ms of work, "
-                    f"{split * 1e3:7.1f} for parts, {talk * 1e3:5.2f} on the wire  "
-                    f"{share * workers / (work + split + talk) / 1e6:8.2f} to "
-                    f"{share * workers / (work + talk) / 1e6:.2f} M examples/s  "
-                    f"{sent / share:7.0f} bytes an example"
-                )
+                rows = min(constant * share**exponent, share * line["ids_per_example"])
+                cells = [
+                    step_cells(
+                        phases(line, example_seconds(lines, model), cost, workers, share, rows, HEADERS_OF_PACKETS),
+                        workers,
+                        cluster,
+                        spread,
+                        share,
+                    )
+                    for cost in (costs, free)
+                ]
+                print(f"{model:16} batch {share * workers:9,.0f}  W = {workers:4}  {cells[0]}   {cells[1]}")
+
+
+def step_cells(steps: list[Phase], workers: int, cluster: Cluster, spread: Floats, share: float) -> str:
+    """Return what the paper model and the simulation say of a step."""
+    check(steps, workers, cluster)
+    calm = step_seconds(steps, workers, cluster, np.ones(1), num_steps=1).mean()
+    drawn = step_seconds(steps, workers, cluster, spread).mean()
+    paper = paper_seconds(steps, workers, cluster)
+    return f"{paper * 1e3:7.2f} {calm * 1e3:7.2f} {drawn * 1e3:7.2f} ms {share * workers / drawn / 1e6:7.2f} M/s"
+
+
+def predict_large(lines: list[dict[str, Any]], costs: Floats) -> None:
+    """Print what a table of 10^11 rows would do: LC-DNN, K = 1, 39 ids an example, all different, in 10^10 examples."""
+    cluster, spread, rows, share = Cluster(), spread_of(lines), 1e11, 4096
+    model = "lc-dnn:1"
+    line = next((line for line in lines if line["model"] == model and line["workers"] > 1), None)
+    if line is None:
+        return
+    line = {**line, "units": 39, "table_width": 1}
+    row_bytes = 8.0  # a weight and Adagrad's sum
+    print(
+        f"\n10^11 rows ({rows * row_bytes / 1e12:.1f} TB with Adagrad), {model}, 39 ids an example of which each is "
+        f"a row of its own,\n4,096 examples a worker; a host writes {cluster.host_disk / 1e9:.0f} GB/s, all together "
+        f"{cluster.storage / 1e9:.0f}; a host fails once in\n{cluster.hours_between_failures:,.0f} hours, a restart "
+        f"takes {cluster.restart:.0f} s and the reading of a checkpoint"
+    )
+    for workers in (10, 100, 1000):
+        for label, cost in (("parts as dear as here", costs), ("parts free of charge", costs * [1.0, 1.0, 0.0])):
+            steps = phases(line, example_seconds(lines, model), cost, workers, share, share * 39.0, HEADERS_OF_PACKETS)
+            step = step_seconds(steps, workers, cluster, spread).mean()
+            waits = {each.name: talk(each, workers, cluster) for each in steps}
+            longest = max(waits, key=lambda name: waits[name])
+            one_slow = paper_seconds(
+                [each._replace(work=each.work / 0.7, parts=each.parts / 0.7) for each in steps], workers, cluster
+            )
+            print(
+                f"W = {workers:4} {label:22} {step * 1e3:7.1f} ms a step ({longest} longest on the wire: "
+                f"{waits[longest] * 1e3:.1f}), {share * workers / step / 1e6:6.2f} M examples/s, "
+                f"{1e10 * step / (share * workers) / 60:6.1f} minutes for 10^10; one host of .7 of the speed makes it "
+                f"{one_slow / paper_seconds(steps, workers, cluster):.2f} times as long"
+            )
+        for minutes in (10.0, None):
+            run = useful_share(rows * row_bytes, workers, cluster, minutes=minutes)
+            print(
+                f"         {rows * row_bytes / workers / 1e9:5.1f} GB a host, a checkpoint takes "
+                f"{run.checkpoint_seconds:.0f} s, one every {run.minutes_between:.0f} minutes: {run.failures:.2f} "
+                f"failures a day, {run.useful:.1%} of the time is training that counts"
+            )
+    seconds = 4 * rows / cluster.host_disk
+    print(f"the bundle, {4 * rows / 1e12:.1f} TB by worker 0 alone: {seconds:,.0f} s for each epoch kept")
 
 
 if __name__ == "__main__":

@@ -158,6 +158,7 @@ def task(options: argparse.Namespace) -> None:
     stepper.table_rows.draw(0)
     model.train()
     seconds: list[float] = []
+    own_work: list[float] = []
     examples = cpu = 0.0
     for number, batch in zip(range(options.steps + WARM), stepper.ahead(batches), strict=False):
         if number == WARM:  # compiled and warm
@@ -167,9 +168,10 @@ def task(options: argparse.Namespace) -> None:
             asked = workers.traffic.rows_asked if workers else 0
             ids = workers.traffic.ids if workers else 0
             wire = on_the_wire()
-        begun = time.perf_counter()
+        begun, waited_before = time.perf_counter(), workers.traffic.seconds if workers else 0.0
         loss = stepper.step(batch, 1.0)
         seconds.append(time.perf_counter() - begun)
+        own_work.append(seconds[-1] - (workers.traffic.seconds - waited_before if workers else 0.0))
         examples += batch.batch.num_examples
     cpu = time.process_time() - cpu
     traffic = workers.traffic if workers else None
@@ -184,6 +186,8 @@ def task(options: argparse.Namespace) -> None:
     ]
     all_workers = workers.collect(torch.tensor(own, dtype=torch.float64)) if workers else torch.tensor([own])
     cpu, examples, sent, waited, asked, ids, wire = all_workers.sum(dim=0).tolist()
+    steps = torch.tensor(own_work[WARM:], dtype=torch.float64)
+    own_steps = workers.collect(steps) if workers else steps[None]
     step = statistics.median(seconds[WARM:])
     matrices, others = count_weights(model)
     line = {
@@ -196,6 +200,7 @@ def task(options: argparse.Namespace) -> None:
         "ids_per_example": ids / examples,
         "wire_bytes_per_example": wire / examples,
         "waiting": waited / (sum(seconds[WARM:]) * len(all_workers)),
+        "own_milliseconds": [[round(each * 1e3, 3) for each in of_worker] for of_worker in own_steps.tolist()],
         "seconds_per_epoch": step * -(-epoch_examples // options.batch),
         "loss": loss,
         "batch": options.batch,

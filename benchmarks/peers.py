@@ -45,15 +45,15 @@ _NETWORK: list[dict[str, Any]] = [
     {"embedding_l2": 1e-5, "dropout": 0.2},
     {"embedding_l2": 1e-5, "dropout": 0.4, "batch_norm": True},
 ]
-_FUXICTR: list[dict[str, Any]] = [
-    {"embedding_l2": 1e-5, "dropout": 0.2},
-    {"embedding_l2": 3e-5, "dropout": 0.2},
-    {"embedding_l2": 1e-4, "dropout": 0.2},
-    {"embedding_l2": 1e-5, "dropout": 0.0},
-    {"embedding_l2": 3e-4, "dropout": 0.2},
+_FUXICTR: list[dict[str, Any]] = [  # the most promising first
     {"embedding_l2": 1e-3, "dropout": 0.2},
     {"embedding_l2": 3e-3, "dropout": 0.2},
     {"embedding_l2": 1e-2, "dropout": 0.2},
+    {"embedding_l2": 3e-4, "dropout": 0.2},
+    {"embedding_l2": 1e-4, "dropout": 0.2},
+    {"embedding_l2": 3e-5, "dropout": 0.2},
+    {"embedding_l2": 1e-5, "dropout": 0.2},
+    {"embedding_l2": 1e-5, "dropout": 0.0},
 ]
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lightgbm": [{"num_leaves": 31}, {"num_leaves": 127}, {"num_leaves": 127, "cat_smooth": 50, "cat_l2": 20}],
@@ -61,7 +61,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "dcnv2": _NETWORK,
     "finalmlp": [_NETWORK[number] for number in (2, 3, 1)],
     "fuxictr-dcnv2": _FUXICTR,
-    "fuxictr-finalmlp": [*_FUXICTR, {**_FUXICTR[2], "context": ["f0", "f1"]}],
+    "fuxictr-finalmlp": [*_FUXICTR, {**_FUXICTR[0], "context": ["f0", "f1"]}],
 }
 
 

@@ -53,9 +53,14 @@ def command(config: Path, out: Path, *options: str) -> list[str]:
 
 def start(config: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     """Begin `fieldwise train`."""
+    return begin(command(config, out, *options))
+
+
+def begin(words: list[str]) -> subprocess.Popen[str]:
+    """Begin a command, as one that no worker gives."""
     clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     return subprocess.Popen(
-        command(config, out, *options),
+        words,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

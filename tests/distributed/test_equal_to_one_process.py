@@ -12,9 +12,9 @@ WORKER = Path(__file__).with_name("worker.py")
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}
 
 
-def run(out: Path, num_workers: int | None) -> dict[str, np.ndarray]:
+def run(out: Path, num_workers: int | None, *device: str) -> dict[str, np.ndarray]:
     """Run `worker.py` once, or as so many workers, and return what it saved."""
-    runs.run_script(WORKER, num_workers, str(out))
+    runs.run_script(WORKER, num_workers, str(out), *device)
     with np.load(out) as arrays:
         return dict(arrays)
 
@@ -24,9 +24,17 @@ def alone(tmp_path_factory) -> dict[str, np.ndarray]:
     return run(tmp_path_factory.mktemp("alone") / "out.npz", None)
 
 
-@pytest.mark.parametrize("num_workers", [2, pytest.param(3, marks=pytest.mark.long)])
-def test_losses_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers):
-    found = run(tmp_path / "out.npz", num_workers)
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "device"),
+    [(2, []), pytest.param(3, [], marks=LONG), (2, ["cpu"]), *(pytest.param(n, ["cpu"], marks=LONG) for n in (1, 3))],
+    ids=lambda value: "of torch" if value == ["cpu"] else str(value),
+)
+def test_losses_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers, device):
+    """`device`: with rows where a GPU's would be, and the same code."""
+    found = run(tmp_path / "out.npz", num_workers, *device)
     assert found.keys() == alone.keys()
     for name, expected in alone.items():
         tolerance = TOLERANCE["float64" if "float64" in name else "float32"]

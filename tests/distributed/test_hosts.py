@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import signal
-import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.distributed import runs
+from tests.distributed import namespaces, runs
 
 SLOW = runs.MORE.replace("epochs = 2", "epochs = 60").replace("patience = 9", "patience = 99")
 
@@ -80,38 +77,16 @@ def test_training_ends_with_the_host_that_is_left(tmp_path):
     assert json.loads(output)["test"]["auc"] == pytest.approx(expected["test"]["auc"], abs=1e-6)
 
 
-def sh(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-
 @pytest.mark.long
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2")
+@namespaces.needs_root
 def test_two_hosts_with_a_wire_between_them_send_what_the_report_says(tmp_path):
     config = runs.make_log(tmp_path, runs.MORE.replace('precision = "float64"\n', ""))
-    out, names = tmp_path / "run", [f"fieldwise-{os.getpid()}-{host}" for host in "ab"]
-    with ExitStack() as held:
-        for name in names:
-            sh("ip", "netns", "add", name)
-            held.callback(sh, "ip", "netns", "del", name)
-        sh("ip", "link", "add", "veth0", "netns", names[0], "type", "veth", "peer", "name", "veth1", "netns", names[1])
-        for host, name in enumerate(names):
-            sh("ip", "-n", name, "addr", "add", f"10.77.0.{host + 1}/24", "dev", f"veth{host}")
-            sh("ip", "-n", name, "link", "set", "lo", "up")
-            sh("ip", "-n", name, "link", "set", f"veth{host}", "up")
-        command = [*runs.command(config, out), "--workers", "1", "--hosts", "2", "--rendezvous", "10.77.0.1:29400"]
-        hosts = [
-            subprocess.Popen(
-                ["ip", "netns", "exec", name, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            for name in names
-        ]
-        outputs = [process.communicate(timeout=300) for process in hosts]
-        assert [process.returncode for process in hosts] == [0, 0], outputs
-        sent = sum(
-            json.loads(sh("ip", "-n", name, "-s", "-j", "link", "show", f"veth{host}"))[0]["stats64"]["tx"]["bytes"]
-            for host, name in enumerate(names)
-        )
-    [result] = [json.loads(text) for text, _ in outputs if text]
+    out = tmp_path / "run"
+    options = ("--workers", "1", "--hosts", "2", "--rendezvous", f"{namespaces.ADDRESS}:29400")
+    with namespaces.two_hosts() as names:
+        outputs = namespaces.run_on(names, runs.command(config, out, *options))
+        sent = namespaces.bytes_sent(names)
+    [result] = [json.loads(text) for text in outputs if text]
     counted = sum(kind["num_bytes"] for worker in result["workers"] for kind in worker["kinds"].values())
     print(f"{sent:,} bytes on the wire, {counted:,} of them counted by the workers in the last training")  # noqa: T201
     assert counted < sent

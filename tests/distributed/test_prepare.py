@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.distributed import runs
+from tests.distributed import namespaces, runs
 
 import fieldwise as fw
 
@@ -71,7 +73,8 @@ def alone(log):
     return contents(fw.prepare(fw.load_config(log / "fieldwise.toml", ['data.cache="alone"'])).folder)
 
 
-@pytest.mark.parametrize("num_workers", [1, 2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_the_bytes_are_those_of_one_process(log, alone, num_workers):
     config = log / "fieldwise.toml"
     outputs = runs.run_script(SCRIPT, num_workers, str(config), f"on-{num_workers}", "")
@@ -81,6 +84,35 @@ def test_the_bytes_are_those_of_one_process(log, alone, num_workers):
     assert found.keys() == alone.keys()
     assert {name for name, data in found.items() if data != alone[name]} == set()
     assert b"the label is missing" in found["rejects.jsonl"]
+
+
+def command(config: Path, cache: str, rendezvous: str) -> list[str]:
+    """Return what a person types on each of two hosts."""
+    words = [sys.executable, "-m", "fieldwise", "prepare", str(config), "--set", f"data.cache={cache}", "--json"]
+    return [*words, "--workers", "1", "--hosts", "2", "--rendezvous", rendezvous]
+
+
+def assert_bytes(outputs: list[str], alone: dict[str, bytes]) -> None:
+    """Compare what two hosts made, of which one prints where it lies."""
+    [printed] = [json.loads(text) for text in outputs if text]
+    assert contents(Path(printed["folder"])) == alone
+
+
+def test_two_hosts_that_meet_here_write_the_bytes_of_one_process(log, alone):
+    words = command(log / "fieldwise.toml", "on-hosts", f"127.0.0.1:{runs.free_port()}")
+    hosts = [runs.begin(words) for _ in range(2)]
+    outputs = [process.communicate(timeout=120) for process in hosts]
+    assert [process.returncode for process in hosts] == [0, 0], outputs
+    assert_bytes([text for text, _ in outputs], alone)
+
+
+@pytest.mark.long
+@namespaces.needs_root
+def test_two_hosts_with_a_wire_between_them_write_the_bytes_of_one_process(log, alone):
+    with namespaces.two_hosts() as names:
+        words = command(log / "fieldwise.toml", "on-a-wire", f"{namespaces.ADDRESS}:29400")
+        assert_bytes(namespaces.run_on(names, words), alone)
+        assert namespaces.bytes_sent(names) > 10_000
 
 
 def test_what_one_worker_finds_wrong_all_say(log, tmp_path):

@@ -1,6 +1,6 @@
 """A worker: trains every case for a few steps on its share of the batches, and saves what came out.
 
-python worker.py OUT        with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; without RANK, one process does it
+python worker.py OUT [DEVICE]     with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; without RANK, one process does it
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
 from fieldwise.data.cache import Examples
+from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.kernels.histories import History, collect
@@ -26,6 +27,7 @@ from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.training.device import place_model
 from fieldwise.training.sharded import ShardedStepper, share_statistics
 from fieldwise.training.step import Stepper
 
@@ -38,13 +40,13 @@ CASES = list(itertools.product(KINDS, [torch.float64, torch.float32], [False, Tr
 WITH_HISTORIES = ("lc-wide-deep", 8)
 
 
-def main(out: str) -> None:
+def main(out: str, device: str = "") -> None:
     set_num_threads(1)
     torch.set_num_threads(1)
     workers = Workers.join() if "RANK" in os.environ else None
     found = {}
     for (kind, units), dtype, weighted in CASES:
-        losses, table, dense = train(workers, kind, units, dtype, weighted)
+        losses, table, dense = train(workers, kind, units, dtype, weighted, device)
         name = f"{kind}:{units} {str(dtype).removeprefix('torch.')}{' weighted' if weighted else ''}"
         found |= {f"{name}/loss": losses, f"{name}/table": table, f"{name}/dense": dense}
     if workers is None or workers.rank == 0:
@@ -54,15 +56,17 @@ def main(out: str) -> None:
         workers.end()
 
 
-def train(workers, kind, units, dtype, weighted):
+def train(workers, kind, units, dtype, weighted, device):
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), unit_dropout=0.0)
     histories = make_histories() if (kind, units) == WITH_HISTORIES else []
     model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype, histories)
     table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
+    if device:
+        place_model(model, torch.device(device))
     table = (
         TableOptimizer(model.table, table_config, SIZES[0])
         if workers is None
-        else ShardedTable(model.table, table_config, SIZES[0], workers)
+        else (DeviceShardedTable if device else ShardedTable)(model.table, table_config, SIZES[0], workers)
     )
     table.draw(3)
     # The last matrix starts at zero, which would keep all gradients of the table there at first.
@@ -103,4 +107,4 @@ def dense_optimizer(model):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.reference import decode as naive
 
-from fieldwise.kernels.shuffle import fisher_yates, permutation
+from fieldwise.kernels.shuffle import fisher_yates, name_rows, permutation
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 100])
@@ -38,3 +38,12 @@ def test_every_order_of_four_is_equally_likely():
     assert len(counts) == 24
     # 23 degrees of freedom: beyond 50 in one case of a thousand.
     assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 50
+
+
+@pytest.mark.parametrize("runs", [[0, 1, 2], [2, 0], [1, 3, 0], [3, 1], [0], [3], []])
+def test_places_in_runs_become_the_rows_that_stand_there_though_the_last_run_is_short(runs):
+    stand = [row for run in runs for row in range(4 * run, 4 * run + 4) if row < 15]
+    places = np.random.default_rng(0).permutation(len(stand))
+    expected = [stand[place] for place in places]
+    name_rows(places, np.array(runs, dtype=np.int64), 4, 15)
+    assert places.tolist() == expected

@@ -60,10 +60,12 @@ def test_scatter_sums_the_gradients_of_all_occurrences(num_examples, num_local, 
     np.testing.assert_allclose(rows, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("num_examples", [0, 1, 300])
+@pytest.mark.parametrize("num_examples", [0, 1, 301])
 @pytest.mark.parametrize(("num_local", "num_full"), [(1, 0), (0, 1), (1, 1), (8, 2)])
 @pytest.mark.parametrize("parts", [1, 4])
-@pytest.mark.parametrize("rows", [ROWS, [7, 2, 2**20 + 1, 2**21, 11]], ids=["by row", "by hash"])
+@pytest.mark.parametrize(
+    "rows", [ROWS, [7, 2, 5, 9000, 11], [7, 2, 2**20 + 1, 2**21, 11]], ids=["few", "by row", "by hash"]
+)
 def test_merging_all_shares_is_that_sum_and_names_each_row_once(num_examples, num_local, num_full, parts, rows):
     rng = np.random.default_rng(1)
     fields = random_fields(rng, FORMS, ROWS, num_examples)

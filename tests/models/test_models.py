@@ -258,3 +258,22 @@ def test_a_table_that_cannot_fit_is_refused_with_the_sizes(monkeypatch):
 def test_a_dnn_without_a_hidden_layer_is_refused():
     with pytest.raises(ConfigError, match="hidden"):
         build_model(ModelConfig(kind="dnn", hidden=()), LAYOUT, 2)
+
+
+def test_the_deep_part_reads_as_many_units_of_a_field_as_name_its_values():
+    wide, _ = make("lc-dnn", units=4, skip=False)
+    narrow, _ = make("lc-dnn", units=4, skip=False, widths="cardinality")
+    wake(wide)
+    kept = [0, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15]  # of 7, 2, 5 and 40 rows: 3, 1, 3 and all 4 units
+    with torch.no_grad():
+        # Units that are not read weigh nothing.
+        wide.network[0].weight[:, [unit for unit in range(16) if unit not in kept]] = 0
+    arrays = {
+        name: array[..., kept] if name.startswith("standardise.running") or name == "network.0.weight" else array
+        for name, array in wide.state_dict().items()
+    }
+    narrow.load_state_dict(arrays)
+    narrow.table.weights[:] = wide.table.weights
+    _, batch, _ = random_batch()
+    for training in (True, False):
+        assert (wide.train(training)(batch) - narrow.train(training)(batch)).abs().max().item() < 1e-12

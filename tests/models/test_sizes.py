@@ -70,6 +70,18 @@ def test_every_deep_part_has_the_size_that_was_counted(deep, gate, pairs, units,
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
 
 
+@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-resnet"])
+@pytest.mark.parametrize("units", [1, 3, 9])
+def test_width_by_cardinality_is_counted(kind, units):
+    rows = [7, 2, 5, 40]
+    config = ModelConfig(kind=kind, units=units, hidden=(5,), gate=True, widths="cardinality", pairs="none")
+    model = build_model(config, make_layout(["single", "value", "bag", "single"], rows), 2)
+    weights, biases = count_weights(model)
+    size = count_parameters(kind, 54, 4, units, (5,), 1, config, rows)
+    assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
+    assert model.standardise.num_features == sum(min(units, bits) for bits in (3, 1, 3, 6))
+
+
 def test_a_registered_part_is_counted_by_building_it(monkeypatch):
     monkeypatch.setitem(DEEP_PARTS, "mine", lambda num_inputs, hidden, num_outputs, *_: nn.Linear(num_inputs, 7))
     size = count_parameters("lc-dnn", 54, 4, 2, [5], 1, ModelConfig(deep="mine", pairs="none"))

@@ -79,9 +79,10 @@ def test_the_members_of_an_ensemble_differ_at_the_start():
 
 def test_a_gate_is_its_equation_and_open_at_the_start():
     x = examples(width=6)
-    check(FieldGate(3, 2).double(), x, x)
-    module, weights = shaken(FieldGate(3, 2))
-    check(module, x, [reference.gate(weights, row, 2) for row in x])
+    fields = [0, 1, 1, 1, 2, 2]
+    check(FieldGate(fields).double(), x, x)
+    module, weights = shaken(FieldGate(fields))
+    check(module, x, [reference.gate(weights, row, fields) for row in x])
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])

@@ -52,9 +52,9 @@ def ensemble(weights, x, places, num_members):
     return np.array(members)
 
 
-def gate(weights, x, num_units):
+def gate(weights, x, fields):
     gates = 2 / (1 + np.exp(-linear(weights, "linear", x)))
-    return np.array([value * gates[i // num_units] for i, value in enumerate(x)])
+    return np.array([value * gates[field] for field, value in zip(fields, x, strict=True)])
 
 
 def pairs(weight, units):

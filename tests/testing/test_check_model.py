@@ -56,6 +56,13 @@ PAIRS = {
 }
 
 
+@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-resnet"])
+def test_width_by_cardinality_does_what_every_model_must(kind):
+    config = ModelConfig(kind=kind, units=4, hidden=(12, 8), pairs="none", widths="cardinality", gate=True)
+    # Columns of the first matrix belong to fields, but not equally many to each.
+    check_model(config, skip=["check_the_order_of_fields_is_irrelevant"])
+
+
 # torch's own matrix products depend on the number of threads in their last bits; those of `nn.linear.Linear` do not.
 THREADS = ("check_the_number_of_threads_changes_no_bit",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from tests.reference.batches import random_fields
 import fieldwise as fw
 from fieldwise.bundle import open_bundle
 from fieldwise.data.cache import Examples
+from fieldwise.distributed import group
 from fieldwise.kernels.histories import History
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
@@ -24,12 +24,13 @@ from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
 from fieldwise.testing import check_model
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.device import choose_device, place_model
+from fieldwise.training.device import choose_device, own_gpu, place_model
 from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.events import EpochEnd, Warned
 from fieldwise.training.guard import NotFinite
 from fieldwise.training.linear import make_stepper
 from fieldwise.verbs.plan import plan
+from fieldwise.verbs.train_on_ray import train_on_ray
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 SMALL = {"units": 3, "hidden": (12, 8)}
@@ -267,9 +268,28 @@ def test_each_thing_that_is_missing_is_said(monkeypatch, available, capability, 
     assert choose_device("auto") is None
 
 
-def test_several_workers_are_refused_a_device_before_they_begin(log, tmp_path):
-    with pytest.raises(fw.ConfigError, match="several workers train on processors only"):
-        fw.train(configured(log, "lr", "torch"), tmp_path / "run", workers=SimpleNamespace(size=2, rank=0))
+def test_every_worker_of_a_host_has_a_gpu_of_its_own(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    own_gpu(1, 2)
+    assert taken == [1]
+    with pytest.raises(fw.ConfigError, match="a GPU of its own"):
+        own_gpu(1, 3)
+    assert taken == [1]
+
+
+def test_messages_of_gpus_are_nccls_and_all_others_gloos(monkeypatch):
+    assert group._backend() == "gloo"
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    assert group._backend() == "gloo"  # a build with CUDA on a machine without GPUs
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert group._backend() == "cpu:gloo,cuda:nccl"
+
+
+def test_ray_is_refused_a_gpu_before_it_begins(log, tmp_path):
+    with pytest.raises(fw.ConfigError, match="on processors"):
+        train_on_ray(configured(log, "lr", "cuda"), tmp_path / "run", 2)
 
 
 def test_a_plan_says_what_the_gpu_must_hold(log):

@@ -61,7 +61,7 @@ def test_it_finds_what_was_planted():
         chain.sweep(keep=sweep >= 30)
     mean = chain.result()
     _, labels, layout, ids = planted(4000, seed=7)
-    weights = np.concatenate((mean.weights[:, None], mean.factors), axis=1)
+    weights = np.stack([mean.numbers(number) for number in range(mean.num_numbers)], axis=1)
     logits = reference.prediction(mean.bias, weights, ids, layout.base[:-1], {(0, 2)})
     linear = reference.prediction(mean.bias, weights[:, :1], ids, layout.base[:-1], set())
     found, first = (evaluate_predictions(1 / (1 + np.exp(-each)), labels) for each in (logits, linear))
@@ -152,7 +152,6 @@ def test_a_feature_that_a_bag_has_twice_is_one_of_twice_the_weight():
         ({}, {"negative_rate": 0.5}, {}, "negative_rate"),
         ({}, {}, {"num_classes": 3}, "two classes"),
         ({}, {}, {"weighted": True}, "weights"),
-        ({}, {}, {"num_workers": 2}, "workers"),
     ],
 )
 def test_what_cannot_start_from_a_posterior_says_why(model, train, options, reason):

@@ -32,6 +32,8 @@ class _Sizes(NamedTuple):
     config: ModelConfig | None = None
     histories: Sequence[int] = ()
     """Rows of the fields that models with pairs add to those of the log."""
+    rows: Sequence[int] | None = None
+    """Rows of the log's fields, where there is a log."""
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -119,7 +121,8 @@ def command(
             num_features, num_fields = sizes.num_features + sum(added), sizes.num_fields + len(added)
             shape = (kind, num_features, num_fields, sizes.units, sizes.hidden)
             moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
-            counts.append(count_parameters(*shape, outputs, sizes.config))
+            rows = None if sizes.rows is None else [*sizes.rows, *added]
+            counts.append(count_parameters(*shape, outputs, sizes.config, rows))
             memories.append(
                 training_memory(
                     *shape,
@@ -179,6 +182,8 @@ def _of_encoder(
     optimizer: TableOptimizerConfig,
     lr_optimizer: TableOptimizerConfig,
 ) -> _Sizes:
+    import numpy as np
+
     layout = encoder.layout
     return _Sizes(
         layout.num_features,
@@ -190,4 +195,5 @@ def _of_encoder(
         optimizer,
         lr_optimizer,
         model,
+        rows=np.diff(layout.base).tolist(),
     )

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.kernels.shuffle import permutation
+from fieldwise.kernels.shuffle import name_rows, permutation
 
 __all__ = ["ROOMS", "Batches", "epoch_order", "prefetch"]
 
@@ -111,7 +111,7 @@ class Batches:
         pieces = self._pieces(number, start * self.batch_size)
         left = np.empty(0, dtype=np.int64)
         for piece in pieces:
-            left = np.concatenate((left, piece))
+            left = np.concatenate((left, piece)) if len(left) else piece
             num_whole = len(left) // self.batch_size * self.batch_size
             yield from left[:num_whole].reshape(-1, self.batch_size)
             left = left[num_whole:]
@@ -165,9 +165,9 @@ def epoch_order(num_examples: int, seed: int, epoch: int, start: int = 0) -> Ite
         if num_runs - 1 in inside:
             size -= num_runs * RUN_EXAMPLES - num_examples
         if position + size > start:
-            rows = (inside[:, np.newaxis] * RUN_EXAMPLES + np.arange(RUN_EXAMPLES)).reshape(-1)
-            rows = rows[rows < num_examples]
-            yield rows[permutation(size, seed, epoch, window + 1)][max(start - position, 0) :]
+            rows = permutation(size, seed, epoch, window + 1)
+            name_rows(rows, inside, RUN_EXAMPLES, num_examples)
+            yield rows[max(start - position, 0) :]
         position += size
 
 

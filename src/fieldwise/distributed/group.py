@@ -47,16 +47,16 @@ class Workers:
     ----------
     rank, size
         Which of the workers this is, 0 .. W - 1; and W.
-    num_local
-        How many of them are on this host.
+    num_local, local_rank
+        How many of them are on this host, and which of those this is.
     traffic
         What this worker has sent.
     stopping
         Asked while this worker waits for worker 0: whether it was told to end.
     """
 
-    def __init__(self, rank: int, size: int, store: Store, num_local: int) -> None:
-        self.rank, self.size, self.num_local = rank, size, num_local
+    def __init__(self, rank: int, size: int, store: Store, num_local: int, local_rank: int) -> None:
+        self.rank, self.size, self.num_local, self.local_rank = rank, size, num_local, local_rank
         self.traffic = Traffic()
         self.stopping: Callable[[], bool] = lambda: False
         self._store = store
@@ -102,13 +102,14 @@ class Workers:
         with _losing_workers():
             store = TCPStore(address, port, None, rank == 0 and not of_agent, limit, wait_for_workers=False)
             prefixed = PrefixStore(f"fieldwise/{meet(store, rank, size, timeout)}", store)
-            dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=limit)
-        return cls(rank, size, prefixed, int(environment.get("LOCAL_WORLD_SIZE", size)))
+            dist.init_process_group(_backend(), store=prefixed, rank=rank, world_size=size, timeout=limit)
+        num_local = int(environment.get("LOCAL_WORLD_SIZE", size))
+        return cls(rank, size, prefixed, num_local, int(environment.get("LOCAL_RANK", rank % num_local)))
 
     def close(self) -> None:
         """Leave the group, when all have come so far."""
+        self.collect(torch.zeros(1))  # torch's barrier would wait on GPUs where there are some
         with _losing_workers():
-            dist.barrier()
             dist.destroy_process_group()
 
     def end(self, code: int = 0) -> NoReturn:
@@ -245,6 +246,11 @@ class Workers:
         if failed.any():
             texts = self.gather(failure)
             raise decode_failure(self.first(lambda: next(filter(None, texts)).decode(), str).encode())
+
+
+def _backend() -> str:
+    """Return what carries messages: gloo those of the host's memory, NCCL those of GPUs, where there are any."""
+    return "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and torch.cuda.is_available() else "gloo"
 
 
 @contextmanager

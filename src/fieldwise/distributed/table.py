@@ -82,6 +82,8 @@ class ShardedTable:
         Of the order in which rows are spread.
     bfloat16
         Whether weights and gradients travel in 16 bits; rows are kept, and gradients added up, in the table's type.
+    num_kept
+        How many of the first weights of a row training neither reads nor moves: in a step they do not travel.
     """
 
     def __init__(
@@ -92,8 +94,9 @@ class ShardedTable:
         workers: Workers,
         seed: int = 0,
         bfloat16: bool = False,
+        num_kept: int = 0,
     ) -> None:
-        self.table, self.workers = table, workers
+        self.table, self.workers, self.num_kept = table, workers, num_kept
         self.layout = table.layout
         self.shards = Shards(self.layout.num_features, workers.size, seed)
         self.places = self.shards.owned(workers.rank)
@@ -101,8 +104,8 @@ class ShardedTable:
         owned = Table(Layout.of([SINGLE], [len(self.places)]), n, 0, table.dtype.type).train()
         # The rate follows from the fields of the model, not from the one field of an owner's table.
         config = msgspec.structs.replace(config, learning_rate=config.rate(self.layout.num_fields))
-        self.optimizer = TableOptimizer(owned, config, batch_size, seed)
-        self.owned, self.bfloat16 = owned, bfloat16
+        self.optimizer = self._make_optimizer(owned, config, batch_size, seed)
+        self.owned, self.bfloat16 = self.optimizer.table, bfloat16
 
     def start(self, unit: int, weights: Floats) -> None:
         """Set the weights (D,) of one unit, of which the rows owned here are taken (`TableOptimizer.start`)."""
@@ -113,15 +116,16 @@ class ShardedTable:
         num_units, scale = self.table.drawn
         for first in range(0, len(self.places), _SLAB):
             places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
-            part = self.owned.weights[first : first + _SLAB]
+            part = self.owned.read(first, first + len(places))
             initialise_numbered(part, 0, num_units, scale, seed, self.shards.rows(places))
+            self.owned.write(first, part)
         self.optimizer.derive_state()
 
     def load(self, weights: npt.NDArray[Any]) -> None:
         """Take the rows owned here out of the weights (D, n) of all rows, as stored; the optimizer's state stays."""
         for first in range(0, len(self.places), _SLAB):
             places = np.array(self.places[first : first + _SLAB], dtype=np.int64)
-            self.owned.weights[first : first + _SLAB] = weights[self.shards.rows(places)]
+            self.owned.write(first, weights[self.shards.rows(places)])
 
     def plan(self, batch: Batch, amount: float = 0.0) -> Generator[None, None, Plan]:
         """Find out who owns the rows of a batch: yields twice while messages are on their way, then returns the plan.
@@ -153,19 +157,17 @@ class ShardedTable:
         total = float(answers[:, 1].copy().view(np.float64).sum())
         return Plan(small, order, asked.tolist(), served, lent, total)
 
-    def pull(self, plan: Plan) -> None:
-        """Give the model's table the rows of a batch."""
-        workers, table, n = self.workers, self.table, self.table.num_weights
-        weights = np.empty((plan.lent.num_examples, n), dtype=table.dtype)
-        gather(self.owned.rows, plan.lent, self.owned.layout, weights, _no_full(weights))
-        table.layout = plan.small.layout
-        table.rows = np.empty((len(plan.small.rows), n), dtype=table.dtype)
-        received = workers.send(self._to_wire(weights), plan.served, plan.asked, "weights")
-        table.rows[plan.order] = self._from_wire(received())
+    def pull(self, plan: Plan, learning: bool = True) -> None:
+        """Give the model's table the rows of a batch: what a step reads of them, or all, as exact as they are."""
+        kept, bfloat16 = (self.num_kept, self.bfloat16) if learning else (0, False)
+        weights = _to_wire(self._lend(plan.lent)[:, kept:], bfloat16)
+        received = self.workers.send(weights, plan.served, plan.asked, "weights")
+        self.table.layout = plan.small.layout
+        self._borrow(plan, received(), kept)
 
     def give_back(self) -> None:
         """Take the rows of a batch from the model's table, which then is a table without rows of the whole layout."""
-        self.table.layout, self.table.rows = self.layout, self.table.rows[:0]
+        self.table.layout, self.table.rows = self.layout, np.empty((0, self.table.num_weights), self.table.dtype)
 
     def push(self, plan: Plan) -> Callable[[float], bool]:
         """Begin to send the gradients of the last ``backward`` to the owners.
@@ -173,15 +175,15 @@ class ShardedTable:
         What is returned lets each owner act once on their sum, at a multiple of the learning rate, and returns whether
         all that was written here is finite.
         """
-        summed = np.zeros_like(self.table.rows)
-        batch, local, full = take_gradients(self.table)
-        scatter(summed, batch, self.table.layout, local, full, num_threads())
-        received = self.workers.send(self._to_wire(summed[plan.order]), plan.asked, plan.served, "gradients")
+        summed = self._sum_gradients(plan)
+        moved = _to_wire(summed[:, self.num_kept :], self.bfloat16)
+        received = self.workers.send(moved, plan.asked, plan.served, "gradients")
         self.give_back()
 
         def act(scale: float) -> bool:
-            gradients = self._from_wire(received())
-            return self.optimizer.apply(plan.lent, gradients, _no_full(gradients), scale)
+            gradients = summed.new_zeros(plan.lent.num_examples, summed.shape[1])
+            gradients[:, self.num_kept :] = received().to(summed.dtype)
+            return self._apply(plan.lent, gradients, scale)
 
         return act
 
@@ -192,12 +194,12 @@ class ShardedTable:
 
         Every worker must go through to the end.
         """
-        workers, first_worker, stored = self.workers, self.workers.rank == 0, self.owned.weights.dtype
+        workers, first_worker, stored = self.workers, self.workers.rank == 0, self.owned.read(0, 0).dtype
         for first in range(0, self.layout.num_features, piece_rows):
             rows = np.arange(first, min(first + piece_rows, self.layout.num_features), dtype=np.int64)
             places = self.shards.places(rows)
             owners = places // self.shards.block
-            own = self.owned.weights[places[owners == workers.rank] - self.places.start]
+            own = self.owned.pick(places[owners == workers.rank] - self.places.start)
             counts = np.bincount(owners, minlength=workers.size).tolist()
             received = counts if first_worker else [0] * workers.size
             # As bytes: torch has no collectives for the 16 bits of a stored bfloat16.
@@ -208,13 +210,43 @@ class ShardedTable:
                 piece[np.argsort(owners, kind="stable")] = parts
                 yield piece.view(stored)
 
-    def _to_wire(self, numbers: Floats) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(numbers))
-        return tensor.to(torch.bfloat16) if self.bfloat16 else tensor
+    # --- where the rows are (`distributed.device_table` has them elsewhere) ---
 
-    def _from_wire(self, tensor: torch.Tensor) -> Floats:
-        numbers: Floats = tensor.to(torch.float32).numpy() if self.bfloat16 else tensor.numpy()
-        return numbers
+    def _make_optimizer(self, owned: Table, config: TableOptimizerConfig, batch_size: int, seed: int) -> TableOptimizer:
+        """Return what moves the rows of a table without memory, after giving it some."""
+        return TableOptimizer(owned, config, batch_size, seed)
+
+    def _lend(self, lent: Batch) -> torch.Tensor:
+        """Return the weights (L, n) of rows owned here."""
+        weights = np.empty((lent.num_examples, self.table.num_weights), dtype=self.table.dtype)
+        gather(self.owned.rows, lent, self.owned.layout, weights, _no_full(weights))
+        return torch.from_numpy(weights)
+
+    def _borrow(self, plan: Plan, received: torch.Tensor, kept: int) -> None:
+        """Give the model's table the rows of a batch, as they have come, without the first `kept` weights."""
+        table = self.table
+        table.rows = np.zeros((len(plan.small.rows), table.num_weights), dtype=table.dtype)
+        table.rows[plan.order, kept:] = _widened(received).numpy()
+
+    def _sum_gradients(self, plan: Plan) -> torch.Tensor:
+        """Return what the last ``backward`` left for the rows of the batch, (U, n) in the order of the wire."""
+        summed = np.zeros_like(self.table.rows)
+        batch, local, full = take_gradients(self.table)
+        scatter(summed, batch, self.table.layout, local, full, num_threads())
+        return torch.from_numpy(summed[plan.order])
+
+    def _apply(self, lent: Batch, gradients: torch.Tensor, scale: float) -> bool:
+        """Move the rows owned here by the gradients (L, n) for them; see `push`."""
+        numbers = gradients.numpy()
+        return self.optimizer.apply(lent, numbers, _no_full(numbers), scale)
+
+
+def _to_wire(numbers: torch.Tensor, bfloat16: bool) -> torch.Tensor:
+    return numbers.to(torch.bfloat16) if bfloat16 else numbers.contiguous()
+
+
+def _widened(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.to(torch.float32) if numbers.dtype == torch.bfloat16 else numbers
 
 
 def _no_full(local: Floats) -> Floats:

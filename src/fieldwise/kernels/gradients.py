@@ -40,6 +40,7 @@ _U = np.uint64
 _LANES = _U(LANES)
 _AHEAD, _STAMPS_AHEAD = _U(16), _U(24)
 _DIRECT_ROWS = 1 << 20
+_FEW_ROWS = 2048
 _LAST_STAMP = np.uint32(0xFFFFFFFF)
 _CUT_ROWS = 4096
 _SHARES_PER_THREAD = 4
@@ -65,6 +66,8 @@ class Work(NamedTuple):
         (N + 1,) uint32: the id of each number.
     gradients
         (rows + 1, n): the sum of each number; the line after the last is for ids of other parts.
+    lanes
+        (rows, 4): four sums of each row, for fields of few rows.
     """
 
     stamps: Ids
@@ -75,6 +78,7 @@ class Work(NamedTuple):
     numbers: Ids
     distinct: Ids
     gradients: Floats
+    lanes: Floats
 
 
 def new_work(num_ids: int, layout: Layout, num_weights: int, dtype: npt.DTypeLike) -> Work:
@@ -91,6 +95,7 @@ def new_work(num_ids: int, layout: Layout, num_weights: int, dtype: npt.DTypeLik
         numbers=numbers,
         distinct=distinct,
         gradients=np.zeros((num_rows + 1, num_weights), dtype=dtype),
+        lanes=np.zeros((min(most_rows, _FEW_ROWS), 4), dtype=dtype),
     )
 
 
@@ -305,8 +310,37 @@ def _merge_by_hash(
 
 
 @njit(cache=True, nogil=True)
+def _merge_few(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: Index) -> np.uint32:
+    """As `_merge_by_row` for a field of few rows: sums for all of them, and those that are not zero are numbered.
+
+    An example adds to one of four sums by its place, ``(s0 + s1) + (s2 + s3)``: with a single one, an example whose
+    feature is that of the example before, the common case here, waits until that one's sum has been written.
+    """
+    lanes, sums, distinct, count = work.lanes, work.gradients, work.distinct, _U(0)
+    lanes[:num_rows] = 0
+    num_ids, b = _U(len(ids)), _U(0)
+    while b + _U(4) <= num_ids:
+        lanes[_U(ids[b]), _U(0)] += gradient[b, column]
+        lanes[_U(ids[b + _U(1)]), _U(1)] += gradient[b + _U(1), column]
+        lanes[_U(ids[b + _U(2)]), _U(2)] += gradient[b + _U(2), column]
+        lanes[_U(ids[b + _U(3)]), _U(3)] += gradient[b + _U(3), column]
+        b += _U(4)
+    while b < num_ids:
+        lanes[_U(ids[b]), b & _U(3)] += gradient[b, column]
+        b += _U(1)
+    for row in range(_U(num_rows)):
+        total = (lanes[row, 0] + lanes[row, 1]) + (lanes[row, 2] + lanes[row, 3])
+        sums[count, 0] = total
+        distinct[count] = row
+        count += _U(total != 0)
+    return np.uint32(count)
+
+
+@njit(cache=True, nogil=True)
 def _merge_width_one(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: Index) -> np.uint32:
     """`merge` where a row has one weight and every example one feature: the paper's case, and logistic regression."""
+    if num_rows <= min(_FEW_ROWS, len(ids)):
+        return _merge_few(ids, num_rows, work, gradient, column)
     first = _first_stamp(len(ids), work)
     if num_rows <= len(work.stamps):
         count = _merge_by_row(ids, work.stamps, first, work, gradient, column)

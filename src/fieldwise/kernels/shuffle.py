@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["permutation"]
+__all__ = ["name_rows", "permutation"]
 
 
 def permutation(size: int, seed: int, *key: int) -> npt.NDArray[np.int64]:
@@ -46,3 +46,30 @@ def fisher_yates(draws: npt.NDArray[np.uint64], order: npt.NDArray[np.int64]) ->
     for i in range(len(order) - 1, 0, -1):
         j = np.int64(((draws[i] >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
         order[i], order[j] = order[j], order[i]
+
+
+@njit(cache=True, nogil=True)
+def name_rows(places: npt.NDArray[np.int64], runs: npt.NDArray[np.int64], length: int, num_rows: int) -> None:
+    """Replace places in some runs of rows, one after the other, by the rows that stand there.
+
+    Parameters
+    ----------
+    places
+        (any,) overwritten.
+    runs
+        (R,): run r holds the rows ``length r .. length r + length - 1``, each once; one may reach beyond the last row.
+    length, num_rows
+        Of a run; in all.
+    """
+    whole, size, short_end, lacking = np.uint64(len(places)), np.uint64(length), np.uint64(0), np.uint64(0)
+    for position in range(np.uint64(len(runs))):
+        begin = np.uint64(runs[position]) * size
+        if begin + size > np.uint64(num_rows):
+            lacking = begin + size - np.uint64(num_rows)
+            short_end = (position + np.uint64(1)) * size - lacking
+    for i in range(whole):
+        place = np.uint64(places[i])
+        if lacking and place >= short_end:
+            place += lacking
+        run = place // size
+        places[i] = np.uint64(runs[run]) * size + (place - run * size)

@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["map_in_order", "num_threads", "run_each", "set_num_threads"]
+__all__ = ["available_cores", "map_in_order", "num_threads", "run_each", "set_num_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -28,7 +29,7 @@ class _Pool:
     """The pool of the process; made when first needed, and anew after a fork."""
 
     def __init__(self) -> None:
-        self.size = _available_cores()
+        self.size = available_cores()
         self.executor: ThreadPoolExecutor | None = None
         self.owner = 0
 

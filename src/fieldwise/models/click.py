@@ -19,6 +19,7 @@ from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
 from fieldwise.models.sizes import NUM_MEMBERS
+from fieldwise.models.widths import kept_units
 from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
 from fieldwise.nn.dropout import Dropout
@@ -47,7 +48,7 @@ class ClickModel(nn.Module):
         pairs = sum over fields f < g of weight[f, g] u_f . u_g      lc-* where config.pairs says so; u_f are field f's
                                                                      units but unit 0, which starts as LR's weights,
                                                                      and the last deep_units
-        deep = network(gate(standardise(local)))      lc-*
+        deep = network(gate(standardise(local)))      lc-*; of local, the units that config.widths leaves
         deep = network(g(full + hidden_bias))         dnn (W = hidden[0])
 
     A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
@@ -112,7 +113,9 @@ class ClickModel(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.hidden_bias: nn.Parameter | None = None
-        self.standardise: nn.Module | None = None
+        self.register_buffer("kept", None, persistent=False)
+        self.kept: Tensor | None
+        self.standardise: Standardise | None = None
         self.network: nn.Module | None = None
         self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
@@ -122,11 +125,13 @@ class ClickModel(nn.Module):
             self.activation = ACTIVATIONS[config.activation]()
             self.network = Perceptron(num_full, config.hidden[1:], num_outputs, config.activation, config.dropout)
         elif config.locally_connected:
-            num_units = num_fields * num_local
-            self.network = deep_part(config, num_units, num_outputs)
+            kept = kept_units(config, np.diff(layout.base).tolist())
+            if len(kept) < num_fields * num_local:
+                self.kept = torch.tensor(kept)
+            self.network = deep_part(config, len(kept), num_outputs)
             if self.network is not None:
-                self.standardise = Standardise(num_units) if config.standardise else None
-                self.gate = FieldGate(num_fields, num_local) if config.gate else None
+                self.standardise = Standardise(len(kept)) if config.standardise else None
+                self.gate = FieldGate([unit // num_local for unit in kept]) if config.gate else None
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
@@ -147,7 +152,11 @@ class ClickModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, O) of a batch of the log's fields."""
-        members = self.voices(self.complete(batch))
+        return self.blended(self.complete(batch))
+
+    def blended(self, given: Complete) -> Tensor:
+        """Return the logits (B, O) of all members together for a complete batch."""
+        members = self.voices(given)
         logits: Tensor = members.mean(dim=1) if self.blend is None else self.blend(members)
         return logits
 
@@ -215,10 +224,12 @@ class ClickModel(nn.Module):
         return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
 
     def deep_input(self, units: Tensor) -> Tensor:
-        """Return what the deep part reads, (B, F K), from the units (B, F, K) as they are."""
+        """Return what the deep part reads, (B, num_inputs), from the units (B, F, K) as they are."""
         if self.pairs is not None and self.config.deep_units != "all":
             units = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
         x: Tensor = units.flatten(1)
+        if self.kept is not None:
+            x = x.index_select(1, self.kept)
         if self.standardise is not None:
             x = self.standardise(x)
         x = self.unit_dropout(x)

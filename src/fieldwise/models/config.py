@@ -30,6 +30,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     units
         K, locally connected units per field, 1 to 64; 1 is the paper. 0: by the number of fields, 16 for up to 64 of
         them, else 1 (`for_fields`).
+    widths
+        How many of a field's units the deep part reads. ``uniform``: all K. ``cardinality``: as many as bits name its
+        values, K at most (`models.widths`).
     hidden
         Widths of the hidden layers.
     deep
@@ -85,6 +88,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     kind: Kind = "lc-dnn"
     units: Annotated[int, Meta(ge=0, le=64)] = 0
+    widths: Literal["uniform", "cardinality"] = "uniform"
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"

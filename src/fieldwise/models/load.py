@@ -95,7 +95,7 @@ def _fits(history: History, layout: Layout) -> bool:
 def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
     """Raise ArtefactError where a model would have more dense weights than there are, before it takes their memory."""
     sizes = layout.num_features, layout.num_fields, config.units, config.hidden, num_outputs(num_classes)
-    size = count_parameters(config.kind, *sizes, config)
+    size = count_parameters(config.kind, *sizes, config, np.diff(layout.base).tolist())
     of_table = layout.num_features * table_weights(config.kind, *sizes[2:], config.num_posterior(layout.num_fields))
     needed = size.parameters - of_table + size.biases
     if needed > num_weights:

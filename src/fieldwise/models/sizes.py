@@ -10,7 +10,8 @@ Tables 2 and 3)::
     lc-wide-deep    lc-dnn + D O
     lc-resnet       D K + F K H1 + sum over blocks i of 2 H1 Hi + H1 O
 
-With n = F K inputs, other deep parts have, beside D K::
+where ``config.widths`` may leave fewer inputs than F K (`models.widths`). With n inputs, other deep parts have, beside
+D K::
 
     cross           2 n^2 + n H1 + H1 H2 + ... + O
     cross-low-rank  4 n r + n H1 + H1 H2 + ... + O       (r = 16)
@@ -29,8 +30,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
+
 from fieldwise.errors import ConfigError
 from fieldwise.models.config import Kind, ModelConfig
+from fieldwise.models.widths import num_inputs as inputs_of
 
 __all__ = ["LOW_RANK", "NUM_MEMBERS", "Size", "count_parameters", "num_heads", "num_outputs"]
 
@@ -67,6 +71,7 @@ def count_parameters(
     hidden: Sequence[int],
     num_outputs: int = 1,
     config: ModelConfig | None = None,
+    rows: Sequence[int] | None = None,
 ) -> Size:
     """Count the weights of one model.
 
@@ -83,7 +88,10 @@ def count_parameters(
     num_outputs
         O: 1 for two classes, the number of classes for more.
     config
-        Says which deep part, pairs and gate there are; unless given, a perceptron and neither of the others.
+        Says which deep part, pairs, gate and widths there are; unless given, a perceptron that reads all units, and
+        neither of the others.
+    rows
+        (F,), of each field: widths by cardinality follow from them. Unless given, all units are counted as read.
 
     Raises
     ------
@@ -111,7 +119,10 @@ def count_parameters(
         table += num_features * units
         if config.start == "posterior" and units > 1:
             table += num_features * config.posterior_units
-        num_inputs, deep = num_fields * units, "residual" if kind == "lc-resnet" else config.deep
+        num_inputs = num_fields * units
+        if rows is not None:
+            num_inputs = inputs_of(msgspec.structs.replace(config, units=units), rows)
+        deep = "residual" if kind == "lc-resnet" else config.deep
         weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
         if config.gate and deep != "none":
             weights, biases = weights + num_inputs * num_fields, biases + num_fields
@@ -150,7 +161,6 @@ def _deep(name: str, widths: Sequence[int], config: ModelConfig) -> tuple[int, i
 
 def _built(config: ModelConfig, num_inputs: int, hidden: Sequence[int], num_outputs: int) -> tuple[int, int]:
     """Return the weights and biases of a part that somebody registered: built, but without memory."""
-    import msgspec
     import torch
 
     from fieldwise.models.parts import deep_part

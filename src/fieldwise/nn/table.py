@@ -120,6 +120,10 @@ class Table(nn.Module):
         """Return the weights of rows `first` to `last` as they are stored; to change them, `write` them."""
         return self.weights[first:last]
 
+    def pick(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return a copy of the weights of some rows as they are stored."""
+        return self.weights[rows]
+
     def write(self, first: int, stored: npt.NDArray[Any]) -> None:
         """Set the first columns of the rows from `first` on: their weights, or all that they hold."""
         self.rows[first : first + len(stored), : stored.shape[1]] = stored

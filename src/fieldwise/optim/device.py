@@ -13,10 +13,9 @@ from fieldwise.nn.cuda.storage import from_host, to_host
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.table import Floats, TableOptimizer, TableOptimizerConfig
 
-__all__ = ["DeviceTableOptimizer"]
+__all__ = ["DeviceTableOptimizer", "take_placed"]
 
 _SLAB = 1 << 20
-_KEYS = (1 << 64) - 1
 
 
 class DeviceTableOptimizer(TableOptimizer):
@@ -47,19 +46,27 @@ class DeviceTableOptimizer(TableOptimizer):
 
     def act(self, scale: float = 1.0) -> Tensor:
         """As `step`, without waiting: what is returned is 0, or NaN where something written is not finite."""
+        return self.act_on(*take_placed(self.on_device), scale)
+
+    def act_on(self, batch: DeviceBatch, local: Tensor, full: Tensor, scale: float = 1.0) -> Tensor:
+        """As `act`, given the gradients ``local`` (B, F K) and ``full`` (B, W) of a batch's outputs."""
         table = self.on_device
-        visits, table.visits = table.visits, []
-        if not visits:
-            raise RuntimeError("there was no forward pass in training mode since the last step")
-        placed: list[DeviceBatch] = [visit.placed for visit in visits]
-        batch = join_batches(placed, table.layout.num_fields)
-        local = torch.cat([_gradient(visit.local) for visit in visits])
-        full = torch.cat([_gradient(visit.full) for visit in visits])
         self.num_steps += 1
-        rule = Rule(self.config.name, self.settings(scale), self.key & _KEYS)
+        rule = Rule(self.config.name, self.settings(scale), self.key)
         merge = merge_plan(batch, len(table.stored) - 1)
         check: Tensor = table.engine.update(table.stored, batch, merge, local, full, table.layout.num_fields, rule)
         return check
+
+
+def take_placed(table: DeviceTable) -> tuple[DeviceBatch, Tensor, Tensor]:
+    """Return the batch of the last passes through a table, and what ``backward`` left for its outputs."""
+    visits, table.visits = table.visits, []
+    if not visits:
+        raise RuntimeError("there was no forward pass in training mode since the last step")
+    placed: list[DeviceBatch] = [visit.placed for visit in visits]
+    local = torch.cat([_gradient(visit.local) for visit in visits])
+    full = torch.cat([_gradient(visit.full) for visit in visits])
+    return join_batches(placed, table.layout.num_fields), local, full
 
 
 def _gradient(output: Tensor) -> Tensor:

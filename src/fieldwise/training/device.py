@@ -12,7 +12,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.models.click import ClickModel
 from fieldwise.nn.cuda.table import DeviceTable
 
-__all__ = ["choose_device", "missing_for_cuda", "place_model"]
+__all__ = ["choose_device", "missing_for_cuda", "own_gpu", "place_model"]
 
 _OLDEST = (7, 0)
 """Compute capability that Triton asks for."""
@@ -52,6 +52,25 @@ def choose_device(name: str) -> torch.device | None:
         got=missing.what,
         fix=f"{missing.fix}; or set train.device = cpu",
     )
+
+
+def own_gpu(worker: int, num_workers: int) -> None:
+    """Let `worker` of the `num_workers` of this host use a GPU that no other one uses.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer GPUs than workers.
+    """
+    if torch.cuda.device_count() < num_workers:
+        raise ConfigError(
+            "every worker needs a GPU of its own",
+            where="train.device",
+            expected=f"{num_workers} GPUs on this host",
+            got=torch.cuda.device_count(),
+            fix="start as many workers on a host as it has GPUs",
+        )
+    torch.cuda.set_device(worker)
 
 
 def missing_for_cuda() -> Missing | None:

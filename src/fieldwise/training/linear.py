@@ -1,4 +1,4 @@
-"""The step of logistic regression: three kernels, and no autograd.
+"""The step of logistic regression: two kernels, and no autograd.
 
 A step of a linear model is all memory traffic: its features' weights are read, and its features' rows are moved. What
 torch does around that for a network costs more than the work itself (docs/experiments.md).
@@ -14,16 +14,13 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.data.cache import Examples
-from fieldwise.kernels.logistic import logistic_errors
-from fieldwise.kernels.table import gather
+from fieldwise.kernels.logistic import linear_errors
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite
 from fieldwise.training.step import Stepper
 
 __all__ = ["LinearStepper", "make_stepper"]
-
-_ALL_ONE = np.empty(0, dtype=np.float32)
 
 
 class LinearStepper(Stepper):
@@ -37,23 +34,25 @@ class LinearStepper(Stepper):
         self._bias = model.bias.detach().numpy()
         self._state_of: torch.Tensor | None = None
         self._state: dict[str, npt.NDArray[np.floating]] = {}
-        self._sums = self._errors = self._none = np.empty((0, 0), dtype=model.table.dtype)
+        self._errors = np.empty((0, 1), dtype=model.table.dtype)
 
     def step(self, examples: Examples, factor: float) -> float:
         """Learn from a batch; see `Stepper.step`."""
         assert examples.labels is not None, "training needs labels"
         batch, table = examples.batch, self.model.table
-        self._make_room(batch.num_examples)
-        gather(table.rows, batch, table.layout, self._none, self._sums)
-        weights = _ALL_ONE if examples.weights is None else examples.weights
-        loss, slope = logistic_errors(self._sums, float(self._bias[0]), examples.labels, weights, self._errors)
+        if len(self._errors) != batch.num_examples:
+            self._errors = np.empty((batch.num_examples, 1), dtype=table.dtype)
+        bias = float(self._bias[0])
+        loss, slope = linear_errors(
+            table.rows, batch, table.layout, bias, examples.labels, examples.weights, self._errors
+        )
         if not math.isfinite(loss):
             raise NotFinite("the loss", loss)
         if not math.isfinite(slope):
             raise NotFinite("a gradient of the table", loss)
         if self.dense_optimizer:
             self._move_bias(self.dense_optimizer, slope, factor)
-        if not self.table_optimizer.apply(batch, self._none, self._errors, factor):
+        if not self.table_optimizer.apply(batch, self._errors[:, :0], self._errors, factor):
             raise NotFinite("a weight of the table, or its optimizer's state,", loss)
         if not math.isfinite(self._bias[0]):
             raise NotFinite("a dense weight", loss)
@@ -79,14 +78,6 @@ class LinearStepper(Stepper):
         for name, array in self._state.items():
             array[0] = moved[name]
         self._bias[0] = moved["number"]
-
-    def _make_room(self, num_examples: int) -> None:
-        if len(self._sums) != num_examples:
-
-            def room(width: int) -> npt.NDArray[np.floating]:
-                return np.empty((num_examples, width), dtype=self.model.table.dtype)
-
-            self._sums, self._errors, self._none = room(1), room(1), room(0)
 
 
 def move_number(number: float, gradient: float, state: dict[str, float], group: dict[str, Any]) -> dict[str, float]:

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.data.cache import Cache
+from fieldwise.errors import ArtefactError
 from fieldwise.kernels import posterior as kernels
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.table import gather
@@ -37,7 +38,14 @@ from fieldwise.training.config import PretrainConfig
 from fieldwise.training.events import Listener, Sampling, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted
 
-__all__ = ["PosteriorMean", "Sampler", "posterior_memory", "posterior_row_bytes", "sample_posterior"]
+__all__ = [
+    "PosteriorMean",
+    "Sampler",
+    "posterior_memory",
+    "posterior_row_bytes",
+    "read_posterior",
+    "sample_posterior",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -47,11 +55,27 @@ _SMALL = 0.1
 
 
 class PosteriorMean(NamedTuple):
-    """Weights (D,) and factors (D, K) of all features, and the bias, of logits."""
+    """A weight and K factors of each feature, and a bias: `sampled` (D, 1 + K) and `sampled_bias` those of z, which may
+    be a map of a file; all else of a logit.
+    """
 
-    weights: Floats
-    factors: Floats
-    bias: float
+    sampled: Floats
+    sampled_bias: float
+
+    @property
+    def bias(self) -> float:
+        """The bias of the logit."""
+        return _LOGITS * self.sampled_bias
+
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers a feature has: 1 + K."""
+        return int(self.sampled.shape[1])
+
+    def numbers(self, number: int) -> Floats:
+        """Return (D,) the weight of every feature (0), or factor `number` (1 to K)."""
+        column: Floats = self.sampled[:, number] * (_LOGITS if number == 0 else np.sqrt(_LOGITS))
+        return column
 
 
 class _Field(NamedTuple):
@@ -131,9 +155,8 @@ class Sampler:
             self._keep()
 
     def result(self) -> PosteriorMean:
-        """Return the mean so far as weights, factors and bias of a logit."""
-        factors = self.mean[:, 1:] * np.sqrt(_LOGITS)
-        return PosteriorMean(_LOGITS * self.mean[:, 0], factors, _LOGITS * self.mean_bias)
+        """Return the mean so far."""
+        return PosteriorMean(self.mean, self.mean_bias)
 
     def save(self, checkpoints: Checkpoints, seconds: float = 0.0) -> None:
         """Write the chain as it is, and how long it took to come here."""
@@ -212,11 +235,11 @@ def sample_posterior(
     minutes_between: float = 10.0,
     interrupt: Interrupt | None = None,
     listen: Listener = ignore,
-) -> tuple[PosteriorMean, float]:
-    """Run a chain over the training examples; return its mean, and the seconds that it took.
+) -> float:
+    """Run a chain over the training examples to its end, and return the seconds that it took.
 
-    It goes on from the newest of its checkpoints, and leaves one behind when it is done, so that the same call later
-    takes no time.
+    It goes on from the newest of its checkpoints, and leaves one behind when it is done, for `read_posterior`, and so
+    that the same call later takes no time.
 
     Parameters
     ----------
@@ -263,7 +286,25 @@ def sample_posterior(
             saved = now
         if left and interrupt.requested:
             raise Interrupted
-    return sampler.result(), seconds
+    return seconds
+
+
+def read_posterior(checkpoints: Checkpoints) -> PosteriorMean:
+    """Return the mean of the chain that `sample_posterior` has run to its end, here or in another process.
+
+    Raises
+    ------
+    ArtefactError
+        What it left behind is damaged, or cannot be seen from here.
+    """
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
+        raise ArtefactError(
+            "the posterior that the first worker has sampled is not there",
+            where=checkpoints.folder,
+            fix="let the run folder lie where all workers see it",
+        )
+    return PosteriorMean(checkpoint.dense["mean"], float(checkpoint.dense["bias"][1]))
 
 
 def posterior_row_bytes(num_factors: int) -> int:

@@ -20,11 +20,11 @@ __all__ = [
     "Accumulator",
     "accumulate",
     "evaluate_model",
-    "fit_blend",
     "fit_calibration",
     "logits_and_labels",
     "predict_batches",
     "predict_logits",
+    "voices_and_labels",
 ]
 
 Accumulator = BinaryMetrics | MulticlassMetrics
@@ -86,14 +86,13 @@ def logits_and_labels(
     return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}
 
 
-def fit_blend(model: ClickModel, examples: Iterable[Examples]) -> None:
-    """Let labelled examples say how much each of the model's members counts; the model has a blend."""
-    assert model.blend is not None, "only a model with members of different kinds is blended"
-    model.eval()
-    with torch.no_grad():
-        found = [(model.voices(model.complete(part.batch))[:, :, 0].cpu().numpy(), part.labels) for part in examples]
+def voices_and_labels(
+    voices: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return what a blend is fitted to: the logits of each member (N, M), from `voices`, and the labels."""
+    found = [(voices(part.batch)[:, :, 0].cpu().numpy(), part.labels) for part in examples]
     labels = [part for _, part in found if part is not None]
-    model.blend.fit(np.concatenate([members for members, _ in found]), np.concatenate(labels))
+    return {"voices": np.concatenate([members for members, _ in found]), "labels": np.concatenate(labels)}
 
 
 def fit_calibration(model: ClickModel, method: Method, columns: Mapping[str, npt.NDArray[Any]]) -> Calibration:

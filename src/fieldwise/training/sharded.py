@@ -13,18 +13,23 @@ import torch
 from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
+from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import Planning, ShardedTable
 from fieldwise.distributed.wire import pack_arrays, unpack_arrays
 from fieldwise.files import Pieces
 from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
+from fieldwise.kernels.storage import step_key
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
+from fieldwise.nn.deep import Standardise
+from fieldwise.training.averaging import Average
+from fieldwise.training.device_step import DeviceAverage
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels
+from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels, voices_and_labels
 from fieldwise.training.step import Stepper, Wishes
 from fieldwise.training.unseen import fill_unseen_shards
 
@@ -72,6 +77,7 @@ class ShardedStepper(Stepper):
         self._own_wishes = self._agreed = _NO_WISHES
         self._current: tuple[Examples, _Planned] | None = None
         self._next: tuple[Examples, _Planned] | None = None
+        self._device = model.bias.device
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         """Yield the batches; while the model works on one, messages about the rows of the next are on their way."""
@@ -97,7 +103,7 @@ class ShardedStepper(Stepper):
         """
         assert examples.labels is not None, "training needs labels"
         workers = self.sharded.workers
-        torch.manual_seed((self.seed << 40) + (self.table_optimizer.num_steps * workers.size + workers.rank))
+        torch.manual_seed(step_key(self.seed, self.table_optimizer.num_steps * workers.size + workers.rank))
         with workers.traffic.stepping(examples.batch.num_examples):
             return self._step(examples, factor)
 
@@ -105,7 +111,7 @@ class ShardedStepper(Stepper):
         given, planning = self._current[1] if self._current and self._current[0] is examples else self._plan(examples)
         plan = planning.finish()
         self.sharded.pull(plan)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.model.members(given._replace(batch=plan.small.batch))
         if self._next:
             self._next[1].planning.advance()
@@ -113,8 +119,7 @@ class ShardedStepper(Stepper):
         loss = self._share_of_loss(logits, examples, share)
         penalised = loss
         if self.model.penalty is not None and share:
-            weights = None if examples.weights is None else torch.from_numpy(examples.weights)
-            penalised = loss + weighted_mean(self.model.penalty, weights) * share
+            penalised = loss + weighted_mean(self.model.penalty, self._weights_of(examples)) * share
         penalised.backward()  # type: ignore[no-untyped-call]
         summed = self._sum_dense(loss)
         act = self.sharded.push(plan)
@@ -136,14 +141,11 @@ class ShardedStepper(Stepper):
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
-        self.model.eval()
-        given = self.model.complete(batch)
-        plan = Planning(self.sharded.plan(given.batch)).finish()
-        self.sharded.pull(plan)
-        with torch.no_grad():
-            logits: torch.Tensor = self.model.members(given._replace(batch=plan.small.batch)).mean(dim=1)
-        self.sharded.give_back()
-        return logits
+        return self._say(self.model.blended, batch)
+
+    def voices(self, batch: Batch) -> torch.Tensor:
+        """See `Stepper.voices`; every worker must call it."""
+        return self._say(self.model.voices, batch)
 
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of the examples of all workers together, exactly those of one process."""
@@ -172,6 +174,20 @@ class ShardedStepper(Stepper):
 
         return workers.first(fitted, Calibration)
 
+    def fit_blend(self, examples: Iterable[Examples]) -> None:
+        """Let the examples of all workers say how much each of the model's members counts."""
+        workers, blend = self.sharded.workers, self.model.blend
+        assert blend is not None, "only a model with members of different kinds is blended"
+        with workers.uncounted():
+            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(voices_and_labels(self.voices, examples)))]
+
+        def fitted() -> list[float]:
+            self._fit_blend({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+            weight: list[float] = blend.weight.tolist()
+            return weight
+
+        blend.weight.copy_(torch.tensor(workers.first(fitted, list[float]), dtype=blend.weight.dtype))
+
     @property
     def rows(self) -> npt.NDArray[np.floating]:
         """The rows of the table that this worker owns."""
@@ -187,6 +203,15 @@ class ShardedStepper(Stepper):
         """Where the weights of the table are drawn and set."""
         return self.sharded
 
+    def average(self, epochs: float, batches_per_epoch: int) -> Average:
+        """See `Stepper.average`: every worker keeps that of the rows that it owns."""
+        if isinstance(self.sharded, DeviceShardedTable):
+            return DeviceAverage(self.model, self.sharded.on_device, epochs, batches_per_epoch)
+        return super().average(epochs, batches_per_epoch)
+
+    def _restore_rows(self, table: npt.NDArray[np.floating]) -> None:
+        self.sharded.owned.write(0, table)
+
     def fill_unseen(self, counts: Sequence[npt.NDArray[np.int64] | None]) -> None:
         """See `Stepper.fill_unseen`: every worker sums up the rows that it owns."""
         with self.sharded.workers.uncounted():
@@ -196,7 +221,7 @@ class ShardedStepper(Stepper):
         """Write the weights into a bundle: worker 0 writes, and holds a piece of the table at a time."""
         sharded, table = self.sharded, self.model.table
         with sharded.workers.together():
-            stored = sharded.owned.weights.dtype
+            stored = sharded.owned.read(0, 0).dtype
             pieces = sharded.stream(block_rows(table.num_weights * stored.itemsize))
             try:
                 if sharded.workers.rank == 0:
@@ -211,6 +236,17 @@ class ShardedStepper(Stepper):
         self.sharded.load(weights)
         load_dense(self.model, dense)
 
+    def _say(self, answer: Callable[[Complete], torch.Tensor], batch: Batch) -> torch.Tensor:
+        """Return what the model answers to a batch that is not learnt from."""
+        self.model.eval()
+        given = self.model.complete(batch)
+        plan = Planning(self.sharded.plan(given.batch)).finish()
+        self.sharded.pull(plan, learning=False)
+        with torch.no_grad():
+            said = answer(given._replace(batch=plan.small.batch))
+        self.sharded.give_back()
+        return said
+
     def _plan(self, examples: Examples) -> _Planned:
         given = self.model.complete(examples.batch)
         return _Planned(given, Planning(self.sharded.plan(given.batch, _amount(examples))))
@@ -218,8 +254,11 @@ class ShardedStepper(Stepper):
     def _share_of_loss(self, logits: torch.Tensor, examples: Examples, share: float) -> torch.Tensor:
         if not share:  # the mean over no examples is not a number; every worker must go backward all the same
             return logits.sum() * 0.0
-        weights = None if examples.weights is None else torch.from_numpy(examples.weights)
-        return logloss(logits, torch.from_numpy(examples.labels), weights) * share
+        labels = torch.from_numpy(examples.labels).to(self._device)
+        return logloss(logits, labels, self._weights_of(examples)) * share
+
+    def _weights_of(self, examples: Examples) -> torch.Tensor | None:
+        return None if examples.weights is None else torch.from_numpy(examples.weights).to(self._device)
 
     def _sum_dense(self, loss: torch.Tensor) -> Callable[[], float]:
         """Begin to add up gradients and losses in one message, which also carries wishes and what is not finite.
@@ -230,7 +269,7 @@ class ShardedStepper(Stepper):
         parameters = self._parameters
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flags = (not all_finite(of_table), not self._table_finite, *self._own_wishes)
-        head = torch.tensor([0.0, *map(float, flags)], dtype=loss.dtype)
+        head = torch.tensor([0.0, *map(float, flags)], dtype=loss.dtype, device=self._device)
         head[0] = loss.detach()
         message = torch.cat([head, *(gradient.reshape(-1) for gradient in gradients)])
         wait = self.sharded.workers.add(message, "dense")
@@ -262,6 +301,6 @@ def _amount(examples: Examples) -> float:
 
 def share_statistics(model: ClickModel, sharded: ShardedTable) -> None:
     """Let a model standardise its units over the global batch."""
-    if model.standardise is not None:
-        shared = SharedStandardise(model.table.layout.num_fields * model.table.num_local, sharded.workers)
-        model.standardise = shared.to(model.bias.dtype)
+    if isinstance(model.standardise, Standardise):
+        shared = SharedStandardise(model.standardise.num_features, sharded.workers)
+        model.standardise = shared.to(model.bias)

@@ -111,7 +111,6 @@ def starts_from_posterior(
     *,
     num_classes: int = 2,
     weighted: bool = False,
-    num_workers: int = 1,
 ) -> bool:
     """Whether a model starts from a posterior: where it says so, or says ``auto``, can, and has no more than some
     minutes of work before it.
@@ -121,9 +120,7 @@ def starts_from_posterior(
     model, train, pretrain
         The configuration.
     layout, num_examples, num_classes, weighted
-        Of the training part; `weighted` where examples have weights.
-    num_workers
-        That train together.
+        Of the training part; `weighted` where examples have weights. All workers know them, and decide alike.
 
     Raises
     ------
@@ -144,7 +141,6 @@ def starts_from_posterior(
         "there are more than two classes": num_classes > 2,
         "examples have weights": weighted,
         "train.negative_rate leaves examples out": train.negative_rate < 1.0,
-        "several workers train it": num_workers > 1,
     }
     if model.start == "posterior":
         for reason, is_so in obstacles.items():
@@ -164,8 +160,7 @@ def starts_from_posterior(
 def keep_posterior(model: ClickModel, rows: TableOptimizer | ShardedTable, mean: PosteriorMean) -> None:
     """Give the model the mean of a posterior to keep; histories have no part in it."""
     assert model.posterior is not None, "the model keeps no posterior"
-    missing = model.table.layout.num_features - len(mean.weights)
+    missing = model.table.layout.num_features - len(mean.sampled)
     for number in range(model.num_posterior):
-        numbers = mean.weights if number == 0 else mean.factors[:, number - 1]
-        rows.start(number, np.pad(numbers, (0, missing)))
+        rows.start(number, np.pad(mean.numbers(number), (0, missing)))
     model.posterior.bias.fill_(mean.bias)

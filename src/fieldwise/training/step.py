@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.averaging import Average
 from fieldwise.training.guard import NotFinite, all_finite
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels
+from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels, voices_and_labels
 from fieldwise.training.unseen import fill_unseen
 
 __all__ = ["Stepper", "Wishes"]
@@ -120,6 +120,12 @@ class Stepper:
             logits: torch.Tensor = self.model(batch)
         return logits
 
+    def voices(self, batch: Batch) -> torch.Tensor:
+        """Return the logits (B, M, O) of every member that is blended, for a batch that is not learnt from."""
+        self.model.eval()
+        with torch.no_grad():
+            return self.model.voices(self.model.complete(batch))
+
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of all examples together."""
         return evaluate_model(self.model, examples)
@@ -127,6 +133,10 @@ class Stepper:
     def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
         """Return the model's calibration after it has learned from examples."""
         return fit_calibration(self.model, method, logits_and_labels(self.logits, examples))
+
+    def fit_blend(self, examples: Iterable[Examples]) -> None:
+        """Let labelled examples say how much each of the model's members counts (`nn.blend`)."""
+        self._fit_blend(voices_and_labels(self.voices, examples))
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:
@@ -155,6 +165,10 @@ class Stepper:
         """Take the weights (D, n) of the table and all others; the optimizers' states stay."""
         self.model.table.write(0, weights)
         load_dense(self.model, dense)
+
+    def _fit_blend(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        assert self.model.blend is not None, "only a model with members of different kinds is blended"
+        self.model.blend.fit(columns["voices"], columns["labels"])
 
     def _check_gradients(self, loss: float) -> None:
         of_table = [part.grad for visit in self.model.table.visits for part in visit[1:3] if part.grad is not None]

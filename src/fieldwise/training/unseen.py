@@ -54,20 +54,24 @@ def fill_unseen(table: Table, counts: Counts) -> None:
 
 def fill_unseen_shards(sharded: ShardedTable, counts: Counts) -> None:
     """Do so for a table whose rows are spread over the workers, all of which have to call it."""
-    layout, shards, owned = sharded.layout, sharded.shards, sharded.owned.weights
+    layout, shards, owned = sharded.layout, sharded.shards, sharded.owned
     wanted = list(_untrained(layout, counts))
-    sums = np.zeros((layout.num_fields, owned.shape[1]), dtype=np.float64)
+    sums = np.zeros((layout.num_fields, owned.num_weights), dtype=np.float64)
     for start in range(0, len(sharded.places), _ROWS):
         rows = shards.rows(np.array(sharded.places[start : start + _ROWS], dtype=np.int64))
+        weights = owned.read(start, start + len(rows))
         field_of = np.searchsorted(layout.base, rows, side="right") - 1
         for field, base, of_field in wanted:
             here = np.flatnonzero((field_of == field) & (rows - base >= _FIRST))
-            sums[field] += _weighted_sum(owned[start + here], of_field[rows[here] - base])
+            sums[field] += _weighted_sum(weights[here], of_field[rows[here] - base])
     sharded.workers.add(torch.from_numpy(sums))()
     for field, base, of_field in wanted:
         place = int(shards.places(np.array([base + UNSEEN], dtype=np.int64))[0])
         if place in sharded.places:
-            _set(owned, place - sharded.places.start, sums[field] / of_field[_FIRST:].sum())
+            row = place - sharded.places.start
+            unseen = owned.read(row, row + 1)
+            _set(unseen, 0, sums[field] / of_field[_FIRST:].sum())
+            owned.write(row, unseen)
 
 
 def _untrained(layout: Layout, counts: Counts) -> Iterator[tuple[int, int, npt.NDArray[np.int64]]]:

@@ -14,15 +14,16 @@ from fieldwise.models.config import Start
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.events import Listener, Stage, Warned
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.posterior import sample_posterior
+from fieldwise.training.posterior import read_posterior, sample_posterior
 from fieldwise.training.start import keep_posterior, starts_from_posterior
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared
+from fieldwise.verbs.team import Team
 
 __all__ = ["sample", "with_start"]
 
 
-def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Config:
+def with_start(config: Config, prepared: Prepared) -> Config:
     """Return the configuration with ``model.start`` as it is for this log, where that is left to us.
 
     Raises
@@ -39,7 +40,6 @@ def with_start(config: Config, prepared: Prepared, num_workers: int = 1) -> Conf
         train.num_examples,
         num_classes=len(encoder.schema.classes),
         weighted=config.data.weight is not None,
-        num_workers=num_workers,
     )
     start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
@@ -52,10 +52,14 @@ def sample(
     stepper: Stepper,
     prepared: Prepared,
     interrupt: Interrupt,
+    team: Team,
     listen: Listener,
 ) -> float:
     """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
     that want the same.
+
+    Of several workers the first samples, with the threads of all that are on its host, and the others wait; then each
+    takes the rows that it owns from the folder. So what they begin with is one process's, to the bit.
 
     Raises
     ------
@@ -69,19 +73,26 @@ def sample(
     left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
     num_factors, settings, seed = model.num_posterior - 1, config.pretrain, config.train.seed
     name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
-    try:
-        mean, seconds = sample_posterior(
-            train,
-            left_out,
-            num_factors,
-            settings,
-            seed,
-            Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text))),
-            minutes_between=config.train.checkpoint_minutes,
-            interrupt=interrupt,
-            listen=listen,
-        )
-    except Interrupted:
-        raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
-    keep_posterior(model, stepper.table_rows, mean)
+    chain = Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text)))
+
+    def run() -> float:
+        try:
+            with team.all_threads():
+                return sample_posterior(
+                    train,
+                    left_out,
+                    num_factors,
+                    settings,
+                    seed,
+                    chain,
+                    minutes_between=config.train.checkpoint_minutes,
+                    interrupt=interrupt,
+                    listen=listen,
+                )
+        except Interrupted:
+            raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
+
+    seconds = team.first(run, float)
+    with team.together():
+        keep_posterior(model, stepper.table_rows, read_posterior(chain))
     return seconds

@@ -108,12 +108,13 @@ def plan(config: Config) -> Plan:
         # Vocabularies are mapped, but for what the encoder makes of them.
         held, of_encoder = held_bytes(), sum(array.nbytes for array in prepared.encoder.arrays().values())
         histories = history_rows(config.model, prepared)
+        rows = [*np.diff(layout.base).tolist(), *histories]
     else:
         expected = estimate(config)
         num_features, num_fields, outputs = expected.features, len(expected.fields), 1
         valid = config.data.valid
         num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
-        held, of_encoder, histories = 0, 0, []  # what they take is known once the log is prepared
+        rows, held, of_encoder, histories = None, 0, 0, []  # what they take is known once the log is prepared
     stages = []
     model = config.model.for_fields(num_fields)
     if model.num_posterior(num_fields):
@@ -121,7 +122,7 @@ def plan(config: Config) -> Plan:
     if model.locally_connected and model.start != "random":
         stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
     with_histories = num_features + sum(histories), num_fields + len(histories)
-    stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder))
+    stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder, rows))
     return Plan(
         prepared=prepared is not None,
         examples=num_examples,
@@ -159,7 +160,14 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
 
 
 def _stage(
-    config: Config, model: ModelConfig, num_features: int, num_fields: int, outputs: int, held: int, of_encoder: int
+    config: Config,
+    model: ModelConfig,
+    num_features: int,
+    num_fields: int,
+    outputs: int,
+    held: int,
+    of_encoder: int,
+    rows: list[int] | None = None,
 ) -> Stage:
     settings = lr_settings(config) if model.kind in ("lr", "lr-network") else config.train
     itemsize = 8 if settings.precision == "float64" else 4
@@ -178,7 +186,7 @@ def _stage(
         averaged=settings.average_epochs > 0,
         posterior=posterior,
     )
-    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs, model)
+    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs, model, rows)
     dense = size.parameters - num_features * n + size.biases
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
     bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize

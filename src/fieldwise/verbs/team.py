@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar, cast
 
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.distributed.traffic import Traffic
+from fieldwise.kernels.threads import available_cores, num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.dense import build_dense_optimizer
@@ -20,9 +22,9 @@ from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
-from fieldwise.training.device import choose_device, place_model
+from fieldwise.training.device import choose_device, missing_for_cuda, own_gpu, place_model
 from fieldwise.training.device_step import DeviceStepper
-from fieldwise.training.events import Listener
+from fieldwise.training.events import Listener, Warned
 from fieldwise.training.interrupt import Interrupt
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import takes_bfloat16
@@ -60,6 +62,47 @@ class Team:
     def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
         """Return what `make` returns on the first worker (`Workers.first`)."""
         return make() if self.workers is None else self.workers.first(make, type)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise on all workers what the block raises on one (`Workers.together`)."""
+        with nullcontext() if self.workers is None else self.workers.together():
+            yield
+
+    @contextmanager
+    def all_threads(self) -> Iterator[None]:
+        """Let the kernels use the threads of all workers of this host, which wait meanwhile."""
+        own, num_local = num_threads(), 1 if self.workers is None else self.workers.num_local
+        if num_local > 1:
+            set_num_threads(max(min(own * num_local, available_cores()), own))
+        try:
+            yield
+        finally:
+            set_num_threads(own)
+
+    def with_device(self, config: Config, listen: Listener) -> Config:
+        """Return the configuration with the device chosen, before any work is done: the same one on all workers.
+
+        Raises
+        ------
+        ConfigError
+            What it asks for cannot be had here, or on another worker.
+        """
+
+        def chosen() -> str:
+            name = config.train.device
+            if choose_device(name) is None and name == "auto":
+                missing = missing_for_cuda()
+                listen(Warned(f"no GPU is used: {missing.what if missing else 'none'}"))
+                return "cpu"
+            return "cuda" if name == "auto" else name
+
+        name = self.first(chosen, str)
+        with self.together():
+            device = choose_device(name)
+            if device is not None and device.type == "cuda" and self.workers is not None:
+                own_gpu(self.workers.local_rank, self.workers.num_local)
+        return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
 
     def name_of(self, name: str) -> str:
         """Return a file's name with the number of the worker in it, where there are several."""
@@ -101,9 +144,7 @@ class Team:
         if device is not None:
             place_model(model, device)
         bfloat16 = takes_bfloat16(settings.precision, model)
-        if self.workers is not None:
-            self.workers.traffic = Traffic()
-        if device is not None:
+        if device is not None and self.workers is None:
             there = DeviceTableOptimizer(
                 cast(DeviceTable, model.table), settings.table, settings.batch_size, settings.seed
             )
@@ -112,9 +153,15 @@ class Team:
         if self.workers is None:
             table = TableOptimizer(model.table, settings.table, settings.batch_size, settings.seed)
             return make_stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense), bfloat16)
+        self.workers.traffic = Traffic()
         with self.workers.together():
-            sharded = ShardedTable(
-                model.table, settings.table, settings.batch_size, self.workers, bfloat16=settings.wire == "bfloat16"
+            sharded = (ShardedTable if device is None else DeviceShardedTable)(
+                model.table,
+                settings.table,
+                settings.batch_size,
+                self.workers,
+                bfloat16=settings.wire == "bfloat16",
+                num_kept=model.num_posterior,
             )
         share_statistics(model, sharded)
         dense = build_dense_optimizer(model.parameters(), settings.dense)

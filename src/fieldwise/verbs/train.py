@@ -26,12 +26,10 @@ from fieldwise.nn.deep import count_weights
 from fieldwise.optim.table import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.device import choose_device, missing_for_cuda
 from fieldwise.training.events import Listener, Stage, Warned, ignore
 from fieldwise.training.histories import find_histories
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.score import fit_blend
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.begin import sample, with_start
@@ -107,7 +105,7 @@ def train(
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))
     team = Team(workers)
-    config = _with_device(config, team, listen)
+    config = team.with_device(config, listen)
     prepared = prepared or team.prepare(config, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     _check_calibration(config, prepared)
@@ -116,7 +114,7 @@ def train(
         if finished is not None:
             return finished
         pretrained = None
-        config = with_start(config, prepared, team.share[1])
+        config = with_start(config, prepared)
         if config.model.locally_connected and config.model.start in ("lr", "posterior"):
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
@@ -139,22 +137,6 @@ def train(
             folder=str(run.folder),
         )
         return team.finish(run, result)
-
-
-def _with_device(config: Config, team: Team, listen: Listener) -> Config:
-    """Return the configuration with the device chosen, before any work is done."""
-    name = config.train.device
-    if name != "cpu" and team.workers is not None:
-        raise ConfigError(
-            "several workers train on processors only", where="train.device", expected="cpu", got=name, fix="one worker"
-        )
-    if choose_device(name) is None and name == "auto":
-        missing = missing_for_cuda()
-        listen(Warned(f"no GPU is used: {missing.what if missing else 'none'}"))
-        name = "cpu"
-    elif name == "auto":
-        name = "cuda"
-    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
 
 
 def pretrain(
@@ -234,7 +216,7 @@ def _train_model(
         start_from_lr(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.posterior is not None:
-        seconds = sample(config, samples, model, stepper, prepared, interrupt, listen)
+        seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
         pretrain_seconds = seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
@@ -255,7 +237,7 @@ def _train_model(
     def settle() -> None:
         stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
         if model.blend is not None and valid is not None:
-            fit_blend(model, Batches(valid, _EVALUATION_BATCH, shuffle=False).epoch(0))
+            stepper.fit_blend(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
 
     checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
     # Dropout draws from torch's global generator: seeded here, restored afterwards.

@@ -62,10 +62,18 @@ def train_on_ray(
     Raises
     ------
     ConfigError
-        Ray is not installed.
+        Ray is not installed, or the configuration asks for GPUs.
     UserError, Stopped
         As in `train`; Stopped also where workers were lost too often.
     """
+    if config.train.device in ("auto", "cuda"):
+        raise ConfigError(
+            "Ray's workers train on processors",
+            where="train.device",
+            expected="cpu",
+            got=config.train.device,
+            fix="start the workers with --workers or torchrun",
+        )
     try:
         import ray
     except ImportError:

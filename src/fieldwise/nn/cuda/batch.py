@@ -69,10 +69,12 @@ class Placing:
     ----------
     layout, device
         Of the batches, and where they go.
+    staging
+        On the way there; made unless given.
     """
 
-    def __init__(self, layout: Layout, device: torch.device) -> None:
-        self.layout, self.staging = layout, Staging(device)
+    def __init__(self, layout: Layout, device: torch.device, staging: Staging | None = None) -> None:
+        self.layout, self.staging = layout, staging or Staging(device)
         # The spare row after the last (`nn.cuda.table`) has a number, too.
         dtype = torch.int32 if layout.num_features < 2**31 - 1 else torch.int64
         self._base = torch.from_numpy(layout.base[:-1].copy()).to(device, dtype)

@@ -99,6 +99,10 @@ class DeviceTable(Table):
         """Return a copy of the weights of rows `first` to `last`."""
         return to_host(self.stored[first:last, : self.num_weights])
 
+    def pick(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return a copy of the weights of some rows, on the host."""
+        return to_host(self.stored[torch.from_numpy(rows).to(self.device), : self.num_weights])
+
     def write(self, first: int, stored: npt.NDArray[Any]) -> None:
         """Set the first columns of the rows from `first` on: their weights, or all that they hold."""
         step = max(_SLAB_BYTES // max(stored[:1].nbytes, 1), 1)
@@ -129,7 +133,8 @@ class DeviceTable(Table):
             if placed.batch is batch:
                 return placed.there
         if self._placing is None or self._placing.layout is not self.layout:
-            self._placing = Placing(self.layout, self.device)
+            staging = None if self._placing is None else self._placing.staging
+            self._placing = Placing(self.layout, self.device, staging)
         self._placed = [*self._placed[-1:], _Placed(batch, self._placing.place(batch))]
         return self._placed[-1].there
 
