@@ -118,7 +118,11 @@ def _inferred(
     overrides: Sequence[str],
     threads: int | None,
 ) -> Config:
-    """Return the configuration that `init` would print."""
+    """Return the configuration that `init` would print, without the columns that it excludes: nobody has said so yet,
+    and they are left out again, each for its own reason.
+    """
+    import msgspec
+
     from fieldwise.config import parse_config
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.log import open_log
@@ -135,5 +139,7 @@ def _inferred(
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
+    if not any(override.startswith("data.exclude") for override in overrides):
+        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=()))
     use_threads(config.train.threads)
     return config

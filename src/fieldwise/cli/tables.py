@@ -151,7 +151,10 @@ def print_estimate(expected: Estimate) -> None:
     limit = readable_bytes(expected.memory_limit)
     click.echo(f"rows     {'' if expected.exact_rows else 'about '}{expected.rows:,}")
     click.echo(f"memory   about {readable_bytes(expected.memory)}, {limit} allowed{spills}")
-    click.echo(f"disk     about {readable_bytes(expected.disk)}")
+    meanwhile = f", and {readable_bytes(expected.aside)} more meanwhile" if expected.aside else ""
+    click.echo(f"disk     about {readable_bytes(expected.disk)}{meanwhile}")
+    readings = "once" if expected.readings == 1 else "twice" if expected.readings == 2 else f"{expected.readings} times"
+    click.echo(f"reading  {readings}{'' if expected.aside else ': the disk has no room for what it would put aside'}")
     click.echo(f"time     about {duration(expected.seconds)}")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, split_fields
 from fieldwise.kernels.layout import Batch, join
-from fieldwise.kernels.storage import columns, decode_weights, encode_weights
+from fieldwise.kernels.storage import columns, decode_weights, encode_weights, step_key
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.nn.table import Table
 
@@ -195,7 +195,7 @@ class TableOptimizer:
     @property
     def key(self) -> int:
         """That of the step, for storage that rounds."""
-        return (self.seed << 40) + self.num_steps
+        return step_key(self.seed, self.num_steps)
 
     def _visit(self, batch: Batch, local: Floats, full: Floats, *settings: float) -> bool:
         """Let every thread take shares of the batch, and move their rows by the rule."""
