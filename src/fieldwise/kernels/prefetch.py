@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import njit
@@ -66,7 +65,7 @@ prefetch_item: Callable[[npt.NDArray[Any], Any, Any], None] = intrinsic(_prefetc
 
 
 @njit(cache=True, nogil=True, inline="always")
-def prefetch_row(array: npt.NDArray[Any], line: np.int64, begin: np.int64, end: np.int64) -> None:
+def prefetch_row(array: npt.NDArray[Any], line: Any, begin: Any, end: Any) -> None:
     """In a kernel: begin to load ``array[line, begin : end]``, 0 <= begin < end, whatever cache lines it lies in."""
     for column in range(begin, end - 1, _LINE_BYTES // array.itemsize):
         prefetch_item(array, line, column)
