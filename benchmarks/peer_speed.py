@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--data", default="synthetic,movielens-1m")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--features", type=int, default=8_670_000, help="of the synthetic log")
-    parser.add_argument("--epochs", type=int, default=6, help="of the peers on MovieLens-1M")
+    parser.add_argument("--epochs", type=int, default=3, help="of the peers on MovieLens-1M")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--folder", type=Path, default=Path("runs/peer-speed"), help="for logs and caches")
     arguments = parser.parse_args()
@@ -93,11 +93,11 @@ def of_synthetic(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for seed, (part, size) in enumerate(sizes.items(), 1)
     }
     plain = ModelConfig(units=WIDTH, hidden=HIDDEN, pairs="none", unit_dropout=0.0)
-    steps = 4 if arguments.quick else 16
+    steps = 4 if arguments.quick else 8
     ours, limits = {}, {}
     for precision in precisions():
         stepper = stepper_of(plain, layout, precision)
-        ours[precision] = epoch_rate(stepper, caches["train"], num_epochs=1, max_batches=2 * steps)
+        ours[precision] = epoch_rate(stepper, caches["train"], num_epochs=1, max_batches=32)
         limits[precision] = BATCH / products_seconds(network_products(39 * WIDTH, HIDDEN), precision, 3)
     linear = epoch_rate(stepper_of(ModelConfig(kind="lr"), layout), caches["train"], num_epochs=3)
     lines = []
