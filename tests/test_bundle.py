@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from threading import Event, Thread
 
@@ -73,3 +74,37 @@ def test_a_file_that_is_missing_for_good_is_an_error(writer):
     with pytest.raises(ArtefactError, match="the manifest is damaged"):
         open_bundle(writer.folder)
     assert files.manifest_format(manifest) == "fieldwise-bundle"
+
+
+def test_a_file_that_a_link_takes_out_of_the_bundle_is_refused_and_one_inside_is_not(writer, tmp_path):
+    for name in ("manifest.json", "encoder.safetensors", "table-0001.safetensors", "dense-0001.safetensors"):
+        path = writer.folder / name
+        for place in (tmp_path / name, writer.folder / f"moved-{name}"):
+            path.rename(place)
+            path.symlink_to(place)
+            if place.parent == writer.folder:
+                open_bundle(writer.folder).verify()
+            else:
+                with pytest.raises(ArtefactError, match=rf"outside itself[^$]*{name}[^$]*cp -rL"):
+                    open_bundle(writer.folder)
+            path.unlink()
+            place.rename(path)
+    (tmp_path / "link").symlink_to(writer.folder)
+    open_bundle(tmp_path / "link")  # where the bundle itself lies is its owner's affair
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../bundle/dense-0001.safetensors", "/etc/passwd", "", "x\0y", "x" * 300])
+def test_a_name_that_leaves_the_bundle_is_refused(writer, name):
+    manifest, _ = bundle._read_manifest(writer.folder)
+    manifest.files["dense"] = name
+    files.write_manifest(writer.folder / "manifest.json", manifest, format=bundle.BUNDLE_FORMAT, version=2)
+    with pytest.raises(ArtefactError, match="File name too long" if len(name) > 255 else "outside itself"):
+        open_bundle(writer.folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "encoder.safetensors", "table-0001.safetensors"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(writer, name):
+    (writer.folder / name).unlink()
+    os.mkfifo(writer.folder / name)
+    with pytest.raises(ArtefactError, match="this is no file"):
+        open_bundle(writer.folder)

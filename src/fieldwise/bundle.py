@@ -19,6 +19,7 @@ is unpickled.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ from fieldwise.files import (
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "open_bundle", "set_calibration"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "bundle_seal", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
@@ -310,6 +311,17 @@ def open_bundle(folder: str | Path) -> Bundle:
     )
 
 
+def bundle_seal(folder: str | Path) -> str:
+    """Return the checksum of a bundle's manifest, and so of all that it has the checksum of.
+
+    Raises
+    ------
+    ArtefactError
+        There is no bundle, or its manifest is damaged.
+    """
+    return _read_manifest(Path(folder))[1]
+
+
 def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
     """Give a saved bundle another calibration: its manifest is replaced at one stroke, its weights stay.
 
@@ -325,14 +337,27 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
 
 
 def _read_manifest(folder: Path) -> tuple[_Manifest, str]:
-    path = folder / _MANIFEST_NAME
+    path = _inside(folder, "manifest", _MANIFEST_NAME)
     return read_manifest(path, _Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
 
 
 def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
-    name = manifest.files.get(part, "")
-    if not name or Path(name).name != name:
-        raise ArtefactError("the bundle names a file outside itself", where=folder, got=f"{part}: {name!r}")
+    path = _inside(folder, part, manifest.files.get(part, ""))
     by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
     load = load_headed if by_blocks else load_verified
-    return load(folder / name, manifest.checksums.get(part))
+    return load(path, manifest.checksums.get(part))
+
+
+def _inside(folder: Path, part: str, name: str) -> Path:
+    """Return the path of a file of a bundle, which lies in its folder whatever names and links say."""
+    path = folder / name
+    outside = Path(name).name != name or "\0" in name
+    if not name or outside or os.path.dirname(os.path.realpath(path)) != os.path.realpath(folder):
+        raise ArtefactError(
+            "the bundle names a file outside itself",
+            where=folder,
+            expected="files that lie in the folder",
+            got=f"{part}: {name!r}" + (f", which is {os.path.realpath(path)}" if path.is_symlink() else ""),
+            fix="copy the bundle with what its links point at (cp -rL), if you trust where it came from",
+        )
+    return path

@@ -29,7 +29,7 @@ from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
 from fieldwise.schema import Default, FieldType, Scale, TimePart, TimeUnit
-from fieldwise.training.config import PretrainConfig, TrainConfig
+from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
 
@@ -65,7 +65,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cache
         The folder for the encoded log; ``.fieldwise`` beside the configuration file unless given.
     seed
-        Of the split by share.
+        Of the split by share; 0 to 2,147,483,647.
     memory
         What `prepare` may take, as in ``2GB``; half of what is free unless given.
     max_rejects
@@ -85,7 +85,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     format: str | None = None
     csv: CsvOptions = CsvOptions()
     cache: str | None = None
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Seed = 0
     memory: str | None = None
     max_rejects: Annotated[float, Meta(ge=0)] | None = None
 

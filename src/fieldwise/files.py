@@ -26,6 +26,7 @@ import mmap
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -176,10 +177,19 @@ def checksum(source: bytes | memoryview | Path) -> str:
     if not isinstance(source, Path):
         return xxhash.xxh3_128_hexdigest(source)
     digest = xxhash.xxh3_128()
+    require_file(source)
     with explaining(source), source.open("rb") as file:
         while piece := file.read(_SLICE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def require_file(path: Path) -> None:
+    """Raise ArtefactError where a path is no file: a pipe would be waited for, and a device has no end."""
+    with explaining(path):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ArtefactError("this is no file", where=path, expected="a regular file", got=stat.filemode(mode))
 
 
 def sync_folder(folder: Path) -> None:
@@ -251,6 +261,7 @@ def read_manifest(
         It is damaged, of another kind, of a newer version, or of an older one that cannot be read any more.
     """
     path = Path(path)
+    require_file(path)
     with explaining(path):
         num_bytes = path.stat().st_size
         if num_bytes > _MAX_HEADER_BYTES:
@@ -298,8 +309,9 @@ def read_manifest(
 def manifest_format(path: str | Path) -> str | None:
     """Return what kind of artefact a manifest says it belongs to; None where it cannot be read."""
     try:
+        require_file(Path(path))
         return msgspec.json.decode(Path(path).read_bytes(), type=_Sealed).format
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, ArtefactError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -460,6 +472,7 @@ def load_headed(path: str | Path, expected: str | None) -> dict[str, npt.NDArray
 def map_file(path: str | Path) -> npt.NDArray[np.uint8]:
     """Map a file into memory as read-only bytes; the mapping lives as long as any view of it."""
     path = Path(path)
+    require_file(path)
     with explaining(path), path.open("rb") as file:
         empty = os.fstat(file.fileno()).st_size == 0
         mapped = b"" if empty else mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)

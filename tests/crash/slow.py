@@ -14,8 +14,9 @@ from typing import Any
 
 from fieldwise.cli import main
 from fieldwise.training.linear import LinearStepper
+from fieldwise.training.posterior import Sampler
 from fieldwise.training.step import Stepper
-from fieldwise.verbs import passes, train
+from fieldwise.verbs import check, evaluate, passes, predict, train
 
 _reached = False
 
@@ -69,6 +70,10 @@ PLACES: dict[str, Callable[[], None]] = {
     "train": lambda: slow(Stepper, "step", lambda stepper, *_: not isinstance(stepper, LinearStepper)),
     "validation": lambda: slow_evaluation(is_validating),
     "evaluation": lambda: slow_evaluation(lambda: not is_validating()),
+    "sample": lambda: slow(Sampler, "sweep"),
+    "check": lambda: slow(check, "_read", seconds=3),
+    "evaluate": lambda: slow(evaluate, "predict_batches", seconds=3),
+    "predict": lambda: slow(predict, "predict_batches", seconds=3),
 }
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def stop(place: str, number: signal.Signals, *arguments: object) -> str:
         process.send_signal(number)
         sent = time.monotonic()
         _, messages = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 30, "10 where nothing else runs"
+    seconds = time.monotonic() - sent
+    sys.stdout.write(f"{arguments[0]}, in {place}: ended {seconds:.2f} s after the signal\n")
+    assert seconds < 30, "10 where nothing else runs"
     assert process.returncode == 3, messages
     assert "Traceback" not in messages
     assert "same command" in messages
@@ -90,6 +92,39 @@ def test_preparing_stops_and_leaves_nothing_half_made(folder, place, number, tmp
     left = [path for path in (tmp_path / ".fieldwise").rglob("*") if not path.name.endswith(".lock")]
     assert left == []
     assert fw.prepare(fw.load_config(config)).summary["rows_read"] == 3000
+
+
+def test_sampling_stops_with_a_checkpoint_of_the_chain_and_goes_on_to_the_same_bytes(folder):
+    config, overrides = folder / "fieldwise.toml", ("model.start=posterior", "pretrain.sweeps=30", "pretrain.burn_in=5")
+    options = [part for override in overrides for part in ("--set", override)]
+    messages = stop("sample", signal.SIGTERM, "train", config, "--out", folder / "sampled", *options)
+    assert "stopped while the posterior was sampled" in messages
+    assert len(list((folder / "sampled").glob("posterior-*/[0-9]*"))) == 1
+    loaded = fw.load_config(config, overrides=overrides)
+    for run in ("sampled", "sampled-whole"):
+        fw.train(loaded, folder / run)
+    assert model_files(folder / "sampled") == model_files(folder / "sampled-whole")
+
+
+def test_a_search_stops_in_a_trial_and_goes_on_with_it(folder):
+    pytest.importorskip("optuna")
+    config, out = folder / "fieldwise.toml", folder / "search"
+    stop("train", signal.SIGTERM, "tune", config, "--out", out, "--trials", 2, "--only", "train.dense.learning_rate")
+    assert len(list(out.glob("trials/0000/checkpoints/[0-9]*"))) == 1
+    tuning = fw.tune(fw.load_config(config), out, trials=2, only=["train.dense.learning_rate"])
+    assert [trial.state for trial in tuning.trials] == ["done", "done"]
+
+
+READING = [("check", signal.SIGTERM), ("evaluate", signal.SIGTERM), ("predict", signal.SIGINT)]
+
+
+@pytest.mark.parametrize(("verb", "number"), READING)
+def test_what_reads_a_log_stops_and_leaves_nothing_half_written(folder, verb, number, tmp_path):
+    log = folder / "log.parquet"
+    arguments = [folder / "fieldwise.toml"] if verb == "check" else [folder / "train", "--data", log]
+    out = ("--out", tmp_path / "predictions.csv") if verb == "predict" else ()
+    stop(verb, number, verb, *arguments, *out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_comparison_stops_in_the_model_it_is_at_and_goes_on(folder):

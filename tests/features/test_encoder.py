@@ -215,6 +215,22 @@ def test_what_encoders_learned_from_parts_of_the_rows_is_merged_as_if_one_had_re
         encoders[0].merge(encoders[1])
 
 
+def test_encoders_that_were_told_of_each_others_first_pass_are_merged_in_the_second():
+    encoders, parts = [Encoder(SCHEMA), Encoder(SCHEMA)], [LOG.slice(0, 100), LOG.slice(100)]
+    for encoder, part in zip(encoders, parts, strict=True):
+        encoder.keep_all_texts()
+        encoder.fit_chunk(part)
+    for encoder, of_the_other in zip(encoders, [encoder.learned() for encoder in encoders][::-1], strict=True):
+        encoder.add_learned(of_the_other)
+        encoder.finish()
+    assert not encoders[0].fitted, "the cross needs the bins first"
+    for encoder, part in zip(encoders, parts, strict=True):
+        encoder.fit_chunk(part)
+    encoders[0].merge(encoders[1])
+    encoders[0].finish()
+    assert saved(encoders[0]) == saved(Encoder(SCHEMA).fit([LOG]))
+
+
 def test_an_encoder_fitted_on_a_generator_lacks_nothing():
     schema = msgspec.structs.replace(SCHEMA, fields=SCHEMA.fields[:5])
     assert saved(Encoder(schema).fit(table for table in [LOG])) == saved(Encoder(schema).fit([LOG]))

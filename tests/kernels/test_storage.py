@@ -59,3 +59,11 @@ def test_what_is_encoded_is_the_nearest_and_is_decoded_to_it():
         low, high = reference.neighbours(weight)
         assert abs(found - weight) == min(abs(low - weight), abs(high - weight))
     assert (rows[:, [0, 2]] == 0).all()
+
+
+def test_every_seed_and_step_has_a_key_of_64_bits_of_its_own_and_those_of_small_seeds_stay():
+    assert [storage.step_key(seed, 3) for seed in (0, 7, 2**24 - 1)] == [3, (7 << 40) + 3, (2**24 - 1 << 40) + 3]
+    seeds = [*range(300), *(2**power + off for power in range(24, 31) for off in (-1, 0, 1)), 2**31 - 1]
+    keys = {storage.step_key(seed, step) for seed in set(seeds) for step in range(50)}
+    assert len(keys) == 50 * len(set(seeds))
+    assert max(keys) < 2**64

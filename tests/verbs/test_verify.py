@@ -125,6 +125,16 @@ def test_a_finished_run_without_its_model_is_damaged(folder):
     assert "its model is missing" in damage
 
 
+def test_a_whole_model_of_another_run_is_not_taken_for_the_run_s_own(folder):
+    runs = [path.parent for path in sorted(folder.glob("runs/**/run.json")) if (path.parent / "bundle").exists()]
+    ours, theirs = [run for run in runs if json.loads((run / "run.json").read_text())["content"]["bundle"]][:2]
+    shutil.rmtree(ours / "bundle")
+    shutil.copytree(theirs / "bundle", ours / "bundle")
+    [damage] = fw.verify(ours).damages
+    assert "the model is not the one that this run has saved" in damage
+    assert f"where: {ours / 'bundle'}" in damage
+
+
 def test_what_has_no_checksum_is_listed(folder):
     (folder / "runs/finished/notes.txt").write_text("better than the last")
     assert fw.verify(folder).unchecked == [str(folder / "runs/finished/notes.txt")]

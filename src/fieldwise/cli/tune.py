@@ -43,7 +43,7 @@ from fieldwise.cli.options import (
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Stop after so many trials.")
 @click.option("--only", metavar="KEYS", help="Search these keys alone, with commas between them.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the search; training has train.seed.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the search; training has train.seed.")
 @overwrite_option
 @set_option
 @threads_option

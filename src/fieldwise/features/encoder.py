@@ -213,9 +213,9 @@ class Encoder:
         return sum(counter.nbytes for _, counter in self._counters())
 
     @property
-    def num_counted(self) -> int:
-        """Distinct values that are being counted in memory, in all fields together."""
-        return sum(counter.num_values for _, counter in self._counters())
+    def counted(self) -> dict[str, int]:
+        """Distinct values that are being counted in memory, of each field that counts them."""
+        return {encoder.field.name: counter.num_values for encoder, counter in self._counters()}
 
     def spill(self, limit: int) -> None:
         """Move counts of values to disk until those in memory take `limit` bytes at most, the largest first.
@@ -255,8 +255,10 @@ class Encoder:
         ours, theirs = ((encoder.schema, encoder._pass, id(encoder._base)) for encoder in (self, other))
         if self.fitted or other.fitted or ours != theirs:
             raise DataError("encoders of one schema can be merged while they learn", fix="merge before finish()")
-        self._num_examples = [a + b for a, b in zip(self._num_examples, other._num_examples, strict=True)]
-        self._target.merge(other._target)
+        # Of a pass before, both may have been told the whole.
+        self._num_examples[self._pass - 1] += other._num_examples[self._pass - 1]
+        if self._pass == 1:
+            self._target.merge(other._target)
         for name, encoder in self._fields.items():
             if encoder.fit_pass == self._pass:
                 encoder.merge(other._fields[name])

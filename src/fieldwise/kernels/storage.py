@@ -34,6 +34,7 @@ __all__ = [
     "load_state",
     "load_weight",
     "noise",
+    "step_key",
     "store_state",
     "store_weight",
 ]
@@ -54,6 +55,20 @@ def columns(num_weights: int, num_states: int, bfloat16: bool) -> int:
     (3, 4)
     """
     return num_weights + num_states * (2 if bfloat16 else 1)
+
+
+def step_key(seed: int, step: int) -> int:
+    """Return the key (64 bits) that a step's random bits are a hash of: another for every seed and step.
+
+    Examples
+    --------
+    >>> step_key(1, 2) == (1 << 40) + 2
+    True
+    >>> step_key(1 << 24, 2) == step_key(0, 2)
+    False
+    """
+    # What of a seed of more than 24 bits would be shifted out is spread over all bits instead.
+    return ((seed << 40) + (seed >> 24) * 0x9E3779B97F4A7C15 + step) % (1 << 64)
 
 
 def _bitcast(source: Any, to: Any, llvm: Any) -> Any:

@@ -1,7 +1,8 @@
 """Fully connected layers one after the other, ``x -> g1(x W1' + b1) -> g2(. W2' + b2) -> ...``, as one function.
 
 A block of examples goes through all layers while it is in the cache, forward and then backward; what needs the whole
-batch, the gradients of the matrices, comes last. With dz = dy g'(z), for every layer::
+batch, the gradients of the matrices, comes last. For these x and dz are kept transposed, block by block as they are
+made: the library then takes them as they are. Nothing else is kept as a whole. With dz = dy g'(z), for every layer::
 
     y = g(x W' + b)     blocks of examples: product, bias and activation in one call of the library         (B, O)
     dx = dz W           blocks of examples, after dz of the block; db = sum over examples of dz             (B, I)
@@ -64,96 +65,106 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: list[tuple[Activation | None, torch.dtype]], *tensors: Tensor) -> Tensor:
-        differentiable = any(ctx.needs_input_grad)
+        needs = ctx.needs_input_grad
+        differentiable = any(needs)
         layers = [
             Layer(weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype), activation, dtype)
             for weight, bias, (activation, dtype) in zip(tensors[::2], tensors[1::2], plan, strict=True)
         ]
         x = x.contiguous()
+        size = _block_size(layers)
+        blocks = cut(len(x), size)
         # Tensors made in inference mode may be written by the thread that made them only.
         with torch.inference_mode(False):
-            first = layers[0].dtype
-            inputs = torch.empty_like(x, dtype=first) if x.dtype != first == torch.bfloat16 and differentiable else x
-            outputs = [
-                torch.empty(
-                    len(x) if differentiable or layer is layers[-1] else 0, len(layer.weight), dtype=layer.dtype
-                )
-                for layer in layers
-            ]
-            # z, for activations whose gradient does not follow from y.
-            sums = [
-                torch.empty_like(y)
-                if differentiable and layer.activation is not None and not layer.activation.keeps_output
-                else None
-                for layer, y in zip(layers, outputs, strict=True)
-            ]
+            output = torch.empty(len(x), len(layers[-1].weight), dtype=layers[-1].dtype)
+            kept = [_Kept.of(layer, len(x), len(blocks), needs[2 + 2 * n]) for n, layer in enumerate(layers)]
 
         def block(of: slice) -> None:
-            part = x[of]
-            if inputs is not x:
-                part = inputs[of].copy_(part)
-            for layer, y, z in zip(layers, outputs, sums, strict=True):
+            part, number = x[of], of.start // size
+            for layer, saved in zip(layers, kept, strict=True):
+                part = part.to(layer.dtype)
+                saved.keep_input(part, of, number)
                 relu = layer.activation is RELU
-                part = product(part.to(layer.dtype), layer.weight, layer.bias, relu)
-                if z is not None:
-                    z[of] = part
-                if layer.activation is not None and not relu:
-                    part = layer.activation.apply(part)
-                if len(y):
-                    y[of] = part
+                part = z = product(part, layer.weight, layer.bias, relu)
+                if layer.activation is not None:
+                    part = z if relu else layer.activation.apply(z)
+                    if differentiable:
+                        saved.activated[number] = part if layer.activation.keeps_output else z
+            output[of] = part
 
-        run_blocks(block, cut(len(x), _block_size(layers)))
+        run_blocks(block, blocks)
         if differentiable:
-            weights = [layer.weight for layer in layers]
-            ctx.save_for_backward(inputs, *weights, *outputs, *(z for z in sums if z is not None))
-            ctx.plan, ctx.x_dtype = plan, x.dtype
+            ctx.save_for_backward(*(layer.weight for layer in layers))
+            ctx.plan, ctx.kept, ctx.x_dtype, ctx.num_examples = plan, kept, x.dtype, len(x)
             ctx.of_tensors = [None if tensor is None else tensor.dtype for tensor in tensors]
-        return outputs[-1]
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, *saved = ctx.saved_tensors
-        num_layers = len(ctx.plan)
-        weights, outputs, rest = saved[:num_layers], saved[num_layers : 2 * num_layers], saved[2 * num_layers :]
-        layers = [Layer(weight, None, *of) for weight, of in zip(weights, ctx.plan, strict=True)]
-        kept = [
-            rest.pop(0) if layer.activation is not None and not layer.activation.keeps_output else y
-            for layer, y in zip(layers, outputs, strict=True)
-        ]
+        num_layers, num_examples = len(ctx.plan), ctx.num_examples
+        layers = [Layer(weight, None, *of) for weight, of in zip(ctx.saved_tensors, ctx.plan, strict=True)]
         needs, size = ctx.needs_input_grad, _block_size(layers)
-        blocks = cut(len(x), size)
+        blocks = cut(num_examples, size)
         steps = [
-            _Backward(layer, blocks, len(x), ctx.of_tensors[2 * number], *needs[2 + 2 * number : 4 + 2 * number])
-            for number, layer in enumerate(layers)
+            _Backward(layer, kept, len(blocks), num_examples, ctx.of_tensors[2 * n], *needs[2 + 2 * n : 4 + 2 * n])
+            for n, (layer, kept) in enumerate(zip(layers, ctx.kept, strict=True))
         ]
         # Layers below the first whose gradients are wanted are left alone.
         lowest = 0 if needs[0] else next(i for i, step in enumerate(steps) if step.needs_weight or step.needs_bias)
-        dx = torch.empty_like(x, dtype=ctx.x_dtype) if needs[0] else None
+        dx = torch.empty(num_examples, layers[0].weight.shape[1], dtype=ctx.x_dtype) if needs[0] else None
         dy = gradients[0].contiguous()
 
         def block(of: slice) -> None:
             part, owned = dy[of], False  # what autograd handed over is not ours to write on
             for number in range(num_layers - 1, lowest - 1, -1):
-                step = steps[number]
-                below = x if number == 0 else outputs[number - 1]
-                part = step.dz(part, owned, kept[number], below, of, of.start // size)
+                part = steps[number].dz(part, owned, of, of.start // size)
                 if number > lowest or dx is not None:
                     part, owned = product(part, layers[number].weight.t()), True
             if dx is not None:
                 dx[of] = part
 
         run_blocks(block, blocks)
-        pieces = [
-            (step, rows, x if number == 0 else outputs[number - 1])
-            for number, step in enumerate(steps)
-            for rows in step.pieces()
-        ]
-        run_blocks(lambda piece: piece[0].multiply(*piece[1:]), pieces)
+        run_blocks(
+            lambda piece: piece[0].multiply(piece[1]), [(step, rows) for step in steps for rows in step.pieces()]
+        )
         found: list[Tensor | None] = [dx, None]
         for step in steps:
             found += step.gradients()
         return tuple(found)
+
+
+class _Kept(NamedTuple):
+    """What a layer keeps of the forward pass.
+
+    Attributes
+    ----------
+    turned
+        (I, B): x', for dW; without numbers where nobody asks for it.
+    inputs
+        x of every block, for a thin dW; else empty.
+    activated
+        y or z of every block, as the activation asks.
+    """
+
+    turned: Tensor
+    inputs: list[Tensor]
+    activated: list[Tensor]
+
+    @classmethod
+    def of(cls, layer: Layer, num_examples: int, num_blocks: int, needs_weight: bool) -> _Kept:
+        """Make room."""
+        num_outputs, num_inputs = layer.weight.shape
+        is_thin = num_outputs <= _THIN
+        turned = torch.empty(num_inputs, num_examples if needs_weight and not is_thin else 0, dtype=layer.dtype)
+        return cls(turned, [turned] * num_blocks if needs_weight and is_thin else [], [turned] * num_blocks)
+
+    def keep_input(self, x: Tensor, of: slice, number: int) -> None:
+        """Keep x of a block, in the type of the layer's product."""
+        if self.inputs:
+            self.inputs[number] = x
+        if self.turned.numel():
+            transpose(_array(x), _array(self.turned[:, of]))
 
 
 class _Backward:
@@ -162,62 +173,55 @@ class _Backward:
     def __init__(
         self,
         layer: Layer,
-        blocks: list[slice],
+        kept: _Kept,
+        num_blocks: int,
         num_examples: int,
         dtype: torch.dtype,
         needs_weight: bool,
         needs_bias: bool,
     ) -> None:
-        self.layer, self.needs_weight, self.needs_bias = layer, needs_weight, needs_bias
+        self.layer, self.kept, self.needs_weight, self.needs_bias = layer, kept, needs_weight, needs_bias
         num_outputs, num_inputs = layer.weight.shape
-        # oneDNN wants the rows of its first operand in one piece; in float32 it takes seconds otherwise.
-        self.turns = _onednn is not None and layer.dtype == torch.float32
         self.is_thin = num_outputs <= _THIN
-        self.sums = torch.empty(len(blocks), num_outputs, dtype=dtype)
-        num_parts = len(blocks) if needs_weight and self.is_thin else 0
+        self.sums = torch.empty(num_blocks, num_outputs, dtype=dtype)
+        num_parts = num_blocks if needs_weight and self.is_thin else 0
         self.parts = torch.empty(num_parts, num_outputs, num_inputs, dtype=dtype)
-        num_kept = num_examples if needs_weight and not self.is_thin else 0
-        self.kept = torch.empty((num_outputs, num_kept) if self.turns else (num_kept, num_outputs), dtype=layer.dtype)
+        num_turned = num_examples if needs_weight and not self.is_thin else 0
+        self.turned = torch.empty(num_outputs, num_turned, dtype=layer.dtype)
         # Without examples nothing is written.
-        self.weight = (torch.empty if num_kept else torch.zeros)(num_outputs, num_inputs, dtype=dtype)
+        self.weight = (torch.empty if num_turned else torch.zeros)(num_outputs, num_inputs, dtype=dtype)
 
-    def dz(self, dy: Tensor, owned: bool, kept: Tensor, below: Tensor, of: slice, number: int) -> Tensor:
+    def dz(self, dy: Tensor, owned: bool, of: slice, number: int) -> Tensor:
         """Return dz of a block from its dy, which may be written on where it is `owned`."""
-        activation, sums, dtype, of_weight = (
-            self.layer.activation,
-            self.sums[number],
-            self.layer.dtype,
-            self.weight.dtype,
-        )
-        turned = self.kept[:, of] if self.turns and self.kept.numel() else self.kept[:0, :0]
+        activation, sums, dtype = self.layer.activation, self.sums[number], self.layer.dtype
+        activated, of_weight = self.kept.activated[number], self.weight.dtype
+        turned = self.turned[:, of] if self.turned.numel() else self.turned[:0, :0]
         if activation is RELU:
             dz = dy.to(dtype) if owned else dy.to(dtype, copy=True)
-            relu_backward(_array(dz), _array(kept[of]), sums.numpy(), _array(turned))
+            relu_backward(_array(dz), _array(activated), sums.numpy(), _array(turned))
         else:
             dz = dy.to(dtype)
             if activation is not None:
                 dz = torch.empty_like(dz)
-                activation.backward(dy.to(dtype), kept[of], dz)
+                activation.backward(dy.to(dtype), activated, dz)
             if self.needs_bias:
                 torch.sum(dz, 0, dtype=of_weight, out=sums)
             if turned.numel():
-                transpose(dz.numpy(), turned.numpy())
-        if not self.turns and self.kept.numel():
-            self.kept[of] = dz
+                transpose(_array(dz), _array(turned))
         if len(self.parts):
-            torch.mm(dz.t().to(of_weight), below[of].to(of_weight), out=self.parts[number])
+            x = self.kept.inputs[number]
+            torch.mm(dz.t().to(of_weight), x.to(of_weight), out=self.parts[number])
         return dz
 
     def pieces(self) -> list[slice]:
         """Return the blocks of rows that `multiply` is asked for."""
-        if not self.kept.numel():
+        if not self.turned.numel():
             return []
         return cut(len(self.weight), min(_ROWS, max(-(-len(self.weight) // 2), 64)))
 
-    def multiply(self, of: slice, x: Tensor) -> None:
+    def multiply(self, of: slice) -> None:
         """Set some rows of dW to those of ``dz' x``."""
-        turned = self.kept[of] if self.turns else self.kept.t()[of]
-        self.weight[of] = product(turned, x.to(self.layer.dtype).t())
+        self.weight[of] = product(self.turned[of], self.kept.turned)
 
     def gradients(self) -> list[Tensor | None]:
         """Return dW and db, where they are wanted."""

@@ -16,7 +16,6 @@ from fieldwise.optim.table import Floats, TableOptimizer, TableOptimizerConfig
 __all__ = ["DeviceTableOptimizer", "take_placed"]
 
 _SLAB = 1 << 20
-_KEYS = (1 << 64) - 1
 
 
 class DeviceTableOptimizer(TableOptimizer):
@@ -53,7 +52,7 @@ class DeviceTableOptimizer(TableOptimizer):
         """As `act`, given the gradients ``local`` (B, F K) and ``full`` (B, W) of a batch's outputs."""
         table = self.on_device
         self.num_steps += 1
-        rule = Rule(self.config.name, self.settings(scale), self.key & _KEYS)
+        rule = Rule(self.config.name, self.settings(scale), self.key)
         merge = merge_plan(batch, len(table.stored) - 1)
         check: Tensor = table.engine.update(table.stored, batch, merge, local, full, table.layout.num_fields, rule)
         return check

@@ -8,11 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from fieldwise.calibration import Method
-from fieldwise.optim.dense import DenseOptimizerConfig
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 
-__all__ = ["PretrainConfig", "TrainConfig"]
+__all__ = ["MAX_SEED", "PretrainConfig", "Seed", "TrainConfig"]
 
+MAX_SEED = 2**31 - 1
+"""The generators of the libraries that we draw from take no larger one, or not all of them."""
+Seed = Annotated[int, Meta(ge=0, le=MAX_SEED)]
 _STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
 
 
@@ -26,7 +28,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch_size
         Examples a step; 0: chosen by the number of training examples (`TrainConfig.for_examples`).
     seed
-        Of initial weights, dropout and the order of the examples.
+        Of initial weights, dropout and the order of the examples; 0 to 2,147,483,647.
     precision
         ``float32``, ``bfloat16`` (matrix products; weights stay float32), ``float64`` (for checking), or ``auto``:
         bfloat16 where the processor multiplies in it and the deep part has 262,144 weights or more.
@@ -65,7 +67,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     epochs: Annotated[int, Meta(ge=1)] = 12
     batch_size: Annotated[int, Meta(ge=0)] = 0
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     negative_rate: Annotated[float, Meta(gt=0, le=1)] = 1.0
     calibration: Method = "none"

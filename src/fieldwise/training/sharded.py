@@ -20,6 +20,7 @@ from fieldwise.distributed.wire import pack_arrays, unpack_arrays
 from fieldwise.files import Pieces
 from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
+from fieldwise.kernels.storage import step_key
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
@@ -102,7 +103,7 @@ class ShardedStepper(Stepper):
         """
         assert examples.labels is not None, "training needs labels"
         workers = self.sharded.workers
-        torch.manual_seed((self.seed << 40) + (self.table_optimizer.num_steps * workers.size + workers.rank))
+        torch.manual_seed(step_key(self.seed, self.table_optimizer.num_steps * workers.size + workers.rank))
         with workers.traffic.stepping(examples.batch.num_examples):
             return self._step(examples, factor)
 

@@ -23,18 +23,30 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from fieldwise.bundle import bundle_seal
 from fieldwise.config import Config
 from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
-from fieldwise.errors import ConfigError
-from fieldwise.files import checksum, discard, explaining, read_manifest, remove_unfinished, sync_folder, write_manifest
+from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.files import (
+    Upgrades,
+    checksum,
+    discard,
+    explaining,
+    read_manifest,
+    remove_unfinished,
+    sync_folder,
+    write_manifest,
+)
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
 __all__ = ["LOCK_NAME", "RUN_NAME", "Result", "RunFolder", "read_result"]
 
 _FORMAT = "fieldwise-run"
-_VERSION = 1
+_VERSION = 2
+_UPGRADES: Upgrades = {1: lambda content: content}
+"""Version 1 did not say which bundle is the run's."""
 RUN_NAME, LOCK_NAME = "run.json", ".lock"
 
 
@@ -83,6 +95,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, Any]
     result: Result | None = None
+    bundle: str | None = None
+    """The seal of the run's bundle (`bundle.bundle_seal`); None where it has none, or is not finished."""
 
 
 class RunFolder:
@@ -110,6 +124,8 @@ class RunFolder:
     ------
     ConfigError
         Another configuration was run there, the folder holds something else, or another process works there.
+    ArtefactError
+        What it says is damaged, or the model of a finished run is not the one that it saved.
     """
 
     def __init__(
@@ -141,6 +157,7 @@ class RunFolder:
                 manifest = _read(self.folder)
                 refuse_difference(self.folder, manifest.config, self.config)
                 self.result = manifest.result
+                _refuse_other_bundle(self.folder, manifest)
             else:
                 self._write()
             self._held = stack.pop_all()
@@ -163,7 +180,8 @@ class RunFolder:
     def finish(self, result: Result) -> Result:
         """Record the result: the run is done."""
         self.result = result
-        self._write()
+        has_bundle = (self.folder / "bundle").exists()  # a baseline has none
+        self._write(bundle_seal(self.folder / "bundle") if has_bundle else None)
         return result
 
     def _remove_run(self) -> None:
@@ -198,23 +216,48 @@ class RunFolder:
                     ) from None
             time.sleep(0.1)
 
-    def _write(self) -> None:
-        write_manifest(self.folder / RUN_NAME, _Manifest(self.config, self.result), format=_FORMAT, version=_VERSION)
+    def _write(self, bundle: str | None = None) -> None:
+        manifest = _Manifest(self.config, self.result, bundle)
+        write_manifest(self.folder / RUN_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
-def read_result(folder: Path) -> Result | None:
+def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
     """Return the result of a run; None where it is not finished.
+
+    Parameters
+    ----------
+    with_bundle
+        See that the model in the folder is the run's own, if there is a whole one.
 
     Raises
     ------
     ArtefactError
-        The folder says nothing of a run, or what it says is damaged.
+        The folder says nothing of a run, or what it says is damaged, or the model is another one.
     """
-    return _read(folder).result
+    manifest = _read(folder)
+    if with_bundle:
+        _refuse_other_bundle(folder, manifest)
+    return manifest.result
 
 
 def _read(folder: Path) -> _Manifest:
-    return read_manifest(folder / RUN_NAME, _Manifest, format=_FORMAT, version=_VERSION)[0]
+    return read_manifest(folder / RUN_NAME, _Manifest, format=_FORMAT, version=_VERSION, upgrades=_UPGRADES)[0]
+
+
+def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
+    """Raise ArtefactError where a whole bundle lies in the place of the one that the run has saved."""
+    try:
+        found = bundle_seal(folder / "bundle")
+    except ArtefactError:  # told of where it is opened
+        return
+    if manifest.bundle is not None and found != manifest.bundle:
+        raise ArtefactError(
+            "the model is not the one that this run has saved",
+            where=folder / "bundle",
+            expected=f"a manifest with the checksum {manifest.bundle}",
+            got=found,
+            fix="put the run's own back, or train anew with --overwrite",
+        )
 
 
 def plain_config(config: Config) -> dict[str, Any]:

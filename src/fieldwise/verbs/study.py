@@ -23,6 +23,8 @@ __all__ = ["FIRST_TRIALS", "Study", "require_optuna"]
 
 FIRST_TRIALS = 5
 """Trials that are neither guided by others nor broken off."""
+_NUM_SEEDS = 1 << 32
+"""Of optuna's samplers."""
 
 
 class Study:
@@ -47,7 +49,7 @@ class Study:
         """Return optuna's trial that follows those which have ended: it takes reports, and says when to break off."""
         optuna = self._optuna
         sampler = optuna.samplers.TPESampler(
-            seed=self.seed * 100_003 + len(ended), n_startup_trials=FIRST_TRIALS, constant_liar=False
+            seed=(self.seed * 100_003 + len(ended)) % _NUM_SEEDS, n_startup_trials=FIRST_TRIALS, constant_liar=False
         )
         pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=1)
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)

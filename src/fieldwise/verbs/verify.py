@@ -219,7 +219,7 @@ def _check_cache(folder: Path) -> tuple[str, ...]:
 
 
 def _check_run(folder: Path) -> tuple[str, ...]:
-    result = read_result(folder)
+    result = read_result(folder, with_bundle=True)
     if result is not None and result.model == TARGET_ENCODING:  # it has no bundle, only its probabilities
         return (RUN_NAME, *verify_probabilities(folder))
     if result is not None and _kind(folder / "bundle") is None:
