@@ -103,7 +103,7 @@ def of_synthetic(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     lines = []
     for peer in arguments.peers.split(","):
         if peer == "vowpal-wabbit":
-            found = of_vw(caches, folder, 1, aucs=False)
+            found = of_vw(caches, folder, arguments, passes=1, aucs=False)
         else:
             few = 0 if peer == "lightgbm" else steps * BATCH
             found = of_library(peer, exported(caches, folder), arguments, examples=few, passes=1, aucs=False)
@@ -127,7 +127,7 @@ def of_movielens(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     linear = epoch_rate(stepper_of(ModelConfig(kind="lr"), layout), caches["train"], num_epochs=1)
     for peer in arguments.peers.split(","):
         if peer == "vowpal-wabbit":
-            found = of_vw(caches, folder, passes, aucs=not arguments.quick)
+            found = of_vw(caches, folder, arguments, passes, aucs=not arguments.quick)
         else:
             several = passes * 3 if peer == "lightgbm" else passes
             log = exported(caches, folder)
@@ -210,9 +210,11 @@ def of_library(
     return best
 
 
-def of_vw(caches: dict[str, Cache], folder: Path, passes: int, aucs: bool) -> dict[str, Any]:
+def of_vw(
+    caches: dict[str, Cache], folder: Path, arguments: argparse.Namespace, passes: int, aucs: bool
+) -> dict[str, Any]:
     """Run Vowpal Wabbit over its own cache."""
-    python = peer_python("vowpalwabbit", "vowpalwabbit>=9.11,<9.12")
+    python = peer_python("vowpalwabbit", "vowpalwabbit>=9.11,<9.12", root=arguments.folder / "environments")
     texts = [str(as_text(caches[part], folder / f"{part}.vw")) for part in ("train", "test")]
     command = [str(python), str(Path(__file__).with_name("vw_peer.py")), *texts, str(passes)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -247,7 +249,8 @@ def movielens(folder: Path) -> dict[str, Cache]:
     """Return caches of the train and test rows, with the fields of one value alone."""
     found = {part: existing(folder / part) for part in ("train", "test")}
     if any(cache is None for cache in found.values()):
-        subprocess.run(["fieldwise", "datasets", "movielens-1m", "--out", str(folder / "data")], check=True)
+        command = [sys.executable, "-m", "fieldwise", "datasets", "movielens-1m", "--out", str(folder / "data")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         prepared = fw.prepare(fw.load_config(folder / "data" / "movielens-1m.toml"))
         layout = prepared.encoder.layout
         single = layout.form == SINGLE

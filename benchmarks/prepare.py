@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from measure import in_process, measured, medians
 _PEERS = str(Path(__file__).with_name("prepare_peers.py"))
 _CHUNK = 1 << 18
 _TABLE = 1 << 21
+_WARM_ROWS, _WARM_CELLS = 50_000, 2_000_000
 _LETTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 
 
@@ -203,7 +205,7 @@ def ours(log: str, fields: dict[str, Any], memory: str | None = None) -> dict[st
             marks[event.name] = event.seconds
             cpu_marks[event.name] = time.process_time()
 
-    warm_up(fw, Path(log))
+    warm_up(fw, Path(log), fields)
     place = Path(log).with_suffix(".cache")
     shutil.rmtree(place, ignore_errors=True)
     data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()), memory=memory)
@@ -225,18 +227,20 @@ def ours(log: str, fields: dict[str, Any], memory: str | None = None) -> dict[st
     return figures
 
 
-def warm_up(fw: Any, log: Path) -> None:
-    """Prepare a few rows of the same kind first, so that kernels are compiled."""
+def warm_up(fw: Any, log: Path, fields: dict[str, Any]) -> None:
+    """Prepare the first rows in the same way, as many as are looked at to guess types, so that kernels are compiled."""
     log = min(log.iterdir()) if log.is_dir() else log
     head = log.with_name(f"head-{log.name}")
     if log.suffix == ".csv":
         with log.open() as file:
-            head.write_text("".join(next(file) for _ in range(2000)))
+            head.write_text("".join(islice(file, _WARM_ROWS)))
     else:
-        first = next(pyarrow.parquet.ParquetFile(log).iter_batches(2000))
-        pyarrow.parquet.write_table(pa.Table.from_batches([first]), head)
+        first = next(pyarrow.parquet.ParquetFile(log).iter_batches(_WARM_ROWS))
+        num_rows = max(_WARM_CELLS // first.num_columns, 2000)
+        pyarrow.parquet.write_table(pa.Table.from_batches([first.slice(0, num_rows)]), head)
     place = head.with_suffix(".cache")
-    fw.prepare(fw.Config(data=fw.DataConfig(train=str(head.resolve()), label="click", cache=str(place.resolve()))))
+    data = fw.DataConfig(train=str(head.resolve()), label="click", cache=str(place.resolve()))
+    fw.prepare(fw.Config(data=data, fields={name: fw.FieldConfig(**given) for name, given in fields.items()}))
     shutil.rmtree(place)
     head.unlink()
 

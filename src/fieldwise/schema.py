@@ -53,7 +53,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buckets
         Hash values into this many features in place of a vocabulary; 1 to 2^32 - 3.
     bins
-        Number of quantile bins of a number, 2 to 65,534.
+        Number of quantile bins of a number, 2 to 65,534. Edges are exact up to 65,536 distinct values. Beyond, each is
+        known to one part in 65,536 / p where the values span p powers of two (1 in 4,096 for 16): `features.sketch`.
     edges
         Inner edges of a number's bins, strictly increasing: bin i holds edges[i-1] <= x < edges[i].
     scale

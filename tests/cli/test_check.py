@@ -47,6 +47,9 @@ def test_a_raw_log_needs_no_configuration(folder):
         ("row_number", "column row"),
     }
     assert len(survey["days"]["time"]) == 3
+    notes = {column["name"]: column["note"] for column in survey["columns"]}
+    assert "names the row" in notes["row"]
+    assert not any("excluded" in (note or "") for note in notes.values())  # by whom?
 
 
 def test_a_csv_tells_the_same_as_the_parquet_it_was_made_from(folder):

@@ -162,7 +162,10 @@ def test_a_time_gives_an_hour_and_a_weekday_unless_their_names_are_taken():
     assert "time_weekday" not in fields("[fields.time_weekday]\nexclude = true")
     sample = SAMPLE.append_column("time_hour", SAMPLE["price"])
     assert fields(sample=sample)["time_hour"].column == "time_hour"
-    assert infer("[fields.time_weekday]\nexclude = true\n[fields.time_hour]\nexclude = true").left_out["time"]
+    excluded = infer("[fields.time_weekday]\nexclude = true\n[fields.time_hour]\nexclude = true").left_out
+    assert excluded["time"] == "excluded by the configuration"
+    sample = sample.append_column("time_weekday", SAMPLE["price"])
+    assert infer(sample=sample).left_out["time"] == "others have the names of its fields: time_hour, time_weekday"
 
 
 def test_a_time_that_is_crossed_as_a_whole_is_a_category():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from fieldwise.cli import main
 from fieldwise.config import parse_config
 from fieldwise.verbs import estimate as module
 from fieldwise.verbs.prepare import prepare
+from fieldwise.verbs.spool import Spool
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,24 @@ def test_the_estimate_is_near_what_preparing_finds(tmp_path, monkeypatch, table,
     assert features["new"] == pytest.approx(rows["new"], rel=0.1)
     assert features["many"] == pytest.approx(rows["many"], rel=0.2)
     assert expected.disk == pytest.approx(found.summary["num_bytes"], rel=0.5)
+    assert expected.readings == 1
+    aside: list[int] = []
+    close = Spool.close
+    monkeypatch.setattr(Spool, "close", lambda spool: (aside.append(spool.num_bytes), close(spool)))
+    shutil.rmtree(tmp_path / ".fieldwise")
+    prepare(config)
+    assert expected.aside == pytest.approx(aside[0], rel=0.3)
+
+
+def test_where_the_disk_has_no_room_for_what_lies_aside_another_reading_is_expected(tmp_path, monkeypatch, table):
+    pa.parquet.write_table(table.slice(0, 3000), tmp_path / "log.parquet")
+    config = parse_config(f'data = {{ train = "log.parquet", label = "click" }}\n{FIELDS}', base=tmp_path)
+    with_room = module.estimate(config)
+    monkeypatch.setattr(module, "free_bytes", lambda _: 2 * with_room.aside - 1)
+    without = module.estimate(config)
+    assert (with_room.readings, without.readings) == (1, 2)
+    assert with_room.aside > 3000
+    assert without.aside == 0
 
 
 def test_the_dry_run_prints_it_and_writes_nothing(tmp_path, table):

@@ -118,13 +118,17 @@ def _inferred(
     overrides: Sequence[str],
     threads: int | None,
 ) -> Config:
-    """Return the configuration that `init` would print."""
+    """Return the configuration that `init` would print, without the columns that it excludes: nobody has said so yet,
+    and they are left out again, each for its own reason.
+    """
+    import msgspec
+
     from fieldwise.config import parse_config
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.log import open_log
     from fieldwise.infer import write_config
+    from fieldwise.kernels.threads import set_num_threads
     from fieldwise.verbs.prepare import read_sample
-    from fieldwise.verbs.train import use_threads
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.BadParameter("one character is expected.", param_hint="--delimiter")
@@ -135,5 +139,8 @@ def _inferred(
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
-    use_threads(config.train.threads)
+    if not any(override.startswith("data.exclude") for override in overrides):
+        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=()))
+    if config.train.threads is not None:
+        set_num_threads(config.train.threads)
     return config

@@ -10,7 +10,8 @@ s3
 gs
     Application Default Credentials; ``STORAGE_EMULATOR_HOST`` for a local one.
 hdfs
-    A Hadoop client: ``HADOOP_HOME``, ``JAVA_HOME``, ``CLASSPATH``.
+    A Hadoop client: ``HADOOP_HOME``, ``JAVA_HOME``, ``CLASSPATH``. The tests put another of pyarrow's filesystems in
+    its place: paths and messages are tested, a name node never was.
 
 Waiting is bounded: a store that does not answer is an error within about half a minute, one of ``gs`` within two
 minutes.

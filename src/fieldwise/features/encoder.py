@@ -213,9 +213,9 @@ class Encoder:
         return sum(counter.nbytes for _, counter in self._counters())
 
     @property
-    def num_counted(self) -> int:
-        """Distinct values that are being counted in memory, in all fields together."""
-        return sum(counter.num_values for _, counter in self._counters())
+    def counted(self) -> dict[str, int]:
+        """Distinct values that are being counted in memory, of each field that counts them."""
+        return {encoder.field.name: counter.num_values for encoder, counter in self._counters()}
 
     def spill(self, limit: int) -> None:
         """Move counts of values to disk until those in memory take `limit` bytes at most, the largest first.

@@ -23,7 +23,9 @@ from fieldwise.kernels.texts import put_lengths, put_texts
 __all__ = ["TextCollector"]
 
 _FIRST = UNSEEN + 1
-_BUFFER_BYTES = 1 << 14
+_LEAST_BUFFER_BYTES, _LARGEST_BUFFER_BYTES = 1 << 14, 1 << 20
+_SHARE = 8
+"""Of what is on disk, this part may wait in memory: a thousand small fields take little, a large one few writes."""
 
 
 class TextCollector:
@@ -52,6 +54,8 @@ class TextCollector:
         self._lock = threading.Lock()
         self._buffer = _Buffer()
         self._pieces: list[tuple[int, int, int]] = []  # place, texts, bytes
+        self._buffer_bytes = _LEAST_BUFFER_BYTES
+        self._num_written = 0
 
     def add(self, fingerprints: npt.NDArray[np.uint64], texts: pa.Array) -> None:
         """Keep the texts of N values."""
@@ -60,8 +64,11 @@ class TextCollector:
             self._buffer.keys += fingerprints.data
             self._buffer.lengths += np.diff(offsets).astype(np.uint32).data
             self._buffer.content += content[offsets[0] :].data
-            if len(self._buffer.content) + len(self._buffer.keys) < _BUFFER_BYTES:
+            num_waiting = len(self._buffer.content) + len(self._buffer.keys)
+            if num_waiting < self._buffer_bytes:
                 return
+            self._num_written += num_waiting
+            self._buffer_bytes = min(max(self._num_written // _SHARE, _LEAST_BUFFER_BYTES), _LARGEST_BUFFER_BYTES)
             full, self._buffer = self._buffer, _Buffer()
         self._write(full)
 

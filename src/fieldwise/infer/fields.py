@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -110,10 +111,23 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
             settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
         fields += [_field(field, name, entry, guesses[name]) for field, entry in settings.items()]
         if not settings and name not in in_role and name not in references:
-            useless = unspoken and guesses[name].left_out
-            left_out[name] = guesses[name].reason if useless else _NAME_TAKEN if name in entries else _EXCLUDED
+            left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _why(column: str, guess: Guess | None, given: Mapping[str, FieldConfig]) -> str:
+    """Say why a column makes no field; it is guessed what it means where the configuration does not speak of it."""
+    if guess is not None and guess.left_out:
+        return guess.reason
+    names = [column] if guess is None else _names_of_times(column, guess)
+    if any(name in given and not given[name].exclude for name in names) or not set(names) <= {column, *given}:
+        return _NAME_TAKEN if guess is None else f"others have the names of its fields: {', '.join(names)}"
+    return _EXCLUDED
+
+
+def _names_of_times(column: str, guess: Guess) -> list[str]:
+    return [f"{column}_{part}" for part in guess.parts]
 
 
 def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dict[str, FieldConfig]:
@@ -121,7 +135,8 @@ def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dic
     if in_cross:
         return {column: FieldConfig()}
     if guess.type == "time":
-        named = {f"{column}_{part}": FieldConfig(type="time", part=part) for part in guess.parts}
+        names = _names_of_times(column, guess)
+        named = {name: FieldConfig(type="time", part=part) for name, part in zip(names, guess.parts, strict=True)}
         return {field: entry for field, entry in named.items() if field not in taken}
     return {} if guess.left_out else {column: FieldConfig()}
 

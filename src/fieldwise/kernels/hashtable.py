@@ -27,7 +27,8 @@ Zeros = Callable[[int, type[np.uint64]], Uint64s]
 _SMALLEST = 64
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-_AHEAD = 24  # keys between the one whose slot is asked for and the one that is looked at
+_EMPTY, _ONE = np.uint64(0), np.uint64(1)
+_AHEAD = np.uint64(24)  # keys between the one whose slot is asked for and the one that is looked at
 _COMMON = 4096  # values seen this often or more are few enough to be sorted by a general method
 _COUNT_BITS = np.uint64(36)
 _COUNT = (np.uint64(1) << _COUNT_BITS) - np.uint64(1)
@@ -192,8 +193,8 @@ def lookup(slots: Uint64s, keys: Uint64s, absent: int) -> npt.NDArray[np.uint32]
     >>> lookup(slots, np.array([60, 0, 70, 50], np.uint64), absent=1).tolist()
     [3, 0, 1, 2]
     """
-    slots = slots.view()
-    slots.flags.writeable = False  # as a mapped table is: numba compiles once for each kind of array
+    slots, keys = slots.view(), keys.view()
+    slots.flags.writeable = keys.flags.writeable = False  # as if mapped: numba compiles once for each kind of array
     out = np.empty(len(keys), dtype=np.uint32)
     _find_or(slots, keys, np.uint32(absent), out)
     return out
@@ -238,8 +239,9 @@ def _probe(slots, key):  # type: ignore[no-untyped-def]
     return at
 
 
-# The four lines that ask for the slot of a key to come stand in each loop that needs them: as a function that is given
-# the arrays they cost 15 ns a key, for numba counts references to arrays around its branch.
+# The lines that ask for the slot of a key to come, and those that look for a key, stand in each loop that has to be
+# fast: as functions that are given the arrays they cost 15 and 7 ns a key, for numba counts references to arrays around
+# their branches. Indices are unsigned, for a signed one is first looked at for counting from the end.
 
 
 @njit(cache=True, nogil=True)
@@ -250,28 +252,36 @@ def _number(slots, keys, start, room, num_keys, threshold, numbers, reached, num
     -------
     Where, how many were new, and how many positions are in `reached`.
     """
-    found = 0
-    threshold = np.uint64(threshold)
-    for i in range(start, len(keys)):
-        if i + _AHEAD < len(keys):
-            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], len(slots))))
+    capacity, num, threshold = np.uint64(len(slots)), np.uint64(len(keys)), np.uint64(threshold)
+    before, largest = np.uint64(num_keys), np.uint64(num_keys + room)
+    number, to = before, np.uint64(num_reached)
+    for i in range(np.uint64(start), num):
+        if i + _AHEAD < num:
+            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], capacity)))
         key = keys[i]
-        if key == 0:
+        if key == _EMPTY:
             numbers[i] = 0
             continue
-        at = _probe(slots, key)
-        if slots[at, 0] == 0:
-            if found == room:
-                return i, found, num_reached
+        at = _home(key, capacity)
+        found = slots[at, 0]
+        while found != key and found != _EMPTY:
+            at += _ONE
+            if at == capacity:
+                at = _EMPTY
+            found = slots[at, 0]
+        if found == _EMPTY:
+            if number == largest:
+                return np.int64(i), np.int64(number - before), np.int64(to)
             slots[at, 0] = key
-            found += 1
-            slots[at, 1] = np.uint64(num_keys + found) << _COUNT_BITS
-        word = slots[at, 1] + np.uint64(1)
+            number += _ONE
+            word = (number << _COUNT_BITS) + _ONE
+        else:
+            word = slots[at, 1] + _ONE
         slots[at, 1] = word
         numbers[i] = word >> _COUNT_BITS
-        reached[num_reached] = i
-        num_reached += np.int64((word & _COUNT) == threshold)
-    return len(keys), found, num_reached
+        reached[to] = i
+        to += np.uint64((word & _COUNT) == threshold)
+    return np.int64(num), np.int64(number - before), np.int64(to)
 
 
 @njit(cache=True, nogil=True)
@@ -279,8 +289,6 @@ def _add_counts(slots, keys, counts, start, room, num_keys):  # type: ignore[no-
     """Add keys `counts` times, in the same way."""
     found = 0
     for i in range(start, len(keys)):
-        if i + _AHEAD < len(keys):
-            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], len(slots))))
         key = keys[i]
         if key == 0:
             continue
@@ -305,22 +313,33 @@ def _unroll(slots, keys):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _values(slots, table, absent, out):  # type: ignore[no-untyped-def]
     # Both tables stand in the order of the same hash: this runs through them side by side.
-    for i in range(len(slots)):
-        if i + _AHEAD < len(slots):
+    num, capacity = np.uint64(len(slots)), np.uint64(len(table))
+    for i in range(num):
+        if i + _AHEAD < num:
             prefetch_line(out, np.int64(slots[i + _AHEAD, 1] >> _COUNT_BITS))
         key = slots[i, 0]
-        if key != 0:
-            at = _probe(table, key)
-            out[slots[i, 1] >> _COUNT_BITS, 0] = table[at, 1] if table[at, 0] != 0 else absent
+        if key != _EMPTY:
+            at = _home(key, capacity)
+            while table[at, 0] != key and table[at, 0] != _EMPTY:
+                at += _ONE
+                if at == capacity:
+                    at = _EMPTY
+            out[slots[i, 1] >> _COUNT_BITS, 0] = table[at, 1] if table[at, 0] != _EMPTY else absent
 
 
 @njit(cache=True, nogil=True)
 def _move(slots, larger):  # type: ignore[no-untyped-def]
     # Home is monotonous in the hash, so slots come in nearly the order of their new places: no need to ask ahead.
-    for i in range(len(slots)):
-        if slots[i, 0] != 0:
-            at = _probe(larger, slots[i, 0])
-            larger[at, 0] = slots[i, 0]
+    capacity = np.uint64(len(larger))
+    for i in range(np.uint64(len(slots))):
+        key = slots[i, 0]
+        if key != _EMPTY:
+            at = _home(key, capacity)
+            while larger[at, 0] != _EMPTY:
+                at += _ONE
+                if at == capacity:
+                    at = _EMPTY
+            larger[at, 0] = key
             larger[at, 1] = slots[i, 1]
 
 
@@ -346,12 +365,17 @@ def _sort_by_count(slots, least, starts, keys, counts):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def _build(slots, keys, first):  # type: ignore[no-untyped-def]
-    for i in range(len(keys)):
-        if i + _AHEAD < len(keys):
-            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], len(slots))))
-        at = _probe(slots, keys[i])
+    num, capacity = np.uint64(len(keys)), np.uint64(len(slots))
+    for i in range(num):
+        if i + _AHEAD < num:
+            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], capacity)))
+        at = _home(keys[i], capacity)
+        while slots[at, 0] != _EMPTY:
+            at += _ONE
+            if at == capacity:
+                at = _EMPTY
         slots[at, 0] = keys[i]
-        slots[at, 1] = first + np.uint64(i)
+        slots[at, 1] = first + i
 
 
 @njit(cache=True, nogil=True)
@@ -363,14 +387,23 @@ def _find(slots, keys, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
-    for i in range(len(keys)):
-        if i + _AHEAD < len(keys):
-            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], len(slots))))
+    num, capacity = np.uint64(len(keys)), np.uint64(len(slots))
+    for i in range(num):
+        if i + _AHEAD < num:
+            prefetch_line(slots, np.int64(_home(keys[i + _AHEAD], capacity)))
         key = keys[i]
-        if key == 0:
+        if key == _EMPTY:
             out[i] = 0
             continue
-        at = _probe(slots, key)
+        at = _home(key, capacity)
+        again = False
+        while slots[at, 0] != key and slots[at, 0] != _EMPTY:
+            at += _ONE
+            if at == capacity:
+                at = _EMPTY
+                if again:  # a table from a file, without an empty slot
+                    break
+                again = True
         out[i] = slots[at, 1] if slots[at, 0] == key else absent
 
 
@@ -378,6 +411,6 @@ def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
 def _take(ids, numbers, out):  # type: ignore[no-untyped-def]
     num = np.uint64(len(numbers))
     for i in range(num):
-        if i + np.uint64(_AHEAD) < num:
-            prefetch_line(ids, np.int64(numbers[i + np.uint64(_AHEAD)]))
+        if i + _AHEAD < num:
+            prefetch_line(ids, np.int64(numbers[i + _AHEAD]))
         out[i] = ids[np.uint64(numbers[i]), 0]

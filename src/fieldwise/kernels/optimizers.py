@@ -23,7 +23,7 @@ from numba import njit
 
 from fieldwise.kernels.gradients import Shares, Work, merge
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_line
+from fieldwise.kernels.prefetch import prefetch_row
 from fieldwise.kernels.storage import load_state, load_weight, noise, store_state, store_weight
 from fieldwise.kernels.tickets import next_ticket
 
@@ -83,7 +83,7 @@ def adagrad(
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
-                prefetch_line(rows, np.int64(base + _U(distinct[u + _AHEAD])))
+                prefetch_row(rows, np.int64(base + _U(distinct[u + _AHEAD])), 0, rows.shape[1])
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
@@ -126,7 +126,7 @@ def rowwise_adagrad(
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
-                prefetch_line(rows, np.int64(base + _U(distinct[u + _AHEAD])))
+                prefetch_row(rows, np.int64(base + _U(distinct[u + _AHEAD])), 0, rows.shape[1])
             if not _moves(gradients, u, n):
                 continue
             r, total = base + _U(distinct[u]), zero
@@ -177,7 +177,7 @@ def adam(
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
-                prefetch_line(rows, np.int64(base + _U(distinct[u + _AHEAD])))
+                prefetch_row(rows, np.int64(base + _U(distinct[u + _AHEAD])), 0, rows.shape[1])
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
@@ -227,7 +227,7 @@ def ftrl(
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
-                prefetch_line(rows, np.int64(base + _U(distinct[u + _AHEAD])))
+                prefetch_row(rows, np.int64(base + _U(distinct[u + _AHEAD])), 0, rows.shape[1])
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy.typing as npt
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["prefetch_item", "prefetch_line"]
+__all__ = ["prefetch_item", "prefetch_line", "prefetch_row"]
 
 _BYTES = ir.IntType(8).as_pointer()
 _INT = ir.IntType(32)
 _READ, _KEEP_NEAR, _DATA = 0, 3, 1
+_LINE_BYTES = 64
 
 
 def _fetch(context: Any, builder: Any, kind: Any, array: Any, line: Any, column: Any) -> Any:
@@ -60,3 +62,11 @@ prefetch_line: Callable[[npt.NDArray[Any], Any], None] = intrinsic(_prefetch_lin
 """In a kernel: begin to load ``array[line, 0]`` of a two-dimensional array; `line` is within bounds."""
 prefetch_item: Callable[[npt.NDArray[Any], Any, Any], None] = intrinsic(_prefetch_item)  # type: ignore[assignment]
 """In a kernel: begin to load ``array[line, column]``, both within bounds."""
+
+
+@njit(cache=True, nogil=True, inline="always")
+def prefetch_row(array: npt.NDArray[Any], line: Any, begin: Any, end: Any) -> None:
+    """In a kernel: begin to load ``array[line, begin : end]``, 0 <= begin < end, whatever cache lines it lies in."""
+    for column in range(begin, end - 1, _LINE_BYTES // array.itemsize):
+        prefetch_item(array, line, column)
+    prefetch_item(array, line, end - 1)

@@ -26,7 +26,7 @@ from numba import njit
 
 from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_line
+from fieldwise.kernels.prefetch import prefetch_item
 from fieldwise.kernels.storage import NEAREST, load_weight, store_weight
 from fieldwise.kernels.threads import num_threads, run_each
 
@@ -64,7 +64,9 @@ def _copy(
         for b in range(begin, end):
             # A wide row hides the next ones from the processor: asking for them early gains half as much again.
             if b + _AHEAD < end:
-                prefetch_line(rows, np.int64(base + _U(ids[b + _AHEAD])))
+                ahead = np.int64(base + _U(ids[b + _AHEAD]))
+                prefetch_item(rows, ahead, np.int64(unit))
+                prefetch_item(rows, ahead, np.int64(unit + width - _U(1)))
             r, k = base + _U(ids[b]), _U(0)
             while k + _LANES <= width:
                 copy_lanes(out, b, column + k, rows, r, unit + k)
@@ -85,7 +87,9 @@ def _add(
     else:
         for b in range(begin, end):
             if b + _AHEAD < end:
-                prefetch_line(rows, np.int64(base + _U(ids[b + _AHEAD])))
+                ahead = np.int64(base + _U(ids[b + _AHEAD]))
+                prefetch_item(rows, ahead, np.int64(unit))
+                prefetch_item(rows, ahead, np.int64(unit + width - _U(1)))
             r, k = base + _U(ids[b]), _U(0)
             while k + _LANES <= width:
                 add_lanes(out, b, column + k, rows, r, unit + k)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.data.encode import naming
 from fieldwise.data.planes import Contents, Planes
+from fieldwise.disk import free_bytes
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.infer import complete_schema
@@ -26,7 +28,8 @@ from fieldwise.training.events import ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import fit, transform
-from fieldwise.verbs.prepare import read_sample
+from fieldwise.verbs.prepare import cache_root, read_sample
+from fieldwise.verbs.spool import Spool
 
 __all__ = ["Estimate", "FieldEstimate", "estimate"]
 
@@ -59,9 +62,13 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     memory, memory_limit
         Anonymous memory in bytes if nothing went to disk, and what may be taken: beyond it counts and tables do.
     disk
-        Bytes of encoder and caches; about as much again meanwhile, where there is room for it.
+        Bytes of encoder and caches, which stay.
+    aside
+        Bytes that lie on the same disk between the passes (`verbs.spool`), and are gone with the second.
+    readings
+        How often the training log is read: once more where the disk has no room for what would lie aside.
     seconds
-        Of both passes.
+        Of all passes.
     """
 
     rows: int
@@ -72,6 +79,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     memory_limit: int
     disk: int
+    aside: int
+    readings: int
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,55 +109,65 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
 
     _learn(schema, sources[0], _SAMPLE_ROWS // 20)  # compiles the kernels
     half = _learn(schema, sources[0], _SAMPLE_ROWS // 2)
-    whole = _learn(schema, sources[0], _SAMPLE_ROWS)
-    per_row, transform_seconds = _encode(whole.encoder, sources[0])
-    later = num_rows / whole.num_rows
+    with tempfile.TemporaryDirectory() as folder, closing(Spool(Path(folder), _SAMPLE_ROWS)) as spool:
+        whole = _learn(schema, sources[0], _SAMPLE_ROWS, spool)
+        per_row, transform_seconds = _encode(whole.encoder, sources[0], Path(folder), spool)
+        aside_per_row = spool.num_bytes / whole.num_rows
+    later, later_in_first = num_rows / whole.num_rows, counted[0][0] / whole.num_rows
     fields = [_of_field(field, half, whole, later) for field in schema.fields]
     num_features = sum(field.features for field in fields)
-    counts = whole.num_counted * later ** _exponent(half.num_counted, whole.num_counted, half, whole)
+    values = {
+        name: now * later_in_first ** _exponent(half.counted.get(name, 0), now, half, whole)
+        for name, now in whole.counted.items()
+    }
+    disk = int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + _encoder_bytes(schema, fields, num_rows))
+    aside = int(counted[0][0] * (aside_per_row + _wider_numbers(whole.counted, values)))
+    free = free_bytes(cache_root(config))
+    readings = whole.encoder.num_passes + (free is not None and 2 * aside > free)
+    reading_again = (readings / whole.encoder.num_passes - 1) * whole.seconds
     return Estimate(
         rows=num_rows,
         exact_rows=all(exact for _, exact in counted),
         sample_rows=whole.num_rows,
         features=num_features,
         fields=fields,
-        memory=int(budget.fixed_bytes + budget.chunks_bytes + counts * _BYTES_PER_COUNT),
+        memory=int(budget.fixed_bytes + budget.chunks_bytes + sum(values.values()) * _BYTES_PER_COUNT),
         memory_limit=budget.limit,
-        disk=int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + _encoder_bytes(schema, fields, num_rows)),
-        seconds=(whole.seconds + transform_seconds) * later,
+        disk=disk,
+        aside=aside if readings == whole.encoder.num_passes else 0,
+        readings=readings,
+        seconds=(whole.seconds + transform_seconds) * later + reading_again * later_in_first,
     )
 
 
 class _Learned(NamedTuple):
     encoder: Encoder
     num_rows: int
-    num_counted: int
+    counted: dict[str, int]
     seconds: float
 
 
-def _learn(schema: Schema, source: Source, num_rows: int) -> _Learned:
-    """Fit an encoder on the first rows of a log."""
+def _learn(schema: Schema, source: Source, num_rows: int, spool: Spool | None = None) -> _Learned:
+    """Fit an encoder on the first rows of a log; their drafts go to the spool, if there is one."""
     encoder = Encoder(schema, Scratch())
-    num_counted = 0
+    counted: dict[str, int] = {}
 
     def look() -> None:
-        nonlocal num_counted
-        num_counted = max(num_counted, encoder.num_counted)
+        for name, num_values in encoder.counted.items():
+            counted[name] = max(counted.get(name, 0), num_values)
 
     head = source._replace(log=source.log.head(num_rows))
     started = time.perf_counter()
-    num_read = fit(encoder, head, max_rejects=None, listen=ignore, after_chunk=look)
-    return _Learned(encoder, num_read, num_counted, time.perf_counter() - started)
+    num_read = fit(encoder, head, max_rejects=None, listen=ignore, after_chunk=look, spool=spool)
+    return _Learned(encoder, num_read, counted, time.perf_counter() - started)
 
 
-def _encode(encoder: Encoder, source: Source) -> tuple[float, float]:
-    """Write caches of the first rows; return the bytes of a row and the seconds of all."""
-    head = source._replace(log=source.log.head(_SAMPLE_ROWS))
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        counts = transform(encoder, [head], Path(folder), num_rows=None, max_rejects=None, listen=ignore)
-        seconds = time.perf_counter() - started
-        num_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+def _encode(encoder: Encoder, source: Source, folder: Path, spool: Spool) -> tuple[float, float]:
+    """Write caches of the rows that lie aside; return the bytes of a row and the seconds of all."""
+    started = time.perf_counter()
+    counts = transform(encoder, [source], folder, num_rows=None, max_rejects=None, listen=ignore, spool=spool)
+    seconds = time.perf_counter() - started
+    num_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return num_bytes / counts.rows_read, seconds
 
 
@@ -187,3 +206,12 @@ def _wider_ids(encoder: Encoder, fields: list[FieldEstimate]) -> float:
         return sum(np.dtype(plane.dtype).itemsize * plane.numbers_per_example for plane in Planes(contents).fixed)
 
     return width([field.features for field in fields]) - width([field.features_in_sample for field in fields])
+
+
+def _wider_numbers(counted: dict[str, int], values: dict[str, float]) -> int:
+    """Return the bytes that a row takes more aside when there are more values than in the sample."""
+
+    def width(num_values: float) -> int:
+        return 1 if num_values < 1 << 8 else 2 if num_values < 1 << 16 else 4
+
+    return sum(width(values[name]) - width(now) for name, now in counted.items())

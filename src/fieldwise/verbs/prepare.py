@@ -16,6 +16,7 @@ is made under a temporary name and renamed when it is whole, by one process at a
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ __all__ = [
     "ENCODER_NAME",
     "PREPARED_NAME",
     "Prepared",
+    "cache_root",
     "find_prepared",
     "open_parts",
     "prepare",
@@ -171,7 +173,7 @@ def look(config: Config) -> Plan:
     sample = read_sample(sources[0].log)
     with naming(sources[0].log.files[0]):
         schema, _, left_out = infer_schema(config, sample)
-    return Plan(sources, schema, left_out, _cache_root(config), _key(config, schema, sources))
+    return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
 def find_prepared(config: Config) -> Prepared | None:
@@ -194,7 +196,8 @@ def read_sample(log: Log) -> pa.Table:
     return pa.concat_tables(chunks, promote_options="default").slice(0, num_rows)
 
 
-def _cache_root(config: Config) -> Path:
+def cache_root(config: Config) -> Path:
+    """Return the folder that holds what is made of the logs of a configuration."""
     return Path(config.base) / local_path(config.data.cache or ".fieldwise")
 
 
@@ -228,8 +231,9 @@ def _make(
         if encoder.counter_bytes > budget.counter_bytes:
             encoder.spill(budget.counter_bytes // 2)
 
-    with closing(Spool(folder, sources[0].log.count_rows()[0])) as spool:
+    with ThreadPoolExecutor(1) as beside, closing(Spool(folder, sources[0].log.count_rows()[0])) as spool:
         num_rows = fit(encoder, sources[0], max_rejects=max_rejects, listen=listen, after_chunk=hold_limit, spool=spool)
+        saved = beside.submit(save_encoder, folder, encoder)  # which waits for the disk more than for a core
         counts = transform(
             encoder,
             sources,
@@ -239,14 +243,18 @@ def _make(
             listen=listen,
             spool=spool if spool.is_open else None,
         )
-    finish(folder, encoder, counts, sources[0].log)
+    finish(folder, encoder, saved.result(), counts, sources[0].log)
 
 
-def finish(folder: Path, encoder: Encoder, counts: Counts, log: Log) -> None:
-    """Write what stands beside the caches, `prepared.json` last."""
+def save_encoder(folder: Path, encoder: Encoder) -> str:
+    """Write the encoder's arrays, and return their checksum."""
+    return files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
+
+
+def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts, log: Log) -> None:
+    """Write the manifest, last of all."""
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError("no row of the log can be used for training", where=log.files[0])
-    encoder_checksum = files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
     files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
 

@@ -36,7 +36,16 @@ from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, held_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
-from fieldwise.verbs.prepare import PREPARED_NAME, Prepared, finish, limits, look, open_prepared, read_prepared
+from fieldwise.verbs.prepare import (
+    PREPARED_NAME,
+    Prepared,
+    finish,
+    limits,
+    look,
+    open_prepared,
+    read_prepared,
+    save_encoder,
+)
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -207,7 +216,7 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
         _join_caches(folder / part, caches, encoder)
     for rank in range(len(counts)):
         shutil.rmtree(folder / f"share-{rank}")
-    finish(folder, encoder, Counts(rows_read, parts), log)
+    finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts), log)
 
 
 def _join_caches(folder: Path, caches: list[Path], encoder: Encoder) -> None:

@@ -87,6 +87,11 @@ class Spool:
         self._map: mmap.mmap | None = None
         self.is_open = True
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all records so far."""
+        return self._end
+
     def write(self, record: Record) -> tuple[int, int]:
         """Write a record, and return its place; does nothing once the spool is given up."""
         data = _packed(record)
