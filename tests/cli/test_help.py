@@ -27,6 +27,17 @@ def test_help_loads_nothing_that_the_work_needs(arguments):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_preparing_and_checking_load_no_torch(tmp_path):
+    log, config = tmp_path / "log.csv", tmp_path / "fieldwise.toml"
+    log.write_text("click,ad\n" + "0,a\n1,b\n" * 50)
+    config.write_text('data = { train = "log.csv", label = "click" }')
+    for arguments in (["prepare", str(config)], ["prepare", str(config), "--dry-run"], ["check", str(log)]):
+        program = f"import sys\nfrom fieldwise.cli import main\nmain({arguments!r}, standalone_mode=False)\n"
+        command = [sys.executable, "-c", program + "print('torch' in sys.modules)"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "False", arguments
+
+
 def test_help_takes_less_than_a_third_of_a_second():
     def seconds() -> float:
         # Of the processor: on a busy machine the clock on the wall measures the others' work.

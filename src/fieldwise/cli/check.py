@@ -127,8 +127,8 @@ def _inferred(
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.log import open_log
     from fieldwise.infer import write_config
+    from fieldwise.kernels.threads import set_num_threads
     from fieldwise.verbs.prepare import read_sample
-    from fieldwise.verbs.train import use_threads
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.BadParameter("one character is expected.", param_hint="--delimiter")
@@ -141,5 +141,6 @@ def _inferred(
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
     if not any(override.startswith("data.exclude") for override in overrides):
         config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=()))
-    use_threads(config.train.threads)
+    if config.train.threads is not None:
+        set_num_threads(config.train.threads)
     return config

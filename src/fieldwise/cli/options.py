@@ -87,10 +87,11 @@ threads_option = click.option(
 def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:
     """Read the configuration with what the command line replaces, and use the threads that it asks for."""
     from fieldwise.config import load_config
-    from fieldwise.verbs.train import use_threads
+    from fieldwise.kernels.threads import set_num_threads
 
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     loaded = load_config(config, overrides)
-    use_threads(loaded.train.threads)
+    if loaded.train.threads is not None:  # those who train let torch have as many
+        set_num_threads(loaded.train.threads)
     return loaded

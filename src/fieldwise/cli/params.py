@@ -13,7 +13,7 @@ from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_opt
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
     from fieldwise.models.config import Kind, ModelConfig
-    from fieldwise.optim.table import TableOptimizerConfig
+    from fieldwise.optim.config import TableOptimizerConfig
 
 _KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 

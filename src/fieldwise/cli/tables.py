@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.config import Config
-from fieldwise.distributed.traffic import Traffic, find_straggler
 from fieldwise.memory import readable_bytes
-from fieldwise.metrics import Metrics
-from fieldwise.metrics.slices import FieldSlices, Slice
-from fieldwise.models.memory import TrainingMemory
-from fieldwise.models.sizes import Size
-from fieldwise.verbs.estimate import Estimate
-from fieldwise.verbs.evaluate import Evaluation
-from fieldwise.verbs.plan import Plan
-from fieldwise.verbs.run import Result
-from fieldwise.verbs.verify import Verification
+
+if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
+    from fieldwise.config import Config
+    from fieldwise.distributed.traffic import Traffic
+    from fieldwise.metrics import Metrics
+    from fieldwise.metrics.slices import FieldSlices, Slice
+    from fieldwise.models.memory import TrainingMemory
+    from fieldwise.models.sizes import Size
+    from fieldwise.verbs.estimate import Estimate
+    from fieldwise.verbs.evaluate import Evaluation
+    from fieldwise.verbs.plan import Plan
+    from fieldwise.verbs.run import Result
+    from fieldwise.verbs.verify import Verification
 
 __all__ = [
     "METRICS",
@@ -283,6 +285,8 @@ def print_result(result: Result, path: Path, config: Config) -> None:
 
 def _print_workers(workers: Sequence[Traffic]) -> None:
     """Print what each worker did in a step: a slow one has more work of its own than the others, who wait for it."""
+    from fieldwise.distributed.traffic import find_straggler
+
     print_table(
         "Workers, a step on average",
         ["worker", "examples", "rows asked for", "rows lent", "bytes sent", "own work", "waiting"],

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from fieldwise.models.config import Kind
 from fieldwise.models.sizes import count_parameters
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 
 __all__ = ["PROCESS_BYTES", "TrainingMemory", "table_weights", "training_memory"]
 

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
 
-import msgspec
 import torch
-from msgspec import Meta
 from torch import nn
+
+from fieldwise.optim.config import DenseOptimizerConfig
 
 _WIDE = 256
 """Inputs beyond which a matrix of Adam moves by less."""
 
 __all__ = ["DenseOptimizerConfig", "build_dense_optimizer"]
-
-
-class DenseOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which of torch's optimizers moves the dense weights, and how fast.
-
-    Attributes
-    ----------
-    name
-        ``adam``, ``adamw``, ``adagrad`` or ``sgd``.
-    learning_rate
-        > 0. With Adam and AdamW, a matrix with n > 256 inputs moves by 256 / n of it: every weight moves by about the
-        rate, so what its output moves by grows with the number of inputs (Yang et al. 2021, "Tensor Programs V").
-    weight_decay
-        >= 0; for ``adamw`` decoupled from the gradient. Matrices only, not biases.
-    """
-
-    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
 
 
 def build_dense_optimizer(

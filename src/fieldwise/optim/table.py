@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
-from msgspec import Meta
 from torch import Tensor
 
 from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, split_fields
 from fieldwise.kernels.layout import Batch, join
-from fieldwise.kernels.storage import columns, decode_weights, encode_weights, step_key
+from fieldwise.kernels.storage import decode_weights, encode_weights, step_key
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.nn.table import Table
+from fieldwise.optim.config import TableOptimizerConfig
 
 __all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
 
@@ -33,70 +32,6 @@ _RULES: dict[str, Callable[..., float]] = {
 }
 _IDS_PER_THREAD = 16_384
 """Fewer are not worth waking a thread for, which takes some 30 microseconds."""
-
-
-class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rule moves the rows of a table, and how fast.
-
-    Attributes
-    ----------
-    name
-        ``adagrad``, ``rowwise-adagrad`` (one state per row), ``adam`` (lazy: rows of the batch only) or ``ftrl``.
-    learning_rate
-        > 0; FTRL's alpha. Unless given, .03 / sqrt(F) for Adam, .6 / sqrt(F) for the others: F weights that move by the
-        rate with random signs move a logit by the rate times sqrt(F).
-    l2
-        >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
-        strong as l2 examples, however often the feature occurs; 20 unless given. Weights of rare features then stay
-        small, where logistic regression would learn their examples by heart and mislead the network that starts from
-        it (docs/experiments.md).
-    l1
-        >= 0, FTRL only, in examples as its l2.
-    epsilon
-        > 0, in the denominator of Adagrad and Adam. Unless given, 1e-8 for Adam, and 1 / batch size for Adagrad: the
-        gradient of one example, so that a feature seen once does not move by the whole rate.
-    beta
-        FTRL's beta, > 0, in examples as its l2.
-    betas
-        Adam's two decay rates.
-    storage
-        ``float32``, or ``bfloat16`` for weights with stochastic rounding, in training and in the saved model: half the
-        memory of the weights. The optimizer's state stays float32.
-    """
-
-    name: Literal["adagrad", "rowwise-adagrad", "adam", "ftrl"] = "adam"
-    learning_rate: Annotated[float, Meta(gt=0)] | None = None
-    l1: Annotated[float, Meta(ge=0)] = 0.0
-    l2: Annotated[float, Meta(ge=0)] | None = None
-    epsilon: Annotated[float, Meta(gt=0)] | None = None
-    beta: Annotated[float, Meta(gt=0)] = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    storage: Literal["float32", "bfloat16"] = "float32"
-
-    def rate(self, num_fields: int) -> float:
-        """Return the learning rate for F fields."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return (0.03 if self.name == "adam" else 0.6) / math.sqrt(max(num_fields, 1))
-
-    @property
-    def penalty(self) -> float:
-        """The L2 penalty, given or not."""
-        return self.l2 if self.l2 is not None else 20.0 if self.name == "ftrl" else 0.0
-
-    def bytes_per_row(self, num_weights: int, itemsize: int = 4) -> int:
-        """Return the bytes of a row of n weights in training, weights and state; nothing else grows with D.
-
-        Examples
-        --------
-        >>> TableOptimizerConfig(name="adagrad").bytes_per_row(1)
-        8
-        >>> TableOptimizerConfig(name="rowwise-adagrad", storage="bfloat16").bytes_per_row(2)
-        8
-        """
-        bfloat16 = self.storage == "bfloat16"
-        count = columns(num_weights, kernels.NUM_STATES[self.name](num_weights), bfloat16)
-        return count * (2 if bfloat16 else itemsize)
 
 
 class TableOptimizer:

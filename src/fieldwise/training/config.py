@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from fieldwise.calibration import Method
-from fieldwise.optim.dense import DenseOptimizerConfig
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 
 __all__ = ["MAX_SEED", "PretrainConfig", "Seed", "TrainConfig"]
 
