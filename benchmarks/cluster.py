@@ -164,11 +164,11 @@ def check_fit(lines: list[dict[str, Any]]) -> Floats:
 
 
 def spread_of(lines: list[dict[str, Any]]) -> Floats:
-    """Return own work over its median: every step of every worker that does not share its core with another."""
+    """Return own work over its median: every step of a process alone on its core."""
     found = [
         np.array(worker) / np.median(worker)
         for line in lines
-        if line["workers"] <= 2 and line["model"] != "lr"  # whose steps are shorter than what disturbs them
+        if line["workers"] <= 1 and line["model"] != "lr"  # whose steps are shorter than what disturbs them
         for worker in line.get("own_milliseconds", [])
     ]
     return np.concatenate(found) if found else np.ones(1)

@@ -181,8 +181,9 @@ class ShardedTable:
         self.give_back()
 
         def act(scale: float) -> bool:
-            gradients = summed.new_zeros(plan.lent.num_examples, summed.shape[1])
-            gradients[:, self.num_kept :] = received().to(summed.dtype)
+            gradients = received().to(summed.dtype)
+            if self.num_kept:
+                gradients = torch.cat((gradients.new_zeros(len(gradients), self.num_kept), gradients), dim=1)
             return self._apply(plan.lent, gradients, scale)
 
         return act
