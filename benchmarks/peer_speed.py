@@ -68,7 +68,8 @@ def main() -> None:
     parser.add_argument("--data", default="synthetic,movielens-1m")
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--features", type=int, default=8_670_000, help="of the synthetic log")
-    parser.add_argument("--epochs", type=int, default=6, help="of the peers on MovieLens-1M")
+    parser.add_argument("--epochs", type=int, default=3, help="of the peers on MovieLens-1M")
+    parser.add_argument("--examples", type=int, help="of each part of MovieLens-1M; all unless given")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--folder", type=Path, default=Path("runs/peer-speed"), help="for logs and caches")
     arguments = parser.parse_args()
@@ -93,11 +94,11 @@ def of_synthetic(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for seed, (part, size) in enumerate(sizes.items(), 1)
     }
     plain = ModelConfig(units=WIDTH, hidden=HIDDEN, pairs="none", unit_dropout=0.0)
-    steps = 4 if arguments.quick else 16
+    steps = 4 if arguments.quick else 8
     ours, limits = {}, {}
     for precision in precisions():
         stepper = stepper_of(plain, layout, precision)
-        ours[precision] = epoch_rate(stepper, caches["train"], num_epochs=1, max_batches=2 * steps)
+        ours[precision] = epoch_rate(stepper, caches["train"], num_epochs=1, max_batches=32)
         limits[precision] = BATCH / products_seconds(network_products(39 * WIDTH, HIDDEN), precision, 3)
     linear = epoch_rate(stepper_of(ModelConfig(kind="lr"), layout), caches["train"], num_epochs=3)
     lines = []
@@ -116,8 +117,8 @@ def of_synthetic(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def of_movielens(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the figures on MovieLens-1M, with the seconds to each peer's best AUC."""
-    folder = arguments.folder / "movielens-1m"
-    caches = movielens(folder)
+    folder = arguments.folder / f"movielens-1m{f'-{arguments.examples}' if arguments.examples else ''}"
+    caches = movielens(folder, arguments.folder / "data", arguments.examples)
     layout = caches["train"].layout
     passes = 1 if arguments.quick else arguments.epochs
     rates, lines = {}, []
@@ -245,21 +246,22 @@ def exported(caches: dict[str, Cache], folder: Path) -> Path:
     return path
 
 
-def movielens(folder: Path) -> dict[str, Cache]:
-    """Return caches of the train and test rows, with the fields of one value alone."""
+def movielens(folder: Path, data: Path, most: int | None) -> dict[str, Cache]:
+    """Return caches of the train and test rows, the first so many, with the fields of one value alone."""
     found = {part: existing(folder / part) for part in ("train", "test")}
     if any(cache is None for cache in found.values()):
-        command = [sys.executable, "-m", "fieldwise", "datasets", "movielens-1m", "--out", str(folder / "data")]
+        command = [sys.executable, "-m", "fieldwise", "datasets", "movielens-1m", "--out", str(data)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        prepared = fw.prepare(fw.load_config(folder / "data" / "movielens-1m.toml"))
+        prepared = fw.prepare(fw.load_config(data / "movielens-1m.toml"))
         layout = prepared.encoder.layout
         single = layout.form == SINGLE
         small = Layout.of([SINGLE] * int(single.sum()), np.diff(layout.base)[single].tolist())
         for part in found:
             cache = prepared.parts[part]
             with CacheWriter(folder / part, small, num_classes=2) as writer:
-                for first in range(0, cache.num_examples, 1 << 16):
-                    rows = np.arange(first, min(first + (1 << 16), cache.num_examples))
+                num_examples = min(most or cache.num_examples, cache.num_examples)
+                for first in range(0, num_examples, 1 << 16):
+                    rows = np.arange(first, min(first + (1 << 16), num_examples))
                     examples = cache.gather(rows)
                     none = np.empty(0, dtype=np.float32)
                     batch = Batch(

@@ -57,6 +57,8 @@ MANIFESTS = {
     "checkpoints/*/manifest.json": lambda folder: Checkpoints(folder / "checkpoints").newest(),
     "prepared/prepared.json": lambda folder: fw.verify(folder / "prepared"),
     "run/run.json": lambda folder: fw.verify(folder / "run"),
+    "search/tune.json": lambda folder: fw.verify(folder / "search"),
+    "baseline/probabilities.json": lambda folder: fw.verify(folder / "baseline"),
 }
 
 

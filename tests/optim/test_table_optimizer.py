@@ -53,10 +53,11 @@ def sparse(gradient: np.ndarray) -> torch.Tensor:
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # torch's own optimizers meet it, not ours
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["adagrad", "adam"])
-def test_every_step_is_that_of_torchs_sparse_optimizer(name, threads):
+@pytest.mark.parametrize("num_local", [2, 18])
+def test_every_step_is_that_of_torchs_sparse_optimizer(name, num_local, threads):
     before = num_threads()
     set_num_threads(threads)
-    table, optimizer, start = make(TableOptimizerConfig(name=name, learning_rate=0.1, epsilon=1e-10))
+    table, optimizer, start = make(TableOptimizerConfig(name=name, learning_rate=0.1, epsilon=1e-10), num_local)
     twin = torch.nn.Parameter(torch.from_numpy(start.copy()))
     kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.SparseAdam}[name]
     peer = kind([twin], lr=0.1, eps=1e-10)
@@ -65,6 +66,17 @@ def test_every_step_is_that_of_torchs_sparse_optimizer(name, threads):
         peer.step()
         np.testing.assert_allclose(table.weights, twin.detach().numpy(), rtol=1e-10, atol=1e-12)
     set_num_threads(before)
+
+
+@pytest.mark.parametrize("unit", [0, 7, 8, 15, 18])
+def test_adam_notices_a_weight_that_overflows_wherever_it_stands(unit):
+    table, optimizer, _ = make(TableOptimizerConfig(name="adam"), 18)
+    batch = make_batch(FORMS, random_fields(np.random.default_rng(0), FORMS, ROWS, 20))
+    for bad in (False, True):
+        local, full = table(batch)
+        (local.sum() + full.sum()).backward()
+        (full if unit == 18 else local).grad[3, 0 if unit == 18 else unit] = np.inf if bad else 1.0
+        assert optimizer.step() is not bad
 
 
 def test_every_step_of_ftrl_is_the_papers():

@@ -218,6 +218,8 @@ class Cache:
     def _directory(self, number: int, block: Block) -> Int64s:
         """Return (num_planes,) where the planes of a block begin, in numbers of their width; -1 where there is none."""
         path = self.folder / DATA_NAME
+        if not path.exists():
+            raise ArtefactError("the cache has vanished", where=path, fix=_PREPARE)
         # Read, not mapped: where the disk gives nothing back, or another process has cut the file, reading is an error
         # and touching the map is a signal that ends the process.
         with explaining(path), path.open("rb") as file:

@@ -1,7 +1,7 @@
 """Runs of weights moved together: 8 numbers in one vector register, whatever the loop vectoriser thinks of the loop.
 
 A row of a locally connected table is short. LLVM's loop vectoriser prepares for long loops that might overlap, and a
-loop of 8 then runs in its scalar remainder; numba has its vectoriser of straight code switched off. These two
+loop of 8 then runs in its scalar remainder; numba has its vectoriser of straight code switched off. These
 instructions are what it would have written (docs/experiments.md has the rates).
 
 A source of uint16 holds bfloat16 numbers (`kernels.storage`): their bits are the upper half of a float32's.
@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "add_lanes", "copy_lanes"]
+__all__ = ["LANES", "adam_lanes", "add_lanes", "copy_lanes"]
 
 LANES = 8
 
@@ -71,3 +71,68 @@ copy_lanes: _LaneKernel = intrinsic(_generator(accumulate=False))
 line side by side."""
 add_lanes: _LaneKernel = intrinsic(_generator(accumulate=True))
 """As `copy_lanes`, with ``+=``."""
+
+
+def _adam(
+    typing_context: Any,
+    rows: Any,
+    r: Any,
+    n: Any,
+    gradients: Any,
+    u: Any,
+    k: Any,
+    rate: Any,
+    tiny: Any,
+    decay: Any,
+    new1: Any,
+    new2: Any,
+) -> Any:
+    """Return the signature of `adam_lanes`, and what generates its instructions."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_rows, of_gradients = signature.args[0], signature.args[3]
+        item = context.get_value_type(of_gradients.dtype)
+        if of_rows.dtype != of_gradients.dtype:  # bfloat16 rows are moved one number at a time
+            return ir.Constant(item, 0.0)
+        vector, line = ir.VectorType(item, LANES), arguments[1]
+
+        def everywhere(number: Any) -> Any:
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+            return shuffled(one, [0] * LANES)
+
+        def shuffled(numbers: Any, places: list[int]) -> Any:
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), places)
+            return builder.shuffle_vector(numbers, ir.Constant(vector, ir.Undefined), mask)
+
+        weights, first = arguments[2], arguments[5]
+        columns = first, builder.add(first, weights), builder.add(builder.add(first, weights), weights)
+        places = [_pointer(context, builder, of_rows, arguments[0], line, column) for column in columns]
+        w, m, v = (_load(context, builder, of_rows, place, item) for place in places)
+        start = _pointer(context, builder, of_gradients, arguments[3], arguments[4], first)
+        rate, tiny, decay, new1, new2 = map(everywhere, arguments[6:])
+        root = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(vector, [vector]),
+            f"llvm.sqrt.v{LANES}f{of_rows.dtype.bitwidth}",
+        )
+
+        g = builder.fadd(_load(context, builder, of_gradients, start, item), builder.fmul(decay, w))
+        m = builder.fadd(m, builder.fmul(new1, builder.fsub(g, m)))
+        v = builder.fadd(v, builder.fmul(new2, builder.fsub(builder.fmul(g, g), v)))
+        w = builder.fsub(w, builder.fdiv(builder.fmul(rate, m), builder.fadd(builder.call(root, [v]), tiny)))
+        for place, numbers in zip(places, (w, m, v), strict=True):
+            builder.store(numbers, builder.bitcast(place, vector.as_pointer()), align=of_rows.dtype.bitwidth // 8)
+
+        check = builder.fmul(ir.Constant(vector, [0.0] * LANES), builder.fadd(w, v))
+        for step in (4, 2, 1):
+            check = builder.fadd(check, shuffled(check, [(lane + step) % LANES for lane in range(LANES)]))
+        return builder.extract_element(check, ir.Constant(ir.IntType(32), 0))
+
+    number = gradients.dtype
+    return number(rows, types.intp, types.intp, gradients, types.intp, types.intp, *[number] * 5), generate
+
+
+adam_lanes: Callable[..., float] = intrinsic(_adam)
+"""In a kernel, ``adam_lanes(rows, r, n, gradients, u, k, rate, tiny, decay, new1, new2)``: take the step of
+`optimizers.adam` for the weights k .. k + LANES - 1, all below n, of row r, by line u of the gradients; return their
+part of its check. Rows are of the gradients' own type."""

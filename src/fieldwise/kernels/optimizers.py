@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.gradients import Shares, Work, merge
+from fieldwise.kernels.lanes import LANES, adam_lanes
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_row
 from fieldwise.kernels.storage import load_state, load_weight, noise, store_state, store_weight
@@ -43,6 +44,7 @@ NUM_STATES: dict[str, Callable[[int], int]] = {
 """How many numbers of state each rule keeps for a row of n weights."""
 
 _U = np.uint64
+_LANES = _U(LANES)
 _AHEAD = _U(16)
 """How many rows ahead one is asked for: roots and quotients keep the processor from looking that far."""
 # Indices are unsigned and arithmetic stays in the gradients' own type (a float64 rate would make every product and root
@@ -181,7 +183,11 @@ def adam(
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
-            for k in range(n):
+            k = _U(0)
+            while rows.itemsize > 2 and k + _LANES <= n:  # not bfloat16
+                check += adam_lanes(rows, r, n, gradients, u, k, rate, tiny, decay, new1, new2)
+                k += _LANES
+            while k < n:
                 w = load_weight(rows, r, k)
                 g = gradients[u, k] + decay * w
                 m, v = load_state(rows, r, n, k), load_state(rows, r, n, n + k)
@@ -192,6 +198,7 @@ def adam(
                 store_state(rows, r, n, n + k, v)
                 store_weight(rows, r, k, w, noise(rows, key, r, k))
                 check += zero * (w + v)  # v is finite only where m is
+                k += _U(1)
         share = next_ticket(tickets)
     return float(check)
 

@@ -6,6 +6,7 @@ Letters: B examples, F fields, K units per field, O outputs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,16 +64,23 @@ class FieldPairs(nn.Module):
         above = torch.triu_indices(num_fields, num_fields, offset=1)
         self.register_buffer("_above", above, persistent=False)
         self._above: Tensor
+        # Asking the mask in every step would make a GPU's host wait for it.
+        self._takes_all = True
 
     def leave_out(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Leave out the pairs of fields (f, g), f < g, and no others."""
         self.mask.fill_(1.0)
         for f, g in pairs:
             self.mask[f, g] = self.mask[g, f] = 0.0
+        self._takes_all = bool(self.mask.all())
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._takes_all = bool(self.mask.all())
 
     def forward(self, units: Tensor) -> Tensor:
         """Return (B, O) from units (B, F, K)."""
-        if self.weight is None and bool(self.mask.all()):
+        if self.weight is None and self._takes_all:
             total = units.sum(dim=1).square().sum(dim=1) - units.square().sum(dim=(1, 2))
             return (0.5 * total).unsqueeze(1).expand(-1, self.num_outputs)
         # With the upper triangle alone every pair comes once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def _run_epoch(
     meter = _Meter(history, train, listen)
     stepper.model.train()
     with prefetch(train.epoch(epoch, history.position, keep=ROOMS)) as batches:
-        for examples in stepper.ahead(batches):
+        for examples in _until_unreadable(iter(stepper.ahead(batches)), history, saver, interrupt):
             try:
                 loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             except NotFinite as error:
@@ -221,6 +221,22 @@ def _run_epoch(
                 )
             if agreed.save or saver.is_due(history):
                 saver.save(history)
+
+
+def _until_unreadable(
+    batches: Iterator[Examples], history: History, saver: _Saver, interrupt: Interrupt
+) -> Iterator[Examples]:
+    """Yield the batches; where one cannot be read, the cache being damaged or gone, save what was learned before it."""
+    while True:
+        try:
+            examples = next(batches)
+        except StopIteration:
+            return
+        except ArtefactError:
+            if interrupt.alone and history.position:  # several workers save together, and the others read on
+                saver.save(history)
+            raise
+        yield examples
 
 
 def _not_finite(
