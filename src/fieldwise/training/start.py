@@ -133,6 +133,9 @@ def starts_from_posterior(
     >>> layout = Layout.of([SINGLE] * 7, [1400] * 7)
     >>> [starts_from_posterior(ModelConfig(), TrainConfig(), PretrainConfig(), layout, n) for n in (600_000, 10**8)]
     [True, False]
+    >>> many = Layout.of([SINGLE] * 2, [1400, 10**9])
+    >>> starts_from_posterior(ModelConfig(), TrainConfig(), PretrainConfig(), many, 1000)
+    False
     """
     if model.start not in ("auto", "posterior") or not model.locally_connected:
         return False
@@ -152,8 +155,10 @@ def starts_from_posterior(
                     fix='model.start = "lr"',
                 )
         return True
+    # A field of an example adds a square of its feature's P numbers; a feature solves P equations.
+    squares = num_examples * layout.num_fields + layout.num_features * model.posterior_units
+    work = float(squares) * model.posterior_units**2 * pretrain.sweeps
     # A number's heavy tail, as it is, makes a poor factor.
-    work = float(num_examples) * layout.num_fields * model.posterior_units**2 * pretrain.sweeps
     return not any(obstacles.values()) and VALUE not in layout.form and work <= _MOST_WORK
 
 
