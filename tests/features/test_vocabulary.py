@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldwise.features.canonical import fingerprints
+from fieldwise.features.counting import VocabularyCounter
+from fieldwise.features.hashed import Buckets
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import Buckets, Vocabulary, VocabularyCounter
+from fieldwise.features.vocabulary import Vocabulary
 
 TEXTS = st.lists(st.none() | st.text("abcdé", min_size=1, max_size=2), max_size=30)
 SEED = 3

@@ -26,6 +26,7 @@ from fieldwise.errors import ArtefactError, DataError, UserError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
 from fieldwise.features.columns import Arrays, Columns, Reject
+from fieldwise.features.counting import Learned, VocabularyCounter
 from fieldwise.features.cross import CrossEncoder
 from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
 from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
@@ -33,7 +34,6 @@ from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
-from fieldwise.features.vocabulary import Learned, VocabularyCounter
 from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Field, Schema

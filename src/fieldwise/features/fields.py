@@ -16,9 +16,11 @@ import xxhash
 
 from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
+from fieldwise.features.hashed import Buckets
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import NOTHING, Buckets, GrowthCounter, Learned, Vocabulary, VocabularyCounter
+from fieldwise.features.vocabulary import Vocabulary
 from fieldwise.kernels.hashtable import take
 from fieldwise.kernels.layout import SINGLE, Uint32s
 from fieldwise.kernels.threads import run_each

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.counting import Learned
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
-from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field

@@ -16,13 +16,11 @@ import pyarrow as pa
 from fieldwise.features.canonical import buffers, plain
 from fieldwise.features.columns import Arrays
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.vocabulary import Vocabulary
-from fieldwise.kernels.layout import UNSEEN
+from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.texts import put_lengths, put_texts
 
 __all__ = ["TextCollector"]
 
-_FIRST = UNSEEN + 1
 _LEAST_BUFFER_BYTES, _LARGEST_BUFFER_BYTES = 1 << 14, 1 << 20
 _SHARE = 8
 """Of what is on disk, this part may wait in memory: a thousand small fields take little, a large one few writes."""
@@ -38,7 +36,7 @@ class TextCollector:
 
     Examples
     --------
-    >>> from fieldwise.features.vocabulary import VocabularyCounter
+    >>> from fieldwise.features.counting import VocabularyCounter
     >>> counter, collector = VocabularyCounter(), TextCollector(Scratch())
     >>> keys = np.array([70, 71], np.uint64)
     >>> collector.add(keys, pa.array(["a", "b"]))
@@ -103,8 +101,8 @@ class TextCollector:
         self._write(self._buffer)
         known_bytes, known_offsets = vocabulary.saved_texts
         num_known = max(len(known_offsets) - 1, 0)
-        first = np.uint32(_FIRST + num_known)
-        lengths_of_all = self._scratch.zeros(vocabulary.rows - _FIRST + 1, np.int64)
+        first = np.uint32(FIRST + num_known)
+        lengths_of_all = self._scratch.zeros(vocabulary.rows - FIRST + 1, np.int64)
         lengths_of_all[1 : 1 + num_known] = np.diff(known_offsets)
         ids = []
         for keys, lengths, _ in self._read():

@@ -36,11 +36,11 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import buffers, is_text, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
+from fieldwise.features.counting import Learned
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
 from fieldwise.features.parse import parse_text, read_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.vocabulary import Learned
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
