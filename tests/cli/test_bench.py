@@ -30,6 +30,7 @@ def test_json_has_the_machine_and_every_ratio():
         assert 0 < figure["ratio"] < 20
     assert found["figures"][0]["name"] == "LR, whole epoch"
     assert all(rate > 0 for rate in (*found["reads"].values(), *found["products"].values()))
+    assert sum(found["stages"].values()) == pytest.approx(found["seconds"], abs=0.5)
 
 
 def test_too_few_features_are_refused_with_the_number():

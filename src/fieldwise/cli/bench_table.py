@@ -31,4 +31,5 @@ def print_bench(measured: Bench) -> None:
         ],
         num_texts=2,
     )
-    click.echo(f"took {measured.seconds:.0f} s")
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in measured.stages.items())
+    click.echo(f"took {measured.seconds:.0f} s: {stages}")

@@ -73,6 +73,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
         Of the paper's network, GFLOP/s, by precision.
     figures
         How close training comes.
+    stages
+        The seconds that each part of measuring took.
     seconds
         What measuring took.
     """
@@ -81,6 +83,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     reads: dict[str, float]
     products: dict[str, float]
     figures: list[Measured]
+    stages: dict[str, float]
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,15 +110,21 @@ def bench(
     num_examples = 16 * _BATCH if quick else 512 * _BATCH // max(fields // 39, 1)
     layout = drawn_layout(fields, features)
     figures = []
+    stages: dict[str, float] = {}
+
+    def done(stage: str) -> None:
+        stages[stage] = time.perf_counter() - started - sum(stages.values())
 
     def share(of: float) -> float:
         return started + of * (_QUICK_SECONDS if quick else _SECONDS)
 
     with tempfile.TemporaryDirectory(prefix="fieldwise-bench-") as folder:
         cache = drawn_cache(Path(folder) / "cache", layout, num_examples)
+        done("drawing a log")
         bare = bare_rate(layout, num_batches=4 if quick else 48)
         ours = epoch_rate(lr_stepper(layout), cache, num_epochs=1 if quick else 3, until=share(0.3))
         figures.append(_measured("LR, whole epoch", "features/s", ours * fields, bare))
+        done("LR")
         flops = 2.0 * sum(a * b * c for a, b, c in network_products(fields, hidden))
         products = {}
         precisions = ["float32", *(["bfloat16"] if has_bfloat16() else [])]
@@ -130,11 +139,15 @@ def bench(
             rate = epoch_rate(stepper, cache, num_epochs=1, max_batches=num_batches, until=share(begin + each))
             name = f"LC-DNN {[fields, *hidden, 1]}, {precision}, whole step"
             figures.append(_measured(name, "examples/s", rate, _BATCH / seconds))
+            done(f"LC-DNN, {precision}")
+    reads = {str(count): _reads_rate(count, quick) / 1e6 for count in sorted({1, num_threads()})}
+    done("random reads")
     return Bench(
         machine=machine,
-        reads={str(count): _reads_rate(count, quick) / 1e6 for count in sorted({1, num_threads()})},
+        reads=reads,
         products=products,
         figures=figures,
+        stages=stages,
         seconds=time.perf_counter() - started,
     )
 
