@@ -42,11 +42,13 @@ from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.config import PretrainConfig, TrainConfig
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.score import evaluate_model
+from fieldwise.training.start import start_bias
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.bench import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
 from fieldwise.verbs.machine import describe_machine
@@ -163,17 +165,27 @@ def precisions() -> list[str]:
 
 def stepper_of(config: ModelConfig, layout: Layout, precision: str = "float32") -> Stepper:
     """Return what trains a model with the default optimizers."""
-    model = build_model(config, layout, 2)
-    table = TableOptimizer(model.table, TableOptimizerConfig(), BATCH)
+    model, settings = build_model(config, layout, 2), PretrainConfig() if config.kind == "lr" else TrainConfig()
+    table = TableOptimizer(model.table, settings.table, BATCH)
     if config.kind != "lr":
         table.draw(0)
-    dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
+    dense = build_dense_optimizer(model.parameters(), settings.dense)
     return make_stepper(model, table, dense, precision == "bfloat16")
 
 
 def until(layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, Any]:
-    """Train the default model, from a random start, until the test AUC is reached; count training alone."""
-    stepper, seconds, best = stepper_of(ModelConfig(), layout), 0.0, 0.0
+    """Train logistic regression and, from a random start, the default model, each until the test AUC is reached; return
+    what took less time, of training alone.
+    """
+    found = [reach(ModelConfig(kind=kind), layout, caches, wanted) for kind in ("lr", "lc-dnn")]
+    there = [one for one in found if one["our_seconds"] is not None]
+    return min(there, key=lambda one: one["our_seconds"]) if there else max(found, key=lambda one: one["our_auc"])
+
+
+def reach(config: ModelConfig, layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, Any]:
+    """Train one model until the test AUC is reached."""
+    stepper, seconds, best = stepper_of(config, layout), 0.0, 0.0
+    start_bias(stepper.model, caches["train"])
     batches = Batches(caches["train"], BATCH, seed=0)
     every = max(batches.num_batches // 4, 1)
     with stepper.at_work():
@@ -188,9 +200,9 @@ def until(layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, 
                         found = evaluate_model(stepper.model, Batches(caches["test"], 8192, shuffle=False).epoch(0))
                         best = max(best, found.auc or 0.0)
                         if best >= wanted:
-                            return {"our_auc": best, "our_seconds": seconds}
+                            return {"our_auc": best, "our_seconds": seconds, "our_model": config.kind}
                         started = time.perf_counter()
-    return {"our_auc": best, "our_seconds": None}
+    return {"our_auc": best, "our_seconds": None, "our_model": config.kind}
 
 
 def of_library(
