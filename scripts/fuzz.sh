@@ -21,7 +21,7 @@ export NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$out/numba"
 
 [ "$targets" = all ] && targets=$("$python" -c "from tests.fuzz.targets import TARGETS; print(*TARGETS)")
 for target in $targets; do
-    # Seconds on the clock are no measure on a busy machine: the harness counts those of the processor.
-    "$python" -m tests.fuzz "$target" "$out/corpus/$target" "-runs=$runs" -timeout=600 -rss_limit_mb=2048 \
+    # Seconds on the clock are no measure on a busy machine, or one that pauses: the harness counts those of the processor.
+    "$python" -m tests.fuzz "$target" "$out/corpus/$target" "-runs=$runs" -timeout=7200 -rss_limit_mb=2048 \
         "-artifact_prefix=$out/defects/$target-" -print_final_stats=1 "$@" 2>&1 | tail -n 40
 done
