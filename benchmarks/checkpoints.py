@@ -19,8 +19,9 @@ from statistics import median
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.step import Stepper

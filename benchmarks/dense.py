@@ -41,8 +41,9 @@ from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import run_blocks, single_threaded_torch
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.step import Stepper
 
 NUM_FEATURES, BATCH_SIZE = 8_670_000, 4096

@@ -40,7 +40,7 @@ from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.verbs.team import Team
 

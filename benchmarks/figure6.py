@@ -29,7 +29,7 @@ from measure import in_process, measured
 from fieldwise.data.cache import Examples
 from fieldwise.memory import available_bytes
 from fieldwise.models.memory import training_memory
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.verbs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
 from fieldwise.verbs.machine import describe_machine
 

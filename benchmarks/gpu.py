@@ -40,9 +40,10 @@ from fieldwise.nn.cuda.batch import Placing, merge_plan
 from fieldwise.nn.cuda.rule import Rule
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.device import choose_device, place_model
 from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.linear import make_stepper

@@ -15,8 +15,9 @@ from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training import step
 from fieldwise.training.guard import Divergence, all_finite
 

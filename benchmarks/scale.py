@@ -42,7 +42,7 @@ from fieldwise.data.cache import Examples
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather
 from fieldwise.models.memory import training_memory
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.verbs.bench import bare_rate, drawn_batch, drawn_layout, network_stepper
 from fieldwise.verbs.machine import describe_machine
 from fieldwise.verbs.train import use_threads

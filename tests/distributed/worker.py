@@ -25,8 +25,9 @@ from fieldwise.kernels.histories import History, collect
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.device import place_model
 from fieldwise.training.sharded import ShardedStepper, share_statistics
 from fieldwise.training.step import Stepper

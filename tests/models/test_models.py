@@ -13,7 +13,8 @@ from fieldwise.errors import ConfigError, ResourceError
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS, ModelConfig
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.loss import logloss
 from fieldwise.training.start import LrStart, start_from_lr
 

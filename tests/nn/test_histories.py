@@ -16,7 +16,8 @@ from fieldwise.kernels.histories import History, collect
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.histories import Histories
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.loss import logloss
 from fieldwise.training.start import LrStart, start_from_lr, start_pairs
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.config import DenseOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
 
 
 def rates(config, model):

@@ -20,8 +20,9 @@ from fieldwise.kernels.storage import decode_weights
 from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 
 fused = import_module("fieldwise.nn.cuda.fused") if find_spec("triton") else None
 NAMES = ["adagrad", "rowwise-adagrad", "adam", "ftrl"]

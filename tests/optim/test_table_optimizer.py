@@ -12,7 +12,8 @@ from tests.reference.batches import random_fields
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.nn.table import Table
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 
 FORMS = ["single", "value", "bag", "single"]
 ROWS = [7, 2, 5, 60]

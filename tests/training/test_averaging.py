@@ -11,7 +11,8 @@ from fieldwise.errors import ResourceError
 from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.averaging import Average
 
 

@@ -19,9 +19,10 @@ from fieldwise.kernels.histories import History
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.testing import check_model
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.device import choose_device, own_gpu, place_model

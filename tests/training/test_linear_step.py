@@ -13,8 +13,9 @@ from tests.reference.batches import random_fields
 from fieldwise.data.cache import Examples
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite
 from fieldwise.training.linear import LinearStepper, make_stepper
 from fieldwise.training.step import Stepper

@@ -12,7 +12,8 @@ from tests.reference.batches import random_fields
 
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.loss import logloss
 
 FORMS = ["single", "value", "bag", "single"]

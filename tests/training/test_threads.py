@@ -16,8 +16,9 @@ from fieldwise.data.cache import Examples
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS, ModelConfig
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.step import Stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]

@@ -11,7 +11,7 @@ from tests.logs import config_text, make_table, write
 import fieldwise as fw
 from fieldwise.cli import main
 from fieldwise.models.memory import training_memory
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.verbs.plan import plan
 
 MORE = """

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import Verb, format_option, json_option, load, quiet_option, set_option, threads_option
+from fieldwise.cli.options import (
+    Verb,
+    format_option,
+    json_option,
+    limit_threads,
+    load,
+    quiet_option,
+    set_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from fieldwise.config import Config
@@ -127,7 +136,6 @@ def _inferred(
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.log import open_log
     from fieldwise.infer import write_config
-    from fieldwise.kernels.threads import set_num_threads
     from fieldwise.verbs.prepare import read_sample
 
     if delimiter is not None and len(delimiter) != 1:
@@ -141,6 +149,5 @@ def _inferred(
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
     if not any(override.startswith("data.exclude") for override in overrides):
         config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=()))
-    if config.train.threads is not None:
-        set_num_threads(config.train.threads)
+    limit_threads(config)
     return config

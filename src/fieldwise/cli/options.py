@@ -80,18 +80,24 @@ set_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads to use; all cores unless given. Nothing depends on it but the last bits of matrix products.",
+    help="Threads to use; all cores unless given. Only last bits of weighted pairs and ensembles depend on it.",
 )
 
 
 def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:
     """Read the configuration with what the command line replaces, and use the threads that it asks for."""
     from fieldwise.config import load_config
-    from fieldwise.kernels.threads import set_num_threads
 
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     loaded = load_config(config, overrides)
-    if loaded.train.threads is not None:  # those who train let torch have as many
-        set_num_threads(loaded.train.threads)
+    limit_threads(loaded)
     return loaded
+
+
+def limit_threads(config: Config) -> None:
+    """Use the threads that a configuration asks for; verbs that need torch let it have as many (`verbs.train`)."""
+    from fieldwise.kernels.threads import set_num_threads
+
+    if config.train.threads is not None:
+        set_num_threads(config.train.threads)

@@ -20,8 +20,8 @@ from fieldwise.nn.cuda.batch import DeviceBatch, merge_plan
 from fieldwise.nn.cuda.storage import decode
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.device import DeviceTableOptimizer, take_placed
-from fieldwise.optim.table import TableOptimizerConfig
 
 __all__ = ["DeviceShardedTable"]
 

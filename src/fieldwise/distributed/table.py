@@ -32,7 +32,8 @@ from fieldwise.kernels.renumber import Compact, compact
 from fieldwise.kernels.table import gather, initialise_numbered
 from fieldwise.kernels.threads import num_threads
 from fieldwise.nn.table import Table
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig, take_gradients
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer, take_gradients
 
 __all__ = ["Plan", "Planning", "ShardedTable"]
 

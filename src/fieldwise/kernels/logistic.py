@@ -11,7 +11,7 @@ from numba import njit
 
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather_part
-from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.kernels.tickets import next_ticket
 
 __all__ = ["linear_errors", "logistic_errors"]
@@ -21,11 +21,10 @@ Floats = npt.NDArray[np.floating]
 Int32s = npt.NDArray[np.int32]
 Float32s = npt.NDArray[np.float32]
 
+_ALL_ONE = np.empty(0, dtype=np.float32)
 _BLOCK = 512
 """Examples that a thread takes at a time. The loss is summed block by block, so it is the same for any number of
 threads."""
-_IDS_PER_THREAD = 16_384
-"""Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
 
 @njit(cache=True, nogil=True)
@@ -114,10 +113,7 @@ def linear_errors(
     found = np.empty((-(-len(labels) // _BLOCK), 2))
     common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
     work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
-    threads = (batch.ids.size + len(batch.bag_ids)) // _IDS_PER_THREAD
+    threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
     run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))
     loss, slope = found.sum(axis=0).tolist()
     return loss, slope
-
-
-_ALL_ONE = np.empty(0, dtype=np.float32)

@@ -28,7 +28,7 @@ from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item
 from fieldwise.kernels.storage import NEAREST, load_weight, store_weight
-from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 
 __all__ = ["gather", "gather_part", "initialise", "initialise_numbered"]
 
@@ -40,8 +40,6 @@ Index = int | np.uint64
 _TILE, _TILE_NUMBERS = 64, 4096
 """Examples per tile of the forward pass, at least, and numbers of their outputs, which stay in the nearest cache while
 the fields pass over them. A tile costs some 50 ns a field, which tells where a field is one number per example."""
-_IDS_PER_THREAD = 16_384
-"""Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
 _U = np.uint64
 _LANES = _U(LANES)
@@ -188,7 +186,7 @@ def gather(rows: Rows, batch: Batch, layout: Layout, local: Floats, full: Floats
     """
     num_examples = batch.num_examples
     num_local = local.shape[1] // max(layout.num_fields, 1)
-    threads = num_examples * layout.num_fields * (1 + (num_local + full.shape[1]) // 16) // _IDS_PER_THREAD
+    threads = num_examples * layout.num_fields * (1 + (num_local + full.shape[1]) // 16) // IDS_PER_THREAD
     # Whole tiles for each thread; batches below two tiles are not worth a second one.
     parts = max(min(num_threads(), threads, num_examples // (2 * _TILE)), 1)
     cuts = [num_examples * part // parts for part in range(parts + 1)]

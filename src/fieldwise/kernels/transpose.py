@@ -10,7 +10,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 __all__ = ["transpose"]
 
@@ -21,6 +21,7 @@ _U = np.uint64
 _SQUARE, _TILE = _U(_SIDE), _U(128)
 
 
+@register_jitable
 def _height(num_bytes: int) -> int:
     """Return how many rows are turned together: lines of the copy lie a power of two apart more often than not, all in
     one set of the nearest cache, which forgets half of a line before the other half is written.
@@ -85,7 +86,7 @@ def transpose(source: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
     torch's own copy takes 18 ms on one thread for (4096, 2048) float32; in scalar tiles it takes 6.
     """
     num_rows, num_columns = _U(source.shape[0]), _U(source.shape[1])
-    height = _U(max(_LINE_BYTES // source.itemsize, _SIDE))
+    height = _U(_height(source.itemsize))
     square_rows, square_columns = num_rows - num_rows % height, num_columns - num_columns % _SQUARE
     for i0 in range(_U(0), square_rows, _TILE):
         for j in range(_U(0), square_columns, _SQUARE):

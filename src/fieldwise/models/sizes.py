@@ -34,7 +34,7 @@ import msgspec
 
 from fieldwise.errors import ConfigError
 from fieldwise.models.config import Kind, ModelConfig
-from fieldwise.models.widths import num_inputs as inputs_of
+from fieldwise.models.widths import kept_units
 
 __all__ = ["LOW_RANK", "NUM_MEMBERS", "Size", "count_parameters", "num_heads", "num_outputs"]
 
@@ -121,7 +121,7 @@ def count_parameters(
             table += num_features * config.posterior_units
         num_inputs = num_fields * units
         if rows is not None:
-            num_inputs = inputs_of(msgspec.structs.replace(config, units=units), rows)
+            num_inputs = len(kept_units(msgspec.structs.replace(config, units=units), rows))
         deep = "residual" if kind == "lc-resnet" else config.deep
         weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
         if config.gate and deep != "none":

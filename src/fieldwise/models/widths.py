@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["kept_units", "num_inputs"]
+__all__ = ["kept_units"]
 
 
 def kept_units(config: ModelConfig, rows: Sequence[int]) -> list[int]:
@@ -39,11 +39,6 @@ def kept_units(config: ModelConfig, rows: Sequence[int]) -> list[int]:
         first = field * config.units
         kept += [first, *range(first + config.units - width + 1, first + config.units)]
     return kept
-
-
-def num_inputs(config: ModelConfig, rows: Sequence[int]) -> int:
-    """Return how many units the deep part reads."""
-    return sum(_width(config, count) for count in rows)
 
 
 def _width(config: ModelConfig, count: int) -> int:

@@ -12,7 +12,7 @@ from fieldwise.optim.config import DenseOptimizerConfig
 _WIDE = 256
 """Inputs beyond which a matrix of Adam moves by less."""
 
-__all__ = ["DenseOptimizerConfig", "build_dense_optimizer"]
+__all__ = ["build_dense_optimizer"]
 
 
 def build_dense_optimizer(

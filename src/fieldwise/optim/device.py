@@ -11,7 +11,8 @@ from fieldwise.nn.cuda.batch import DeviceBatch, join_batches, merge_plan
 from fieldwise.nn.cuda.rule import Rule
 from fieldwise.nn.cuda.storage import from_host, to_host
 from fieldwise.nn.cuda.table import DeviceTable
-from fieldwise.optim.table import Floats, TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import Floats, TableOptimizer
 
 __all__ = ["DeviceTableOptimizer", "take_placed"]
 

@@ -15,11 +15,11 @@ from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, split_fields
 from fieldwise.kernels.layout import Batch, join
 from fieldwise.kernels.storage import decode_weights, encode_weights, step_key
-from fieldwise.kernels.threads import num_threads, run_each
+from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.nn.table import Table
 from fieldwise.optim.config import TableOptimizerConfig
 
-__all__ = ["TableOptimizer", "TableOptimizerConfig", "take_gradients"]
+__all__ = ["TableOptimizer", "take_gradients"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -30,8 +30,6 @@ _RULES: dict[str, Callable[..., float]] = {
     "adam": kernels.adam,
     "ftrl": kernels.ftrl,
 }
-_IDS_PER_THREAD = 16_384
-"""Fewer are not worth waking a thread for, which takes some 30 microseconds."""
 
 
 class TableOptimizer:
@@ -137,7 +135,7 @@ class TableOptimizer:
         table = self.table
         num_ids = batch.ids.size + len(batch.bag_ids)
         # The number of threads changes no bit, so a small batch may do with one.
-        threads = max(min(num_threads(), num_ids * (1 + table.num_weights // 16) // _IDS_PER_THREAD), 1)
+        threads = max(min(num_threads(), num_ids * (1 + table.num_weights // 16) // IDS_PER_THREAD), 1)
         room = most_ids(batch)
         if room > self._room:
             self._room, self._works = room, []

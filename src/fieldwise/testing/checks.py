@@ -29,7 +29,8 @@ from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import dense_arrays, load_model
-from fieldwise.optim.table import TableOptimizerConfig, take_gradients
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.optim.table import take_gradients
 from fieldwise.testing.subject import NUM_ROWS, Builder, CheckFailed, DeepPart, Subject, make_log
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.guard import NotFinite

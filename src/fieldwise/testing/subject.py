@@ -18,9 +18,10 @@ from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.cuda.table import DeviceTable
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.schema import Field, Schema
 from fieldwise.training.device import choose_device, place_model
 from fieldwise.training.device_step import DeviceStepper

@@ -10,11 +10,10 @@ from msgspec import Meta
 from fieldwise.calibration import Method
 from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 
-__all__ = ["MAX_SEED", "PretrainConfig", "Seed", "TrainConfig"]
+__all__ = ["PretrainConfig", "Seed", "TrainConfig"]
 
-MAX_SEED = 2**31 - 1
+Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """The generators of the libraries that we draw from take no larger one, or not all of them."""
-Seed = Annotated[int, Meta(ge=0, le=MAX_SEED)]
 _STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
 
 
@@ -52,9 +51,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         A checkpoint is saved when so many minutes have passed since the last, and after every so many steps (not,
         unless given).
     table
-        The optimizer of the table; `optim.table.TableOptimizerConfig`.
+        The optimizer of the table; `optim.config.TableOptimizerConfig`.
     dense
-        The optimizer of all other weights; `optim.dense.DenseOptimizerConfig`.
+        The optimizer of all other weights; `optim.config.DenseOptimizerConfig`.
     device
         Where a model is trained: ``cpu``; ``cuda``, an NVIDIA GPU with the whole table in its memory; ``auto``, the GPU
         where there is one; or ``torch``, for checking: what ``cuda`` does, on the processor, in torch's operations.

@@ -34,8 +34,9 @@ from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import cut, run_blocks, single_threaded_torch
 from fieldwise.nn.chain import product
-from fieldwise.optim.dense import DenseOptimizerConfig, build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer, TableOptimizerConfig
+from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.step import Stepper

@@ -29,7 +29,7 @@ from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import fit, transform
 from fieldwise.verbs.prepare import cache_root, read_sample
-from fieldwise.verbs.spool import Spool
+from fieldwise.verbs.spool import Spool, most_aside
 
 __all__ = ["Estimate", "FieldEstimate", "estimate"]
 
@@ -123,7 +123,7 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
     disk = int(num_rows * (per_row + _wider_ids(whole.encoder, fields)) + _encoder_bytes(schema, fields, num_rows))
     aside = int(counted[0][0] * (aside_per_row + _wider_numbers(whole.counted, values)))
     free = free_bytes(cache_root(config))
-    readings = whole.encoder.num_passes + (free is not None and 2 * aside > free)
+    readings = whole.encoder.num_passes + (free is not None and aside > most_aside(free))
     reading_again = (readings / whole.encoder.num_passes - 1) * whole.seconds
     return Estimate(
         rows=num_rows,
@@ -212,6 +212,6 @@ def _wider_numbers(counted: dict[str, int], values: dict[str, float]) -> int:
     """Return the bytes that a row takes more aside when there are more values than in the sample."""
 
     def width(num_values: float) -> int:
-        return 1 if num_values < 1 << 8 else 2 if num_values < 1 << 16 else 4
+        return np.min_scalar_type(int(num_values)).itemsize  # as `features.fields.narrow`
 
     return sum(width(values[name]) - width(now) for name, now in counted.items())

@@ -32,12 +32,17 @@ from fieldwise.features.columns import Reject
 from fieldwise.features.drafts import ChunkDraft
 from fieldwise.features.fields import Draft, narrow
 
-__all__ = ["PartDraft", "Record", "Spool"]
+__all__ = ["PartDraft", "Record", "Spool", "most_aside"]
 
 _ALIGNMENT = 8
 _JUDGED_BYTES = 1 << 26
 """Written before it is judged whether the whole log will fit."""
 _WITH_OFFSETS, _WITH_WEIGHTS = 1, 2
+
+
+def most_aside(free: int) -> int:
+    """Return how many of the bytes that are free may lie aside: the cache takes about as much."""
+    return free // 2
 
 
 class PartDraft(NamedTuple):
@@ -81,7 +86,7 @@ class Spool:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             self._file = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._file)  # threads that write or read hold this object
-        self._limit = shutil.disk_usage(folder).free // 2  # the cache takes about as much
+        self._limit = most_aside(shutil.disk_usage(folder).free)
         self._lock = threading.Lock()
         self._end = self._rows_written = 0
         self._map: mmap.mmap | None = None

@@ -23,7 +23,7 @@ from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.table import TableOptimizerConfig
+from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.events import Listener, Stage, Warned, ignore
