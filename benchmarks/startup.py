@@ -33,7 +33,8 @@ from measure import in_process, measured
 from fieldwise.data.cache import Cache
 from fieldwise.data.csv import CsvOptions
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import checksum, write_manifest
+from fieldwise.files import checksum
+from fieldwise.manifests import write_manifest
 from fieldwise.verbs.machine import describe_machine
 
 

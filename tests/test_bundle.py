@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fieldwise import bundle, files
+from fieldwise import bundle, manifests
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
@@ -73,7 +73,7 @@ def test_a_file_that_is_missing_for_good_is_an_error(writer):
     manifest.write_bytes(manifest.read_bytes().replace(b"table-0001", b"/etc/hosts"))
     with pytest.raises(ArtefactError, match="the manifest is damaged"):
         open_bundle(writer.folder)
-    assert files.manifest_format(manifest) == "fieldwise-bundle"
+    assert manifests.manifest_format(manifest) == "fieldwise-bundle"
 
 
 def test_a_file_that_a_link_takes_out_of_the_bundle_is_refused_and_one_inside_is_not(writer, tmp_path):
@@ -97,7 +97,7 @@ def test_a_file_that_a_link_takes_out_of_the_bundle_is_refused_and_one_inside_is
 def test_a_name_that_leaves_the_bundle_is_refused(writer, name):
     manifest, _ = bundle._read_manifest(writer.folder)
     manifest.files["dense"] = name
-    files.write_manifest(writer.folder / "manifest.json", manifest, format=bundle.BUNDLE_FORMAT, version=2)
+    manifests.write_manifest(writer.folder / "manifest.json", manifest, format=bundle.BUNDLE_FORMAT, version=2)
     with pytest.raises(ArtefactError, match="File name too long" if len(name) > 255 else "outside itself"):
         open_bundle(writer.folder)
 

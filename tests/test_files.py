@@ -15,20 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.full_disk import files_of_at_most
 
+from fieldwise.arrays import load_arrays, load_metadata, save_arrays
 from fieldwise.errors import ArtefactError, ResourceError
-from fieldwise.files import (
-    atomic_file,
-    checksum,
-    load_arrays,
-    load_metadata,
-    manifest_format,
-    map_file,
-    read_manifest,
-    remove_leftovers,
-    save_arrays,
-    write_bytes,
-    write_manifest,
-)
+from fieldwise.files import atomic_file, checksum, map_file, remove_leftovers, write_bytes
+from fieldwise.manifests import manifest_format, read_manifest, write_manifest
 
 
 class Content(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ import torch
 from tests.logs import make_table
 
 import fieldwise as fw
-from fieldwise import files
+from fieldwise import arrays, files, manifests
 from fieldwise.bundle import BUNDLE_FORMAT
 from fieldwise.config import parse_config
 from fieldwise.data.cache import Cache
@@ -207,15 +207,15 @@ class Arrays(Target):
     def read(self, data: bytes) -> None:
         path = self.folder / "a.safetensors"
         path.write_bytes(data)
-        for array in files.load_arrays(path).values():
+        for array in arrays.load_arrays(path).values():
             array.tobytes()
-        files.load_metadata(path)
-        files.header_checksum(path)
+        arrays.load_metadata(path)
+        arrays.header_checksum(path)
 
     def seeds(self) -> list[bytes]:
         path = self.folder / "seed.safetensors"
-        arrays = {"x": np.arange(6.0).reshape(2, 3), "y": np.zeros((0, 4), np.uint8), "z": np.array(1, np.int32)}
-        files.save_arrays(path, arrays, {"a": "b"})
+        saved = {"x": np.arange(6.0).reshape(2, 3), "y": np.zeros((0, 4), np.uint8), "z": np.array(1, np.int32)}
+        arrays.save_arrays(path, saved, {"a": "b"})
         return [path.read_bytes()]
 
 
@@ -226,7 +226,7 @@ class Manifest(Target):
         (self.folder / "manifest.json").write_bytes(data)
         (self.folder / "run.json").write_bytes(data)
         verify(self.folder)
-        files.manifest_format(self.folder / "manifest.json")
+        manifests.manifest_format(self.folder / "manifest.json")
 
     def seeds(self) -> list[bytes]:
         names = ("run/run.json", "prepared/train/manifest.json")
@@ -389,7 +389,7 @@ class Resumed(Artefact):
         # The same table as two workers write it: which of the two a manifest means, it says.
         self.spread = Spread(len(self.stepper.rows), 2, 7)
         self.checksums = {
-            self.spread.name(part): files.save_arrays(
+            self.spread.name(part): arrays.save_arrays(
                 self.folder / f"{self.spread.name(part)}.safetensors",
                 {"rows": self.stepper.rows[self.spread.shards.rows(np.array(self.spread.shards.owned(part)))]},
             )

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
 from fieldwise.errors import ArtefactError
-from fieldwise.files import checksum, explaining, map_file, read_manifest
+from fieldwise.files import checksum, explaining, map_file
 from fieldwise.kernels.decode import bag_entries, bag_offsets, gather_lines
 from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.manifests import read_manifest
 
 __all__ = ["Cache", "Examples"]
 

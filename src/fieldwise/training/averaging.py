@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldwise.files import Pieces
+from fieldwise.arrays import Pieces
 from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.memory import require_memory
 from fieldwise.models.click import ClickModel

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from fieldwise.arrays import Pieces
 from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.data.cache import Examples
 from fieldwise.errors import UserError
-from fieldwise.files import Pieces
 from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
 from fieldwise.models.click import ClickModel

@@ -28,11 +28,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.arrays import load_verified, save_arrays
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import ConfigError
-from fieldwise.files import load_verified, read_manifest, save_arrays, write_manifest
 from fieldwise.kernels.layout import Layout
+from fieldwise.manifests import read_manifest, write_manifest
 from fieldwise.memory import require_memory
 from fieldwise.metrics import Metrics, evaluate_predictions
 from fieldwise.training.events import EpochEnd, Kept, Listener, Stage, ignore

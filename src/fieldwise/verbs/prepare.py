@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fieldwise import files
+from fieldwise import arrays, files, manifests
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
@@ -248,7 +248,7 @@ def _make(
 
 def save_encoder(folder: Path, encoder: Encoder) -> str:
     """Write the encoder's arrays, and return their checksum."""
-    return files.save_arrays(folder / ENCODER_NAME, encoder.arrays())
+    return arrays.save_arrays(folder / ENCODER_NAME, encoder.arrays())
 
 
 def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts, log: Log) -> None:
@@ -256,7 +256,7 @@ def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError("no row of the log can be used for training", where=log.files[0])
     manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
-    files.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
+    manifests.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
 def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
@@ -288,9 +288,9 @@ def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     ArtefactError
         It is incomplete or damaged.
     """
-    manifest, _ = files.read_manifest(folder / PREPARED_NAME, _Manifest, format=_FORMAT, version=_VERSION)
-    arrays = files.load_verified(folder / ENCODER_NAME, manifest.encoder_checksum)
-    return Encoder.from_arrays(manifest.encoder, arrays, folder / ENCODER_NAME), manifest.summary
+    manifest, _ = manifests.read_manifest(folder / PREPARED_NAME, _Manifest, format=_FORMAT, version=_VERSION)
+    saved = arrays.load_verified(folder / ENCODER_NAME, manifest.encoder_checksum)
+    return Encoder.from_arrays(manifest.encoder, saved, folder / ENCODER_NAME), manifest.summary
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from fieldwise import files
+from fieldwise import arrays
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
@@ -167,13 +167,13 @@ def _encode(
                     after_chunk=hold_limit,
                     spool=spool,
                 )
-                checksum = files.save_arrays(share / LEARNED_NAME, encoder.learned())
+                checksum = arrays.save_arrays(share / LEARNED_NAME, encoder.learned())
             parts = workers.gather(checksum.encode())
             checksums = workers.first(lambda parts=parts: [part.decode() for part in parts], list[str])  # type: ignore[misc]
             with workers.together():
                 for rank, checksum in enumerate(checksums):
                     if rank != workers.rank:
-                        learned = files.load_verified(folder / f"share-{rank}" / LEARNED_NAME, checksum)
+                        learned = arrays.load_verified(folder / f"share-{rank}" / LEARNED_NAME, checksum)
                         encoder.add_learned(learned, texts=workers.rank == 0)
                         hold_limit()
                 with naming(sources[0].log.files[0]):

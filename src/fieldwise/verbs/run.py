@@ -28,16 +28,8 @@ from fieldwise.config import Config
 from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ArtefactError, ConfigError
-from fieldwise.files import (
-    Upgrades,
-    checksum,
-    discard,
-    explaining,
-    read_manifest,
-    remove_unfinished,
-    sync_folder,
-    write_manifest,
-)
+from fieldwise.files import checksum, discard, explaining, remove_unfinished, sync_folder
+from fieldwise.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 

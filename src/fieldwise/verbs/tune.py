@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from fieldwise import files
+from fieldwise import files, manifests
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
@@ -134,7 +134,7 @@ def tune(
 
 def check_search(folder: Path) -> None:
     """Raise ArtefactError where the record of a search is damaged."""
-    files.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
+    manifests.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
 
 
 class _Search:
@@ -177,7 +177,7 @@ class _Search:
                 path.unlink(missing_ok=True)
                 files.discard(self.folder / "trials")
             if path.exists():
-                there, _ = files.read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
+                there, _ = manifests.read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
                 refuse_difference(
                     self.folder,
                     {**there.config, "seed": there.seed},
@@ -294,7 +294,7 @@ class _Search:
         return self.folder / "trials" / f"lr-{key}"
 
     def _save(self) -> None:
-        files.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
+        manifests.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
 
     def _line(self, trial: Trial) -> str:
         value = "-" if trial.value is None else f"{abs(trial.value):.5f}"

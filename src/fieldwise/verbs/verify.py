@@ -21,7 +21,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
-from fieldwise.files import manifest_format
+from fieldwise.manifests import manifest_format
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 from fieldwise.verbs.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.verbs.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
