@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the runs; runs/baselines/CONFIG unless given")
     parser.add_argument("--settings", type=int, help="of each peer, as in peers.py")
     parser.add_argument("--environment", type=Path, default=Path("runs/peers/env"), help="of LightGBM and CatBoost")
+    parser.add_argument("--model-zoo", type=Path, help="the model_zoo folder of FuxiCTR's repository")
     parser.add_argument("--peers-out", type=Path, help="results of peers.py; OUT/peers unless given")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -106,7 +107,8 @@ def theirs(arguments: argparse.Namespace, out: Path) -> list[Row]:
     """Train the peers and return what they are."""
     folder = arguments.peers_out or out / "peers"
     folder.mkdir(parents=True, exist_ok=True)
-    runner = peers.Runner(folder, peers.export(arguments.config, folder), arguments.environment, None)
+    log = peers.export(arguments.config, folder)
+    runner = peers.Runner(folder, log, arguments.environment, None, arguments.model_zoo)
     rows = []
     for name in arguments.peers.split(","):
         best = runner.best(name, arguments.settings)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from fieldwise.distributed.group import Workers
-from fieldwise.nn.deep import Standardise
+from fieldwise.nn.standardise import Standardise
 
 __all__ = ["SharedStandardise"]
 
 
 class SharedStandardise(Standardise):
-    """`nn.deep.Standardise` over the examples of all workers; the names of its statistics are the same.
+    """`nn.standardise.Standardise` over the examples of all workers; the names of its statistics are the same.
 
     (torch.nn.SyncBatchNorm runs on GPUs only, and refuses a worker without examples.)
     """
@@ -22,6 +22,11 @@ class SharedStandardise(Standardise):
     def __init__(self, num_inputs: int, workers: Workers, momentum: float = 0.1) -> None:
         super().__init__(num_inputs, momentum)
         self.workers = workers
+
+    def over_all(self, sums: Tensor) -> Tensor:
+        """Return sums over the examples of all workers, of those over the examples of each."""
+        self.workers.add(sums, "statistics")()
+        return sums
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise x (B of this worker, num_inputs)."""

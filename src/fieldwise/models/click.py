@@ -21,14 +21,16 @@ from fieldwise.models.parts import deep_part
 from fieldwise.models.sizes import NUM_MEMBERS
 from fieldwise.models.widths import kept_units
 from fieldwise.nn.blend import Blend
-from fieldwise.nn.deep import ACTIVATIONS, Perceptron, Standardise
+from fieldwise.nn.deep import ACTIVATIONS, Perceptron
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.ensemble import Ensemble
 from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
 from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.posterior import PosteriorTerm
+from fieldwise.nn.standardise import Standardise
 from fieldwise.nn.table import Table
+from fieldwise.nn.units import Reading, read_units
 
 __all__ = ["ClickModel", "build_model", "num_outputs"]
 
@@ -120,6 +122,7 @@ class ClickModel(nn.Module):
         self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
         self.unit_dropout = Dropout(config.unit_dropout)
+        kept: list[int] = []
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()
@@ -147,6 +150,7 @@ class ClickModel(nn.Module):
                     got=config.deep_units,
                 )
             self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
+        self.reading = self._reading(kept) if self.standardise is not None else None
         self.blend = Blend(1 + self.num_members) if self.posterior is not None else None
         self.to(dtype)
 
@@ -194,9 +198,9 @@ class ClickModel(nn.Module):
             return local.view(shape), full
         return self.histories(local.view(shape), given), full[: given.num_examples]
 
-    def _members(self, units: Tensor, full: Tensor) -> Tensor:
-        num_examples = len(units)
-        units = units[:, :, self.num_posterior :]
+    def _members(self, whole: Tensor, full: Tensor) -> Tensor:
+        num_examples = len(whole)
+        units = whole[:, :, self.num_posterior :]
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
             # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
@@ -207,9 +211,10 @@ class ClickModel(nn.Module):
             return (logits + self.network_output(self.activation(full + self.hidden_bias))).unsqueeze(1)
         if full.shape[1]:
             logits = logits + full
-        if self.num_skip:
-            logits = logits + units[:, :, : self.num_skip].sum(dim=1)
-        deep = None if self.network is None else self.network_output(self.deep_input(units))
+        skip, x = self._skip_and_deep_input(whole)
+        if skip is not None:
+            logits = logits + skip
+        deep = None if x is None else self.network_output(x)
         if deep is not None and deep.dim() == 2:
             deep = deep.unsqueeze(1)
         logits = logits.unsqueeze(1)
@@ -222,6 +227,28 @@ class ClickModel(nn.Module):
             return pairs + deep
         # One half of the loss, whatever the number of members in the deep part.
         return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
+
+    def _skip_and_deep_input(self, whole: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the skip (B, num_skip) and what the deep part reads, from all numbers (B, F, P + K) of the fields."""
+        at_once = self.training and torch.is_grad_enabled() and whole.device.type == "cpu"
+        if at_once and self.standardise is not None and self.reading is not None and not torch.compiler.is_compiling():
+            skip, x = read_units(whole.flatten(1), self.reading, self.standardise, self.unit_dropout.p)
+            return skip.unsqueeze(1) if self.num_skip else None, x if self.gate is None else self.gate(x)
+        units = whole[:, :, self.num_posterior :]
+        of_skip = units[:, :, : self.num_skip].sum(dim=1) if self.num_skip else None
+        return of_skip, None if self.network is None else self.deep_input(units)
+
+    def _reading(self, kept: Sequence[int]) -> Reading:
+        """Return what `nn.units` has to know, where the deep part reads some of the F K units."""
+        num_each, num_units = self.table.num_local, self.table.num_local - self.num_posterior
+        field, unit = np.divmod(np.array(kept, dtype=np.int64), num_units)
+        reads_all = len(kept) == self.table.layout.num_fields * num_each
+        detached = self.pairs is not None and self.config.deep_units != "all"
+        return Reading(
+            (self.num_posterior, num_each) if self.num_skip else None,
+            None if reads_all else field * num_each + self.num_posterior + unit,
+            unit >= self.num_shared if detached else np.ones(len(kept), dtype=np.bool_),
+        )
 
     def deep_input(self, units: Tensor) -> Tensor:
         """Return what the deep part reads, (B, num_inputs), from the units (B, F, K) as they are."""

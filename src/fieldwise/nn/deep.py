@@ -11,14 +11,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fieldwise.nn.activations import FUSED
 from fieldwise.nn.chain import Layer, chain
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.linear import Linear
 
-__all__ = ["ACTIVATIONS", "Perceptron", "Residual", "Standardise", "count_weights"]
+__all__ = ["ACTIVATIONS", "Perceptron", "Residual", "count_weights"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -27,26 +26,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-
-
-class Standardise(nn.BatchNorm1d):
-    """Give every unit mean 0 and variance 1 over the batch in training, over the data seen so far afterwards.
-
-    ``y = (x - mean) / sqrt(variance + 1e-5)``, without a learnt scale and shift: the matrix that follows has both. It
-    lets units of any scale (LR's weights beside random ones, frequent fields beside rare ones) start as equals;
-    without it wide locally connected layers stall at LR's level (docs/experiments.md). Ioffe and Szegedy 2015.
-    """
-
-    def __init__(self, num_inputs: int, momentum: float = 0.1) -> None:
-        super().__init__(num_inputs, affine=False, momentum=momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise x (B, num_inputs)."""
-        # One example has no variance: it is standardised by what was seen before, as in evaluation.
-        if self.training and len(x) < 2:
-            return functional.batch_norm(x, self.running_mean, self.running_var, eps=self.eps)
-        standardised: Tensor = super().forward(x)
-        return standardised
 
 
 def _output(num_inputs: int, num_outputs: int) -> Linear:

@@ -24,7 +24,7 @@ from fieldwise.kernels.storage import step_key
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense
-from fieldwise.nn.deep import Standardise
+from fieldwise.nn.standardise import Standardise
 from fieldwise.training.averaging import Average
 from fieldwise.training.device_step import DeviceAverage
 from fieldwise.training.guard import NotFinite, all_finite
