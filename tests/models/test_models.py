@@ -106,6 +106,36 @@ def test_the_deep_part_moves_its_own_units_alone():
         make("lc-dnn", units=3, pairs="plain", deep_units=2)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"units": 1},
+        {"units": 1, "skip": False},
+        {"units": 4, "pairs": "plain", "deep_units": 2, "unit_l2": 0.1},
+        {"units": 4, "pairs": "plain", "deep_units": "all", "gate": True},
+        {"units": 8, "widths": "cardinality"},
+        {"units": 4, "pairs": "plain", "deep_units": 1, "start": "posterior", "posterior_units": 3},
+    ],
+    ids=str,
+)
+def test_units_are_read_at_once_as_one_by_one(settings):
+    found = []
+    for at_once in (True, False):
+        model, _ = make("lc-dnn", unit_dropout=0.25, **settings)
+        wake(model)
+        model.reading = model.reading if at_once else None
+        model.train()
+        _, batch, labels = random_batch(num_examples=300)
+        torch.manual_seed(3)
+        members = model.members(model.complete(batch))
+        logloss(members, labels).backward()
+        [visit] = model.table.visits
+        statistics = {name: each for name, each in model.standardise.named_buffers() if each.is_floating_point()}
+        gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+        found.append({"members": members.detach(), "units": visit.local.grad, **statistics, **gradients})
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep"])
 @pytest.mark.parametrize("num_classes", [2, 4])
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)

@@ -201,7 +201,7 @@ def _rows_within(file: pq.ParquetFile, columns: Sequence[str], num_bytes: int) -
             if leaf.path_in_schema.split(".")[0] in wanted or leaf.path_in_schema in wanted:
                 of_columns += leaf.total_uncompressed_size
     bytes_per_row = of_columns / max(file.metadata.num_rows, 1)
-    # Sizes in a file are those of its encoding: a dictionary column grows when it is decoded, so 16 bytes a cell at
+    # Sizes in a file are those of its encoding: a dictionary column grows when it is decoded, so 12 bytes a cell at
     # least.
-    bytes_per_row = max(bytes_per_row, 16.0 * len(columns), 1.0)
+    bytes_per_row = max(bytes_per_row, 12.0 * len(columns), 1.0)
     return int(max(num_bytes / bytes_per_row, 1))

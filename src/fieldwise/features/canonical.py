@@ -37,8 +37,9 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.kernels.canonical import MISSING_TEXT, is_canonical, spell, write
 from fieldwise.kernels.fingerprint import fingerprint
+from fieldwise.kernels.texts import pick_texts
 
-__all__ = ["Buffers", "as_text", "buffers", "canonical", "fingerprints", "is_text", "plain"]
+__all__ = ["Buffers", "as_text", "buffers", "canonical", "fingerprints", "is_text", "plain", "taken"]
 
 
 def canonical(array: pa.Array) -> pa.Array:
@@ -150,6 +151,21 @@ def buffers(text: pa.Array) -> Buffers:
     data.flags.writeable = False  # as most Arrow buffers are: numba compiles once for each kind of array
     offsets.flags.writeable = False
     return Buffers(data, offsets, valid)
+
+
+def taken(text: pa.Array, places: npt.NDArray[np.int64]) -> pa.Array:
+    """Return ``text.take(places)``, sooner where there are few: Arrow's own takes 50 microseconds for one.
+
+    Examples
+    --------
+    >>> taken(pa.array(["a", "bc", "d"]), np.array([2, 1])).to_pylist()
+    ['d', 'bc']
+    """
+    if pa.types.is_dictionary(text.type) or text.null_count:
+        return text.take(places)
+    data, offsets, _ = buffers(text)
+    content, ends = pick_texts(data, offsets, places)
+    return pa.Array.from_buffers(pa.large_string(), len(places), [None, pa.py_buffer(ends), pa.py_buffer(content)])
 
 
 def _respelled(text: pa.Array) -> pa.Array:

@@ -16,6 +16,7 @@ from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.buckets import count_ids
 from fieldwise.kernels.hashtable import MAX_KEYS, Counter, place, ranked, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
+from fieldwise.kernels.threads import num_threads
 
 __all__ = ["NOTHING", "GrowthCounter", "Learned", "VocabularyCounter"]
 
@@ -23,6 +24,8 @@ Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
 _PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
 _KEYS_AT_ONCE = 1 << 20
+_SPILLING_BYTES = 56
+"""Of memory, for each value, while counts are sorted and written."""
 NOTHING = np.zeros(0, dtype=np.int64)
 """No positions."""
 
@@ -74,6 +77,7 @@ class VocabularyCounter:
         self._runs: list[_Run] = []
         self._numbers: _Numbers | None = None
         self._finished: Counter | None = None
+        self._most_added = 0
         self.keep_all_texts = False
         """Whether the text of a value is needed however rare it is here: it may be frequent in other rows."""
 
@@ -81,6 +85,16 @@ class VocabularyCounter:
     def nbytes(self) -> int:
         """Bytes in memory."""
         return self._counter.slots.nbytes
+
+    @property
+    def bytes_soon(self) -> int:
+        """Bytes in memory once every thread has added a chunk more, like the largest so far, all of new values."""
+        return self.nbytes * (2 if self._counter.room < self._most_added * (num_threads() + 1) else 1)
+
+    @property
+    def bytes_moving(self) -> int:
+        """Bytes that it may take besides for a while: while it is spilled, or its table moves into a larger one."""
+        return max(_SPILLING_BYTES * self._counter.num_keys, self.nbytes)
 
     @property
     def num_values(self) -> int:
@@ -94,6 +108,7 @@ class VocabularyCounter:
 
     def add(self, fingerprints: Uint64s) -> Learned:
         """Count N values."""
+        self._most_added = max(self._most_added, len(fingerprints))
         # A value is frequent when it has come often enough. Of one counted in a run on disk too that is not known.
         first = self.keep_all_texts or self._runs
         numbers, frequent = self._counter.number(fingerprints, 1 if first else self._min_count)

@@ -209,8 +209,8 @@ class Encoder:
 
     @property
     def counter_bytes(self) -> int:
-        """Bytes in memory of the counts of values."""
-        return sum(counter.nbytes for _, counter in self._counters())
+        """Bytes that the counts of values may take before anyone looks at them again."""
+        return int(_bytes_soon([counter for _, counter in self._counters()])[0])
 
     @property
     def counted(self) -> dict[str, int]:
@@ -218,16 +218,14 @@ class Encoder:
         return {encoder.field.name: counter.num_values for encoder, counter in self._counters()}
 
     def spill(self, limit: int) -> None:
-        """Move counts of values to disk until those in memory take `limit` bytes at most, the largest first.
+        """Move counts of values to disk until `counter_bytes` is `limit` at most, the largest first.
 
         Others may learn meanwhile.
         """
-        excess = self.counter_bytes - limit
-        for encoder, counter in sorted(self._counters(), key=lambda found: -found[1].nbytes):
-            if excess <= 0:
-                break
+        largest_first = sorted(self._counters(), key=lambda found: -found[1].nbytes)
+        without = _bytes_soon([counter for _, counter in largest_first])
+        for encoder, counter in largest_first[: int(np.argmax(without <= limit))]:
             with encoder.lock:
-                excess -= counter.nbytes
                 counter.spill(self._scratch)
 
     def _counters(self) -> Iterator[tuple[IndexedEncoder, VocabularyCounter]]:
@@ -457,6 +455,16 @@ class Encoder:
     def _need_fitted(self) -> None:
         if not self.fitted:
             raise DataError("the encoder is not fitted", fix="call fit, or fit_chunk and finish in every pass")
+
+
+def _bytes_soon(counters: list[VocabularyCounter]) -> npt.NDArray[np.int64]:
+    """Return (N + 1,): the bytes that may be taken soon by all of them, by those from the second on, ..., by none."""
+    soon, moving = (
+        np.array([*numbers, 0][::-1], dtype=np.int64)
+        for numbers in ([each.bytes_soon for each in counters], [each.bytes_moving for each in counters])
+    )
+    from_the_end: npt.NDArray[np.int64] = np.cumsum(soon) + np.maximum.accumulate(moving)
+    return from_the_end[::-1]
 
 
 def _field_encoder(field: Field, before: Mapping[str, FieldEncoder], scratch: Scratch) -> FieldEncoder:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from fieldwise.features.canonical import canonical, fingerprints, plain
+from fieldwise.features.canonical import canonical, fingerprints, plain, taken
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
 from fieldwise.features.hashed import Buckets
@@ -339,6 +339,6 @@ class CategoryEncoder(IndexedEncoder):
         text = columns.text(self.field.column)
         found = fingerprints(text, self.seed)
         if self.default_text is None:
-            return Cells(found, text.take)
+            return Cells(found, partial(taken, text))
         found[found == 0] = self.default
         return Cells(found, lambda at: pc.fill_null(plain(text.take(at)), self.default_text))

@@ -73,7 +73,7 @@ class Counter:
         done = num_reached = 0
         while True:
             done, found, num_reached = _number(
-                self.slots, keys, done, self._room, self.num_keys, threshold, numbers, reached, num_reached
+                self.slots, keys, done, self.room, self.num_keys, threshold, numbers, reached, num_reached
             )
             self.num_keys += found
             if done == len(keys):
@@ -87,14 +87,15 @@ class Counter:
             return
         done = 0
         while True:
-            done, found = _add_counts(self.slots, keys, counts, done, self._room, self.num_keys)
+            done, found = _add_counts(self.slots, keys, counts, done, self.room, self.num_keys)
             self.num_keys += found
             if done == len(keys):
                 return
             self._grow()
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
+        """How many new keys fit before a larger table is needed."""
         # Two thirds full at most: a probe looks at two slots on average, and a key takes 24 to 48 bytes.
         return len(self.slots) * 2 // 3 - self.num_keys
 

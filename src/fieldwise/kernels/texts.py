@@ -1,11 +1,25 @@
-"""Collecting one text for each feature, from chunks in any order."""
+"""Texts picked from a chunk, and collected, one for each feature, from chunks in any order."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-__all__ = ["put_lengths", "put_texts"]
+__all__ = ["pick_texts", "put_lengths", "put_texts"]
+
+
+@njit(cache=True, nogil=True)
+def pick_texts(data, offsets, places):  # type: ignore[no-untyped-def]
+    """Return N of the texts ``data[offsets[i] : offsets[i + 1]]``, and (N + 1,) where they begin and end."""
+    ends = np.zeros(len(places) + 1, dtype=np.int64)
+    for i in range(len(places)):
+        ends[i + 1] = ends[i] + offsets[places[i] + 1] - offsets[places[i]]
+    out = np.empty(ends[len(places)], dtype=np.uint8)
+    for i in range(len(places)):
+        start = offsets[places[i]]
+        for k in range(ends[i + 1] - ends[i]):
+            out[ends[i] + k] = data[start + k]
+    return out, ends
 
 
 @njit(cache=True, nogil=True)

@@ -4,7 +4,7 @@ The limit is on anonymous memory of the process: what cannot be dropped. Pages o
 likes and do not count. It is shared out::
 
     what the process holds already, and compiled kernels
-    chunks       being read, worked on and written: a quarter of the rest at most
+    chunks       being read, worked on and written: three eighths of the rest at most
     fixed        hashed fields and sketches of numbers: known from the schema
     counts       of the values of vocabularies: beyond this they go to disk, sorted, and are merged at the end
     tables       finished vocabularies: beyond this they lie in mapped files
@@ -27,7 +27,7 @@ __all__ = ["Budget", "held_bytes", "parse_bytes"]
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _COMPILED_BYTES = 100 << 20  # numba's compiler, when kernels are not in its cache yet
 _LEAST_CHUNK_BYTES = 1 << 20
-_LARGEST_CHUNK_BYTES = 2 * MAX_CHUNK_BYTES  # thousands of fields: each costs some 80 microseconds a chunk
+_LARGEST_CHUNK_BYTES = 4 * MAX_CHUNK_BYTES  # thousands of fields: each costs some 80 microseconds a chunk
 _LEAST_COUNTS_BYTES = 16 << 20
 _COPIES_OF_A_CHUNK = 3  # raw, as text and fingerprints, encoded
 _SKETCH_BYTES = 6 << 20
@@ -73,7 +73,7 @@ class Budget(NamedTuple):
     chunk_bytes
         Of one chunk as it is read.
     counter_bytes
-        Of the counts in memory, before they go to disk.
+        Of the counts in memory, before they go to disk: what they may take soon (`Encoder.counter_bytes`).
     table_bytes
         Of finished tables in memory.
     """
@@ -109,10 +109,9 @@ class Budget(NamedTuple):
                 got=readable_bytes(limit),
                 fix="allow more with memory; hash fewer fields into fewer buckets; use fewer threads",
             )
-        chunk_bytes = min(max(rest // 4 // num_copies, _LEAST_CHUNK_BYTES), _LARGEST_CHUNK_BYTES)
+        chunk_bytes = min(max(rest * 3 // 8 // num_copies, _LEAST_CHUNK_BYTES), _LARGEST_CHUNK_BYTES)
         rest -= chunk_bytes * num_copies
-        # While a table of counts grows there are the old one and one twice as large; many may grow in one chunk.
-        return cls(limit, fixed, chunk_bytes * num_copies, chunk_bytes, rest // 4, rest // 4)
+        return cls(limit, fixed, chunk_bytes * num_copies, chunk_bytes, rest - rest // 4, rest // 4)
 
 
 def _fixed_bytes(schema: Schema) -> int:
