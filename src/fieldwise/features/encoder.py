@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.errors import ArtefactError, DataError, UserError
-from fieldwise.features.bags import BagEncoder
 from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
 from fieldwise.features.columns import Arrays, Columns, Reject
-from fieldwise.features.counting import Learned, VocabularyCounter
-from fieldwise.features.cross import CrossEncoder
+from fieldwise.features.counting import Learned
 from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
-from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
-from fieldwise.features.numbers import BinEncoder, ScaleEncoder
+from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.made_for import encoder_for
 from fieldwise.features.scratch import Scratch
+from fieldwise.features.spilling import Counting, bytes_soon, counting, spill
 from fieldwise.features.target import TargetEncoder
-from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.schema import Field, Schema
+from fieldwise.schema import Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
 
@@ -62,6 +60,7 @@ class Encoder:
 
     Examples
     --------
+    >>> from fieldwise.schema import Field
     >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
     >>> log = pa.table({"city": ["Rome", "Oslo", "Rome", None], "click": [1, 0, 0, 1]})
     >>> encoder = Encoder(schema).fit([log])
@@ -80,7 +79,7 @@ class Encoder:
         self._base = base
         self._fields: dict[str, FieldEncoder] = {}
         for field in schema.fields:
-            encoder = self._fields[field.name] = _field_encoder(field, self._fields, self._scratch)
+            encoder = self._fields[field.name] = encoder_for(field, self._fields, self._scratch)
             if base is not None:  # before the crosses are made: where bins are known, they need no second pass
                 encoder.extend(base._fields[field.name])
         self._target = TargetEncoder(schema)
@@ -130,6 +129,7 @@ class Encoder:
 
         Examples
         --------
+        >>> from fieldwise.schema import Field
         >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
         >>> encoder = Encoder(schema).fit([pa.table({"city": ["Rome", "Oslo", "Rome"], "click": [1, 0, 0]})])
         >>> grown = encoder.partial_fit([pa.table({"city": ["Bern", "Oslo", "Oslo"], "click": [0, 0, 0]})])
@@ -210,28 +210,23 @@ class Encoder:
     @property
     def counter_bytes(self) -> int:
         """Bytes that the counts of values may take before anyone looks at them again."""
-        return int(_bytes_soon([counter for _, counter in self._counters()])[0])
+        return int(bytes_soon(self._counting)[0])
 
     @property
     def counted(self) -> dict[str, int]:
         """Distinct values that are being counted in memory, of each field that counts them."""
-        return {encoder.field.name: counter.num_values for encoder, counter in self._counters()}
+        return {encoder.field.name: counter.num_values for encoder, counter in self._counting}
 
     def spill(self, limit: int) -> None:
         """Move counts of values to disk until `counter_bytes` is `limit` at most, the largest first.
 
         Others may learn meanwhile.
         """
-        largest_first = sorted(self._counters(), key=lambda found: -found[1].nbytes)
-        without = _bytes_soon([counter for _, counter in largest_first])
-        for encoder, counter in largest_first[: int(np.argmax(without <= limit))]:
-            with encoder.lock:
-                counter.spill(self._scratch)
+        spill(self._counting, limit, self._scratch)
 
-    def _counters(self) -> Iterator[tuple[IndexedEncoder, VocabularyCounter]]:
-        for encoder in self._fields.values():
-            if isinstance(encoder, IndexedEncoder) and isinstance(encoder.counter, VocabularyCounter):
-                yield encoder, encoder.counter
+    @property
+    def _counting(self) -> list[Counting]:
+        return counting(self._fields.values())
 
     def merge(self, other: Encoder) -> None:
         """Add what another encoder of this schema has learned from other rows, both before `finish` of the same pass.
@@ -240,6 +235,7 @@ class Encoder:
 
         Examples
         --------
+        >>> from fieldwise.schema import Field
         >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
         >>> days = [pa.table({"city": ["Rome", "Oslo"], "click": [day, 1]}) for day in (0, 1)]
         >>> one, other = Encoder(schema), Encoder(schema)
@@ -263,7 +259,7 @@ class Encoder:
 
     def keep_all_texts(self) -> None:
         """Keep the texts of rare values too: `add_learned` will add the rows in which they may be frequent."""
-        for _, counter in self._counters():
+        for _, counter in self._counting:
             counter.keep_all_texts = True
 
     def learned(self) -> Arrays:
@@ -293,6 +289,7 @@ class Encoder:
 
         Examples
         --------
+        >>> from fieldwise.schema import Field
         >>> schema = Schema(fields=(Field(name="city", column="city", min_count=2),), label="click")
         >>> one, other = Encoder(schema), Encoder(schema)
         >>> for number, encoder in enumerate((one, other)):
@@ -455,25 +452,3 @@ class Encoder:
     def _need_fitted(self) -> None:
         if not self.fitted:
             raise DataError("the encoder is not fitted", fix="call fit, or fit_chunk and finish in every pass")
-
-
-def _bytes_soon(counters: list[VocabularyCounter]) -> npt.NDArray[np.int64]:
-    """Return (N + 1,): the bytes that may be taken soon by all of them, by those from the second on, ..., by none."""
-    soon, moving = (
-        np.array([*numbers, 0][::-1], dtype=np.int64)
-        for numbers in ([each.bytes_soon for each in counters], [each.bytes_moving for each in counters])
-    )
-    from_the_end: npt.NDArray[np.int64] = np.cumsum(soon) + np.maximum.accumulate(moving)
-    return from_the_end[::-1]
-
-
-def _field_encoder(field: Field, before: Mapping[str, FieldEncoder], scratch: Scratch) -> FieldEncoder:
-    if field.type == "cross":
-        return CrossEncoder(field, [before[part] for part in field.parts], scratch)
-    if field.type == "bag":
-        return BagEncoder(field, scratch)
-    if field.numeric:
-        return BinEncoder(field) if field.discretised else ScaleEncoder(field)
-    if field.type == "time":
-        return CalendarEncoder(field)
-    return CategoryEncoder(field, scratch)
