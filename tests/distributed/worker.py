@@ -64,6 +64,7 @@ def train(workers, kind, units, dtype, weighted, device):
     table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
     if device:
         place_model(model, torch.device(device))
+        model.reading = None  # a GPU's units are read by torch
     table = (
         TableOptimizer(model.table, table_config, SIZES[0])
         if workers is None
