@@ -71,7 +71,7 @@ class _Read(torch.autograd.Function):
         skip, x = units.new_zeros(num_examples), units.new_empty(num_examples, num_inputs)
         sums = np.empty((len(blocks), 2, num_inputs))
         kept = np.empty((num_examples, num_inputs), np.uint8) if p else None
-        key, below = (int(torch.randint(1 << 62, ())), round(p * 2**32)) if p else (0, 0)
+        key, below = (int(torch.randint(1 << 62, ())), min(round(p * 2**32), 2**32 - 1)) if p else (0, 0)
         numbers, of_skip, of_x = units.numpy(), skip.numpy(), x.numpy()
 
         def measure(of: slice) -> None:
@@ -103,7 +103,6 @@ class _Read(torch.autograd.Function):
         blocks, gradient = cut(len(units), _EXAMPLES), torch.empty_like(units)
         sums = np.empty((len(blocks), 2, len(mean)))
         numbers, out = units.numpy(), gradient.numpy()
-
         grown, columns = 1 / (1 - ctx.p), reading.columns
 
         def measure(of: slice) -> None:
