@@ -25,7 +25,7 @@ Int64s = npt.NDArray[np.int64]
 _PREFIXES = np.arange(256, dtype=np.uint64) << np.uint64(56)
 _KEYS_AT_ONCE = 1 << 20
 _SPILLING_BYTES = 56
-"""Of memory, for each value, while counts are sorted and written."""
+"""Of memory, for each value, while counts are sorted and written: two copies of its slot, its rank, key and count."""
 NOTHING = np.zeros(0, dtype=np.int64)
 """No positions."""
 

@@ -27,8 +27,8 @@ from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
 from fieldwise.features.columns import Arrays, Columns, Reject
 from fieldwise.features.counting import Learned
 from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
+from fieldwise.features.encoder_for import encoder_for
 from fieldwise.features.fields import FieldEncoder, IndexedEncoder
-from fieldwise.features.made_for import encoder_for
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.spilling import Counting, bytes_soon, counting, spill
 from fieldwise.features.target import TargetEncoder
