@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tests.logs import config_text, make_table, write
@@ -103,27 +104,42 @@ def checkpoints(out: Path) -> set[str]:
     return {os.path.dirname(path) for path in found}
 
 
-def kill_workers(process: subprocess.Popen[str], out: Path, num_kills: int, moments: random.Random) -> list[float]:
-    """Kill workers at random moments while they train; return the seconds from each kill to the next checkpoint."""
-    recoveries: list[float] = []
+class Recovery(NamedTuple):
+    """The seconds from a kill to the next checkpoint, and whether a checkpoint was being written at the kill."""
+
+    seconds: float
+    saving: bool
+
+
+def kill_workers(process: subprocess.Popen[str], out: Path, num_kills: int, moments: random.Random) -> list[Recovery]:
+    """Kill workers while they train: at a random moment, and every other time while they write a checkpoint."""
+    recoveries: list[Recovery] = []
     while len(recoveries) < num_kills and process.poll() is None:
         seen = checkpoints(out)
         if not wait_until(lambda seen=seen: checkpoints(out) - seen, process):
             break
-        time.sleep(moments.uniform(0, 0.3))
+        if len(recoveries) % 2:
+            wait_until(lambda: unfinished(out), process, pause=0.0)
+        else:
+            time.sleep(moments.uniform(0, 0.3))
         workers = workers_of(process.pid)
         if not workers:
             continue
         seen = checkpoints(out)
         os.kill(moments.choice(workers), signal.SIGKILL)
-        killed_at = time.monotonic()
+        killed_at, saving = time.monotonic(), bool(unfinished(out))
         wait_until(lambda workers=workers: not set(workers) & set(workers_of(process.pid)), process)
         if wait_until(lambda seen=seen: checkpoints(out) - seen, process):
-            recoveries.append(time.monotonic() - killed_at)
+            recoveries.append(Recovery(time.monotonic() - killed_at, saving))
     return recoveries
 
 
-def wait_until(happened, process: subprocess.Popen[str], seconds: float = 120) -> bool:
+def unfinished(out: Path) -> list[str]:
+    """Return the checkpoints that are being written, or that nobody went on writing."""
+    return glob.glob(f"{out}/**/checkpoints/.*.tmp", recursive=True)
+
+
+def wait_until(happened, process: subprocess.Popen[str], seconds: float = 120, pause: float = 0.005) -> bool:
     """Wait until something happened, or the process ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -131,7 +147,7 @@ def wait_until(happened, process: subprocess.Popen[str], seconds: float = 120) -
             return True
         if process.poll() is not None:
             return False
-        time.sleep(0.005)
+        time.sleep(pause)
     raise AssertionError("nothing happened")
 
 
