@@ -102,7 +102,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     min_count: Annotated[int, Meta(ge=1)] | None = None
     max_features: Annotated[int, Meta(ge=1)] | None = None
     buckets: Annotated[int, Meta(ge=1)] | None = None
-    bins: Annotated[int, Meta(ge=2)] | None = None
+    bins: Annotated[int, Meta(ge=0)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale | None = None
     separator: str | None = None

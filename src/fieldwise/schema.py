@@ -53,7 +53,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     buckets
         Hash values into this many features in place of a vocabulary; 1 to 2^32 - 3.
     bins
-        Number of quantile bins of a number, 2 to 65,534. Edges are exact up to 65,536 distinct values. Beyond, each is
+        Number of quantile bins of a number, 2 to 65,534; 0: as many as its values and their number ask for
+        (`features.sketch.Distribution.suitable_bins`). Edges are exact up to 65,536 distinct values. Beyond, each is
         known to one part in 65,536 / p where the values span p powers of two (1 in 4,096 for 16): `features.sketch`.
     edges
         Inner edges of a number's bins, strictly increasing: bin i holds edges[i-1] <= x < edges[i].
@@ -95,7 +96,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min_count: _Count = 1
     max_features: _Count | None = None
     buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
-    bins: Annotated[int, Meta(ge=2, le=65_534)] | None = None
+    bins: Annotated[int, Meta(ge=0, le=65_534)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
     separator: Annotated[str, Meta(min_length=1)] = "|"
@@ -140,6 +141,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("bins and edges belong to numbers and ages", got=f"type = {self.type}", fix='set type = "number"')
         if self.bins is not None and self.edges is not None:
             refuse("bins and edges exclude each other", fix="keep one of the two")
+        if self.bins == 1:
+            refuse("one bin holds every number", expected="2 bins or more, or 0: as many as the values ask for", got=1)
         if self.edges is not None and (
             not self.edges
             or not all(map(math.isfinite, self.edges))

@@ -23,6 +23,7 @@ FIELDS = (
     Field(name="root", type="number", column="number", scale="sqrt"),
     Field(name="raw", type="number", column="number", scale="none"),
     Field(name="bins", type="number", column="number", bins=4),
+    Field(name="own bins", type="number", column="number", bins=0),
     Field(name="edges", type="number", column="number", edges=(-1.0, 0.0, 2.5)),
     Field(name="tags", type="bag", column="tags", min_count=2),
     Field(name="weighted", type="bag", column="weighted", separator=";", weighted=True),

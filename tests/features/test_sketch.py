@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import sketch as reference
-from tests.reference.bins import quantile_edges
+from tests.reference.bins import quantile_edges, suitable_bins
 
 from fieldwise.features.sketch import NumberSketch
 
@@ -32,6 +32,27 @@ def test_few_distinct_values_are_kept_as_they_are(numbers):
 @given(NUMBERS, st.integers(2, 9))
 def test_edges_are_those_of_the_sorted_values(numbers, bins):
     assert sketched(numbers).finish().quantile_edges(bins).tolist() == quantile_edges(numbers, bins)
+
+
+@settings(deadline=None)
+@given(NUMBERS)
+def test_the_bins_are_as_many_as_a_plain_count_says(numbers):
+    assert sketched(numbers).finish().suitable_bins() == suitable_bins(numbers)
+
+
+@pytest.mark.parametrize("size", [129, 1_000, 9_000, 30_000, 250_000])
+def test_the_bins_of_many_different_values_grow_with_the_cube_root_of_their_number(size):
+    numbers = np.random.default_rng(0).normal(size=size)
+    assert sketched(numbers).finish().suitable_bins() == suitable_bins(numbers.tolist())
+
+
+def test_values_that_are_not_like_their_neighbours_have_a_bin_each():
+    random = np.random.default_rng(0)
+    ages = np.clip(random.normal(40, 12, 20_000).round(), 17, 90)
+    gains = np.concatenate((np.zeros(20_000), random.choice(100, 2_000, p=random.dirichlet(np.full(100, 0.3)))))
+    assert sketched(ages).finish().suitable_bins() == 9
+    distribution = sketched(gains).finish()
+    assert distribution.quantile_edges(distribution.suitable_bins()).tolist() == distribution.values[1:].tolist()
 
 
 def test_a_value_that_is_nearly_everywhere_leaves_the_other_bins_to_the_others():

@@ -95,7 +95,7 @@ def test_a_number_with_a_scale_is_the_number_itself(stated):
 @pytest.mark.parametrize("column", ["price", "user_id"])
 def test_a_number_of_which_nothing_else_is_said_has_bins(column):
     field = fields(f'[fields.{column}]\ntype = "number"')[column]
-    assert (field.type, field.bins) == ("number", 128)
+    assert (field.type, field.bins) == ("number", 0)
 
 
 def test_settings_tell_the_type():
@@ -145,7 +145,7 @@ def test_several_fields_read_one_column():
     )
     names = [field.name for field in found.schema.fields if field.column == "price"]
     assert names == ["price", "price_value", "price_few"]
-    assert [field.bins for field in found.schema.fields if field.column == "price"] == [128, None, 3]
+    assert [field.bins for field in found.schema.fields if field.column == "price"] == [0, None, 3]
     assert "price" not in fields('[fields.p]\ncolumn = "price"', 'exclude = ["price"]')
 
 
@@ -231,6 +231,7 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
         ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["age", "tag"]', ConfigError, "mean tags?"),
         ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["x", "age"]', ConfigError, "stand before it"),
         ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["age"]', ConfigError, "two or more"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 1', ConfigError, "one bin holds every number"),
         ('data = {train = "a", label = "click"}\n[fields.age]\ntype = "cross"', ConfigError, "a cross, and only"),
         ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "<= 65534"),
         ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "length >= 1"),

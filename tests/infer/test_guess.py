@@ -158,7 +158,7 @@ def test_categories(name):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_are_put_into_bins(name):
     found = guess(name, NUMBERS[name])
-    assert (found.type, found.left_out, found.bins) == ("number", False, 128)
+    assert (found.type, found.left_out, found.bins) == ("number", False, 0)
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)

@@ -11,7 +11,7 @@ from itertools import product
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from tests.reference.bins import bin_id, quantile_edges
+from tests.reference.bins import bin_id, quantile_edges, suitable_bins
 from tests.reference.canonical import canonical
 from tests.reference.fingerprint import fingerprint, xxh64
 
@@ -74,7 +74,7 @@ class ReferenceEncoder:
         if field.edges is not None:
             self.edges[field.name] = list(field.edges)
         elif field.bins is not None:
-            self.edges[field.name] = quantile_edges(numbers, field.bins)
+            self.edges[field.name] = quantile_edges(numbers, field.bins or suitable_bins(numbers))
         elif field.scale != "none":
             curved = [self.curve(field, number) for number in numbers if not math.isnan(number)]
             mean = float(np.mean(curved)) if curved else 0.0

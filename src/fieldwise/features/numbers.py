@@ -247,7 +247,7 @@ class BinEncoder(_NumberEncoder):
             return
         assert self.field.bins is not None
         distribution = self._sketch.finish()
-        self._edges = distribution.quantile_edges(self.field.bins)
+        self._edges = distribution.quantile_edges(self.field.bins or distribution.suitable_bins())
         # An edge is the lower end of a range of the sketch, so every range lies in one bin and the counts are exact.
         self._counts = np.zeros(_FIRST_BIN + len(self._edges) + 1, dtype=np.int64)
         self._counts[MISSING] = self._sketch.num_missing

@@ -53,7 +53,7 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
     >>> config = parse_config('data = { train = "log.csv", label = "click" }')
     >>> schema = complete_schema(config, pa.table({"click": ["0", "1"], "ad": ["a", "b"], "price": ["1.5", "2"]}))
     >>> [(field.name, field.type, field.bins) for field in schema.fields]
-    [('ad', 'category', None), ('price', 'number', 128)]
+    [('ad', 'category', None), ('price', 'number', 0)]
     """
     return infer_schema(config, sample).schema
 

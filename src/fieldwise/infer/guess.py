@@ -16,13 +16,13 @@ one and the same in every row                    left out         it cannot tell
 distinct in 1,000 rows or more, and counting,    left out         they name the row (``id``); training would learn them
 UUIDs or hashes, or named id                                      by heart
 booleans, dictionaries                           a category       whoever wrote the type said so
-numbers with fractions                           128 bins         quantile bins fit any scale, and missing ones have a
+numbers with fractions                           bins             quantile bins fit any scale, and missing ones have a
                                                                   feature of their own
 whole numbers named as codes (id, zip, C14),     a category       5 is not between 4 and 6 in any sense that matters
 with leading zeros, above 2^53, or of one
 length from 6 digits on
 other whole numbers: 50 or fewer, 4 rows each    a category       each has enough rows for a weight of its own
-other whole numbers                              128 bins         near ones behave alike, and most are rare
+other whole numbers                              bins             near ones behave alike, and most are rare
 texts with a separator (`bags.find_bag`)         a bag            its values recur, the cells do not
 long texts that hardly recur                     left out         as categories they would only fill the vocabulary
 other texts, hashes and numbers with texts       a category
@@ -55,7 +55,8 @@ from fieldwise.schema import FieldType, TimePart
 
 __all__ = ["DEFAULT_BINS", "Guess", "guess_column"]
 
-DEFAULT_BINS = 128
+DEFAULT_BINS = 0
+"""As many as the values of a number ask for."""
 _FEW = 50
 _FEW_EACH = 4
 _MANY_ROWS = 1_000

@@ -206,7 +206,7 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
     if field.format is not None:
         yield f"format = {_toml(field.format)}"
-    if field.bins is not None:
+    if field.bins:
         yield f"bins = {field.bins}"
     if guess.separator is not None:
         yield f"separator = {_toml(field.separator)}"
