@@ -301,7 +301,9 @@ class _Search:
         best = self.best
         so_far = f"; best {abs(best.value or 0.0):.5f} of trial {best.number}" if best is not None else ""
         what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
-        state = "" if trial.state == "done" else f" ({trial.state} after {len(trial.metrics)} epochs {trial.note})"
+        epochs = "1 epoch" if len(trial.metrics) == 1 else f"{len(trial.metrics)} epochs"
+        note = f": {trial.note}" if trial.note else ""
+        state = "" if trial.state == "done" else f" ({trial.state} after {epochs}{note})"
         return f"trial {trial.number}: valid {self.metric} {value}{state}{so_far}  [{what}]"
 
 
