@@ -54,8 +54,8 @@ def main() -> None:
     }
     for name, table in tables.items():
         order = np.random.default_rng(0).permutation(len(table))
-        csv.write_csv(table.take(order), arguments.out / f"{name}.csv")
         log, config = arguments.out / f"{name}.csv", arguments.out / f"{name}.toml"
+        csv.write_csv(table.take(order), log)
         init = ["init", str(log), "--label", "label", "--out", str(config)]
         subprocess.run([sys.executable, "-m", "fieldwise", *init], check=True)
 

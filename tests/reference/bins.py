@@ -26,7 +26,7 @@ def suitable_bins(numbers: Sequence[float]) -> int:
     counts = Counter(number for number in numbers if not math.isnan(number))
     logs = [math.log(counts[number]) for number in sorted(counts)]
     bins = round(counts.total() ** (1 / 3) / 3)
-    if len(logs) <= 128 and correlation(logs[:-1], logs[1:]) < 0.5:
+    if len(logs) <= 128 and round(correlation(logs[:-1], logs[1:]), 9) < 0.5:
         bins = len(logs)
     return min(max(bins, 8), 128)
 

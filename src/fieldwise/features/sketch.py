@@ -12,6 +12,7 @@ them. The level is the smallest at which no more than `capacity` keys are distin
 
 from __future__ import annotations
 
+import statistics
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,8 @@ def _correlation(series: Float64s) -> float:
     """Return the correlation of each number with the next; 0 where they are constant, or fewer than three."""
     if len(series) < 3 or not np.ptp(series[1:]) or not np.ptp(series[:-1]):
         return 0.0
-    return float(np.corrcoef(series[1:], series[:-1])[0, 1])
+    # Exact sums, and no last digits: workers on unlike machines must come to the same side of a limit.
+    return round(statistics.correlation(series[:-1].tolist(), series[1:].tolist()), 9)
 
 
 def _largest_count(counts: npt.NDArray[np.int64], bins: int) -> int:

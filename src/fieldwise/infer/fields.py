@@ -14,7 +14,7 @@ from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
-from fieldwise.infer.guess import DEFAULT_BINS, Guess, guess_column
+from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Field, FieldType, Schema
 
 __all__ = ["Inferred", "complete_schema", "infer_schema"]
@@ -168,7 +168,7 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
     type_ = entry.type or _implied_type(stated, guess)
     guessed: dict[str, Any] = {}
     if type_ == "number" and {"bins", "edges", "scale"}.isdisjoint(stated):
-        guessed = {"bins": guess.bins or DEFAULT_BINS}
+        guessed = {"bins": 0}
     elif type_ == "time" and {"unit", "format"}.isdisjoint(stated):
         guessed = {"format": guess.format}
     elif type_ in ("category", "bag") and entry.buckets is None:

@@ -32,7 +32,8 @@ A category or bag has `min_count` 2 where it has more than 10,000 values in the 
 occur once; else 1.
 
 Tried and not used: calling a number a code where neighbouring values differ in how often they occur. The correlation of
-the two, 0.96 for people's ages, is -0.08 for their capital gains and 0.70 for the numbers of films.
+the two, 0.96 for people's ages, is -0.08 for their capital gains and 0.70 for the numbers of films. It decides how many
+bins a number gets (`features.sketch`).
 """
 
 from __future__ import annotations
@@ -53,10 +54,8 @@ from fieldwise.infer.times import find_times
 from fieldwise.infer.values import Float64s, Values
 from fieldwise.schema import FieldType, TimePart
 
-__all__ = ["DEFAULT_BINS", "Guess", "guess_column"]
+__all__ = ["Guess", "guess_column"]
 
-DEFAULT_BINS = 0
-"""As many as the values of a number ask for."""
 _FEW = 50
 _FEW_EACH = 4
 _MANY_ROWS = 1_000
@@ -82,7 +81,7 @@ class Guess(NamedTuple):
         Whether the column is no field unless somebody says so.
     role
         What it may be in ``[data]``; ``time``: its values are points in time.
-    type, bins, separator, weighted, format, min_count
+    type, separator, weighted, format, min_count
         See `schema.Field`; `min_count` is that of a category or bag.
     parts
         Of a time: what each of its fields tells.
@@ -92,7 +91,6 @@ class Guess(NamedTuple):
     type: FieldType = "category"
     left_out: bool = False
     role: Literal["id", "split", "time"] | None = None
-    bins: int | None = None
     separator: str | None = None
     weighted: bool = False
     min_count: int = 1
@@ -197,12 +195,12 @@ def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if whole is None:
         if is_code(name) and values.num_distinct <= _FEW:  # versions
             return Guess(f"{_many(values)}; codes, by their name")
-        return Guess(f"numbers with fractions, {span}", type="number", bins=DEFAULT_BINS)
+        return Guess(f"numbers with fractions, {span}", type="number")
     if code := _why_code(name, values, whole):
         return Guess(f"{_many(values)}; {code}")
     if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
         return Guess(f"{values.num_distinct:,} whole numbers, {span}")
-    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", bins=DEFAULT_BINS)
+    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number")
 
 
 def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
