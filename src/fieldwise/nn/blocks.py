@@ -7,17 +7,15 @@ are the same for any number of threads. It also keeps OpenMP's threads, which sp
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Lock
 from typing import TypeVar
+from weakref import WeakSet
 
 import torch
 
-from fieldwise.kernels.threads import num_threads
+from fieldwise.kernels.threads import Team, num_threads, team
 
 __all__ = ["cut", "run_blocks", "single_threaded_torch"]
 
@@ -33,41 +31,6 @@ def cut(length: int, size: int) -> list[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return [slice(begin, min(begin + size, length)) for begin in range(0, length, size)]
-
-
-class _Workers:
-    """The threads of this process; made when first needed, and anew after a fork or for another number."""
-
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.executor: ThreadPoolExecutor | None = None
-        self.made_for = (0, 0)
-
-    def get(self) -> ThreadPoolExecutor:
-        wanted = (os.getpid(), num_threads())
-        with self.lock:
-            if self.executor is None or self.made_for != wanted:
-                self.executor, self.made_for = _start(wanted[1]), wanted
-            return self.executor
-
-
-def _start(size: int) -> ThreadPoolExecutor:
-    # A thread takes its number of OpenMP threads from the process when it first asks torch, and keeps it.
-    together = Barrier(size)
-
-    def prepare() -> None:
-        torch.get_num_threads()
-        torch.set_grad_enabled(False)
-        together.wait()
-
-    executor = ThreadPoolExecutor(size, thread_name_prefix="fieldwise-dense", initializer=prepare)
-    with single_threaded_torch():
-        for future in [executor.submit(int) for _ in range(size)]:
-            future.result()
-    return executor
-
-
-_WORKERS = _Workers()
 
 
 @contextmanager
@@ -88,6 +51,8 @@ def run_blocks(function: Callable[[Item], object], blocks: Sequence[Item]) -> No
     """
     takes_part = torch.get_num_threads() == 1
     helpers = min(num_threads(), len(blocks)) - takes_part
+    if not blocks:
+        return
     pending = deque(blocks)
 
     def work() -> None:
@@ -98,13 +63,36 @@ def run_blocks(function: Callable[[Item], object], blocks: Sequence[Item]) -> No
                 return
             function(block)
 
-    waiting = [_WORKERS.get().submit(work) for _ in range(helpers)]
-    try:
-        if takes_part:
-            with torch.no_grad(), torch.autocast("cpu", enabled=False):
-                work()
-    finally:
-        for future in waiting:
-            future.exception()
-    for future in waiting:
-        future.result()
+    def alone() -> None:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            work()
+
+    if not helpers:
+        alone()
+        return
+    helping = team()
+    with helping.busy:
+        _prepare(helping)
+        given = helping.begin(work, [()] * helpers)
+        try:
+            if takes_part:
+                alone()
+        finally:
+            helping.end(given)
+
+
+_PREPARED: WeakSet[Team] = WeakSet()
+
+
+def _prepare(helping: Team) -> None:
+    """Let torch be single-threaded, and without gradients, in every thread of a team."""
+    if helping not in _PREPARED:
+        # A thread takes its number of OpenMP threads from the process when it first asks torch, and keeps it.
+        with single_threaded_torch():
+            helping.end(helping.begin(_settle, [()] * num_threads()))
+        _PREPARED.add(helping)
+
+
+def _settle() -> None:
+    torch.get_num_threads()
+    torch.set_grad_enabled(False)
