@@ -33,7 +33,7 @@ import torch
 from measure import in_process, medians
 from torch import Tensor, nn
 
-from fieldwise.data.batches import ROOMS, Batches, prefetch
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
@@ -141,7 +141,7 @@ def ours(
     waiting: list[float] = []
     with stepper.at_work():
         for epoch in range(99):
-            with prefetch(batches.epoch(epoch, keep=ROOMS)) as examples_of_epoch:
+            with stepper.reading(batches, epoch, 0) as examples_of_epoch:
                 started, asked = CLOCKS[clock](), time.perf_counter()
                 for number, examples in enumerate(examples_of_epoch):
                     arrived = time.perf_counter()

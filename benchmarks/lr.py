@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from environment import peer_python
 
-from fieldwise.data.batches import Batches, prefetch
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.kernels.layout import Layout
 from fieldwise.metrics import BinaryMetrics
@@ -150,7 +150,7 @@ def until(layout: Layout, train: Cache, test: Cache, wanted: float) -> dict[str,
     batches = Batches(train, 4096, seed=0)
     every = max(batches.num_batches // 4, 1)
     for epoch in range(8):
-        with prefetch(batches.epoch(epoch)) as coming:
+        with stepper.reading(batches, epoch, 0) as coming:
             started = time.perf_counter()
             for number, examples in enumerate(coming, 1):
                 stepper.model.train()

@@ -35,7 +35,7 @@ from environment import peer_python
 from lr import as_text, auc, existing
 
 import fieldwise as fw
-from fieldwise.data.batches import ROOMS, Batches, prefetch
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
@@ -190,7 +190,7 @@ def reach(config: ModelConfig, layout: Layout, caches: dict[str, Cache], wanted:
     every = max(batches.num_batches // 4, 1)
     with stepper.at_work():
         for epoch in range(MAX_EPOCHS):
-            with prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
+            with stepper.reading(batches, epoch, 0) as coming:
                 started = time.perf_counter()
                 for number, examples in enumerate(coming, 1):
                     stepper.model.train()

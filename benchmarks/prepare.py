@@ -288,15 +288,16 @@ def batches(log: str) -> dict[str, Any]:
 def waiting(log: str) -> dict[str, Any]:
     """Train for two epochs, and say what share of the second is spent waiting for batches."""
     import fieldwise as fw
-    from fieldwise.training import loop
+    from fieldwise.data.batches import Batches
     from fieldwise.training.events import EpochEnd
+    from fieldwise.training.step import Stepper
 
     waits: list[float] = []
     epochs: list[EpochEnd] = []
-    original = loop.prefetch
+    original = Stepper.reading
 
     @contextmanager
-    def watched(items: Iterator[Any], depth: int = 2) -> Iterator[Iterator[Any]]:
+    def watched(stepper: Stepper, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Any]]:
         waits.append(0.0)
 
         def timed(batches: Iterator[Any]) -> Iterator[Any]:
@@ -308,14 +309,14 @@ def waiting(log: str) -> dict[str, Any]:
                     return
                 yield item
 
-        with original(items, depth) as batches:
-            yield timed(batches)
+        with original(stepper, batches, epoch, start) as coming:
+            yield timed(coming)
 
     def listen(event: object) -> None:
         if isinstance(event, EpochEnd):
             epochs.append(event)
 
-    loop.prefetch = watched
+    Stepper.reading = watched  # type: ignore[method-assign]
     place = Path(log).with_suffix(".cache")
     data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
     settings = fw.TrainConfig(epochs=2, batch_size=8192)

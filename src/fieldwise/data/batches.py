@@ -1,9 +1,13 @@
-"""The order of the examples in an epoch, and batches in that order, prepared while the last one is worked on.
+"""The order of the examples in an epoch, and batches in that order.
 
 Fully random rows are slow when they come from a disk (evidence: 40 times), and blocks in random order alone leave
 input that is sorted by label or by time unmixed. So: the part is cut into *runs* of 1,024 consecutive examples; the
 runs are shuffled; windows of 256 runs at most are cut from that order, as equal as can be; and the examples of a
 window are shuffled. A window is a sample of the whole part, and it is read in pieces of 1,024 examples.
+
+A thread draws the order of the next window and waits for the disk to read it, while the batches of this one are
+worked on. A batch itself is copied out of the cache when it is asked for, by all threads: a copy made beside a step
+takes its time from the step where that keeps all cores at work (docs/experiments.md, "Reading").
 
 Everything follows from (seed, epoch, window), so an epoch can be continued from any batch without going through those
 before.
@@ -16,7 +20,7 @@ batches of a window, which are samples of it, in the same part of the cache.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -83,19 +87,24 @@ class Batches:
         self.num_examples = cache.num_examples if self.kept is None else int(self.kept.sum())
         self.num_batches = -(-self.num_examples // batch_size)
 
-    def epoch(self, number: int, start: int = 0, *, keep: int | None = None) -> Iterator[Examples]:
+    def epoch(
+        self, number: int, start: int = 0, *, keep: int | None = None, later: bool = False
+    ) -> Generator[Examples, None, None]:
         """Yield the batches of an epoch from batch `start` on; each example is in exactly one batch of the epoch.
 
-        With `keep`, a batch holds until so many more were asked for, and its memory is used again then: `ROOMS` for a
-        loop that takes them through `prefetch`.
+        With `keep`, a batch holds until so many more were asked for, and its memory is used again then: 0 for a loop
+        that works on one batch, `ROOMS` for one that takes them through `prefetch`. With `later`, they are not filled
+        yet (`Cache.gather_later`).
         """
+        gather = self.cache.gather_later if later else self.cache.gather
         kept: deque[Examples] = deque()
-        for rows in self.rows(number, start):
-            room = kept.popleft() if keep is not None and len(kept) > keep else None
-            examples = self.cache.gather(rows, room)
-            if keep is not None:
-                kept.append(examples)
-            yield examples
+        with prefetch(self._read_ahead(self._pieces(number, start * self.batch_size)), depth=1) as pieces:
+            for rows in self._cut(pieces):
+                room = kept.popleft() if keep is not None and len(kept) > keep else None
+                examples = gather(rows, room)
+                if keep is not None:
+                    kept.append(examples)
+                yield examples
 
     def size(self, position: int) -> int:
         """Return the examples of a batch of an epoch, all parts together."""
@@ -103,12 +112,23 @@ class Batches:
 
     def rows(self, number: int, start: int = 0) -> Iterator[Int64s]:
         """Yield where the examples of each batch lie in the cache."""
+        return self._cut(self._pieces(number, start * self.batch_size))
+
+    def _read_ahead(self, pieces: Iterator[Int64s]) -> Iterator[Int64s]:
+        """Yield the pieces when the examples in them that are this share's, as good as all, are in memory."""
         part, parts = self.share
-        for rows in self._all_rows(number, start):
+        begin, end = (self.cache.num_examples * place // parts for place in (part, part + 1))
+        for rows in pieces:
+            self.cache.read_ahead(rows if parts == 1 else rows[(begin <= rows) & (rows < end)])
+            yield rows
+
+    def _cut(self, pieces: Iterator[Int64s]) -> Iterator[Int64s]:
+        """Yield this share of the rows of each batch."""
+        part, parts = self.share
+        for rows in self._cut_whole(pieces):
             yield rows if parts == 1 else np.sort(rows)[len(rows) * part // parts : len(rows) * (part + 1) // parts]
 
-    def _all_rows(self, number: int, start: int) -> Iterator[Int64s]:
-        pieces = self._pieces(number, start * self.batch_size)
+    def _cut_whole(self, pieces: Iterator[Int64s]) -> Iterator[Int64s]:
         left = np.empty(0, dtype=np.int64)
         for piece in pieces:
             left = np.concatenate((left, piece)) if len(left) else piece
@@ -121,16 +141,21 @@ class Batches:
     def _pieces(self, number: int, first: int) -> Iterator[Int64s]:
         """Yield the rows of an epoch in its order, without the first ones."""
         if self.kept is None:
-            if self.shuffle:
-                yield from epoch_order(self.num_examples, self.seed, number, first)
-            else:
-                yield np.arange(first, self.num_examples)
+            yield from self._windows(number, first)
             return
-        whole = len(self.kept)
-        for piece in epoch_order(whole, self.seed, number) if self.shuffle else [np.arange(whole)]:
+        for piece in self._windows(number, 0):
             rows = piece[self.kept[piece]]
             yield rows[first:]
             first = max(first - len(rows), 0)
+
+    def _windows(self, number: int, first: int) -> Iterator[Int64s]:
+        """Yield all rows of the cache in the order of an epoch, without the first ones."""
+        whole = self.cache.num_examples
+        if self.shuffle:
+            yield from epoch_order(whole, self.seed, number, first)
+        else:
+            size = WINDOW_RUNS * RUN_EXAMPLES
+            yield from (np.arange(begin, min(begin + size, whole)) for begin in range(first, whole, size))
 
 
 def _some_negatives(cache: Cache, seed: int, rate: float) -> npt.NDArray[np.bool_]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,17 @@ import numpy.typing as npt
 from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
 from fieldwise.errors import ArtefactError
 from fieldwise.files import checksum, explaining, map_file
-from fieldwise.kernels.decode import bag_entries, bag_offsets, gather_lines
+from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.manifests import read_manifest
 
 __all__ = ["Cache", "Examples"]
 
 Int64s = npt.NDArray[np.int64]
+Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.uint64]]
 
 _PREPARE = "remove the prepared folder that it belongs to, and run the same command again"
-_FIRST_LINE = np.zeros(1, dtype=np.int64)
+_PAGE_BYTES = 4096
 
 
 class Examples(NamedTuple):
@@ -37,12 +39,22 @@ class Examples(NamedTuple):
         (B,) float32; None where all are 1.
     groups
         (B,) uint64 fingerprints of the groups for GAUC.
+    reading
+        What is still to be done until the arrays above are filled (`Cache.gather_later`); None where they are.
     """
 
     batch: Batch
     labels: npt.NDArray[np.int32] | None
     weights: npt.NDArray[np.float32] | None
     groups: npt.NDArray[np.uint64] | None
+    reading: Reading | None = None
+
+    def read(self) -> Examples:
+        """Return these examples with their arrays filled."""
+        if self.reading is None:
+            return self
+        read_examples(self.reading)
+        return self._replace(reading=None)
 
 
 class Cache:
@@ -76,14 +88,29 @@ class Cache:
         self.layout: Layout = self._planes.layout
         self._blocks = manifest.blocks
         self._block_examples = manifest.contents.block_examples
+        planes, num_blocks = self._planes, len(self._blocks)
+        self._starts = np.full((planes.num_planes, num_blocks), -1, dtype=np.int64)
+        self._verified = np.zeros(num_blocks, dtype=np.bool_)
+        self._num_unverified = num_blocks
         # The whole file as numbers of each width: planes are aligned, so a place in a plane is an index into one of
         # these.
-        self._data: dict[int, npt.NDArray[Any]] = {
-            np.dtype(dtype).itemsize: data.view(dtype) for dtype in (np.uint8, np.uint16, np.uint32, np.uint64)
-        }
         self._floats = data.view(np.float32)
-        self._starts = np.full((self._planes.num_planes, len(self._blocks)), -1, dtype=np.int64)
-        self._verified = np.zeros(len(self._blocks), dtype=np.bool_)
+        self._source = Source(
+            words8=data,
+            words16=data.view(np.uint16),
+            words32=data.view(np.uint32),
+            words64=data.view(np.uint64),
+            block_examples=self._block_examples,
+            begins=self._starts[: planes.BAGS],
+            lines8=planes.id_lines[0],
+            lines16=planes.id_lines[1],
+            lines32=planes.id_lines[2],
+            value_lines=np.arange(planes.fixed[planes.VALUES].numbers_per_example),
+        )
+        self._numbers = np.array([plane.numbers_per_example for plane in planes.fixed], dtype=np.int64)
+        self._itemsizes = planes.itemsizes()[: planes.BAGS]
+        widest = int((self._numbers * self._itemsizes).max())
+        self._every = max(_PAGE_BYTES // max(widest, 1), 1)
         self._lock = threading.Lock()
 
     @classmethod
@@ -139,67 +166,93 @@ class Cache:
         IndexError
             A row is out of range.
         """
+        return self.gather_later(rows, room).read()
+
+    def gather_later(self, rows: Int64s, room: Examples | None = None) -> Examples:
+        """As `gather`, with arrays that are there but not filled, apart from bags.
+
+        For a kernel that copies a piece of the batch just before it works on it: it is then in the nearest cache.
+        """
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.num_examples:
             raise IndexError(f"rows must be 0 to {self.num_examples - 1}, got {rows.min()} to {rows.max()}")
-        blocks, inside = np.divmod(rows, self._block_examples)
-        self._admit(blocks)
+        self._admit(rows)
         planes, num_examples = self._planes, len(rows)
         if room is not None and room.batch.num_examples == num_examples:
             ids, values = room.batch.ids, room.batch.values
         else:
             ids = np.empty((sum(map(len, planes.id_lines)), num_examples), dtype=np.uint32)
             values = np.empty((planes.fixed[planes.VALUES].numbers_per_example, num_examples), dtype=np.float32)
-        for plane, lines in enumerate(planes.id_lines):
-            self._gather_plane(plane, blocks, inside, lines, ids)
-        self._gather_plane(planes.VALUES, blocks, inside, np.arange(len(values)), values.view(np.uint32))
+        labels, weights, groups = self._columns(num_examples)
         return Examples(
-            Batch(ids, values, *self._gather_bags(blocks, inside)),
-            self._gather_column(planes.LABELS, blocks, inside, np.int32, np.uint32),
-            self._gather_column(planes.WEIGHTS, blocks, inside, np.float32, np.uint32),
-            self._gather_column(planes.GROUPS, blocks, inside, np.uint64, np.uint64),
+            Batch(ids, values, *self._gather_bags(rows)),
+            labels[0] if len(labels) else None,
+            weights[0] if len(weights) else None,
+            groups[0] if len(groups) else None,
+            self._reading(self._source, rows, ids, values, (labels, weights, groups)),
         )
+
+    def read_ahead(self, rows: Int64s) -> None:
+        """Have the system read these examples, as `gather` will; this thread waits for the disk in its place.
+
+        Nothing happens where they cannot be read, or are damaged: `gather` says so.
+        """
+        with suppress(ArtefactError):
+            self._admit(rows)
+        touch(self._source, self._numbers, self._itemsizes, rows, self._every)
 
     def labels(self) -> npt.NDArray[np.int32]:
         """Return the labels of all examples, (num_examples,), and read nothing else of them."""
         found = np.empty(self.num_examples, dtype=np.int32)
+        nothing = np.empty(0, dtype=np.int64)
+        labels_alone = self._source._replace(lines8=nothing, lines16=nothing, lines32=nothing, value_lines=nothing)
         for begin in range(0, self.num_examples, self._block_examples):
             rows = np.arange(begin, min(begin + self._block_examples, self.num_examples))
-            blocks, inside = np.divmod(rows, self._block_examples)
-            self._admit(blocks)
-            labels = self._gather_column(self._planes.LABELS, blocks, inside, np.int32, np.uint32)
-            assert labels is not None, "the examples have no labels"
-            found[rows] = labels
+            self._admit(rows)
+            columns = self._columns(len(rows))
+            assert len(columns[0]), "the examples have no labels"
+            none = np.empty((0, len(rows)), dtype=np.uint32)
+            read_examples(self._reading(labels_alone, rows, none, none.view(np.float32), columns))
+            found[rows] = columns[0][0]
         return found
 
     def verify(self) -> None:
         """Check every block now; ArtefactError names the first damaged one."""
-        self._admit(np.arange(len(self._blocks)))
+        self._admit(np.arange(0, self.num_examples, self._block_examples))
 
-    def _gather_plane(self, plane: int, blocks: Int64s, inside: Int64s, lines: Int64s, out: npt.NDArray[Any]) -> None:
-        dtype, width = self._planes.fixed[plane]
-        if width:
-            starts = self._starts[plane][blocks] + inside * width
-            gather_lines(self._data[np.dtype(dtype).itemsize], starts, lines, out)
+    def _columns(self, num_examples: int) -> Columns:
+        """Return room for the labels, weights and groups of examples: (1, B), or (0, B) where they have none."""
+        planes = self._planes
+        lines = [planes.fixed[plane].numbers_per_example for plane in (planes.LABELS, planes.WEIGHTS, planes.GROUPS)]
+        return (
+            np.empty((lines[0], num_examples), dtype=np.int32),
+            np.empty((lines[1], num_examples), dtype=np.float32),
+            np.empty((lines[2], num_examples), dtype=np.uint64),
+        )
 
-    def _gather_column(
-        self, plane: int, blocks: Int64s, inside: Int64s, dtype: npt.DTypeLike, bits: npt.DTypeLike
-    ) -> npt.NDArray[Any] | None:
-        # Moved as unsigned numbers whatever they mean: the kernel is then compiled for four pairs of types, not for
-        # eight.
-        if not self._planes.fixed[plane].numbers_per_example:
-            return None
-        column = np.empty(len(blocks), dtype=dtype)
-        self._gather_plane(plane, blocks, inside, _FIRST_LINE, column.view(bits)[np.newaxis])
-        return column
+    def _reading(
+        self,
+        source: Source,
+        rows: Int64s,
+        ids: npt.NDArray[np.uint32],
+        values: npt.NDArray[np.float32],
+        columns: Columns,
+    ) -> Reading:
+        """Return what fills these arrays."""
+        labels, weights, groups = columns
+        # Moved as unsigned numbers whatever they mean: the kernel for one plane is then compiled for four pairs of
+        # types.
+        plain = labels.view(np.uint32)
+        narrow = self._planes.fixed[self._planes.LABELS].dtype is np.uint8
+        split = (plain, plain[:0]) if narrow else (plain[:0], plain)
+        return Reading(source, rows, ids, values.view(np.uint32), *split, weights.view(np.uint32), groups)
 
-    def _gather_bags(
-        self, blocks: Int64s, inside: Int64s
-    ) -> tuple[Int64s, npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+    def _gather_bags(self, rows: Int64s) -> tuple[Int64s, npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
         num_bags = self._planes.num_bags
-        offsets = np.zeros((num_bags, len(blocks) + 1), dtype=np.int64)
+        offsets = np.zeros((num_bags, len(rows) + 1), dtype=np.int64)
         if not num_bags:
             return offsets, np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.float32)
-        words = self._data[4]
+        blocks, inside = np.divmod(rows, self._block_examples)
+        words = self._source.words32
         starts = self._starts[self._planes.BAGS :].reshape(num_bags, 3, -1)
         bag_offsets(words, starts[:, 0], blocks, inside, offsets)
         ids = np.empty(offsets[-1, -1], dtype=np.uint32)
@@ -207,14 +260,18 @@ class Cache:
         bag_entries(words, self._floats, starts, blocks, inside, offsets, ids, weights)
         return offsets, ids, weights
 
-    def _admit(self, blocks: Int64s) -> None:
-        """Verify the blocks that were not verified before."""
+    def _admit(self, rows: Int64s) -> None:
+        """Verify the blocks of these examples that were not verified before."""
+        if not self._num_unverified:
+            return
+        blocks = rows // self._block_examples
         if not self._verified[blocks].all():
             with self._lock:
                 for number in np.unique(blocks):
                     if not self._verified[number]:
                         self._starts[:, number] = self._directory(int(number), self._blocks[number])
                         self._verified[number] = True
+                        self._num_unverified -= 1
 
     def _directory(self, number: int, block: Block) -> Int64s:
         """Return (num_planes,) where the planes of a block begin, in numbers of their width; -1 where there is none."""

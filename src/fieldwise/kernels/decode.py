@@ -3,27 +3,46 @@
 A cache stores what belongs to one example together (row-major, so that an example is one or two cache lines); a batch
 stores what belongs to one field together (field-major). Every kernel here moves numbers between the two.
 
-Letters: B examples of a batch, S lines of `ids`, L lines that share a plane, G bags, N ids in the bags of a batch.
+Letters: B examples of a batch, S lines of `ids`, L lines that share a plane, G bags, N ids in the bags of a batch,
+P planes that every example has equally many numbers in.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.prefetch import prefetch_line
+from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
+from fieldwise.kernels.tickets import next_ticket
 
-__all__ = ["bag_entries", "bag_offsets", "gather_lines", "pack_lines"]
+__all__ = [
+    "PIECE",
+    "Reading",
+    "Source",
+    "bag_entries",
+    "bag_offsets",
+    "gather_lines",
+    "pack_lines",
+    "read_examples",
+    "read_piece",
+    "touch",
+]
 
 Int64s = npt.NDArray[np.int64]
+Uint32s = npt.NDArray[np.uint32]
+
+PIECE = 512
+"""Examples that a thread takes at a time."""
 
 TILE = 32
 """Examples transposed together: 32 ids of 4 bytes fill two cache lines of the output, and 32 rows of the input stay in
 L1."""
 _LINE_BYTES = 64
+_FIRST_LINE = np.zeros(1, dtype=np.int64)
 _U = np.uint64
 
 
@@ -57,6 +76,144 @@ def gather_lines(plane: npt.NDArray[Any], starts: Int64s, lines: Int64s, out: np
             line = _U(lines[place])
             for b in range(first, last):
                 out[line, b] = plane[_U(starts[b]) + place]
+
+
+class Source(NamedTuple):
+    """A cache as kernels read it.
+
+    Attributes
+    ----------
+    words8, words16, words32, words64
+        All of it, as numbers of these bits.
+    block_examples
+        Examples in a block.
+    begins
+        (P, blocks) where a plane begins in a block, in numbers of its width; of ids of 8, 16 and 32 bits, values,
+        labels, weights and groups.
+    lines8, lines16, lines32
+        The lines of `Batch.ids` that these planes hold.
+    value_lines
+        0, 1, .. of `Batch.values`.
+    """
+
+    words8: npt.NDArray[np.uint8]
+    words16: npt.NDArray[np.uint16]
+    words32: Uint32s
+    words64: npt.NDArray[np.uint64]
+    block_examples: int
+    begins: Int64s
+    lines8: Int64s
+    lines16: Int64s
+    lines32: Int64s
+    value_lines: Int64s
+
+
+class Reading(NamedTuple):
+    """Examples of a cache, and where they are to be copied.
+
+    Attributes
+    ----------
+    source
+        From where.
+    rows
+        (B,) the places of the examples; their blocks are verified.
+    ids
+        (S, B), written.
+    values, narrow_labels, labels, weights, groups
+        (lines, B) of the other planes, as unsigned numbers, written; 0 lines of what there is none of. Labels are
+        narrow where they take a byte.
+    """
+
+    source: Source
+    rows: Int64s
+    ids: Uint32s
+    values: Uint32s
+    narrow_labels: Uint32s
+    labels: Uint32s
+    weights: Uint32s
+    groups: npt.NDArray[np.uint64]
+
+
+@njit(cache=True, nogil=True)
+def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int64s, out: Int64s) -> Int64s:
+    """Return where the numbers of each example begin in a plane that holds `width` of them for each."""
+    for b in range(_U(len(blocks))):
+        out[b] = begins[plane, blocks[b]] + inside[b] * width
+    return out
+
+
+@njit(cache=True, nogil=True)
+def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
+    """Copy the examples of a piece; `room` (3, `PIECE`) is written on."""
+    source, one = reading.source, _FIRST_LINE
+    begin, end = piece * PIECE, min((piece + 1) * PIECE, len(reading.rows))
+    blocks, inside, out = room[0, : end - begin], room[1, : end - begin], room[2, : end - begin]
+    per_block = _U(source.block_examples)
+    for b in range(end - begin):
+        row = _U(reading.rows[begin + b])
+        block = row // per_block
+        blocks[b], inside[b] = np.int64(block), np.int64(row - block * per_block)
+    begins = source.begins
+    first = _starts(begins, 0, len(source.lines8), blocks, inside, out)
+    gather_lines(source.words8, first, source.lines8, reading.ids[:, begin:end])
+    first = _starts(begins, 1, len(source.lines16), blocks, inside, out)
+    gather_lines(source.words16, first, source.lines16, reading.ids[:, begin:end])
+    first = _starts(begins, 2, len(source.lines32), blocks, inside, out)
+    gather_lines(source.words32, first, source.lines32, reading.ids[:, begin:end])
+    first = _starts(begins, 3, len(source.value_lines), blocks, inside, out)
+    gather_lines(source.words32, first, source.value_lines, reading.values[:, begin:end])
+    first = _starts(begins, 4, 1, blocks, inside, out)
+    gather_lines(source.words8, first, one[: len(reading.narrow_labels)], reading.narrow_labels[:, begin:end])
+    gather_lines(source.words32, first, one[: len(reading.labels)], reading.labels[:, begin:end])
+    first = _starts(begins, 5, 1, blocks, inside, out)
+    gather_lines(source.words32, first, one[: len(reading.weights)], reading.weights[:, begin:end])
+    first = _starts(begins, 6, 1, blocks, inside, out)
+    gather_lines(source.words64, first, one[: len(reading.groups)], reading.groups[:, begin:end])
+
+
+@njit(cache=True, nogil=True)
+def _read_pieces(reading: Reading, tickets: Int64s) -> None:
+    """Copy pieces until none is left for this thread."""
+    room = np.empty((3, PIECE), dtype=np.int64)
+    piece = next_ticket(tickets)
+    while piece * PIECE < len(reading.rows):
+        read_piece(reading, piece, room)
+        piece = next_ticket(tickets)
+
+
+def read_examples(reading: Reading) -> None:
+    """Copy the examples, on all threads."""
+    num_examples = len(reading.rows)
+    threads = min(num_threads(), -(-num_examples // PIECE), (reading.ids.size + reading.values.size) // IDS_PER_THREAD)
+    run_each(_read_pieces, [(reading, np.zeros(1, dtype=np.int64))] * max(threads, 1))
+
+
+@njit(cache=True, nogil=True)
+def touch(source: Source, numbers: Int64s, itemsizes: Int64s, rows: Int64s, every: int) -> np.int64:
+    """Read a byte of each plane of the examples whose place is a multiple of `every`: the system then has their pages
+    in memory, and who gathers these examples next does not wait for a disk.
+
+    Parameters
+    ----------
+    source, rows
+        As of `Reading`; what is not verified yet is left out.
+    numbers, itemsizes
+        (P,) how many numbers an example has in each plane, 0 where there is none; bytes of a number.
+
+    Returns
+    -------
+    int64
+        What depends on all that was read, so that it is read.
+    """
+    found = np.int64(0)
+    for row in rows:
+        if row % every == 0:
+            block, inside = row // source.block_examples, row % source.block_examples
+            for plane in range(len(numbers)):
+                if numbers[plane] and source.begins[plane, block] >= 0:
+                    place = source.begins[plane, block] + inside * numbers[plane]
+                    found += np.int64(source.words8[place * itemsizes[plane]])
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.decode import PIECE, Reading, read_piece
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather_part
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
@@ -22,9 +23,6 @@ Int32s = npt.NDArray[np.int32]
 Float32s = npt.NDArray[np.float32]
 
 _ALL_ONE = np.empty(0, dtype=np.float32)
-_BLOCK = 512
-"""Examples that a thread takes at a time. The loss is summed block by block, so it is the same for any number of
-threads."""
 
 
 @njit(cache=True, nogil=True)
@@ -68,6 +66,28 @@ def logistic_errors(
 
 
 @njit(cache=True, nogil=True)
+def _take_block(
+    block: int,
+    rows: Rows,
+    batch: Batch,
+    layout: Layout,
+    bias: float,
+    labels: Int32s,
+    weights: Float32s,
+    share: float,
+    none: Floats,
+    sums: Floats,
+    errors: Floats,
+    found: npt.NDArray[np.float64],
+) -> None:
+    """Work on a block; ``found[block]`` gets its loss and its slope."""
+    begin, end = block * PIECE, min((block + 1) * PIECE, len(labels))
+    gather_part(rows, batch, layout, 0, none, sums, begin, end)
+    of_block = weights[begin:end]  # empty where all are 1
+    found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, share, errors[begin:end])
+
+
+@njit(cache=True, nogil=True)
 def _take_blocks(
     rows: Rows,
     batch: Batch,
@@ -82,20 +102,51 @@ def _take_blocks(
     found: npt.NDArray[np.float64],
     tickets: npt.NDArray[np.int64],
 ) -> None:
-    """Work on blocks until none is left; ``found`` (blocks, 2) gets the loss and the slope of each."""
+    """Work on blocks until none is left."""
     block = next_ticket(tickets)
     while block < len(found):
-        begin, end = block * _BLOCK, min((block + 1) * _BLOCK, len(labels))
-        gather_part(rows, batch, layout, 0, none, sums, begin, end)
-        of_block = weights[begin:end]  # empty where all are 1
-        found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, share, errors[begin:end])
+        _take_block(block, rows, batch, layout, bias, labels, weights, share, none, sums, errors, found)
+        block = next_ticket(tickets)
+
+
+@njit(cache=True, nogil=True)
+def _read_and_take_blocks(
+    reading: Reading,
+    rows: Rows,
+    batch: Batch,
+    layout: Layout,
+    bias: float,
+    labels: Int32s,
+    weights: Float32s,
+    share: float,
+    none: Floats,
+    sums: Floats,
+    errors: Floats,
+    found: npt.NDArray[np.float64],
+    tickets: npt.NDArray[np.int64],
+) -> None:
+    """As `_take_blocks`, of a batch that is not filled yet."""
+    room = np.empty((3, PIECE), dtype=np.int64)
+    block = next_ticket(tickets)
+    while block < len(found):
+        read_piece(reading, block, room)
+        _take_block(block, rows, batch, layout, bias, labels, weights, share, none, sums, errors, found)
         block = next_ticket(tickets)
 
 
 def linear_errors(
-    rows: Rows, batch: Batch, layout: Layout, bias: float, labels: Int32s, weights: Float32s | None, errors: Floats
+    rows: Rows,
+    batch: Batch,
+    layout: Layout,
+    bias: float,
+    labels: Int32s,
+    weights: Float32s | None,
+    errors: Floats,
+    reading: Reading | None = None,
 ) -> tuple[float, float]:
     """Return the mean logloss of logistic regression over a batch, and its derivative by the bias.
+
+    The loss is summed block by block of `decode.PIECE` examples, so it is the same for any number of threads.
 
     Parameters
     ----------
@@ -107,13 +158,19 @@ def linear_errors(
         (B,), or None where all are 1; where their sum is 0, so is the loss.
     errors
         (B, 1), written: the derivative of the mean by each example's logit.
+    reading
+        What fills the batch and its labels, where they are not filled yet, and all weights are 1.
     """
     total = len(labels) if weights is None else float(weights.sum(dtype=np.float64))
     share = 1.0 / total if total > 0 else 0.0
-    found = np.empty((-(-len(labels) // _BLOCK), 2))
+    found = np.empty((-(-len(labels) // PIECE), 2))
     common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
     work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
     threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
-    run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))
+    parts = max(min(num_threads(), threads, len(found)), 1)
+    if reading is None:
+        run_each(_take_blocks, [work] * parts)
+    else:
+        run_each(_read_and_take_blocks, [(reading, *work)] * parts)
     loss, slope = found.sum(axis=0).tolist()
     return loss, slope

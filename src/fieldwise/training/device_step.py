@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn.utils import get_total_norm
 
 from fieldwise.arrays import Pieces
 from fieldwise.bundle import BundleWriter, block_rows
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import UserError
 from fieldwise.kernels.histories import Complete
@@ -62,6 +64,12 @@ class DeviceStepper(Stepper):
         self._next: Examples | None = None
         self._coming: tuple[Examples, Complete] | None = None
         self._written = torch.zeros(2, dtype=model.bias.dtype, device=self.device)
+
+    @contextmanager
+    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
+        """As `Stepper.reading`, a batch ahead, in a thread of its own beside the device."""
+        with prefetch(batches.epoch(epoch, start, keep=ROOMS)) as coming:
+            yield self.ahead(coming)
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         """Yield the batches; while the model works on one, the next is copied to the device."""

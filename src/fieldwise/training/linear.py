@@ -7,12 +7,15 @@ torch does around that for a network costs more than the work itself (docs/exper
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.kernels.logistic import linear_errors
 from fieldwise.models.click import ClickModel
@@ -36,15 +39,30 @@ class LinearStepper(Stepper):
         self._state: dict[str, npt.NDArray[np.floating]] = {}
         self._errors = np.empty((0, 1), dtype=model.table.dtype)
 
+    @contextmanager
+    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
+        """As `Stepper.reading`; the batches are filled by the step."""
+        with closing(batches.epoch(epoch, start, keep=0, later=True)) as coming:
+            yield coming
+
     def step(self, examples: Examples, factor: float) -> float:
         """Learn from a batch; see `Stepper.step`."""
+        if examples.weights is not None:
+            examples = examples.read()  # their sum is needed first
         assert examples.labels is not None, "training needs labels"
         batch, table = examples.batch, self.model.table
         if len(self._errors) != batch.num_examples:
             self._errors = np.empty((batch.num_examples, 1), dtype=table.dtype)
         bias = float(self._bias[0])
         loss, slope = linear_errors(
-            table.rows, batch, table.layout, bias, examples.labels, examples.weights, self._errors
+            table.rows,
+            batch,
+            table.layout,
+            bias,
+            examples.labels,
+            examples.weights,
+            self._errors,
+            examples.reading,
         )
         if not math.isfinite(loss):
             raise NotFinite("the loss", loss)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import msgspec
 
-from fieldwise.data.batches import ROOMS, Batches, prefetch
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
 from fieldwise.metrics import Metrics
@@ -175,8 +175,8 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
 
 
 def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
-    """Return the metrics of the validation examples, read while those before are looked at."""
-    with prefetch(valid.epoch(0, keep=ROOMS)) as coming:
+    """Return the metrics of the validation examples."""
+    with closing(valid.epoch(0, keep=0)) as coming:
         return stepper.evaluate(interrupt.watch(coming))
 
 
@@ -199,8 +199,8 @@ def _run_epoch(
     epoch = len(history.epochs)
     meter = _Meter(history, train, listen)
     stepper.model.train()
-    with prefetch(train.epoch(epoch, history.position, keep=ROOMS)) as batches:
-        for examples in _until_unreadable(iter(stepper.ahead(batches)), history, saver, interrupt):
+    with stepper.reading(train, epoch, history.position) as batches:
+        for examples in _until_unreadable(batches, history, saver, interrupt):
             try:
                 loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             except NotFinite as error:

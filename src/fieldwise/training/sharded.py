@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from fieldwise.arrays import Pieces
 from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.calibration import Calibration, Method
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.standardise import SharedStandardise
@@ -78,6 +80,12 @@ class ShardedStepper(Stepper):
         self._current: tuple[Examples, _Planned] | None = None
         self._next: tuple[Examples, _Planned] | None = None
         self._device = model.bias.device
+
+    @contextmanager
+    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
+        """As `Stepper.reading`, a batch ahead."""
+        with closing(batches.epoch(epoch, start, keep=1)) as coming:
+            yield self.ahead(coming)
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
         """Yield the batches; while the model works on one, messages about the rows of the next are on their way."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from fieldwise.bundle import BundleWriter
 from fieldwise.calibration import Calibration, Method
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.kernels.layout import Batch
@@ -105,9 +106,11 @@ class Stepper:
             raise NotFinite("a dense weight", value)
         return value
 
-    def ahead(self, batches: Iterable[Examples]) -> Iterable[Examples]:
-        """Return the batches that are learnt from next; a stepper may look ahead."""
-        return batches
+    @contextmanager
+    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
+        """Read the batches that are learnt from next; the memory of one is used again when the next is asked for."""
+        with closing(batches.epoch(epoch, start, keep=0)) as coming:
+            yield coming
 
     def agree(self, wishes: Wishes) -> Wishes:
         """Return what all workers do now; there is one here."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.data.batches import ROOMS, Batches, prefetch
+from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
 from fieldwise.datasets.truth import draw_features, feature_counts
@@ -240,13 +240,13 @@ def epoch_rate(
     clock = time.process_time if cpu else time.perf_counter
     batches = Batches(cache, _BATCH, seed=0)
     stepper.model.train()
-    with stepper.at_work(), prefetch(batches.epoch(0)) as first:
+    with stepper.at_work(), stepper.reading(batches, 0, 0) as first:
         for _, examples in zip(range(2), first, strict=False):
             stepper.step(examples, 1.0)  # compiles kernels, touches pages
     rates = []
     for epoch in range(1, num_epochs + 1):
         started, done, times = clock(), 0, [clock()]
-        with stepper.at_work(), prefetch(batches.epoch(epoch, keep=ROOMS)) as coming:
+        with stepper.at_work(), stepper.reading(batches, epoch, 0) as coming:
             for number, examples in enumerate(coming):
                 if number == max_batches or (number >= _FEW_BATCHES and time.perf_counter() > until):
                     break
