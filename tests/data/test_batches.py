@@ -66,6 +66,8 @@ def test_memory_that_is_used_again_changes_no_batch_that_a_loop_still_holds(cach
         held = [*held[-ROOMS + 1 :], (number, examples)]
         for at, batch in held:
             assert batch.batch.ids[0].tolist() == expected[at]
+    assert ids(batches.epoch(0, keep=0)) == expected
+    assert ids(examples.read() for examples in batches.epoch(0, keep=0, later=True)) == expected
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -73,6 +75,17 @@ def test_memory_that_is_used_again_changes_no_batch_that_a_loop_still_holds(cach
 def test_an_epoch_goes_on_from_any_batch(cache, shuffle, start):
     batches = Batches(cache, 101, shuffle=shuffle)
     assert ids(batches.epoch(2, start)) == ids(batches.epoch(2))[start:]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_no_thread_outlives_its_epoch(cache, early):
+    epoch = Batches(cache, 10).epoch(0)
+    next(epoch)
+    if early:
+        epoch.close()
+    else:
+        assert sum(1 for _ in epoch) == NUM_EXAMPLES // 10 - 1
+    assert not any(thread.name == "fieldwise-prefetch" for thread in threading.enumerate())
 
 
 def test_without_shuffling_the_order_is_that_of_the_cache(cache):

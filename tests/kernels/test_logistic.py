@@ -9,6 +9,8 @@ from tests.reference import logistic as reference
 from tests.reference import table as dense
 from tests.reference.batches import random_fields
 
+from fieldwise.data.cache import Cache, Examples
+from fieldwise.data.writer import CacheWriter
 from fieldwise.kernels.logistic import linear_errors, logistic_errors
 from fieldwise.kernels.threads import num_threads, set_num_threads
 
@@ -67,6 +69,28 @@ def test_a_batch_gives_the_loss_of_its_sums_and_the_same_bits_for_any_number_of_
     assert got[0][0] == pytest.approx(np.sum(share * (np.logaddexp(0, z) - labels * z)), rel=1e-9)
     assert got[0][1] == pytest.approx(slopes.sum(), abs=1e-12)
     np.testing.assert_allclose(np.array(got[0][2])[:, 0], slopes, rtol=1e-7, atol=1e-15)
+
+
+def test_a_batch_that_is_filled_on_the_way_gives_the_same_bits(tmp_path):
+    forms, sizes, rng, size = ["single"] * 3 + ["value"], [7, 300, 70_000, 2], np.random.default_rng(2), 3_000
+    fields, layout = random_fields(rng, forms, sizes, size), make_layout(forms, sizes)
+    labels, table = rng.integers(0, 2, size).astype(np.int32), rng.normal(size=(sum(sizes), 1))
+    with CacheWriter(tmp_path, layout, num_classes=2, block_examples=700) as writer:
+        writer.add(Examples(make_batch(forms, fields), labels, None, None))
+    cache, order, before = Cache.open(tmp_path), rng.permutation(size)[:2_900], num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            set_num_threads(threads)
+            for examples in (cache.gather(order), cache.gather_later(order)):
+                errors = np.full((len(order), 1), np.nan)
+                given = (0.2, examples.labels, None, errors, examples.reading)
+                loss = linear_errors(table, examples.batch, layout, *given)
+                found.append((*loss, errors.tolist(), examples.labels.tolist(), examples.batch.ids.tolist()))
+    finally:
+        set_num_threads(before)
+    assert found[0][3] == labels[order].tolist()
+    assert all(one == found[0] for one in found)
 
 
 def test_what_is_not_a_number_stays_so():
