@@ -125,8 +125,11 @@ class _Chain(torch.autograd.Function):
                 dx[of] = part
 
         run_blocks(block, blocks)
+        # The largest first: with small ones last no thread waits long for another.
+        largest_first = sorted(steps, key=lambda step: step.weight.shape[1], reverse=True)
         run_blocks(
-            lambda piece: piece[0].multiply(piece[1]), [(step, rows) for step in steps for rows in step.pieces()]
+            lambda piece: piece[0].multiply(piece[1]),
+            [(step, rows) for step in largest_first for rows in step.pieces()],
         )
         found: list[Tensor | None] = [dx, None]
         for step in steps:
