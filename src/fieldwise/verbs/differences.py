@@ -194,7 +194,7 @@ def _columns(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32] | None, npt.NDArray[np.uint64] | None]:
     """Return labels, weights and groups of all rows."""
     # Of each batch only these columns are kept: the features of a whole part may be far larger than they are.
-    parts = [each[1:] for each in Batches(cache, _BATCH, shuffle=False).epoch(0)]
+    parts = [(each.labels, each.weights, each.groups) for each in Batches(cache, _BATCH, shuffle=False).epoch(0)]
     labels, weights, groups = (
         None if column[0] is None else np.concatenate(column) for column in map(list, zip(*parts, strict=True))
     )
