@@ -269,9 +269,12 @@ def parse(log: str) -> dict[str, Any]:
 
 
 def batches(log: str) -> dict[str, Any]:
-    """Read an epoch of batches twice, and time the second."""
+    """Read an epoch of batches twice, on one thread, and time the second."""
     import fieldwise as fw
     from fieldwise.data.batches import Batches
+    from fieldwise.kernels.threads import set_num_threads
+
+    set_num_threads(1)
 
     place = Path(log).with_suffix(".cache")
     data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
@@ -286,18 +289,20 @@ def batches(log: str) -> dict[str, Any]:
 
 
 def waiting(log: str) -> dict[str, Any]:
-    """Train for two epochs, and say what share of the second is spent waiting for batches."""
+    """Train logistic regression for two epochs, and say what share of the second is spent waiting for the order of
+    batches and for the disk; they are copied in the step.
+    """
     import fieldwise as fw
     from fieldwise.data.batches import Batches
     from fieldwise.training.events import EpochEnd
-    from fieldwise.training.step import Stepper
+    from fieldwise.training.linear import LinearStepper
 
     waits: list[float] = []
     epochs: list[EpochEnd] = []
-    original = Stepper.reading
+    original = LinearStepper.reading
 
     @contextmanager
-    def watched(stepper: Stepper, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Any]]:
+    def watched(stepper: LinearStepper, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Any]]:
         waits.append(0.0)
 
         def timed(batches: Iterator[Any]) -> Iterator[Any]:
@@ -316,7 +321,7 @@ def waiting(log: str) -> dict[str, Any]:
         if isinstance(event, EpochEnd):
             epochs.append(event)
 
-    Stepper.reading = watched  # type: ignore[method-assign]
+    LinearStepper.reading = watched  # type: ignore[method-assign]
     place = Path(log).with_suffix(".cache")
     data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
     settings = fw.TrainConfig(epochs=2, batch_size=8192)

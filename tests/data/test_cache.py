@@ -54,8 +54,7 @@ class Data:
 
 
 def assert_equal(got: Examples, expected: Examples) -> None:
-    assert got.reading is None
-    for ours, theirs in zip((*got.batch, *got[1:4]), (*expected.batch, *expected[1:4]), strict=True):
+    for ours, theirs in zip((*got.batch, *got[1:]), (*expected.batch, *expected[1:]), strict=True):
         if theirs is None:
             assert ours is None
         else:
@@ -150,7 +149,7 @@ def test_batches_of_many_pieces_are_the_same_for_any_number_of_threads(tmp_path,
             room = cache.gather(wanted[::-1].copy())
             assert_equal(cache.gather(wanted), expected)
             again = cache.gather_later(wanted, room)
-            assert again.batch.ids is room.batch.ids
+            assert again.examples.batch.ids is room.batch.ids
             assert_equal(again.read(), expected)
             assert cache.labels().tolist() == data.labels.tolist()
     finally:

@@ -82,9 +82,10 @@ def test_a_batch_that_is_filled_on_the_way_gives_the_same_bits(tmp_path):
     try:
         for threads in (1, 3):
             set_num_threads(threads)
-            for examples in (cache.gather(order), cache.gather_later(order)):
+            unread = cache.gather_later(order)
+            for examples, reading in ((cache.gather(order), None), unread):
                 errors = np.full((len(order), 1), np.nan)
-                given = (0.2, examples.labels, None, errors, examples.reading)
+                given = (0.2, examples.labels, None, errors, reading)
                 loss = linear_errors(table, examples.batch, layout, *given)
                 found.append((*loss, errors.tolist(), examples.labels.tolist(), examples.batch.ids.tolist()))
     finally:

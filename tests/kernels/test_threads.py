@@ -144,7 +144,7 @@ def test_another_number_of_threads_ends_those_of_before():
 
 def test_an_interruption_while_the_others_work_leaves_a_team_that_is_not_used_again(monkeypatch):
     free = threading.Event()
-    helpers = Team(1, "interrupted")
+    helpers = Team(2, "interrupted")
     helper = helpers._helpers[0]
     monkeypatch.setattr(helper._end, "wait", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -29,7 +29,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.cache import Cache, Examples
+from fieldwise.data.cache import Cache, Examples, Unread
 from fieldwise.kernels.shuffle import name_rows, permutation
 
 __all__ = ["ROOMS", "Batches", "epoch_order", "prefetch"]
@@ -87,24 +87,26 @@ class Batches:
         self.num_examples = cache.num_examples if self.kept is None else int(self.kept.sum())
         self.num_batches = -(-self.num_examples // batch_size)
 
-    def epoch(
-        self, number: int, start: int = 0, *, keep: int | None = None, later: bool = False
-    ) -> Generator[Examples, None, None]:
+    def epoch(self, number: int, start: int = 0, *, keep: int | None = None) -> Generator[Examples, None, None]:
         """Yield the batches of an epoch from batch `start` on; each example is in exactly one batch of the epoch.
 
         With `keep`, a batch holds until so many more were asked for, and its memory is used again then: 0 for a loop
-        that works on one batch, `ROOMS` for one that takes them through `prefetch`. With `later`, they are not filled
-        yet (`Cache.gather_later`).
+        that works on one batch, `ROOMS` for one that takes them through `prefetch`.
         """
-        gather = self.cache.gather_later if later else self.cache.gather
+        with closing(self.unread(number, start, keep=keep)) as coming:
+            for batch in coming:
+                yield batch.read()
+
+    def unread(self, number: int, start: int = 0, *, keep: int | None = None) -> Generator[Unread, None, None]:
+        """As `epoch`; whoever wants a batch fills it."""
         kept: deque[Examples] = deque()
         with prefetch(self._read_ahead(self._pieces(number, start * self.batch_size)), depth=1) as pieces:
             for rows in self._cut(pieces):
                 room = kept.popleft() if keep is not None and len(kept) > keep else None
-                examples = gather(rows, room)
+                batch = self.cache.gather_later(rows, room)
                 if keep is not None:
-                    kept.append(examples)
-                yield examples
+                    kept.append(batch.examples)
+                yield batch
 
     def size(self, position: int) -> int:
         """Return the examples of a batch of an epoch, all parts together."""

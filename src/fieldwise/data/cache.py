@@ -17,7 +17,7 @@ from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, 
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.manifests import read_manifest
 
-__all__ = ["Cache", "Examples"]
+__all__ = ["Cache", "Examples", "Unread"]
 
 Int64s = npt.NDArray[np.int64]
 Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.uint64]]
@@ -39,22 +39,32 @@ class Examples(NamedTuple):
         (B,) float32; None where all are 1.
     groups
         (B,) uint64 fingerprints of the groups for GAUC.
-    reading
-        What is still to be done until the arrays above are filled (`Cache.gather_later`); None where they are.
     """
 
     batch: Batch
     labels: npt.NDArray[np.int32] | None
     weights: npt.NDArray[np.float32] | None
     groups: npt.NDArray[np.uint64] | None
-    reading: Reading | None = None
+
+
+class Unread(NamedTuple):
+    """Examples whose arrays are there but not filled, apart from bags.
+
+    For a kernel that copies a piece of the batch just before it works on it: it is then in the nearest cache.
+
+    Attributes
+    ----------
+    examples, reading
+        The examples, and what fills their arrays.
+    """
+
+    examples: Examples
+    reading: Reading
 
     def read(self) -> Examples:
-        """Return these examples with their arrays filled."""
-        if self.reading is None:
-            return self
+        """Return the examples, filled."""
         read_examples(self.reading)
-        return self._replace(reading=None)
+        return self.examples
 
 
 class Cache:
@@ -168,11 +178,8 @@ class Cache:
         """
         return self.gather_later(rows, room).read()
 
-    def gather_later(self, rows: Int64s, room: Examples | None = None) -> Examples:
-        """As `gather`, with arrays that are there but not filled, apart from bags.
-
-        For a kernel that copies a piece of the batch just before it works on it: it is then in the nearest cache.
-        """
+    def gather_later(self, rows: Int64s, room: Examples | None = None) -> Unread:
+        """As `gather`; whoever wants the examples fills them."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.num_examples:
             raise IndexError(f"rows must be 0 to {self.num_examples - 1}, got {rows.min()} to {rows.max()}")
         self._admit(rows)
@@ -183,13 +190,13 @@ class Cache:
             ids = np.empty((sum(map(len, planes.id_lines)), num_examples), dtype=np.uint32)
             values = np.empty((planes.fixed[planes.VALUES].numbers_per_example, num_examples), dtype=np.float32)
         labels, weights, groups = self._columns(num_examples)
-        return Examples(
+        examples = Examples(
             Batch(ids, values, *self._gather_bags(rows)),
             labels[0] if len(labels) else None,
             weights[0] if len(weights) else None,
             groups[0] if len(groups) else None,
-            self._reading(self._source, rows, ids, values, (labels, weights, groups)),
         )
+        return Unread(examples, self._reading(self._source, rows, ids, values, (labels, weights, groups)))
 
     def read_ahead(self, rows: Int64s) -> None:
         """Have the system read these examples, as `gather` will; this thread waits for the disk in its place.

@@ -92,13 +92,13 @@ class Team:
     Parameters
     ----------
     size
-        Helpers, 0 or more.
+        Threads that work at the same time, 1 or more. There are as many helpers: the caller may take no part (`begin`).
     name
         Of their threads.
 
     Examples
     --------
-    >>> Team(1, "example").run(max, [(1, 2), (4, 3)])
+    >>> Team(2, "example").run(max, [(1, 2), (4, 3)])
     [2, 4]
     """
 
@@ -112,7 +112,7 @@ class Team:
 
         What a call raised is raised when all are over.
         """
-        given = self.begin(function, argument_lists[1 : num_threads()])
+        given = self.begin(function, argument_lists[1 : len(self._helpers)])
         try:
             own = function(*argument_lists[0])
             left = [function(*arguments) for arguments in argument_lists[given + 1 :]]

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.data.batches import Batches
-from fieldwise.data.cache import Examples
+from fieldwise.data.cache import Examples, Unread
+from fieldwise.kernels.decode import read_examples
 from fieldwise.kernels.logistic import linear_errors
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
@@ -38,18 +39,29 @@ class LinearStepper(Stepper):
         self._state_of: torch.Tensor | None = None
         self._state: dict[str, npt.NDArray[np.floating]] = {}
         self._errors = np.empty((0, 1), dtype=model.table.dtype)
+        self._unread: Unread | None = None
 
     @contextmanager
     def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
-        """As `Stepper.reading`; the batches are filled by the step."""
-        with closing(batches.epoch(epoch, start, keep=0, later=True)) as coming:
-            yield coming
+        """As `Stepper.reading`; a batch is filled by its step."""
+        with closing(batches.unread(epoch, start, keep=0)) as coming:
+            try:
+                yield self._each(coming)
+            finally:
+                self._unread = None
+
+    def _each(self, batches: Iterator[Unread]) -> Iterator[Examples]:
+        for self._unread in batches:
+            yield self._unread.examples
 
     def step(self, examples: Examples, factor: float) -> float:
         """Learn from a batch; see `Stepper.step`."""
-        if examples.weights is not None:
-            examples = examples.read()  # their sum is needed first
         assert examples.labels is not None, "training needs labels"
+        unread, self._unread = self._unread, None
+        reading = None if unread is None or unread.examples is not examples else unread.reading
+        if reading is not None and examples.weights is not None:
+            read_examples(reading)  # the sum of the weights comes first
+            reading = None
         batch, table = examples.batch, self.model.table
         if len(self._errors) != batch.num_examples:
             self._errors = np.empty((batch.num_examples, 1), dtype=table.dtype)
@@ -62,7 +74,7 @@ class LinearStepper(Stepper):
             examples.labels,
             examples.weights,
             self._errors,
-            examples.reading,
+            reading,
         )
         if not math.isfinite(loss):
             raise NotFinite("the loss", loss)
