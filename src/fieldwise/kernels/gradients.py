@@ -42,7 +42,7 @@ _AHEAD, _STAMPS_AHEAD = _U(16), _U(24)
 _DIRECT_ROWS = 1 << 20
 _FEW_ROWS = 2048
 _LAST_STAMP = np.uint32(0xFFFFFFFF)
-_CUT_ROWS = 4096
+_CUT_ROWS, _MANY_ROWS = 4096, 32_768
 _SHARES_PER_THREAD = 4
 _BAG_COST = 4
 
@@ -106,8 +106,9 @@ def most_ids(batch: Batch) -> int:
 
 
 def split_fields(layout: Layout, threads: int) -> Shares:
-    """Cut the work of a batch into shares for `threads` threads: bags first, then in the order of the fields, whose
-    gradients then come from the cache lines that the field before has just read.
+    """Cut the work of a batch into shares for `threads` threads: bags first, then fields of many rows, which take
+    longest, then the others in their order: their gradients come from the cache lines that the field before has just
+    read.
 
     A field is a share, but where fields are few (or a bag, whose length is unknown before the batch and counts as four
     features, stands out) those with many rows are cut into 2, 4, ... parts, so that no thread waits long for another.
@@ -123,7 +124,7 @@ def split_fields(layout: Layout, threads: int) -> Shares:
     fair = cost.sum() / (_SHARES_PER_THREAD * threads)
     sizes = np.diff(layout.base)
     shares = []
-    for f in np.argsort(-cost, kind="stable").tolist():
+    for f in np.lexsort((-np.maximum(sizes, _MANY_ROWS), -cost)).tolist():
         wanted = min(threads, int(np.ceil(cost[f] / fair))) if sizes[f] >= _CUT_ROWS else 1
         parts = 1 << (wanted - 1).bit_length()
         shares += [(f, part, parts) for part in range(parts)]
