@@ -1,8 +1,8 @@
 """A signal from one thread to another that costs little when it comes soon.
 
 A thread that sleeps takes long to wake: 45 microseconds on the virtual machine where this was measured, and a step of
-logistic regression wakes threads five times. So who waits looks at a word of memory for a while, with
-Python's lock released, and goes to sleep only then.
+logistic regression wakes threads five times. So who waits looks at a word of memory for a while, with Python's lock
+released, and goes to sleep only then.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from numba.extending import intrinsic
 __all__ = ["Signal"]
 
 _NOTHING, _POSTED, _ASLEEP = 0, 1, 2
-_LOOKS = 8_000
-"""Some 200 microseconds: a pause takes 20 to 40 ns. With 60 a bare loop took 700 microseconds a batch or 1,100, for
-minutes on end."""
 _HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64")
+_LOOKS = 8_000 if _HAS_PAUSE else 100_000
+"""Some 200 microseconds: a pause takes 20 to 40 ns, a look 1 to 2. With 60 a bare loop took 700 microseconds a batch or
+1,100, for minutes on end."""
 
 Word = npt.NDArray[np.int64]
 

@@ -123,8 +123,12 @@ class Team:
     def begin(self, function: Callable[..., Any], argument_lists: Sequence[tuple[object, ...]]) -> int:
         """Let each helper make a call, as many as there are helpers; return how many."""
         given = min(len(self._helpers), len(argument_lists))
-        for helper, arguments in zip(self._helpers, argument_lists, strict=False):
-            helper.begin(function, arguments)
+        try:
+            for helper, arguments in zip(self._helpers, argument_lists, strict=False):
+                helper.begin(function, arguments)
+        except BaseException:  # the user's interruption, as in `end`
+            self.made_for = None
+            raise
         return given
 
     def end(self, given: int) -> list[Any]:
