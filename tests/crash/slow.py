@@ -7,6 +7,7 @@ Prints "there" when PLACE, one of `PLACES`, is reached. Everything else is as it
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -77,5 +78,7 @@ PLACES: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    # A shell that starts the tests in its background lets them ignore Ctrl-C, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     PLACES[sys.argv[1]]()
     main(sys.argv[2:])

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.data.batches import Batches
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples, Unread
 from fieldwise.kernels.decode import read_examples
 from fieldwise.kernels.logistic import linear_errors
+from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import NotFinite
@@ -43,7 +44,12 @@ class LinearStepper(Stepper):
 
     @contextmanager
     def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
-        """As `Stepper.reading`; a batch is filled by its step."""
+        """As `Stepper.reading`; a batch is filled by its step, or by another thread where steps leave it free."""
+        ids = batches.batch_size * self.model.table.layout.num_fields
+        if num_threads() > 1 and ids < 2 * IDS_PER_THREAD:
+            with prefetch(batches.epoch(epoch, start, keep=ROOMS)) as read:
+                yield read
+            return
         with closing(batches.unread(epoch, start, keep=0)) as coming:
             try:
                 yield self._each(coming)
