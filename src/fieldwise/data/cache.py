@@ -101,7 +101,6 @@ class Cache:
         planes, num_blocks = self._planes, len(self._blocks)
         self._starts = np.full((planes.num_planes, num_blocks), -1, dtype=np.int64)
         self._verified = np.zeros(num_blocks, dtype=np.bool_)
-        self._num_unverified = num_blocks
         # The whole file as numbers of each width: planes are aligned, so a place in a plane is an index into one of
         # these.
         self._floats = data.view(np.float32)
@@ -269,7 +268,7 @@ class Cache:
 
     def _admit(self, rows: Int64s) -> None:
         """Verify the blocks of these examples that were not verified before."""
-        if not self._num_unverified:
+        if self._verified.all():
             return
         blocks = rows // self._block_examples
         if not self._verified[blocks].all():
@@ -278,7 +277,6 @@ class Cache:
                     if not self._verified[number]:
                         self._starts[:, number] = self._directory(int(number), self._blocks[number])
                         self._verified[number] = True
-                        self._num_unverified -= 1
 
     def _directory(self, number: int, block: Block) -> Int64s:
         """Return (num_planes,) where the planes of a block begin, in numbers of their width; -1 where there is none."""

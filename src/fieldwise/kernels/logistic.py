@@ -66,29 +66,8 @@ def logistic_errors(
 
 
 @njit(cache=True, nogil=True)
-def _take_block(
-    block: int,
-    rows: Rows,
-    batch: Batch,
-    layout: Layout,
-    bias: float,
-    labels: Int32s,
-    weights: Float32s,
-    share: float,
-    none: Floats,
-    sums: Floats,
-    errors: Floats,
-    found: npt.NDArray[np.float64],
-) -> None:
-    """Work on a block; ``found[block]`` gets its loss and its slope."""
-    begin, end = block * PIECE, min((block + 1) * PIECE, len(labels))
-    gather_part(rows, batch, layout, 0, none, sums, begin, end)
-    of_block = weights[begin:end]  # empty where all are 1
-    found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, share, errors[begin:end])
-
-
-@njit(cache=True, nogil=True)
 def _take_blocks(
+    reading: Reading | None,
     rows: Rows,
     batch: Batch,
     layout: Layout,
@@ -102,35 +81,16 @@ def _take_blocks(
     found: npt.NDArray[np.float64],
     tickets: npt.NDArray[np.int64],
 ) -> None:
-    """Work on blocks until none is left."""
-    block = next_ticket(tickets)
-    while block < len(found):
-        _take_block(block, rows, batch, layout, bias, labels, weights, share, none, sums, errors, found)
-        block = next_ticket(tickets)
-
-
-@njit(cache=True, nogil=True)
-def _read_and_take_blocks(
-    reading: Reading,
-    rows: Rows,
-    batch: Batch,
-    layout: Layout,
-    bias: float,
-    labels: Int32s,
-    weights: Float32s,
-    share: float,
-    none: Floats,
-    sums: Floats,
-    errors: Floats,
-    found: npt.NDArray[np.float64],
-    tickets: npt.NDArray[np.int64],
-) -> None:
-    """As `_take_blocks`, of a batch that is not filled yet."""
+    """Work on blocks until none is left; ``found`` (blocks, 2) gets the loss and the slope of each."""
     room = np.empty((3, PIECE), dtype=np.int64)
     block = next_ticket(tickets)
     while block < len(found):
-        read_piece(reading, block, room)
-        _take_block(block, rows, batch, layout, bias, labels, weights, share, none, sums, errors, found)
+        if reading is not None:
+            read_piece(reading, block, room)
+        begin, end = block * PIECE, min((block + 1) * PIECE, len(labels))
+        gather_part(rows, batch, layout, 0, none, sums, begin, end)
+        of_block = weights[begin:end]  # empty where all are 1
+        found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, share, errors[begin:end])
         block = next_ticket(tickets)
 
 
@@ -164,13 +124,9 @@ def linear_errors(
     total = len(labels) if weights is None else float(weights.sum(dtype=np.float64))
     share = 1.0 / total if total > 0 else 0.0
     found = np.empty((-(-len(labels) // PIECE), 2))
-    common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
+    common = (reading, rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
     work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
     threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
-    parts = max(min(num_threads(), threads, len(found)), 1)
-    if reading is None:
-        run_each(_take_blocks, [work] * parts)
-    else:
-        run_each(_read_and_take_blocks, [(reading, *work)] * parts)
+    run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))
     loss, slope = found.sum(axis=0).tolist()
     return loss, slope

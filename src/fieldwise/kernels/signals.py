@@ -1,7 +1,7 @@
 """A signal from one thread to another that costs little when it comes soon.
 
 A thread that sleeps takes long to wake: 45 microseconds on the virtual machine where this was measured, and a step of
-logistic regression wakes threads five times. So who waits looks at a word of memory for a while, with Python's lock
+logistic regression wakes threads four times. So who waits looks at a word of memory for a while, with Python's lock
 released, and goes to sleep only then.
 """
 
