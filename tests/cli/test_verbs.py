@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from fieldwise.cli import main
+from fieldwise.data.read_report import ReadReport, Reason
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice
@@ -21,6 +22,19 @@ from fieldwise.verbs.evaluate import Evaluation
 from fieldwise.verbs.predict import Prediction
 from fieldwise.verbs.run import Result
 
+READ = ReadReport(
+    files=2,
+    rows_read=9_012,
+    rows_used=9_000,
+    rows_rejected=12,
+    reasons=[Reason(reason="not a finite number", column="age", rows=12, file="a.csv", row=7, value="old")],
+    rejects="/logs/.fieldwise/3f2a/rejects.jsonl",
+    columns_not_used={"empty": "no value in any row"},
+)
+SAID = (
+    "12 of 9,012 rows could not be used: see /logs/.fieldwise/3f2a/rejects.jsonl\n"
+    "  not a finite number, column age (the first: a.csv, row 7: 'old')\n"
+)
 SUMMARY = {
     "label": "click",
     "classes": ["0", "1"],
@@ -39,6 +53,7 @@ SUMMARY = {
     "left_out": {"constant": "the same in every row: 'x'", "empty": "no value in any row"},
     "num_bytes": 4_500_000,
     "folder": "/logs/.fieldwise/3f2a",
+    "read": READ.as_dict(),
 }
 VALID = Metrics.of(1_000, 1_000.0, {"auc": 0.8731, "logloss": 0.3443}, "there are no groups")
 
@@ -58,6 +73,7 @@ def make_result(model="lc-dnn", units=8, auc=0.8731, **changes) -> Result:
         "best_epoch": 4,
         "examples_per_second": 16_000.0,
         "folder": f"runs/first/{model}-{units}",
+        "read": READ,
     }
     return Result(**{**settings, **changes})
 
@@ -74,6 +90,7 @@ def make_comparison(models, folder="runs/first", **changes) -> Comparison:
         "against": None,
         "level": 0.05,
         "differences": [],
+        "read": READ,
     }
     return Comparison(**{**settings, **changes})
 
@@ -159,7 +176,7 @@ def test_prepare_prints_parts_fields_and_rejected_rows(config, asked):
     assert "2 columns are left out" in printed
     assert "The same in every training row, and so of no use: flag" in printed
     assert re.search("constant +the same in every row: 'x'\\n *empty +no value in any row", printed)
-    assert "12 rows could not be used: see /logs/.fieldwise/3f2a/rejects.jsonl" in printed
+    assert SAID in printed
     assert json.loads(run("prepare", config, "--json").stdout) == SUMMARY
 
 
@@ -278,14 +295,15 @@ def test_compare_prints_mean_and_spread_over_seeds(config, asked):
 
 
 def test_evaluate_prints_every_metric_and_the_rows_left_out(asked):
-    calls = asked("evaluate", Evaluation(metrics=VALID, rejected_rows=3))
+    calls = asked("evaluate", Evaluation(metrics=VALID, rejected_rows=12, read=READ))
     result = run("evaluate", "runs/first", "--data", "a.csv", "--data", "b.csv", "--format", "csv")
     positional, named = calls["evaluate"]
     assert (positional, named["format"]) == ((Path("runs/first"), ("a.csv", "b.csv")), "csv")
-    for text in ("1,000 examples", "0.8731", "normalized entropy", "there are no groups", "3 rows could not be used"):
+    for text in ("1,000 examples", "0.8731", "normalized entropy", "there are no groups", SAID):
         assert text in result.stdout
     printed = json.loads(run("evaluate", "runs/first", "--data", "a.csv", "--json").stdout)
-    assert (printed["auc"], printed["gauc"], printed["rejected_rows"]) == (0.8731, None, 3)
+    assert (printed["auc"], printed["gauc"], printed["rejected_rows"]) == (0.8731, None, 12)
+    assert printed["read"] == READ.as_dict()
 
 
 def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
@@ -297,7 +315,7 @@ def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
         FieldSlices(field="city", error=0.03, slices=[make_slice("Rome", 0.1, -3.0)]),
     ]
     deciles = [make_slice("0.1 to 0.2", 0.15, None)]
-    answer = Evaluation(metrics=VALID, rejected_rows=0, by_probability=deciles, by_field=fields)
+    answer = Evaluation(metrics=VALID, rejected_rows=0, read=READ, by_probability=deciles, by_field=fields)
     calls = asked("evaluate", answer)
     printed = run("evaluate", "runs/first", "--data", "a.csv", "--by", "hour").stdout
     assert calls["evaluate"][1]["by"] == ("hour",)
@@ -310,14 +328,14 @@ def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
 
 
 def test_predict_says_where_the_probabilities_and_the_rejected_rows_are(asked):
-    answer = Prediction(out="p.csv", examples=1_234, rejected_rows=2, rejects="p.csv.rejects.jsonl")
+    answer = Prediction(out="p.csv", examples=1_234, rejected_rows=2, rejects="p.csv.rejects.jsonl", read=READ)
     calls = asked("predict", answer)
     result = run("predict", "runs/first", "--data", "new.csv", "--out", "p.csv")
     assert calls["predict"][0] == (Path("runs/first"), ("new.csv",), Path("p.csv"))
     assert "1,234 probabilities are in p.csv" in result.stdout
-    assert "2 rows could not be used: see p.csv.rejects.jsonl" in result.stdout
+    assert SAID in result.stdout
     printed = json.loads(run("predict", "runs/first", "--data", "new.csv", "--out", "p.csv", "--json").stdout)
-    assert (printed["examples"], printed["rejected_rows"]) == (1_234, 2)
+    assert (printed["examples"], printed["rejected_rows"], printed["read"]) == (1_234, 2, READ.as_dict())
 
 
 def test_a_log_without_rows_to_evaluate_on_gives_no_table_of_metrics(config, asked):
@@ -325,5 +343,6 @@ def test_a_log_without_rows_to_evaluate_on_gives_no_table_of_metrics(config, ask
     asked("compare", make_comparison([result], "runs/first"))
     asked("train", result)
     printed = run("compare", config).stdout + run("train", config, "--out", "runs/a").stdout
+    assert printed.count(SAID) == 2
     assert "AUC" not in printed
     assert "113,000" in printed

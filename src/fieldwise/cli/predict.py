@@ -61,6 +61,7 @@ def command(
 
         print_json(prediction.as_dict())
     else:
+        from fieldwise.cli.tables import print_read
+
         click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}")
-        if prediction.rejects is not None:
-            click.echo(f"{prediction.rejected_rows:,} rows could not be used: see {prediction.rejects}")
+        print_read(prediction.read)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.data.read_report import ReadReport, describe
 from fieldwise.memory import readable_bytes
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
@@ -36,6 +38,7 @@ __all__ = [
     "print_parts",
     "print_plan",
     "print_prepared",
+    "print_read",
     "print_result",
     "print_sizes",
     "print_verification",
@@ -128,10 +131,15 @@ def print_prepared(summary: dict[str, Any]) -> None:
         click.echo(f"The same in every training row, and so of no use: {names}\n")
     _print_left_out(summary["left_out"])
     click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
-    if summary["rows_rejected"]:
-        click.echo(
-            f"{summary['rows_rejected']:,} rows could not be used: see {Path(summary['folder']) / 'rejects.jsonl'}"
-        )
+    print_read(msgspec.convert(summary["read"], ReadReport), columns=False)
+
+
+def print_read(read: ReadReport | None, *, columns: bool = True) -> None:
+    """Print what of a log was not used; nothing where all was. `columns`: which columns, too."""
+    if read is not None:
+        read = read if columns else msgspec.structs.replace(read, columns_not_used={})
+        lines = describe(read)
+        click.echo("\n".join(lines), nl=bool(lines))
 
 
 def print_estimate(expected: Estimate) -> None:
@@ -221,8 +229,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
             if len(found.slices) > _MAX_FIELDS:
                 title += f", the {_MAX_FIELDS} most frequent of {len(found.slices):,} values"
             _print_slices(title, "value", found.slices[:_MAX_FIELDS])
-    if evaluation.rejected_rows:
-        click.echo(f"{evaluation.rejected_rows:,} rows could not be used and are not counted.")
+    print_read(evaluation.read)
 
 
 def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:
@@ -278,6 +285,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         )
     if result.workers:
         _print_workers(result.workers)
+    print_read(result.read)
     click.echo(f"The run is in {result.folder}")
     compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
     print_commands("Next:", [predicting(result.folder, config), ("the models side by side", compare)])

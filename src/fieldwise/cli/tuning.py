@@ -8,7 +8,7 @@ import click
 
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import METRICS, figure
+from fieldwise.cli.tables import METRICS, figure, print_read
 from fieldwise.verbs.trial import Trial, Tuning
 
 __all__ = ["print_tuning"]
@@ -51,6 +51,7 @@ def print_tuning(tuning: Tuning) -> None:
         ],
         notes=notes,
     )
+    print_read(tuning.read)
     click.echo(f"The search is in {tuning.folder}, the best configuration in {tuning.config}")
     print_commands(
         "Next:",

@@ -8,6 +8,7 @@ from typing import Any
 
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.log import Log
+from fieldwise.data.read_report import reject_lines
 from fieldwise.errors import DataError, UserError
 from fieldwise.features.encoder import Encoded, Encoder, Reject
 
@@ -56,9 +57,7 @@ def rejected_rows(chunk: Chunk, rejects: Sequence[Reject]) -> Iterator[dict[str,
 
     `rejects` are those of the encoder, their rows being positions in ``chunk.table``.
     """
-    for unread in chunk.rejects:
-        row, value, reason, column = unread
-        yield {"file": chunk.path, "row": row, "column": column, "value": value, "reason": reason}
+    yield from reject_lines(chunk)
     for bad in rejects:
         row = int(chunk.rows[bad.row])
         yield {"file": chunk.path, "row": row, "column": bad.column, "value": bad.value, "reason": bad.reason}

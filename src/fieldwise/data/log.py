@@ -96,6 +96,8 @@ class Log:
         The size of all files on disk.
     stamps
         Of each file, what changes when it does.
+    left_out
+        Files of the folders and globs that do not belong to the log: the reason of each.
 
     Of a `part`, files and stamps are those of the whole log.
     """
@@ -106,6 +108,7 @@ class Log:
         self.files = tuple(source.path for source in sources)
         self.num_bytes = sum(source.num_bytes for source in sources)
         self.stamps = tuple(source.stamp for source in sources)
+        self.left_out: dict[str, str] = {}
         if all(source.format == "libffm" for source in sources):
             fields = {name for reader in readers for name in reader.columns} - {"label"}
             self.columns: tuple[str, ...] = ("label", *sorted(fields, key=lambda name: (len(name), name)))

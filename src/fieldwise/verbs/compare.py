@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import Kind, ModelConfig
 from fieldwise.training.events import Listener, ignore
@@ -56,6 +57,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         What a corrected p-value must be below for ``better`` or ``worse``.
     differences
         Each other model minus `against`, by metric.
+    read
+        What of the log was not used, and why.
     """
 
     folder: str
@@ -67,6 +70,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     against: str | None
     level: float
     differences: list[Difference]
+    read: ReadReport
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -159,6 +163,7 @@ def compare(
         against=reference,
         level=level,
         differences=found,
+        read=prepared.read,
     )
 
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from fieldwise.bundle import open_bundle
 from fieldwise.data.chunk import FEW_BYTES
 from fieldwise.data.csv import CsvOptions
-from fieldwise.data.encode import encode_log
+from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
+from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
@@ -45,10 +46,13 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         Predicted against observed in ten bins of equal weight.
     by_field
         By the values of every field that has at most 1,000, and of those asked for (`metrics.slices`).
+    read
+        What of the log was not used, and why.
     """
 
     metrics: Metrics
     rejected_rows: int
+    read: ReadReport
     by_probability: list[Slice] = []
     by_field: list[FieldSlices] = []
 
@@ -57,6 +61,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         return {
             **self.metrics.as_dict(),
             "rejected_rows": self.rejected_rows,
+            "read": self.read.as_dict(),
             "by_probability": msgspec.to_builtins(self.by_probability),
             "by_field": msgspec.to_builtins(self.by_field),
         }
@@ -96,14 +101,14 @@ def evaluate(
     model = load_model(bundle)
     csv = msgspec.convert(bundle.csv, CsvOptions)
     log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
-    rejected = accepted = 0
+    accepted, tally = 0, RejectTally()
     started = time.perf_counter()
 
     classes = bundle.encoder.schema.classes
     metrics = BinaryMetrics() if len(classes) == 2 else MulticlassMetrics(len(classes))
     slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
     for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
-        rejected += len(chunk.rejects) + len(encoded.rejects)
+        tally.add(rejected_rows(chunk, encoded.rejects))
         assert encoded.labels is not None, "the rows are read with their labels"
         [predicted] = predict_batches(model, [encoded.batch])
         metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
@@ -113,7 +118,8 @@ def evaluate(
         listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
     return Evaluation(
         metrics=metrics.compute(),
-        rejected_rows=rejected,
+        rejected_rows=tally.num_rows,
+        read=tally.report(rows_read=accepted + tally.num_rows, files=len(log.files), files_left_out=log.left_out),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
     )

@@ -21,6 +21,7 @@ import pyarrow as pa
 from fieldwise.data.cache import Examples
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.features.encoder import Encoded, Encoder
@@ -79,6 +80,7 @@ def fit(
     """
     num_rows: int | None = None
     while not encoder.fitted:
+        rejects = RejectTally()
         num_rows = learn(
             encoder,
             source,
@@ -87,9 +89,15 @@ def fit(
             listen=listen,
             after_chunk=after_chunk,
             spool=spool,
+            rejects=rejects,
         )
         with naming(source.log.files[0]):
-            encoder.finish()
+            try:
+                encoder.finish()
+            except DataError as error:
+                if error.got is None:  # nothing to learn from, perhaps because no row could be used
+                    error = DataError(error.what, where=error.where, got=why_rejected(rejects, num_rows), fix=error.fix)
+                raise error from None
     assert num_rows is not None
     return num_rows
 
@@ -103,12 +111,18 @@ def learn(
     listen: Listener,
     after_chunk: Callable[[], None],
     spool: Spool | None = None,
+    rejects: RejectTally | None = None,
 ) -> int:
-    """Let the encoder learn in one pass over the training rows, which it does not end; see `fit`."""
+    """Let the encoder learn in one pass over the training rows, which it does not end; see `fit`.
+
+    Rows that cannot be used are counted in `rejects`, by reason.
+    """
     tally = _Tally("fit" if num_rows is None else "fit again", num_rows, max_rejects, listen)
     of_pass = spool if encoder.in_last_pass else None
-    for rows_read, rejects, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
-        tally.add(rows_read, rejects)
+    for rows_read, lines, place in _read(partial(_learn, encoder, source, of_pass), source, encoder):
+        tally.add(rows_read, lines)
+        if rejects is not None:
+            rejects.add(lines)
         if spool is not None and place is not None:
             spool.places.append(place)
         after_chunk()

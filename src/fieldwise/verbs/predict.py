@@ -20,6 +20,7 @@ from fieldwise.data.chunk import FEW_BYTES, Chunk
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.log import open_log
+from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
 from fieldwise.files import atomic_file, remove_leftovers
@@ -31,12 +32,13 @@ __all__ = ["Prediction", "Predictor", "predict"]
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written where; rows read = examples + rejected."""
+    """What was written where; rows read = examples + rejected. `read` says why rows were rejected."""
 
     out: str
     examples: int
     rejected_rows: int
     rejects: str | None
+    read: ReadReport
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -120,11 +122,19 @@ def predict(
     if rejects:
         with atomic_file(rejects_path) as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in rejects))
+    tally = RejectTally()
+    tally.add(rejects)
     return Prediction(
         out=str(out),
         examples=num_examples,
         rejected_rows=len(rejects),
         rejects=str(rejects_path) if rejects else None,
+        read=tally.report(
+            rows_read=num_examples + len(rejects),
+            files=len(log.files),
+            files_left_out=log.left_out,
+            rejects=str(rejects_path) if rejects else None,
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.encode import naming
 from fieldwise.data.log import Log
+from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.stores import local_path
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
@@ -39,7 +40,7 @@ from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.passes import Counts, fit, refuse_rejects, transform
+from fieldwise.verbs.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -51,6 +52,7 @@ __all__ = [
     "find_prepared",
     "open_parts",
     "prepare",
+    "prepared_of",
     "read_prepared",
     "read_sample",
 ]
@@ -75,13 +77,18 @@ class Prepared(NamedTuple):
         The caches of ``train``, ``valid`` and ``test``, those that there are.
     summary
         For people and programs: rows read, rejected and accepted, features of each field, bytes, and the columns that
-        are no fields, each with the reason.
+        are no fields, each with the reason. Under ``read`` stands what `read` says.
     """
 
     folder: Path
     encoder: Encoder
     parts: dict[str, Cache]
     summary: dict[str, Any]
+
+    @property
+    def read(self) -> ReadReport:
+        """What of the log was not used, and why."""
+        return msgspec.convert(self.summary["read"], ReadReport)
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -135,7 +142,7 @@ def prepare(
             summary = read_prepared(place.folder)[1]
             refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = open_prepared(place.folder)
-    return prepared._replace(summary={**prepared.summary, "left_out": left_out})
+    return prepared_of(prepared, sources, left_out)
 
 
 def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
@@ -176,11 +183,25 @@ def look(config: Config) -> Plan:
     return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
+def prepared_of(prepared: Prepared, sources: list[Source], left_out: dict[str, str]) -> Prepared:
+    """Say which files and columns were not used, which the artefact does not record: the next call may see others."""
+    files_left_out = {path: reason for source in sources for path, reason in source.log.left_out.items()}
+    read = msgspec.structs.replace(
+        prepared.read,
+        files=sum(len(source.log.files) for source in sources),
+        files_left_out=files_left_out,
+        columns_not_used=left_out,
+    )
+    return prepared._replace(summary={**prepared.summary, "left_out": left_out, "read": read.as_dict()})
+
+
 def find_prepared(config: Config) -> Prepared | None:
     """Open what an earlier `prepare` made of the log of a configuration; None where there is nothing."""
     plan = look(config)
     folder = plan.root / plan.key
-    return open_prepared(folder) if (folder / PREPARED_NAME).exists() else None
+    if not (folder / PREPARED_NAME).exists():
+        return None
+    return prepared_of(open_prepared(folder), plan.sources, plan.left_out)
 
 
 def read_sample(log: Log) -> pa.Table:
@@ -253,20 +274,27 @@ def save_encoder(folder: Path, encoder: Encoder) -> str:
 
 def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts, log: Log) -> None:
     """Write the manifest, last of all."""
+    tally = tally_of_file(folder / REJECTS_NAME)
     if not counts.parts.get("train", {}).get("examples"):
-        raise DataError("no row of the log can be used for training", where=log.files[0])
-    manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder))
+        raise DataError(
+            "no row of the log can be used for training",
+            where=log.files[0],
+            got=why_rejected(tally, counts.rows_read),
+        )
+    manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder, tally))
     manifests.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
-def _summary(encoder: Encoder, counts: Counts, folder: Path) -> dict[str, Any]:
+def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally) -> dict[str, Any]:
     """Return what is worth knowing. Read = examples + rejected, of every part and of all rows."""
     num_examples = sum(count["examples"] for count in counts.parts.values())
+    assert counts.rows_read == num_examples + tally.num_rows, "every row is an example or a line of the rejects file"
     return {
         "label": encoder.schema.label,
         "classes": list(encoder.schema.classes),
         "rows_read": counts.rows_read,
-        "rows_rejected": counts.rows_read - num_examples,
+        "rows_rejected": tally.num_rows,
+        "reasons": msgspec.to_builtins(tally.reasons),
         "parts": {
             part: {**count, "checksum": Cache.open(folder / part).checksum} for part, count in counts.parts.items()
         },
@@ -297,7 +325,21 @@ def open_prepared(folder: Path) -> Prepared:
     """Open what `finish` ended; the caches are verified block by block as they are read."""
     encoder, summary = read_prepared(folder)
     parts = open_parts(folder, encoder, summary)
-    return Prepared(folder, encoder, parts, {**summary, "folder": str(folder)})
+    rejects = folder / REJECTS_NAME
+    if "reasons" in summary:
+        reasons = msgspec.convert(summary["reasons"], list[Reason])
+    else:  # an earlier version has prepared it
+        reasons = tally_of_file(rejects).reasons if rejects.exists() else []
+    read = ReadReport(
+        files=0,
+        rows_read=summary["rows_read"],
+        rows_used=summary["rows_read"] - summary["rows_rejected"],
+        rows_rejected=summary["rows_rejected"],
+        reasons=reasons,
+        rejects=str(rejects) if summary["rows_rejected"] else None,
+    )
+    told = {key: value for key, value in summary.items() if key != "reasons"}
+    return Prepared(folder, encoder, parts, {**told, "folder": str(folder), "read": read.as_dict()})
 
 
 def open_parts(folder: Path, encoder: Encoder, summary: dict[str, Any]) -> dict[str, Cache]:

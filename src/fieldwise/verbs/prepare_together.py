@@ -43,6 +43,7 @@ from fieldwise.verbs.prepare import (
     limits,
     look,
     open_prepared,
+    prepared_of,
     read_prepared,
     save_encoder,
 )
@@ -127,7 +128,7 @@ def prepare_together(
         workers.first(held.close, type(None))  # now it has its name
     with workers.together():
         prepared = open_prepared(root / key)
-    return prepared._replace(summary={**prepared.summary, "left_out": left_out})
+    return prepared_of(prepared, sources, left_out)
 
 
 def _encode(

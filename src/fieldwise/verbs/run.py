@@ -25,6 +25,7 @@ import msgspec
 
 from fieldwise.bundle import bundle_seal
 from fieldwise.config import Config
+from fieldwise.data.read_report import ReadReport
 from fieldwise.data.stores import local_path
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ArtefactError, ConfigError
@@ -62,6 +63,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Epochs trained, and the one whose weights were kept.
     workers
         What each of several workers did and sent, since they were last started; None for one process.
+    read
+        What of the log was not used, and why; None in runs of versions that did not record it.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     examples_per_second: float
     folder: str
     workers: list[Traffic] | None = None
+    read: ReadReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

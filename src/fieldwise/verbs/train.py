@@ -112,7 +112,7 @@ def train(
     run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:
         if finished is not None:
-            return finished
+            return finished if finished.read is not None else msgspec.structs.replace(finished, read=prepared.read)
         pretrained = None
         config = with_start(config, prepared)
         if config.model.locally_connected and config.model.start in ("lr", "posterior"):
@@ -135,6 +135,7 @@ def train(
             best_epoch=history.best_epoch,
             examples_per_second=history.examples_per_second,
             folder=str(run.folder),
+            read=prepared.read,
         )
         return team.finish(run, result)
 

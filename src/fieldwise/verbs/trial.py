@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fieldwise.data.read_report import ReadReport
 from fieldwise.metrics import Metrics
 
 __all__ = ["Trial", "Tuning"]
@@ -59,6 +60,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         Metrics of the best; test is None where there is no such part.
     seconds
         What all trials took.
+    read
+        What of the log was not used, and why.
     """
 
     folder: str
@@ -69,6 +72,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     valid: Metrics
     test: Metrics | None
     seconds: float
+    read: ReadReport
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -282,6 +282,7 @@ class _Search:
             valid=valid,
             test=self.manifest.test,
             seconds=self.manifest.seconds,
+            read=self.prepared.read,
         )
 
     def _run_folder(self, trial: Trial) -> Path:
