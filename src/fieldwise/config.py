@@ -39,7 +39,7 @@ _MAX_KEY_PARTS = 100
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``[data]`` table: the log, its parts and its columns that are no fields.
+    r"""The ``[data]`` table: the log, its parts and its columns that are no fields.
 
     Attributes
     ----------
@@ -56,6 +56,10 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     classes
         The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
         rows hold unless given.
+    missing
+        Texts that mean missing in every column, in place of the usual ones: ``NULL`` and ``\N``, and in columns that
+        are otherwise numbers or times also ``NA``, ``N/A``, ``None``, ``nan``, ``-`` and their like
+        (`features.missing`). The empty cell always does. ``[fields.NAME] missing`` is for one field.
     exclude
         Columns that are no fields.
     format
@@ -81,6 +85,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     weight: str | None = None
     group: str | None = None
     id: str | None = None
+    missing: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     format: str | None = None
     csv: CsvOptions = CsvOptions()
@@ -99,6 +104,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     type: FieldType | None = None
     column: str | None = None
     default: Default | None = None
+    missing: tuple[str, ...] | None = None
     min_count: Annotated[int, Meta(ge=1)] | None = None
     max_features: Annotated[int, Meta(ge=1)] | None = None
     buckets: Annotated[int, Meta(ge=1)] | None = None

@@ -46,6 +46,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         What missing cells are read as, in training and afterwards alike: a value of a category; the one value of a bag
         that holds none, with weight 1; a number. What cannot be read is no more accepted than without. Missing is a
         feature of its own unless given.
+    missing
+        Texts that mean missing, beside null, NaN and the empty cell (`features.missing`): in categories and bags as
+        they are written, in numbers and times without regard to case and spaces; also numbers, as in ``-999``.
     min_count
         Values seen less often in training share the field's *unseen* feature (category, bag, cross; >= 1).
     max_features
@@ -93,6 +96,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     type: FieldType = "category"
     column: str | None = None
     default: Default | None = None
+    missing: tuple[str, ...] = ()
     min_count: _Count = 1
     max_features: _Count | None = None
     buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
@@ -236,6 +240,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight, group, id, split
         Columns with the example's weight, its group for GAUC, its identifier carried into predictions, and its part of
         the data (``train``, ``valid`` or ``test``).
+    missing
+        Texts that mean missing in label, weight and group; see `Field`.
     """
 
     fields: tuple[Field, ...]
@@ -245,6 +251,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group: str | None = None
     id: str | None = None
     split: str | None = None
+    missing: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ConfigError where fields contradict each other or the label leaks into them."""

@@ -66,7 +66,7 @@ CATEGORIES = {
     "cities": draw(["Los Angeles, CA", "San Jose, CA", "New York, NY", "Buffalo, NY", "Boston, MA"]),
     "decimal_commas": [f"{a},{b:02d}" for a, b in RNG.integers(0, 99, (ROWS, 2))],
     "thousands": [f"{a:,}" for a in RNG.integers(0, 10**6, ROWS)],
-    "numbers_but_for_NA": [*["NA"] * 9, *(f"{x:.2f}" for x in RNG.lognormal(size=ROWS))],
+    "numbers_but_for_a_word": [*["cheap"] * 9, *(f"{x:.2f}" for x in RNG.lognormal(size=ROWS))],
     "beside_infinity": [float("inf"), *RNG.random(ROWS)],
     "clock": [f"{h:02d}:{m:02d}" for h, m in RNG.integers(0, 24, (ROWS, 2))],
     "a_value_or_none": [None, "x"] * ROWS,

@@ -60,11 +60,12 @@ class BagEncoder(IndexedEncoder):
         weights, bad = np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
         with reading(name):
             if self.field.weighted:
-                values, weights, bad = _weigh(values)
+                values, weights, bad = _weigh(values, self.field.missing)
             elif is_pair(values.type):
                 raise DataError("the values of the bag carry weights", fix="set weighted = true")
             text = canonical(values)
         found = fingerprints(text, self.seed)
+        self.missing.drop_from(found)
         rejects: dict[int, Reject] = {}
         if self.field.weights is not None:
             of_values = _split(columns, self.field.weights, self.field.separator)
@@ -113,15 +114,15 @@ def split_pairs(pairs: pa.StructArray) -> tuple[pa.Array, pa.Array]:
     return (second, first) if pairs.type.field(0).name.lower() == "weight" else (first, second)
 
 
-def _weigh(values: pa.Array) -> tuple[pa.Array, Float32s, Bools]:
-    """Take values and weights apart, and say which values have no weight; one that is empty as a whole needs none."""
+def _weigh(values: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Float32s, Bools]:
+    """Take values and weights apart, and say which values have no weight; one that is missing as a whole needs none."""
     if is_pair(values.type):
         values, weights = split_pairs(values)
         needed = pc.is_valid(values)
         weights = as_text(plain(weights))
     else:
         written = as_text(plain(values))
-        needed = pc.not_equal(written, "").fill_null(False)
+        needed = pc.invert(pc.is_in(written, value_set=pa.array([None, "", *missing], written.type)))
         values, weights = pc.extract_regex(written, _WEIGHTED).flatten()
     numbers, bad = _finite(weights)
     return values, numbers, bad & needed.to_numpy(zero_copy_only=False)

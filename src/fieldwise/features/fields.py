@@ -18,6 +18,7 @@ from fieldwise.features.canonical import canonical, fingerprints, plain, taken
 from fieldwise.features.columns import Arrays, Cells, Columns
 from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
 from fieldwise.features.hashed import Buckets
+from fieldwise.features.missing import MissingTexts
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
 from fieldwise.features.vocabulary import Vocabulary
@@ -173,6 +174,8 @@ class IndexedEncoder(FieldEncoder):
     ----------
     counter
         What counts the values; None once the field has learned.
+    missing
+        The texts that mean missing.
     default, default_text
         Fingerprint and canonical text of what missing cells are read as; 0 and None where they are missing.
 
@@ -195,6 +198,7 @@ class IndexedEncoder(FieldEncoder):
         self._base: Vocabulary | Buckets | None = None
         self._numbered: Uint32s | None = None
         self._has_drafts = False
+        self.missing = MissingTexts(field.missing, self.seed)
         self.default_text: str | None = None
         self.default = 0
         if field.default is not None:
@@ -338,7 +342,9 @@ class CategoryEncoder(IndexedEncoder):
         assert self.field.column is not None
         text = columns.text(self.field.column)
         found = fingerprints(text, self.seed)
+        self.missing.drop_from(found)
         if self.default_text is None:
             return Cells(found, partial(taken, text))
-        found[found == 0] = self.default
-        return Cells(found, lambda at: pc.fill_null(plain(text.take(at)), self.default_text))
+        gone = found == 0
+        found[gone] = self.default
+        return Cells(found, lambda at: pc.if_else(pa.array(gone[at]), self.default_text, plain(text.take(at))))

@@ -41,7 +41,7 @@ class _NumberEncoder(FieldEncoder):
         if self.field.type == "time":
             numbers, rejects = read_age(columns, self.field)
         else:
-            numbers, bad = read_numbers(columns, name)
+            numbers, bad = read_numbers(columns, name, self.field.missing)
             rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
         if self.field.default is not None:
             numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
+from fieldwise.features.missing import is_missing, missing_numbers, without_missing
 
 __all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers"]
 
@@ -24,12 +25,20 @@ NOT_A_NUMBER = "not a finite number"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-def parse_text(text: pa.Array) -> tuple[Float64s, Bools]:
+def parse_text(text: pa.Array, missing: tuple[str, ...] = ()) -> tuple[Float64s, Bools]:
     """Read texts as float64.
+
+    Parameters
+    ----------
+    text
+        (N,).
+    missing
+        Texts that mean missing.
 
     Returns
     -------
-    The numbers, (N,), NaN for null; and which texts are no finite number, (N,). Spaces around a number are allowed.
+    The numbers, (N,), NaN for null and for what means missing; and which texts are no finite number, (N,). Spaces
+    around a number are allowed.
 
     Examples
     --------
@@ -37,21 +46,48 @@ def parse_text(text: pa.Array) -> tuple[Float64s, Bools]:
     >>> numbers.tolist()[:3], bad.tolist()
     ([1000.0, 5.0, nan], [False, False, False, True, True])
     """
-    try:
-        read, refused = text.cast(pa.float64()), None
-    except pa.ArrowInvalid:
+    refused = None
+    read = _cast(text)
+    if read is None and missing:  # most columns with such texts hold nothing else that is no number
+        text = without_missing(text, missing)
+        read = _cast(text)
+    if read is None:
         text = pc.ascii_trim_whitespace(text)
-        refused = pc.invert(pc.or_(pc.match_substring_regex(text, _NUMBER), pc.equal(text, "")))
-        read = pc.if_else(pc.match_substring_regex(text, _NUMBER), text, None).cast(pa.float64())
+        is_number = pc.match_substring_regex(text, _NUMBER)
+        refused = pc.invert(pc.or_(is_number, pc.equal(text, "")))
+        read = pc.if_else(is_number, text, None).cast(pa.float64())
     numbers = _numpy(read)
     bad = ~np.isfinite(numbers) & pc.is_valid(read).to_numpy(zero_copy_only=False)
     if refused is not None:
         bad |= refused.fill_null(False).to_numpy(zero_copy_only=False)
-    return numbers, bad
+    if missing and bad.any():
+        bad[bad] = ~is_missing(text.filter(pa.array(bad)), missing).to_numpy(zero_copy_only=False)
+        numbers = np.where(np.isinf(numbers) & ~bad, math.nan, numbers)
+    return _without(numbers, missing), bad
 
 
-def read_numbers(columns: Columns, name: str) -> tuple[Float64s, Bools]:
+def _cast(text: pa.Array) -> pa.Array | None:
+    try:
+        return text.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+
+
+def _without(numbers: Float64s, missing: tuple[str, ...]) -> Float64s:
+    """Return numbers, NaN for those that mean missing."""
+    sentinels = missing_numbers(missing)
+    return np.where(np.isin(numbers, sentinels), math.nan, numbers) if sentinels else numbers
+
+
+def read_numbers(columns: Columns, name: str, missing: tuple[str, ...] = ()) -> tuple[Float64s, Bools]:
     """Read a column as float64.
+
+    Parameters
+    ----------
+    columns, name
+        The column.
+    missing
+        Texts and numbers that mean missing.
 
     Returns
     -------
@@ -65,7 +101,7 @@ def read_numbers(columns: Columns, name: str) -> tuple[Float64s, Bools]:
     array = columns.array(name)
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if is_text(kind):
-        return parse_text(plain(columns.text(name)))
+        return parse_text(plain(columns.text(name)), missing)
     if pa.types.is_float32(kind):  # 0.1 is the same number in every width, as it is in a CSV
         array = plain(array).cast(pa.string())
     elif not (
@@ -79,7 +115,7 @@ def read_numbers(columns: Columns, name: str) -> tuple[Float64s, Bools]:
             fix="make the field a category, or cast the column",
         )
     numbers = _numpy(plain(array).cast(pa.float64(), safe=False))
-    return numbers, np.isinf(numbers)
+    return _without(numbers, missing), np.isinf(numbers)
 
 
 def _numpy(array: pa.Array) -> Float64s:

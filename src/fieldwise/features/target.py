@@ -15,6 +15,7 @@ import xxhash
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.columns import Columns, Reject, reading
+from fieldwise.features.missing import MissingTexts
 from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
 from fieldwise.schema import Schema
 
@@ -84,6 +85,7 @@ class TargetEncoder:
         if self._schema.group is not None:
             seed = xxhash.xxh64_intdigest(self._schema.group.encode())
             groups = fingerprints(columns.text(self._schema.group), seed)
+            MissingTexts(self._schema.missing, seed).drop_from(groups)
         return Target(labels, weights, groups, tuple(rejects))
 
     def labels(self, label: pa.Array) -> tuple[npt.NDArray[np.int32], list[Reject]]:
@@ -104,7 +106,7 @@ class TargetEncoder:
 
     def _reason(self, text: str | bytes | None, label: int) -> str | None:
         """Why a label cannot be used; None for one that can."""
-        if text is None:
+        if text is None or (label < 0 and text in self._schema.missing):
             return _MISSING
         if isinstance(text, bytes):
             return "the label is not UTF-8"
@@ -113,7 +115,7 @@ class TargetEncoder:
         return f"the label is not a class: {', '.join(self._classes)}" if self._classes and label < 0 else None
 
     def _weights(self, columns: Columns, name: str) -> tuple[npt.NDArray[np.float32], list[Reject]]:
-        numbers, bad = read_numbers(columns, name)
+        numbers, bad = read_numbers(columns, name, self._schema.missing)
         with np.errstate(over="ignore"):
             weights = numbers.astype(np.float32)
         rejects = []

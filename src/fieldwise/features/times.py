@@ -13,7 +13,8 @@ number, also as text                    time since 1970 in the field's `unit`; w
                                         nanoseconds. So seconds are read rightly up to the year 5138, the others from
                                         1973 on: state the unit for others
 text or whole number with a `format`    the time of this pattern: 14102109 with ``%y%m%d%H``
-null, NaN, empty text                   missing
+null, NaN, empty text; texts of the     missing
+field's `missing`
 ======================================  ================================================================================
 
 Anything else, and what lies before the year 1 or after 9999, is no moment. `timezone` says by which clock and calendar
@@ -38,6 +39,7 @@ from fieldwise.features.canonical import buffers, is_text, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
+from fieldwise.features.missing import is_missing
 from fieldwise.features.parse import parse_text, read_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
@@ -78,7 +80,7 @@ def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, B
     columns, name
         The column.
     field
-        Its `unit` and `format`.
+        Its `unit` and `format`, and what means missing in it.
 
     Returns
     -------
@@ -103,14 +105,25 @@ def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, B
         seconds = _of_temporal(plain(array))
         bad = np.zeros(len(seconds), dtype=np.bool_)
     elif field.format is not None:
-        seconds, bad = _of_pattern(columns, name, field.format)
+        seconds, bad = _of_pattern(columns, name, field.format, field.missing)
     elif is_text(kind):
-        seconds, bad = _of_text(columns.text(name), field.unit)
+        seconds, bad = _of_text(columns.text(name), field.unit, field.missing)
     else:
-        numbers, bad = _numbers(columns, name)
+        numbers, bad = _numbers(columns, name, field.missing)
         seconds = _of_numbers(numbers, field.unit)
     bad |= ~np.isnan(seconds) & ~((seconds >= _FIRST_MOMENT) & (seconds <= _LAST_MOMENT))
-    return np.where(bad, np.nan, seconds), bad
+    gone = bad if not (sentinels := _missing_moments(field)) else bad | np.isin(seconds, sentinels)
+    return np.where(gone, np.nan, seconds), bad
+
+
+@lru_cache(maxsize=1024)
+def _missing_moments(field: Field) -> tuple[float, ...]:
+    """Return the moments that mean missing, such as 1900-01-01 where a configuration says so."""
+    if not field.missing:
+        return ()
+    bare = Field(name=field.name, type="time", column="at", part="hour", unit=field.unit, format=field.format)
+    seconds, _ = read_moments(Columns(pa.table({"at": field.missing})), "at", bare)
+    return tuple(seconds[~np.isnan(seconds)].tolist())
 
 
 def _of_temporal(array: pa.Array) -> Float64s:
@@ -123,9 +136,9 @@ def _of_temporal(array: pa.Array) -> Float64s:
     return np.where(pc.is_null(counted).to_numpy(zero_copy_only=False), np.nan, seconds.astype(np.float64))
 
 
-def _numbers(columns: Columns, name: str) -> tuple[Float64s, Bools]:
+def _numbers(columns: Columns, name: str, missing: tuple[str, ...]) -> tuple[Float64s, Bools]:
     try:
-        return read_numbers(columns, name)
+        return read_numbers(columns, name, missing)
     except DataError as error:
         raise DataError(
             "a column of this type holds no points in time",
@@ -145,20 +158,20 @@ def _of_numbers(numbers: Float64s, unit: str | None) -> Float64s:
         return np.asarray(numbers // per_second)
 
 
-def _of_text(text: pa.Array, unit: str | None) -> tuple[Float64s, Bools]:
+def _of_text(text: pa.Array, unit: str | None, missing: tuple[str, ...]) -> tuple[Float64s, Bools]:
     if pa.types.is_dictionary(text.type):
-        seconds, bad = _of_text(text.dictionary, unit)
+        seconds, bad = _of_text(text.dictionary, unit, missing)
         return _taken(text.indices, seconds, bad)
     seconds = parse_times(*buffers(text), ISO)
     left = np.flatnonzero(np.isnan(seconds))
     bad = np.zeros(len(text), dtype=np.bool_)
     if len(left):
-        numbers, bad[left] = parse_text(text.take(pa.array(left)))
+        numbers, bad[left] = parse_text(text.take(pa.array(left)), missing)
         seconds[left] = _of_numbers(numbers, unit)
     return seconds, bad
 
 
-def _of_pattern(columns: Columns, name: str, pattern: str) -> tuple[Float64s, Bools]:
+def _of_pattern(columns: Columns, name: str, pattern: str, missing: tuple[str, ...]) -> tuple[Float64s, Bools]:
     # Digits may come as a number, and then as 14102109.0 where its column has gaps; all else is read as it is written,
     # for canonical text leaves midnight out.
     with reading(name):
@@ -166,7 +179,10 @@ def _of_pattern(columns: Columns, name: str, pattern: str) -> tuple[Float64s, Bo
         text = plain(columns.text(name) if only_digits else columns.written(name))
     seconds = parse_times(*buffers(text), compile_pattern(pattern))
     empty = pc.equal(pc.binary_length(text), 0).fill_null(True).to_numpy(zero_copy_only=False)
-    return seconds, np.isnan(seconds) & ~empty
+    bad = np.isnan(seconds) & ~empty
+    if missing and bad.any():
+        bad[bad] = ~is_missing(text.filter(pa.array(bad)), missing).to_numpy(zero_copy_only=False)
+    return seconds, bad
 
 
 def _taken(indices: pa.Array, seconds: Float64s, bad: Bools) -> tuple[Float64s, Bools]:

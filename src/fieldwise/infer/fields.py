@@ -14,6 +14,7 @@ from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
+from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Field, FieldType, Schema
 
@@ -100,16 +101,17 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     in_role = {getattr(config.data, role) for role in _ROLES}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
+    of_numbers = IN_NUMBERS if config.data.missing is None else config.data.missing
     fields: list[Field] = []
     guesses: dict[str, Guess] = {}
     left_out: dict[str, str] = {}
     for name, settings in readers.items():
         unspoken = name not in config.fields and name not in in_role | excluded | of_bags
         if settings or unspoken:
-            guesses[name] = guess_column(name, columns.array(name))
+            guesses[name] = guess_column(name, columns.array(name), config.data.missing)
         if unspoken:
             settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
-        fields += [_field(field, name, entry, guesses[name]) for field, entry in settings.items()]
+        fields += [_field(field, name, entry, guesses[name], of_numbers) for field, entry in settings.items()]
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     fields += _crosses(crosses, {field.name for field in fields})
@@ -162,7 +164,7 @@ def _check_names(config: Config, names: list[str]) -> None:
             raise DataError("the log has no such column", where=where, got=name, fix=did_you_mean(name, names))
 
 
-def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
+def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
     """Put what is stated over what is guessed."""
     stated = _stated(entry)
     type_ = entry.type or _implied_type(stated, guess)
@@ -173,6 +175,7 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess) -> Field:
         guessed = {"format": guess.format}
     elif type_ in ("category", "bag") and entry.buckets is None:
         guessed = {"min_count": guess.min_count}
+    guessed |= {"missing": missing_in_numbers if type_ in ("number", "time") else guess.missing}
     if type_ == "bag" and guess.type == "bag":
         guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
@@ -231,6 +234,8 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
             fix="name columns as fields: [fields.NAME]",
         )
     classes = tuple(canonical(pa.array([str(value) for value in config.data.classes], pa.string())).to_pylist())
-    schema = Schema(fields=tuple(fields), classes=classes, **{role: getattr(config.data, role) for role in _ROLES})
+    missing = IN_TEXTS if config.data.missing is None else config.data.missing
+    roles = {role: getattr(config.data, role) for role in _ROLES}
+    schema = Schema(fields=tuple(fields), classes=classes, missing=missing, **roles)
     schema.check()
     return schema

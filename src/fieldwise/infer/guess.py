@@ -1,4 +1,4 @@
-"""One column's meaning, guessed from its name and the values in the sample.
+r"""One column's meaning, guessed from its name and the values in the sample.
 
 The first rule that fits decides.
 
@@ -28,6 +28,9 @@ long texts that hardly recur                     left out         as categories 
 other texts, hashes and numbers with texts       a category
 ===============================================  ===============  ======================================================
 
+Texts that mean missing (`features.missing`) are passed over: ``NULL`` and ``\N``, and ``NA``, ``-`` and their like too
+where all other values are numbers or times.
+
 A category or bag has `min_count` 2 where it has more than 10,000 values in the sample, or more than 1,000 of which most
 occur once; else 1.
 
@@ -47,6 +50,7 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
+from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.parse import parse_text
 from fieldwise.infer.bags import find_bag
 from fieldwise.infer.names import is_code, is_row_id
@@ -81,8 +85,8 @@ class Guess(NamedTuple):
         Whether the column is no field unless somebody says so.
     role
         What it may be in ``[data]``; ``time``: its values are points in time.
-    type, separator, weighted, format, min_count
-        See `schema.Field`; `min_count` is that of a category or bag.
+    type, separator, weighted, format, min_count, missing
+        See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
     parts
         Of a time: what each of its fields tells.
     """
@@ -96,10 +100,11 @@ class Guess(NamedTuple):
     min_count: int = 1
     parts: tuple[TimePart, ...] = ()
     format: str | None = None
+    missing: tuple[str, ...] = IN_TEXTS
 
 
-def guess_column(name: str, array: pa.Array) -> Guess:
-    """Guess the meaning of a column.
+def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = None) -> Guess:
+    """Guess the meaning of a column; `missing` are the texts that mean missing, the usual ones unless given.
 
     Examples
     --------
@@ -112,19 +117,43 @@ def guess_column(name: str, array: pa.Array) -> Guess:
         return Guess("it has no name", left_out=True)
     kind = array.type
     if _is_list(kind) or pa.types.is_map(kind):
-        return _guess_lists(array)
+        markers = IN_TEXTS if missing is None else missing
+        return _guess_lists(array, markers)._replace(missing=markers)
     try:
         values = Values(array)
     except DataError:
         return Guess(f"values of type {kind} have no text", left_out=True)
+    values, markers, dropped = _without_missing(name, kind, values, missing)
     for rule in (_no_category, _marked_category, _number, _bag, _text):
         guess = rule(name, kind, values)
         if guess is not None:
-            return guess._replace(min_count=guess.min_count if guess.type == "bag" else values.min_count)
+            return guess._replace(
+                reason=f"{guess.reason}; missing where {dropped}" if dropped else guess.reason,
+                min_count=guess.min_count if guess.type == "bag" else values.min_count,
+                missing=markers,
+            )
     raise AssertionError("the last rule fits everything")
 
 
-def _guess_lists(array: pa.Array) -> Guess:
+def _without_missing(
+    name: str, kind: pa.DataType, values: Values, missing: tuple[str, ...] | None
+) -> tuple[Values, tuple[str, ...], str]:
+    """Return what is left of the values, which texts mean missing in the column, and those of them that it holds."""
+    of_numbers = IN_NUMBERS if missing is None else missing
+    rest = values.without(of_numbers, of_numbers=True)
+    markers = IN_TEXTS if missing is None else missing
+    if rest.numbers is not None or (rest.num_present and find_times(name, kind, rest) is not None):
+        markers = of_numbers
+    else:
+        rest = values.without(markers, of_numbers=False)
+    if rest is values:
+        return rest, markers, ""
+    gone = values.texts.filter(pc.invert(pc.is_in(values.texts, value_set=rest.texts)))
+    shown = [f"'{text[:40]}'" for text in gone.to_pylist()]
+    return rest, markers, ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+
+
+def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     if pa.types.is_map(array.type):
         array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
     values, weights = pc.list_flatten(array), None
@@ -133,7 +162,7 @@ def _guess_lists(array: pa.Array) -> Guess:
     if weights is not None and not _is_number(weights.type):
         return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
     try:
-        found = Values(values)
+        found = Values(values).without(missing, of_numbers=False)
     except DataError:
         return Guess(f"lists of type {values.type} hold no values with a text", type="bag", left_out=True)
     guess = Guess(

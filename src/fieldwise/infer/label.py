@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns
+from fieldwise.features.missing import IN_TEXTS
 from fieldwise.infer.names import label_rank
 from fieldwise.infer.values import Values
 
@@ -42,7 +43,7 @@ def guess_label(sample: pa.Table) -> str | None:
 def _two_values(columns: Columns, name: str) -> set[str]:
     """Return the values of a column in lower case; nothing where they are more than two."""
     try:
-        values = Values(columns.array(name))
+        values = Values(columns.array(name)).without(IN_TEXTS, of_numbers=False)
     except DataError:  # lists have no text
         return set()
     return {text.lower() for text in values.texts.to_pylist()} if values.num_distinct <= 2 else set()

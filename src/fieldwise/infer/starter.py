@@ -14,6 +14,7 @@ from fieldwise.config import Config, DataConfig
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns, reading
+from fieldwise.features.missing import IN_TEXTS
 from fieldwise.infer.fields import Inferred, infer_schema
 from fieldwise.infer.guess import Guess
 from fieldwise.infer.label import guess_label
@@ -131,7 +132,7 @@ def write_config(
     else:
         data = msgspec.structs.replace(data, split=split)
     with reading(label):
-        classes = Values(Columns(sample).array(label))
+        classes = Values(Columns(sample).array(label)).without(IN_TEXTS, of_numbers=False)
     lines = [_HEAD.format(num_rows=sample.num_rows), *_data(data, inferred, classes)]
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
@@ -176,6 +177,7 @@ def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str
             yield _commented(f"{role} = {_toml(column)}", meaning)
         else:
             yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
+    yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, in place of the usual ones")
     left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
     if left_out:
         yield _commented("exclude = [", "columns that are no fields")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.features.canonical import as_text, canonical, plain
+from fieldwise.features.missing import is_missing, missing_numbers
 from fieldwise.features.parse import parse_text
 
 __all__ = ["Values"]
@@ -64,6 +65,31 @@ class Values:
         np.add.at(self.counts, places, times[known])
         self.num_present = int(self.counts.sum())
         self.num_missing = len(array) - self.num_present
+
+    def without(self, missing: tuple[str, ...], *, of_numbers: bool) -> Values:
+        """Return the values that are left if these texts mean missing; see `features.missing`.
+
+        Examples
+        --------
+        >>> values = Values(pa.array(["1", "NA", " na", "2"]))
+        >>> values.without(("NA",), of_numbers=True).texts.to_pylist()
+        ['1', '2']
+        >>> values.without(("NA",), of_numbers=False).texts.to_pylist()
+        ['1', ' na', '2']
+        """
+        if of_numbers:
+            gone = is_missing(self.texts, missing).to_numpy(zero_copy_only=False)
+            gone |= np.isin(parse_text(self.texts)[0], missing_numbers(missing))
+        else:
+            markers = canonical(pa.array(missing, pa.large_string()))
+            gone = pc.is_in(self.texts, value_set=markers).to_numpy(zero_copy_only=False)
+        if not gone.any():
+            return self
+        rest = object.__new__(Values)
+        rest.texts, rest.counts = self.texts.filter(pa.array(~gone)), self.counts[~gone]
+        rest.num_present = int(rest.counts.sum())
+        rest.num_missing = self.num_missing + self.num_present - rest.num_present
+        return rest
 
     @property
     def num_distinct(self) -> int:

@@ -92,7 +92,7 @@ class ColumnCounts:
         self._not_numbers = 0
         self._counts_rows = subject.may_count
         self._last: tuple[str, float] | None = None
-        as_category = Field(name=subject.field.name, column=subject.field.column)
+        as_category = Field(name=subject.field.name, column=subject.field.column, missing=subject.field.missing)
         self._encoder = BagEncoder(subject.field) if subject.type == "bag" else CategoryEncoder(as_category)
 
     def read(self, columns: Columns) -> ReadColumn:
@@ -107,13 +107,13 @@ class ColumnCounts:
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
         found = ReadColumn(cells, whole, not_numbers=len(cells.rejects))
         if self.subject.type == "number":
-            numbers, bad = read_numbers(columns, name)
+            numbers, bad = read_numbers(columns, name, self.subject.field.missing)
             numbers = np.where(bad, np.nan, numbers)
             found = found._replace(numbers=numbers, not_numbers=int(np.count_nonzero(bad)))
         if self.subject.is_time:
             found = found._replace(days=days_of(columns, name))
         if self.subject.may_count:
-            found = found._replace(ordinals=read_numbers(columns, name)[0])
+            found = found._replace(ordinals=read_numbers(columns, name, self.subject.field.missing)[0])
         return found
 
     def add(self, read: ReadColumn, cells: Int64s, file: str) -> None:

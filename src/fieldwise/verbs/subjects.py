@@ -39,7 +39,7 @@ def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
         name, kind = field.column, str(field.type)
         if field.type == "time":  # its hour, weekday and so on are looked at as one: the column as it is
             seen_times.add(field.column)
-            field = Field(name=field.column, column=field.column)
+            field = Field(name=field.column, column=field.column, missing=field.missing)
         yield Subject(field, "field", kind, None, _may_count(columns, name), is_time)
     roles = {getattr(schema, role): role for role in _ROLES if getattr(schema, role) is not None}
     for name in sample.column_names:
@@ -52,6 +52,7 @@ def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
         field = Field(
             name=name or "(no name)", column=name, type="bag" if kind == "bag" else "category",
             separator=guess.separator or "|", weighted=kind == "bag" and guess.weighted,
+            missing=guess.missing,
         )  # fmt: skip
         # A column that looks like an identifier is one here, though nobody has named it so.
         counts = _may_count(columns, name)
