@@ -63,6 +63,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     table_blocks: tuple[str, ...]
     table_block_shift: int
     calibration: dict[str, Any] = {}
+    format: str | None = None
 
 
 class _Blocks:
@@ -112,6 +113,8 @@ class Bundle(msgspec.Struct, frozen=True):
         ``float32`` or ``float64``.
     csv
         How CSV files of its log are written (`data.csv.CsvOptions`), as plain data.
+    format
+        Of the files of its log; of new ones too where their names do not tell. None for a bundle that does not say.
     encoder
         Raw rows in, features out.
     table
@@ -128,6 +131,7 @@ class Bundle(msgspec.Struct, frozen=True):
     model: dict[str, Any]
     dtype: str
     csv: dict[str, Any]
+    format: str | None
     encoder: Encoder
     table: npt.NDArray[np.floating]
     dense: dict[str, npt.NDArray[Any]]
@@ -168,7 +172,7 @@ class BundleWriter:
     ----------
     folder
         Made if missing. A bundle that is there is replaced by the first `save`.
-    encoder, model, dtype, csv, calibration
+    encoder, model, dtype, csv, calibration, format
         What does not change between saves (see `Bundle`).
     """
 
@@ -180,12 +184,14 @@ class BundleWriter:
         dtype: str,
         csv: Mapping[str, Any],
         calibration: Mapping[str, Any] | None = None,
+        format: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         with explaining(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.encoder, self.model, self.dtype, self.csv = encoder, dict(model), dtype, dict(csv)
         self.calibration = dict(calibration or {})
+        self.format = format
         self.encoder_checksum: str | None = None
 
     def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
@@ -228,6 +234,7 @@ class BundleWriter:
             tuple(blocks),
             block.bit_length() - 1,
             self.calibration,
+            self.format,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
         for stale in self.folder.glob("*.safetensors"):
@@ -293,6 +300,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest.model,
         manifest.dtype,
         manifest.csv,
+        manifest.format,
         encoder,
         table,
         arrays["dense"],

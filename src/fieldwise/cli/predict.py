@@ -61,7 +61,9 @@ def command(
 
         print_json(prediction.as_dict())
     else:
+        from fieldwise.cli.coverage import print_coverage
         from fieldwise.cli.tables import print_read
 
         click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}")
         print_read(prediction.read)
+        print_coverage(prediction.fields, prediction.warnings)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from fieldwise.cli.coverage import print_coverage
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.data.read_report import ReadReport, describe
@@ -230,6 +231,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
                 title += f", the {_MAX_FIELDS} most frequent of {len(found.slices):,} values"
             _print_slices(title, "value", found.slices[:_MAX_FIELDS])
     print_read(evaluation.read)
+    print_coverage(evaluation.fields, evaluation.warnings)
 
 
 def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
@@ -45,6 +46,8 @@ def open_log(
     format: str | None = None,
     csv: CsvOptions | None = None,
     chunk_bytes: int = MAX_CHUNK_BYTES,
+    usual_format: str | None = None,
+    allow_empty: bool = False,
 ) -> Log:
     """Open a log.
 
@@ -58,13 +61,15 @@ def open_log(
         How CSV and TSV files are written.
     chunk_bytes
         Of a chunk, about, where rows are wide; text is never read in pieces of less than 4 MB.
+    usual_format, allow_empty
+        See `sources.find_sources`. A log of empty files alone has no columns and no rows.
 
     Raises
     ------
     DataError
         A file is missing, empty, damaged or not what its name says; the files do not have the same columns.
     """
-    sources = find_sources(paths, format)
+    sources = find_sources(paths, format, usual_format=usual_format, allow_empty=allow_empty)
     options = csv or CsvOptions()
     readers = for_each(lambda source: _reader(source, options, chunk_bytes), sources, [it.path for it in sources])
     return Log(sources, readers)
@@ -109,11 +114,11 @@ class Log:
         self.num_bytes = sum(source.num_bytes for source in sources)
         self.stamps = tuple(source.stamp for source in sources)
         self.left_out: dict[str, str] = {}
-        if all(source.format == "libffm" for source in sources):
+        if sources and all(source.format == "libffm" for source in sources):
             fields = {name for reader in readers for name in reader.columns} - {"label"}
             self.columns: tuple[str, ...] = ("label", *sorted(fields, key=lambda name: (len(name), name)))
             return
-        self.columns = readers[0].columns
+        self.columns = readers[0].columns if readers else ()
         for path, reader in zip(self.files, readers, strict=True):
             lacking = set(self.columns) - set(reader.columns)
             beyond = set(reader.columns) - set(self.columns)
@@ -165,7 +170,7 @@ class Log:
             The log has no such column, or a file turns out to be damaged.
         """
         wanted = self.columns if columns is None else tuple(columns)
-        for name in wanted:
+        for name in wanted if self._sources else ():
             if name not in self.columns:
                 raise DataError(
                     "the log has no such column",
@@ -214,6 +219,11 @@ class Log:
                     got=", ".join(map(str, now)),
                     fix="run the same command again when the log is written",
                 )
+
+    def types_of(self, column: str) -> list[pa.DataType]:
+        """Return the types that a column has in the files, each once; text for files of text."""
+        types = [reader.types[column] if isinstance(reader, ParquetReader) else pa.string() for reader in self._readers]
+        return list(dict.fromkeys(types))
 
     def count_rows(self) -> tuple[int, bool]:
         """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""

@@ -42,6 +42,8 @@ class ParquetReader:
         The names of its columns at the top level, in the file's order.
     num_rows
         As its footer says.
+    types
+        Of each column.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class ParquetReader:
             self._look_at_sizes(file.metadata)
             names = file.schema_arrow.names
             self.num_rows: int = file.metadata.num_rows
+            self.types: dict[str, pa.DataType] = dict(zip(names, file.schema_arrow.types, strict=True))
         self.columns = tuple(names)
         check_names(source, names)
 

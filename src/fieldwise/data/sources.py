@@ -23,6 +23,7 @@ __all__ = [
     "damaged",
     "find_sources",
     "for_each",
+    "format_of",
     "open_file",
     "open_stream",
     "read_from",
@@ -87,11 +88,28 @@ class Source(NamedTuple):
     stamp: tuple[int | str, ...]
 
 
-def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = None) -> list[Source]:
+def find_sources(
+    paths: Sequence[str | Path] | str | Path,
+    format: str | None = None,
+    *,
+    usual_format: str | None = None,
+    allow_empty: bool = False,
+) -> list[Source]:
     """Return the files behind paths, globs and folders, each once, in the order named (sorted inside a glob or folder).
 
     A folder stands for all files below it whose ending is known (for all files, where `format` is given), except those
     whose name, or whose folder's name, begins with ``.`` or ``_``.
+
+    Parameters
+    ----------
+    paths
+        Files, globs and folders.
+    format
+        Of all files, whatever their names say.
+    usual_format
+        Of the files whose names do not tell. Of a folder it counts only where no name in it tells.
+    allow_empty
+        Pass over text files without a byte: they hold no rows, and no header either.
 
     Raises
     ------
@@ -103,10 +121,19 @@ def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = 
     if format is not None and format not in FORMATS:
         raise ConfigError("the format is unknown", where="format", got=format, fix=did_you_mean(format, FORMATS))
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    found = dict.fromkeys(path for name in named for path in _expand(name, format))
+    found = dict.fromkeys(path for name in named for path in _expand(name, format, usual_format))
     if not found:
         raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
-    return for_each(lambda place: _examine(place[1], place[0], format), list(enumerate(found)), list(found))
+
+    def examine(place: tuple[int, str]) -> Source | None:
+        try:
+            return _examine(place[1], place[0], format, usual_format)
+        except _EmptyError:
+            if allow_empty and (format or _format_of(place[1]) or usual_format) != "parquet":
+                return None
+            raise
+
+    return [source for source in for_each(examine, list(enumerate(found)), list(found)) if source is not None]
 
 
 def for_each(function: Callable[[Item], Found], items: Sequence[Item], paths: Sequence[str]) -> list[Found]:
@@ -117,7 +144,7 @@ def for_each(function: Callable[[Item], Found], items: Sequence[Item], paths: Se
         return list(pool.map(function, items))
 
 
-def _expand(name: str | Path, format: str | None) -> Iterator[str]:
+def _expand(name: str | Path, format: str | None, usual_format: str | None = None) -> Iterator[str]:
     remote = stores.remote_name(name)
     path = Path(name)
     if remote is not None:
@@ -125,27 +152,27 @@ def _expand(name: str | Path, format: str | None) -> Iterator[str]:
     elif path.is_file():
         yield str(path)
     elif path.is_dir():
-        yield from _files_below(path, format)
+        yield from _files_below(path, format, usual_format)
     elif glob.has_magic(str(name)):
         matches = sorted(glob.glob(str(name), recursive=True))
         if not matches:
             raise DataError("no file matches the pattern", where=name, fix="check the path; quote it in a shell")
         for match in matches:
-            yield from _expand(match, format)
+            yield from _expand(match, format, usual_format)
     else:
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
         raise DataError("there is no such file", where=name, fix=fix)
 
 
-def _files_below(folder: Path, format: str | None) -> Iterator[str]:
-    empty = True
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and _is_log(path.relative_to(folder), format):
-            empty = False
-            yield str(path)
-    if empty:
+def _files_below(folder: Path, format: str | None, usual_format: str | None = None) -> Iterator[str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for path in files if _is_log(path.relative_to(folder), format)]
+    if not found and usual_format:
+        found = [path for path in files if _is_log(path.relative_to(folder), usual_format)]
+    if not found:
         raise _no_log(folder)
+    yield from map(str, found)
 
 
 def _is_log(below: PurePosixPath | Path, format: str | None) -> bool:
@@ -160,13 +187,24 @@ def _no_log(folder: str | Path) -> DataError:
     )
 
 
+def format_of(paths: Sequence[str | Path]) -> str | None:
+    """Return the format that the first of some names tells.
+
+    Examples
+    --------
+    >>> format_of(["day-1/", "day-2/*.csv.gz"]), format_of(["log.txt"])
+    ('csv', None)
+    """
+    return next(filter(None, (_format_of(str(path)) for path in paths)), None)
+
+
 def _format_of(name: str) -> str | None:
     return _ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def _examine(path: str, position: int, format: str | None) -> Source:
+def _examine(path: str, position: int, format: str | None, usual_format: str | None = None) -> Source:
     gzipped = path.lower().endswith(".gz")
-    kind = format or _format_of(path)
+    kind = format or _format_of(path) or usual_format
     if kind is None:
         raise DataError(
             "the file's name does not tell its format",
@@ -208,8 +246,12 @@ def _check_text(source: Source) -> None:
         raise _mistaken(source.path, f"{source.format} text in UTF-8", f"binary data, a zero byte at {head.index(0)}")
 
 
+class _EmptyError(DataError):
+    """There is no byte in a file."""
+
+
 def _empty(path: str) -> DataError:
-    return DataError("the file is empty", where=path, fix="remove it, or write it again")
+    return _EmptyError("the file is empty", where=path, fix="remove it, or write it again")
 
 
 def _mistaken(path: str, expected: str, got: str) -> DataError:

@@ -390,6 +390,11 @@ class Encoder:
         self._need_fitted()
         return [None if encoder.field.buckets is not None else encoder.counts for encoder in self._fields.values()]
 
+    def training_shares(self) -> dict[str, tuple[float, float]]:
+        """Return of each field which share of its values was missing, and which share of new ones should be unseen."""
+        self._need_fitted()
+        return {name: encoder.training_shares() for name, encoder in self._fields.items()}
+
     @property
     def constant_fields(self) -> list[str]:
         """The fields that have one and the same feature in all training rows, and so tell nothing.

@@ -23,7 +23,7 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
 from fieldwise.features.vocabulary import Vocabulary
 from fieldwise.kernels.hashtable import take
-from fieldwise.kernels.layout import SINGLE, Uint32s
+from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.kernels.threads import run_each
 from fieldwise.schema import Field
 
@@ -149,6 +149,12 @@ class FieldEncoder(ABC):
     def rows(self) -> int:
         """Number of local ids."""
         return len(self.counts)
+
+    def training_shares(self) -> tuple[float, float]:
+        """Return which share of the values was missing in training, and which share of new ones should be unseen."""
+        counts = self.counts
+        total = max(int(counts.sum()), 1)
+        return float(counts[MISSING] / total), 0.0 if self.form == VALUE else float(counts[UNSEEN] / total)
 
     @abstractmethod
     def texts(self, ids: Iterable[int]) -> list[str | None]:
@@ -316,6 +322,21 @@ class IndexedEncoder(FieldEncoder):
     def counts(self) -> npt.NDArray[np.int64]:
         """(rows,): how often each feature occurred in training."""
         return self._fitted.counts
+
+    def training_shares(self) -> tuple[float, float]:
+        """Return the share that was missing, and the share that Good and Turing expect outside the vocabulary.
+
+        Of N values, in which n_r different ones came r times, those that come r times are expected to make up
+        ``(r + 1) n_(r + 1) / N`` of new ones. With ``min_count`` m this adds up, for r < m, to the share of the rare
+        values and ``m n_m / N``.
+        """
+        if isinstance(self._fitted, Buckets):
+            return self._fitted.share_missing(), 0.0
+        counts = self._fitted.counts
+        total = max(int(counts.sum()), 1)
+        least = self.field.min_count
+        num_least = np.count_nonzero(counts[UNSEEN + 1 :] == least)
+        return float(counts[MISSING] / total), min(float((counts[UNSEEN] + least * num_least) / total), 1.0)
 
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return the canonical texts of features."""

@@ -12,7 +12,7 @@ from fieldwise.features.columns import Arrays
 from fieldwise.features.saved import take
 from fieldwise.features.vocabulary import FIRST, NO_SUCH_FEATURE
 from fieldwise.kernels.buckets import bucket_ids, count_ids
-from fieldwise.kernels.layout import Uint32s
+from fieldwise.kernels.layout import MISSING, Uint32s
 
 __all__ = ["Buckets"]
 
@@ -58,6 +58,13 @@ class Buckets:
     @counts.setter
     def counts(self, counts: Int64s) -> None:
         self._counts, self._saved = counts, None
+
+    def share_missing(self) -> float:
+        """Return which share of the values that were counted was missing; of what was saved, not of all buckets."""
+        if self._saved is None:
+            return float(self.counts[MISSING] / max(self.counts.sum(), 1))
+        ids, counts = self._saved
+        return float(counts[ids == MISSING].sum() / max(counts.sum(), 1))
 
     @property
     def rows(self) -> int:

@@ -12,12 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.chunk import FEW_BYTES
-from fieldwise.data.csv import CsvOptions
 from fieldwise.data.encode import encode_log, rejected_rows
-from fieldwise.data.log import open_log
-from fieldwise.data.read_report import ReadReport, RejectTally
-from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
+from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
 from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
@@ -25,6 +22,8 @@ from fieldwise.metrics.slices import FieldSlices, Slice, SliceSums
 from fieldwise.models.load import load_model
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.training.score import predict_batches
+from fieldwise.verbs.coverage import Coverage, FieldShares
+from fieldwise.verbs.rows import open_rows
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -48,6 +47,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         By the values of every field that has at most 1,000, and of those asked for (`metrics.slices`).
     read
         What of the log was not used, and why.
+    fields, warnings
+        See `verbs.predict.Prediction`.
     """
 
     metrics: Metrics
@@ -55,6 +56,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     read: ReadReport
     by_probability: list[Slice] = []
     by_field: list[FieldSlices] = []
+    fields: list[FieldShares] = []
+    warnings: list[str] = []
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -64,6 +67,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             "read": self.read.as_dict(),
             "by_probability": msgspec.to_builtins(self.by_probability),
             "by_field": msgspec.to_builtins(self.by_field),
+            "fields": msgspec.to_builtins(self.fields),
+            "warnings": self.warnings,
         }
 
 
@@ -84,7 +89,7 @@ def evaluate(
     data
         Files, globs or folders; they need the columns of the fields and of the label.
     format
-        Of the files, where their names do not tell.
+        Of the files; unless given, what their names tell, or else what the training log was.
     by
         Fields by whose values calibration is reported, however many they are.
     listen
@@ -95,33 +100,43 @@ def evaluate(
     ConfigError
         There is no such field, or it has no values of its own: a number without bins.
     ArtefactError, DataError
-        The model or the log is not what it must be.
+        The model or the log is not what it must be; no row can be used.
     """
     bundle = open_bundle(run)
     model = load_model(bundle)
-    csv = msgspec.convert(bundle.csv, CsvOptions)
-    log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
+    coverage = Coverage(bundle.encoder)
     accepted, tally = 0, RejectTally()
     started = time.perf_counter()
 
     classes = bundle.encoder.schema.classes
     metrics = BinaryMetrics() if len(classes) == 2 else MulticlassMetrics(len(classes))
     slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
-    for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
-        tally.add(rejected_rows(chunk, encoded.rejects))
-        assert encoded.labels is not None, "the rows are read with their labels"
-        [predicted] = predict_batches(model, [encoded.batch])
-        metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
-        if slices is not None:
-            slices.update(encoded.batch, predicted, encoded.labels, encoded.weights)
-        accepted += len(encoded.accepted)
-        listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
+    with open_rows(bundle, data, format) as log:
+        for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
+            tally.add(rejected_rows(chunk, encoded.rejects))
+            coverage.add(encoded.batch)
+            assert encoded.labels is not None, "the rows are read with their labels"
+            [predicted] = predict_batches(model, [encoded.batch])
+            metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
+            if slices is not None:
+                slices.update(encoded.batch, predicted, encoded.labels, encoded.weights)
+            accepted += len(encoded.accepted)
+            listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
+    if not accepted:
+        raise DataError(
+            "there is no row to evaluate",
+            where=", ".join(log.files[:3]) or None,
+            expected="rows with a label",
+            got=why_rejected(tally, tally.num_rows) or "no rows",
+        )
     return Evaluation(
         metrics=metrics.compute(),
         rejected_rows=tally.num_rows,
         read=tally.report(rows_read=accepted + tally.num_rows, files=len(log.files), files_left_out=log.left_out),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
+        fields=coverage.shares(),
+        warnings=coverage.warnings(),
     )
 
 

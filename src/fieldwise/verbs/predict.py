@@ -10,16 +10,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fieldwise.bundle import open_bundle
-from fieldwise.data.chunk import FEW_BYTES, Chunk
-from fieldwise.data.csv import CsvOptions
+from fieldwise.bundle import Bundle, open_bundle
 from fieldwise.data.encode import encode_log, rejected_rows
-from fieldwise.data.log import open_log
 from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
@@ -27,18 +23,43 @@ from fieldwise.files import atomic_file, remove_leftovers
 from fieldwise.models.load import load_model
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.training.score import predict_batches
+from fieldwise.verbs.coverage import Coverage, FieldShares
+from fieldwise.verbs.identifiers import ROW, Identifiers
+from fieldwise.verbs.outputs import refuse_output
+from fieldwise.verbs.rows import open_rows
 
 __all__ = ["Prediction", "Predictor", "predict"]
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written where; rows read = examples + rejected. `read` says why rows were rejected."""
+    """What was written where; rows read = examples + rejected.
+
+    Attributes
+    ----------
+    out
+        The file.
+    examples, rejected_rows
+        Rows with a probability, and rows that could not be used.
+    rejects
+        The file that names those; None where there are none.
+    identifier
+        The first column of `out`: the schema's ``id``, or ``row`` where there is none or the rows come without it.
+    fields
+        Of every field, which share of its values was missing or unseen, in these rows and in training.
+    warnings
+        What is far from training, as sentences.
+    read
+        What of the log was not used, and why.
+    """
 
     out: str
     examples: int
     rejected_rows: int
     rejects: str | None
     read: ReadReport
+    identifier: str = ROW
+    fields: list[FieldShares] = []
+    warnings: list[str] = []
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -63,67 +84,67 @@ def predict(
     data
         Files, globs or folders; they need the columns of the fields, not the label.
     out
-        A ``.parquet`` or ``.csv`` file. Its columns: the ``id`` column of the schema, or else ``row``, the row's number
-        over all files from 1 on; then ``probability`` (of the second class), or ``probability_CLASS`` for each of more
-        than two classes.
+        A ``.parquet`` or ``.csv`` file, none of those that are read. Its columns: the ``id`` column of the schema, or
+        else ``row``, the row's number over all files from 1 on; then ``probability`` (of the second class), or
+        ``probability_CLASS`` for each of more than two classes.
     format
-        Of the files, where their names do not tell.
+        Of the files; unless given, what their names tell, or else what the training log was.
 
     Raises
     ------
-    ArtefactError, DataError
-        The model or the log is not what it must be.
+    ArtefactError, ConfigError, DataError
+        The model, the output or the log is not what it must be.
 
     Notes
     -----
     A row that cannot be used (too short, a number that is none) has no line in `out` but one in ``OUT.rejects.jsonl``.
-    Values never seen in training are no error: they have a feature of their own.
+    Values never seen in training are no error: they have a feature of their own. A log without rows gives a file
+    without rows.
     """
     out = local_path(out)
-    if out.suffix not in (".parquet", ".csv"):
+    if out.suffix.lower() not in (".parquet", ".csv"):
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
-    bundle = open_bundle(run)
-    model = load_model(bundle)
-    csv = msgspec.convert(bundle.csv, CsvOptions)
-    log = open_log(data, format=format, csv=csv, chunk_bytes=FEW_BYTES)
-    identifier = bundle.encoder.schema.id
-    rejects: list[dict[str, Any]] = []
-    num_examples = 0
-    started = time.perf_counter()
-
-    def tables() -> Iterator[pa.Table]:
-        nonlocal num_examples
-        counter = _RowCounter()
-        for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[identifier] if identifier else []):
-            rejects.extend(rejected_rows(chunk, encoded.rejects))
-            if identifier:
-                key = chunk.table.column(identifier).take(pa.array(encoded.accepted))
-            else:
-                key = pa.array(counter.numbers(chunk)[encoded.accepted])
-            num_examples += len(encoded.accepted)
-            [probabilities] = predict_batches(model, [encoded.batch])
-            yield _table(identifier or "row", key, probabilities, bundle.encoder.schema.classes)
-            listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
-
-    out.parent.mkdir(parents=True, exist_ok=True)
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
-    for path in (out, rejects_path):
-        remove_leftovers(path)
-    with atomic_file(out) as file:
-        writer: Any = None
-        for table in tables():
-            if writer is None:
-                kind = pa.parquet.ParquetWriter if out.suffix == ".parquet" else pa.csv.CSVWriter
-                writer = kind(file, table.schema)
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
+    bundle = open_bundle(run)
+    schema = bundle.encoder.schema
+    with open_rows(bundle, data, format) as log:
+        named = [data] if isinstance(data, (str, Path)) else list(data)
+        for path in (out, rejects_path):
+            refuse_output(path, log.files, named if path == out else (), bundle.folder)
+        model = load_model(bundle)
+        name = schema.id if schema.id in log.columns else None
+        identifiers = Identifiers(name, log.types_of(name) if name else ())
+        coverage = Coverage(bundle.encoder)
+        rejects: list[dict[str, Any]] = []
+        num_examples = 0
+        started = time.perf_counter()
+
+        def tables() -> Iterator[pa.Table]:
+            nonlocal num_examples
+            yield _no_rows(bundle, identifiers)
+            for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
+                of_chunk = list(rejected_rows(chunk, encoded.rejects))
+                rejects.extend(of_chunk)
+                coverage.add(encoded.batch)
+                num_examples += len(encoded.accepted)
+                [probabilities] = predict_batches(model, [encoded.batch])
+                key = identifiers.of(chunk, encoded.accepted)
+                yield _table(identifiers.column, key, probabilities, schema.classes)
+                listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
+
+        _write(out, tables())
+    remove_leftovers(rejects_path)
     rejects_path.unlink(missing_ok=True)
     if rejects:
         with atomic_file(rejects_path) as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in rejects))
     tally = RejectTally()
     tally.add(rejects)
+    warnings = coverage.warnings()
+    if schema.id is not None and name is None:
+        warnings.insert(0, f"the rows have no column {schema.id} (data.id): they are numbered from 1 on")
+    if not num_examples:
+        warnings.insert(0, "no row could be used" if rejects else "the log has no rows")
     return Prediction(
         out=str(out),
         examples=num_examples,
@@ -135,7 +156,28 @@ def predict(
             files_left_out=log.left_out,
             rejects=str(rejects_path) if rejects else None,
         ),
+        identifier=identifiers.column,
+        fields=coverage.shares(),
+        warnings=warnings,
     )
+
+
+def _write(out: Path, tables: Iterator[pa.Table]) -> None:
+    """Write tables of one schema, one or more, into a file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
+    with atomic_file(out) as file:
+        first = next(tables)
+        kind = pa.parquet.ParquetWriter if out.suffix.lower() == ".parquet" else pa.csv.CSVWriter
+        with kind(file, first.schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+
+
+def _no_rows(bundle: Bundle, identifiers: Identifiers) -> pa.Table:
+    classes = bundle.encoder.schema.classes
+    probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=bundle.dtype)
+    return _table(identifiers.column, pa.array([], identifiers.kind), probabilities, classes)
 
 
 class Predictor:
@@ -176,25 +218,11 @@ class Predictor:
         [probabilities] = predict_batches(self.model, [encoded.batch])
         if schema.id is not None and schema.id in table.column_names:
             return _table(schema.id, table.column(schema.id), probabilities, schema.classes)
-        return _table("row", pa.array(np.arange(table.num_rows) + 1), probabilities, schema.classes)
+        return _table(ROW, pa.array(np.arange(table.num_rows) + 1), probabilities, schema.classes)
 
     def save(self, folder: str | Path) -> None:
         """Copy the bundle, which is all that a server needs, to a new folder."""
         shutil.copytree(self.bundle.folder, folder)
-
-
-class _RowCounter:
-    """Numbers the rows of all files in one line, from 1 on; those that could not be read count too."""
-
-    def __init__(self) -> None:
-        self.file, self.before, self.last = 0, 0, 0
-
-    def numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
-        if chunk.file != self.file:
-            self.file, self.before = chunk.file, self.before + self.last
-        numbers = [*chunk.rows[-1:].tolist(), *(unread.row for unread in chunk.rejects)]
-        self.last = max(numbers, default=self.last)
-        return self.before + chunk.rows
 
 
 def _table(name: str, key: Any, probabilities: Any, classes: Sequence[str]) -> pa.Table:

@@ -12,6 +12,7 @@ from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.data.sources import format_of
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError, Stopped
@@ -225,7 +226,15 @@ def _train_model(
     listen(Stage("train", model_config.kind))
     csv = msgspec.to_builtins(config.data.csv)
     calibration = msgspec.to_builtins(model.calibration)
-    writer = BundleWriter(folder / "bundle", encoder, msgspec.to_builtins(model_config), dtype, csv, calibration)
+    writer = BundleWriter(
+        folder / "bundle",
+        encoder,
+        msgspec.to_builtins(model_config),
+        dtype,
+        csv,
+        calibration,
+        config.data.format or format_of(config.paths("train")),
+    )
     valid = prepared.parts.get("valid")
     batches = Batches(
         learnt_from,

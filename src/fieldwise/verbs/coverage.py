@@ -1,0 +1,129 @@
+"""How well new rows fit what a model knows: which share of each field's values is missing, and which it never saw."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+
+from fieldwise.features.encoder import Encoder
+from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
+from fieldwise.schema import Field
+
+__all__ = ["Coverage", "FieldShares"]
+
+_NOTICED, _TIMES, _DEVIATIONS = 0.1, 2.0, 3.0
+"""A share is far from training's where it is larger by more than this, and so many times as large, and by more than so
+many standard errors: two rows of an unknown user are no news."""
+
+
+class FieldShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Which shares of the values of one field are missing and unseen in the rows given, and in training.
+
+    Attributes
+    ----------
+    name
+        Of the field.
+    missing, unseen
+        Shares of its values in the rows; of a bag, of the values of all cells, an empty cell being one missing value.
+        What cannot be read as a time is unseen. A number, and a hashed value, is never unseen.
+    training_missing
+        The share that was missing in the training rows.
+    training_unseen
+        The share that would be unseen in more rows like those of the training: rare values, and those that did not
+        occur (`features.fields.IndexedEncoder.training_shares`).
+    """
+
+    name: str
+    missing: float
+    unseen: float
+    training_missing: float
+    training_unseen: float
+
+
+class Coverage:
+    """Counts of missing and unseen values over the batches of a log.
+
+    Parameters
+    ----------
+    encoder
+        Of the model.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder, self._layout = encoder, encoder.layout
+        num_fields = self._layout.num_fields
+        self._values, self._missing, self._unseen = np.zeros((3, num_fields), dtype=np.int64)
+        self._num_rows = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count the values of a batch."""
+        layout = self._layout
+        self._num_rows += batch.num_examples
+        for number in range(layout.num_fields):
+            if layout.form[number] == BAG:
+                offsets = batch.offsets[layout.bag[number]]
+                ids = batch.bag_ids[offsets[0] : offsets[-1]]
+            else:
+                ids = batch.ids[layout.single[number]]
+            self._values[number] += len(ids)
+            self._missing[number] += np.count_nonzero(ids == MISSING)
+            if layout.form[number] != VALUE:
+                self._unseen[number] += np.count_nonzero(ids == UNSEEN)
+
+    def shares(self) -> list[FieldShares]:
+        """Return the shares of every field; none where no row could be used."""
+        if not self._num_rows:
+            return []
+        values = np.maximum(self._values, 1)
+        missing, unseen = self._missing / values, self._unseen / values
+        return [
+            FieldShares(
+                name=field.name,
+                missing=float(missing[number]),
+                unseen=float(unseen[number]),
+                training_missing=usual[0],
+                training_unseen=usual[1],
+            )
+            for number, (field, usual) in enumerate(
+                zip(self._encoder.schema.fields, self._encoder.training_shares().values(), strict=True)
+            )
+        ]
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for every column whose values are far from training's."""
+        found: dict[str, None] = {}
+        noted: set[str] = set()
+        for number, shares in enumerate(self.shares()):
+            field = self._encoder.schema.fields[number]
+            count = int(self._values[number])
+            if noted.intersection(field.parts):  # what is wrong with a part of a cross is said once
+                continue
+            for what, share, usual in (
+                ("missing", shares.missing, shares.training_missing),
+                ("unseen", shares.unseen, shares.training_unseen),
+            ):
+                if _far(share, usual, count):
+                    found[_sentence(field, what, share, usual)] = None
+                    noted.add(field.name)
+        return list(found)
+
+
+def _far(share: float, usual: float, count: int) -> bool:
+    error = math.sqrt(count * usual * (1 - usual)) + 1
+    return share - usual > _NOTICED and share > _TIMES * usual and count * (share - usual) > _DEVIATIONS * error
+
+
+def _sentence(field: Field, what: str, share: float, usual: float) -> str:
+    place = f"column {field.column}" if field.column else f"field {field.name}"
+    if what == "unseen" and field.type == "time":
+        spelling = f"; expected: {field.format}" if field.format else ""
+        amount = "no value is a point" if share >= 1 else f"{_share(share)} of the values are not points"
+        return f"{place}: {amount} in time (training: {_share(usual)}{spelling})"
+    return f"{place}: {_share(share)} of the values are {what} (training: {_share(usual)})"
+
+
+def _share(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"

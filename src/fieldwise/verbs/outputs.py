@@ -1,0 +1,125 @@
+"""Where a result may be written: never over what it was made from, nor where it would be read as more of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from glob import has_magic
+from pathlib import Path
+
+from fieldwise.data.stores import is_remote
+from fieldwise.errors import ConfigError
+from fieldwise.files import explaining
+
+__all__ = ["refuse_output", "refuse_output_folder"]
+
+_ANOTHER = "write it somewhere else"
+
+
+def refuse_output(
+    out: Path, files: Iterable[str | Path], named: Sequence[str | Path] = (), model: Path | None = None
+) -> None:
+    """Raise ConfigError where a file cannot be written to `out` without harm.
+
+    Parameters
+    ----------
+    out
+        The file to be written. A file that is there already is replaced, unless it is one of those below.
+    files
+        Those that it is made from. Links, relative names and names in another case are seen through.
+    named
+        The folders and patterns that those were found by: what lies there is read with them the next time.
+    model
+        The folder of the saved model: what is in it is the model's.
+
+    Raises
+    ------
+    ConfigError
+        With what would happen.
+    """
+    if out.is_dir():
+        raise ConfigError("a folder is no file to write to", where=out, fix=f"name a file, as in {out / out.name}.csv")
+    there = _identity(out)
+    for path in files:
+        if not is_remote(path) and (_same(path, out) or (there is not None and _identity(Path(path)) == there)):
+            raise ConfigError(
+                "the output is one of the inputs, which would be lost", where=out, got=f"input {path}", fix=_ANOTHER
+            )
+    for name in named:
+        if not is_remote(name) and _would_read(name, out):
+            raise ConfigError(
+                "the output would be read as a part of the log the next time",
+                where=out,
+                expected=f"a file that {name} does not stand for",
+                fix=_ANOTHER,
+            )
+    if model is not None and _inside(out, model):
+        raise ConfigError("the output lies among the files of a saved model", where=out, fix=_ANOTHER)
+
+
+def refuse_output_folder(out: Path, files: Iterable[str | Path]) -> None:
+    """Raise ConfigError where a folder that is to be made, or made anew, holds one of the files it is made from."""
+    for path in files:
+        if not is_remote(path) and _inside(Path(path), out):
+            raise ConfigError(
+                "the folder holds the log, which could be lost with it",
+                where=out,
+                got=f"input {path}",
+                fix="name a folder of its own",
+            )
+
+
+def _same(one: str | Path, other: str | Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a regular file from all others, by whatever name; None where there is none."""
+    with explaining(path):
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+
+
+def _would_read(name: str | Path, out: Path) -> bool:
+    """Whether a folder or a pattern stands for a file that is not there yet."""
+    if Path(name).is_dir():
+        if not _inside(out, Path(name)):
+            return False
+        below = Path(os.path.realpath(out)).relative_to(os.path.realpath(name))
+        return not any(part.startswith((".", "_")) for part in below.parts)
+    if not has_magic(str(name)):
+        return False
+    # Of a pattern, what stands before the first wildcard is a folder like others; the rest is matched part by part.
+    parts = Path(name).parts
+    num_plain = next(number for number, part in enumerate(parts) if has_magic(part))
+    folder = os.path.realpath(Path(*parts[:num_plain]))
+    real = Path(os.path.realpath(out.parent)) / out.name
+    if Path(folder) not in real.parents:
+        return False
+    return _matches(real.relative_to(folder).parts, parts[num_plain:])
+
+
+def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the names on the way to a file match those of a pattern; ``**`` stands for any number of folders.
+
+    A pattern may also end at a folder on the way: all below it is read.
+
+    Examples
+    --------
+    >>> [_matches(("day", "a.csv"), pattern) for pattern in (("**", "*.csv"), ("*.csv",), ("d*",))]
+    [True, False, True]
+    """
+    if not patterns:
+        return True
+    if patterns[0] == "**":
+        return any(_matches(parts[start:], patterns[1:]) for start in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], patterns[0]) and _matches(parts[1:], patterns[1:])

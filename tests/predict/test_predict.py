@@ -1,0 +1,174 @@
+"""What predict and evaluate do with rows that are few, unlike training's, or in the way of the output."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from tests.predict.conftest import QUICK, log_rows, text_of
+
+import fieldwise as fw
+from fieldwise.cli import main
+
+HEADER = "user,ts,price,rid\n"
+
+
+def cli(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write(folder, name, table):
+    pq.write_table(pa.table(table), folder / name)
+    return folder / name
+
+
+ROWS = {"user": ["00001"], "ts": ["2026-11-02 10:00:00"], "price": [0.5]}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("rows", ["header.csv", "nothing.csv", "nothing.csv.gz", "none.parquet", "folder", "bad.csv"])
+def test_a_log_without_rows_gives_columns_and_no_rows(run, tmp_path, rows, ending):
+    (tmp_path / "header.csv").write_text(HEADER)
+    (tmp_path / "nothing.csv").write_bytes(b"")
+    (tmp_path / "nothing.csv.gz").write_bytes(gzip.compress(b""))
+    (tmp_path / "bad.csv").write_text(HEADER + "1,2026-11-02,many,r1\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.csv").write_bytes(b"")
+    none = pa.table(
+        {**{name: pa.array([], pa.string()) for name in ("user", "ts", "rid")}, "price": pa.array([], pa.float64())}
+    )
+    pq.write_table(none, tmp_path / "none.parquet")
+    out = tmp_path / "out" / f"p.{ending}"
+    prediction = fw.predict(run, tmp_path / rows, out)
+    assert prediction.examples == 0
+    assert prediction.warnings
+    if ending == "parquet":
+        schema = pq.read_schema(out)
+        assert schema.names[1:] == ["probability"]
+        assert schema.field("probability").type == pa.float32()
+    else:
+        assert out.read_text().splitlines()[0].endswith('"probability"')
+        assert len(out.read_text().splitlines()) == 1
+    (tmp_path / "labelled.csv").write_text("click," + HEADER)
+    with pytest.raises(fw.DataError, match="no row to evaluate"):
+        fw.evaluate(run, tmp_path / "labelled.csv")
+
+
+def test_a_table_without_rows_gives_the_types_that_one_with_rows_gives(run, tmp_path):
+    some = write(tmp_path, "some.parquet", {**ROWS, "rid": pa.array([7], pa.uint32())})
+    pq.write_table(pq.read_table(some).slice(0, 0), tmp_path / "none.parquet")
+    for name in ("some", "none"):
+        fw.predict(run, tmp_path / f"{name}.parquet", tmp_path / f"out-{name}.parquet")
+    assert pq.read_schema(tmp_path / "out-none.parquet").equals(pq.read_schema(tmp_path / "out-some.parquet"))
+
+
+@pytest.mark.parametrize(
+    "way", ["itself", "relative", "symbolic", "hard", "rejects", "of a glob", "of a folder", "inside"]
+)
+def test_an_output_that_is_an_input_is_refused_and_the_input_stays(run, tmp_path, monkeypatch, way):
+    log = tmp_path / "log.csv"
+    log.write_text(HEADER + "00001,2026-11-02,.5,r1\n")
+    before = log.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    out, data = log, [log]
+    if way == "relative":
+        out = "../" + tmp_path.name + "/log.csv"
+    elif way == "symbolic":
+        out = tmp_path / "link.csv"
+        out.symlink_to(log)
+    elif way == "hard":
+        out = tmp_path / "link.csv"
+        os.link(log, out)
+    elif way == "rejects":
+        log = log.rename(tmp_path / "p.csv.rejects.jsonl")
+        out, data = tmp_path / "p.csv", [log]
+    elif way == "of a glob":
+        out, data = tmp_path / "p.csv", [tmp_path / "*.csv"]
+    elif way == "of a folder":
+        out, data = tmp_path / "deep" / "p.csv", [tmp_path]
+    elif way == "inside":
+        out = run / "bundle" / "p.csv"
+    with pytest.raises(fw.ConfigError, match="output"):
+        fw.predict(run, data, out, format="csv")
+    assert log.read_bytes() == before
+
+
+def test_an_output_beside_the_log_is_written(run, tmp_path):
+    (tmp_path / "day.csv").write_text(HEADER + "00001,2026-11-02,.5,r1\n")
+    fw.predict(run, tmp_path / "d*.csv", tmp_path / "p.csv")
+    fw.predict(run, tmp_path / "day.csv", tmp_path / "p.csv")  # a result is replaced by the next one
+    (tmp_path / "q.csv").mkdir()
+    with pytest.raises(fw.ConfigError, match="folder is no file"):
+        fw.predict(run, tmp_path / "day.csv", tmp_path / "q.csv")
+
+
+def test_identifiers_of_files_that_differ_come_as_one_type(run, tmp_path):
+    kinds = {
+        "int64": [pa.array([1], pa.int32()), pa.array([None], pa.int64()), pa.array([3], pa.uint16())],
+        "uint64": [pa.array([1], pa.uint8()), pa.array([1 << 63], pa.uint64())],
+        "string": [pa.array([-1], pa.int8()), pa.array([1 << 63], pa.uint64())],
+        "text": [pa.array(["a"]).dictionary_encode(), pa.array(["b"], pa.large_string()), pa.array([5], pa.int64())],
+    }
+    expected = {"int64": [1, None, 3], "uint64": [1, 1 << 63], "string": ["-1", str(1 << 63)], "text": ["a", "b", "5"]}
+    for name, columns in kinds.items():
+        for number, column in enumerate(columns):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write(tmp_path / name, f"{number}.parquet", {**ROWS, "rid": column})
+        for ending in ("parquet", "csv"):
+            fw.predict(run, tmp_path / name, tmp_path / f"{name}.{ending}")
+        assert pq.read_table(tmp_path / f"{name}.parquet")["rid"].to_pylist() == expected[name]
+
+
+def test_rows_without_the_identifier_are_numbered_by_predict_and_by_predictor(run, tmp_path):
+    write(tmp_path, "new.parquet", {name: values * 3 for name, values in ROWS.items()})
+    found = cli("predict", run, "--data", tmp_path / "new.parquet", "--out", tmp_path / "p.parquet", "-q")
+    assert found.exit_code == 0
+    assert "no column rid (data.id)" in found.output
+    here = fw.Predictor(run).predict(pq.read_table(tmp_path / "new.parquet"))
+    assert here.equals(pq.read_table(tmp_path / "p.parquet"))
+    assert here.column_names == ["row", "probability"]
+
+
+def test_predict_and_evaluate_say_which_values_are_unlike_those_of_training(run, tmp_path):
+    rows = [{**row, "user": str(int(str(row["user"]))), "ts": "02.11.2026 10:01", "price": ""} for row in log_rows(60)]
+    (tmp_path / "new.csv").write_text(text_of(rows))
+    (tmp_path / "same.csv").write_text(text_of(log_rows(60)))
+    found = json.loads(
+        cli("predict", run, "--data", tmp_path / "new.csv", "--out", tmp_path / "p.csv", "--json").stdout
+    )
+    shares = {field["name"]: (field["missing"], field["unseen"]) for field in found["fields"]}
+    assert (shares["user"], shares["hour"], shares["price"]) == ((0, 1), (0, 1), (1, 0))
+    user, ts, price = found["warnings"]
+    assert user.startswith("column user: 100 % of the values are unseen (training: ")
+    assert ts.startswith("column ts: no value is a point in time")
+    assert price.startswith("column price: 100 % of the values are missing (training: 0 %)")
+    evaluation = fw.evaluate(run, tmp_path / "new.csv")
+    assert evaluation.warnings == found["warnings"]
+    assert "Warning: column user" in cli("evaluate", run, "--data", tmp_path / "new.csv").stdout
+    assert fw.evaluate(run, tmp_path / "same.csv").warnings == []
+    assert fw.predict(run, tmp_path / "same.csv", tmp_path / "p.csv").warnings == []
+
+
+def test_the_format_of_the_log_travels_with_the_model(tmp_path):
+    rows = log_rows(300)
+    (tmp_path / "log.txt").write_text(text_of(rows, "\t"))
+    data = fw.DataConfig(train="log.txt", label="click", format="tsv", exclude=("rid", "ts"))
+    fw.train(fw.Config(data=data, base=str(tmp_path), **QUICK), tmp_path / "run")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-00000").write_text(text_of(rows[:150], "\t"))
+    (tmp_path / "parts" / "part-00001").write_text(text_of(rows[150:], "\t"))
+    table = pa.csv.read_csv(tmp_path / "log.txt", parse_options=pa.csv.ParseOptions(delimiter="\t"))
+    pq.write_table(table, tmp_path / "log.parquet")
+    results = []
+    for number, name in enumerate(("log.txt", "parts", "log.parquet")):
+        fw.predict(tmp_path / "run", tmp_path / name, tmp_path / f"{number}.out.csv")
+        results.append((tmp_path / f"{number}.out.csv").read_bytes())
+    assert results[0] == results[1]
+    assert len(results[2].splitlines()) == 301
+    assert fw.evaluate(tmp_path / "run", tmp_path / "log.txt").metrics.num_examples == 300
