@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ from fieldwise.cli.options import (
     limit_threads,
     load,
     quiet_option,
+    quote_option,
+    read_quote,
     set_option,
     threads_option,
 )
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
 @click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
 @click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
+@quote_option
 @threads_option
 @quiet_option
 @json_option
@@ -65,6 +68,7 @@ def command(
     no_header: bool,
     columns: str | None,
     delimiter: str | None,
+    quote: str | None,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -81,10 +85,12 @@ def command(
 
     roles = {"label": label, "weight": weight, "group": group, "id": id, "split": split}
     if any(path.endswith(".toml") for path in log):
-        _refuse_beside_config(log, {**roles, "format": format_, "columns": columns, "delimiter": delimiter}, no_header)
+        _refuse_beside_config(
+            log, {**roles, "format": format_, "columns": columns, "delimiter": delimiter, "quote": quote}, no_header
+        )
         config = load(Path(log[0]), overrides, threads)
     else:
-        config = _inferred(log, roles, format_, no_header, columns, delimiter, overrides, threads)
+        config = _inferred(log, roles, format_, no_header, columns, delimiter, quote, overrides, threads)
     with show_progress(quiet) as listen:
         survey = check(config, rows=rows or None, listen=listen)
     if html is not None:
@@ -119,11 +125,12 @@ def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], no
 
 def _inferred(
     log: Sequence[str],
-    roles: dict[str, str | None],
+    roles: dict[str, Any],
     format_: str | None,
     no_header: bool,
     columns: str | None,
     delimiter: str | None,
+    quote: str | None,
     overrides: Sequence[str],
     threads: int | None,
 ) -> Config:
@@ -134,16 +141,17 @@ def _inferred(
 
     from fieldwise.config import parse_config
     from fieldwise.data.csv import CsvOptions
-    from fieldwise.data.log import open_log
     from fieldwise.infer import write_config
-    from fieldwise.verbs.prepare import read_sample
+    from fieldwise.verbs.sample import look_at
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.BadParameter("one character is expected.", param_hint="--delimiter")
     names = tuple(columns.split(",")) if columns else ()
-    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter)
-    sample = read_sample(open_log(log, format=format_, csv=csv))
-    text = write_config(sample, log, format=format_, csv=csv, **roles)
+    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter, quote=read_quote(quote))
+    sample = look_at(log, format_, csv)
+    text = write_config(sample.table, log, format=format_, csv=sample.csv, **roles)
+    for remark in sample.read.remarks:
+        click.echo(f"note: {remark}", err=True)
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)

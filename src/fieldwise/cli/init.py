@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, format_option, json_option
+from fieldwise.cli.options import Verb, format_option, json_option, quote_option, read_quote
 
 
 @click.command(
@@ -30,6 +30,7 @@ from fieldwise.cli.options import Verb, format_option, json_option
 @click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
 @click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
 @click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
+@quote_option
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration into this file.")
 @json_option
 def command(
@@ -43,6 +44,7 @@ def command(
     no_header: bool,
     columns: str | None,
     delimiter: str | None,
+    quote: str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,19 +55,20 @@ def command(
     configuration does not say is inferred again, so delete what you like.
     """
     from fieldwise.data.csv import CsvOptions
-    from fieldwise.data.log import open_log
+    from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
     from fieldwise.infer import write_config
-    from fieldwise.verbs.prepare import read_sample
+    from fieldwise.verbs.sample import look_at
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.BadParameter("one character is expected.", param_hint="--delimiter")
     if out is not None and out.exists():
         raise ConfigError("the configuration is there already", where=out, fix="name another file, or remove this one")
     names = tuple(columns.split(",")) if columns else ()
-    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter)
+    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter, quote=read_quote(quote))
+    sample = look_at(log, format_, csv)
     text = write_config(
-        read_sample(open_log(log, format=format_, csv=csv)),
+        sample.table,
         _seen_from(log, out),
         label,
         weight=weight,
@@ -73,7 +76,8 @@ def command(
         id=id,
         split=split,
         format=format_,
-        csv=csv,
+        csv=sample.csv,
+        remarks=describe(sample.read),
     )
     if out is not None:
         from fieldwise.files import write_bytes
@@ -85,9 +89,11 @@ def command(
 
         from fieldwise.cli.output import print_json
 
-        print_json(tomllib.loads(text))
-    else:
-        click.echo(text.rstrip() if out is None else f"The configuration is in {out}: read it over.")
+        print_json({**tomllib.loads(text), "read": sample.read.as_dict()})
+        return
+    for line in describe(sample.read):
+        click.echo(f"note: {line}", err=True)
+    click.echo(text.rstrip() if out is None else f"The configuration is in {out}: read it over.")
 
 
 def _seen_from(paths: Sequence[str], out: Path | None) -> list[str]:

@@ -20,6 +20,8 @@ __all__ = [
     "load",
     "overwrite_option",
     "quiet_option",
+    "quote_option",
+    "read_quote",
     "run_argument",
     "set_option",
     "threads_option",
@@ -67,6 +69,10 @@ json_option = click.option(
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 
+quote_option = click.option(
+    "--quote", metavar="CHARACTER", help="What stands around cells of a CSV file; none: quotes are plain characters."
+)
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Start anew where the run folder exists.")
 
 set_option = click.option(
@@ -82,6 +88,15 @@ threads_option = click.option(
     type=click.IntRange(min=1),
     help="Threads to use; all cores unless given. Only last bits of weighted pairs and ensembles depend on it.",
 )
+
+
+def read_quote(quote: str | None) -> str:
+    """Return `CsvOptions.quote` for what the command line says."""
+    if quote is None:
+        return '"'
+    if quote not in ("", "none") and len(quote) != 1:
+        raise click.BadParameter("one character is expected, or none.", param_hint="--quote")
+    return "" if quote == "none" else quote
 
 
 def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:

@@ -18,6 +18,7 @@ from fieldwise.data.chunk import MAX_CHUNK_BYTES, Piece
 from fieldwise.data.csv_blocks import Dialect, cut
 from fieldwise.data.csv_cells import CellParser
 from fieldwise.data.sources import Source, check_names, damaged, open_stream, read_from
+from fieldwise.data.stray_quotes import stray_quote
 from fieldwise.errors import ConfigError, DataError
 
 __all__ = ["CsvOptions", "CsvReader"]
@@ -92,6 +93,7 @@ class CsvReader:
         first_row, start, after_first_row = self._first_row()
         if options.header:
             self.columns, self._data_start = first_row, after_first_row
+            self._first_line += max(self._header_lines, 1)
         else:
             self.columns = options.columns or tuple(f"f{i}" for i in range(len(first_row)))
             self._data_start = start
@@ -113,7 +115,9 @@ class CsvReader:
         with open_stream(self._source) as stream:
             read_from(self._source, stream, self._data_start)
             try:
-                for block in cut(stream, self._dialect, self._block_bytes, self._unparsable):
+                for block in cut(
+                    stream, self._dialect, self._block_bytes, self._unparsable, self._source.path, self._first_line
+                ):
                     yield Piece(block.num_rows, partial(parser.parse, block))
             except OSError as error:
                 raise damaged(self._source, error) from None
@@ -124,6 +128,7 @@ class CsvReader:
             head = read_from(self._source, stream, _MAX_HEADER_BYTES)
         body = head.removeprefix(_BOM).lstrip(b"\r\n")
         start = len(head) - len(body)
+        self._first_line = 1 + head[:start].count(b"\n")
         end = num_quotes = 0
         for line in body.splitlines(keepends=True):
             end += len(line)
@@ -131,7 +136,8 @@ class CsvReader:
             if num_quotes % 2 == 0:
                 break
         if num_quotes % 2 or start + end == _MAX_HEADER_BYTES:
-            raise self._unparsable(1, f"a first row that does not end within {_MAX_HEADER_BYTES} bytes")
+            got = f"a first row that does not end within {_MAX_HEADER_BYTES:,} bytes"
+            raise stray_quote(f"{self._source.path}, line 1", got) if num_quotes % 2 else self._unparsable(1, got)
         quoting = {"quotechar": self._dialect.quote} if self._dialect.quote else {"quoting": csv.QUOTE_NONE}
         try:
             [cells] = csv.reader([body[:end].decode()], delimiter=self._dialect.delimiter, **quoting)
@@ -146,6 +152,7 @@ class CsvReader:
             raise self._unparsable(1, error) from None
         if not cells:
             raise self._unparsable(1, "no row that is not empty")
+        self._header_lines = body[:end].count(b"\n")
         return tuple(cells), start, start + end
 
     def _unparsable(self, row: int, error: object) -> DataError:
@@ -154,5 +161,5 @@ class CsvReader:
             where=f"{self._source.path}, after row {row - 1}",
             expected=f"rows of {len(self.columns) or 'equally many'} cells, none longer than {self._block_bytes} bytes",
             got=error,
-            fix="close the quote, or set csv.quote = '' if quotes are plain characters",
+            fix='write one row a line, or set csv.quote = "" if quotes are plain characters',
         )

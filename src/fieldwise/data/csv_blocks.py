@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fieldwise.data.stray_quotes import stray_quote
 from fieldwise.kernels.cells import count_lines, find_rows
 from fieldwise.kernels.vector import VECTOR_BYTES
 
@@ -56,6 +57,8 @@ class Block(NamedTuple):
         Of the rows.
     first_row, num_rows
         The number of the first row, and how many there are.
+    first_line
+        The number of the first line, counted by line feeds.
     is_plain
         Whether every line is a row without quotes, and none is empty.
     """
@@ -66,10 +69,16 @@ class Block(NamedTuple):
     first_row: int
     num_rows: int
     is_plain: bool
+    first_line: int = 1
 
 
 def cut(
-    stream: pa.NativeFile, dialect: Dialect, block_bytes: int, refuse: Callable[[int, str], Exception]
+    stream: pa.NativeFile,
+    dialect: Dialect,
+    block_bytes: int,
+    refuse: Callable[[int, str], Exception],
+    name: str,
+    first_line: int = 1,
 ) -> Iterator[Block]:
     """Cut a stream that begins where a row does.
 
@@ -83,6 +92,10 @@ def cut(
         Of a block, at most, which is also the longest row.
     refuse
         Makes the error that is raised where a row does not end, from its number and what is wrong with it.
+    name
+        Of the file.
+    first_line
+        The number of the line that the stream begins with.
     """
     delimiter, quote = np.uint8(ord(dialect.delimiter)), np.uint8(ord(dialect.quote or "\0"))
     number, next_row = 0, 1
@@ -103,11 +116,19 @@ def cut(
             # Lines that end with carriage returns are plain too, as long as nothing is quoted.
             is_plain = not quote or not (data[:end] == quote).any()
         if ended and is_open:
-            raise refuse(next_row + num_rows, "a quote is opened and never closed")
+            lines_before = first_line + int(np.count_nonzero(data[:end] == _LF))
+            raise stray_quote(
+                f"{name}, row {next_row + num_rows} (line {lines_before})", "a quote that is never closed"
+            )
         if not end and num_bytes:
+            if is_open:
+                raise stray_quote(
+                    f"{name}, row {next_row} (line {first_line})", f"no closing quote within {block_bytes:,} bytes"
+                )
             raise refuse(next_row, "a row that does not end")
         if num_rows:
-            yield Block(number, data, end, next_row, num_rows, bool(is_plain and not num_empty))
+            yield Block(number, data, end, next_row, num_rows, bool(is_plain and not num_empty), first_line)
+        first_line += num_lines - int(np.count_nonzero(data[end:num_bytes] == _LF))
         number, next_row, rest = number + 1, next_row + num_rows, data[end:num_bytes]
 
 

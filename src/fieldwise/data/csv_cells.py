@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
 from fieldwise.data.csv_blocks import Block, Dialect
 from fieldwise.data.sources import Source
+from fieldwise.data.stray_quotes import find_swallowed, stray_quote
 from fieldwise.kernels.cells import cell_ends, column_offsets, copy_cells, find_rows, is_ascii
 from fieldwise.kernels.vector import VECTOR_BYTES
 
@@ -25,6 +26,7 @@ __all__ = ["CellParser"]
 _MAX_REFUSED = 100_000
 """Rows refused in a stretch of blocks without one good row before the file is given up."""
 _BOM, _LF = 0xEF, 10
+_SHOWN = 60
 _ALIGNMENT = 64  # of Arrow's buffers
 
 
@@ -114,11 +116,13 @@ class CellParser:
         rows = np.empty((block.num_rows, 3), dtype=np.int32)
         find_rows(data, num_bytes, np.uint8(ord(delimiter)), np.uint8(ord(quote or "\0")), rows)
         fits = rows[:, 2] == len(self._columns)
+        odd = self._stray_quotes(block, rows) if quote else {}
+        fits[list(odd)] = False
         rejects = [
             RejectedRow(
                 block.first_row + int(place),
                 excerpt(data[begin:end].tobytes().decode("utf-8", "backslashreplace")),
-                f"expected {len(self._columns)} cells, got {num_cells}",
+                odd.get(int(place)) or f"expected {len(self._columns)} cells, got {num_cells}",
             )
             for place, (begin, end, num_cells) in zip(np.flatnonzero(~fits), rows[~fits].tolist(), strict=True)
         ]
@@ -142,6 +146,27 @@ class CellParser:
             chunks.append(self._checked(batch.slice(start, MAX_CHUNK_ROWS), of_chunk, between))
             rejects = rejects[len(between) :]
         return chunks
+
+    def _stray_quotes(self, block: Block, rows: npt.NDArray[np.int32]) -> dict[int, str]:
+        """Return the rows that hold line ends and are no quoted cells: the reason for which each is rejected.
+
+        Raises
+        ------
+        StrayQuoteError
+            One is many rows.
+        """
+        text, (delimiter, quote) = block.data[: block.num_bytes], self._dialect
+        found = find_swallowed(text, rows, delimiter, quote, len(self._columns))
+        for row in found:
+            if row.is_evident:
+                begin, end = rows[row.place, :2].tolist()
+                line = block.first_line + int(np.count_nonzero(text[:begin] == _LF))
+                beginning = excerpt(text[begin:end].tobytes().decode("utf-8", "backslashreplace"))[:_SHOWN]
+                raise stray_quote(
+                    f"{self._source.path}, row {block.first_row + row.place} (line {line})",
+                    f"{row.what}: {beginning!r}...",
+                )
+        return {row.place: f"a quote that opens a cell closes inside of it: {row.what}" for row in found}
 
     def _parsed(self, text: npt.NDArray[np.uint8], block: Block) -> pa.RecordBatch:
         """Return the wanted columns of rows that have the right number of cells, as bytes."""

@@ -67,7 +67,7 @@ class _TextReader:
         good = pc.match_substring_regex(text, f"^[^ :]+( {self.pattern})*$")
         mask = good.to_numpy(zero_copy_only=False)
         wrong = np.flatnonzero(~mask)
-        reasons = [RejectedRow(numbers[i], excerpt(lines[i]), f"the row is not '{self.form}'") for i in wrong]
+        reasons = [RejectedRow(numbers[i], excerpt(lines[i]), _why(lines[i], self.form)) for i in wrong]
         parts = pc.extract_regex(text.filter(good), r"^\+?(?P<label>[^ ]+) ?(?P<rest>.*)$")
         return _Rows(
             parts.field("label"),
@@ -147,6 +147,23 @@ class LibffmReader(_TextReader):
                 lists = pa.ListArray.from_arrays(offsets, values.take(pa.array(chosen)))
                 cells[name] = pc.binary_join(lists, "|")
             yield self._piece(rows, cells, columns)
+
+
+def _why(line: str, form: str) -> str:
+    """Say why a row does not have the form, of the kinds that logs have in earnest."""
+    label, _, rest = line.partition(" ")
+    reason = f"the row is not '{form}'"
+    if rest.startswith("qid:"):
+        return f"{reason}: the query ids of a ranking log (qid:) are not read; remove them"
+    if "|" in line:
+        return f"{reason}, but of Vowpal Wabbit's"
+    if ":" in label and label.partition(":")[0].strip("+-.0123456789") == "":
+        return (
+            f"{reason}: a label with a weight (label:weight) is not read; put weights into a column of a CSV or Parquet"
+        )
+    if ":" not in line:
+        return f"{reason}: there is no colon in it"
+    return reason
 
 
 def _tokens(rests: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pa.StringArray]:

@@ -83,6 +83,7 @@ def write_config(
     split: str | None = None,
     format: str | None = None,
     csv: CsvOptions | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the text of a configuration for a log, with the reason for every field.
 
@@ -99,6 +100,9 @@ def write_config(
     weight, group, id, split, format, csv
         As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
         without any, a tenth of the rows each is set aside for validation and test.
+
+    remarks
+        Lines to stand at the head as comments.
 
     Raises
     ------
@@ -133,7 +137,8 @@ def write_config(
         data = msgspec.structs.replace(data, split=split)
     with reading(label):
         classes = Values(Columns(sample).array(label)).without(IN_TEXTS, of_numbers=False)
-    lines = [_HEAD.format(num_rows=sample.num_rows), *_data(data, inferred, classes)]
+    said = [f"# {_CONTROL.sub(' ', line)}" for line in remarks]
+    lines = [_HEAD.format(num_rows=sample.num_rows), *said, *([""] if said else []), *_data(data, inferred, classes)]
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():

@@ -38,7 +38,7 @@ from fieldwise.survey.result import Part, Survey
 from fieldwise.survey.rows import RowCounts
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.prepare import read_sample
+from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.subjects import subjects_of
 
 __all__ = ["DEFAULT_ROWS", "check"]

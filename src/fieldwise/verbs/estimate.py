@@ -28,7 +28,8 @@ from fieldwise.training.events import ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import fit, transform
-from fieldwise.verbs.prepare import cache_root, read_sample
+from fieldwise.verbs.prepare import cache_root
+from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.spool import Spool, most_aside
 
 __all__ = ["Estimate", "FieldEstimate", "estimate"]

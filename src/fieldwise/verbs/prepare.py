@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from fieldwise import arrays, files, manifests
 from fieldwise.config import Config
@@ -41,6 +40,7 @@ from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
+from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -54,13 +54,11 @@ __all__ = [
     "prepare",
     "prepared_of",
     "read_prepared",
-    "read_sample",
 ]
 
 _FORMAT = "fieldwise-prepared"
 _VERSION = 2
 PREPARED_NAME, ENCODER_NAME = "prepared.json", "encoder.safetensors"
-_SAMPLE_ROWS, _SAMPLE_CELLS = 50_000, 20_000_000
 _AGAIN = "remove the folder, and run the same command again"
 
 
@@ -202,19 +200,6 @@ def find_prepared(config: Config) -> Prepared | None:
     if not (folder / PREPARED_NAME).exists():
         return None
     return prepared_of(open_prepared(folder), plan.sources, plan.left_out)
-
-
-def read_sample(log: Log) -> pa.Table:
-    """Return the first rows of a log, with all of its columns: 50,000, or fewer of more than 400 columns."""
-    num_rows = min(_SAMPLE_ROWS, _SAMPLE_CELLS // len(log.columns) + 1)
-    chunks: list[pa.Table] = []
-    for chunk in log.head(num_rows).chunks():
-        chunks.append(chunk.table)
-        if sum(table.num_rows for table in chunks) >= num_rows:
-            break
-    if not chunks:
-        raise DataError("the log holds no row that can be read", where=log.files[0])
-    return pa.concat_tables(chunks, promote_options="default").slice(0, num_rows)
 
 
 def cache_root(config: Config) -> Path:

@@ -1,0 +1,76 @@
+"""`init` and `check` say how many rows cannot be used, and why."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+import fieldwise as fw
+from fieldwise.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_init_counts_the_rows_that_cannot_be_read_where_people_and_programs_look(tmp_path):
+    rows = [f"{i % 2},u{i % 7},{i}\n".encode() for i in range(300)] + [b"1,\xe8,1\n"] * 100
+    (tmp_path / "a.csv").write_bytes(b"click,city,price\n" + b"".join(rows))
+    result = run("init", tmp_path / "a.csv")
+    said = "100 of 400 rows could not be used:"
+    assert result.exit_code == 0
+    assert f"note: {said}" in result.stderr
+    assert f"# {said}\n#   column city is not UTF-8, column city (the first: " in result.stdout
+    assert tomllib.loads(result.stdout)["data"]["label"] == "click"
+    printed = json.loads(run("init", tmp_path / "a.csv", "--json").stdout)
+    assert printed["read"]["rows_rejected"] == 100
+    assert printed["read"]["reasons"][0]["row"] == 301
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.svm", "1 qid:3 1:0.5\n", "the query ids of a ranking log (qid:) are not read"),
+        ("a.svm", "1:0.5 1:0.5\n", "a label with a weight (label:weight) is not read"),
+        ("a.svm", "1 |user u1 |ad a7\n", "Vowpal Wabbit"),
+        ("a.svm", "1 2 3\n", "there is no colon in it"),
+        ("a.csv", "1,a,\n", "expected 2 cells, got 3"),
+        ("a.csv", "1,\xe8\n", "is not UTF-8"),
+    ],
+)
+def test_where_no_row_can_be_read_the_true_reason_is_told(tmp_path, name, text, reason):
+    path = tmp_path / name
+    path.write_bytes((("click,city\n" if name == "a.csv" else "") + text * 20).encode("latin-1"))
+    for verb in ("init", "check"):
+        result = run(verb, path)
+        assert result.exit_code == 2
+        assert "the log holds no row that can be read" in result.stderr
+        assert "20 of 20 rows could not be used: " in result.stderr
+        assert reason in result.stderr
+
+
+def test_init_takes_quotes_for_plain_characters_where_they_can_be_nothing_else_and_says_so(tmp_path):
+    rng = random.Random(0)
+    queries = ['"red' if i in (100, 900) else rng.choice(["red", "tv"]) for i in range(2_000)]
+    text = "".join(f"{rng.randrange(2)}\t{query}\ta{rng.randrange(9)}\n" for query in queries)
+    (tmp_path / "q.tsv").write_text("click\tquery\tad\n" + text)
+    result = run("init", tmp_path / "q.tsv", "--out", tmp_path / "q.toml")
+    assert "note: quotes are plain characters here" in result.stderr
+    assert "row 101 (line 102)" in result.stderr
+    config = fw.load_config(tmp_path / "q.toml")
+    assert config.data.csv.quote == ""
+    assert fw.prepare(config).read.rows_used == 2_000
+    assert run("init", tmp_path / "q.tsv", "--quote", "none").stderr == ""
+
+
+def test_quotes_that_cannot_be_plain_characters_either_are_an_error_that_names_the_option(tmp_path):
+    rows = ['1,"a, b",3\n'] * 50 + ['1,"a,3\n'] + ["1,b,3\n"] * 50 + ['1,"a,3\n'] + ['0,"a, b",3\n'] * 50
+    (tmp_path / "a.csv").write_text("click,x,y\n" + "".join(rows))
+    result = run("init", tmp_path / "a.csv")
+    assert result.exit_code == 2
+    assert "row 51 (line 52)" in result.stderr
+    assert "--quote none" in result.stderr
