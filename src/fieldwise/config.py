@@ -55,11 +55,16 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         See `schema.Schema`.
     classes
         The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
-        rows hold unless given.
+        rows hold unless given. See `features.classes` for the spellings that mean one class.
+    positive
+        The one of two classes that the probability is of. Needed where it is not evident: 1 of 0 and 1, ``true``,
+        ``yes``, ``clicked`` of ``clicked`` and ``not clicked``, the greater of two numbers. Of `classes` it is the
+        second unless given.
     missing
         Texts that mean missing in every column, in place of the usual ones: ``NULL`` and ``\N``, and in columns that
-        are otherwise numbers or times also ``NA``, ``N/A``, ``None``, ``nan``, ``-`` and their like
-        (`features.missing`). The empty cell always does. ``[fields.NAME] missing`` is for one field.
+        are otherwise numbers or times, and in the label, also ``NA``, ``N/A``, ``None``, ``nan`` and their like; of
+        numbers and times ``-`` too (`features.missing`). The empty cell always does. ``[fields.NAME] missing`` is for
+        one field.
     exclude
         Columns that are no fields.
     format
@@ -79,6 +84,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     train: str | tuple[str, ...]
     label: str
     classes: tuple[Default, ...] = ()
+    positive: Default | None = None
     valid: _Share | str | tuple[str, ...] | None = None
     test: _Share | str | tuple[str, ...] | None = None
     split: str | None = None

@@ -237,6 +237,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The column with the class of an example.
     classes
         The canonical texts of the classes, in order; where they are not stated, empty until the encoder is fitted.
+    positive
+        The one of two classes that a probability is of; once the encoder is fitted, the second of `classes`.
     weight, group, id, split
         Columns with the example's weight, its group for GAUC, its identifier carried into predictions, and its part of
         the data (``train``, ``valid`` or ``test``).
@@ -247,6 +249,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fields: tuple[Field, ...]
     label: str
     classes: tuple[str, ...] = ()
+    positive: str | None = None
     weight: str | None = None
     group: str | None = None
     id: str | None = None
@@ -262,6 +265,13 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.classes and (len(set(self.classes)) < max(len(self.classes), 2) or not all(self.classes)):
             raise ConfigError(
                 "classes are two or more values of the label, each once", where="data.classes", got=list(self.classes)
+            )
+        if self.positive is not None and len(self.classes) > 2:
+            raise ConfigError(
+                "a positive class is one of two",
+                where="data.positive",
+                got=f"{self.positive}; data.classes = {list(self.classes)}",
+                fix="remove positive: a model of more classes gives the probability of each",
             )
         if not names:
             raise ConfigError("there is no field to learn from", where="[fields]", fix="name at least one column")
@@ -291,6 +301,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                         fix=f"give [fields.{part}] bins or edges",
                     )
             seen[field.name] = field
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that a probability is of, the second of two; None of more, and before they are known."""
+        return self.classes[1] if len(self.classes) == 2 else None
 
     @property
     def columns(self) -> tuple[str, ...]:

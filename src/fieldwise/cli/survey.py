@@ -57,7 +57,7 @@ def _print_parts(survey: Survey) -> None:
     why = f"the label has {len(survey.classes)} classes"
     print_table(
         f"Label {survey.label}, classes {', '.join(survey.classes[:10])}{', ...' * (len(survey.classes) > 10)}",
-        ["part", "rows", f"share of label {survey.classes[1] if len(survey.classes) == 2 else '1'}"],
+        ["part", "rows", f"share of {survey.positive}" if survey.positive is not None else "share of label 1"],
         [[name, f"{part.rows:,}", _share(part.label_rate, notes, why)] for name, part in survey.parts.items()],
         notes=notes,
     )

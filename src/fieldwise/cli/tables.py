@@ -116,6 +116,8 @@ def print_plan(expected: Plan) -> None:
 def print_prepared(summary: dict[str, Any]) -> None:
     """Print what is in an encoded log."""
     print_parts(summary)
+    for note in summary.get("label_notes", ()):  # logs prepared before have none
+        click.echo(f"warning: {note}\n")
     fields = summary["fields"]
     title = f"{summary['num_features']:,} features in {len(fields):,} fields"
     if len(fields) > _MAX_FIELDS:
@@ -182,13 +184,20 @@ def _print_left_out(left_out: dict[str, str]) -> None:
 def print_parts(summary: dict[str, Any]) -> None:
     """Print how many rows each part of a log has."""
     print_table(
-        f"Label {summary['label']}, classes {', '.join(summary['classes'])}",
+        _label_title(summary["label"], summary["classes"]),
         ["part", "examples", "rows read", "rows rejected"],
         [
             [name, f"{part['examples']:,}", f"{part['read']:,}", f"{part['rejected']:,}"]
             for name, part in summary["parts"].items()
         ],
     )
+
+
+def _label_title(label: str, classes: Sequence[str]) -> str:
+    """Return what the label is, and which of two classes a probability is of."""
+    if len(classes) == 2:
+        return f"Label {label}: probabilities are of {classes[1]}, the other class is {classes[0]}"
+    return f"Label {label}, classes {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}"
 
 
 def print_facts(parts: dict[str, Any]) -> None:

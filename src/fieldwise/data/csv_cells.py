@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
@@ -21,7 +22,10 @@ from fieldwise.data.stray_quotes import find_swallowed, stray_quote
 from fieldwise.kernels.cells import cell_ends, column_offsets, copy_cells, find_rows, is_ascii
 from fieldwise.kernels.vector import VECTOR_BYTES
 
-__all__ = ["CellParser"]
+__all__ = ["HEADER_LINE", "CellParser"]
+
+HEADER_LINE = "a header line among the rows"
+"""Why a row is rejected that holds the names of the columns."""
 
 _MAX_REFUSED = 100_000
 """Rows refused in a stretch of blocks without one good row before the file is given up."""
@@ -213,6 +217,13 @@ class CellParser:
         return self._chunk(table, rows, rejects)
 
     def _chunk(self, table: pa.Table, rows: npt.NDArray[np.int64], rejects: list[RejectedRow]) -> Chunk:
+        header = _header_lines(table)
+        if len(header):
+            text = excerpt(self._dialect.delimiter.join(self._wanted))
+            found = [RejectedRow(number, text, HEADER_LINE) for number in rows[header].tolist()]
+            kept = np.ones(len(rows), dtype=np.bool_)
+            kept[header] = False
+            table, rows, rejects = table.filter(pa.array(kept)), rows[kept], sorted([*rejects, *found])
         return Chunk(table, self._source.path, self._source.position, rows, rejects)
 
     def _note_barren(self, block: Block) -> None:
@@ -232,6 +243,25 @@ class CellParser:
 def _words(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Return bytes as words: word i is bytes i .. i + 7, one unaligned load or store."""
     return np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
+
+
+def _header_lines(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the places of the rows that hold the names of the columns: files with a header were put one after another.
+
+    A single column is not enough to tell: ``city`` may be a value of the column city.
+    """
+    nothing = np.zeros(0, dtype=np.int64)
+    if table.num_columns < 2:
+        return nothing
+    found = nothing
+    for number, (name, cells) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        if number == 0:
+            found = np.flatnonzero(pc.equal(cells, name).to_numpy())
+        else:
+            found = found[[cells[int(place)].as_py() == name for place in found]]
+        if not len(found):
+            break
+    return found
 
 
 def _is_utf8(text: npt.NDArray[np.uint8]) -> bool:

@@ -57,6 +57,8 @@ class Encoder:
         With the classes, once fitted.
     fitted
         Whether `transform` may be called. After `finish`, False means that another pass over the same rows is needed.
+    notes
+        What people should know of the classes that were found.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class Encoder:
         schema.check()
         self.schema = schema
         self.fitted = False
+        self.notes: tuple[str, ...] = ()
         self._scratch = scratch or Scratch()
         self._lock = threading.Lock()
         self._base = base
@@ -321,7 +324,9 @@ class Encoder:
         if self._base is not None:
             self._base = None  # the classes are known, and one pass is enough
         elif self._pass == 1:
-            self.schema = msgspec.structs.replace(self.schema, classes=self._target.finish())
+            classes, self.notes = self._target.finish()
+            positive = classes[1] if len(classes) == 2 else None
+            self.schema = msgspec.structs.replace(self.schema, classes=classes, positive=positive)
         elif self._num_examples[0] != self._num_examples[1]:
             raise DataError(
                 "the second pass did not read the rows of the first",

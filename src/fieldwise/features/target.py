@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -9,31 +11,75 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, fingerprints, plain
+from fieldwise.features.classes import MISSING_LABELS, Classes, Spelling, decide_classes, one_class, tidy
 from fieldwise.features.columns import Columns, Reject, reading
-from fieldwise.features.missing import MissingTexts
-from fieldwise.features.parse import NOT_A_NUMBER, parse_text, read_numbers
+from fieldwise.features.missing import IN_TEXTS, MissingTexts
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.schema import Schema
 
-__all__ = ["MAX_CLASSES", "Target", "TargetEncoder"]
+__all__ = ["MAX_CLASSES", "MISSING", "LabelTexts", "Target", "TargetEncoder", "count_labels", "read_labels"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
 
 
-_MISSING = "the label is missing"
+MISSING = "the label is missing"
 
 
-def _coded_texts(columns: Columns, name: str) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Return the canonical texts of a column's values, and the place of each cell among them; one behind for a null."""
+class LabelTexts(NamedTuple):
+    """The labels of B rows."""
+
+    texts: list[str | bytes | None]
+    """Of each value: canonical and tidy (`classes.tidy`), bytes where it is not UTF-8, None where it is missing."""
+    places: npt.NDArray[np.int64]
+    """(B,): which of them a row has; one behind the last for a null."""
+
+
+def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence[str] = ()) -> LabelTexts:
+    """Read the column of the label.
+
+    Parameters
+    ----------
+    columns, name
+        Where it is.
+    stated
+        Values that mean no missing label, whatever they look like.
+    missing
+        Texts that mean a missing one: `schema.Schema.missing`. In place of the usual ones, where they are others.
+    """
+    of_missing = MISSING_LABELS if tuple(missing) in ((), IN_TEXTS) else frozenset(missing)
     found = columns.coded(name)
     with reading(name):
-        texts = canonical(plain(found.dictionary))
-    return texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
+        texts = _decoded(canonical(plain(found.dictionary)))
+    texts = [text if isinstance(text, str) and stated.place(text) >= 0 else _tidied(text, of_missing) for text in texts]
+    return LabelTexts(texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False))
+
+
+def count_labels(table: pa.Table, name: str, stated: Sequence[str] = (), missing: Sequence[str] = ()) -> dict[str, int]:
+    """Return the rows of each label of a table; see `read_labels`."""
+    return _counted(read_labels(Columns(table), name, Spelling(stated), missing))
+
+
+def _counted(labels: LabelTexts) -> dict[str, int]:
+    texts, at = labels
+    found: Counter[str] = Counter()
+    for text, rows in zip(texts, np.bincount(at, minlength=len(texts)).tolist(), strict=False):
+        if isinstance(text, str) and rows:
+            found[text] += rows
+    return dict(found)
+
+
+def _tidied(text: str | bytes | None, missing: frozenset[str]) -> str | bytes | None:
+    if not isinstance(text, str):
+        return text
+    tidied: str | None = text
+    if (shorter := tidy(text)) != text:
+        [tidied] = canonical(pa.array([shorter])).to_pylist()
+    return None if tidied in missing else tidied
 
 
 def _decoded(texts: pa.Array) -> list[str | bytes | None]:
@@ -71,8 +117,13 @@ class TargetEncoder:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._classes = schema.classes
-        self._seen: set[str] = set()
+        self._know(schema.classes)
+        self._seen: Counter[str] = Counter()
+
+    def _know(self, classes: tuple[str, ...]) -> None:
+        self._classes, self._spelling = classes, Spelling(classes)
+        named = (self._schema.positive,) if self._schema.positive is not None else ()
+        self._stated = self._spelling if classes else Spelling(named)
 
     def read(self, columns: Columns) -> Target:
         """Read the targets of a chunk."""
@@ -94,11 +145,11 @@ class TargetEncoder:
 
     def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
         name = self._schema.label
-        texts, at = _coded_texts(columns, name)
-        found = pc.index_in(texts, value_set=pa.array(self._classes, texts.type)).fill_null(-1)
-        of_text = np.append(found.to_numpy(zero_copy_only=False), -1).astype(np.int32)
-        reasons = [self._reason(text, int(label)) for text, label in zip(_decoded(texts), of_text, strict=False)]
-        reasons.append(_MISSING)
+        texts, at = read_labels(columns, name, self._stated, self._schema.missing)
+        found = [self._spelling.place(text) if isinstance(text, str) else -1 for text in texts]
+        of_text = np.array([*found, -1], dtype=np.int32)
+        reasons = [self._reason(text, label) for text, label in zip(texts, found, strict=True)]
+        reasons.append(MISSING)
         bad = np.array([reason is not None for reason in reasons])
         rows = np.flatnonzero(bad[at]).tolist() if bad.any() else []
         rejects = [columns.reject(row, name, reasons[at[row]] or "") for row in rows]
@@ -106,8 +157,8 @@ class TargetEncoder:
 
     def _reason(self, text: str | bytes | None, label: int) -> str | None:
         """Why a label cannot be used; None for one that can."""
-        if text is None or (label < 0 and text in self._schema.missing):
-            return _MISSING
+        if text is None:
+            return MISSING
         if isinstance(text, bytes):
             return "the label is not UTF-8"
         if text in ("inf", "-inf"):
@@ -125,23 +176,22 @@ class TargetEncoder:
         return weights, rejects
 
     def fit_chunk(self, columns: Columns) -> None:
-        """Collect the classes of rows that are accepted."""
-        texts, at = _coded_texts(columns, self._schema.label)
-        self._seen.update(texts.take(pa.array(np.flatnonzero(np.bincount(at)))).to_pylist())
+        """Count the labels of rows that are accepted."""
+        self._seen.update(_counted(read_labels(columns, self._schema.label, self._stated, self._schema.missing)))
         self._check_number()
 
     def merge(self, other: TargetEncoder) -> None:
-        """Add the classes that another has seen."""
-        self._seen |= other._seen
+        """Add what another has counted."""
+        self._seen.update(other._seen)
         self._check_number()
 
     def learned(self) -> npt.NDArray[np.uint8]:
-        """Return the classes that were seen, for `add_learned` of another."""
-        return np.frombuffer(msgspec.json.encode(sorted(self._seen)), dtype=np.uint8)
+        """Return the rows of each label, for `add_learned` of another."""
+        return np.frombuffer(msgspec.json.encode(dict(sorted(self._seen.items()))), dtype=np.uint8)
 
     def add_learned(self, seen: npt.NDArray[np.uint8]) -> None:
-        """Add the classes that another has seen."""
-        self._seen |= msgspec.json.decode(seen.tobytes(), type=set[str])
+        """Add what another has counted."""
+        self._seen.update(msgspec.json.decode(seen.tobytes(), type=dict[str, int]))
         self._check_number()
 
     def _check_number(self) -> None:
@@ -151,21 +201,22 @@ class TargetEncoder:
                 where=f"column {self._schema.label}",
                 expected=f"at most {MAX_CLASSES} classes",
                 got=", ".join(sorted(self._seen)[:5]) + ", ...",
-                fix="choose the column with the class of an example",
+                fix="choose the column with the class of an example, or make one of 0 and 1 by a threshold",
             )
 
-    def finish(self) -> tuple[str, ...]:
-        """Fix the classes, in order: by size if all are numbers, else by text."""
-        if len(self._seen) < 2:
-            raise DataError(
-                "the training rows hold one class only" if self._seen else "there is no example to learn from",
-                where=f"column {self._schema.label}",
-                expected="two classes or more",
-                got="".join(self._seen) or None,
-                fix="take rows of every class into the training part",
-            )
+    def finish(self) -> Classes:
+        """Fix the classes.
+
+        Raises
+        ------
+        DataError
+            As `decide_classes` does; of classes that are stated, where fewer than two occur.
+        """
         if not self._classes:
-            texts = sorted(self._seen)
-            sizes, bad = parse_text(pa.array(texts))
-            self._classes = tuple(texts if bad.any() else (texts[i] for i in np.argsort(sizes, kind="stable")))
-        return self._classes
+            decided = decide_classes(self._seen, self._schema.label, self._schema.positive)
+            self._know(decided.texts)
+            return decided
+        met = {self._spelling.place(text) for text in self._seen}
+        if len(met) < 2:
+            raise one_class(self._seen, self._schema.label)
+        return Classes(self._classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,10 +13,11 @@ import pyarrow as pa
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.canonical import canonical
+from fieldwise.features.classes import Spelling, tidy
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.infer.guess import Guess, guess_column
-from fieldwise.schema import Field, FieldType, Schema
+from fieldwise.schema import Default, Field, FieldType, Schema
 
 __all__ = ["Inferred", "complete_schema", "infer_schema"]
 
@@ -233,9 +234,35 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
             got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
             fix="name columns as fields: [fields.NAME]",
         )
-    classes = tuple(canonical(pa.array([str(value) for value in config.data.classes], pa.string())).to_pylist())
     missing = IN_TEXTS if config.data.missing is None else config.data.missing
     roles = {role: getattr(config.data, role) for role in _ROLES}
-    schema = Schema(fields=tuple(fields), classes=classes, missing=missing, **roles)
+    schema = Schema(fields=tuple(fields), classes=_texts(config.data.classes), missing=missing, **roles)
+    if config.data.positive is not None:
+        schema = _with_positive(schema, *_texts([config.data.positive]))
     schema.check()
     return schema
+
+
+def _texts(labels: Iterable[Default]) -> tuple[str, ...]:
+    """Return the canonical texts of labels as the configuration names them."""
+    return tuple(canonical(pa.array([tidy(str(label)) for label in labels], pa.string())).to_pylist())
+
+
+def _with_positive(schema: Schema, positive: str | None) -> Schema:
+    """Name the positive class, and put it behind the other where the classes are stated."""
+    if positive is None:
+        raise ConfigError("the positive class is a value of the label", where="data.positive", got="a missing value")
+    classes = schema.classes
+    place = Spelling(classes).place(positive)
+    if classes and place < 0:
+        raise ConfigError(
+            "the positive class is not among the classes",
+            where="data.positive",
+            expected=f"one of {', '.join(classes)}",
+            got=positive,
+            fix=did_you_mean(positive, classes),
+        )
+    if len(classes) == 2:
+        positive = classes[place]
+        classes = (classes[1 - place], positive)
+    return msgspec.structs.replace(schema, classes=classes, positive=positive)

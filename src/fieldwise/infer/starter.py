@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,9 @@ import pyarrow as pa
 from fieldwise.config import Config, DataConfig
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import DataError
-from fieldwise.features.columns import Columns, reading
-from fieldwise.features.missing import IN_TEXTS
+from fieldwise.features.classes import decide_classes, guess_positive, is_number, merge_spellings
+from fieldwise.features.columns import Columns
+from fieldwise.features.target import count_labels
 from fieldwise.infer.fields import Inferred, infer_schema
 from fieldwise.infer.guess import Guess
 from fieldwise.infer.label import guess_label
@@ -135,10 +136,9 @@ def write_config(
         data = msgspec.structs.replace(data, valid=_SHARE, test=_SHARE)
     else:
         data = msgspec.structs.replace(data, split=split)
-    with reading(label):
-        classes = Values(Columns(sample).array(label)).without(IN_TEXTS, of_numbers=False)
+    counts = count_labels(sample, label)
     said = [f"# {_CONTROL.sub(' ', line)}" for line in remarks]
-    lines = [_HEAD.format(num_rows=sample.num_rows), *said, *([""] if said else []), *_data(data, inferred, classes)]
+    lines = [_HEAD.format(num_rows=sample.num_rows), *said, *([""] if said else []), *_data(data, inferred, counts)]
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():
@@ -160,7 +160,7 @@ def _of_two_values(sample: pa.Table) -> str:
     return f"{what}: {', '.join((found or sample.column_names)[:20])}"
 
 
-def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str]:
+def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int]) -> Iterator[str]:
     """Write the ``[data]`` table."""
     yield "[data]"
     yield _commented(f"train = {_toml(data.train)}", "files, globs or folders; relative to this file")
@@ -173,9 +173,7 @@ def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str
         yield f"test = {data.test}"
     else:
         yield _commented(f"split = {_toml(data.split)}", "the column that says train, valid or test")
-    shown = sorted(classes.texts.to_pylist())[:3]
-    what = ", ".join(map(repr, shown)) + (", ..." if classes.num_distinct > len(shown) else "")
-    yield _commented(f"label = {_toml(data.label)}", f"{classes.num_distinct:,} values: {what}")
+    yield from _label(data.label, labels)
     for role, meaning in _ROLE_OPTIONS.items():
         column = getattr(data, role)
         if column is not None:
@@ -188,6 +186,28 @@ def _data(data: DataConfig, inferred: Inferred, classes: Values) -> Iterator[str
         yield _commented("exclude = [", "columns that are no fields")
         yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())
         yield "]"
+
+
+def _label(name: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Write the label, and which class the probability is of or what has to be said before training."""
+    rows = merge_spellings(counts)
+    shown = sorted(rows)[:3]
+    what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
+    yield _commented(f"label = {_toml(name)}", f"{len(rows):,} values: {what}")
+    if len(rows) == 2:
+        positive, is_evident = guess_positive(rows)
+        numbers = is_number(positive) and min(map(float, rows)) > 0
+        why = "the class that the probability is of"
+        if is_evident and not numbers:
+            yield _commented(f"# positive = {_toml(positive)}", why)
+        else:
+            yield _commented(f"positive = {_toml(positive)}", f"{why}: a guess, read it over")
+    elif len(rows) > 2:
+        try:
+            decide_classes(counts, name)
+        except DataError as error:
+            yield f"# Training stops at this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
+            yield f"# What to do: {_CONTROL.sub(' ', str(error.fix))}."
 
 
 def _candidate(role: str, inferred: Inferred) -> str | None:

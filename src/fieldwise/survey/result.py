@@ -126,8 +126,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         Of those read: rows that cannot be trained on, being unreadable, of no part or without a label.
     first_reject
         Why the first of them cannot.
-    label, classes
-        The column, and its values in order of size or text.
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that label rates are shares of.
     parts
         ``train``, ``valid`` and ``test``, those that have rows.
     measured_on
@@ -158,6 +158,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     days: dict[str, tuple[Day, ...]]
     overlap: tuple[Overlap, ...]
     crosses: dict[str, tuple[str, ...]] = {}
+    positive: str | None = None
     warnings: tuple[Finding, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:

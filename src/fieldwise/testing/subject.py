@@ -183,5 +183,6 @@ def make_log(num_classes: int = 2) -> pa.Table:
 @cache
 def _fitted(order: tuple[str, ...], num_classes: int) -> Encoder:
     of_name = {field.name: field for field in _FIELDS}
-    schema = Schema(fields=tuple(of_name[name] for name in order), label="label")
+    positive = "c1" if num_classes == 2 else None
+    schema = Schema(fields=tuple(of_name[name] for name in order), label="label", positive=positive)
     return Encoder(schema).fit([make_log(num_classes)])

@@ -16,17 +16,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fieldwise.config import Config
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
 from fieldwise.errors import ConfigError, DataError
-from fieldwise.features.canonical import plain
+from fieldwise.features.classes import Spelling, decide_classes, guess_positive, merge_spellings
 from fieldwise.features.columns import Columns
 from fieldwise.features.parse import parse_text
-from fieldwise.features.target import MAX_CLASSES
+from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
 from fieldwise.infer.fields import infer_schema
 from fieldwise.schema import Schema
 from fieldwise.survey.alone import Sides
@@ -34,7 +33,7 @@ from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN,
 from fieldwise.survey.cells import MAX_CLASSES as MAX_MEASURED
 from fieldwise.survey.column import ColumnCounts, ReadColumn, Subject, label_rate
 from fieldwise.survey.findings import findings
-from fieldwise.survey.result import Part, Survey
+from fieldwise.survey.result import Finding, Part, Survey
 from fieldwise.survey.rows import RowCounts
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.verbs.parts import Source, open_sources
@@ -82,7 +81,7 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     subjects = list(subjects_of(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
     share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
-    counts = _Counts(inferred.schema, subjects)
+    counts = _Counts(inferred.schema, subjects, sample)
     tally = _Tally(listen, expected_rows)
     for source in sources:
         for found in _read_log(source, counts, share):
@@ -123,11 +122,17 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         parts, rejects = source.split.parts(chunk)
         astray += rejects
     with naming(chunk.path):
-        text = plain(Columns(chunk.table).text(schema.label))
-    labelled = pc.is_valid(text).to_numpy(zero_copy_only=False)
-    known = labelled
-    if schema.classes:
-        known = pc.is_in(text, value_set=pa.array(schema.classes, text.type)).to_numpy(zero_copy_only=False)
+        texts, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
+    labels: list[str] = []
+    place_of: dict[str, int] = {}
+    of_text = np.full(len(texts) + 1, -1, dtype=np.int64)
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and (label := counts.class_of(text)) is not None:
+            of_text[number] = place_of.setdefault(label, len(labels))
+            labels += [label] * (of_text[number] == len(labels))
+    classes = of_text[at]
+    labelled = np.array([text is not None for text in texts] + [False])[at]
+    known = classes >= 0
     usable = known & (parts != NO_PART)
     where = [f"{chunk.path}, row {reject.row}: {reject.reason}" for reject in astray[:1]]
     where += [
@@ -138,8 +143,7 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     if not usable.all():
         kept = pa.array(usable)
         chunk = chunk._replace(table=chunk.table.filter(kept), rows=chunk.rows[usable])
-        text, parts = text.filter(kept), parts[usable]
-    coded = text.dictionary_encode()
+        classes, parts = classes[usable], parts[usable]
     columns = Columns(chunk.table)
     with naming(chunk.path):
         read = [counter.read(columns) for counter in counts.columns]
@@ -149,8 +153,8 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         num_rejected=num_chosen - len(chunk.rows),
         first_reject=where[0] if where else None,
         path=chunk.path,
-        labels=coded.dictionary.to_pylist(),
-        classes=coded.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        labels=labels,
+        classes=classes,
         sets=_sets(chunk, parts),
         columns=read,
         zero_weights=sum(
@@ -182,8 +186,14 @@ def _sets(chunk: Chunk, parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 class _Counts:
     """Everything that is counted."""
 
-    def __init__(self, schema: Schema, subjects: list[Subject]) -> None:
+    def __init__(self, schema: Schema, subjects: list[Subject], sample: pa.Table) -> None:
         self.schema = schema
+        # How the first rows spell the classes; labels that come later are of these classes, or classes of their own.
+        named = schema.classes or (() if schema.positive is None else (schema.positive,))
+        labels = count_labels(sample, schema.label, named, schema.missing)
+        self.stated = Spelling(named)
+        self._spelt = schema.classes or tuple(merge_spellings(labels))
+        self.spelling = Spelling(self._spelt)
         capacity = _VALUES_IN_ALL // max(len(subjects), 1)
         self.columns = [ColumnCounts(subject, capacity) for subject in subjects]
         self._whole = RowCounts()
@@ -191,6 +201,13 @@ class _Counts:
         self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
         self._num_read = self._num_rejected = self._num_zero_weights = 0
         self._first_reject: str | None = None
+
+    def class_of(self, text: str) -> str | None:
+        """Return the class that a label means; None where it is none of those that are stated."""
+        place = self.spelling.place(text)
+        if place >= 0:
+            return self._spelt[place]
+        return None if self.schema.classes or text in ("inf", "-inf") else text
 
     def add(self, read: _Read) -> None:
         """Count a chunk."""
@@ -230,7 +247,7 @@ class _Counts:
                 got=self._first_reject,
                 fix="check the label, the split and the format",
             )
-        texts, order = _in_order(list(self._classes), self.schema.classes)
+        texts, order, of_label = self._decide()
         rows = self._rows[order]
         if len(order) > MAX_MEASURED:  # further classes were counted together, in the last of these
             order = np.arange(MAX_MEASURED + 1)
@@ -245,6 +262,7 @@ class _Counts:
             first_reject=self._first_reject,
             label=self.schema.label,
             classes=tuple(texts),
+            positive=texts[1] if len(texts) == 2 else None,
             parts=_parts(texts, rows),
             measured_on=_measured_on(rows),
             columns=columns,
@@ -261,16 +279,57 @@ class _Counts:
             weights=next((column for column in columns if column.role == "weight"), None),
             zeros=self._num_zero_weights,
         )
-        return msgspec.structs.replace(survey, warnings=tuple(warnings))
+        return msgspec.structs.replace(survey, warnings=(*of_label, *warnings))
+
+    def _decide(self) -> tuple[list[str], npt.NDArray[np.int64], list[Finding]]:
+        """Return the classes in the encoder's order, their places, and why training would refuse them, if it would."""
+        labels, stated = list(self._classes), self.schema.classes
+        rows = self._rows[: len(labels), [TRAIN, HELD_OUT]].sum(axis=1).tolist()
+        counts = {label: count for label, count in zip(labels, rows, strict=True) if count}
+        if not stated and len(counts) > 1:
+            try:
+                decided = decide_classes(counts, self.schema.label, self.schema.positive)
+            except DataError as error:
+                return *_in_order(labels, ()), [_label_finding(error)]
+            if set(decided.texts) == set(labels):
+                stated = decided.texts
+            notes = [note for note in decided.notes if "a few times" in note]
+            return *_in_order(labels, stated), [_rare_classes(note, self.schema.label) for note in notes]
+        return *_in_order(labels, stated), []
+
+
+def _label_finding(error: DataError) -> Finding:
+    return Finding(
+        kind="label",
+        where=str(error.where),
+        what=f"{error.what}: {error.got}",
+        why="training refuses the log as it is: what a probability is of is not left to chance",
+        fix=str(error.fix),
+    )
+
+
+def _rare_classes(note: str, label: str) -> Finding:
+    return Finding(
+        kind="label",
+        where=f"column {label}",
+        what=note,
+        why="each of them is a class of the model, and too rare to learn",
+        fix="correct the values, or name the others in data.classes",
+    )
 
 
 def _in_order(labels: list[str], stated: tuple[str, ...]) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Return the classes as the encoder orders them, and their places.
 
-    As they are stated; or else by size if all are numbers, and by text if not.
+    As they are stated; or else two of them with the positive one behind, as far as can be told, and more by size if
+    all are numbers, and by text if not.
     """
     if stated:
         places = [labels.index(label) for label in stated if label in labels]
+        return [labels[at] for at in places], np.array(places, dtype=np.int64)
+    if len(labels) == 2:
+        positive, _ = guess_positive(dict.fromkeys(labels, 0))
+        places = sorted((0, 1), key=lambda at: labels[at] == positive)
         return [labels[at] for at in places], np.array(places, dtype=np.int64)
     sizes, bad = parse_text(pa.array(labels))
     by_size = not bad.any()

@@ -24,10 +24,11 @@ from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
+from fieldwise.features.classes import ONE_CLASS
 from fieldwise.features.encoder import Encoded, Encoder
 from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.training.events import Listener, Preparing, ignore
+from fieldwise.training.events import Listener, Preparing, Warned, ignore
 from fieldwise.verbs.parts import NOWHERE, Source, deal, log_columns
 from fieldwise.verbs.spool import PartDraft, Record, Spool
 
@@ -97,7 +98,12 @@ def fit(
             except DataError as error:
                 if error.got is None:  # nothing to learn from, perhaps because no row could be used
                     error = DataError(error.what, where=error.where, got=why_rejected(rejects, num_rows), fix=error.fix)
+                elif error.what == ONE_CLASS and (why := why_rejected(rejects, num_rows)):
+                    got = f"{error.got}; {why}"
+                    error = DataError(error.what, where=error.where, expected=error.expected, got=got, fix=error.fix)
                 raise error from None
+    for note in encoder.notes:
+        listen(Warned(note))
     assert num_rows is not None
     return num_rows
 

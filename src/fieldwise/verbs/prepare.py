@@ -277,6 +277,8 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
     return {
         "label": encoder.schema.label,
         "classes": list(encoder.schema.classes),
+        "positive": encoder.schema.positive_class,
+        "label_notes": list(encoder.notes),
         "rows_read": counts.rows_read,
         "rows_rejected": tally.num_rows,
         "reasons": msgspec.to_builtins(tally.reasons),

@@ -32,7 +32,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.files import atomic_file
 from fieldwise.memory import available_bytes
-from fieldwise.training.events import Listener, ignore
+from fieldwise.training.events import Listener, Warned, ignore
 from fieldwise.verbs.budget import Budget, held_bytes
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
@@ -179,6 +179,9 @@ def _encode(
                         hold_limit()
                 with naming(sources[0].log.files[0]):
                     encoder.finish()
+        if workers.rank == 0:
+            for note in encoder.notes:
+                listen(Warned(note))
         with workers.together():
             for number, source in enumerate(sources):
                 (share / str(number)).mkdir()
