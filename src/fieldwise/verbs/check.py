@@ -123,13 +123,11 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         astray += rejects
     with naming(chunk.path):
         texts, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
-    labels: list[str] = []
     place_of: dict[str, int] = {}
     of_text = np.full(len(texts) + 1, -1, dtype=np.int64)
     for number, text in enumerate(texts):
         if isinstance(text, str) and (label := counts.class_of(text)) is not None:
-            of_text[number] = place_of.setdefault(label, len(labels))
-            labels += [label] * (of_text[number] == len(labels))
+            of_text[number] = place_of.setdefault(label, len(place_of))
     classes = of_text[at]
     labelled = np.array([text is not None for text in texts] + [False])[at]
     known = classes >= 0
@@ -153,7 +151,7 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         num_rejected=num_chosen - len(chunk.rows),
         first_reject=where[0] if where else None,
         path=chunk.path,
-        labels=labels,
+        labels=list(place_of),
         classes=classes,
         sets=_sets(chunk, parts),
         columns=read,
