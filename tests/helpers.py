@@ -6,6 +6,9 @@ import numpy as np
 
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 
+PATIENCE = 900.0
+"""Seconds after which something that must happen has not, on however busy a machine. No test measures time by it."""
+
 FORM = {"single": SINGLE, "value": VALUE, "bag": BAG}
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from tests.helpers import PATIENCE
 
 ADDRESS = "10.77.0.1"
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and iproute2")
@@ -39,7 +40,7 @@ def run_on(names: list[str], command: list[str]) -> list[str]:
         )
         for name in names
     ]
-    outputs = [process.communicate(timeout=300) for process in hosts]
+    outputs = [process.communicate(timeout=PATIENCE) for process in hosts]
     assert [process.returncode for process in hosts] == [0, 0], outputs
     return [text for text, _ in outputs]
 

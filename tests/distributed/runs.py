@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tests.helpers import PATIENCE
 from tests.logs import config_text, make_table, write
 
 from fieldwise.bundle import open_bundle
@@ -84,7 +85,7 @@ def started(config: Path, out: Path, *options: str):
 def train(config: Path, out: Path, *options: str) -> dict:
     """Run `fieldwise train` to its end and return its result; what else is on standard output fails."""
     process = start(config, out, *options)
-    output, messages = process.communicate(timeout=300)
+    output, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
     return json.loads(output)
 
@@ -139,7 +140,7 @@ def unfinished(out: Path) -> list[str]:
     return glob.glob(f"{out}/**/checkpoints/.*.tmp", recursive=True)
 
 
-def wait_until(happened, process: subprocess.Popen[str], seconds: float = 120, pause: float = 0.005) -> bool:
+def wait_until(happened, process: subprocess.Popen[str], seconds: float = PATIENCE, pause: float = 0.005) -> bool:
     """Wait until something happened, or the process ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -185,7 +186,7 @@ def run_script(script: Path, num_workers: int | None, *arguments: str) -> list[s
     outputs = []
     try:
         for process in processes:
-            output, messages = process.communicate(timeout=400)
+            output, messages = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, messages
             outputs.append(output)
     finally:

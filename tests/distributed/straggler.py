@@ -25,7 +25,7 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.verbs.team import Team
 
-FORMS, ROWS, SIZE, STEPS, SLEEP = ["single", "value", "bag"], [50, 2, 9], 64, 12, 0.05
+FORMS, ROWS, SIZE, STEPS, SLEEP = ["single", "value", "bag"], [50, 2, 9], 64, 4, 0.5
 
 
 def main() -> None:

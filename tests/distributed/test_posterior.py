@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.distributed import runs
+from tests.helpers import PATIENCE
 
 import fieldwise as fw
 from fieldwise.kernels.layout import UNSEEN
@@ -85,7 +86,7 @@ def test_workers_killed_while_one_samples_begin_with_what_one_process_samples(fo
         workers = runs.workers_of(process.pid)
         os.kill(workers[0], signal.SIGKILL)
         assert runs.wait_until(lambda: not set(workers) & set(runs.workers_of(process.pid)), process)
-        _, messages = process.communicate(timeout=120)
+        _, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
     assert messages.count("was killed by SIGKILL") == 1
     assert_same_model(folder, "killed")
@@ -97,7 +98,7 @@ def test_workers_with_devices_make_the_same_model_also_when_one_is_killed(folder
     with runs.started(config, out, "--workers", "2", "--set", "train.device=torch") as process:
         assert runs.wait_until(lambda: (out / "checkpoints").exists(), process)
         assert len(runs.kill_workers(process, out, 1, random.Random(1))) == 1
-        _, messages = process.communicate(timeout=120)
+        _, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
     assert_same_model(folder, "devices")
 
@@ -108,7 +109,7 @@ def test_three_workers_stopped_while_one_samples_go_on(folder):
     with runs.started(folder / "fieldwise.toml", out, "--workers", "3") as process:
         assert runs.wait_until(lambda: sampled(out) >= 5, process)
         process.send_signal(signal.SIGTERM)
-        _, messages = process.communicate(timeout=60)
+        _, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, messages
     assert 5 <= sampled(out) < 40
     runs.train(folder / "fieldwise.toml", out, "--workers", "3")

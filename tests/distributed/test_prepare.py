@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.distributed import namespaces, runs
+from tests.helpers import PATIENCE
 
 import fieldwise as fw
 
@@ -101,7 +102,7 @@ def assert_bytes(outputs: list[str], alone: dict[str, bytes]) -> None:
 def test_two_hosts_that_meet_here_write_the_bytes_of_one_process(log, alone):
     words = command(log / "fieldwise.toml", "on-hosts", f"127.0.0.1:{runs.free_port()}")
     hosts = [runs.begin(words) for _ in range(2)]
-    outputs = [process.communicate(timeout=120) for process in hosts]
+    outputs = [process.communicate(timeout=PATIENCE) for process in hosts]
     assert [process.returncode for process in hosts] == [0, 0], outputs
     assert_bytes([text for text, _ in outputs], alone)
 

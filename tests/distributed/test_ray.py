@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.distributed import runs
+from tests.helpers import PATIENCE
 
 pytest.importorskip("ray")
 
@@ -30,7 +31,7 @@ def test_ray_trains_the_same_model_also_when_a_worker_is_killed(tmp_path):
         assert runs.wait_until(lambda: runs.checkpoints(out), process, seconds=240)
         assert len(actors_of(process.pid)) == 2
         os.kill(actors_of(process.pid)[-1], signal.SIGKILL)
-        output, messages = process.communicate(timeout=300)
+        output, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
     assert "all start again, from the last checkpoint" in messages
     expected = runs.train(config, tmp_path / "two", "--workers", "2")

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from tests.helpers import PATIENCE
 
 from fieldwise.kernels.signals import Signal
 
@@ -36,7 +37,7 @@ def test_what_was_posted_before_is_not_waited_for_and_counts_once():
     waiting.join(0.05)
     assert waiting.is_alive()
     signal.post()
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert not waiting.is_alive()
 
 

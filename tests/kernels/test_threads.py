@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from tests.helpers import PATIENCE
 
 from fieldwise.kernels.threads import Team, map_in_order, num_threads, run_each, set_num_threads, team
 
@@ -72,7 +73,7 @@ def test_calls_are_made_at_the_same_time_the_first_by_the_caller(threads):
     together = threading.Barrier(threads)
 
     def meet(_):
-        together.wait(timeout=10)
+        together.wait(timeout=PATIENCE)
         return threading.get_ident()
 
     callers = run_each(meet, [(part,) for part in range(threads)])
