@@ -74,7 +74,7 @@ def test_files_globs_and_folders_of_a_store_are_found_as_on_a_disk(s3):
     ("key", "data"),
     [
         ("a.csv", CSV),
-        ("a.csv.gz", gzip.compress(CSV)),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0)),
         ("a.tsv", CSV.replace(b",", b"\t")),
         ("a.parquet", parquet(pa.table({"click": ["1", "0"], "ad": ["a", "b"]}))),
     ],
