@@ -15,7 +15,7 @@ $(stamp): pyproject.toml constraints.txt scripts/env.sh
 	@touch $@
 
 test: lint ## check everything: imports, style, types, tests
-	$(bin)/python -m pytest -q
+	$(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(stamp) ## check imports, style and types
 	$(bin)/lint-imports --no-logo
