@@ -28,11 +28,43 @@ def test_one_log_may_mix_formats(tmp_path):
     assert values == ["1", 2]
 
 
-def test_files_with_other_columns_are_refused_with_the_difference(tmp_path):
+def test_a_column_that_some_files_lack_is_none_of_the_log_and_who_asks_for_it_is_told_the_file(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-    (tmp_path / "b.csv").write_text("x,z\n1,2\n")
-    with pytest.raises(DataError, match=r"b\.csv\n  expected: those of .*a\.csv\n  got: without y; with z"):
+    (tmp_path / "b.csv").write_text("z,x\n9,3\n")
+    log = open_log(tmp_path)
+    assert log.columns == ("x",)
+    assert log.layout.partial.keys() == {"y", "z"}
+    assert [value for chunk in log.chunks() for value in chunk.table.column("x").to_pylist()] == ["1", "3"]
+    with pytest.raises(DataError, match=r"lacks a column(.|\n)*where: .*b\.csv\n  expected: column y, as in .*a\.csv"):
+        log.chunks(["x", "y"])
+
+
+def test_files_without_a_common_column_are_refused_with_both(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("x;y\n1;2\n")
+    with pytest.raises(
+        DataError, match=r"b\.csv\n  expected: columns x, y, as in .*a\.csv\n  got: x;y\n(.|\n)*delimiter"
+    ):
         open_log(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["User", " user", "user ", "USER"])
+def test_a_column_that_a_file_spells_otherwise_is_refused_with_a_suggestion(tmp_path, other):
+    (tmp_path / "a.csv").write_text("click,user\n1,2\n")
+    (tmp_path / "b.csv").write_text(f"click,{other}\n1,2\n")
+    log = open_log(tmp_path)
+    assert set(log.layout.misspelled()) == {"user", other}
+    with pytest.raises(DataError, match=f"is {other!r} the same column"):
+        log.layout.require(["user"])
+
+
+def test_the_rows_of_mixed_formats_are_counted_exactly_or_judged_by_text_of_each_kind(tmp_path):
+    pq.write_table(pa.table({"x": list(range(1000))}), tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text("x\n" + "1234567\n" * 100)
+    (tmp_path / "c.csv.gz").write_bytes(gzip.compress(b"x\n" + b"1\n" * 5000))
+    num_rows, exact = open_log(tmp_path).count_rows()
+    assert not exact
+    assert 6100 <= num_rows <= 6102  # the headers count as lines
 
 
 def test_a_column_that_is_not_there_is_refused_before_anything_is_read(tmp_path):

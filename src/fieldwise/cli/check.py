@@ -141,21 +141,21 @@ def _inferred(
 
     from fieldwise.config import parse_config
     from fieldwise.data.csv import CsvOptions
-    from fieldwise.infer import write_config
+    from fieldwise.verbs.inference import starting_config
     from fieldwise.verbs.sample import look_at
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.BadParameter("one character is expected.", param_hint="--delimiter")
     names = tuple(columns.split(",")) if columns else ()
     csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter, quote=read_quote(quote))
-    sample = look_at(log, format_, csv)
-    text = write_config(sample.table, log, format=format_, csv=sample.csv, **roles)
+    sample = look_at(log, format_, csv, {name for name in roles.values() if name is not None})
+    text, mixed = starting_config(sample, log, format=format_, **roles)
     for remark in sample.read.remarks:
         click.echo(f"note: {remark}", err=True)
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
     config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
     if not any(override.startswith("data.exclude") for override in overrides):
-        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=()))
+        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=tuple(mixed)))
     limit_threads(config)
     return config

@@ -57,7 +57,7 @@ def command(
     from fieldwise.data.csv import CsvOptions
     from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
-    from fieldwise.infer import write_config
+    from fieldwise.verbs.inference import starting_config
     from fieldwise.verbs.sample import look_at
 
     if delimiter is not None and len(delimiter) != 1:
@@ -66,9 +66,9 @@ def command(
         raise ConfigError("the configuration is there already", where=out, fix="name another file, or remove this one")
     names = tuple(columns.split(",")) if columns else ()
     csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter, quote=read_quote(quote))
-    sample = look_at(log, format_, csv)
-    text = write_config(
-        sample.table,
+    sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
+    text, _ = starting_config(
+        sample,
         _seen_from(log, out),
         label,
         weight=weight,
@@ -76,7 +76,6 @@ def command(
         id=id,
         split=split,
         format=format_,
-        csv=sample.csv,
         remarks=describe(sample.read),
     )
     if out is not None:

@@ -12,7 +12,9 @@ r"""A log: many files of one table, read as a stream of chunks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -23,9 +25,11 @@ from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
 from fieldwise.data.csv import CsvOptions, CsvReader
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
+from fieldwise.data.log_columns import FileColumns, LogColumns
 from fieldwise.data.parquet import ParquetReader
-from fieldwise.data.sources import Source, find_sources, for_each, rows_per_byte, stamp_of
-from fieldwise.errors import DataError, did_you_mean
+from fieldwise.data.partitions import Keys, keys_of, with_keys
+from fieldwise.data.sources import Source, find_files, for_each, rows_per_byte, stamp_of
+from fieldwise.errors import DataError
 from fieldwise.kernels.threads import map_in_order
 
 __all__ = ["Log", "open_log"]
@@ -54,7 +58,7 @@ def open_log(
     Parameters
     ----------
     paths
-        Files, globs and folders (see `sources.find_sources`), on this machine or in a store (`data.stores`).
+        Files, globs and folders (see `sources.find_files`), on this machine or in a store (`data.stores`).
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; told by the files' names unless given.
     csv
@@ -62,17 +66,17 @@ def open_log(
     chunk_bytes
         Of a chunk, about, where rows are wide; text is never read in pieces of less than 4 MB.
     usual_format, allow_empty
-        See `sources.find_sources`. A log of empty files alone has no columns and no rows.
+        See `sources.find_files`. A log of empty files alone has no columns and no rows.
 
     Raises
     ------
     DataError
-        A file is missing, empty, damaged or not what its name says; the files do not have the same columns.
+        A file is missing, empty, damaged or not what its name says; the files have no column in common.
     """
-    sources = find_sources(paths, format, usual_format=usual_format, allow_empty=allow_empty)
+    sources, left_out = find_files(paths, format, usual_format=usual_format, allow_empty=allow_empty)
     options = csv or CsvOptions()
     readers = for_each(lambda source: _reader(source, options, chunk_bytes), sources, [it.path for it in sources])
-    return Log(sources, readers)
+    return Log(sources, readers, left_out)
 
 
 def _reader(source: Source, csv: CsvOptions, chunk_bytes: int) -> _Reader:
@@ -95,8 +99,12 @@ class Log:
     files
         Their paths, in the order they are read.
     columns
-        The names of the columns: those of the first file, which all others have too, in any order. Files of libffm
-        hold the fields that occur in them, so theirs are put together.
+        The names of the columns that all files have, in the order of the first; those that folders name come last
+        (`data.partitions`). Files of libffm hold the fields that occur in them, so theirs are put together.
+    layout
+        The columns of each file, and their types.
+    from_folders
+        The columns that, in some file at least, the name of a folder gives.
     num_bytes
         The size of all files on disk.
     stamps
@@ -107,33 +115,23 @@ class Log:
     Of a `part`, files and stamps are those of the whole log.
     """
 
-    def __init__(self, sources: Sequence[Source], readers: Sequence[_Reader]) -> None:
+    def __init__(
+        self, sources: Sequence[Source], readers: Sequence[_Reader], left_out: Mapping[str, str] | None = None
+    ) -> None:
         self._sources, self._readers = sources, readers
         self._enough: int | None = None
         self.files = tuple(source.path for source in sources)
         self.num_bytes = sum(source.num_bytes for source in sources)
         self.stamps = tuple(source.stamp for source in sources)
-        self.left_out: dict[str, str] = {}
-        if sources and all(source.format == "libffm" for source in sources):
-            fields = {name for reader in readers for name in reader.columns} - {"label"}
-            self.columns: tuple[str, ...] = ("label", *sorted(fields, key=lambda name: (len(name), name)))
-            return
-        self.columns = readers[0].columns if readers else ()
-        for path, reader in zip(self.files, readers, strict=True):
-            lacking = set(self.columns) - set(reader.columns)
-            beyond = set(reader.columns) - set(self.columns)
-            if lacking or beyond:
-                raise DataError(
-                    "the files of the log do not have the same columns",
-                    where=path,
-                    expected=f"those of {self.files[0]}",
-                    got="; ".join(
-                        f"{what} {', '.join(sorted(names)[:10])}"
-                        for what, names in (("without", lacking), ("with", beyond))
-                        if names
-                    ),
-                    fix="write the files alike, or name fewer of them",
-                )
+        self.left_out: dict[str, str] = dict(left_out or {})
+        self._keys = {source.position: keys_of(source.path) for source in sources}
+        self.layout = LogColumns(_columns_of(sources, readers, self._keys))
+        self.columns = self.layout.common
+        self.from_folders = frozenset(
+            name
+            for keys, reader in zip(self._keys.values(), readers, strict=True)
+            for name in keys.keys() - set(reader.columns)
+        )
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
         """Yield all rows, file by file, with the columns asked for (one or more; all unless given) in that order.
@@ -170,20 +168,15 @@ class Log:
             The log has no such column, or a file turns out to be damaged.
         """
         wanted = self.columns if columns is None else tuple(columns)
-        for name in wanted if self._sources else ():
-            if name not in self.columns:
-                raise DataError(
-                    "the log has no such column",
-                    where=self.files[0],
-                    got=name,
-                    fix=did_you_mean(name, self.columns),
-                )
+        if self._sources:
+            self.layout.require(wanted)
         return self._stream(wanted)
 
     def _stream(self, columns: Sequence[str]) -> Iterator[Piece]:
         num_rows = 0
-        for reader in self._readers:
-            for piece in reader.pieces(columns):
+        for source, reader in zip(self._sources, self._readers, strict=True):
+            # A look at the first rows does not judge columns that nobody may want.
+            for piece in _pieces(reader, columns, self._keys[source.position], strict=self._enough is None):
                 yield piece
                 num_rows += piece.num_rows
                 if self._enough is not None and num_rows >= self._enough:
@@ -193,8 +186,19 @@ class Log:
         """Return the log of the first rows of this one: so many, and those that come in one piece with them."""
         log = copy.copy(self)
         log._enough = num_rows
-        log._readers = [reader.by_chunk() if isinstance(reader, ParquetReader) else reader for reader in self._readers]
+        log._readers = [
+            reader.by_chunk(num_rows) if isinstance(reader, ParquetReader) else reader for reader in self._readers
+        ]
         return log
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Of each file, what its chunks say as `file`."""
+        return tuple(source.position for source in self._sources)
+
+    def only(self, number: int) -> Log:
+        """Return the log of one of the files, by its place among `files`."""
+        return self._of([number])
 
     def part(self, number: int, count: int) -> Log:
         """Return the log of some of the files, the rest being other parts: in order, of about as many bytes each."""
@@ -202,6 +206,9 @@ class Log:
         middles = ends - np.array([source.num_bytes for source in self._sources]) / 2
         of_part = np.minimum(middles * count // max(ends[-1], 1), count - 1).astype(int)
         chosen = [at for at, own in enumerate(of_part.tolist()) if own == number]
+        return self._of(chosen)
+
+    def _of(self, chosen: Sequence[int]) -> Log:
         log = copy.copy(self)
         log._sources = [self._sources[at] for at in chosen]
         log._readers = [self._readers[at] for at in chosen]
@@ -222,11 +229,70 @@ class Log:
 
     def types_of(self, column: str) -> list[pa.DataType]:
         """Return the types that a column has in the files, each once; text for files of text."""
-        types = [reader.types[column] if isinstance(reader, ParquetReader) else pa.string() for reader in self._readers]
-        return list(dict.fromkeys(types))
+        return list(dict.fromkeys(file.types.get(column, pa.string()) for file in self.layout.files))
 
     def count_rows(self) -> tuple[int, bool]:
         """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""
-        if all(isinstance(reader, ParquetReader) for reader in self._readers):
-            return sum(reader.num_rows for reader in self._readers if isinstance(reader, ParquetReader)), True
-        return round(self.num_bytes * rows_per_byte(self._sources[0])) if self._sources else 0, False
+        exact = [reader.num_rows for reader in self._readers if isinstance(reader, ParquetReader)]
+        texts = [
+            source
+            for source, reader in zip(self._sources, self._readers, strict=True)
+            if not isinstance(reader, ParquetReader)
+        ]
+        num_rows = 0.0
+        for of_kind in {(source.format, source.gzipped): source for source in reversed(texts)}.values():
+            alike = (of_kind.format, of_kind.gzipped)
+            num_bytes = sum(source.num_bytes for source in texts if (source.format, source.gzipped) == alike)
+            num_rows += num_bytes * rows_per_byte(of_kind)
+        return sum(exact) + round(num_rows), not texts
+
+
+def _columns_of(
+    sources: Sequence[Source], readers: Sequence[_Reader], keys: Mapping[int, Keys]
+) -> Iterator[FileColumns]:
+    """Yield the columns of each file; those that folders name are hidden where they are above what was named, and the
+    same for all files.
+    """
+    fields = {
+        name
+        for source, reader in zip(sources, readers, strict=True)
+        if source.format == "libffm"
+        for name in reader.columns
+    }
+    of_libffm = ("label", *sorted(fields - {"label"}, key=lambda name: (len(name), name)))
+    values: dict[str, set[str | None]] = {}
+    for of_file in keys.values():
+        for name, value in of_file.items():
+            values.setdefault(name, set()).add(value)
+    seen: list[tuple[pa.Schema, dict[str, pa.DataType]]] = []
+    for source, reader, of_file in zip(sources, readers, keys.values(), strict=True):
+        own = of_libffm if source.format == "libffm" else reader.columns
+        above = keys_of(os.path.join(source.base, "_")) if of_file else {}
+        further = [name for name in of_file if name not in own]
+        hidden = tuple(name for name in further if name in above and len(values[name]) == 1)
+        shown = tuple(name for name in further if name not in hidden)
+        if not isinstance(reader, ParquetReader):
+            yield FileColumns(source.path, own + shown, hidden)
+            continue
+        types = next((types for schema, types in seen if schema.equals(reader.schema)), None)
+        if types is None:
+            types = reader.types
+            seen.append((reader.schema, types))
+        yield FileColumns(source.path, own + shown, hidden, types, reader.largest)
+
+
+def _pieces(reader: _Reader, columns: Sequence[str], keys: Keys, *, strict: bool) -> Iterator[Piece]:
+    """Yield the rows of a file, with these columns, some of which its folders may name; `strict`: both must agree."""
+    own = set(reader.columns)
+    keys = {name: value for name, value in keys.items() if name in columns and (strict or name not in own)}
+    if not keys:
+        yield from reader.pieces(columns)
+        return
+    # A reader needs a column to know how many rows there are.
+    in_file = [name for name in columns if name in own or name not in keys] or list(reader.columns[:1])
+    for piece in reader.pieces(in_file):
+        yield piece._replace(parse=partial(_parse_with_keys, piece, tuple(columns), keys))
+
+
+def _parse_with_keys(piece: Piece, columns: Sequence[str], keys: Keys) -> list[Chunk]:
+    return [with_keys(chunk, columns, keys) for chunk in piece.parse()]

@@ -42,8 +42,8 @@ class ParquetReader:
         The names of its columns at the top level, in the file's order.
     num_rows
         As its footer says.
-    types
-        Of each column.
+    types, schema
+        Of its columns.
 
     Raises
     ------
@@ -56,12 +56,14 @@ class ParquetReader:
         self._source = source
         self._chunk_bytes = chunk_bytes
         self._by_group = True
+        self._most = MAX_CHUNK_ROWS
         self._packed: list[str] = []  # columns that are read as dictionaries, so that no value comes twice
         with self._open() as file:
             self._look_at_sizes(file.metadata)
-            names = file.schema_arrow.names
+            self.schema: pa.Schema = file.schema_arrow.remove_metadata()
+            names = self.schema.names
             self.num_rows: int = file.metadata.num_rows
-            self.types: dict[str, pa.DataType] = dict(zip(names, file.schema_arrow.types, strict=True))
+            self.types: dict[str, pa.DataType] = dict(zip(names, self.schema.types, strict=True))
         self.columns = tuple(names)
         check_names(source, names)
 
@@ -74,18 +76,30 @@ class ParquetReader:
         wanted = list(columns)
         with self._open(len(wanted)) as file:
             fitting = _rows_within(file, wanted, self._chunk_bytes)
-            num_rows = min(fitting, MAX_CHUNK_ROWS)
+            num_rows = min(fitting, MAX_CHUNK_ROWS, self._most)
             groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
             if self._by_group and max(groups, default=0) <= fitting:
                 yield from self._groups(wanted, groups, file.metadata, num_rows)
             else:
                 yield from self._batches(file, wanted, num_rows)
 
-    def by_chunk(self) -> ParquetReader:
-        """Return a reader of the same file whose pieces hold a chunk each, for those who stop after a few."""
+    def by_chunk(self, num_rows: int = MAX_CHUNK_ROWS) -> ParquetReader:
+        """Return a reader of the same file whose pieces hold a chunk each, for those who stop after `num_rows`."""
         reader = copy.copy(self)
+        reader._most = max(num_rows, 1)
         reader._by_group = False
         return reader
+
+    def largest(self, column: str) -> float | None:
+        """Return the largest magnitude in a column of numbers; None where the file's footer does not say it."""
+        found: list[float] = []
+        with self._open() as file:
+            places = [at for at in range(len(file.schema.names)) if file.schema.column(at).path == column]
+            for group in range(file.metadata.num_row_groups if places else 0):
+                statistics = file.metadata.row_group(group).column(places[0]).statistics
+                if statistics is not None and statistics.has_min_max:
+                    found += [abs(float(statistics.min)), abs(float(statistics.max))]
+        return max(found, default=None)
 
     def _groups(
         self, columns: list[str], groups: list[int], metadata: pq.FileMetaData, num_rows: int

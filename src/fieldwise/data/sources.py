@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
@@ -18,9 +19,11 @@ from fieldwise.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "FORMATS",
+    "Found",
     "Source",
     "check_names",
     "damaged",
+    "find_files",
     "find_sources",
     "for_each",
     "format_of",
@@ -32,7 +35,7 @@ __all__ = [
 ]
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Made = TypeVar("Made")
 
 FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
 
@@ -55,6 +58,8 @@ _MAGIC = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
+_EMPTY = "without a byte"
+_PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
 _SNIFFED_BYTES = 1 << 16
 _COUNTED_BYTES = 4 << 20
 _REQUESTS = 16
@@ -78,6 +83,8 @@ class Source(NamedTuple):
         Its size on disk.
     stamp
         Changes when the file does: its size, and its time or, of a store that has them, its entity tag.
+    base
+        The folder, file or fixed beginning of a glob by which it was named.
     """
 
     path: str
@@ -86,19 +93,41 @@ class Source(NamedTuple):
     gzipped: bool
     num_bytes: int
     stamp: tuple[int | str, ...]
+    base: str = ""
 
 
-def find_sources(
+class Found(NamedTuple):
+    """What stands behind the paths that somebody names.
+
+    Attributes
+    ----------
+    sources
+        The files of the log, in order.
+    left_out
+        The files of folders that are none of the log: the reason of each.
+    """
+
+    sources: list[Source]
+    left_out: dict[str, str]
+
+
+def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = None) -> list[Source]:
+    """Return the files behind paths, globs and folders; see `find_files`."""
+    return find_files(paths, format).sources
+
+
+def find_files(
     paths: Sequence[str | Path] | str | Path,
     format: str | None = None,
     *,
     usual_format: str | None = None,
     allow_empty: bool = False,
-) -> list[Source]:
+) -> Found:
     """Return the files behind paths, globs and folders, each once, in the order named (sorted inside a glob or folder).
 
     A folder stands for all files below it whose ending is known (for all files, where `format` is given), except those
-    whose name, or whose folder's name, begins with ``.`` or ``_``.
+    whose name, or whose folder's name, begins with ``.`` or ``_``; a folder ``_key=value`` is no exception. Links to
+    folders are not followed. What is not read is said.
 
     Parameters
     ----------
@@ -121,22 +150,31 @@ def find_sources(
     if format is not None and format not in FORMATS:
         raise ConfigError("the format is unknown", where="format", got=format, fix=did_you_mean(format, FORMATS))
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    found = dict.fromkeys(path for name in named for path in _expand(name, format, usual_format))
+    left_out: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for name in named:
+        for path, base in _expand(name, format, usual_format, left_out):
+            found.setdefault(path, base)
     if not found:
         raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
+    left_out = {path: reason for path, reason in left_out.items() if path not in found}
 
-    def examine(place: tuple[int, str]) -> Source | None:
+    def examine(place: tuple[int, tuple[str, str]]) -> Source | None:
+        position, (path, base) = place
         try:
-            return _examine(place[1], place[0], format, usual_format)
+            return _examine(path, position, format, usual_format, base)
         except _EmptyError:
-            if allow_empty and (format or _format_of(place[1]) or usual_format) != "parquet":
+            if allow_empty and (format or _format_of(path) or usual_format) != "parquet":
                 return None
             raise
 
-    return [source for source in for_each(examine, list(enumerate(found)), list(found)) if source is not None]
+    places = list(enumerate(found.items()))
+    sources = for_each(examine, places, list(found))
+    left_out |= {path: _EMPTY for path, source in zip(found, sources, strict=True) if source is None}
+    return Found([source for source in sources if source is not None], left_out)
 
 
-def for_each(function: Callable[[Item], Found], items: Sequence[Item], paths: Sequence[str]) -> list[Found]:
+def for_each(function: Callable[[Item], Made], items: Sequence[Item], paths: Sequence[str]) -> list[Made]:
     """Return what `function` makes of each item, in order; of files of a store, many at a time."""
     if not any(map(stores.is_remote, paths)):
         return [function(item) for item in items]
@@ -144,46 +182,101 @@ def for_each(function: Callable[[Item], Found], items: Sequence[Item], paths: Se
         return list(pool.map(function, items))
 
 
-def _expand(name: str | Path, format: str | None, usual_format: str | None = None) -> Iterator[str]:
+def _expand(
+    name: str | Path, format: str | None, usual_format: str | None, left_out: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the files behind a name, each with the part of its path that was named; note what is left out."""
     remote = stores.remote_name(name)
     path = Path(name)
     if remote is not None:
-        yield from stores.expand(remote, lambda below: _is_log(PurePosixPath(below), format), _no_log)
+        base = _fixed(remote)
+
+        def is_log(full: str, below: str) -> bool:
+            return _is_log(full, PurePosixPath(below), format, left_out)
+
+        yield from ((full, base) for full in stores.expand(remote, is_log, _no_log))
     elif path.is_file():
-        yield str(path)
+        yield str(path), str(path)
     elif path.is_dir():
-        yield from _files_below(path, format, usual_format)
+        yield from ((below, str(path)) for below in _files_below(path, format, usual_format, left_out))
     elif glob.has_magic(str(name)):
         matches = sorted(glob.glob(str(name), recursive=True))
         if not matches:
             raise DataError("no file matches the pattern", where=name, fix="check the path; quote it in a shell")
         for match in matches:
-            yield from _expand(match, format, usual_format)
+            yield from ((below, _fixed(str(name))) for below, _ in _expand(match, format, usual_format, left_out))
     else:
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
         raise DataError("there is no such file", where=name, fix=fix)
 
 
-def _files_below(folder: Path, format: str | None, usual_format: str | None = None) -> Iterator[str]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    found = [path for path in files if _is_log(path.relative_to(folder), format)]
-    if not found and usual_format:
-        found = [path for path in files if _is_log(path.relative_to(folder), usual_format)]
-    if not found:
-        raise _no_log(folder)
-    yield from map(str, found)
+def _fixed(pattern: str) -> str:
+    """Return the folders of a pattern that stand before the first character of a glob; a plain name as it is."""
+    found = re.search(r"[*?[]", pattern)
+    return pattern if found is None else pattern[: found.start()].rpartition("/")[0]
 
 
-def _is_log(below: PurePosixPath | Path, format: str | None) -> bool:
-    """Whether a file, by its path below a folder that was named, belongs to a log."""
-    hidden = any(part.startswith((".", "_")) for part in below.parts)
-    return not hidden and bool(format or _format_of(below.name))
+def _files_below(folder: Path, format: str | None, usual_format: str | None, left_out: dict[str, str]) -> Iterator[str]:
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            "a folder of the log cannot be read",
+            where=error.filename,
+            got=error.strerror or error,
+            fix="ask for the right to read it, or name the files",
+        ) from None
+
+    paths: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        for below in folders:
+            if (Path(parent) / below).is_symlink():
+                left_out[str(Path(parent) / below)] = "a link to a folder, which is not followed"
+        paths += [Path(parent) / name for name in names]
+    paths.sort()
+    none: dict[str, str] = {}
+    logs = [str(path) for path in paths if _is_log(str(path), path.relative_to(folder), format, none)]
+    if not logs and usual_format:
+        none = {}
+        logs = [str(path) for path in paths if _is_log(str(path), path.relative_to(folder), usual_format, none)]
+    if not logs:
+        raise _no_log(folder, none)
+    left_out |= none
+    yield from logs
 
 
-def _no_log(folder: str | Path) -> DataError:
+def _is_log(full: str, below: PurePosixPath | Path, format: str | None, left_out: dict[str, str]) -> bool:
+    """Whether a file, by its path below a folder that was named, belongs to a log; if not, note why."""
+    reason = _why_not(below, format)
+    if reason is None and not stores.is_remote(full) and not os.path.isfile(full):
+        reason = "a link that leads nowhere" if os.path.islink(full) else "no regular file"
+    if reason is not None:
+        left_out[full] = reason
+    return reason is None
+
+
+def _why_not(below: PurePosixPath | Path, format: str | None) -> str | None:
+    """Say why a file of a folder is none of the log; None where it is."""
+    *folders, name = below.parts
+    for part in folders:
+        if part.startswith(".") or (part.startswith("_") and "=" not in part):  # as Spark does
+            return f"in a folder whose name begins with {part[0]}"
+    if name.startswith((".", "_")):
+        return f"its name begins with {name[0]}"
+    if format or _format_of(name):
+        return None
+    packed = Path(name.lower()).suffix
+    if packed in _PACKED and _format_of(name[: -len(packed)]):
+        return f"packed as {packed[1:]}: only gzip is read"
+    return "its ending is not that of a log" if packed else "without an ending, its format is not known"
+
+
+def _no_log(folder: str | Path, left_out: Mapping[str, str] = {}) -> DataError:
     return DataError(
-        "the folder holds no log file", where=folder, expected=f"files that end in {', '.join(_ENDINGS)} (or .gz)"
+        "the folder holds no log file",
+        where=folder,
+        expected=f"files that end in {', '.join(_ENDINGS)} (or .gz)",
+        got="; ".join(f"{path}: {reason}" for path, reason in list(left_out.items())[:3]) or None,
+        fix="name the files, or give the format" if left_out else None,
     )
 
 
@@ -202,7 +295,7 @@ def _format_of(name: str) -> str | None:
     return _ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def _examine(path: str, position: int, format: str | None, usual_format: str | None = None) -> Source:
+def _examine(path: str, position: int, format: str | None, usual_format: str | None, base: str) -> Source:
     gzipped = path.lower().endswith(".gz")
     kind = format or _format_of(path) or usual_format
     if kind is None:
@@ -231,7 +324,7 @@ def _examine(path: str, position: int, format: str | None, usual_format: str | N
         raise _mistaken(path, expected, "text or other data" if actual.endswith("UTF-8") else actual)
     if kind == "parquet" and tail != b"PAR1":
         raise DataError("the Parquet file is cut off", where=path, expected="PAR1 at its end", got=repr(tail))
-    source = Source(path, position, kind, gzipped, num_bytes, stamp)
+    source = Source(path, position, kind, gzipped, num_bytes, stamp, base)
     if kind != "parquet":
         _check_text(source)
     return source

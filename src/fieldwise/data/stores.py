@@ -124,7 +124,7 @@ def local_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def expand(name: str, is_log: Callable[[str], bool], no_log: Callable[[str], DataError]) -> Iterator[str]:
+def expand(name: str, is_log: Callable[[str, str], bool], no_log: Callable[[str], DataError]) -> Iterator[str]:
     """Yield the files behind a remote file, glob or folder, sorted inside the last two.
 
     Parameters
@@ -132,7 +132,7 @@ def expand(name: str, is_log: Callable[[str], bool], no_log: Callable[[str], Dat
     name
         A remote name. ``*``, ``?`` and ``[...]`` stay inside a level of folders, ``**`` stands for any number.
     is_log
-        Whether a path below a folder is a file of a log.
+        Whether a file of a folder, by its name and its path below the folder, is one of a log.
     no_log
         Makes the error for a folder without one.
 
@@ -306,11 +306,11 @@ def _list(store: _Store, folder: str, name: str, recursive: bool = False) -> lis
 
 
 def _below(
-    store: _Store, folder: str, is_log: Callable[[str], bool], no_log: Callable[[str], DataError]
+    store: _Store, folder: str, is_log: Callable[[str, str], bool], no_log: Callable[[str], DataError]
 ) -> Iterator[str]:
     name = store.name(folder)
     files = [info.path for info in _list(store, folder, name, recursive=True) if info.is_file]
-    chosen = [path for path in files if is_log(path[len(folder) :].lstrip("/"))]
+    chosen = [path for path in files if is_log(store.name(path), path[len(folder) :].lstrip("/"))]
     if not chosen:
         raise no_log(name)
     yield from (store.name(path) for path in chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,11 +20,12 @@ from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Default, Field, FieldType, Schema
 
-__all__ = ["Inferred", "complete_schema", "infer_schema"]
+__all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
 
 _ROLES = ("label", "weight", "group", "id", "split")
 """The keys of ``[data]`` that name a column."""
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXCLUDED = "excluded by the configuration"
 _NAME_TAKEN = "another field has its name"
 
@@ -60,7 +62,21 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
     return infer_schema(config, sample).schema
 
 
-def infer_schema(config: Config, sample: pa.Table) -> Inferred:
+def columns_named(config: Config) -> set[str]:
+    """Return the columns that a configuration asks for, and some names of fields that are none."""
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    named = {entry.column or name for name, entry in entries.items() if entry.cross is None}
+    named |= {part for entry in entries.values() for part in entry.cross or ()}
+    named |= {column for entry in entries.values() for column in (entry.since, entry.weights) if column is not None}
+    return named | {column for role in _ROLES if (column := getattr(config.data, role)) is not None}
+
+
+def columns_excluded(config: Config) -> set[str]:
+    """Return the columns that a configuration leaves out."""
+    return {*config.data.exclude, *(entry.column or name for name, entry in config.fields.items() if entry.exclude)}
+
+
+def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _NOTHING) -> Inferred:
     """Make a field of every column that has no role in ``[data]`` and does not look useless.
 
     Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
@@ -77,6 +93,9 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
         Its ``[data]`` and ``[fields]``.
     sample
         The first rows of the training log, tens of thousands, with all columns; those of text files as strings.
+    absent
+        Columns that the sample is without, because not all files have them in a form that can be read: the reason of
+        each. They are left out.
 
     Raises
     ------
@@ -86,7 +105,7 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
     ConfigError
         The settings of a field contradict each other.
     """
-    _check_names(config, sample.column_names)
+    _check_names(config, sample.column_names, absent)
     if not sample.num_rows:
         raise DataError("the log holds no row", where="[data] train", fix="name a log with examples")
     entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
@@ -115,6 +134,7 @@ def infer_schema(config: Config, sample: pa.Table) -> Inferred:
         fields += [_field(field, name, entry, guesses[name], of_numbers) for field, entry in settings.items()]
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
+    left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
 
@@ -144,7 +164,7 @@ def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dic
     return {} if guess.left_out else {column: FieldConfig()}
 
 
-def _check_names(config: Config, names: list[str]) -> None:
+def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) -> None:
     """Refuse names that the log does not have, has twice, or that are both excluded and a field."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -160,8 +180,9 @@ def _check_names(config: Config, names: list[str]) -> None:
             raise ConfigError(
                 "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
             )
+    excluded = columns_excluded(config)
     for where, name in asked:
-        if name is not None and name not in names:
+        if name is not None and name not in names and not (name in absent and name in excluded):
             raise DataError("the log has no such column", where=where, got=name, fix=did_you_mean(name, names))
 
 

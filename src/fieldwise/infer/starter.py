@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -71,6 +72,7 @@ _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
     ),
 }
 """The defaults, and the keys worth showing."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def write_config(
@@ -85,6 +87,7 @@ def write_config(
     format: str | None = None,
     csv: CsvOptions | None = None,
     remarks: Sequence[str] = (),
+    absent: Mapping[str, str] = _NOTHING,
 ) -> str:
     """Return the text of a configuration for a log, with the reason for every field.
 
@@ -101,6 +104,8 @@ def write_config(
     weight, group, id, split, format, csv
         As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
         without any, a tenth of the rows each is set aside for validation and test.
+    absent
+        As for `infer_schema`.
 
     remarks
         Lines to stand at the head as comments.
@@ -129,7 +134,7 @@ def write_config(
         train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
         csv=csv or CsvOptions(),
     )  # fmt: skip
-    inferred = infer_schema(Config(data=data), sample)
+    inferred = infer_schema(Config(data=data), sample, absent)
     if split is None:
         split = next((name for name, guess in inferred.guesses.items() if guess.role == "split"), None)
     if split is None:

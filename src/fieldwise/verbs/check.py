@@ -26,7 +26,6 @@ from fieldwise.features.classes import Spelling, decide_classes, guess_positive,
 from fieldwise.features.columns import Columns
 from fieldwise.features.parse import parse_text
 from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
-from fieldwise.infer.fields import infer_schema
 from fieldwise.schema import Schema
 from fieldwise.survey.alone import Sides
 from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
@@ -36,8 +35,8 @@ from fieldwise.survey.findings import findings
 from fieldwise.survey.result import Finding, Part, Survey
 from fieldwise.survey.rows import RowCounts
 from fieldwise.training.events import Listener, Preparing, ignore
+from fieldwise.verbs.inference import infer_from
 from fieldwise.verbs.parts import Source, open_sources
-from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.subjects import subjects_of
 
 __all__ = ["DEFAULT_ROWS", "check"]
@@ -74,10 +73,7 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     if rows is not None and rows < 1:
         raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
     sources = open_sources(config, _CHUNK_BYTES)
-    first = sources[0].log
-    sample = read_sample(first)
-    with naming(first.files[0]):
-        inferred = infer_schema(config, sample)
+    inferred, sample = infer_from(config, [source.log for source in sources])
     subjects = list(subjects_of(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
     share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows

@@ -17,19 +17,17 @@ import msgspec
 import numpy as np
 
 from fieldwise.config import Config
-from fieldwise.data.encode import naming
 from fieldwise.data.planes import Contents, Planes
 from fieldwise.disk import free_bytes
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.infer import complete_schema
 from fieldwise.schema import Field, Schema
 from fieldwise.training.events import ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
+from fieldwise.verbs.inference import infer_from
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import fit, transform
 from fieldwise.verbs.prepare import cache_root
-from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.spool import Spool, most_aside
 
 __all__ = ["Estimate", "FieldEstimate", "estimate"]
@@ -100,10 +98,7 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
     """
     memory = config.data.memory if memory is None else memory
     sources = open_sources(config)
-    log = sources[0].log
-    sample = read_sample(log)
-    with naming(log.files[0]):
-        schema = complete_schema(config, sample)
+    schema = infer_from(config, [source.log for source in sources])[0].schema
     budget = Budget.of(schema, parse_bytes(memory) if isinstance(memory, str) else memory)
     counted = [source.log.count_rows() for source in sources]
     num_rows = sum(count for count, _ in counted)

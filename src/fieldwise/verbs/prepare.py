@@ -27,20 +27,18 @@ import numpy as np
 from fieldwise import arrays, files, manifests
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
-from fieldwise.data.encode import naming
 from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.stores import local_path
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.infer import infer_schema
 from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
+from fieldwise.verbs.inference import infer_from
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
-from fieldwise.verbs.sample import read_sample
 from fieldwise.verbs.spool import Spool
 from fieldwise.verbs.workplace import workplace
 
@@ -175,9 +173,7 @@ class Plan(NamedTuple):
 def look(config: Config) -> Plan:
     """Look at the first rows of a log."""
     sources = open_sources(config)
-    sample = read_sample(sources[0].log)
-    with naming(sources[0].log.files[0]):
-        schema, _, left_out = infer_schema(config, sample)
+    (schema, _, left_out), _ = infer_from(config, [source.log for source in sources])
     return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
