@@ -90,7 +90,7 @@ def test_a_dictionary_in_one_file_marks_the_column_as_a_category():
     [
         (pa.int8(), pa.uint64(), {"text", "number", "time", "bag"}),
         (pa.float32(), pa.float64(), {"text", "number", "time", "bag"}),
-        (pa.bool_(), pa.int64(), set()),
+        (pa.bool_(), pa.int64(), {"label"}),
         (pa.bool_(), pa.string(), {"text", "number", "time", "bag"}),
         (pa.decimal128(9, 2), pa.decimal128(9, 3), {"number", "time"}),
         (pa.decimal128(9, 2), pa.decimal128(5, 2), {"text", "number", "time", "bag"}),
@@ -108,5 +108,6 @@ def test_a_dictionary_in_one_file_marks_the_column_as_a_category():
     ],
 )
 def test_types_are_read_alike_where_equal_values_are_one_feature(one, other, alike_as):
-    for reading in ("text", "number", "time", "bag"):
-        assert are_alike(one, other, reading) == are_alike(other, one, reading) == (reading in alike_as)
+    for reading in ("text", "number", "time", "bag", "label"):
+        expected = reading in alike_as or (reading == "label" and "text" in alike_as)
+        assert are_alike(one, other, reading) == are_alike(other, one, reading) == expected

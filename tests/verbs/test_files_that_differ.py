@@ -86,6 +86,12 @@ def test_types_that_cannot_be_read_alike_are_refused_with_file_column_and_both(t
     assert f'"x",                          # cannot be read alike: {types[0]} in' in text
 
 
+def test_a_label_of_numbers_on_one_day_and_booleans_on_the_next_has_two_classes(tmp_path):
+    folder = log_of(tmp_path / "log", pa.array(USERS))
+    pq.write_table(pa.table({"click": [c == 1 for c in CLICKS], "x": USERS, "z": USERS}), folder / "later.parquet")
+    assert prepare(config(folder)).encoder.schema.classes == ("0", "1")
+
+
 def test_parts_that_differ_are_brought_together_or_refused_before_anything_is_read(tmp_path):
     train, test = log_of(tmp_path / "train", pa.array(USERS)), log_of(tmp_path / "test", pa.array(USERS, pa.float64()))
     assert prepare(config(train, f'test = "{test}"')).summary["parts"]["test"]["examples"] == N

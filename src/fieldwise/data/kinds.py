@@ -13,7 +13,7 @@ decimals                        numbers; as texts those of one   5.50 is written
 strings, binaries               anything but lists               text is what somebody wrote, as in a CSV
 dates, timestamps               texts and times                  of any unit, in any zone: they are told in UTC
 dates, timestamps and numbers   times                            numbers count from 1970
-booleans                        booleans and text                true is not 1
+booleans                        booleans and text                true is not 1, but for a label
 lists, or one value             bags, of items that are alike    a cell of one value is a bag of one
 null                            anything                         it holds no value
 ==============================  ===============================  ===================================================
@@ -36,8 +36,8 @@ from fieldwise.features.canonical import canonical, is_text, plain
 
 __all__ = ["Reading", "are_alike", "concatenated", "holds_integers", "is_list"]
 
-Reading = Literal["text", "number", "time", "bag"]
-"""What a column is read as: canonical texts, numbers, points in time, or several texts in a cell."""
+Reading = Literal["text", "number", "time", "bag", "label"]
+"""What a column is read as: canonical texts, numbers, points in time, several texts in a cell, or classes."""
 
 
 def are_alike(one: pa.DataType, other: pa.DataType, reading: Reading) -> bool:
@@ -69,6 +69,8 @@ def are_alike(one: pa.DataType, other: pa.DataType, reading: Reading) -> bool:
     if reading in ("number", "time"):
         families = {"number" if family.startswith("decimal") else family for family in families}
         return len(families) == 1 or (reading == "time" and families == {"number", "moment"})
+    if reading == "label" and families == {"boolean", "number"}:  # 1 and true are one class (`features.classes`)
+        return True
     # A decimal writes 5.00, which is read as 5, and 5.50, which no integer is; a float writes 5.5.
     has_integers = pa.types.is_integer(one) or pa.types.is_integer(other)
     return has_integers and any(family.startswith("decimal") for family in families)

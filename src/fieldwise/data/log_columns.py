@@ -222,7 +222,8 @@ def _readings(schema: Schema) -> Iterator[tuple[str, Reading]]:
             yield from ((name, "number" if field.type == "number" else "text") for name in field.columns)
     if schema.weight is not None:
         yield schema.weight, "number"
-    yield from ((name, "text") for name in (schema.label, schema.group, schema.split) if name is not None)
+    yield schema.label, "label"
+    yield from ((name, "text") for name in (schema.group, schema.split) if name is not None)
 
 
 def _twin(name: str, others: Iterable[str]) -> str | None:
