@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from fieldwise.verbs.check import check
     from fieldwise.verbs.compare import Comparison, compare
     from fieldwise.verbs.evaluate import Evaluation, evaluate
-    from fieldwise.verbs.predict import Prediction, Predictor, predict
+    from fieldwise.verbs.predict import Prediction, predict
+    from fieldwise.verbs.predictor import Predictor
     from fieldwise.verbs.prepare import Prepared, prepare
     from fieldwise.verbs.run import Result
     from fieldwise.verbs.train import train
@@ -79,7 +80,8 @@ _HOMES = {
     "features.encoder": ("Encoder",),
     "metrics": ("Metrics", "evaluate_predictions"),
     "models.config": ("ModelConfig",),
-    "verbs.predict": ("Prediction", "Predictor", "predict"),
+    "verbs.predict": ("Prediction", "predict"),
+    "verbs.predictor": ("Predictor",),
     "verbs.prepare": ("Prepared", "prepare"),
     "verbs.run": ("Result",),
     "schema": ("Field", "Schema"),

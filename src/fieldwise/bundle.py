@@ -125,6 +125,8 @@ class Bundle(msgspec.Struct, frozen=True):
         The names of its files.
     calibration
         From logits to probabilities (`calibration.Calibration`), as plain data.
+    seal
+        See `bundle_seal`.
     """
 
     folder: Path
@@ -137,6 +139,7 @@ class Bundle(msgspec.Struct, frozen=True):
     dense: dict[str, npt.NDArray[Any]]
     files: tuple[str, ...]
     calibration: dict[str, Any]
+    seal: str
     _blocks: _Blocks
 
     def admit(self, batch: Batch, layout: Layout) -> None:
@@ -306,6 +309,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
         manifest.calibration,
+        seal,
         blocks,
     )
 

@@ -272,7 +272,7 @@ def _columns_of(
         hidden = tuple(name for name in further if name in above and len(values[name]) == 1)
         shown = tuple(name for name in further if name not in hidden)
         if not isinstance(reader, ParquetReader):
-            yield FileColumns(source.path, own + shown, hidden)
+            yield FileColumns(source.path, own + shown, hidden, getattr(reader, "types", {}))
             continue
         types = next((types for schema, types in seen if schema.equals(reader.schema)), None)
         if types is None:

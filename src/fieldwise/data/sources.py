@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from fieldwise.data import stores
+from fieldwise.data.pipes import refuse_special
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
@@ -206,6 +207,7 @@ def _expand(
         for match in matches:
             yield from ((below, _fixed(str(name))) for below, _ in _expand(match, format, usual_format, left_out))
     else:
+        refuse_special(name)
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
         raise DataError("there is no such file", where=name, fix=fix)

@@ -7,8 +7,12 @@ and the functions of `paired` compare two models.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import numpy.typing as npt
 
+from fieldwise.errors import DataError
 from fieldwise.metrics.binary import BinaryMetrics
 from fieldwise.metrics.delong import DeLong, delong
 from fieldwise.metrics.multiclass import MulticlassMetrics
@@ -38,6 +42,13 @@ def evaluate_predictions(
 ) -> Metrics:
     """Return the metrics of B examples; parameters and errors are those of the accumulators' `update`.
 
+    Columns may be numpy arrays, lists, Arrow arrays, or series of pandas or polars; groups may be texts.
+
+    Raises
+    ------
+    TypeError
+        A column is none of these.
+
     Examples
     --------
     >>> import numpy as np
@@ -46,5 +57,35 @@ def evaluate_predictions(
     (0.75, 0.472288, 0.833333)
     """
     metrics = BinaryMetrics() if num_classes == 2 else MulticlassMetrics(num_classes)
-    metrics.update(probabilities, labels, weights, groups)
+    metrics.update(
+        _numbers("probabilities", probabilities, floats=True),
+        _numbers("labels", labels),
+        None if weights is None else _numbers("weights", weights),
+        None if groups is None else _group_numbers(groups),
+    )
     return metrics.compute()
+
+
+def _array(name: str, values: Any) -> npt.NDArray[Any]:
+    column = np.asarray(values)
+    if column.ndim == 0:
+        raise TypeError(f"`{name}` must be an array, a list or a series, not {type(values).__qualname__}")
+    return column
+
+
+def _numbers(name: str, values: Any, floats: bool = False) -> npt.NDArray[Any]:
+    """Return a column as numbers: what has a type of its own for missing ones comes as objects."""
+    column = _array(name, values)
+    if column.dtype == object:
+        try:
+            column = np.array([float(value) for value in column.ravel()]).reshape(column.shape)
+        except (TypeError, ValueError) as error:
+            raise DataError("a column does not hold numbers only", where=name, got=error) from None
+    return column.astype(np.float64) if floats and column.dtype.kind in "bui" else column
+
+
+def _group_numbers(values: Any) -> npt.NDArray[Any]:
+    column = _array("groups", values)
+    if column.dtype.kind in "OUST":  # only equality counts
+        return np.unique(column.astype(str), return_inverse=True)[1]
+    return column

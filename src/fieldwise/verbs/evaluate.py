@@ -74,7 +74,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 def evaluate(
     run: str | Path,
-    data: str | Path | Sequence[str | Path],
+    data: Any,
     *,
     format: str | None = None,
     by: Sequence[str] = (),
@@ -87,7 +87,8 @@ def evaluate(
     run
         A run folder of ``train``, a model's folder in a comparison, or a bundle.
     data
-        Files, globs or folders; they need the columns of the fields and of the label.
+        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
+        columns of the fields and of the label.
     format
         Of the files; unless given, what their names tell, or else what the training log was.
     by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,9 +25,9 @@ from fieldwise.training.score import predict_batches
 from fieldwise.verbs.coverage import Coverage, FieldShares
 from fieldwise.verbs.identifiers import ROW, Identifiers
 from fieldwise.verbs.outputs import refuse_output
-from fieldwise.verbs.rows import open_rows
+from fieldwise.verbs.rows import named_by, open_rows
 
-__all__ = ["Prediction", "Predictor", "predict"]
+__all__ = ["Prediction", "no_rows", "predict", "prediction_table"]
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 def predict(
     run: str | Path,
-    data: str | Path | Sequence[str | Path],
+    data: Any,
     out: str | Path,
     *,
     format: str | None = None,
@@ -82,7 +81,8 @@ def predict(
     run
         A run folder of ``train``, a model's folder in a comparison, or a bundle.
     data
-        Files, globs or folders; they need the columns of the fields, not the label.
+        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
+        columns of the fields, not the label.
     out
         A ``.parquet`` or ``.csv`` file, none of those that are read. Its columns: the ``id`` column of the schema, or
         else ``row``, the row's number over all files from 1 on; then ``probability`` (of the second class), or
@@ -108,9 +108,8 @@ def predict(
     bundle = open_bundle(run)
     schema = bundle.encoder.schema
     with open_rows(bundle, data, format) as log:
-        named = [data] if isinstance(data, (str, Path)) else list(data)
         for path in (out, rejects_path):
-            refuse_output(path, log.files, named if path == out else (), bundle.folder)
+            refuse_output(path, log.files, named_by(data) if path == out else (), bundle.folder)
         model = load_model(bundle)
         name = schema.id if schema.id in log.columns else None
         identifiers = Identifiers(name, log.types_of(name) if name else ())
@@ -121,7 +120,7 @@ def predict(
 
         def tables() -> Iterator[pa.Table]:
             nonlocal num_examples
-            yield _no_rows(bundle, identifiers)
+            yield no_rows(bundle, identifiers.column, identifiers.kind)
             for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
                 of_chunk = list(rejected_rows(chunk, encoded.rejects))
                 rejects.extend(of_chunk)
@@ -129,7 +128,7 @@ def predict(
                 num_examples += len(encoded.accepted)
                 [probabilities] = predict_batches(model, [encoded.batch])
                 key = identifiers.of(chunk, encoded.accepted)
-                yield _table(identifiers.column, key, probabilities, schema.classes)
+                yield prediction_table(identifiers.column, key, probabilities, schema.classes)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
         _write(out, tables())
@@ -174,58 +173,15 @@ def _write(out: Path, tables: Iterator[pa.Table]) -> None:
                 writer.write_table(table)
 
 
-def _no_rows(bundle: Bundle, identifiers: Identifiers) -> pa.Table:
+def no_rows(bundle: Bundle, name: str, kind: pa.DataType) -> pa.Table:
+    """Return the predictions for no rows, with identifiers of a name and a type."""
     classes = bundle.encoder.schema.classes
     probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=bundle.dtype)
-    return _table(identifiers.column, pa.array([], identifiers.kind), probabilities, classes)
+    return prediction_table(name, pa.array([], kind), probabilities, classes)
 
 
-class Predictor:
-    """A saved model in memory: raw rows in, probabilities out.
-
-    Parameters
-    ----------
-    run
-        A run folder of ``train``, a model's folder in a comparison, or a bundle.
-
-    Attributes
-    ----------
-    bundle, model
-        What was saved, and the torch module.
-
-    Raises
-    ------
-    ArtefactError
-        There is no whole bundle.
-    """
-
-    def __init__(self, run: str | Path) -> None:
-        self.bundle = open_bundle(run)
-        self.model = load_model(self.bundle)
-
-    def predict(self, table: pa.Table) -> pa.Table:
-        """Return the identifiers and probabilities of a table of raw rows, in the columns that `predict` writes.
-
-        Raises
-        ------
-        DataError
-            A row cannot be used: which, where and why.
-        """
-        encoded = self.bundle.encoder.transform(table, labelled=False)
-        for bad in encoded.rejects:
-            raise DataError(bad.reason, where=f"row {bad.row + 1}, column {bad.column}", got=bad.value)
-        schema = self.bundle.encoder.schema
-        [probabilities] = predict_batches(self.model, [encoded.batch])
-        if schema.id is not None and schema.id in table.column_names:
-            return _table(schema.id, table.column(schema.id), probabilities, schema.classes)
-        return _table(ROW, pa.array(np.arange(table.num_rows) + 1), probabilities, schema.classes)
-
-    def save(self, folder: str | Path) -> None:
-        """Copy the bundle, which is all that a server needs, to a new folder."""
-        shutil.copytree(self.bundle.folder, folder)
-
-
-def _table(name: str, key: Any, probabilities: Any, classes: Sequence[str]) -> pa.Table:
+def prediction_table(name: str, key: Any, probabilities: Any, classes: Sequence[str]) -> pa.Table:
+    """Return identifiers and probabilities under the names that a file of predictions has."""
     if probabilities.ndim == 1:
         return pa.table({name: key, "probability": probabilities})
     columns = {f"probability_{text}": probabilities[:, number] for number, text in enumerate(classes)}
