@@ -138,7 +138,7 @@ def open_cache(folder: str) -> dict[str, Any]:
 
 def open_model(folder: str) -> dict[str, Any]:
     """Open a model, and use it; libraries are imported before."""
-    from fieldwise.verbs.predict import Predictor
+    from fieldwise.verbs.predictor import Predictor
 
     rows = example_rows()
     started = time.perf_counter()

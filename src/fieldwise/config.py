@@ -44,7 +44,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes
     ----------
     train
-        Files, globs or folders.
+        Files, globs or folders. May be left out where rows are given in memory:
+        ``fieldwise.train(config, out, data=table)``.
     valid
         A share of the training rows (0 to 1, exclusive), or files. Left out with `split`.
     test
@@ -81,7 +82,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Stop where more rows cannot be used: a number of rows, or a share below 1.
     """
 
-    train: str | tuple[str, ...]
+    train: str | tuple[str, ...] = ()
     label: str
     classes: tuple[Default, ...] = ()
     positive: Default | None = None
@@ -204,6 +205,8 @@ def parse_config(
         config = msgspec.convert({**tree, "base": str(base)}, Config, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(str(error), tree, where) from None
+    if not config.data.train:
+        raise _explain("Object missing required field `train` - at `$.data`", tree, where)
     _check(config, where)
     return config
 

@@ -53,7 +53,11 @@ config_argument = click.argument("config", metavar="CONFIG", type=click.Path(pat
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 
 data_option = click.option(
-    "--data", metavar="PATH", multiple=True, required=True, help="A log: file, glob or folder; may be repeated."
+    "--data",
+    metavar="PATH",
+    multiple=True,
+    required=True,
+    help="A log: file, glob or folder, - for standard input; may be repeated.",
 )
 
 format_option = click.option(

@@ -24,12 +24,17 @@ from fieldwise.cli.options import (
     examples=(
         "fieldwise predict runs/first --data new.parquet --out predictions.parquet",
         "fieldwise predict runs/first --data 'new/*.csv' --out predictions.csv",
+        "zcat new.csv.gz | fieldwise predict runs/first --data - --out -",
     ),
 )
 @run_argument
 @data_option
 @click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The file to write: .parquet or .csv."
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to write: .parquet or .csv; - for CSV on standard output.",
 )
 @format_option
 @threads_option
@@ -53,10 +58,18 @@ def command(
     from fieldwise.verbs.predict import predict
     from fieldwise.verbs.train import use_threads
 
+    to_standard_output = str(out) == "-"
+    if to_standard_output and as_json:
+        raise click.UsageError("Standard output takes the probabilities (--out -) or JSON (--json), not both.")
     use_threads(threads)
     with show_progress(quiet) as listen:
         prediction = predict(run, data, out, format=format_, listen=listen)
-    if as_json:
+    if to_standard_output:
+        from fieldwise.data.read_report import describe
+
+        for line in [*describe(prediction.read), *(f"Warning: {text}" for text in prediction.warnings)]:
+            click.echo(line, err=True)
+    elif as_json:
         from fieldwise.cli.output import print_json
 
         print_json(prediction.as_dict())

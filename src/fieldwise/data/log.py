@@ -111,6 +111,8 @@ class Log:
         Of each file, what changes when it does.
     left_out
         Files of the folders and globs that do not belong to the log: the reason of each.
+    shown
+        What files are called in messages, where not by their paths: copies of what came through a pipe.
 
     Of a `part`, files and stamps are those of the whole log.
     """
@@ -124,6 +126,7 @@ class Log:
         self.num_bytes = sum(source.num_bytes for source in sources)
         self.stamps = tuple(source.stamp for source in sources)
         self.left_out: dict[str, str] = dict(left_out or {})
+        self.shown: dict[str, str] = {}
         self._keys = {source.position: keys_of(source.path) for source in sources}
         self.layout = LogColumns(_columns_of(sources, readers, self._keys))
         self.columns = self.layout.common
@@ -153,11 +156,14 @@ class Log:
         """
 
         def work(piece: Piece) -> list[Result]:
-            return [function(chunk) for chunk in piece.parse()]
+            return [function(self._under_shown_name(chunk)) for chunk in piece.parse()]
 
         with prefetch(self.pieces(columns), depth=1) as pieces:
             for of_piece in map_in_order(work, pieces):
                 yield from of_piece
+
+    def _under_shown_name(self, chunk: Chunk) -> Chunk:
+        return chunk._replace(path=self.shown[chunk.path]) if chunk.path in self.shown else chunk
 
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[Piece]:
         """Yield what `chunks` does in pieces that are still to be parsed, which many threads can do.

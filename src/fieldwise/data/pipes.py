@@ -35,11 +35,14 @@ class Spooled(NamedTuple):
     ----------
     names
         The paths, those of copies among them.
+    shown
+        What the copies are called.
     formless
         What neither its name nor its first bytes tell the format of; None where there is nothing of the kind.
     """
 
     names: list[str | Path]
+    shown: dict[str, str]
     formless: str | None
 
 
@@ -87,7 +90,7 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
         The disk is full.
     """
     if not any(str(path) == STANDARD_INPUT or kind_of(path) for path in paths):
-        yield Spooled(list(paths), None)
+        yield Spooled(list(paths), {}, None)
         return
     names: list[str | Path] = []
     shown: dict[str, str] = {}
@@ -105,7 +108,7 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
             shown[str(copy)] = name
             names.append(copy)
         try:
-            yield Spooled(names, formless)
+            yield Spooled(names, shown, formless)
         except UserError as error:
             raise _renamed(error, shown) from None
 
@@ -121,7 +124,7 @@ def _copy(path: str | Path, target: Path) -> Path:
                 where=path,
                 expected="rows through a pipe: zcat day.csv.gz | fieldwise ...",
             )
-        return _copy_stream(getattr(sys.stdin, "buffer", sys.stdin), target, "")
+        return _copy_stream(sys.stdin.buffer, target, "")
     if kind_of(path) != "a pipe":
         refuse_special(path)
     ending = "".join(Path(path).suffixes[-2:])

@@ -213,7 +213,7 @@ def _column(name: Any, values: Any) -> Any:
 
 
 def _from_series(values: Any) -> Any:
-    if getattr(values, "dtype", None) == object:
+    if str(getattr(values, "dtype", "")) == "object":
         return _from_values(list(values))
     try:
         if _is_series(values) and type(values).__module__.startswith("pandas"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ from fieldwise.survey.findings import findings
 from fieldwise.survey.result import Finding, Part, Survey
 from fieldwise.survey.rows import RowCounts
 from fieldwise.training.events import Listener, Preparing, ignore
+from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.inference import infer_from
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.subjects import subjects_of
@@ -47,7 +48,7 @@ _VALUES_IN_ALL = 1 << 23
 _CHOICE_SEED, _HALVES_SEED = 0x5EED_C0DE, 0x5EED_4A1F  # other than that of any split
 
 
-def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
+def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
     """Say what is in the log of a configuration, and what would spoil a model.
 
     Memory holds some chunks, and counts of at most 8 million distinct values of all columns together; beyond that,
@@ -58,6 +59,10 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     ----------
     config
         Its ``[data]`` and ``[fields]``; fields that it does not name are inferred.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`verbs.given`).
     rows
         How many rows to look at, about; all of them where None. The log is read to its end either way.
     listen
@@ -72,6 +77,7 @@ def check(config: Config, *, rows: int | None = DEFAULT_ROWS, listen: Listener =
     """
     if rows is not None and rows < 1:
         raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
+    config = with_tables(config, data)
     sources = open_sources(config, _CHUNK_BYTES)
     inferred, sample = infer_from(config, [source.log for source in sources])
     subjects = list(subjects_of(inferred, sample))

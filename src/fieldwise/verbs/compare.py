@@ -10,11 +10,14 @@ import msgspec
 
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
+from fieldwise.data.stores import local_path
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import Kind, ModelConfig
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.baseline import TARGET_ENCODING, train_target_encoding
 from fieldwise.verbs.differences import Contender, Difference, Spread, differences, spreads
+from fieldwise.verbs.given import with_tables
+from fieldwise.verbs.outputs import files_of, refuse_output_folder
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.train import train, use_threads
@@ -82,6 +85,7 @@ def compare(
     config: Config,
     out: str | Path,
     *,
+    data: Any = None,
     models: Sequence[str] | None = None,
     seeds: int = 1,
     against: str | None = None,
@@ -101,6 +105,10 @@ def compare(
         Its ``[model]`` says what all models share: hidden layers, activation and so on.
     out
         The folder of the comparison. The runs of further seeds lie in ``seed-N`` inside it.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`verbs.given`).
     models
         Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
         "lc-dnn"]``; ``target-encoding`` is a baseline (`verbs.baseline`). `DEFAULT_MODELS` unless given.
@@ -120,6 +128,8 @@ def compare(
     ConfigError
         There is no such model, or a model lacks a package.
     """
+    config = with_tables(config, data)
+    refuse_output_folder(local_path(out), files_of(config))
     if seeds < 1 or not 0 < level < 1:
         raise ConfigError(
             "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"

@@ -126,7 +126,7 @@ def evaluate(
     if not accepted:
         raise DataError(
             "there is no row to evaluate",
-            where=", ".join(log.files[:3]) or None,
+            where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
             expected="rows with a label",
             got=why_rejected(tally, tally.num_rows) or "no rows",
         )

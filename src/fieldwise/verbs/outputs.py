@@ -9,11 +9,13 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
+from fieldwise.config import Config
+from fieldwise.data.split import PARTS
 from fieldwise.data.stores import is_remote
 from fieldwise.errors import ConfigError
 from fieldwise.files import explaining
 
-__all__ = ["refuse_output", "refuse_output_folder"]
+__all__ = ["files_of", "refuse_output", "refuse_output_folder"]
 
 _ANOTHER = "write it somewhere else"
 
@@ -69,6 +71,18 @@ def refuse_output_folder(out: Path, files: Iterable[str | Path]) -> None:
                 got=f"input {path}",
                 fix="name a folder of its own",
             )
+
+
+def files_of(config: Config) -> list[str]:
+    """Return the files and folders of all parts of a configuration's log, and where a pattern begins."""
+    names = [name for part in PARTS for name in config.paths(part)]
+    return [name if is_remote(name) or not has_magic(name) else _plain_part(name) for name in names]
+
+
+def _plain_part(pattern: str) -> str:
+    parts = Path(pattern).parts
+    number = next(number for number, part in enumerate(parts) if has_magic(part))
+    return str(Path(*parts[: number + 1]))
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

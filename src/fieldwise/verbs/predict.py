@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from fieldwise.verbs.outputs import refuse_output
 from fieldwise.verbs.rows import named_by, open_rows
 
 __all__ = ["Prediction", "no_rows", "predict", "prediction_table"]
+
+STANDARD_OUTPUT = "-"
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,9 +87,9 @@ def predict(
         Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
         columns of the fields, not the label.
     out
-        A ``.parquet`` or ``.csv`` file, none of those that are read. Its columns: the ``id`` column of the schema, or
-        else ``row``, the row's number over all files from 1 on; then ``probability`` (of the second class), or
-        ``probability_CLASS`` for each of more than two classes.
+        A ``.parquet`` or ``.csv`` file, none of those that are read; ``-``: CSV on standard output. Its columns: the
+        ``id`` column of the schema, or else ``row``, the row's number over all files from 1 on; then ``probability``
+        (of the second class), or ``probability_CLASS`` for each of more than two classes.
     format
         Of the files; unless given, what their names tell, or else what the training log was.
 
@@ -101,17 +104,18 @@ def predict(
     Values never seen in training are no error: they have a feature of their own. A log without rows gives a file
     without rows.
     """
+    standard_output = str(out) == STANDARD_OUTPUT
     out = local_path(out)
-    if out.suffix.lower() not in (".parquet", ".csv"):
+    if not standard_output and out.suffix.lower() not in (".parquet", ".csv"):
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     bundle = open_bundle(run)
     schema = bundle.encoder.schema
     with open_rows(bundle, data, format) as log:
-        for path in (out, rejects_path):
+        for path in () if standard_output else (out, rejects_path):
             refuse_output(path, log.files, named_by(data) if path == out else (), bundle.folder)
         model = load_model(bundle)
-        name = schema.id if schema.id in log.columns else None
+        name = schema.id if schema.id in log.columns or not log.columns else None
         identifiers = Identifiers(name, log.types_of(name) if name else ())
         coverage = Coverage(bundle.encoder)
         rejects: list[dict[str, Any]] = []
@@ -131,10 +135,15 @@ def predict(
                 yield prediction_table(identifiers.column, key, probabilities, schema.classes)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
-        _write(out, tables())
-    remove_leftovers(rejects_path)
-    rejects_path.unlink(missing_ok=True)
-    if rejects:
+        if standard_output:
+            _write_into(sys.stdout.buffer, pa.csv.CSVWriter, tables())
+        else:
+            _write(out, tables())
+    rejects_to = str(rejects_path) if rejects and not standard_output else None
+    if not standard_output:
+        remove_leftovers(rejects_path)
+        rejects_path.unlink(missing_ok=True)
+    if rejects_to:
         with atomic_file(rejects_path) as file:
             file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in rejects))
     tally = RejectTally()
@@ -148,12 +157,12 @@ def predict(
         out=str(out),
         examples=num_examples,
         rejected_rows=len(rejects),
-        rejects=str(rejects_path) if rejects else None,
+        rejects=rejects_to,
         read=tally.report(
             rows_read=num_examples + len(rejects),
             files=len(log.files),
             files_left_out=log.left_out,
-            rejects=str(rejects_path) if rejects else None,
+            rejects=rejects_to,
         ),
         identifier=identifiers.column,
         fields=coverage.shares(),
@@ -166,11 +175,14 @@ def _write(out: Path, tables: Iterator[pa.Table]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     with atomic_file(out) as file:
-        first = next(tables)
-        kind = pa.parquet.ParquetWriter if out.suffix.lower() == ".parquet" else pa.csv.CSVWriter
-        with kind(file, first.schema) as writer:
-            for table in tables:
-                writer.write_table(table)
+        _write_into(file, pa.parquet.ParquetWriter if out.suffix.lower() == ".parquet" else pa.csv.CSVWriter, tables)
+
+
+def _write_into(file: Any, kind: Any, tables: Iterator[pa.Table]) -> None:
+    first = next(tables)
+    with kind(file, first.schema) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
 def no_rows(bundle: Bundle, name: str, kind: pa.DataType) -> pa.Table:

@@ -57,8 +57,8 @@ class Predictor:
         Parameters
         ----------
         rows
-            A pyarrow, pandas or polars table, a dict of columns or of the values of one row, a list of dicts, or a numpy
-            structured array (`data.tables`). Columns that no field reads are passed over.
+            A pyarrow, pandas or polars table, a dict of columns or of the values of one row, a list of dicts, or a
+            numpy structured array (`data.tables`). Columns that no field reads are passed over.
 
         Raises
         ------

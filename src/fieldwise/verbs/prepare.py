@@ -36,6 +36,7 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
+from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.inference import infer_from
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
@@ -96,6 +97,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
 def prepare(
     config: Config,
     *,
+    data: Any = None,
     memory: int | str | None = None,
     max_rejects: float | None = None,
     listen: Listener = ignore,
@@ -108,6 +110,10 @@ def prepare(
     ----------
     config
         Its ``[data]`` and ``[fields]``; the rest does not matter here.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`verbs.given`).
     memory
         The anonymous memory that the process may take: bytes, or text as in ``2GB``; what the configuration says
         unless given, and else half of what is free. Beyond it, counts and tables go to disk.
@@ -124,6 +130,7 @@ def prepare(
     ResourceError
         It cannot be done in this memory, or the disk is full.
     """
+    config = with_tables(config, data)
     limit, max_rejects = limits(config, memory, max_rejects)
     sources, schema, left_out, root, key = look(config)
     with workplace(root, key) as place:

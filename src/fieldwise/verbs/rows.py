@@ -41,7 +41,7 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
             raise DataError(
                 "the format of what comes through the pipe is not known", where=paths.formless, fix="give the format"
             )
-        yield open_log(
+        log = open_log(
             paths.names,
             format=format,
             csv=msgspec.convert(bundle.csv, CsvOptions),
@@ -49,6 +49,8 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
             usual_format=bundle.format,
             allow_empty=True,
         )
+        log.shown = paths.shown
+        yield log
 
 
 def named_by(data: Any) -> Sequence[str | Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -13,6 +13,7 @@ from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.data.sources import format_of
+from fieldwise.data.stores import local_path
 from fieldwise.disk import require_disk
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError, Stopped
@@ -34,6 +35,8 @@ from fieldwise.training.loop import History, fit
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.begin import sample, with_start
+from fieldwise.verbs.given import with_tables
+from fieldwise.verbs.outputs import files_of, refuse_output_folder
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
 from fieldwise.verbs.team import Team
@@ -63,6 +66,7 @@ def train(
     config: Config,
     out: str | Path,
     *,
+    data: Any = None,
     overwrite: bool = False,
     listen: Listener = ignore,
     prepared: Prepared | None = None,
@@ -79,6 +83,10 @@ def train(
         See `config.Config`.
     out
         The run folder. A finished run of the same configuration is left alone and its result returned.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`verbs.given`).
     overwrite
         Start anew.
     listen
@@ -102,6 +110,8 @@ def train(
     WorkerLost
         One of the workers has ended.
     """
+    config = with_tables(config, data)
+    refuse_output_folder(local_path(out), files_of(config))
     use_threads(config.train.threads)
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))

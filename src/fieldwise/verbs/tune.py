@@ -33,6 +33,7 @@ from fieldwise import files, manifests
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.data.stores import local_path
 from fieldwise.errors import ConfigError, ResourceError, UserError
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
@@ -41,6 +42,8 @@ from fieldwise.models.load import load_model
 from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Progress, Stage, ignore
 from fieldwise.training.loop import goodness
 from fieldwise.training.score import evaluate_model
+from fieldwise.verbs.given import with_tables
+from fieldwise.verbs.outputs import files_of, refuse_output_folder
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
 from fieldwise.verbs.space import Dimension, changed, space_of
@@ -77,6 +80,7 @@ def tune(
     config: Config,
     out: str | Path,
     *,
+    data: Any = None,
     minutes: float | None = None,
     trials: int | None = None,
     only: Sequence[str] | None = None,
@@ -92,6 +96,10 @@ def tune(
         Where the search begins; what the space does not name stays as it is.
     out
         The folder of the search.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`verbs.given`).
     minutes
         Stop when all calls together have trained for so long; the trial under way is dropped, unless it is the first.
         30 where neither this nor `trials` is given.
@@ -114,6 +122,8 @@ def tune(
         By SIGTERM or Ctrl-C; the same call goes on.
     """
     require_optuna()
+    config = with_tables(config, data)
+    refuse_output_folder(local_path(out), files_of(config))
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
         raise ConfigError(
             "the budget is not understood", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}"

@@ -1,0 +1,100 @@
+"""Tables in memory in place of a configuration's files.
+
+A table is written once, as ``tables/CHECKSUM.parquet`` in the folder of prepared logs, and named in the configuration
+like any other file. So the same rows are the same log: they are not prepared again, a run that was stopped goes on when
+they are given again, and several workers read them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet
+import xxhash
+
+from fieldwise.config import Config
+from fieldwise.data.chunk import MAX_CHUNK_ROWS
+from fieldwise.data.split import PARTS
+from fieldwise.data.stores import local_path
+from fieldwise.data.tables import as_table, is_paths
+from fieldwise.errors import DataError
+from fieldwise.files import atomic_file, explaining
+
+__all__ = ["with_tables"]
+
+
+def with_tables(config: Config, data: Any) -> Config:
+    """Return a configuration that reads rows in memory.
+
+    Parameters
+    ----------
+    config
+        Its ``data.train`` is replaced, and ``data.valid`` and ``data.test`` where those parts are given.
+    data
+        The training rows (see `Predictor.predict` for what they may be), of which the configuration's shares or split
+        column make the other parts; or ``{"train": rows, "valid": rows, "test": rows}``. None: the
+        configuration's files.
+
+    Raises
+    ------
+    DataError
+        There are no rows, or a column cannot be stored.
+    TypeError
+        They are no table.
+    """
+    if data is None:
+        return config
+    if is_paths(data):
+        raise TypeError("`data` is a table in memory; the paths of files belong into the configuration's data.train")
+    parts = data if _is_by_part(data) else {"train": data}
+    folder = Path(config.base) / local_path(config.data.cache or ".fieldwise") / "tables"
+    paths = {part: str(_stored(as_table(rows), part, folder).absolute()) for part, rows in parts.items()}
+    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, format=None, **paths))
+
+
+def _is_by_part(data: Any) -> bool:
+    """Whether this is a table for each part, and not a dict of columns or of the values of a row."""
+    if not isinstance(data, Mapping) or "train" not in data or not set(data) <= set(PARTS):
+        return False
+    return all(
+        hasattr(rows, "__arrow_c_stream__")
+        or hasattr(rows, "columns")
+        or isinstance(rows, Mapping)
+        or getattr(getattr(rows, "dtype", None), "names", None)
+        or (isinstance(rows, (list, tuple)) and bool(rows) and all(isinstance(row, Mapping) for row in rows))
+        for rows in data.values()
+    )
+
+
+def _stored(table: pa.Table, part: str, folder: Path) -> Path:
+    """Write a table where it is not there yet, and return its file, whose time says nothing: its name says all."""
+    if not table.num_rows:
+        raise DataError("the table has no rows", where=f"data, {part}")
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise DataError("two columns have one name", where=f"data, {part}", got=", ".join(twice))
+    path = folder / f"{_checksum(table)}.parquet"
+    if not path.exists():
+        try:
+            with atomic_file(path) as file:
+                pyarrow.parquet.write_table(table, file, compression="zstd", row_group_size=MAX_CHUNK_ROWS)
+        except (pa.ArrowException, TypeError) as error:
+            raise DataError("the table cannot be stored as Parquet", where=f"data, {part}", got=error) from None
+    with explaining(path):
+        os.utime(path, (0, 0))
+    return path
+
+
+def _checksum(table: pa.Table) -> str:
+    """Return the checksum of names, types and values, however the table is cut into chunks."""
+    digest = xxhash.xxh3_128(str([(field.name, str(field.type)) for field in table.schema]).encode())
+    for first in range(0, table.num_rows, MAX_CHUNK_ROWS):
+        part = table.slice(first, MAX_CHUNK_ROWS).unify_dictionaries().combine_chunks()
+        for batch in part.to_batches():
+            digest.update(batch.serialize())
+    return digest.hexdigest()

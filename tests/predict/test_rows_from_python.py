@@ -1,0 +1,255 @@
+"""Rows as programs have them: every kind gives what the same rows give as an Arrow table."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.predict.conftest import QUICK, log_rows
+
+import fieldwise as fw
+from fieldwise.data.tables import as_table
+from fieldwise.features.canonical import canonical
+
+RECORDS = [
+    {"user": "00001", "ts": "2026-11-02 10:00:00", "price": 0.5, "rid": "a"},
+    {"user": "00002", "ts": None, "price": None, "rid": "b"},
+    {"user": None, "ts": "2026-11-03 11:00:00", "price": 2, "rid": "c"},
+]
+COLUMNS = {name: [row[name] for row in RECORDS] for name in RECORDS[0]}
+
+
+class Frame:
+    """What offers the Arrow C stream, and nothing else."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return pa.table(COLUMNS).__arrow_c_stream__(requested_schema)
+
+
+KINDS = {
+    "list of dicts": lambda: RECORDS,
+    "list of dicts that lack keys": lambda: [{k: v for k, v in row.items() if v is not None} for row in RECORDS],
+    "dict of lists": lambda: COLUMNS,
+    "dict of arrays": lambda: {**COLUMNS, "price": np.array([0.5, np.nan, 2])},
+    "dict of series": lambda: {name: pd.Series(values, dtype=object) for name, values in COLUMNS.items()},
+    "record batch": lambda: pa.table(COLUMNS).to_batches()[0],
+    "reader": lambda: pa.table(COLUMNS).to_reader(),
+    "Arrow C stream": Frame,
+    "pandas": lambda: pd.DataFrame(RECORDS),
+    "pandas of objects": lambda: pd.DataFrame(RECORDS, dtype=object),
+    "pandas of categories": lambda: pd.DataFrame(RECORDS).astype({"user": "category", "price": "Float32"}),
+    "pandas with an index": lambda: pd.DataFrame(RECORDS).set_index("rid"),
+    "polars": lambda: pl.DataFrame(RECORDS),
+    "polars of categories": lambda: pl.DataFrame(RECORDS).with_columns(pl.col("user").cast(pl.Categorical)),
+    "structured array": lambda: np.array(
+        [tuple(row.values()) for row in RECORDS], dtype=[("user", "O"), ("ts", "O"), ("price", "f8"), ("rid", "U1")]
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def predictor(run) -> fw.Predictor:
+    return fw.Predictor(run)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_rows_gives_what_an_arrow_table_gives(predictor, kind):
+    found, expected = predictor.predict(KINDS[kind]()), predictor.predict(pa.table(COLUMNS))
+    assert found["probability"].equals(expected["probability"])
+    assert found["rid"].to_pylist() == ["a", "b", "c"]
+
+
+def test_one_row_may_be_a_dict_or_a_record(predictor):
+    expected = predictor.predict(pa.table(COLUMNS).slice(0, 1))["probability"]
+    assert predictor.predict(RECORDS[0])["probability"].equals(expected)
+    assert predictor.predict(KINDS["structured array"]()[0])["probability"].equals(expected)
+
+
+@pytest.mark.parametrize(
+    "rows", [[], pd.DataFrame(), pl.DataFrame(), pa.table(COLUMNS).slice(0, 0), pd.DataFrame(COLUMNS)[:0]]
+)
+def test_no_rows_give_no_rows(predictor, rows):
+    found = predictor.predict(rows)
+    assert (found.num_rows, found.column_names) == (0, ["rid", "probability"])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "00001",
+        5,
+        None,
+        (row for row in RECORDS),
+        {"user", "ts"},
+        [["00001", 1]],
+        [None],
+        np.zeros((2, 2)),
+        pd.Series([1]),
+        pl.Series([1]),
+        pl.LazyFrame(COLUMNS),
+        {"user": {"a"}},
+        {"user": (text for text in "ab")},
+        {**COLUMNS, 5: [1, 2, 3]},
+        pd.DataFrame([[1, 2]]),
+    ],
+    ids=lambda rows: type(rows).__name__,
+)
+def test_what_is_no_table_is_a_type_error_that_says_what_is_taken(predictor, rows):
+    with pytest.raises(TypeError, match=r"rows are|a column is|names of columns are"):
+        predictor.predict(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"user": ["a"], "price": [1.0]}, "column ts"),
+        ({"user": ["a", "b"], "ts": ["c"]}, "user 2, ts 1"),
+        ({"user": ["a"], "ts": "c"}, "lists in user only"),
+        ({}, "no columns"),
+        ([{}], "no columns"),
+        ({**COLUMNS, "user": ["a", "\ud800", 5]}, "column user, row 2"),
+        ({**COLUMNS, "\ud800": [1, 2, 3]}, "name of a column"),
+        ({**COLUMNS, "user": ["a", object(), 5]}, "column user, row 2"),
+        ({**COLUMNS, "user": ["a", ["b"], None]}, "column user, row 1"),
+        (pd.DataFrame([[1, 2]], columns=["user", "user"]), "user"),
+        ({**COLUMNS, "user": [1 + 2j, 5, "a"]}, "column user, row 1"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_a_data_error_that_says_where(predictor, rows, message):
+    with pytest.raises(fw.DataError, match=message):
+        predictor.predict(rows)
+
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**80), 2**80),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.decimals(allow_infinity=False, places=2),
+    st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)),
+    st.dates(),
+    st.sampled_from([np.float32(0.1), np.int8(3), np.datetime64("NaT"), pd.NA, pd.NaT, np.bool_(True), np.str_("x")]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(values, max_size=6))
+def test_a_value_has_the_same_text_among_others_as_alone(column):
+    def texts(values):
+        return canonical(as_table({"f": values})["f"].combine_chunks()).cast(pa.large_binary()).to_pylist()
+
+    assert texts(column) == [texts([value])[0] for value in column]
+
+
+def test_spellings_of_one_value_in_one_column_are_one_value():
+    column = canonical(as_table({"f": [5, "5", 5.0, Decimal("5.00"), np.float32(5), b"5"]})["f"].combine_chunks())
+    assert column.cast(pa.string()).to_pylist() == ["5"] * 6
+    assert as_table({"f": [2**70, None, 1]})["f"].to_pylist() == [str(2**70), None, "1"]
+
+
+def test_cells_that_hold_several_values_are_bags():
+    rows = {
+        "tags": [["a", 1], ("b",), {"d", "c"}, np.array(["e"]), None, []],
+        "w": [{"a": 0.5}, None, {}, {"b": 1}, None, None],
+    }
+    table = as_table(rows)
+    assert table["tags"].to_pylist() == [["a", "1"], ["b"], ["c", "d"], ["e"], None, []]
+    assert table["w"].to_pylist()[0] == [{"value": "a", "weight": 0.5}]
+
+
+def test_predict_and_evaluate_take_tables_and_say_what_they_say_of_files(run, tmp_path):
+    frame = pd.DataFrame(log_rows(50))
+    pq.write_table(pa.Table.from_pandas(frame), tmp_path / "log.parquet")
+    fw.predict(run, frame, tmp_path / "a.csv")
+    fw.predict(run, tmp_path / "log.parquet", tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert fw.evaluate(run, frame).metrics == fw.evaluate(run, tmp_path / "log.parquet").metrics
+    with pytest.raises(TypeError, match="rows are"):
+        fw.predict(run, 5, tmp_path / "c.csv")
+    with pytest.raises(fw.DataError, match="no row to evaluate"):
+        fw.evaluate(run, frame[:0])
+
+
+def test_training_on_a_table_is_training_on_a_file_of_its_rows(tmp_path):
+    frame = pd.DataFrame(log_rows(300)).drop(columns=["rid", "ts"])
+    pq.write_table(pa.Table.from_pandas(frame), tmp_path / "log.parquet")
+    settings = {"base": str(tmp_path), **QUICK}
+    data = {"label": "click", "valid": 0.3}
+    of_file = fw.train(fw.Config(data=fw.DataConfig(train="log.parquet", **data), **settings), tmp_path / "file")
+    config = fw.Config(data=fw.DataConfig(**data), **settings)
+    of_table = fw.train(config, tmp_path / "table", data=frame)
+    assert of_table.valid == of_file.valid
+    again = fw.train(
+        config, tmp_path / "table", data=pl.from_pandas(frame).to_arrow().cast(pa.Table.from_pandas(frame).schema)
+    )
+    assert again == of_table  # a finished run, found by what is in the rows
+    parts = {"train": frame[:200], "valid": frame[200:].to_dict("records")}
+    prepared = fw.prepare(fw.Config(data=fw.DataConfig(label="click"), **settings), data=parts)
+    assert [prepared.parts[part].num_examples for part in ("train", "valid")] == [200, 100]
+    with pytest.raises(TypeError, match="paths"):
+        fw.prepare(config, data="log.parquet")
+    with pytest.raises(fw.DataError, match="no rows"):
+        fw.prepare(config, data=frame[:0])
+    with pytest.raises(fw.DataError, match="names no file"):
+        fw.prepare(config)
+
+
+def test_metrics_take_series_of_any_kind_and_groups_of_text():
+    p, y, g = [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], ["a", "a", "b", "a"]
+    expected = fw.evaluate_predictions(np.array(p), np.array(y), groups=np.array([0, 0, 1, 0]))
+    for kind in (list, pd.Series, pl.Series, pa.array, lambda values: pa.chunked_array([values])):
+        assert fw.evaluate_predictions(kind(p), kind(y), groups=kind(g)) == expected
+    assert fw.evaluate_predictions(pd.Series(p, dtype="Float64"), pd.Series(y, dtype="Int64"), groups=g) == expected
+    with pytest.raises(TypeError, match="`labels` must be"):
+        fw.evaluate_predictions(p, iter(y))
+    with pytest.raises(fw.DataError, match="numbers only"):
+        fw.evaluate_predictions([0.5, None], [1, 0])
+
+
+def test_a_predictor_is_pickled_by_path_and_checksum(run, tmp_path, predictor):
+    shutil.copytree(run, tmp_path / "run")
+    rows = pa.table(COLUMNS)
+    here = fw.Predictor(tmp_path / "run")
+    pickled = pickle.dumps(here)
+    assert len(pickled) < 1000
+    for twin in (pickle.loads(pickled), copy.copy(here), copy.deepcopy(here)):  # noqa: S301
+        assert twin.predict(rows).equals(predictor.predict(rows))
+    config = fw.Config(data=fw.DataConfig(label="click", exclude=("rid", "ts")), base=str(tmp_path), **QUICK)
+    fw.train(config, tmp_path / "run", data=log_rows(100), overwrite=True)
+    with pytest.raises(fw.ArtefactError, match="not the one that was opened"):
+        pickle.loads(pickled)  # noqa: S301
+    with pytest.raises(fw.UserError):
+        here.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(fw.ArtefactError, match="pickled Predictor is not here"):
+        pickle.loads(pickled)  # noqa: S301
+
+
+def test_a_predictor_is_saved_once(predictor, tmp_path):
+    predictor.save(tmp_path / "saved")
+    with pytest.raises(fw.ConfigError, match="already"):
+        predictor.save(tmp_path / "saved")
+    assert fw.Predictor(tmp_path / "saved").predict(RECORDS).equals(predictor.predict(RECORDS))
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+
+
+def test_threads_that_ask_one_predictor_get_what_one_alone_gets(predictor):
+    tables = [pa.Table.from_pylist(log_rows(40)[first : first + 1 + first % 7]) for first in range(30)]
+    expected = [predictor.predict(table) for table in tables]
+    with ThreadPoolExecutor(16) as pool:
+        assert all(map(pa.Table.equals, pool.map(predictor.predict, tables * 4), expected * 4))
