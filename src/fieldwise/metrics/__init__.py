@@ -58,7 +58,7 @@ def evaluate_predictions(
     """
     metrics = BinaryMetrics() if num_classes == 2 else MulticlassMetrics(num_classes)
     metrics.update(
-        _numbers("probabilities", probabilities, floats=True),
+        _numbers("probabilities", probabilities),
         _numbers("labels", labels),
         None if weights is None else _numbers("weights", weights),
         None if groups is None else _group_numbers(groups),
@@ -73,7 +73,7 @@ def _array(name: str, values: Any) -> npt.NDArray[Any]:
     return column
 
 
-def _numbers(name: str, values: Any, floats: bool = False) -> npt.NDArray[Any]:
+def _numbers(name: str, values: Any) -> npt.NDArray[Any]:
     """Return a column as numbers: what has a type of its own for missing ones comes as objects."""
     column = _array(name, values)
     if column.dtype == object:
@@ -81,7 +81,7 @@ def _numbers(name: str, values: Any, floats: bool = False) -> npt.NDArray[Any]:
             column = np.array([float(value) for value in column.ravel()]).reshape(column.shape)
         except (TypeError, ValueError) as error:
             raise DataError("a column does not hold numbers only", where=name, got=error) from None
-    return column.astype(np.float64) if floats and column.dtype.kind in "bui" else column
+    return column
 
 
 def _group_numbers(values: Any) -> npt.NDArray[Any]:
