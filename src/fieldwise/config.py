@@ -28,7 +28,7 @@ from msgspec import Meta
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
-from fieldwise.schema import Default, FieldType, Scale, TimePart, TimeUnit
+from fieldwise.schema import Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
@@ -121,6 +121,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     separator: str | None = None
     weighted: bool | None = None
     weights: str | None = None
+    weight_scale: WeightScale | None = None
     max_length: Annotated[int, Meta(ge=1)] | None = None
     part: TimePart | None = None
     since: str | None = None

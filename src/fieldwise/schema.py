@@ -19,10 +19,11 @@ from msgspec import Meta
 
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit"]
+__all__ = ["Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit", "WeightScale"]
 
 FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
+WeightScale = Literal["log", "none"]
 TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
@@ -71,6 +72,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     weights
         The column with the weights of a bag's values, written as they are: lists as long, or text with the same
         separator.
+    weight_scale
+        How the weights of a bag enter: ``none``, as they are, or ``log``: those of at most 1 as they are, larger ones
+        as sign(w) (1 + log(abs(w))). Weights in the thousands, as quantities in libsvm are, let training diverge.
     max_length
         Keep at most this many values of a cell of a bag, the first ones, in training and afterwards alike; empty and
         missing values do not count.
@@ -106,6 +110,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     separator: Annotated[str, Meta(min_length=1)] = "|"
     weighted: bool = False
     weights: str | None = None
+    weight_scale: WeightScale = "none"
     max_length: _Count | None = None
     part: TimePart | None = None
     since: str | None = None
@@ -162,6 +167,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("only the values of a bag carry weights", got=f"type = {self.type}")
         if self.type != "bag" and (self.max_length is not None or self.weights is not None):
             refuse("only a bag has a max_length or weights", got=f"type = {self.type}")
+        if self.weight_scale != "none" and not self.weighted and self.weights is None:
+            refuse("the field has no weights to scale", got=f"weight_scale = {self.weight_scale}", fix="remove it")
         if self.weighted and self.weights is not None:
             refuse("weights stand beside their values or in a column of their own", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:

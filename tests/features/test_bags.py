@@ -4,7 +4,8 @@ import pytest
 from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.columns import Cells, Columns
-from fieldwise.schema import Field
+from fieldwise.features.encoder import Encoder
+from fieldwise.schema import Field, Schema
 
 
 def read(array: pa.Array, **settings) -> Cells:
@@ -167,3 +168,13 @@ def test_a_pair_without_a_weight_rejects_its_row_and_one_without_a_value_is_pass
     cells = read(array, weighted=True)
     assert [reject.row for reject in cells.rejects] == [0]
     assert contents(cells)[1:] == [MISSING, MISSING]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"), [("a:0.5|b:-1|c:1", [0.5, -1, 1]), ("a:2.718281828|b:-20.08553692|c:0", [2, -4, 0])]
+)
+def test_large_weights_enter_by_their_logarithm_and_small_ones_as_they_are(cell, expected):
+    field = Field(name="bag", column="bag", type="bag", weighted=True, weight_scale="log")
+    log = pa.table({"bag": [cell, cell], "y": ["0", "1"]})
+    batch = Encoder(Schema(fields=(field,), label="y")).fit([log]).transform(log).batch
+    assert batch.bag_weights[:3].tolist() == pytest.approx(expected, rel=1e-6)

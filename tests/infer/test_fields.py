@@ -357,3 +357,22 @@ def test_the_classes_that_a_configuration_names_are_those_of_the_schema_in_its_o
     assert complete_schema(
         parse_config('[data]\ntrain = "log.csv"\nlabel = "click"\nclasses = ["0", "1"]'), SAMPLE
     ).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "settings", "scale"),
+    [
+        (["a:1|b:0.5", "c:10"], "", "none"),
+        (["a:3000|b:2", "c:10"], "", "log"),
+        (["a:3000|b:2", "c:10"], 'weight_scale = "none"', "none"),
+        (["a|b", "c"], 'type = "bag"\nweights = "w"', "log"),
+        ([{"a": -3000.0}, {"b": 2.0}], "", "log"),
+    ],
+)
+def test_weights_too_large_to_learn_with_are_scaled_unless_the_configuration_says_otherwise(cells, settings, scale):
+    config = parse_config(f'[data]\ntrain = "log"\nlabel = "y"\n[fields.f]\n{settings}')
+    kind = pa.map_(pa.string(), pa.float64()) if isinstance(cells[0], dict) else None
+    column = pa.array([list(cell.items()) if kind else cell for cell in cells * 50], kind)
+    log = pa.table({"f": column, "w": ["5|4000", "1"] * 50, "y": ["0", "1"] * 50})
+    [field] = [field for field in complete_schema(config, log).fields if field.name == "f"]
+    assert (field.type, field.weight_scale) == ("bag", scale)

@@ -74,6 +74,8 @@ class BagEncoder(IndexedEncoder):
             rejects = {row: columns.reject(row, self.field.weights, _UNEQUAL) for row in unequal.tolist()}
         for row in np.unique(np.searchsorted(starts, np.flatnonzero(bad), side="right") - 1).tolist():
             rejects.setdefault(row, columns.reject(row, self.field.weights or name, _BAD_WEIGHT))
+        if self.field.weight_scale == "log":
+            weights = _compressed(weights)
         keeps = _first(found != 0, starts, self.field.max_length)
         kept = np.flatnonzero(keeps)
         offsets, places = _kept(starts, keeps)
@@ -162,6 +164,12 @@ def _finite(weights: pa.Array) -> tuple[Float32s, Bools]:
     numbers, _ = parse_text(weights)
     bad = ~(np.abs(numbers) <= _LARGEST)
     return np.where(bad, 0, numbers).astype(np.float32), bad
+
+
+def _compressed(weights: Float32s) -> Float32s:
+    """Return weights of at most 1 as they are, and larger ones as 1 + log, with their sign: continuous and rising."""
+    size = np.abs(weights)
+    return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), weights), weights)
 
 
 def _starts(lengths: Int64s | Bools) -> Int64s:

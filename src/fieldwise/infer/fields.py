@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.features.bags import BagEncoder
 from fieldwise.features.canonical import canonical
 from fieldwise.features.classes import Spelling, tidy
 from fieldwise.features.columns import Columns
@@ -28,6 +30,8 @@ _ROLES = ("label", "weight", "group", "id", "split")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXCLUDED = "excluded by the configuration"
 _NAME_TAKEN = "another field has its name"
+_LARGEST_WEIGHT = 10.0
+"""Of the weights of a bag that enter as they are."""
 
 
 class Inferred(NamedTuple):
@@ -135,6 +139,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
+    fields = [_with_weight_scale(field, config.fields, columns) for field in fields]
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
 
@@ -205,6 +210,20 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
     return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
 
 
+def _with_weight_scale(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
+    """Return a field whose weights are scaled where they are too large to learn with, unless its table speaks of it."""
+    entry = given.get(field.name)
+    if not (field.weighted or field.weights) or (entry is not None and entry.weight_scale is not None):
+        return field
+    try:
+        weights = BagEncoder(field).read(columns, {}).weights
+    except DataError:  # of which fitting will speak
+        return field
+    if weights is None or float(np.abs(weights).max(initial=0)) <= _LARGEST_WEIGHT:
+        return field
+    return msgspec.structs.replace(field, weight_scale="log")
+
+
 def _stated(entry: FieldConfig) -> dict[str, Any]:
     settings = msgspec.structs.asdict(entry)
     return {key: value for key, value in settings.items() if value is not None and key != "exclude"}
@@ -216,7 +235,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
         return "time"
     if not {"bins", "edges", "scale"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "weighted", "weights", "max_length"}.isdisjoint(stated):
+    if not {"separator", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"

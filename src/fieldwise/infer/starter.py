@@ -244,6 +244,10 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield f"separator = {_toml(field.separator)}"
     if field.weighted:
         yield "weighted = true"
+    if field.weight_scale != "none":
+        yield _commented(
+            f"weight_scale = {_toml(field.weight_scale)}", "or none: large weights can let training diverge"
+        )
     if field.min_count > 1:
         yield _commented(f"min_count = {field.min_count}", "rarer values train the feature of unseen ones")
 
