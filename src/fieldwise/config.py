@@ -119,6 +119,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     edges: tuple[float, ...] | None = None
     scale: Scale | None = None
     separator: str | None = None
+    brackets: bool | None = None
     weighted: bool | None = None
     weights: str | None = None
     weight_scale: WeightScale | None = None

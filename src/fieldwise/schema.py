@@ -67,6 +67,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         (sign(x) log(1 + abs(x)), then standard), ``sqrt`` (sign(x) sqrt(abs(x)), then standard) or ``none``.
     separator
         What stands between the values of a bag in a text cell.
+    brackets
+        The cells are lists as text, ``["a", "b"]``, ``['a', 'b']``, ``[8, 32]`` or ``{a,b}``: the brackets, the quotes
+        and the spaces around values do not belong to these; the separator is mostly a comma (`features.lists`).
     weighted
         The values of a bag carry weights, as in ``a:0.5|b:1``.
     weights
@@ -108,6 +111,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
     separator: Annotated[str, Meta(min_length=1)] = "|"
+    brackets: bool = False
     weighted: bool = False
     weights: str | None = None
     weight_scale: WeightScale = "none"
@@ -165,6 +169,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("a hashed field has no vocabulary", fix="remove min_count and max_features, or buckets")
         if self.weighted and self.type != "bag":
             refuse("only the values of a bag carry weights", got=f"type = {self.type}")
+        if self.brackets and self.type != "bag":
+            refuse("only the cells of a bag are lists", got=f"type = {self.type}", fix='set type = "bag"')
         if self.type != "bag" and (self.max_length is not None or self.weights is not None):
             refuse("only a bag has a max_length or weights", got=f"type = {self.type}")
         if self.weight_scale != "none" and not self.weighted and self.weights is None:

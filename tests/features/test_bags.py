@@ -178,3 +178,13 @@ def test_large_weights_enter_by_their_logarithm_and_small_ones_as_they_are(cell,
     log = pa.table({"bag": [cell, cell], "y": ["0", "1"]})
     batch = Encoder(Schema(fields=(field,), label="y")).fit([log]).transform(log).batch
     assert batch.bag_weights[:3].tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_cells_that_are_cut_are_counted_and_the_count_is_saved():
+    field = Field(name="bag", column="bag", type="bag", max_length=2)
+    log = pa.table({"bag": ["a|b|c", "a|b", "a||b", "|".join("abcdefgh"), ""], "y": ["0", "1", "0", "1", "0"]})
+    encoder = Encoder(Schema(fields=(field,), label="y")).fit([log])
+    assert encoder.cut_cells == {"bag": 2}
+    assert encoder.transform(log).cut == {"bag": 2}
+    assert encoder.transform(log.slice(1, 2)).cut == {}
+    assert Encoder.from_arrays(encoder.describe(), encoder.arrays()).cut_cells == {"bag": 2}

@@ -376,3 +376,11 @@ def test_weights_too_large_to_learn_with_are_scaled_unless_the_configuration_say
     log = pa.table({"f": column, "w": ["5|4000", "1"] * 50, "y": ["0", "1"] * 50})
     [field] = [field for field in complete_schema(config, log).fields if field.name == "f"]
     assert (field.type, field.weight_scale) == ("bag", scale)
+
+
+@pytest.mark.parametrize(("longest", "settings", "expected"), [(3, "", 100), (60, "", 240), (60, "max_length = 9", 9)])
+def test_a_bag_has_a_length_at_most_by_what_the_sample_holds(longest, settings, expected):
+    config = parse_config(f'[data]\ntrain = "log"\nlabel = "y"\n[fields.f]\ntype = "bag"\n{settings}')
+    cells = ["a|b", "|".join(f"v{i % 7}" for i in range(longest))] * 50
+    schema = complete_schema(config, pa.table({"f": cells, "y": ["0", "1"] * 50}))
+    assert schema.fields[0].max_length == expected

@@ -132,6 +132,12 @@ def print_prepared(summary: dict[str, Any]) -> None:
     if constant := summary["constant_fields"]:
         names = ", ".join(constant[:_MAX_FIELDS]) + (", ..." if len(constant) > _MAX_FIELDS else "")
         click.echo(f"The same in every training row, and so of no use: {names}\n")
+    for field in summary["fields"]:
+        if cut := field.get("cut_cells"):
+            click.echo(
+                f"{field['name']}: {cut:,} cells of training rows hold more values than max_length and were cut; "
+                f"set [fields.{field['name']}] max_length\n"
+            )
     _print_left_out(summary["left_out"])
     click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
     print_read(msgspec.convert(summary["read"], ReadReport), columns=False)

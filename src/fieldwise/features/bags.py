@@ -1,8 +1,8 @@
 """Bags: several features of one field in one example.
 
-A cell is a text, split at the field's separator, or an Arrow list. What it holds is canonical text like any other
-value; empty and missing values are passed over, and a cell without any value is one feature with weight 1: the field's
-`default`, or *missing*.
+A cell is a text, split at the field's separator, with brackets or without, or an Arrow list. What it holds is
+canonical text like any other value; empty and missing values are passed over, and a cell without any value is one
+feature with weight 1: the field's `default`, or *missing*.
 A value that occurs twice is there twice. The order does not matter to a model and is kept; where the field has a
 `max_length`, the first values of a cell are all that is learned from and encoded.
 
@@ -15,7 +15,7 @@ of any sign; a value without one is a reject.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,10 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, canonical, fingerprints, plain
-from fieldwise.features.columns import Cells, Columns, Reject, reading
+from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
+from fieldwise.features.counting import Learned
 from fieldwise.features.fields import IndexedEncoder
+from fieldwise.features.lists import split_lists
 from fieldwise.features.parse import parse_text
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import BAG
@@ -43,19 +45,26 @@ _UNEQUAL = "as many weights as values are needed"
 
 
 class BagEncoder(IndexedEncoder):
-    """One feature per value in a bag."""
+    """One feature per value in a bag.
+
+    Attributes
+    ----------
+    num_cut
+        Cells of training rows that held more than `max_length` values.
+    """
 
     form = BAG
 
     def __init__(self, field: Field, scratch: Scratch | None = None) -> None:
         super().__init__(field, scratch)
         self.strict = field.weighted or field.weights is not None
+        self.num_cut = 0
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Split the cells and fingerprint their values."""
         name = self.field.column
         assert name is not None
-        lengths, values = _split(columns, name, self.field.separator)
+        lengths, values = _split(columns, name, self.field)
         starts = _starts(lengths)
         weights, bad = np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
         with reading(name):
@@ -68,7 +77,7 @@ class BagEncoder(IndexedEncoder):
         self.missing.drop_from(found)
         rejects: dict[int, Reject] = {}
         if self.field.weights is not None:
-            of_values = _split(columns, self.field.weights, self.field.separator)
+            of_values = _split(columns, self.field.weights, self.field)
             with reading(self.field.weights):
                 weights, bad, unequal = _weights_beside(lengths, of_values, needed=found != 0)
             rejects = {row: columns.reject(row, self.field.weights, _UNEQUAL) for row in unequal.tolist()}
@@ -79,24 +88,59 @@ class BagEncoder(IndexedEncoder):
         keeps = _first(found != 0, starts, self.field.max_length)
         kept = np.flatnonzero(keeps)
         offsets, places = _kept(starts, keeps)
+        num_cut = 0
+        if self.field.max_length is not None:
+            num_cut = int(np.count_nonzero(np.diff(_starts(found != 0)[starts]) > self.field.max_length))
         return Cells(
             fingerprints=_placed(found[kept], places, offsets[-1], self.default),
             texts=lambda at: _texts(text, kept, places, at, self.default_text),
             offsets=offsets,
             weights=_placed(weights[kept], places, offsets[-1], 1),
             rejects=tuple(rejects.values()),
+            num_cut=num_cut,
         )
 
+    def fit_chunk(self, cells: Cells) -> Learned:
+        """Count the values, and the cells that were cut."""
+        self.num_cut += cells.num_cut
+        return super().fit_chunk(cells)
 
-def _split(columns: Columns, name: str, separator: str) -> tuple[Int64s, pa.Array]:
+    def merge(self, other: Self) -> None:
+        """Add the counts."""
+        self.num_cut += other.num_cut
+        super().merge(other)
+
+    def learned(self) -> Arrays:
+        """Return counts and texts."""
+        return {**super().learned(), "num_cut": np.array([self.num_cut])}
+
+    def add_learned(self, arrays: Arrays) -> None:
+        """Add counts, and texts where they are given."""
+        rest = dict(arrays)
+        self.num_cut += int(rest.pop("num_cut")[0])
+        super().add_learned(rest)
+
+    def describe(self) -> dict[str, Any]:
+        """Return how many cells were cut in fitting."""
+        return {"num_cut": self.num_cut}
+
+    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take over the vocabulary, or the counts of the buckets."""
+        self.num_cut = int(described.get("num_cut", 0))  # older versions did not count them
+        super().restore(described, arrays)
+
+
+def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
     """Return how many values each cell has, (B,), and the values of all cells."""
     array = columns.array(name)
     if _is_list(array.type):
         lists = array
     elif pa.types.is_map(array.type):
         lists = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
+    elif field.brackets:
+        lists = split_lists(columns.written(name), field.separator)
     else:
-        lists = pc.split_pattern(columns.written(name), pattern=separator)
+        lists = pc.split_pattern(columns.written(name), pattern=field.separator)
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths, lists.flatten()
 

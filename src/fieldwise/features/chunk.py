@@ -67,6 +67,8 @@ class Encoded(NamedTuple):
         The rows left out, in order, each once with the first reason.
     accepted
         (B,) int64: positions of the accepted rows in the table given, ascending.
+    cut
+        How many cells of each bag were cut to its `max_length`; those of bags without such cells are left out.
     """
 
     batch: Batch
@@ -75,6 +77,7 @@ class Encoded(NamedTuple):
     groups: npt.NDArray[np.uint64] | None
     rejects: list[Reject]
     accepted: npt.NDArray[np.int64]
+    cut: Mapping[str, int] = {}
 
 
 def read_chunk(fields: Mapping[str, FieldEncoder], target: TargetEncoder | None, table: pa.Table) -> Chunk:

@@ -53,6 +53,8 @@ class Cells(NamedTuple):
         (B,) float64 for a number, NaN for missing.
     rejects
         Cells that cannot be read.
+    num_cut
+        Cells of a bag that hold more values than are kept.
     """
 
     fingerprints: npt.NDArray[np.uint64]
@@ -61,6 +63,7 @@ class Cells(NamedTuple):
     weights: npt.NDArray[np.float32] | None = None
     numbers: npt.NDArray[np.float64] | None = None
     rejects: tuple[Reject, ...] = ()
+    num_cut: int = 0
 
 
 class Columns:

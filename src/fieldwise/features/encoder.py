@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.errors import ArtefactError, DataError, UserError
+from fieldwise.features.bags import BagEncoder
 from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
 from fieldwise.features.columns import Arrays, Columns, Reject
 from fieldwise.features.counting import Learned
@@ -365,7 +366,8 @@ class Encoder:
         coded = [encoder.encode(chunk.cells[name]) for name, encoder in self._fields.items()]
         labels, weights, groups = (None, None, None) if chunk.target is None else chunk.target[:3]
         batch = make_batch(coded, chunk.columns.num_examples)
-        return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted)
+        cut = {name: chunk.cells[name].num_cut for name in self._fields if chunk.cells[name].num_cut}
+        return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted, cut)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -412,6 +414,12 @@ class Encoder:
             for name, encoder in self._fields.items()
             if np.count_nonzero(encoder.counts) <= 1 and not (encoder.form == VALUE and encoder.counts[1])
         ]
+
+    @property
+    def cut_cells(self) -> dict[str, int]:
+        """How many cells of the training rows were cut to the `max_length` of their bags; bags without any left out."""
+        bags = {name: encoder for name, encoder in self._fields.items() if isinstance(encoder, BagEncoder)}
+        return {name: bag.num_cut for name, bag in bags.items() if bag.num_cut}
 
     def feature_texts(self, field: str, ids: Iterable[int]) -> list[str | None]:
         """Return what local ids of a field stand for; None for missing, unseen, and where no text was kept."""

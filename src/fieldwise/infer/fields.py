@@ -32,6 +32,9 @@ _EXCLUDED = "excluded by the configuration"
 _NAME_TAKEN = "another field has its name"
 _LARGEST_WEIGHT = 10.0
 """Of the weights of a bag that enter as they are."""
+_LEAST_LENGTH, _TIMES_LONGEST = 100, 4
+"""What the longest cell to come may hold, and how many times what the longest of the sample does: a cell of 100,000
+values would settle a probability by their number alone."""
 
 
 class Inferred(NamedTuple):
@@ -139,7 +142,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
-    fields = [_with_weight_scale(field, config.fields, columns) for field in fields]
+    fields = [_with_limits(field, config.fields, columns) for field in fields]
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
 
@@ -206,22 +209,28 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
     if type_ == "bag" and guess.type == "bag":
         guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
-            guessed |= {"separator": guess.separator}
+            guessed |= {"separator": guess.separator, "brackets": guess.brackets}
     return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
 
 
-def _with_weight_scale(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
-    """Return a field whose weights are scaled where they are too large to learn with, unless its table speaks of it."""
-    entry = given.get(field.name)
-    if not (field.weighted or field.weights) or (entry is not None and entry.weight_scale is not None):
+def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
+    """Limit the length of a bag, and scale its weights where they are large, unless its table speaks of these."""
+    if field.type != "bag":
         return field
+    entry = given.get(field.name, FieldConfig())
     try:
-        weights = BagEncoder(field).read(columns, {}).weights
+        cells = BagEncoder(msgspec.structs.replace(field, max_length=None)).read(columns, {})
     except DataError:  # of which fitting will speak
         return field
-    if weights is None or float(np.abs(weights).max(initial=0)) <= _LARGEST_WEIGHT:
-        return field
-    return msgspec.structs.replace(field, weight_scale="log")
+    assert cells.offsets is not None
+    assert cells.weights is not None
+    if entry.max_length is None:
+        longest = int(np.diff(cells.offsets).max(initial=1))
+        field = msgspec.structs.replace(field, max_length=max(_LEAST_LENGTH, _TIMES_LONGEST * longest))
+    is_large = (field.weighted or field.weights) and float(np.abs(cells.weights).max(initial=0)) > _LARGEST_WEIGHT
+    if entry.weight_scale is None and is_large:
+        field = msgspec.structs.replace(field, weight_scale="log")
+    return field
 
 
 def _stated(entry: FieldConfig) -> dict[str, Any]:
@@ -235,7 +244,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
         return "time"
     if not {"bins", "edges", "scale"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
+    if not {"separator", "brackets", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"

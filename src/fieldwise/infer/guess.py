@@ -23,6 +23,7 @@ with leading zeros, above 2^53, or of one
 length from 6 digits on
 other whole numbers: 50 or fewer, 4 rows each    a category       each has enough rows for a weight of its own
 other whole numbers                              bins             near ones behave alike, and most are rare
+lists as text (`bags.find_lists`)                a bag            ``["a", "b"]``; objects of JSON are left out
 texts with a separator (`bags.find_bag`)         a bag            its values recur, the cells do not
 long texts that hardly recur                     left out         as categories they would only fill the vocabulary
 other texts, hashes and numbers with texts       a category
@@ -52,7 +53,7 @@ from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.parse import parse_text
-from fieldwise.infer.bags import find_bag
+from fieldwise.infer.bags import find_bag, find_lists, is_objects
 from fieldwise.infer.names import is_code, is_row_id
 from fieldwise.infer.times import find_times
 from fieldwise.infer.values import Float64s, Values
@@ -85,7 +86,7 @@ class Guess(NamedTuple):
         Whether the column is no field unless somebody says so.
     role
         What it may be in ``[data]``; ``time``: its values are points in time.
-    type, separator, weighted, format, min_count, missing
+    type, separator, brackets, weighted, format, min_count, missing
         See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
     parts
         Of a time: what each of its fields tells.
@@ -96,6 +97,7 @@ class Guess(NamedTuple):
     left_out: bool = False
     role: Literal["id", "split", "time"] | None = None
     separator: str | None = None
+    brackets: bool = False
     weighted: bool = False
     min_count: int = 1
     parts: tuple[TimePart, ...] = ()
@@ -249,14 +251,20 @@ def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     # A column that libffm makes of a field: cells of one value and its weight need no separator.
     if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
         return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
-    bag = find_bag(values)
+    if is_objects(values):
+        return Guess("looks like JSON objects: make columns of what they hold", left_out=True)
+    bag = find_lists(values) or find_bag(values)
     if bag is None:
         return None
-    what = "values with weights" if bag.weighted else "values"
+    if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
+        return Guess("lists of fractions: a vector, whose values do not recur", type="bag", left_out=True)
+    what = "lists" if bag.brackets else "cells"
+    what += " of values with weights" if bag.weighted else " of values"
     return Guess(
-        f"cells of {what} such as {bag.values.example()}",
+        f"{what} such as {bag.values.example()}",
         type="bag",
         separator=bag.separator,
+        brackets=bag.brackets,
         weighted=bag.weighted,
         min_count=bag.values.min_count,
     )

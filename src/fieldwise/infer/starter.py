@@ -242,12 +242,16 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield f"bins = {field.bins}"
     if guess.separator is not None:
         yield f"separator = {_toml(field.separator)}"
+    if field.brackets:
+        yield _commented("brackets = true", "lists as text: [8, 32]")
     if field.weighted:
         yield "weighted = true"
     if field.weight_scale != "none":
         yield _commented(
             f"weight_scale = {_toml(field.weight_scale)}", "or none: large weights can let training diverge"
         )
+    if field.max_length is not None:
+        yield _commented(f"max_length = {field.max_length}", "longer cells are cut to their first values")
     if field.min_count > 1:
         yield _commented(f"min_count = {field.min_count}", "rarer values train the feature of unseen ones")
 

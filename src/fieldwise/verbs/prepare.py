@@ -290,12 +290,16 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
         },
         "num_features": encoder.num_features,
         "fields": [
-            {"name": field.name, "type": field.type, "features": encoder.rows[field.name]}
+            {"name": field.name, "type": field.type, "features": encoder.rows[field.name], **_cut(encoder, field.name)}
             for field in encoder.schema.fields
         ],
         "constant_fields": encoder.constant_fields,
         "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
+
+
+def _cut(encoder: Encoder, name: str) -> dict[str, int]:
+    return {"cut_cells": encoder.cut_cells[name]} if name in encoder.cut_cells else {}
 
 
 def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:

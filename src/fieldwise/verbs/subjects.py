@@ -51,8 +51,8 @@ def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
         kind = "number" if role == "weight" else _type(guess, columns, name)
         field = Field(
             name=name or "(no name)", column=name, type="bag" if kind == "bag" else "category",
-            separator=guess.separator or "|", weighted=kind == "bag" and guess.weighted,
-            missing=guess.missing,
+            separator=guess.separator or "|", brackets=kind == "bag" and guess.brackets,
+            weighted=kind == "bag" and guess.weighted, missing=guess.missing,
         )  # fmt: skip
         # A column that looks like an identifier is one here, though nobody has named it so.
         counts = _may_count(columns, name)
