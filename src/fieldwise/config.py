@@ -53,7 +53,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     split
         The column that says ``train``, ``valid`` or ``test`` for each row.
     label, weight, group, id
-        See `schema.Schema`.
+        See `schema.Schema`. The column of `group` is a field, too, unless it is excluded.
     classes
         The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
         rows hold unless given. See `features.classes` for the spellings that mean one class.

@@ -52,13 +52,16 @@ def test_every_column_is_a_field_but_the_label_and_what_tells_nothing():
     assert complete_schema(parse_config('data = { train = "log.csv", label = "click" }'), SAMPLE) == found.schema
 
 
-def test_columns_with_a_role_are_no_fields_unless_they_are_named():
+def test_columns_with_a_role_are_no_fields_unless_they_are_named_but_for_the_groups():
     roles = 'weight = "w"\ngroup = "user_id"\nid = "time"'
     found = infer(data=roles)
-    assert set(found.schema.columns) == {"age", "tags", "price"}
+    assert set(found.schema.columns) == {"user_id", "age", "tags", "price"}
+    assert set(infer(data=roles + '\nexclude = ["user_id"]').schema.columns) == {"age", "tags", "price"}
+    assert set(infer("[fields.user_id]\nexclude = true", roles).schema.columns) == {"age", "tags", "price"}
+    assert set(infer(data='id = "user_id"\ngroup = "user_id"').schema.columns).isdisjoint({"user_id"})
     assert (found.schema.weight, found.schema.group, found.schema.id) == ("w", "user_id", "time")
     assert set(found.left_out) == {"constant"}
-    assert "user_id" in fields("[fields.user_id]", roles)
+    assert "w" in fields("[fields.w]", roles)
 
 
 def test_excluded_columns_are_no_fields():

@@ -252,6 +252,10 @@ def test_a_column_that_holds_texts_where_numbers_are_expected_is_named(tmp_path)
     survey = survey_of(table.set_column(4, "price", pa.array(prices)), tmp_path)
     assert ("not_a_number", "[fields.price]") in warned(survey)
     assert next(column for column in survey.columns if column.name == "price").not_numbers == 20
+    assert (survey.read.rows_read, survey.read.rows_used, survey.rows_rejected) == (2000, 1980, 20)
+    [reason] = survey.read.reasons
+    assert (reason.column, reason.row, reason.value, reason.rows) == ("price", 1, "free", 20)
+    assert sum(part.rows for part in survey.parts.values()) == 1980
 
 
 def test_rows_that_cannot_be_used_are_counted_with_the_first_of_them(tmp_path):
@@ -261,6 +265,7 @@ def test_rows_that_cannot_be_used_are_counted_with_the_first_of_them(tmp_path):
     survey = survey_of(table.set_column(0, "click", label).set_column(13, "split", split), tmp_path)
     assert survey.rows_rejected == 3
     assert survey.parts["train"].rows == 997
+    assert [(each.column, each.row, each.rows) for each in survey.read.reasons] == [("click", 6, 2), ("split", 10, 1)]
     assert "rejected_rows" in {warning.kind for warning in survey.warnings}
 
 

@@ -94,6 +94,19 @@ def test_rows_read_are_those_used_and_those_rejected_whatever_is_damaged(tmp_pat
     assert sum(each.rows for each in read.reasons) == read.rows_rejected
 
 
+def test_the_column_of_the_groups_is_an_input_and_it_is_said_as_are_columns_that_are_none(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 2},u{i % 5},i{i},1\n" for i in range(50))
+    (tmp_path / "log.csv").write_text("click,user,key,w\n" + rows)
+    text = '[data]\ntrain = "log.csv"\nlabel = "click"\ngroup = "user"\nid = "key"\nweight = "w"\n'
+    prepared = fw.prepare(fw.parse_config(text, base=tmp_path))
+    assert prepared.encoder.schema.columns == ("user",)
+    assert set(prepared.read.columns_not_used) == {"key", "w"}
+    assert describe(prepared.read)[0].startswith("user makes the groups of GAUC and is an input, too")
+    without = fw.check(fw.parse_config(text + "[fields.w]\n[fields.user]\nexclude = true\n", base=tmp_path)).read
+    assert set(without.columns_not_used) == {"key", "user"}
+    assert without.remarks == []
+
+
 def test_reasons_are_ranked_and_the_rest_comes_together() -> None:
     tally = RejectTally()
     for number in range(30):

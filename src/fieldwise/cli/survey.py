@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+import msgspec
 
 from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.data.read_report import describe
 from fieldwise.survey.result import Column, Day, Group, Survey
 
 __all__ = ["print_survey"]
@@ -61,8 +63,8 @@ def _print_parts(survey: Survey) -> None:
         [[name, f"{part.rows:,}", _share(part.label_rate, notes, why)] for name, part in survey.parts.items()],
         notes=notes,
     )
-    if survey.rows_rejected:
-        click.echo(f"{survey.rows_rejected:,} rows could not be used.\n")
+    if survey.rows_rejected or survey.read.files_left_out or survey.read.remarks:
+        click.echo("\n".join(describe(msgspec.structs.replace(survey.read, columns_not_used={}))) + "\n")
 
 
 def _print_crosses(survey: Survey) -> None:

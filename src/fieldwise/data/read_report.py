@@ -59,7 +59,7 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     rejects
         The file that lists every rejected row, where one was written.
     columns_not_used
-        Columns that no field reads: the reason of each.
+        Columns that are no inputs of the model: the reason of each.
     remarks
         What else should be known of how the log was read.
     """
@@ -94,11 +94,14 @@ class RejectTally:
 
     def __init__(self) -> None:
         self.num_rows = 0
+        self.first: str | None = None
         self._found: dict[tuple[str, str | None], tuple[int, Mapping[str, Any]]] = {}
 
     def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Count rejected rows, given as the lines of a rejects file."""
         for line in lines:
+            if self.first is None:
+                self.first = f"{line['file']}, row {line['row']}: {line['reason']}"
             self.num_rows += 1
             key = line["reason"], line["column"]
             if key not in self._found and len(self._found) >= _MAX_DISTINCT:
@@ -169,7 +172,9 @@ def describe(read: ReadReport) -> list[str]:
         lines.append(_several(len(read.files_left_out), "file was", "files were") + " left out:")
         lines += _named(read.files_left_out)
     if read.columns_not_used:
-        lines.append(_several(len(read.columns_not_used), "column is", "columns are") + " not used:")
+        lines.append(
+            _several(len(read.columns_not_used), "column is no input", "columns are no inputs") + " of the model:"
+        )
         lines += _named(read.columns_not_used)
     return lines
 

@@ -86,6 +86,8 @@ def columns_excluded(config: Config) -> set[str]:
 def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _NOTHING) -> Inferred:
     """Make a field of every column that has no role in ``[data]`` and does not look useless.
 
+    The column of the groups is a field like any other: whose groups they are (users, say) tells examples apart.
+
     Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
     column of the weights of a bag is no field of its own.
 
@@ -126,6 +128,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     of_bags = {entry.weights for entry in entries.values()}
     taken = {*config.fields, *sample.column_names}
     in_role = {getattr(config.data, role) for role in _ROLES}
+    no_field = {getattr(config.data, role) for role in _ROLES if role != "group"}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
     of_numbers = IN_NUMBERS if config.data.missing is None else config.data.missing
@@ -133,7 +136,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     guesses: dict[str, Guess] = {}
     left_out: dict[str, str] = {}
     for name, settings in readers.items():
-        unspoken = name not in config.fields and name not in in_role | excluded | of_bags
+        unspoken = name not in config.fields and name not in no_field | excluded | of_bags
         if settings or unspoken:
             guesses[name] = guess_column(name, columns.array(name), config.data.missing)
         if unspoken:

@@ -42,7 +42,7 @@ _HEAD = """\
 
 _ROLE_OPTIONS = {
     "weight": "the weight of an example",
-    "group": "AUC within each group: GAUC",
+    "group": "AUC within each group: GAUC; a field, too, unless it is excluded",
     "id": "carried into predictions",
 }
 

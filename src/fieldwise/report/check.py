@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from fieldwise.data.read_report import describe
 from fieldwise.survey.result import Column, Day, Group, Survey
 
 __all__ = ["survey_page"]
@@ -27,10 +28,12 @@ def survey_page(survey: Survey) -> str:
 
     Examples
     --------
+    >>> from fieldwise.data.read_report import ReadReport
     >>> from fieldwise.survey.result import Part
     >>> part = Part(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
     >>> page = survey_page(
     ...     Survey(files=("a<b.csv",), rows_in_log=2, rows_read=2, share=1.0, rows_rejected=0, first_reject=None,
+    ...            read=ReadReport(files=1, rows_read=2, rows_used=2, rows_rejected=0),
     ...            label="click", classes=("0", "1"), parts={"train": part}, measured_on="", columns=(), days={},
     ...            overlap=())
     ... )
@@ -43,6 +46,7 @@ def survey_page(survey: Survey) -> str:
         f"<h1>What is in the log: label {escape(survey.label)}</h1>",
         f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {survey.rows_in_log:,} rows looked at'
         f"{'' if survey.share == 1 else ', chosen evenly by chance'}; {survey.rows_rejected:,} of them cannot be used."
+        f"{''.join(f'<br>{escape(line)}' for line in describe(survey.read))}"
         "</p>",
         *_warnings(survey),
         "<h2>Parts</h2>",

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.columns import Cells, Columns
+from fieldwise.features.columns import Cells, Columns, Reject
 from fieldwise.features.fields import CategoryEncoder
-from fieldwise.features.parse import read_numbers
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.schema import Field
 from fieldwise.survey.alone import Sides, auc_of_values
 from fieldwise.survey.bags import BagRows
@@ -65,6 +65,8 @@ class ReadColumn(NamedTuple):
     rows: Uint64s
     """(B,): a fingerprint of each whole cell, 0 for missing."""
     numbers: Float64s | None = None
+    rejects: tuple[Reject, ...] = ()
+    """Rows that preparing rejects because of this column."""
     not_numbers: int = 0
     days: Int64s | None = None
     ordinals: Float64s | None = None
@@ -105,11 +107,13 @@ class ColumnCounts:
             return ReadColumn(Cells(nothing, _no_texts), present.astype(np.uint64))
         cells = self._encoder.read(columns, {})
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
-        found = ReadColumn(cells, whole, not_numbers=len(cells.rejects))
+        found = ReadColumn(cells, whole, rejects=tuple(cells.rejects), not_numbers=len(cells.rejects))
         if self.subject.type == "number":
             numbers, bad = read_numbers(columns, name, self.subject.field.missing)
             numbers = np.where(bad, np.nan, numbers)
-            found = found._replace(numbers=numbers, not_numbers=int(np.count_nonzero(bad)))
+            at = np.flatnonzero(bad).tolist()
+            rejects = tuple(columns.reject(row, name, NOT_A_NUMBER) for row in at)
+            found = found._replace(numbers=numbers, rejects=rejects, not_numbers=len(at))
         if self.subject.is_time:
             found = found._replace(days=days_of(columns, name))
         if self.subject.may_count:

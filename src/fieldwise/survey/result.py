@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fieldwise.data.read_report import ReadReport
 from fieldwise.survey.drift import Drift
 
 __all__ = ["Column", "Day", "Finding", "Group", "Overlap", "Part", "Survey"]
@@ -123,7 +124,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     rows_in_log, rows_read
         All rows, and those that were looked at: chosen evenly, by chance, with probability `share`.
     rows_rejected
-        Of those read: rows that cannot be trained on, being unreadable, of no part or without a label.
+        Of those read: rows that cannot be trained on, being unreadable, of no part, without a label, or with a cell
+        that its field cannot read.
     first_reject
         Why the first of them cannot.
     label, classes, positive
@@ -138,6 +140,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         Of each column that holds points in time.
     overlap
         Of test and validation with training.
+    read
+        The same of rows, files and columns, as every verb says it: rows read = used + rejected, of those looked at.
     crosses
         Fields that are not looked at, and the fields that each combines: what one of them gives away is in its parts.
     warnings
@@ -157,6 +161,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     days: dict[str, tuple[Day, ...]]
     overlap: tuple[Overlap, ...]
+    read: ReadReport
     crosses: dict[str, tuple[str, ...]] = {}
     positive: str | None = None
     warnings: tuple[Finding, ...] = ()

@@ -19,13 +19,15 @@ import pyarrow as pa
 
 from fieldwise.config import Config
 from fieldwise.data.chunk import Chunk
-from fieldwise.data.encode import naming
+from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.classes import Spelling, decide_classes, guess_positive, merge_spellings
-from fieldwise.features.columns import Columns
+from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.parse import parse_text
 from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
+from fieldwise.infer.roles import group_remarks, no_inputs
 from fieldwise.schema import Schema
 from fieldwise.survey.alone import Sides
 from fieldwise.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
@@ -83,7 +85,7 @@ def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, 
     subjects = list(subjects_of(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
     share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
-    counts = _Counts(inferred.schema, subjects, sample)
+    counts = _Counts(inferred.schema, subjects, inferred.left_out, sample)
     tally = _Tally(listen, expected_rows)
     for source in sources:
         for found in _read_log(source, counts, share):
@@ -97,8 +99,8 @@ class _Read(NamedTuple):
 
     num_rows: int
     num_chosen: int
-    num_rejected: int
-    first_reject: str | None
+    rejects: list[dict[str, Any]]
+    """As lines of a rejects file."""
     path: str
     labels: list[str]
     """The classes of the chunk."""
@@ -121,8 +123,8 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     parts = np.full(len(chunk.rows), PARTS.index(source.part), dtype=np.uint8)
     astray = list(chunk.rejects)
     if source.split is not None:
-        parts, rejects = source.split.parts(chunk)
-        astray += rejects
+        parts, of_no_part = source.split.parts(chunk)
+        astray += of_no_part
     with naming(chunk.path):
         texts, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
     place_of: dict[str, int] = {}
@@ -134,11 +136,12 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     labelled = np.array([text is not None for text in texts] + [False])[at]
     known = classes >= 0
     usable = known & (parts != NO_PART)
-    where = [f"{chunk.path}, row {reject.row}: {reject.reason}" for reject in astray[:1]]
-    where += [
-        f"{chunk.path}, row {int(chunk.rows[row])}: the label is {'not a class' if labelled[row] else 'missing'}"
-        for row in np.flatnonzero(~known)[:1]
+    of_label = Columns(chunk.table)
+    rejects = [
+        of_label.reject(row, schema.label, f"the label is {'not a class' if labelled[row] else 'missing'}")
+        for row in np.flatnonzero(~known & (parts != NO_PART)).tolist()
     ]
+    lines = list(rejected_rows(chunk._replace(rejects=astray), rejects))
     num_chosen = chunk.table.num_rows + len(chunk.rejects)
     if not usable.all():
         kept = pa.array(usable)
@@ -147,11 +150,20 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     columns = Columns(chunk.table)
     with naming(chunk.path):
         read = [counter.read(columns) for counter in counts.columns]
+    bad = _unusable(counts, read)
+    if bad:
+        lines += rejected_rows(chunk._replace(rejects=[]), list(bad.values()))
+        usable = np.ones(len(chunk.rows), dtype=np.bool_)
+        usable[list(bad)] = False
+        kept = pa.array(usable)
+        chunk = chunk._replace(table=chunk.table.filter(kept), rows=chunk.rows[usable])
+        classes, parts, columns = classes[usable], parts[usable], Columns(chunk.table)
+        again = [counter.read(columns) for counter in counts.columns]
+        read = [new._replace(not_numbers=old.not_numbers) for new, old in zip(again, read, strict=True)]
     return _Read(
         num_rows=num_rows,
         num_chosen=num_chosen,
-        num_rejected=num_chosen - len(chunk.rows),
-        first_reject=where[0] if where else None,
+        rejects=sorted(lines, key=lambda line: int(line["row"])),
         path=chunk.path,
         labels=list(place_of),
         classes=classes,
@@ -163,6 +175,15 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
             if counter.subject.role == "weight" and column.numbers is not None
         ),
     )
+
+
+def _unusable(counts: _Counts, read: list[ReadColumn]) -> dict[int, Reject]:
+    """Return the rows that preparing rejects because of a field, each with the first reason."""
+    found: dict[int, Reject] = {}
+    for counter, column in zip(counts.columns, read, strict=True):
+        for reject in column.rejects if counter.subject.role == "field" else ():
+            found.setdefault(reject.row, reject)
+    return found
 
 
 def _chosen(chunk: Chunk, share: float) -> Chunk:
@@ -186,8 +207,8 @@ def _sets(chunk: Chunk, parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 class _Counts:
     """Everything that is counted."""
 
-    def __init__(self, schema: Schema, subjects: list[Subject], sample: pa.Table) -> None:
-        self.schema = schema
+    def __init__(self, schema: Schema, subjects: list[Subject], left_out: dict[str, str], sample: pa.Table) -> None:
+        self.schema, self._left_out = schema, left_out
         # How the first rows spell the classes; labels that come later are of these classes, or classes of their own.
         named = schema.classes or (() if schema.positive is None else (schema.positive,))
         labels = count_labels(sample, schema.label, named, schema.missing)
@@ -199,8 +220,8 @@ class _Counts:
         self._whole = RowCounts()
         self._classes: dict[str, int] = {}
         self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
-        self._num_read = self._num_rejected = self._num_zero_weights = 0
-        self._first_reject: str | None = None
+        self._num_read = self._num_zero_weights = 0
+        self._rejects = RejectTally()
 
     def class_of(self, text: str) -> str | None:
         """Return the class that a label means; None where it is none of those that are stated."""
@@ -212,9 +233,8 @@ class _Counts:
     def add(self, read: _Read) -> None:
         """Count a chunk."""
         self._num_read += read.num_chosen
-        self._num_rejected += read.num_rejected
+        self._rejects.add(read.rejects)
         self._num_zero_weights += read.zero_weights
-        self._first_reject = self._first_reject or read.first_reject
         if not len(read.classes):
             return
         places = np.array([self._classes.setdefault(label, len(self._classes)) for label in read.labels])
@@ -244,7 +264,7 @@ class _Counts:
             raise DataError(
                 "no row of the log can be used",
                 where=sources[0].log.files[0],
-                got=self._first_reject,
+                got=why_rejected(self._rejects, self._num_read),
                 fix="check the label, the split and the format",
             )
         texts, order, of_label = self._decide()
@@ -253,13 +273,21 @@ class _Counts:
             order = np.arange(MAX_MEASURED + 1)
         totals = Totals(np.stack([*self._rows[:MAX_MEASURED], self._rows[MAX_MEASURED:].sum(axis=0)])[order], order)
         columns = tuple(column.finish(totals) for column in self.columns)
+        report = self._rejects.report(
+            rows_read=self._num_read,
+            files=sum(len(source.log.files) for source in sources),
+            files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
+            columns_not_used=no_inputs(self.schema, self._left_out),
+            remarks=group_remarks(self.schema),
+        )
         survey = Survey(
             files=tuple(path for source in sources for path in source.log.files),
             rows_in_log=rows_in_log,
             rows_read=self._num_read,
             share=share,
-            rows_rejected=self._num_rejected,
-            first_reject=self._first_reject,
+            rows_rejected=report.rows_rejected,
+            first_reject=self._rejects.first,
+            read=report,
             label=self.schema.label,
             classes=tuple(texts),
             positive=texts[1] if len(texts) == 2 else None,

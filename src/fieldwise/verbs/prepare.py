@@ -33,6 +33,7 @@ from fieldwise.data.stores import local_path
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
+from fieldwise.infer import group_remarks, no_inputs
 from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
@@ -145,7 +146,7 @@ def prepare(
             summary = read_prepared(place.folder)[1]
             refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = open_prepared(place.folder)
-    return prepared_of(prepared, sources, left_out)
+    return prepared_of(prepared, sources, schema, left_out)
 
 
 def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
@@ -184,14 +185,15 @@ def look(config: Config) -> Plan:
     return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
-def prepared_of(prepared: Prepared, sources: list[Source], left_out: dict[str, str]) -> Prepared:
+def prepared_of(prepared: Prepared, sources: list[Source], schema: Schema, left_out: dict[str, str]) -> Prepared:
     """Say which files and columns were not used, which the artefact does not record: the next call may see others."""
     files_left_out = {path: reason for source in sources for path, reason in source.log.left_out.items()}
     read = msgspec.structs.replace(
         prepared.read,
         files=sum(len(source.log.files) for source in sources),
         files_left_out=files_left_out,
-        columns_not_used=left_out,
+        columns_not_used=no_inputs(schema, left_out),
+        remarks=[*prepared.read.remarks, *group_remarks(schema)],
     )
     return prepared._replace(summary={**prepared.summary, "left_out": left_out, "read": read.as_dict()})
 
@@ -202,7 +204,7 @@ def find_prepared(config: Config) -> Prepared | None:
     folder = plan.root / plan.key
     if not (folder / PREPARED_NAME).exists():
         return None
-    return prepared_of(open_prepared(folder), plan.sources, plan.left_out)
+    return prepared_of(open_prepared(folder), plan.sources, plan.schema, plan.left_out)
 
 
 def cache_root(config: Config) -> Path:
