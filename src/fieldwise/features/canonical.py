@@ -134,7 +134,8 @@ class Buffers(NamedTuple):
     """(N,), or empty where there is no null."""
 
 
-_NO_BYTES, _NO_OFFSETS = np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+_LARGEST_INT32 = np.iinfo(np.int32).max
+_NO_BYTES, _NO_OFFSETS = np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int32)
 _NO_BYTES.flags.writeable = _NO_OFFSETS.flags.writeable = False
 
 
@@ -146,6 +147,8 @@ def buffers(text: pa.Array) -> Buffers:
     _, ends, content = text.buffers()
     width = np.int64 if pa.types.is_large_string(text.type) else np.int32
     offsets = np.frombuffer(ends, dtype=width)[text.offset : text.offset + len(text) + 1]
+    if width is np.int64 and offsets[-1] <= _LARGEST_INT32:
+        offsets = offsets.astype(np.int32)  # one kind for nearly all texts: numba compiles once for each
     data = np.frombuffer(content, dtype=np.uint8) if content is not None and content.size else _NO_BYTES
     data = data[: offsets[-1]]
     data.flags.writeable = False  # as most Arrow buffers are: numba compiles once for each kind of array

@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = [
     "Keys",
@@ -105,7 +106,7 @@ def lexsort(*columns: npt.NDArray[np.unsignedinteger[Any]]) -> Order:
     return order
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _refine(column: npt.NDArray[np.unsignedinteger[Any]], order: Order) -> Order:
     """Sort by `column` what is in `order`, which is overwritten: a radix sort from the lowest digit."""
     num_digits = 1 << _DIGIT
@@ -130,7 +131,7 @@ def _refine(column: npt.NDArray[np.unsignedinteger[Any]], order: Order) -> Order
     return order
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _run_below(keys: Keys, weights: Weights, end: int) -> Any:
     """Return where the run of equal probability that ends at `end` begins, and the weight of its two labels."""
     positive = negative = weights[:0].sum()  # zero, of the weights' type
@@ -144,7 +145,7 @@ def _run_below(keys: Keys, weights: Weights, end: int) -> Any:
     return end, positive, negative
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def concordance(keys: Keys, weights: Weights) -> Any:
     """Return 2 pos neg AUC, pos and neg of sorted keys; int64 for int64 weights, so exact.
 
@@ -171,7 +172,7 @@ def concordance(keys: Keys, weights: Weights) -> Any:
     return doubled, above, below
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def average_precision(keys: Keys, weights: Weights) -> float:
     """Return the average precision of sorted keys, which must hold a label 1 of positive weight.
 
@@ -193,7 +194,7 @@ def average_precision(keys: Keys, weights: Weights) -> float:
     return float(area / positives)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def group_aucs(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[Floats, Floats]:
     """Return the AUC of each group, NaN where it holds one label only, and its sum of weights.
 
@@ -223,7 +224,7 @@ def group_aucs(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> 
     return aucs, sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def grouped_auc(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[float, float, float, int, int]:
     """Return the sums that make GAUC, over examples sorted by group, then by key.
 

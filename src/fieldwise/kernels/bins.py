@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["bin_ids", "number_keys", "numbers_of_keys"]
 
@@ -36,7 +37,7 @@ def bin_ids(numbers: Float64s, edges: Float64s, first: int) -> npt.NDArray[np.ui
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bin_ids(numbers, edges, first, out):  # type: ignore[no-untyped-def]
     for i in range(len(numbers)):
         x = numbers[i]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import BAG, Batch, Layout
 
 __all__ = ["mark_blocks"]
@@ -13,7 +13,7 @@ __all__ = ["mark_blocks"]
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_blocks(batch: Batch, layout: Layout, shift: int, marks: npt.NDArray[np.bool_]) -> None:
     """Set ``marks[row >> shift]`` for the row of every feature in a batch."""
     bits = _U(shift)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["bucket_ids", "count_ids"]
 
@@ -22,14 +23,14 @@ def bucket_ids(fingerprints: npt.NDArray[np.uint64], num_buckets: int, first: in
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bucket_ids(fingerprints, num_buckets, first, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         fingerprint = fingerprints[i]
         out[i] = first + fingerprint % num_buckets if fingerprint != 0 else np.uint64(0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_ids(ids, counts):  # type: ignore[no-untyped-def]
     """Add 1 to ``counts[id]`` for each of N ids; ids are below the length of `counts`, (rows,) int64."""
     for i in range(len(ids)):

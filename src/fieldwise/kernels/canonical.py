@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
+
 __all__ = ["MISSING_TEXT", "is_canonical", "spell", "write"]
 
 # What is done to a text to make it canonical.
@@ -53,7 +55,7 @@ _TRUE = tuple(b"true")
 _FALSE = tuple(b"false")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _word(data, begin, end):  # type: ignore[no-untyped-def]
     """Texts that begin with a letter: booleans and NaN."""
     length = end - begin
@@ -66,7 +68,7 @@ def _word(data, begin, end):  # type: ignore[no-untyped-def]
     return _KEEP, length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(data, begin, end):  # type: ignore[no-untyped-def]
     """Texts that begin with a minus sign or a digit and are no time."""
     first = begin + 1 if data[begin] == _MINUS else begin
@@ -96,7 +98,7 @@ def _number(data, begin, end):  # type: ignore[no-untyped-def]
     return _KEEP, end - begin
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_clock(data, at, separator, pairs):  # type: ignore[no-untyped-def]
     """Whether `pairs` pairs of digits stand here with the separator between them."""
     for k in range(pairs):
@@ -108,7 +110,7 @@ def _is_clock(data, at, separator, pairs):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _time(data, begin, end):  # type: ignore[no-untyped-def]
     """Texts of 19 bytes or more with a digit first and a minus sign fifth."""
     length = end - begin
@@ -150,7 +152,7 @@ def _time(data, begin, end):  # type: ignore[no-untyped-def]
     return _CLOCK, kept - begin
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_marked(data):  # type: ignore[no-untyped-def]
     """Whether there is a byte without which no number and no time needs a change: 16 bytes at a time, compiled."""
     marks = np.uint8(0)
@@ -160,7 +162,7 @@ def _is_marked(data):  # type: ignore[no-untyped-def]
     return marks != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
     """Whether all texts are canonical for sure; False says nothing. Parameters as for `spell`.
 
@@ -169,7 +171,7 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
     if _is_marked(data[offsets[0] : offsets[-1]]):
         return False
     for i in range(len(offsets) - 1):
-        begin, end = offsets[i], offsets[i + 1]
+        begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])  # as `spell` calls `_word`
         length = end - begin
         if length == 0:
             if len(valid) == 0 or valid[i]:
@@ -183,7 +185,7 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def spell(data, offsets, valid, forms, ends):  # type: ignore[no-untyped-def]
     """Find the form of N texts and where their canonical texts end; return whether any of them changes.
 
@@ -221,7 +223,7 @@ def spell(data, offsets, valid, forms, ends):  # type: ignore[no-untyped-def]
     return changed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write(data, offsets, forms, ends, out):  # type: ignore[no-untyped-def]
     """Write the canonical texts found by `spell` into `out`, (ends[N],) uint8."""
     for i in range(len(forms)):

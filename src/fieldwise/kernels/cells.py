@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.vector import VECTOR_BYTES, first_bit, matches, num_bits
 
 __all__ = ["cell_ends", "column_offsets", "copy_cells", "count_lines", "find_rows", "is_ascii"]
@@ -26,7 +27,7 @@ def _within(at, num_bytes):  # type: ignore[no-untyped-def]
     return ~np.uint64(0) if left >= VECTOR_BYTES else (_ONE << np.uint64(left)) - _ONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_lines(data, num_bytes, quote):  # type: ignore[no-untyped-def]
     """Look over a block that begins where a row does.
 
@@ -61,7 +62,7 @@ def count_lines(data, num_bytes, quote):  # type: ignore[no-untyped-def]
     return np.int64(num_lines), np.int64(num_empty), end, odd == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_rows(data, num_bytes, delimiter, quote, rows):  # type: ignore[no-untyped-def]
     """Find the rows of a block that begins where a row does, with quotes and any line ends.
 
@@ -115,7 +116,7 @@ def find_rows(data, num_bytes, delimiter, quote, rows):  # type: ignore[no-untyp
     return num_rows, row, is_open
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_ends(data, num_bytes, delimiter, ends):  # type: ignore[no-untyped-def]
     """Find where the cells of R rows of C cells end, in a block without quotes that ends where a row does.
 
@@ -157,7 +158,7 @@ def cell_ends(data, num_bytes, delimiter, ends):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def column_offsets(data, ends, lines, offsets):  # type: ignore[no-untyped-def]
     """Add up the lengths of the cells of W columns: Arrow's offsets of each column.
 
@@ -187,7 +188,7 @@ def column_offsets(data, ends, lines, offsets):  # type: ignore[no-untyped-def]
             start = end + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def copy_cells(words, ends, lines, offsets, bases, out):  # type: ignore[no-untyped-def]
     """Copy the cells of W columns, each column end to end.
 
@@ -216,7 +217,7 @@ def copy_cells(words, ends, lines, offsets, bases, out):  # type: ignore[no-unty
             start = np.int64(ends[r, c]) + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_ascii(data):  # type: ignore[no-untyped-def]
     """Whether all bytes are below 128: 64 bytes at a time, compiled."""
     together = np.uint8(0)

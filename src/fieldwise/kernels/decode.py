@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.prefetch import prefetch_line
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.kernels.tickets import next_ticket
@@ -48,7 +48,7 @@ _FIRST_LINE = np.zeros(1, dtype=np.int64)
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_lines(plane: npt.NDArray[Any], starts: Int64s, lines: Int64s, out: npt.NDArray[Any]) -> None:
     """Gather rows of L numbers and write them as columns: ``out[lines[l], b] = plane[starts[b] + l]``.
 
@@ -136,7 +136,7 @@ class Reading(NamedTuple):
     groups: npt.NDArray[np.uint64]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int64s, out: Int64s) -> Int64s:
     """Return where the numbers of each example begin in a plane that holds `width` of them for each."""
     for b in range(_U(len(blocks))):
@@ -144,7 +144,7 @@ def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int6
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
     """Copy the examples of a piece; `room` (3, `PIECE`) is written on."""
     source, one = reading.source, _FIRST_LINE
@@ -173,7 +173,7 @@ def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
     gather_lines(source.words64, first, one[: len(reading.groups)], reading.groups[:, begin:end])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_pieces(reading: Reading, tickets: Int64s) -> None:
     """Copy pieces until none is left for this thread."""
     room = np.empty((3, PIECE), dtype=np.int64)
@@ -190,7 +190,7 @@ def read_examples(reading: Reading) -> None:
     run_each(_read_pieces, [(reading, np.zeros(1, dtype=np.int64))] * max(threads, 1))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def touch(source: Source, numbers: Int64s, itemsizes: Int64s, rows: Int64s, every: int) -> np.int64:
     """Read a byte of each plane of the examples whose place is a multiple of `every`: the system then has their pages
     in memory, and who gathers these examples next does not wait for a disk.
@@ -218,7 +218,7 @@ def touch(source: Source, numbers: Int64s, itemsizes: Int64s, rows: Int64s, ever
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_lines(
     ids: npt.NDArray[np.uint32],
     lines: Int64s,
@@ -260,7 +260,7 @@ def pack_lines(
     return wrong
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bag_offsets(words: npt.NDArray[np.uint32], begins: Int64s, blocks: Int64s, rows: Int64s, out: Int64s) -> None:
     """Add up the lengths of bags: ``out[g, b + 1] - out[g, b]`` is the number of ids of example b in bag g.
 
@@ -284,7 +284,7 @@ def bag_offsets(words: npt.NDArray[np.uint32], begins: Int64s, blocks: Int64s, r
             out[g, b + 1] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bag_entries(
     words: npt.NDArray[np.uint32],
     floats: npt.NDArray[np.float32],

@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
+
 __all__ = ["draw_mask"]
 
 _U32 = np.uint32
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _mixed(bits: Any) -> Any:
     """Return 32 bits, each of which depends on all bits given: "lowbias32", Wellons 2018."""
     bits = _U32(bits ^ (bits >> _U32(16)))
@@ -27,7 +29,7 @@ def _mixed(bits: Any) -> Any:
     return _U32(bits ^ (bits >> _U32(16)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_mask(out: npt.NDArray[Any], first: int, key: int, below: int, kept: Any) -> None:
     """Set ``out[i] = 0 if hash(key, first + i) < below else kept``.
 

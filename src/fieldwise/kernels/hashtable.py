@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.prefetch import prefetch_line
 
 __all__ = ["MAX_KEYS", "Counter", "build", "lookup", "place", "ranked", "slots_for", "take"]
@@ -245,7 +246,7 @@ def _probe(slots, key):  # type: ignore[no-untyped-def]
 # their branches. Indices are unsigned, for a signed one is first looked at for counting from the end.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(slots, keys, start, room, num_keys, threshold, numbers, reached, num_reached):  # type: ignore[no-untyped-def]
     """Add keys once each, from `start` on; stop before a new one without room.
 
@@ -285,7 +286,7 @@ def _number(slots, keys, start, room, num_keys, threshold, numbers, reached, num
     return np.int64(num), np.int64(number - before), np.int64(to)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_counts(slots, keys, counts, start, room, num_keys):  # type: ignore[no-untyped-def]
     """Add keys `counts` times, in the same way."""
     found = 0
@@ -304,14 +305,14 @@ def _add_counts(slots, keys, counts, start, room, num_keys):  # type: ignore[no-
     return len(keys), found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unroll(slots, keys):  # type: ignore[no-untyped-def]
     for i in range(len(slots)):
         if slots[i, 0] != 0:
             keys[(slots[i, 1] >> _COUNT_BITS) - np.uint64(1)] = slots[i, 0]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _values(slots, table, absent, out):  # type: ignore[no-untyped-def]
     # Both tables stand in the order of the same hash: this runs through them side by side.
     num, capacity = np.uint64(len(slots)), np.uint64(len(table))
@@ -328,7 +329,7 @@ def _values(slots, table, absent, out):  # type: ignore[no-untyped-def]
             out[slots[i, 1] >> _COUNT_BITS, 0] = table[at, 1] if table[at, 0] != _EMPTY else absent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _move(slots, larger):  # type: ignore[no-untyped-def]
     # Home is monotonous in the hash, so slots come in nearly the order of their new places: no need to ask ahead.
     capacity = np.uint64(len(larger))
@@ -344,7 +345,7 @@ def _move(slots, larger):  # type: ignore[no-untyped-def]
             larger[at, 1] = slots[i, 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_counts(slots, least, num):  # type: ignore[no-untyped-def]
     """How many keys have each count, `least` or more; the last place stands for all counts from there on."""
     for i in range(len(slots)):
@@ -353,7 +354,7 @@ def _count_counts(slots, least, num):  # type: ignore[no-untyped-def]
             num[min(count, np.uint64(_COMMON))] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sort_by_count(slots, least, starts, keys, counts):  # type: ignore[no-untyped-def]
     for i in range(len(slots)):
         count = slots[i, 1] & _COUNT
@@ -364,7 +365,7 @@ def _sort_by_count(slots, least, starts, keys, counts):  # type: ignore[no-untyp
             starts[rank] = to + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _build(slots, keys, first):  # type: ignore[no-untyped-def]
     num, capacity = np.uint64(len(keys)), np.uint64(len(slots))
     for i in range(num):
@@ -379,14 +380,14 @@ def _build(slots, keys, first):  # type: ignore[no-untyped-def]
         slots[at, 1] = first + i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(slots, keys, out):  # type: ignore[no-untyped-def]
     for i in range(len(keys)):
         at = _probe(slots, keys[i])
         out[i] = slots[at, 1] & _COUNT if keys[i] != 0 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
     num, capacity = np.uint64(len(keys)), np.uint64(len(slots))
     for i in range(num):
@@ -408,7 +409,7 @@ def _find_or(slots, keys, absent, out):  # type: ignore[no-untyped-def]
         out[i] = slots[at, 1] if slots[at, 0] == key else absent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take(ids, numbers, out):  # type: ignore[no-untyped-def]
     num = np.uint64(len(numbers))
     for i in range(num):

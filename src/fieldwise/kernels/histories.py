@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import UNSEEN, Batch, Layout
 
 __all__ = ["Complete", "History", "Link", "collect", "complete"]
@@ -114,7 +114,7 @@ class Complete(NamedTuple):
     links: tuple[Link, ...] = ()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _contains(keys: Uint32s, values: Uint32s, offsets: Int64s, ids: Uint32s, found: npt.NDArray[np.bool_]) -> None:
     """Set whether each value is in the history of its key."""
     for b in range(_U(len(keys))):
@@ -129,7 +129,7 @@ def _contains(keys: Uint32s, values: Uint32s, offsets: Int64s, ids: Uint32s, fou
         found[b] = low < last and ids[_U(low)] == values[b]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy_lists(keys: Uint32s, offsets: Int64s, ids: Uint32s, out: Uint32s) -> None:
     """Write the histories of keys, one after the other."""
     at = _U(0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["isotonic"]
 
 Floats = npt.NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def isotonic(values: Floats, weights: Floats) -> Floats:
     """Return g_1 <= g_2 <= ... <= g_B that minimise ``sum w_i (values_i - g_i)^2``, in O(B).
 

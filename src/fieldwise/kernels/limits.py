@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["bare_reads", "bare_sums", "bare_update"]
 
@@ -22,7 +23,7 @@ Int64s = npt.NDArray[np.int64]
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bare_sums(rows: Floats, ids: Ids, base: Int64s, labels: Ids, errors: Floats, begin: int, end: int) -> None:
     """Set ``errors[b]`` to ``(sigmoid(sum over f of rows[base[f] + ids[f, b], 0]) - labels[b]) / B``, b from begin to
     end.
@@ -40,7 +41,7 @@ def bare_sums(rows: Floats, ids: Ids, base: Int64s, labels: Ids, errors: Floats,
         errors[b] = (one / (one + math.exp(-errors[b])) - np.float32(labels[b])) * share
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bare_update(
     rows: Floats, ids: Ids, base: Int64s, errors: Floats, rate: float, epsilon: float, begin: int, end: int
 ) -> None:
@@ -60,7 +61,7 @@ def bare_update(
                 rows[r, 0] -= speed * g / (math.sqrt(s) + tiny)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bare_reads(table: Floats, places: npt.NDArray[np.uint64]) -> float:
     """Return the sum of ``table[places]``: one cache line from memory for each, many under way at a time."""
     total = np.float32(0)

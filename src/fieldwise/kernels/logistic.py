@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from fieldwise.kernels.decode import PIECE, Reading, read_piece
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather_part
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
@@ -25,7 +25,7 @@ Float32s = npt.NDArray[np.float32]
 _ALL_ONE = np.empty(0, dtype=np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def logistic_errors(
     sums: Floats, bias: float, labels: Int32s, weights: Float32s, share: float, errors: Floats
 ) -> tuple[float, float]:
@@ -65,7 +65,7 @@ def logistic_errors(
     return loss, slope
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_blocks(
     reading: Reading | None,
     rows: Rows,

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.gradients import Shares, Work, merge
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, adam_lanes
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_row
@@ -51,7 +52,7 @@ _AHEAD = _U(16)
 # float64): see `kernels.table` for the first, docs/experiments.md for both.
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _moves(gradients: Floats, u: Index, n: Index) -> bool:
     for k in range(n):
         if gradients[u, k] != 0:
@@ -59,7 +60,7 @@ def _moves(gradients: Floats, u: Index, n: Index) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def adagrad(
     rows: Rows,
     batch: Batch,
@@ -101,7 +102,7 @@ def adagrad(
     return float(check)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rowwise_adagrad(
     rows: Rows,
     batch: Batch,
@@ -148,7 +149,7 @@ def rowwise_adagrad(
     return float(check)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def adam(
     rows: Rows,
     batch: Batch,
@@ -203,7 +204,7 @@ def adam(
     return float(check)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ftrl(
     rows: Rows,
     batch: Batch,

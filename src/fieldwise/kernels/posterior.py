@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.prefetch import prefetch_line
 
 __all__ = ["add_pairs", "draw_latents", "draw_rows", "rotate", "row_products", "row_squares"]
@@ -36,7 +37,7 @@ _ONE, _TWO = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _AHEAD, _TILE = 16, 8
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _mixed(state: np.uint64) -> np.uint64:
     """Return splitmix64's output for a state (Steele, Lea and Flood 2014)."""
     z = (state ^ (state >> _U(30))) * _ONE
@@ -44,20 +45,20 @@ def _mixed(state: np.uint64) -> np.uint64:
     return z ^ (z >> _U(31))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _unit(bits: np.uint64) -> float:
     """Return a number strictly between 0 and 1."""
     return (float(bits >> _U(11)) + 0.5) * 1.1102230246251565e-16  # 2^-53
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _normal(state: np.uint64) -> float:
     """Return a number from N(0, 1) for a state, of which the next one is used, too (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(_unit(_mixed(state))))
     return radius * math.cos(2.0 * math.pi * _unit(_mixed(state + _STEP)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_latents(
     predicted: Floats, labels: npt.NDArray[np.integer[Any]], key: np.uint64, latent: Floats, begin: int, end: int
 ) -> None:
@@ -97,7 +98,7 @@ def draw_latents(
         latent[e] = predicted[e] + sign * x
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@kernel(fastmath={"contract", "reassoc", "nsz"})
 def draw_rows(
     weights: Floats,
     base: int,
@@ -217,7 +218,7 @@ def draw_rows(
 # Plain loops: the last bits of numpy.s sums depend on where an array lies, those of its products on the threads.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_pairs(predicted: Floats, own: Floats, others: Floats, share: float, begin: int, end: int) -> None:
     """Add `share` times the dot product of the factors in `own` (n, d) and `others` (n, d) to each prediction."""
     for e in range(begin, end):
@@ -227,7 +228,7 @@ def add_pairs(predicted: Floats, own: Floats, others: Floats, share: float, begi
         predicted[e] += share * total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def row_squares(weights: Floats, base: int, starts: Int64s) -> tuple[int, Floats]:
     """Return how many features of a field have examples, and the sums of the squares of their numbers (d,)."""
     squares, count = np.zeros(weights.shape[1]), 0
@@ -239,7 +240,7 @@ def row_squares(weights: Floats, base: int, starts: Int64s) -> tuple[int, Floats
     return count, squares
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def row_products(one: Floats, other: Floats) -> Floats:
     """Return ``one^T other`` of the factors: (K, K) from (D, 1 + K) and (D, 1 + K)."""
     products = np.zeros((one.shape[1] - 1, one.shape[1] - 1))
@@ -251,7 +252,7 @@ def row_products(one: Floats, other: Floats) -> Floats:
     return products
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rotate(weights: Floats, turn: Floats) -> Floats:
     """Return (D, 1 + K) float64 with the factors times `turn` (K, K)."""
     turned = np.zeros(weights.shape)

@@ -64,7 +64,7 @@ prefetch_item: Callable[[npt.NDArray[Any], Any, Any], None] = intrinsic(_prefetc
 """In a kernel: begin to load ``array[line, column]``, both within bounds."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def prefetch_row(array: npt.NDArray[Any], line: Any, begin: Any, end: Any) -> None:
     """In a kernel: begin to load ``array[line, begin : end]``, 0 <= begin < end, whatever cache lines it lies in."""
     for column in range(begin, end - 1, _LINE_BYTES // array.itemsize):

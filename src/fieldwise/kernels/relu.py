@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.storage import load_weight
 from fieldwise.kernels.transpose import transpose
 
@@ -18,7 +18,7 @@ _STRIP = _U(64)
 """Examples masked, summed and turned together: their numbers stay in the nearest large cache."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relu_backward(
     dz: npt.NDArray[Any], y: npt.NDArray[Any], sums: npt.NDArray[np.floating], turned: npt.NDArray[Any]
 ) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import BAG, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_line
 
@@ -34,7 +35,7 @@ _AHEAD = _U(24)
 _GOLDEN, _HALF, _LOWER = _U(0x9E3779B97F4A7C15), _U(32), _U(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def number_by_row(ids: Uint32s, stamps: Uint32s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
     """Number ids with one stamp per row of their field.
 
@@ -73,7 +74,7 @@ def number_by_row(ids: Uint32s, stamps: Uint32s, start: Stamp, numbers: Uint32s,
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def number_by_hash(ids: Uint32s, slots: Uint64s, start: Stamp, numbers: Uint32s, distinct: Uint32s) -> np.uint32:
     """As `number_by_row`, with ``slots`` (`num_slots` of N,): the stamp in the upper half of each, the id in the lower.
 
@@ -93,7 +94,7 @@ def number_by_hash(ids: Uint32s, slots: Uint64s, start: Stamp, numbers: Uint32s,
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def find_slot(slots: Uint64s, id_: np.uint64, mask: np.uint64, first: np.uint32) -> np.uint64:
     """Return the slot that holds an id, or the empty one (its stamp is below `first`) that it is to have."""
     slot = ((id_ * _GOLDEN) >> _HALF) & mask

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["name_rows", "permutation"]
 
@@ -35,7 +36,7 @@ def permutation(size: int, seed: int, *key: int) -> npt.NDArray[np.int64]:
     return order
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fisher_yates(draws: npt.NDArray[np.uint64], order: npt.NDArray[np.int64]) -> None:
     """Shuffle in place: for i from the last down, swap ``order[i]`` with ``order[floor(u * (i + 1))]``, u uniform in
     [0, 1).
@@ -48,7 +49,7 @@ def fisher_yates(draws: npt.NDArray[np.uint64], order: npt.NDArray[np.int64]) ->
         order[i], order[j] = order[j], order[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def name_rows(places: npt.NDArray[np.int64], runs: npt.NDArray[np.int64], length: int, num_rows: int) -> None:
     """Replace places in some runs of rows, one after the other, by the rows that stand there.
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["Signal"]
 
@@ -79,17 +80,17 @@ pause: Callable[[], None] = intrinsic(_pause)  # type: ignore[assignment]
 """In a kernel: let a core that has two threads work for the other one."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _post(word: Word) -> int:
     return swap(word, _POSTED)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clear(word: Word) -> int:
     return swap(word, _NOTHING)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_posted(word: Word, looks: int, pauses: int) -> bool:
     """Look at a word until it is posted, then clear it and pause; or mark it as slept on, and return False."""
     for _ in range(looks):

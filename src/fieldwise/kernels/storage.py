@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic, overload
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = [
     "NEAREST",
@@ -177,14 +178,14 @@ def _noise(rows: Any, key: Any, r: Any, k: Any) -> Any:
     return lambda rows, key, r, k: NEAREST
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _decode(bits: Rows, out: Rows) -> None:
     for r in range(bits.shape[0]):
         for k in range(bits.shape[1]):
             out[r, k] = load_weight(bits, r, k)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _encode(rows: Rows, unit: int, weights: Rows) -> None:
     for r in range(len(weights)):
         store_weight(rows, r, unit, weights[r], NEAREST)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item
@@ -50,7 +51,7 @@ _AHEAD = _U(8)
 # branch of its own.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _copy(
     out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
 ) -> None:
@@ -74,7 +75,7 @@ def _copy(
                 k += _U(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(
     out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
 ) -> None:
@@ -97,7 +98,7 @@ def _add(
                 k += _U(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_values(
     out: Floats,
     column: Index,
@@ -117,7 +118,7 @@ def _add_values(
             out[b, column + k] += x * load_weight(rows, r, unit + k)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_bag(
     out: Floats,
     column: Index,
@@ -144,7 +145,7 @@ def _add_bag(
                 k += _U(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def gather_part(
     rows: Rows, batch: Batch, layout: Layout, num_local: int, local: Floats, full: Floats, begin: int, end: int
 ) -> None:
@@ -196,7 +197,7 @@ def gather(rows: Rows, batch: Batch, layout: Layout, local: Floats, full: Floats
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _uniform(seed: int, row: int, unit: int) -> float:
     """Return a number in [-1, 1) that depends on (seed, row, unit) alone: a splitmix64 hash of the three."""
     z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(row)
@@ -207,7 +208,7 @@ def _uniform(seed: int, row: int, unit: int) -> float:
     return np.float64(z >> np.uint64(11)) * 2.0**-52 - 1.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def initialise(rows: Rows, first_unit: int, last_unit: int, scale: float, seed: int, first_row: int) -> None:
     """Draw the weights ``first_unit .. last_unit - 1`` of every row uniformly from [-scale, scale].
 
@@ -219,7 +220,7 @@ def initialise(rows: Rows, first_unit: int, last_unit: int, scale: float, seed: 
             store_weight(rows, r, unit, _uniform(seed, first_row + r, unit) * scale, NEAREST)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def initialise_numbered(
     rows: Rows, first_unit: int, last_unit: int, scale: float, seed: int, numbers: npt.NDArray[np.int64]
 ) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["pick_texts", "put_lengths", "put_texts"]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick_texts(data, offsets, places):  # type: ignore[no-untyped-def]
     """Return N of the texts ``data[offsets[i] : offsets[i + 1]]``, and (N + 1,) where they begin and end."""
     ends = np.zeros(len(places) + 1, dtype=np.int64)
@@ -22,7 +23,7 @@ def pick_texts(data, offsets, places):  # type: ignore[no-untyped-def]
     return out, ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_lengths(ids, lengths, first, out):  # type: ignore[no-untyped-def]
     """Write the length of each of N texts to ``out[ids[i] - first]``, but for ids below `first`."""
     for i in range(len(ids)):
@@ -30,7 +31,7 @@ def put_lengths(ids, lengths, first, out):  # type: ignore[no-untyped-def]
             out[ids[i] - first] = lengths[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def put_texts(ids, lengths, data, first, offsets, out):  # type: ignore[no-untyped-def]
     """Copy N texts that lie end to end in `data` to ``out[offsets[ids[i] - first]]``, but for ids below `first`."""
     at = np.int64(0)

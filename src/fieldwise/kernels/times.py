@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
+
 __all__ = ["ISO", "compile_pattern", "parse_times"]
 
 Float64s = npt.NDArray[np.float64]
@@ -88,7 +90,7 @@ def _number(data, at, end, num_digits):  # type: ignore[no-untyped-def]
     return number
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _seconds(year, month, day, hour, minute, second):  # type: ignore[no-untyped-def]
     """Seconds since 1970, or NaN where there is no such day or time."""
     if year < 1 or month < 1 or month > 12 or day < 1 or hour > 23 or minute > 59 or second > 59:
@@ -110,7 +112,7 @@ def _seconds(year, month, day, hour, minute, second):  # type: ignore[no-untyped
     return np.float64(((days * 24 + hour) * 60 + minute) * 60 + second)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _zone(data, at, end):  # type: ignore[no-untyped-def]
     """Seconds by which the clock of a zone is ahead; NaN where it is none."""
     length = end - at
@@ -133,7 +135,7 @@ def _zone(data, at, end):  # type: ignore[no-untyped-def]
     return -ahead if data[at] == _MINUS else ahead
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _iso(data, at, end):  # type: ignore[no-untyped-def]
     if end - at < 10 or data[at + 4] != _MINUS or data[at + 7] != _MINUS:
         return np.nan
@@ -160,7 +162,7 @@ def _iso(data, at, end):  # type: ignore[no-untyped-def]
     return _seconds(year, month, day, hour, minute, second) - _zone(data, at, end)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _patterned(data, at, end, pattern):  # type: ignore[no-untyped-def]
     year, month, day, hour, minute, second = 1970, 1, 1, 0, 0, 0
     for code in pattern:
@@ -191,7 +193,7 @@ def _patterned(data, at, end, pattern):  # type: ignore[no-untyped-def]
     return _seconds(year, month, day, hour, minute, second) if at == end else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _parse(data, offsets, valid, pattern, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         begin, end = offsets[i], offsets[i + 1]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
+
+from fieldwise.kernels.jit import kernel
 
 __all__ = ["transpose"]
 
@@ -79,7 +80,7 @@ transpose_square: Callable[[npt.NDArray[Any], Any, Any, npt.NDArray[Any], Any, A
 within bounds, of one type of 2 bytes or more, items of a line side by side."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def transpose(source: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
     """Set ``out[j, i] = source[i, j]``; items of a line stand side by side in both.
 

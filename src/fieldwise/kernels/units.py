@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.jit import kernel
+
 __all__ = ["Columns", "Kept", "add_skip", "standardise", "sum_gradients", "sum_inputs", "sum_skip", "unit_gradients"]
 
 Floats = npt.NDArray[np.floating]
@@ -25,7 +27,7 @@ _ROWS = 4
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc"})
+@kernel(fastmath={"reassoc"})
 def sum_skip(units: Floats, first: int, step: int, out: Floats) -> None:
     """Set out (b,) to the sums of ``units[:, first::step]``."""
     for b in range(_U(len(out))):
@@ -35,7 +37,7 @@ def sum_skip(units: Floats, first: int, step: int, out: Floats) -> None:
         out[b] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_skip(gradient: Floats, first: int, step: int, of_sums: Floats) -> None:
     """Add the gradients of these sums (b,) to that of the units (b, N)."""
     for b in range(_U(len(of_sums))):
@@ -43,7 +45,7 @@ def add_skip(gradient: Floats, first: int, step: int, of_sums: Floats) -> None:
             gradient[b, n] += of_sums[b]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sum_inputs(units: Floats, columns: Columns, sums: Sums) -> None:
     """Set sums (2, I) to those of what is read, and of its squares.
 
@@ -57,7 +59,7 @@ def sum_inputs(units: Floats, columns: Columns, sums: Sums) -> None:
             sums[1, i] += number * number
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def standardise(
     units: Floats, columns: Columns, mean: Floats, scale: Floats, kept: Kept, grown: float, x: Floats
 ) -> None:
@@ -70,7 +72,7 @@ def standardise(
                 x[b, i] = _dropped(x, kept, grown, b, i)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sum_gradients(
     dx: Floats, units: Floats, columns: Columns, mean: Floats, scale: Floats, kept: Kept, grown: float, sums: Sums
 ) -> None:
@@ -95,7 +97,7 @@ def sum_gradients(
             sums[1, i] += g * ((units[b, _at(columns, i)] - mean[i]) * scale[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unit_gradients(
     dx: Floats,
     units: Floats,
@@ -126,12 +128,12 @@ def unit_gradients(
             gradient[b, at] = outer[i] * (_dropped(dx, kept, grown, b, i) - means[0, i] - y * means[1, i])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _at(columns: Any, i: Any) -> Any:
     return i if columns is None else _U(columns[i])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _dropped(numbers: Any, kept: Any, grown: Any, b: Any, i: Any) -> Any:
     if kept is None:
         return numbers[b, i]
