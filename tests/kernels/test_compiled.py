@@ -90,7 +90,7 @@ def test_a_file_that_was_cut_short_is_compiled_anew_and_replaced(tmp_path, place
     assert is_kept()
 
 
-def test_where_nothing_can_be_written_kernels_work_and_one_note_says_what_to_do(places, capsys):
+def test_where_nothingcan_be_written_kernels_work_and_one_note_says_what_to_do(places, capsys):
     places(Path("/dev/null/a"), Path("/dev/null/b"))
     assert not is_kept()
     assert not is_kept()
@@ -116,7 +116,7 @@ def test_a_full_disk_is_said_and_does_not_end_the_work(tmp_path, places, capsys,
 def test_a_folder_that_was_filled_and_cannot_be_written_is_read_without_a_note(tmp_path, places, capsys, monkeypatch):
     places(tmp_path)
     is_kept()
-    monkeypatch.setattr(kept, "_can_be_written", lambda folder: False)
+    monkeypatch.setattr(kept, "can_be_written", lambda folder: False)
     assert is_kept()
     assert capsys.readouterr().err == ""
 
@@ -147,15 +147,15 @@ def test_a_temporary_folder_in_which_others_can_plant_files_is_not_used(tmp_path
     else:
         folder.mkdir()
         folder.chmod(0o777)
-    assert not kept._can_be_written(folder / "kernels")
+    assert not kept.can_be_written(folder / "kernels")
 
 
 def test_a_temporary_folder_is_made_for_its_user_alone(tmp_path):
     folder = tmp_path / f"fieldwise-{os.getuid()}"
-    assert kept._can_be_written(folder / "kernels")
+    assert kept.can_be_written(folder / "kernels")
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_no_kernel_is_left_to_the_cache_of_numba_which_fails_where_nothing_can_be_written():
+def test_no_kernel_is_left_to_the_cache_of_numba_which_fails_where_nothingcan_be_written():
     for path in Path(kept.__file__).parent.glob("*.py"):
         assert "cache=True" not in path.read_text(), path.name

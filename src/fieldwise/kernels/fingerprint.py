@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, merged
 
 __all__ = ["combine", "fingerprint"]
 
@@ -101,16 +100,12 @@ def _rotation(typing: Any, x: Any, bits: Any) -> Any:
 _rotate: Callable[[Any, int], Any] = intrinsic(_rotation)  # type: ignore[assignment]
 
 
-# The compiler of machine code puts these into the loops that call them, at no cost: they take and return numbers. numba
-# putting in 40 of them (inline="always") tripled the time it took.
-
-
-@njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@merged
 def _round(lane, word):  # type: ignore[no-untyped-def]
     return _rotate(lane + word * _P2, 31) * _P1
 
 
-@njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@merged
 def _avalanche(h):  # type: ignore[no-untyped-def]
     h = (h ^ (h >> np.uint64(33))) * _P2
     h = (h ^ (h >> np.uint64(29))) * _P3
@@ -151,7 +146,7 @@ def _of_long(data, words, at, end, seed):  # type: ignore[no-untyped-def]
     return h if h != 0 else np.uint64(1)
 
 
-@njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@merged
 def _byte_in(h, rest):  # type: ignore[no-untyped-def]
     return _rotate(h ^ ((rest & np.uint64(0xFF)) * _P5), 11) * _P1
 

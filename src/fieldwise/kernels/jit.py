@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from numba import njit
 from numba.core import types
 
 from fieldwise.kernels.kept import KernelCache
 
-__all__ = ["kernel"]
+if TYPE_CHECKING:
+    from numba.core.dispatcher import Dispatcher
+
+__all__ = ["kernel", "merged"]
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+@overload
+def kernel(function: Function) -> Dispatcher[Function]: ...
+
+
+@overload
+def kernel(*, fastmath: set[str]) -> Callable[[Function], Dispatcher[Function]]: ...
 
 
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | None = None) -> Any:
@@ -24,14 +37,16 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | N
     fastmath
         LLVM's flags that a kernel allows.
     """
+    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "fastmath": fastmath or False}
+    unliteral: Any = types.unliteral
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, fastmath=fastmath or False)(function)
+        dispatcher: Any = njit(**options)(function)
         dispatcher._cache = KernelCache(function)  # as numba's `enable_caching` does with its own
         resolve = dispatcher.get_call_template
 
         def without_literals(args: Any, kws: Any) -> Any:
-            return resolve([types.unliteral(each) for each in args], {k: types.unliteral(v) for k, v in kws.items()})
+            return resolve([unliteral(each) for each in args], {k: unliteral(v) for k, v in kws.items()})
 
         # For numba a 3 written in a call is a type of its own: a kernel was compiled once for every constant that
         # another gives it, seven times for the planes of a cache.
@@ -39,3 +54,14 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | N
         return dispatcher
 
     return compiled if function is None else compiled(function)
+
+
+def merged(function: Function) -> Dispatcher[Function]:
+    """Compile a function of a few numbers for kernels alone, whose machine code contains it: a call costs nothing.
+
+    numba's own ``inline="always"``, which functions that are given arrays need, copies the function into each caller
+    before types are known: with 40 calls that tripled the time of compilation.
+    """
+    options: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher: Any = njit(**options)(function)
+    return dispatcher  # type: ignore[no-any-return]

@@ -34,12 +34,14 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba.core import config
+from numba.core import config as _config
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-__all__ = ["KernelCache", "folder_in_use", "folders"]
+config: Any = _config  # numba sets its names from the environment
+
+__all__ = ["KernelCache", "can_be_written", "count", "folder_in_use", "folders", "is_ignored"]
 
 _SOURCES = Path(__file__).parent
 _IMPORT = re.compile(r"^from fieldwise\.kernels\.(\w+) import", re.MULTILINE)
@@ -85,7 +87,7 @@ def folders() -> tuple[Path, ...]:
 @cache
 def _read_from() -> tuple[Path, ...]:
     """Return the folders that kernels are read from: where one is named and can be written, that one alone."""
-    return folders()[:1] if config.CACHE_DIR and _can_be_written(folders()[0]) else folders()
+    return folders()[:1] if config.CACHE_DIR and can_be_written(folders()[0]) else folders()
 
 
 def _is_temporary(folder: Path) -> bool:
@@ -102,7 +104,7 @@ def folder_in_use(*, note: bool = False) -> Path | None:
     """
     named = bool(config.CACHE_DIR)
     for place, folder in enumerate(folders()):
-        if _can_be_written(folder):
+        if can_be_written(folder):
             if note and named and place > 0:
                 _say_once(f"compiled kernels cannot be kept in NUMBA_CACHE_DIR ({config.CACHE_DIR}), so in {folder}")
             elif note and _is_temporary(folder):
@@ -132,7 +134,19 @@ def _say_once(text: str) -> None:
             sys.stderr.write(f"note: {text}\n")
 
 
-def _can_be_written(folder: Path) -> bool:
+def is_ignored(in_use: Path) -> bool:
+    """Whether NUMBA_CACHE_DIR names another folder than the one in use."""
+    return bool(config.CACHE_DIR) and in_use != folders()[0]
+
+
+def count(folder: Path) -> int:
+    """Return how many kernels of these sources lie in a folder."""
+    stamps = {stamp(path.stem) for path in _SOURCES.glob("*.py")}
+    return sum(path.name.split("-")[1] in stamps for path in folder.glob(f"*{_SUFFIX}"))
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be written in a folder that others cannot plant any in; it is made where it is not there."""
     try:
         if _is_temporary(folder):
             # Anybody may make a folder of this name in there; nobody else must be able to plant code in ours.
@@ -191,7 +205,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
                 old.unlink()
 
 
-class KernelCache(_Cache):  # type: ignore[misc]
+class KernelCache(_Cache):
     """What numba asks for a compiled kernel, and hands one to.
 
     Parameters
@@ -233,7 +247,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
         for folder in _read_from():
             content = _read(folder / name)
             if content is not None:
-                return CompileResult._rebuild(target_context, *pickle.loads(content))  # noqa: S301 - see above
+                rebuild: Any = CompileResult._rebuild
+                return rebuild(target_context, *pickle.loads(content))  # noqa: S301 - see above
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -245,7 +260,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
             return
         name = self._name(sig, data.codegen)
         try:
-            _write(folder, name, dumps(data._reduce()))
+            pack: Any = dumps
+            _write(folder, name, pack(data._reduce()))
         except OSError as error:  # the disk is full, say: that is no reason not to go on
             _say_once(
                 f"compiled kernels cannot be kept in {folder}: {error.strerror}; they are compiled anew next time. "
