@@ -44,8 +44,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes
     ----------
     train
-        Files, globs or folders. May be left out where rows are given in memory:
-        ``fieldwise.train(config, out, data=table)``.
+        Files, globs or folders; folders named ``key=value`` are columns (`data.partitions`). May be left out where rows
+        are given in memory: ``fieldwise.train(config, out, data=table)``.
     valid
         A share of the training rows (0 to 1, exclusive), or files. Left out with `split`.
     test

@@ -114,7 +114,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'did you mean epochs?'
     >>> did_you_mean("zzz", ["epochs", "seed"])
     'known: epochs, seed'
+    >>> did_you_mean("user", ["item", " User"])
+    "did you mean ' User'?"
     """
     known = list(known)
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+    folded = name.strip().casefold()
+    nearest = [word for word in known if word.strip().casefold() == folded] or difflib.get_close_matches(
+        name, known, n=1
+    )
+    if nearest:  # blanks around a word are seen in quotes only
+        return f"did you mean {nearest[0] if nearest[0] == nearest[0].strip() else repr(nearest[0])}?"
+    return f"known: {', '.join(known)}"

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fieldwise.cli.survey import print_survey
 from fieldwise.config import parse_config
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.log import open_log
 from fieldwise.errors import DataError
+from fieldwise.verbs.check import check
 from fieldwise.verbs.inference import infer_from, starting_config
+from fieldwise.verbs.predict import predict
 from fieldwise.verbs.prepare import prepare
 from fieldwise.verbs.sample import read_sample, sample_of
+from fieldwise.verbs.train import train
 
 N = 60
 CLICKS = [at % 2 for at in range(N)]
@@ -23,7 +28,7 @@ USERS = [RANDOM.randrange(9) for _ in range(N)]
 
 def log_of(folder, *columns, name="x"):
     """Write one Parquet file for each array, as the column `name` beside click and z."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for at, column in enumerate(columns):
         pq.write_table(pa.table({"click": CLICKS, name: column, "z": USERS}), folder / f"day{at}.parquet")
     return folder
@@ -167,3 +172,37 @@ def test_a_file_of_a_header_alone_and_a_parquet_file_without_rows_add_nothing(tm
     )
     (folder / "b.csv").write_text("z,x,click\n")
     assert prepare(config(folder)).summary["rows_read"] == N
+
+
+def test_check_says_which_files_and_columns_it_does_not_look_at(tmp_path):
+    folder = log_of(tmp_path / "log", pa.array(USERS))
+    pq.write_table(pa.table({"click": CLICKS, "x": USERS, "z": USERS, "os": CLICKS}), folder / "later.parquet")
+    (folder / "notes.json").write_text("{}")
+    survey = check(config(folder))
+    assert survey.files_left_out == {f"{folder}/notes.json": "its ending is not that of a log"}
+    assert survey.columns_left_out == {"os": f"not in every file: {folder}/day0.parquet lacks it"}
+    assert survey.rows_read == 2 * N
+    print_survey(survey)
+
+
+def test_a_model_answers_alike_whatever_the_types_order_and_format_of_the_columns(tmp_path):
+    folder = log_of(tmp_path / "log" / "place=it", pa.array(USERS))
+    log_of(tmp_path / "log" / "place=de", pa.array([float(user) for user in reversed(USERS)]))
+    quick = "[model]\nkind = 'lr'\n[train]\nepochs = 1\nbatch_size = 16\nthreads = 1\n"
+    train(config(folder.parent, "valid = 0.2", f"[fields.place]\n{quick}"), tmp_path / "run")
+    new = tmp_path / "new"
+    texts = pa.array([str(user) for user in USERS]).dictionary_encode()
+    (new / "1" / "place=it").mkdir(parents=True)
+    pq.write_table(pa.table({"more": USERS, "z": texts, "x": texts}), new / "1" / "place=it" / "a.parquet")
+    (new / "2").mkdir()
+    rows = "".join(f"{user}.0,it,{user}\n" for user in USERS)
+    (new / "2" / "b.csv.gz").write_bytes(gzip.compress(f"x,place,z\n{rows}".encode()))
+    answers = []
+    for data in (folder, new / "1", new / "2", new):
+        predict(tmp_path / "run", data, tmp_path / "out.parquet")
+        answers.append(pq.read_table(tmp_path / "out.parquet").column("probability").to_pylist())
+    assert answers[1] == answers[2] == answers[0]
+    assert answers[3] == answers[0] * 2
+    (tmp_path / "bare.csv").write_text("x,z\n1,1\n")
+    with pytest.raises(DataError, match=r"no such column\n  where: .*bare\.csv\n  got: place"):
+        predict(tmp_path / "run", tmp_path / "bare.csv", tmp_path / "out.parquet")

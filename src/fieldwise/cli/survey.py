@@ -16,6 +16,7 @@ __all__ = ["print_survey"]
 _MAX_FIELDS = 40
 _MAX_DETAILED = 12
 _MAX_DAYS = 31
+_MAX_LEFT_OUT = 10
 _MAX_TEXT = 24
 
 
@@ -29,7 +30,19 @@ def print_survey(survey: Survey) -> None:
     _print_values(survey)
     for name, days in survey.days.items():
         _print_days(name, days)
+    _print_left_out(survey)
     click.echo(rows_line(survey))
+
+
+def _print_left_out(survey: Survey) -> None:
+    for what, reasons in (("files", survey.files_left_out), ("columns", survey.columns_left_out)):
+        if reasons:
+            click.echo(f"Of the {what}, {len(reasons):,} {'is' if len(reasons) == 1 else 'are'} not looked at:")
+            for name, reason in list(reasons.items())[:_MAX_LEFT_OUT]:
+                click.echo(f"  {name}: {reason}")
+            if len(reasons) > _MAX_LEFT_OUT:
+                click.echo(f"  and {len(reasons) - _MAX_LEFT_OUT:,} more")
+            click.echo()
 
 
 def rows_line(survey: Survey) -> str:

@@ -146,6 +146,10 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         Fields that are not looked at, and the fields that each combines: what one of them gives away is in its parts.
     warnings
         The gravest first.
+    files_left_out
+        Files of the folders that are none of the log: the reason of each.
+    columns_left_out
+        Columns that not all files have in a form that can be read, and that are not looked at: the reason of each.
     """
 
     files: tuple[str, ...]
@@ -165,6 +169,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     crosses: dict[str, tuple[str, ...]] = {}
     positive: str | None = None
     warnings: tuple[Finding, ...] = ()
+    files_left_out: dict[str, str] = {}
+    columns_left_out: dict[str, str] = {}
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

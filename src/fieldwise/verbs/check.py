@@ -91,7 +91,13 @@ def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, 
         for found in _read_log(source, counts, share):
             counts.add(found)
             tally.add(found.num_rows)
-    return counts.finish(sources, share, tally.num_rows)
+    return msgspec.structs.replace(
+        counts.finish(sources, share, tally.num_rows),
+        files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
+        columns_left_out={
+            name: reason for name, reason in inferred.left_out.items() if name not in sample.column_names
+        },
+    )
 
 
 class _Read(NamedTuple):
