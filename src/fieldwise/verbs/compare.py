@@ -18,6 +18,7 @@ from fieldwise.verbs.baseline import TARGET_ENCODING, train_target_encoding
 from fieldwise.verbs.differences import Contender, Difference, Spread, differences, spreads
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import Result
 from fieldwise.verbs.train import train, use_threads
@@ -146,6 +147,7 @@ def compare(
         )
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
+    check_parts(config, prepared, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     chosen = _entries(models, config.model)
     reference = None if against is None else _entry(against, config.model).name

@@ -39,6 +39,7 @@ from fieldwise.training.events import Listener, ignore
 from fieldwise.verbs.budget import Budget, parse_bytes
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.inference import infer_from
+from fieldwise.verbs.part_rows import part_remarks
 from fieldwise.verbs.parts import Source, open_sources
 from fieldwise.verbs.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
 from fieldwise.verbs.spool import Spool
@@ -146,7 +147,7 @@ def prepare(
             summary = read_prepared(place.folder)[1]
             refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
         prepared = open_prepared(place.folder)
-    return prepared_of(prepared, sources, schema, left_out)
+    return prepared_of(prepared, config, sources, schema, left_out)
 
 
 def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
@@ -185,7 +186,9 @@ def look(config: Config) -> Plan:
     return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
-def prepared_of(prepared: Prepared, sources: list[Source], schema: Schema, left_out: dict[str, str]) -> Prepared:
+def prepared_of(
+    prepared: Prepared, config: Config, sources: list[Source], schema: Schema, left_out: dict[str, str]
+) -> Prepared:
     """Say which files and columns were not used, which the artefact does not record: the next call may see others."""
     files_left_out = {path: reason for source in sources for path, reason in source.log.left_out.items()}
     read = msgspec.structs.replace(
@@ -193,7 +196,7 @@ def prepared_of(prepared: Prepared, sources: list[Source], schema: Schema, left_
         files=sum(len(source.log.files) for source in sources),
         files_left_out=files_left_out,
         columns_not_used=no_inputs(schema, left_out),
-        remarks=[*prepared.read.remarks, *group_remarks(schema)],
+        remarks=[*prepared.read.remarks, *group_remarks(schema), *part_remarks(config, prepared.summary)],
     )
     return prepared._replace(summary={**prepared.summary, "left_out": left_out, "read": read.as_dict()})
 
@@ -204,7 +207,7 @@ def find_prepared(config: Config) -> Prepared | None:
     folder = plan.root / plan.key
     if not (folder / PREPARED_NAME).exists():
         return None
-    return prepared_of(open_prepared(folder), plan.sources, plan.schema, plan.left_out)
+    return prepared_of(open_prepared(folder), config, plan.sources, plan.schema, plan.left_out)
 
 
 def cache_root(config: Config) -> Path:

@@ -128,7 +128,7 @@ def prepare_together(
         workers.first(held.close, type(None))  # now it has its name
     with workers.together():
         prepared = open_prepared(root / key)
-    return prepared_of(prepared, sources, schema, left_out)
+    return prepared_of(prepared, config, sources, schema, left_out)
 
 
 def _encode(

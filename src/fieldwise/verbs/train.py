@@ -37,6 +37,7 @@ from fieldwise.training.step import Stepper
 from fieldwise.verbs.begin import sample, with_start
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.run import Result, RunFolder
 from fieldwise.verbs.team import Team
@@ -119,6 +120,7 @@ def train(
     config = team.with_device(config, listen)
     prepared = prepared or team.prepare(config, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
     with team.holding(run) as finished:

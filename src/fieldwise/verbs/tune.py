@@ -44,6 +44,7 @@ from fieldwise.training.loop import goodness
 from fieldwise.training.score import evaluate_model
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
 from fieldwise.verbs.space import Dimension, changed, space_of
@@ -132,6 +133,7 @@ def tune(
     space = space_of(config, only)
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
+    check_parts(config, prepared, listen)
     if "valid" not in prepared.parts:
         raise ConfigError("trials are chosen by validation rows, and there are none", fix="set data.valid")
     with ExitStack() as stack:
