@@ -24,6 +24,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fieldwise import forks
+
 if TYPE_CHECKING:
     from fieldwise.bundle import open_bundle
     from fieldwise.config import Config, DataConfig, FieldConfig, load_config, parse_config
@@ -60,6 +62,8 @@ __version__ = "0.1.0"
 # the core, a step then takes ten times as long (docs/experiments.md); sleeping costs some microseconds. Read when
 # torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+forks.register()
 
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
 _HOMES = {

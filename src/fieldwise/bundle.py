@@ -20,7 +20,6 @@ is unpickled.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from fieldwise.arrays import Pieces, header_checksum, load_headed, load_verified
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.files import checksum, explaining
+from fieldwise.forks import ForkLock
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.manifests import Upgrades, read_manifest, write_manifest
@@ -72,7 +72,7 @@ class _Blocks:
     def __init__(self, path: Path, table: npt.NDArray[Any], checksums: tuple[str, ...], shift: int) -> None:
         self.path, self.table, self.checksums, self.shift = path, table, checksums, shift
         self.verified = np.zeros(len(checksums), dtype=np.bool_)
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
         if not 0 <= shift <= _ONE_BLOCK or len(checksums) != -(-len(table) >> shift):
             raise ArtefactError(
                 "the table does not fit its checksums",

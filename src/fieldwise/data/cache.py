@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
 from fieldwise.errors import ArtefactError
 from fieldwise.files import checksum, explaining, map_file
+from fieldwise.forks import ForkLock
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.manifests import read_manifest
@@ -120,7 +120,7 @@ class Cache:
         self._itemsizes = planes.itemsizes()[: planes.BAGS]
         widest = int((self._numbers * self._itemsizes).max())
         self._every = max(_PAGE_BYTES // max(widest, 1), 1)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @classmethod
     def open(cls, folder: str | Path) -> Cache:

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
+from fieldwise.forks import ForkLock
 from fieldwise.kernels.signals import Signal
 
 __all__ = [
@@ -157,7 +158,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.size = available_cores()
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._team: Team | None = None
 
     def team(self) -> Team:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fieldwise.nn.deep import ACTIVATIONS
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.linear import Linear
+from fieldwise.nn.product import autocast_where_it_pays
 
 __all__ = ["TwoStream"]
 
@@ -68,7 +69,8 @@ class TwoStream(nn.Module):
         first, second = self.first(x), self.second(x)
         num_outputs, (num_heads, part, _) = self.output.out_features, self.between.shape
         # (H, B, h/H) @ (H, h/H, O h/H) -> (H, B, O, h/H)
-        left = torch.bmm(first.view(-1, num_heads, part).transpose(0, 1), self.between)
+        with autocast_where_it_pays(x.device.type):
+            left = torch.bmm(first.view(-1, num_heads, part).transpose(0, 1).type_as(self.between), self.between)
         left = left.view(num_heads, -1, num_outputs, part)
         right = second.view(-1, num_heads, 1, part).transpose(0, 1)
         between = (left * right).sum(dim=(0, 3))

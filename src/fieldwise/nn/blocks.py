@@ -15,9 +15,10 @@ from weakref import WeakSet
 
 import torch
 
+from fieldwise.forks import inherited_torch
 from fieldwise.kernels.threads import Team, num_threads, team
 
-__all__ = ["cut", "run_blocks", "single_threaded_torch"]
+__all__ = ["cut", "run_blocks", "set_torch_threads", "single_threaded_torch"]
 
 Item = TypeVar("Item")
 
@@ -31,6 +32,11 @@ def cut(length: int, size: int) -> list[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return [slice(begin, min(begin + size, length)) for begin in range(0, length, size)]
+
+
+def set_torch_threads(count: int) -> None:
+    """Let torch use `count` threads; one in a child of a fork, which has no others (`forks`)."""
+    torch.set_num_threads(1 if inherited_torch() else count)
 
 
 @contextmanager

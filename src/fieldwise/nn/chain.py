@@ -12,9 +12,8 @@ made: the library then takes them as they are. Nothing else is kept as a whole. 
 Blocks depend on the shapes alone and each is worked on by one thread, so results are the same for any number of
 threads (`nn.blocks`).
 
-In float32 the products are oneDNN's: torch's own are MKL's, which uses half of the width of an AMD processor's units
-(docs/experiments.md). In bfloat16, with sums in float32 inside the library, both are oneDNN's; weights, gradients and
-the sums of db stay float32.
+How a product is taken depends on the processor (`nn.product`). In bfloat16 its sums are in float32; weights, gradients
+and the sums of db stay float32.
 """
 
 from __future__ import annotations
@@ -30,8 +29,9 @@ from fieldwise.kernels.relu import relu_backward
 from fieldwise.kernels.transpose import transpose
 from fieldwise.nn.activations import RELU, Activation
 from fieldwise.nn.blocks import cut, run_blocks
+from fieldwise.nn.product import product
 
-__all__ = ["Layer", "chain", "product"]
+__all__ = ["Layer", "chain"]
 
 _EXAMPLES, _EXAMPLES_SMALL, _SMALL = 512, 1024, 1 << 17
 """Examples in a block; and where the matrices have fewer weights than that, so that a block is worth its calls."""
@@ -39,9 +39,6 @@ _ROWS = 256
 """Rows of dW in a block, at most; fewer and larger blocks copy x less often, inside oneDNN."""
 _THIN = 8
 """Outputs up to which the library would do little but copy x for dW."""
-
-_onednn: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # None in a build of torch without oneDNN
-_onednn = _onednn and _onednn.default  # a call takes 27 microseconds beside its product, not 34
 
 
 class Layer(NamedTuple):
@@ -231,17 +228,6 @@ class _Backward:
         """Return dW and db, where they are wanted."""
         weight = _ordered_sum(self.parts) if self.is_thin else self.weight
         return [weight if self.needs_weight else None, _ordered_sum(self.sums) if self.needs_bias else None]
-
-
-def product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """Return ``a w'`` of a (M, N) and w (O, N), with the bias added and negative numbers cleared where asked for: one
-    call of a library, on the threads that torch has here.
-    """
-    if (_onednn is not None and a.dtype == torch.float32) or (bias is not None and a.dtype == torch.bfloat16):
-        out: Tensor = _onednn(a, w, bias, "relu" if relu else "none", [], "")
-        return out
-    out = a @ w.t() if bias is None else torch.addmm(bias, a, w.t())
-    return out.relu_() if relu else out
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:

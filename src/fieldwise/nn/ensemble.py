@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fieldwise.nn.deep import ACTIVATIONS
 from fieldwise.nn.dropout import Dropout
+from fieldwise.nn.product import autocast_where_it_pays
 
 __all__ = ["Ensemble"]
 
@@ -33,7 +34,8 @@ class SharedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, M, num_outputs) from x (B, M, num_inputs)."""
-        return nn.functional.linear(x * self.inputs, self.weight) * self.outputs + self.bias
+        with autocast_where_it_pays(x.device.type):
+            return nn.functional.linear(x * self.inputs, self.weight) * self.outputs + self.bias
 
 
 class Ensemble(nn.Module):
@@ -72,4 +74,5 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the members' (B, M, O) from x (B, num_inputs)."""
         each = self.hidden(x.unsqueeze(1).expand(-1, self.num_members, -1))
-        return torch.einsum("bmi,mio->bmo", each, self.weight) + self.bias
+        with autocast_where_it_pays(x.device.type):
+            return torch.einsum("bmi,mio->bmo", each, self.weight) + self.bias

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fieldwise.nn.product import autocast_where_it_pays
+
 __all__ = ["FieldPairs"]
 
 
@@ -89,5 +91,6 @@ class FieldPairs(nn.Module):
         else:
             at = self._above[0], self._above[1]
             triangles = [torch.zeros_like(self.mask).index_put(at, weights) * self.mask for weights in self.weight]
-        outputs = [(units * torch.matmul(upper, units)).sum(dim=(1, 2)) for upper in triangles]
+        with autocast_where_it_pays(units.device.type):
+            outputs = [(units * torch.matmul(upper, units)).sum(dim=(1, 2)) for upper in triangles]
         return torch.stack(outputs, dim=1).expand(-1, self.num_outputs)

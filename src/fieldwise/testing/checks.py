@@ -29,6 +29,7 @@ from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import dense_arrays, load_model
+from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.table import take_gradients
 from fieldwise.testing.subject import NUM_ROWS, Builder, CheckFailed, DeepPart, Subject, make_log
@@ -302,12 +303,12 @@ def check_the_number_of_threads_changes_no_bit(subject: Subject) -> None:
             found = []
             for count in (1, 2, 3):
                 set_num_threads(count)
-                torch.set_num_threads(count)
+                set_torch_threads(count)
                 found.append(_trained(subject, 0, dtype, examples=examples)[1])
                 _same(found[-1], found[0], f"{count} threads give other weights than one, in {dtype}")
     finally:
         set_num_threads(before[0])
-        torch.set_num_threads(before[1])
+        set_torch_threads(before[1])
 
 
 def check_what_was_saved_is_what_was_trained(subject: Subject) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from fieldwise.nn.deep import count_weights
+from fieldwise.nn.product import has_product
 
 __all__ = ["has_bfloat16", "takes_bfloat16"]
 
@@ -14,8 +15,8 @@ _WORTH_WEIGHTS = 1 << 18
 
 
 def takes_bfloat16(precision: str, model: nn.Module) -> bool:
-    """Return whether products are taken in bfloat16: ``bfloat16`` says so; ``auto`` does where the processor, or GPU,
-    multiplies in bfloat16 and the matrices have 262,144 weights or more.
+    """Return whether products are taken in bfloat16: ``bfloat16`` says so, whatever it costs here (`nn.product`);
+    ``auto`` does where the processor, or GPU, is faster in bfloat16 and the matrices have 262,144 weights or more.
 
     Examples
     --------
@@ -30,6 +31,13 @@ def takes_bfloat16(precision: str, model: nn.Module) -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the processor multiplies matrices in bfloat16 faster than in float32."""
-    known = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(bool(supported()) for supported in known if supported is not None)
+    """Return whether matrices are multiplied in bfloat16 faster than in float32: the product can be had, and the
+    processor has instructions for it, without which a library imitates it.
+    """
+    if not has_product(torch.bfloat16):
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):  # public, but newer than the oldest torch that we take
+        known = torch.cpu.get_capabilities()
+        return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_tile"))
+    asked = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(supported()) for supported in asked if supported is not None)

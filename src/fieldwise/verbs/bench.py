@@ -33,7 +33,7 @@ from fieldwise.memory import require_memory
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import cut, run_blocks, single_threaded_torch
-from fieldwise.nn.chain import product
+from fieldwise.nn.product import product
 from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer

@@ -24,6 +24,7 @@ from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
+from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
@@ -193,7 +194,7 @@ def use_threads(count: int | None) -> None:
     """Use `count` threads for the kernels and for torch; None leaves both as they are."""
     if count is not None:
         set_num_threads(count)
-        torch.set_num_threads(count)
+        set_torch_threads(count)
 
 
 def _train_model(
