@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help env test lint format demo
+.PHONY: help env test test-generic lint format demo
 
 bin := .venv/bin
 stamp := .venv/.complete
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
 env: $(stamp) ## make the environment in .venv (PYTHON=... to choose the interpreter)
 
@@ -15,7 +15,16 @@ $(stamp): pyproject.toml constraints.txt scripts/env.sh
 	@touch $@
 
 test: lint ## check everything: imports, style, types, tests
-	$(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+# The parts with products and kernels. `generic`: numba takes the host's features under any other name. Kernels are
+# compiled anew for it, one part of a machine's cache beside the other.
+generic := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=generic
+products := tests/kernels tests/nn/test_product.py tests/nn/test_linear.py tests/nn/test_units.py tests/nn/test_blocks.py \
+	tests/optim/test_table_optimizer.py tests/training/test_precision.py tests/training/test_linear_step.py
+
+test-generic: $(stamp) ## check products and kernels as on a processor without AVX-512 and bfloat16
+	$(generic) $(bin)/python -m pytest -q $(products)
 
 lint: $(stamp) ## check imports, style and types
 	$(bin)/lint-imports --no-logo

@@ -63,6 +63,9 @@ __version__ = "0.1.0"
 # torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+if os.name == "nt":
+    raise ImportError("fieldwise runs on Linux and macOS; on Windows, install it in WSL (docs/platforms.md)")
+
 forks.register()
 
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.

@@ -23,6 +23,7 @@ from fieldwise.files import explaining
 
 __all__ = ["Scratch"]
 
+_PIECE_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 20
 
 
@@ -68,7 +69,7 @@ class Scratch:
             return np.zeros(shape, dtype=dtype)
         assert self._folder is not None
         with explaining(self._folder), tempfile.TemporaryFile(dir=self._folder) as file:
-            os.posix_fallocate(file.fileno(), 0, num_bytes)  # a full disk is an error now, not a signal later
+            _allocate(file.fileno(), num_bytes)
             mapped = mmap.mmap(file.fileno(), num_bytes)
         return np.frombuffer(mapped, dtype=dtype).reshape(shape)
 
@@ -97,3 +98,13 @@ class Scratch:
                 with suppress(OSError):  # closing writes what is buffered, which nobody will read
                     self._aside.close()
             self._aside, self._end = None, 0
+
+
+def _allocate(file: int, num_bytes: int) -> None:
+    """Take the space of a file on the disk: a full disk is an error now, not a signal later."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, num_bytes)
+        return
+    zeros, place = bytes(_PIECE_BYTES), 0  # macOS
+    while place < num_bytes:
+        place += os.pwrite(file, zeros[: num_bytes - place], place)

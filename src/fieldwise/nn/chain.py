@@ -53,6 +53,8 @@ class Layer(NamedTuple):
 def chain(x: Tensor, layers: list[Layer]) -> Tensor:
     """Return what the layers make of x (B, I), in the type of the last, (B, O)."""
     tensors = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+    if not torch.is_grad_enabled():  # weights say that they need gradients even so, and x would be kept for them
+        tensors = [None if tensor is None else tensor.detach() for tensor in tensors]
     plan = [(layer.activation, layer.dtype) for layer in layers]
     y: Tensor = _Chain.apply(x, plan, *tensors)  # type: ignore[no-untyped-call]
     return y

@@ -30,7 +30,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Of initial weights, dropout and the order of the examples; 0 to 2,147,483,647.
     precision
         ``float32``, ``bfloat16`` (matrix products; weights stay float32), ``float64`` (for checking), or ``auto``:
-        bfloat16 where the processor multiplies in it and the deep part has 262,144 weights or more.
+        bfloat16 where the processor multiplies in it and the deep part has 262,144 weights or more. Where it does not,
+        ``bfloat16`` still works, in about the time of float32.
     negative_rate
         Train on this share of the examples of label 0, the same ones in every epoch, and on all of label 1 (two
         classes). Probabilities are corrected for it exactly (`calibration`); 0 < negative_rate <= 1.

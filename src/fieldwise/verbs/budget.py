@@ -13,6 +13,8 @@ likes and do not count. It is shared out::
 from __future__ import annotations
 
 import re
+import resource
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,11 +53,11 @@ def parse_bytes(text: str) -> int:
 
 
 def held_bytes() -> int:
-    """Return the anonymous memory of this process; 0 where the system does not say."""
+    """Return the anonymous memory of this process; where the system does not say, the most memory it has held."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
+    except OSError:  # macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
