@@ -40,3 +40,32 @@ def test_a_seed_that_no_generator_takes_is_refused(table):
     text = f"{DATA}[train]\nseed = 2147483648" if table == "train" else DATA.replace(" }", ", seed = 2147483648 }")
     with pytest.raises(ConfigError, match=rf"(?s)\[{table}.seed\].*<= 2147483647"):
         parse_config(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "key", "value"),
+    [
+        ("fields.price.usd.bins=5", "price.usd", "bins", 5),
+        ('fields."price.usd".bins=5', "price.usd", "bins", 5),
+        ("fields.'price.usd'.bins = 5", "price.usd", "bins", 5),
+        ("fields.a=b.min_count=5", "a=b", "min_count", 5),
+        ('fields."a=b".min_count=5', "a=b", "min_count", 5),
+        ("fields.user id.min_count=5", "user id", "min_count", 5),
+        ("fields.città.min_count=5", "città", "min_count", 5),
+        ('fields."x,y".min_count=5', "x,y", "min_count", 5),
+        ("fields.#h.min_count=5", "#h", "min_count", 5),
+        ("fields.a[0].min_count=5", "a[0]", "min_count", 5),
+        ('fields.tags.separator="="', "tags", "separator", "="),
+        ("fields.tags.separator==", "tags", "separator", "="),
+    ],
+)
+def test_an_override_finds_a_field_whatever_its_name_holds(override, name, key, value):
+    config = parse_config('data = { train = "log.csv", label = "click" }', overrides=[override])
+    assert list(config.fields) == [name]
+    assert getattr(config.fields[name], key) == value
+
+
+@pytest.mark.parametrize("override", ["fields.price.usd.bin=5", 'fields."price.usd".bin=5'])
+def test_a_wrong_key_of_a_field_with_dots_is_named(override):
+    with pytest.raises(ConfigError, match=r"unknown key: bin\n(.|\n)*did you mean bins"):
+        parse_config('data = { train = "log.csv", label = "click" }', overrides=[override])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -160,7 +161,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path
         A TOML file.
     overrides
-        ``section.key=value`` each, the value in TOML or else plain text: ``train.epochs=3``, ``model.kind=lr``.
+        ``section.key=value`` each, the value in TOML or else plain text: ``train.epochs=3``, ``model.kind=lr``,
+        ``fields.price.usd.bins=5``, ``fields."price.usd".bins=5``.
 
     Raises
     ------
@@ -221,8 +223,7 @@ def _deepest_key(text: str) -> int:
 
 def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in the tree."""
-    name, equals, value = override.partition("=")
-    keys = name.strip().split(".")
+    keys, equals, value = _split_override(override)
     if not equals or not all(keys) or len(keys) < 2:
         raise ConfigError("an override is not understood", where="--set", expected="section.key=value", got=override)
     try:
@@ -235,6 +236,35 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise ConfigError("an override goes into a value, not a table", where="--set", got=override)
     table[keys[-1]] = parsed
+
+
+_QUOTED_KEY = r"""\s*(?:"(?:[^"\\]|\\.)*"|'[^']*')\s*"""
+
+
+def _split_override(override: str) -> tuple[list[str], str, str]:
+    """Return the keys of an override, whether there is an equals sign, and the value.
+
+    What stands between ``fields.`` and a key of a field is the name of a column, whatever it holds.
+
+    Examples
+    --------
+    >>> _split_override("train.epochs=3")
+    (['train', 'epochs'], '=', '3')
+    >>> _split_override("fields.price.usd.bins=5"), _split_override('fields."x,y".separator="="')
+    ((['fields', 'price.usd', 'bins'], '=', '5'), (['fields', 'x,y', 'separator'], '=', '"="'))
+    """
+    known = "|".join(field.name for field in msgspec.structs.fields(FieldConfig))
+    found = re.match(rf"(?s)\s*fields\.(?P<name>{_QUOTED_KEY}|.+?)\.\s*(?P<key>{known})\s*=(?P<value>.*)$", override)
+    # A key that is not known has to be named as such, and not a part of the column's name.
+    found = found or re.match(r"(?s)\s*fields\.(?P<name>[^=]+)\.(?P<key>[^.=]+)=(?P<value>.*)$", override)
+    if found is None:
+        name, equals, value = override.partition("=")
+        return name.strip().split("."), equals, value
+    name = found["name"]
+    if re.fullmatch(_QUOTED_KEY, name):
+        with suppress(ValueError):
+            [name] = tomllib.loads(f"{name} = 0")
+    return ["fields", name, found["key"].strip()], "=", found["value"]
 
 
 def _explain(message: str, tree: Mapping[str, Any], where: str) -> ConfigError:
@@ -271,7 +301,8 @@ def _guilty_field(tree: Mapping[str, Any]) -> str:
 def _known_keys(key: str) -> list[str]:
     """Return the keys of the table at `key`, as in ``train.table``; none where there is no such table."""
     kind: Any = Config
-    for name in key.split(".") if key else ():
+    names_of_tables = ["fields", key.removeprefix("fields.")] if key.startswith("fields.") else key.split(".")
+    for name in names_of_tables if key else ():
         inner = {field.name: field.type for field in msgspec.structs.fields(kind)} if _is_table(kind) else {}
         kind = FieldConfig if kind == dict[str, FieldConfig] else inner.get(name)
     names = [field.name for field in msgspec.structs.fields(kind)] if _is_table(kind) else []

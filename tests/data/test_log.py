@@ -45,7 +45,7 @@ def test_files_without_a_common_column_are_refused_with_both(tmp_path):
     with pytest.raises(
         DataError, match=r"b\.csv\n  expected: columns x, y, as in .*a\.csv\n  got: x;y\n(.|\n)*delimiter"
     ):
-        open_log(tmp_path)
+        open_log(tmp_path, csv=CsvOptions(delimiter=","))
 
 
 @pytest.mark.parametrize("other", ["User", " user", "user ", "USER"])

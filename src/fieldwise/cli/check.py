@@ -141,13 +141,21 @@ def _inferred(
 
     from fieldwise.config import parse_config
     from fieldwise.data.csv import CsvOptions
+    from fieldwise.data.dialect import read_delimiter
     from fieldwise.verbs.inference import starting_config
     from fieldwise.verbs.sample import look_at
 
+    delimiter = read_delimiter(delimiter)
     if delimiter is not None and len(delimiter) != 1:
-        raise click.BadParameter("one character is expected.", param_hint="--delimiter")
+        raise click.BadParameter(
+            "one character is expected; where a file has more, as in ratings.dat with ::, "
+            "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
+            param_hint="--delimiter",
+        )
     names = tuple(columns.split(",")) if columns else ()
-    csv = CsvOptions(header=not (no_header or names), columns=names, delimiter=delimiter, quote=read_quote(quote))
+    csv = CsvOptions(
+        header=False if no_header or names else None, columns=names, delimiter=delimiter, quote=read_quote(quote)
+    )
     sample = look_at(log, format_, csv, {name for name in roles.values() if name is not None})
     text, mixed = starting_config(sample, log, format=format_, **roles)
     for remark in sample.read.remarks:

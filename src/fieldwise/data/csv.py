@@ -17,6 +17,7 @@ from msgspec import Meta
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Piece
 from fieldwise.data.csv_blocks import Dialect, cut
 from fieldwise.data.csv_cells import CellParser
+from fieldwise.data.dialect import preamble, recognised, refuse_data_as_names
 from fieldwise.data.sources import Source, check_names, damaged, open_stream, read_from
 from fieldwise.data.stray_quotes import stray_quote
 from fieldwise.errors import ConfigError, DataError
@@ -28,6 +29,7 @@ _BLOCK_BYTES = 1 << 22
 chunks pays for every column of every chunk."""
 _COLUMNS_PER_BLOCK = 256
 _MAX_HEADER_BYTES = 1 << 20
+_SNIFFED_BYTES = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -37,16 +39,17 @@ class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes
     ----------
     header
-        Whether the first line names the columns.
+        Whether the first line names the columns. Unless given it has to, and is refused where it looks like data.
     delimiter
-        One character; a tab for ``.tsv``, a comma for all else unless given.
+        One character; a tab for ``.tsv``, a comma for all else unless given, or what the first lines have in its place
+        (`data.dialect`).
     quote
         The character around cells that hold delimiters or line ends; empty where quotes are plain characters.
     columns
         The names of the columns of files without a header; f0, f1, ... unless given.
     """
 
-    header: bool = True
+    header: bool | None = None
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
     quote: Annotated[str, Meta(max_length=1)] = '"'
     columns: tuple[str, ...] = ()
@@ -66,6 +69,8 @@ class CsvReader:
     ----------
     columns
         Their names, in the file's order.
+    delimiter, is_unusual
+        What stands between its cells, and whether the file's name says otherwise.
 
     Raises
     ------
@@ -76,10 +81,12 @@ class CsvReader:
     """
 
     def __init__(self, source: Source, options: CsvOptions, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
-        if options.header and options.columns:
+        if options.header is not False and options.columns:
             raise ConfigError("a log has a header or given names, not both", where="csv", fix="set header = false")
         self._source = source
-        delimiter = options.delimiter or ("\t" if source.format == "tsv" else ",")
+        delimiter = options.delimiter or self._look(options)
+        self.delimiter = delimiter
+        self.is_unusual = delimiter != _usual_delimiter(source)
         self._dialect = Dialect(delimiter, options.quote)
         if not self._dialect.is_usable:
             raise ConfigError(
@@ -91,7 +98,9 @@ class CsvReader:
         self._block_bytes = _BLOCK_BYTES
         self.columns: tuple[str, ...] = ()
         first_row, start, after_first_row = self._first_row()
-        if options.header:
+        if options.header is None:
+            refuse_data_as_names(first_row, source.path)
+        if options.header is not False:
             self.columns, self._data_start = first_row, after_first_row
             self._first_line += max(self._header_lines, 1)
         else:
@@ -122,11 +131,22 @@ class CsvReader:
             except OSError as error:
                 raise damaged(self._source, error) from None
 
+    def _look(self, options: CsvOptions) -> str:
+        """Return the delimiter that the first lines have."""
+        with open_stream(self._source) as stream:
+            head = read_from(self._source, stream, _SNIFFED_BYTES)
+        body = head.removeprefix(_BOM).lstrip(b"\r\n")
+        before = preamble(body)
+        if before.delimiter is not None:
+            return before.delimiter
+        return recognised(body[before.num_bytes :], _usual_delimiter(self._source), options.quote, self._source.path)
+
     def _first_row(self) -> tuple[tuple[str, ...], int, int]:
         """Return the cells of the first row, and the numbers of bytes up to its beginning and up to its end."""
         with open_stream(self._source) as stream:
             head = read_from(self._source, stream, _MAX_HEADER_BYTES)
         body = head.removeprefix(_BOM).lstrip(b"\r\n")
+        body = body[preamble(body[:_SNIFFED_BYTES]).num_bytes :].lstrip(b"\r\n")
         start = len(head) - len(body)
         self._first_line = 1 + head[:start].count(b"\n")
         end = num_quotes = 0
@@ -163,3 +183,7 @@ class CsvReader:
             got=error,
             fix='write one row a line, or set csv.quote = "" if quotes are plain characters',
         )
+
+
+def _usual_delimiter(source: Source) -> str:
+    return "\t" if source.format == "tsv" else ","

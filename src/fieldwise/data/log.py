@@ -136,6 +136,15 @@ class Log:
             for name in keys.keys() - set(reader.columns)
         )
 
+    @property
+    def delimiter(self) -> str | None:
+        """The delimiter of CSV or TSV files that is not the usual one, where all have it; None else."""
+        found = {
+            reader.delimiter if isinstance(reader, CsvReader) and reader.is_unusual else None
+            for reader in self._readers
+        }
+        return found.pop() if len(found) == 1 else None
+
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
         """Yield all rows, file by file, with the columns asked for (one or more; all unless given) in that order.
 

@@ -24,7 +24,7 @@ IN_TEXTS = ("NULL", r"\N")
 """Of categories and bags, unless the configuration says otherwise."""
 IN_NUMBERS = (
     "NULL", r"\N", "NA", "N/A", "None", "NaN", "-NaN", "NaT", "nil", "undefined", "(null)", "<null>", "<NA>", "#N/A",
-    "#NA", "-", "--", "?", ".",
+    "#NA", "-", "--", "?",
 )  # fmt: skip
 """Of numbers and times, and of categories whose other values are all numbers or times."""
 

@@ -94,6 +94,8 @@ def sample_of(log: Log, csv: CsvOptions, named: Collection[str] = ()) -> Sample:
     DataError
         No row can be read; a file lacks a column that is named, or spells it otherwise than the others.
     """
+    if csv.delimiter is None and (delimiter := log.delimiter) is not None:  # as the configuration has to say
+        csv = msgspec.structs.replace(csv, delimiter=delimiter)
     layout = log.layout
     layout.require(name for name in layout.partial if name in named)
     layout.require(layout.misspelled())

@@ -1,0 +1,76 @@
+"""The same table gives the same rows in whatever dialect it is written; what cannot be told is refused by name."""
+
+import csv
+import io
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldwise.data.csv import CsvOptions
+from fieldwise.data.log import open_log
+from fieldwise.errors import DataError
+
+CELLS = st.text("abz019.-é_", min_size=1, max_size=5)
+
+
+def rows_of(path, options=None) -> tuple[list[str], list[list[str]]]:
+    log = open_log([path], csv=options or CsvOptions())
+    table = pa.concat_tables([chunk.table for chunk in log.chunks()])
+    return table.column_names, [list(row.values()) for row in table.to_pylist()]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(2, 5).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=6)),
+    st.sampled_from([",", ";", "|", "\t", " "]),
+    st.sampled_from(["", "\n\n", "sep", "# made by a tool\n", "\ufeff"]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_a_table_in_any_dialect_gives_the_same_rows(tmp_path_factory, rows, delimiter, before, ends, quoting):
+    names = [f"name_{letter}" for letter in "abcde"[: len(rows[0])]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, lineterminator=ends, quoting=quoting).writerows([names, *rows])
+    path = tmp_path_factory.mktemp("log") / "log.csv"
+    path.write_text((f"sep={delimiter}{ends}" if before == "sep" else before) + text.getvalue(), newline="")
+    assert rows_of(path) == (names, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "rows"),
+    [
+        ("click;price\n1;3,14\n0;2,5\n", ["click", "price"], [["1", "3,14"], ["0", "2,5"]]),
+        ("price;amount,click\n1,2\n", ["price;amount", "click"], [["1", "2"]]),
+        ("#h,click\n1,2\n", ["#h", "click"], [["1", "2"]]),
+        ("user id\nu 1\nu2\n", ["user id"], [["u 1"], ["u2"]]),
+        ("click,2025,2026\n1,2,3\n", ["click", "2025", "2026"], [["1", "2", "3"]]),
+        ("click,0,1,2\n1,2,3,4\n", ["click", "0", "1", "2"], [["1", "2", "3", "4"]]),
+        ('"a;b","c;d"\n1,2\n', ["a;b", "c;d"], [["1", "2"]]),
+    ],
+)
+def test_first_lines_are_not_mistaken(tmp_path, text, names, rows):
+    (tmp_path / "log.csv").write_text(text)
+    assert rows_of(tmp_path / "log.csv") == (names, rows)
+
+
+def test_what_is_stated_holds(tmp_path):
+    (tmp_path / "log.csv").write_text("a;b\n1;2\n")
+    assert rows_of(tmp_path / "log.csv", CsvOptions(delimiter=",")) == (["a;b"], [["1;2"]])
+    (tmp_path / "log.csv").write_text("0,u3,4.5\n1,u4,2\n")
+    assert rows_of(tmp_path / "log.csv", CsvOptions(header=True))[0] == ["0", "u3", "4.5"]
+    assert rows_of(tmp_path / "log.csv", CsvOptions(header=False))[0] == ["f0", "f1", "f2"]
+
+
+@pytest.mark.parametrize("text", ["0,u3,4.56\n1,u4,2\n", "0\t1\t\t68fd1e64\n1\t\t3\t80e26c9b\n", "1;5;3\n2;7;1\n"])
+def test_a_first_row_of_data_is_not_taken_for_names(tmp_path, text):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(DataError, match=r"looks like data(.|\n)*--no-header(.|\n)*csv.header = true"):
+        rows_of(tmp_path / "log.csv")
+
+
+def test_a_delimiter_of_two_characters_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "log.csv").write_text("user::item::rating\n1::2::5\n3::4::1\n")
+    with pytest.raises(DataError, match=r"two characters, ::(.|\n)*sed"):
+        rows_of(tmp_path / "log.csv")
