@@ -59,7 +59,8 @@ def test_a_pipe_with_a_name_is_read(run, tmp_path, expected):
 def test_standard_input_can_be_evaluated_and_may_hold_no_rows(run, tmp_path):
     found = cli("evaluate", run, "--data", "-", "--json", content=TEXT.encode())
     assert json.loads(found.stdout)["num_examples"] == 30
-    assert cli("predict", run, "--data", "-", "--out", tmp_path / "p.csv", content=b"").exit_code == 0
+    found = cli("predict", run, "--data", "-", "--out", tmp_path / "p.csv", content=b"")
+    assert (found.exit_code, "fieldwise-" in found.output, "standard input" in found.output) == (0, False, True)
     assert (tmp_path / "p.csv").read_text() == '"rid","probability"\n'
 
 

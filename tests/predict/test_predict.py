@@ -133,6 +133,10 @@ def test_rows_without_the_identifier_are_numbered_by_predict_and_by_predictor(ru
     here = fw.Predictor(run).predict(pq.read_table(tmp_path / "new.parquet"))
     assert here.equals(pq.read_table(tmp_path / "p.parquet"))
     assert here.column_names == ["row", "probability"]
+    write(tmp_path, "other.parquet", {**ROWS, "rid": ["a"]})
+    some = fw.predict(run, [tmp_path / "new.parquet", tmp_path / "other.parquet"], tmp_path / "q.parquet")
+    assert (some.identifier, some.examples) == ("row", 4)
+    assert "some files have no column rid" in some.warnings[0]
 
 
 def test_predict_and_evaluate_say_which_values_are_unlike_those_of_training(run, tmp_path):

@@ -150,7 +150,8 @@ def predict(
     tally.add(rejects)
     warnings = coverage.warnings()
     if schema.id is not None and name is None:
-        warnings.insert(0, f"the rows have no column {schema.id} (data.id): they are numbered from 1 on")
+        lacking = "some files have" if schema.id in log.layout.partial else "the rows have"
+        warnings.insert(0, f"{lacking} no column {schema.id} (data.id): all rows are numbered from 1 on")
     if not num_examples:
         warnings.insert(0, "no row could be used" if rejects else "the log has no rows")
     return Prediction(

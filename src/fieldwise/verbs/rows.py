@@ -50,6 +50,7 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
             allow_empty=True,
         )
         log.shown = paths.shown
+        log.left_out = {paths.shown.get(path, path): reason for path, reason in log.left_out.items()}
         yield log
 
 
