@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--format", choices=("csv", "parquet", "libsvm"), default="csv")
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS)
+    parser.add_argument("--cold", action="store_true", help="leave the warm runs out")
     parser.add_argument("--kernels", action="store_true", help="list the kernels of each verb")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--watch", help=argparse.SUPPRESS, nargs=argparse.REMAINDER)
@@ -39,7 +40,7 @@ def main() -> None:
         return
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for verb, run, figures in runs(Path(folder), arguments.verbs, arguments.format, arguments.rows):
+        for verb, run, figures in runs(Path(folder), arguments.verbs, arguments.format, arguments.rows, arguments.cold):
             results.append({"verb": verb, "run": run, **figures})
             if not arguments.json:
                 show(results, arguments.kernels)
@@ -62,15 +63,16 @@ def show(results: list[dict[str, Any]], kernels: bool) -> None:
             print(f"    {kernel['seconds']:6.2f}  {kernel['name']}{kernel['signature']}")
 
 
-def runs(folder: Path, verbs: tuple[str, ...], kind: str, rows: int) -> Any:
-    """Run verbs, each cold and warm; yield the verb, which run it was, and its figures."""
+def runs(folder: Path, verbs: tuple[str, ...], kind: str, rows: int, cold: bool) -> Any:
+    """Run verbs, each cold and warm, or cold only; yield the verb, which run it was, and its figures."""
     log = write_log(folder, kind, rows)
     config, model = folder / "fieldwise.toml", folder / "model"
     before = folder / "cache-before"
     label = [] if kind == "libsvm" else ["--label", "click"]
     config.write_text(verb(folder, before, ["init", str(log), *label])["output"])
     small = ["-q", "--set", "train.epochs=1", "--set", "model.start=lr"]
-    verb(folder, before, ["train", str(config), "--out", str(model), *small, "--set", "model.kind=lr"])
+    if {"predict", "evaluate"} & set(verbs):
+        verb(folder, before, ["train", str(config), "--out", str(model), *small, "--set", "model.kind=lr"])
     words = {
         "init": ["init", str(log), *label],
         "check": ["check", str(config)],
@@ -81,7 +83,7 @@ def runs(folder: Path, verbs: tuple[str, ...], kind: str, rows: int) -> Any:
         "train lc-dnn": ["train", str(config), "--out", str(folder / "lc"), *small, "--set", "model.kind=lc-dnn"],
     }
     for name in verbs:
-        for run in ("cold", "warm"):
+        for run in ("cold",) if cold else ("cold", "warm"):
             if name == "prepare":
                 subprocess.run(["rm", "-rf", folder / ".fieldwise"], check=True)
             extra = ["--overwrite"] if name.startswith(("train", "predict")) and run == "warm" else []

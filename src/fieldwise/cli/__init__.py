@@ -44,6 +44,7 @@ VERBS = (
     "params",
     "bench",
     "datasets",
+    "doctor",
 )
 """The verbs, in the order of the work; each is ``command`` in the module of its name."""
 
