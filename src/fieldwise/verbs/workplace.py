@@ -12,6 +12,7 @@ left behind by a process that died, and is removed by the next one that comes al
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from fieldwise.errors import ResourceError
 from fieldwise.files import explaining, sync_folder
 
 __all__ = ["Workplace", "workplace"]
@@ -56,12 +58,25 @@ class Workplace(NamedTuple):
 @contextmanager
 def workplace(root: Path, key: str) -> Iterator[Workplace]:
     """Hold the place for the artefact `key`, wait for others that do, clean up after the dead."""
-    with explaining(root):
+    with explaining(root), _open_lock(root, key) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Workplace(root / key)
+
+
+def _open_lock(root: Path, key: str) -> IO[bytes]:
+    try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
-        with _lock_path(root / key).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield Workplace(root / key)
+        return _lock_path(root / key).open("ab")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise ResourceError(
+            "the folder for prepared logs cannot be written",
+            where=root,
+            got=error.strerror,
+            fix='name another one: cache = "/a/folder" in [data], or --set data.cache=/a/folder',
+        ) from error
 
 
 def _temporary(folder: Path) -> Path:
