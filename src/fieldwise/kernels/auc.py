@@ -116,11 +116,20 @@ def _refine(column: npt.NDArray[np.unsignedinteger[Any]], order: Order) -> Order
         for k in range(num_passes):
             counts[k, (value >> (k * _DIGIT)) & (num_digits - 1)] += 1
 
-    values, next_values, next_order = column[order], np.empty_like(column), np.empty_like(order)
+    # Plain loops: numpy's functions for a maximum, a sum and a choice took longer to compile than all of the rest.
+    values, next_values, next_order = np.empty_like(column), np.empty_like(column), np.empty_like(order)
+    for i in range(len(column)):
+        values[i] = column[order[i]]
     for k in range(num_passes):
-        if counts[k].max() == len(column):  # one digit for all: most digits of weights such as 1.0 and 0.5
+        place = counts[k]  # becomes where the values of each digit begin
+        largest = begin = np.int64(0)
+        for digit in range(num_digits):
+            count = place[digit]
+            largest = max(largest, count)
+            place[digit] = begin
+            begin += count
+        if largest == len(column):  # one digit for all: most digits of weights such as 1.0 and 0.5
             continue
-        place = np.cumsum(counts[k]) - counts[k]
         for i in range(len(column)):
             digit = (values[i] >> (k * _DIGIT)) & (num_digits - 1)
             next_values[place[digit]] = values[i]
@@ -134,7 +143,7 @@ def _refine(column: npt.NDArray[np.unsignedinteger[Any]], order: Order) -> Order
 @kernel
 def _run_below(keys: Keys, weights: Weights, end: int) -> Any:
     """Return where the run of equal probability that ends at `end` begins, and the weight of its two labels."""
-    positive = negative = weights[:0].sum()  # zero, of the weights' type
+    positive = negative = weights.dtype.type(0)  # zero, of the weights' type
     probability = keys[end - 1] >> 1
     while end > 0 and keys[end - 1] >> 1 == probability:
         end -= 1
@@ -162,7 +171,7 @@ def concordance(keys: Keys, weights: Weights) -> Any:
     >>> concordance(keys, unweighted(4))
     (7, 2, 2)
     """
-    doubled = above = below = weights[:0].sum()
+    doubled = above = below = weights.dtype.type(0)
     end = len(keys)
     while end > 0:
         end, positive, negative = _run_below(keys, weights, end)
@@ -183,7 +192,7 @@ def average_precision(keys: Keys, weights: Weights) -> float:
     0.833333
     """
     area = 0.0
-    positives = total = weights[:0].sum()
+    positives = total = weights.dtype.type(0)
     end = len(keys)
     while end > 0:
         end, positive, negative = _run_below(keys, weights, end)

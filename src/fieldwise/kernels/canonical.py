@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, merged
 
 __all__ = ["MISSING_TEXT", "is_canonical", "spell", "write"]
 
@@ -29,7 +29,7 @@ _0, _E, _T, _Z = ord("0"), ord("e"), ord("T"), ord("Z")
 _LARGEST_EXPONENT = 15  # every whole number below 10^16 that a float64 holds is written exactly by its shortest digits
 
 
-@njit(inline="always")
+@merged
 def _is_digit(byte):  # type: ignore[no-untyped-def]
     return 48 <= byte <= 57
 

@@ -29,6 +29,7 @@ _P3 = np.uint64(0x165667B19E3779F9)
 _P4 = np.uint64(0x85EBCA77C2B2AE63)
 _P5 = np.uint64(0x27D4EB2F165667C5)
 _TILE = 256
+_FEW_BYTES = 16
 _LARGEST_INT32 = np.iinfo(np.int32).max
 
 
@@ -54,10 +55,13 @@ def fingerprint(data: npt.NDArray[np.uint8], offsets: npt.NDArray[Any], seed: in
     [4952883123889572249, 0]
     """
     out = np.empty(len(offsets) - 1, dtype=np.uint64)
+    if len(data) < _FEW_BYTES:
+        # One word, or none, would be an array of another kind to numba: contiguous.
+        data = np.concatenate([data, np.zeros(_FEW_BYTES, dtype=np.uint8)])
     data = data.view()
     data.flags.writeable = False  # numba compiles once for each kind of array: keep to one kind
     # Word i is bytes i .. i + 7 of the buffer: one unaligned load, where eight shifted bytes cost twice the time.
-    words: npt.NDArray[np.uint64] = np.ndarray((max(len(data) - 7, 0),), "<u8", data if len(data) else None, 0, (1,))
+    words: npt.NDArray[np.uint64] = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
     words.flags.writeable = False
     if offsets.dtype != np.int32 and offsets[-1] <= _LARGEST_INT32:
         offsets = offsets.astype(np.int32)  # likewise

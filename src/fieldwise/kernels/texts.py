@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from fieldwise.kernels.jit import kernel
 
 __all__ = ["pick_texts", "put_lengths", "put_texts"]
 
+Bytes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+
+
+def pick_texts(data: Bytes, offsets: npt.NDArray[Any], places: Int64s) -> tuple[Bytes, Int64s]:
+    """Return N of the texts ``data[offsets[i] : offsets[i + 1]]``, and (N + 1,) where they begin and end."""
+    begins = offsets[places]
+    ends = np.zeros(len(places) + 1, dtype=np.int64)
+    np.cumsum(offsets[places + 1] - begins, out=ends[1:])
+    out = np.empty(ends[-1], dtype=np.uint8)
+    _copy(data, begins.astype(np.int64), ends, out)
+    return out, ends
+
 
 @kernel
-def pick_texts(data, offsets, places):  # type: ignore[no-untyped-def]
-    """Return N of the texts ``data[offsets[i] : offsets[i + 1]]``, and (N + 1,) where they begin and end."""
-    ends = np.zeros(len(places) + 1, dtype=np.int64)
-    for i in range(len(places)):
-        ends[i + 1] = ends[i] + offsets[places[i] + 1] - offsets[places[i]]
-    out = np.empty(ends[len(places)], dtype=np.uint8)
-    for i in range(len(places)):
-        start = offsets[places[i]]
+def _copy(data, begins, ends, out):  # type: ignore[no-untyped-def]
+    for i in range(len(begins)):
         for k in range(ends[i + 1] - ends[i]):
-            out[ends[i] + k] = data[start + k]
-    return out, ends
+            out[ends[i] + k] = data[begins[i] + k]
 
 
 @kernel
