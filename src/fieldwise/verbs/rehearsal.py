@@ -35,6 +35,7 @@ weight = "weight"
 group = "user"
 id = "row"
 
+[fields.user]
 [fields.price]
 type = "number"
 scale = "log"
