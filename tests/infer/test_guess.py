@@ -263,3 +263,18 @@ def test_a_csv_tells_the_same_as_the_column_that_it_was_written_from(name):
 def test_bytes_that_are_no_text_are_a_category(kind):
     found = guess_column("key", pa.array([b"\xff\xfe", b"ab", None, b"\xff\xfe"], kind))
     assert (found.type, found.left_out) == ("category", False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "parts", "format_"),
+    [
+        (["01.11.2026 10:01", "28.11.2026 23:59"], ("hour", "weekday"), "%d.%m.%Y %H:%M"),
+        (["28/11/2026 10:01:02", "NULL", "01/11/2026 10:01:02"], ("hour", "weekday"), "%d/%m/%Y %H:%M:%S"),
+        (["11/28/2026", "11/01/2026"], ("weekday",), "%m/%d/%Y"),
+        (["2026/11/28 10:01:02", "2026/11/01 11:01:02"], ("hour", "weekday"), "%Y/%m/%d %H:%M:%S"),
+        (["11/01/2026", "11/02/2026"], (), None),  # the day or the month may be first
+    ],
+)
+def test_how_times_are_written_is_told_where_it_can_be(cells, parts, format_):
+    found = guess("at", cells * 50)
+    assert (found.role, found.parts, found.format) == ("time", parts, format_)

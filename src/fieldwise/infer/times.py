@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +29,8 @@ _EPOCH = (1e8, 4e9)
 """Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
 _STRAY_SHARE = 0.1
 """Of cells that look like times and are none, such as 0000-00-00: they are *unseen*."""
+_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S")
 _DIGITS = "%m%d%H%M%S"
 
 
@@ -75,6 +78,22 @@ def find_times(name: str, kind: pa.DataType, values: Values) -> Times | None:
     return None
 
 
+def _moments(values: Values, format_: str | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    field = Field(name="times", type="time", column="times", part="weekday", format=format_)
+    return read_moments(Columns(pa.table({"times": values.texts})), "times", field)
+
+
+def _find_format(values: Values) -> str | None:
+    """Return the one format that nearly all values have; None where it could be the day or the month that is first."""
+    fitting = [
+        date + clock
+        for date in _DATES
+        for clock in _CLOCKS
+        if values.counts[_moments(values, date + clock)[1]].sum() <= _STRAY_SHARE * values.num_present
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def _read(values: Values, year: str | None) -> Times:
     format_ = None
     if year is not None:
@@ -82,8 +101,10 @@ def _read(values: Values, year: str | None) -> Times:
         if len(lengths) > 1:
             return Times()
         format_ = year + _DIGITS[: lengths[0] - (4 if year == "%Y" else 2)]
-    field = Field(name="times", type="time", column="times", part="weekday", format=format_)
-    seconds, bad = read_moments(Columns(pa.table({"times": values.texts})), "times", field)
+    seconds, bad = _moments(values, format_)
+    if format_ is None and values.counts[bad].sum() > _STRAY_SHARE * values.num_present:
+        format_ = _find_format(values)
+        seconds, bad = _moments(values, format_)
     if values.counts[bad].sum() > _STRAY_SHARE * values.num_present:
         return Times()
     has_clock = "%H" in format_ if format_ is not None else bool(np.any(seconds[~bad] % 86_400))
