@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import tomllib
@@ -74,3 +75,32 @@ def test_quotes_that_cannot_be_plain_characters_either_are_an_error_that_names_t
     assert result.exit_code == 2
     assert "row 51 (line 52)" in result.stderr
     assert "--quote none" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("encode", "got", "fix"),
+    [
+        (lambda text: text.encode("utf-16"), "UTF-16 text", "iconv -f UTF-16 -t UTF-8"),
+        (lambda text: text.encode("utf-16-le"), "UTF-16 text without a byte order mark", "iconv -f UTF-16 -t UTF-8"),
+        (lambda text: gzip.compress(text.encode()), "gzip", "a name that ends in .gz"),
+        (lambda text: text.encode() + b"1,\0\n", "binary data, a zero byte at", "write it again"),
+    ],
+)
+def test_a_file_that_is_no_utf8_text_is_refused_with_what_mends_it(tmp_path, encode, got, fix):
+    (tmp_path / "a.csv").write_bytes(encode("click,ad\n" + "1,a\n0,b\n" * 50))
+    result = run("init", tmp_path / "a.csv")
+    assert result.exit_code == 2
+    assert f"got: {got}" in result.stderr
+    assert fix in result.stderr
+
+
+def test_gzip_members_end_to_end_and_a_last_line_without_its_end_are_read_whole(tmp_path):
+    parts = ["click,ad\n" + "1,a\n0,b\n" * 50, "1,a\n" * 10 + "0,c"]
+    (tmp_path / "a.csv.gz").write_bytes(b"".join(gzip.compress(part.encode()) for part in parts))
+    read = json.loads(run("init", tmp_path / "a.csv.gz", "--json").stdout)["read"]
+    assert (read["rows_read"], read["rows_used"]) == (111, 111)
+
+
+def test_rows_that_are_not_utf8_come_with_the_command_that_converts_them(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"click,city\n" + b"1,Roma\n0,Milano\n" * 50 + b"1,Forl\xec\n")
+    assert "iconv -f latin1 -t utf-8" in run("init", tmp_path / "a.csv").stderr

@@ -59,6 +59,13 @@ _MAGIC = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
+_MENDED = (
+    ("UTF-16", "convert the file, as in: iconv -f UTF-16 -t UTF-8"),
+    ("gzip", "give it a name that ends in .gz"),
+    ("zip", "unpack it"),
+    ("zstd", "unpack it"),
+)
+"""What to do about a file that is something else than its name says."""
 _EMPTY = "without a byte"
 _PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
 _SNIFFED_BYTES = 1 << 16
@@ -338,7 +345,7 @@ def _check_text(source: Source) -> None:
     if not head:
         raise _empty(source.path)
     if b"\0" in head:
-        raise _mistaken(source.path, f"{source.format} text in UTF-8", f"binary data, a zero byte at {head.index(0)}")
+        raise _mistaken(source.path, f"{source.format} text in UTF-8", _with_zeros(head))
 
 
 class _EmptyError(DataError):
@@ -349,13 +356,20 @@ def _empty(path: str) -> DataError:
     return _EmptyError("the file is empty", where=path, fix="remove it, or write it again")
 
 
+def _with_zeros(head: bytes) -> str:
+    """Say what text with zero bytes is: every other byte of western text in UTF-16 is one."""
+    share = 2 * head.count(0) / len(head)
+    what = "UTF-16 text without a byte order mark" if 0.9 < share <= 1.1 else "binary data"
+    return f"{what}, a zero byte at {head.index(0)}"
+
+
 def _mistaken(path: str, expected: str, got: str) -> DataError:
     return DataError(
         "the file is not what its name says",
         where=path,
         expected=expected,
         got=got,
-        fix="give it the ending of its format, or write it again",
+        fix=next((fix for kind, fix in _MENDED if kind in got), "give it the ending of its format, or write it again"),
     )
 
 
