@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -319,6 +319,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def positive_class(self) -> str | None:
         """The class that a probability is of, the second of two; None of more, and before they are known."""
         return self.classes[1] if len(self.classes) == 2 else None
+
+    @property
+    def of_label(self) -> dict[str, Any]:
+        """What results say of the label: ``label``, ``classes`` and ``positive``."""
+        return {"label": self.label, "classes": list(self.classes), "positive": self.positive_class}
 
     @property
     def columns(self) -> tuple[str, ...]:

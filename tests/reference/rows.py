@@ -76,7 +76,7 @@ def meaning_of_cells(rows: Sequence[Sequence[bytes]], columns: Sequence[str]) ->
 
 def meaning(cells: dict[str, str | None], bad: set[str | None]) -> Row:
     """Return what a row means, and add the columns that cannot be read to those that are known to be `bad`."""
-    row: Row = {"city": _missing(cells["city"]), "label": _missing(cells["click"])}
+    row: Row = {"city": _missing(cells["city"]), "label": _missing((cells["click"] or "").strip())}
     bad = set(bad)
     if row["label"] not in ("0", "1"):
         bad.add("click")

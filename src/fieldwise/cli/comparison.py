@@ -9,7 +9,7 @@ import click
 
 from fieldwise.cli.names import compact, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts, print_read
+from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts, print_read, print_warnings
 from fieldwise.config import Config
 from fieldwise.verbs.baseline import TARGET_ENCODING
 from fieldwise.verbs.compare import Comparison
@@ -38,6 +38,13 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     if comparison.differences:
         _print_differences(comparison, labels)
     _print_seconds(comparison, labels)
+    print_warnings(
+        [
+            f"{label}: {text}"
+            for label, each in zip(labels.values(), comparison.models, strict=True)
+            for text in each.warnings
+        ]
+    )
     print_read(comparison.read)
     click.echo(f"The runs are in {comparison.folder}")
     wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]

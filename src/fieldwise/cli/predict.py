@@ -49,7 +49,8 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Write the probability of a click for every raw row, with its id or its number, into a Parquet or CSV file.
+    """Write the probability of a click (of the positive class) for every raw row, with its id or its number, into a
+    Parquet or CSV file.
 
     The rows need no label. A value that the training has not seen counts as unseen, an empty cell as missing; a row
     that cannot be used is named in FILE.rejects.jsonl. With more than two classes there is a column for each.
@@ -75,8 +76,8 @@ def command(
         print_json(prediction.as_dict())
     else:
         from fieldwise.cli.coverage import print_coverage
-        from fieldwise.cli.tables import print_read
+        from fieldwise.cli.tables import print_read, probability_of
 
-        click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}")
+        click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}{probability_of(prediction)}")
         print_read(prediction.read)
         print_coverage(prediction.fields, prediction.warnings)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
     from fieldwise.verbs.estimate import Estimate
     from fieldwise.verbs.evaluate import Evaluation
     from fieldwise.verbs.plan import Plan
+    from fieldwise.verbs.predict import Prediction
     from fieldwise.verbs.run import Result
+    from fieldwise.verbs.trial import Tuning
     from fieldwise.verbs.verify import Verification
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "print_result",
     "print_sizes",
     "print_verification",
+    "print_warnings",
+    "probability_of",
 ]
 
 _MAX_FIELDS = 40
@@ -232,7 +236,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     """Print all metrics of a model on a log."""
     metrics, notes = evaluation.metrics, Footnotes()
     print_table(
-        f"{metrics.num_examples:,} examples",
+        f"{metrics.num_examples:,} examples{probability_of(evaluation)}",
         ["metric", "value"],
         [[title, figure(metrics, name, notes)] for name, title in METRICS.items()],
         notes=notes,
@@ -295,11 +299,12 @@ def print_result(result: Result, path: Path, config: Config) -> None:
     parts, notes = evaluated(result), Footnotes()
     if parts:
         print_table(
-            "Metrics",
+            f"Metrics{probability_of(result)}",
             ["metric", *parts],
             [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
             notes=notes,
         )
+    print_warnings(result.warnings)
     if result.workers:
         _print_workers(result.workers)
     print_read(result.read)
@@ -332,6 +337,21 @@ def _print_workers(workers: Sequence[Traffic]) -> None:
     if straggler := find_straggler(workers):
         number, times = straggler
         click.echo(f"The others wait for worker {number}: a step is {times:.1f} times their work for it.")
+
+
+def probability_of(result: Result | Evaluation | Prediction | Tuning) -> str:
+    """Return which class the probabilities are of, to stand behind a title; nothing where it is not known."""
+    if result.positive is not None:
+        return f"; probability of: {result.positive} (label {result.label})"
+    return f"; a probability of each of {len(result.classes)} classes (label {result.label})" if result.classes else ""
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print what people should know before they use a model."""
+    for text in warnings:
+        click.echo(f"warning: {text}")
+    if warnings:
+        click.echo()
 
 
 def evaluated(result: Result) -> dict[str, Metrics]:

@@ -8,7 +8,7 @@ import click
 
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import METRICS, figure, print_read
+from fieldwise.cli.tables import METRICS, figure, print_read, print_warnings, probability_of
 from fieldwise.verbs.trial import Trial, Tuning
 
 __all__ = ["print_tuning"]
@@ -43,7 +43,7 @@ def print_tuning(tuning: Tuning) -> None:
     parts = {"valid": tuning.valid} | ({"test": tuning.test} if tuning.test is not None else {})
     notes = Footnotes()
     print_table(
-        "Metrics of the best (valid chose it, and flatters it)",
+        f"Metrics of the best (valid chose it, and flatters it){probability_of(tuning)}",
         ["metric", *parts],
         [
             [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
@@ -51,6 +51,7 @@ def print_tuning(tuning: Tuning) -> None:
         ],
         notes=notes,
     )
+    print_warnings(tuning.warnings)
     print_read(tuning.read)
     click.echo(f"The search is in {tuning.folder}, the best configuration in {tuning.config}")
     print_commands(

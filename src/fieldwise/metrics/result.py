@@ -92,6 +92,23 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """Build the metrics of no examples, or of examples that all have the weight zero."""
         return cls.of(num_examples, 0.0, {}, "the weights sum to zero" if num_examples else "there are no examples")
 
+    def warnings(self, part: str) -> list[str]:
+        """Return what people should know of these figures before they use the model; `part` names the examples.
+
+        Examples
+        --------
+        >>> Metrics.of(9, 9.0, {"normalized_entropy": 0.8}).warnings("test")
+        []
+        >>> Metrics.of(9, 9.0, {"normalized_entropy": 1.25}).warnings("test")
+        ['normalized entropy is 1.2500 on test: the probabilities are worse than predicting the base rate']
+        """
+        entropy = self.normalized_entropy
+        if entropy is None or entropy <= 1:
+            return []
+        return [
+            f"normalized entropy is {entropy:.4f} on {part}: the probabilities are worse than predicting the base rate"
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON: None (null) where a metric is not defined."""
         return msgspec.structs.asdict(self)

@@ -119,6 +119,7 @@ def train_target_encoding(
                 best_epoch=trained.best_epoch,
                 examples_per_second=len(trained.epochs) * prepared.parts["train"].num_examples / max(seconds, 1e-9),
                 folder=str(run.folder),
+                **prepared.encoder.schema.of_label,
             )
         )
 

@@ -45,6 +45,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         Predicted against observed in ten bins of equal weight.
     by_field
         By the values of every field that has at most 1,000, and of those asked for (`metrics.slices`).
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of.
     read
         What of the log was not used, and why.
     fields, warnings
@@ -58,6 +60,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     by_field: list[FieldSlices] = []
     fields: list[FieldShares] = []
     warnings: list[str] = []
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -69,6 +74,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             "by_field": msgspec.to_builtins(self.by_field),
             "fields": msgspec.to_builtins(self.fields),
             "warnings": self.warnings,
+            "label": self.label,
+            "classes": self.classes,
+            "positive": self.positive,
         }
 
 
@@ -130,14 +138,16 @@ def evaluate(
             expected="rows with a label",
             got=why_rejected(tally, tally.num_rows) or "no rows",
         )
+    figures = metrics.compute()
     return Evaluation(
-        metrics=metrics.compute(),
+        metrics=figures,
         rejected_rows=tally.num_rows,
         read=tally.report(rows_read=accepted + tally.num_rows, files=len(log.files), files_left_out=log.left_out),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
         fields=coverage.shares(),
-        warnings=coverage.warnings(),
+        warnings=[*figures.warnings("these rows"), *coverage.warnings()],
+        **bundle.encoder.schema.of_label,
     )
 
 

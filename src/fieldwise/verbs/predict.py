@@ -21,6 +21,7 @@ from fieldwise.data.stores import local_path
 from fieldwise.errors import DataError
 from fieldwise.files import atomic_file, remove_leftovers
 from fieldwise.models.load import load_model
+from fieldwise.schema import Schema
 from fieldwise.training.events import Listener, Preparing, ignore
 from fieldwise.training.score import predict_batches
 from fieldwise.verbs.coverage import Coverage, FieldShares
@@ -50,6 +51,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         Of every field, which share of its values was missing or unseen, in these rows and in training.
     warnings
         What is far from training, as sentences.
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of.
     read
         What of the log was not used, and why.
     """
@@ -62,6 +65,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     identifier: str = ROW
     fields: list[FieldShares] = []
     warnings: list[str] = []
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -89,7 +95,9 @@ def predict(
     out
         A ``.parquet`` or ``.csv`` file, none of those that are read; ``-``: CSV on standard output. Its columns: the
         ``id`` column of the schema, or else ``row``, the row's number over all files from 1 on; then ``probability``
-        (of the second class), or ``probability_CLASS`` for each of more than two classes.
+        (of the positive class), or ``probability_CLASS`` for each of more than two classes. The metadata of a Parquet
+        file say which class that is: ``fieldwise.label``, ``fieldwise.classes`` (a JSON list) and
+        ``fieldwise.positive_class``.
     format
         Of the files; unless given, what their names tell, or else what the training log was.
 
@@ -132,7 +140,7 @@ def predict(
                 num_examples += len(encoded.accepted)
                 [probabilities] = predict_batches(model, [encoded.batch])
                 key = identifiers.of(chunk, encoded.accepted)
-                yield prediction_table(identifiers.column, key, probabilities, schema.classes)
+                yield prediction_table(identifiers.column, key, probabilities, schema)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
         if standard_output:
@@ -168,6 +176,7 @@ def predict(
         identifier=identifiers.column,
         fields=coverage.shares(),
         warnings=warnings,
+        **schema.of_label,
     )
 
 
@@ -190,12 +199,16 @@ def no_rows(bundle: Bundle, name: str, kind: pa.DataType) -> pa.Table:
     """Return the predictions for no rows, with identifiers of a name and a type."""
     classes = bundle.encoder.schema.classes
     probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=bundle.dtype)
-    return prediction_table(name, pa.array([], kind), probabilities, classes)
+    return prediction_table(name, pa.array([], kind), probabilities, bundle.encoder.schema)
 
 
-def prediction_table(name: str, key: Any, probabilities: Any, classes: Sequence[str]) -> pa.Table:
+def prediction_table(name: str, key: Any, probabilities: Any, schema: Schema) -> pa.Table:
     """Return identifiers and probabilities under the names that a file of predictions has."""
     if probabilities.ndim == 1:
-        return pa.table({name: key, "probability": probabilities})
-    columns = {f"probability_{text}": probabilities[:, number] for number, text in enumerate(classes)}
-    return pa.table({name: key, **columns})
+        columns = {"probability": probabilities}
+    else:
+        columns = {f"probability_{text}": probabilities[:, number] for number, text in enumerate(schema.classes)}
+    metadata = {"fieldwise.label": schema.label, "fieldwise.classes": msgspec.json.encode(schema.classes)}
+    if schema.positive_class is not None:
+        metadata["fieldwise.positive_class"] = schema.positive_class
+    return pa.table({name: key, **columns}).replace_schema_metadata(metadata)

@@ -55,6 +55,16 @@ class Predictor:
         self.bundle = open_bundle(run)
         self.model = load_model(self.bundle)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the label, in the model's order."""
+        return self.bundle.encoder.schema.classes
+
+    @property
+    def positive(self) -> str | None:
+        """The class that ``probability`` is of, the second of two; None of more, each of which has a column."""
+        return self.bundle.encoder.schema.positive_class
+
     def predict(self, rows: Any) -> pa.Table:
         """Return the identifiers and probabilities of raw rows, in the columns that `predict` writes.
 
@@ -80,8 +90,8 @@ class Predictor:
             raise DataError(bad.reason, where=f"row {bad.row + 1}, column {bad.column}", got=bad.value)
         [probabilities] = predict_batches(self.model, [encoded.batch])
         if schema.id is not None and schema.id in table.column_names:
-            return prediction_table(schema.id, table.column(schema.id), probabilities, schema.classes)
-        return prediction_table(ROW, pa.array(np.arange(table.num_rows) + 1), probabilities, schema.classes)
+            return prediction_table(schema.id, table.column(schema.id), probabilities, schema)
+        return prediction_table(ROW, pa.array(np.arange(table.num_rows) + 1), probabilities, schema)
 
     def save(self, folder: str | Path) -> None:
         """Copy the bundle, which is all that a server needs, to a new folder, whole or not at all.

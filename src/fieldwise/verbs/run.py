@@ -63,6 +63,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Epochs trained, and the one whose weights were kept.
     workers
         What each of several workers did and sent, since they were last started; None for one process.
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of; empty in runs of
+        versions that did not record it.
     read
         What of the log was not used, and why; None in runs of versions that did not record it.
     """
@@ -81,11 +84,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     workers: list[Traffic] | None = None
     read: ReadReport | None = None
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know before they use the model."""
+        parts = {"valid": self.valid, "test": self.test}
+        return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        return {**plain, "warnings": self.warnings}
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):

@@ -124,9 +124,10 @@ def train(
     check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
     run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
+    schema = prepared.encoder.schema
     with team.holding(run) as finished:
         if finished is not None:
-            return finished if finished.read is not None else msgspec.structs.replace(finished, read=prepared.read)
+            return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
         pretrained = None
         config = with_start(config, prepared)
         if config.model.locally_connected and config.model.start in ("lr", "posterior"):
@@ -150,6 +151,7 @@ def train(
             examples_per_second=history.examples_per_second,
             folder=str(run.folder),
             read=prepared.read,
+            **schema.of_label,
         )
         return team.finish(run, result)
 

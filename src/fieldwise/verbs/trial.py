@@ -60,6 +60,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         Metrics of the best; test is None where there is no such part.
     seconds
         What all trials took.
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of.
     read
         What of the log was not used, and why.
     """
@@ -73,8 +75,17 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     test: Metrics | None
     seconds: float
     read: ReadReport
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know before they use the best model."""
+        of_test = [] if self.test is None else self.test.warnings("test")
+        return self.valid.warnings("valid") + of_test
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        return {**plain, "warnings": self.warnings}

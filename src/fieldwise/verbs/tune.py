@@ -295,6 +295,7 @@ class _Search:
             test=self.manifest.test,
             seconds=self.manifest.seconds,
             read=self.prepared.read,
+            **self.prepared.encoder.schema.of_label,
         )
 
     def _run_folder(self, trial: Trial) -> Path:
