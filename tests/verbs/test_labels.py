@@ -4,7 +4,6 @@ import json
 import random
 import tomllib
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,7 +11,7 @@ import fieldwise as fw
 from fieldwise.data.csv_cells import HEADER_LINE
 from fieldwise.data.log import open_log
 from fieldwise.infer import write_config
-from fieldwise.verbs.prepare import read_sample
+from fieldwise.verbs.sample import read_sample
 
 CONFIG = '[data]\ntrain = "{log}"\nvalid = 0.3\nlabel = "{label}"\n{more}\n[model]\nkind = "lr"\n[train]\nepochs = 1\n'
 
