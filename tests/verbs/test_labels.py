@@ -64,7 +64,7 @@ def test_strays_are_pointed_out_by_init_and_check_and_stop_training(tmp_path, rn
     found = [warning for warning in fw.check(config(tmp_path, "log.csv")).warnings if warning.kind == "label"]
     assert ["the label has 3 values" in warning.what for warning in found] == [True]
     with pytest.raises(fw.DataError, match="the label has 3 values"):
-        fw.train(config(tmp_path, "log.csv", more="test = 0.1"), tmp_path / "run")
+        fw.train(config(tmp_path, "log.csv"), tmp_path / "run")
     two = fw.prepare(config(tmp_path, "log.csv", more="classes = [0, 1]"))
     assert two.summary["rows_rejected"] == 1
 
