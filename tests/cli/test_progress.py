@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.live import Live
 
 from fieldwise.cli import progress
-from fieldwise.cli.progress import Reporter, show_progress
+from fieldwise.cli.progress import Reporter, aside, show_progress
 from fieldwise.metrics import Metrics
-from fieldwise.training.events import EpochEnd, Kept, Preparing, Progress, Stage, Warned, ignore
+from fieldwise.training.events import EpochEnd, Kept, Outlook, Preparing, Progress, Seconds, Stage, Warned, ignore
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
 MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, VALID)
@@ -42,11 +42,30 @@ def test_a_moment_has_all_that_one_waits_for(plain, clock):
     assert written.getvalue() == ("LC-W&D  epoch 2   25%  412k examples/s  1:15 left  loss 0.3333  valid AUC 0.8750\n")
 
 
+def test_what_is_to_come_is_written_with_a_range_of_times(plain):
+    report, written = plain
+    report(Outlook(("lr", "dnn"), ("lc-dnn-16",), Seconds(20, 130), Seconds(200, 600)))
+    report(Outlook((), ("lc-dnn-16",), Seconds(0, 0), Seconds(200, 600)))
+    assert written.getvalue().splitlines() == [
+        "training first lr, dnn, whose results come after about 0:20 to 2:10; then lc-dnn-16: all done after "
+        "about 3:20 to 10:00 on this machine as it is now",
+        "training lc-dnn-16: about 3:20 to 10:00 on this machine as it is now",
+    ]
+
+
 def test_without_a_terminal_moments_come_every_few_seconds_only(plain, clock):
     report, written = plain
     for clock[0] in range(12):
         report(MOMENT)
     assert written.getvalue().count("\n") == 2
+
+
+def test_the_line_that_moves_stands_aside_for_what_is_printed():
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with Live(console=console, transient=True) as live, aside(Reporter(console, live)):
+        assert not live.is_started
+    with aside(ignore):
+        pass
 
 
 def test_the_end_of_an_epoch_is_always_written(plain):

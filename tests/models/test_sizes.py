@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.helpers import make_layout
 from torch import nn
 
 from fieldwise.errors import ConfigError
+from fieldwise.kernels.histories import History
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.models.memory import training_memory
 from fieldwise.models.parts import DEEP_PARTS
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.deep import count_weights
+from fieldwise.optim.config import TableOptimizerConfig
 
 PAPER = [2048, 1024]
 APP_DATA = (8_672_633, 158)
@@ -103,3 +109,45 @@ def test_only_locally_connected_models_have_units():
 def test_a_model_that_needs_a_hidden_layer_is_refused_without(kind):
     with pytest.raises(ConfigError, match="one hidden layer or more"):
         count_parameters(kind, 10, 2, 1, [])
+
+
+@st.composite
+def described(draw):
+    """A configuration, and the log that it is for: the rows of its fields, its histories, its classes."""
+    num_fields = draw(st.sampled_from([1, 2, 3, 5, 63, 64, 65]))
+    rows = draw(st.lists(st.integers(3, 9), min_size=num_fields, max_size=num_fields))
+    kind = draw(st.sampled_from(KINDS))
+    hidden = tuple(draw(st.lists(st.integers(1, 6), min_size=kind in NEED_HIDDEN, max_size=2)))
+    config = ModelConfig(
+        kind=kind,
+        hidden=hidden,
+        units=draw(st.sampled_from([0, 1, 2, 5])),
+        deep_units=draw(st.sampled_from(["all", None])),
+        deep=draw(st.sampled_from(["none", "perceptron", "cross"])),
+        pairs=draw(st.sampled_from(["auto", "none", "plain", "weighted"])),
+        widths=draw(st.sampled_from(["uniform", "cardinality"])),
+        start=draw(st.sampled_from(["posterior", "lr"])),
+        posterior_units=draw(st.integers(2, 4)),
+        gate=draw(st.booleans()),
+    )
+    keys = st.tuples(st.integers(0, num_fields - 1), st.integers(0, num_fields - 1))
+    pairs = draw(st.lists(keys, max_size=2)) if config.has_pairs(num_fields) else []
+    return config, rows, pairs, draw(st.sampled_from([2, 3]))
+
+
+@settings(max_examples=120, deadline=None)
+@given(described())
+def test_whatever_the_configuration_a_model_has_the_size_and_the_rows_that_were_counted(drawn):
+    config, rows, pairs, num_classes = drawn
+    histories = [History(key, value, np.zeros(rows[key] + 1, np.int64), np.empty(0, np.uint32)) for key, value in pairs]
+    model = build_model(config, make_layout(["single"] * len(rows), rows), num_classes, histories=histories)
+    weights, biases = count_weights(model)
+    outputs, of_histories = num_outputs(num_classes), [rows[value] for _, value in pairs]
+    log = sum(rows), len(rows)
+    size = count_parameters(config.kind, *log, config.units, config.hidden, outputs, config, rows, of_histories)
+    assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
+    memory = training_memory(
+        config.kind, *log, config.units, config.hidden, TableOptimizerConfig(name="adagrad"),
+        num_outputs=outputs, config=config, rows=rows, histories=of_histories,
+    )  # fmt: skip
+    assert memory.table == 8 * model.table.num_parameters

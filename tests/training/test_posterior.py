@@ -52,7 +52,7 @@ def test_predictions_follow_the_weights_through_a_sweep():
         chain.sweep(keep=False)
     _, _, layout, ids = planted()
     expected = reference.prediction(chain.bias, chain.weights.astype(np.float64), ids, layout.base[:-1], {(0, 2)})
-    np.testing.assert_allclose(chain._predicted, expected, atol=2e-5)
+    np.testing.assert_allclose(chain._latent - chain._state[:, 0], expected, atol=2e-5)
 
 
 def test_it_finds_what_was_planted():

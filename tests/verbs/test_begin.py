@@ -147,10 +147,26 @@ def test_models_of_a_comparison_share_a_chain(folder):
     assert all(result.test.auc > 0.7 for result in comparison.models)
 
 
-def test_a_plan_tells_of_the_chain(folder):
-    stages = plan(load(folder)).stages
-    assert [stage.model for stage in stages] == ["posterior", "lr", "lc-dnn"]
-    assert [stage.model for stage in plan(load(folder, 'start = "lr"')).stages] == ["lr", "lc-dnn"]
+@pytest.mark.parametrize(
+    "more",
+    ["kind=lc-dnn", "start=lr", "start=random", "units=1", "kind=lr", "histories=[['user', 'film']]"],
+)
+def test_a_plan_tells_of_what_a_training_goes_through_before_the_log_is_prepared_and_after(folder, tmp_path, more):
+    load(folder)
+    overrides = [f"model.{more}", f"data.cache={tmp_path / 'cache'}", "train.epochs=1", "pretrain.sweeps=5"]
+    fresh = fw.load_config(folder / "fieldwise.toml", overrides)
+    before, events = plan(fresh), []
+    result = fw.train(fresh, tmp_path / "run", listen=events.append)
+    after = plan(fresh)
+    gone_through = [
+        "posterior" if event.name == "sample" else event.model
+        for event in events
+        if isinstance(event, Stage) and event.name in ("sample", "train")
+    ]
+    # What is sampled is announced by the model that keeps it, before that trains.
+    assert [stage.model for stage in after.stages] == gone_through
+    assert [stage.model for stage in before.stages] == gone_through
+    assert after.stages[-1].parameters == result.parameters
 
 
 def test_a_model_without_pairs_says_why_it_cannot(folder):

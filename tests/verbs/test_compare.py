@@ -17,10 +17,11 @@ from sklearn.preprocessing import TargetEncoder
 from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
+from fieldwise.cli.comparison import print_first
 from fieldwise.data.batches import Batches
 from fieldwise.metrics import delong
 from fieldwise.models.load import load_model
-from fieldwise.training.events import Stage
+from fieldwise.training.events import Outlook, Stage
 from fieldwise.training.score import predict_batches
 from fieldwise.verbs.baseline import _Columns, _encode, _sets, read_probabilities
 
@@ -155,6 +156,54 @@ def test_bags_are_the_same_category_where_they_hold_the_same_values():
     assert third != first
 
 
+@pytest.fixture(scope="module")
+def staged(config, tmp_path_factory):
+    """A comparison of models with and without pairs, what it said on the way, and its folder."""
+    out, said = tmp_path_factory.mktemp("staged"), []
+    short = msgspec.structs.replace(
+        config,
+        train=msgspec.structs.replace(config.train, epochs=1),
+        pretrain=msgspec.structs.replace(config.pretrain, epochs=1),
+    )
+    models = ["lc-dnn", "lr", "lc-dnn:1"]
+
+    def again():
+        said.clear()
+        fw.compare(
+            short, out, models=models, listen=said.append, show=lambda first, waiting: said.append((first, waiting))
+        )
+        return list(said)
+
+    return fw.compare(short, out, models=models, listen=said.append,
+                      show=lambda first, waiting: said.append((first, waiting))), list(said), again  # fmt: skip
+
+
+def test_models_without_pairs_come_first_and_are_shown_before_the_others_begin(staged):
+    comparison, said, _ = staged
+    order = [event if isinstance(event, tuple) and not isinstance(event, Stage) else event.model
+             for event in said
+             if type(event) is tuple or (isinstance(event, Stage) and event.name == "train")]  # fmt: skip
+    assert order[:2] == ["lr", "lc-dnn"]
+    (first, waiting), *rest = order[2:]
+    assert rest == ["lc-dnn"]
+    assert [(model.model, model.units) for model in first.models] == [("lr", None), ("lc-dnn", 1)]
+    assert waiting == ["lc-dnn-2"]
+    assert first.differences == []
+    # The last table is in the order that was asked for, and says of the first models what was said before.
+    assert [(model.model, model.units) for model in comparison.models] == [("lc-dnn", 2), ("lr", None), ("lc-dnn", 1)]
+    assert comparison.models[1:] == first.models
+
+
+def test_what_is_to_come_is_said_with_about_how_long_it_takes(staged):
+    _, said, again = staged
+    (outlook,) = [event for event in said if isinstance(event, Outlook)]
+    assert (outlook.first, outlook.later) == (("lr", "lc-dnn-1"), ("lc-dnn-2",))
+    for part, whole in zip(outlook.until_first, outlook.until_all, strict=True):
+        assert 0 < part < whole < 600
+    assert outlook.until_all.least <= outlook.until_all.most
+    assert not [event for event in again() if isinstance(event, Outlook)]
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -179,3 +228,13 @@ def test_a_baseline_without_hidden_layers_is_refused(config, tmp_path):
     flat = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, hidden=()))
     with pytest.raises(fw.ConfigError, match="hidden layer"):
         fw.compare(flat, tmp_path / "runs", models=["target-encoding"])
+
+
+def test_the_first_table_says_what_is_still_to_come(staged, capsys):
+    first, waiting = next(event for event in staged[1] if type(event) is tuple)
+    print_first(first, waiting)
+    printed = capsys.readouterr().out
+    assert printed.startswith("The first 2 of 3 models: AUC and logloss")
+    assert "LC-DNN, K = 1" in printed
+    assert f"{first.models[0].test.auc:.4f}" in printed
+    assert "Still to come: lc-dnn-2" in printed

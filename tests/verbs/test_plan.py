@@ -49,6 +49,30 @@ def test_rows_and_features_are_exact_once_the_log_is_prepared(folder):
     assert after.memory == max(lr.memory, model.memory)
 
 
+@pytest.mark.parametrize(
+    ("shares", "classes"),
+    [("valid = 0.2\ntest = 0.3", (0, 1)), ('split = "split"', ("a", "b", "c")), ("test = 0.1", ("a", "b", "c"))],
+)
+def test_the_parts_and_the_classes_of_a_log_are_known_before_it_is_prepared(tmp_path, shares, classes):
+    write(make_table(classes=classes), tmp_path / "log.parquet")
+    config = fw.parse_config(config_text("log.parquet", data=shares), base=tmp_path)
+    before = plan(config)
+    fw.prepare(config)
+    after = plan(config)
+    assert (before.prepared, after.prepared) == (False, True)
+    assert before.examples == pytest.approx(after.examples, rel=0.05)
+    for expected, known in zip(before.stages, after.stages, strict=True):
+        assert expected.model == known.model
+        assert expected.parameters == known.parameters  # a small log is looked at as a whole
+
+
+def test_rows_of_other_files_than_those_of_training_are_not_trained_on(tmp_path):
+    write(make_table(900), tmp_path / "log.parquet")
+    write(make_table(2000, seed=1), tmp_path / "later.parquet")
+    text = config_text("log.parquet", data='valid = "later.parquet"')
+    assert plan(fw.parse_config(text, base=tmp_path)).examples == 900
+
+
 def test_nothing_is_trained_and_nothing_written(folder):
     there = sorted(folder.rglob("*"))
     words = ["train", str(folder / "fieldwise.toml"), "--out", str(folder / "run"), "--dry-run"]

@@ -86,14 +86,23 @@ def command(
     The differences to one model are tested in pairs, on the same test rows and seeds: better, worse, or not
     distinguishable at the level, corrected for the number of models.
 
+    Models without pairs of fields come first, and their results are printed as soon as they are there: the others, and
+    the sampling that they share, take longer.
+
     The model target-encoding is a baseline: scikit-learn's TargetEncoder, out of fold, and a perceptron.
     """
-    from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.compare import compare
+    from fieldwise.cli.comparison import print_comparison, print_first
+    from fieldwise.cli.progress import aside, show_progress
+    from fieldwise.verbs.compare import Comparison, compare
 
     loaded = load(config, overrides, threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None
     with show_progress(quiet) as listen:
+
+        def show(first: Comparison, waiting: list[str]) -> None:
+            with aside(listen):
+                print_first(first, waiting)
+
         comparison = compare(
             loaded,
             out or Path("runs") / config.stem,
@@ -103,12 +112,11 @@ def command(
             level=level,
             overwrite=overwrite,
             listen=listen,
+            show=None if as_json else show,
         )
     if as_json:
         from fieldwise.cli.output import print_json
 
         print_json(comparison.as_dict())
     else:
-        from fieldwise.cli.comparison import print_comparison
-
         print_comparison(comparison, config, loaded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,15 +17,19 @@ from fieldwise.verbs.compare import Comparison
 from fieldwise.verbs.differences import Difference
 from fieldwise.verbs.run import Result
 
-__all__ = ["print_comparison"]
+__all__ = ["print_comparison", "print_first"]
+
+
+def print_first(comparison: Comparison, waiting: Sequence[str]) -> None:
+    """Print the results that are there while other models, `waiting`, are still to be trained."""
+    labels = _labels(comparison)
+    _print_metrics(comparison, labels, f"The first {len(labels)} of {len(labels) + len(waiting)} models: ")
+    click.echo(f"Still to come: {', '.join(waiting)}\n")
 
 
 def print_comparison(comparison: Comparison, path: Path, config: Config) -> None:
     """Print parameters, AUC and logloss, differences, and seconds per epoch."""
-    labels = {
-        spread.model: model_label(result.model, result.units)
-        for spread, result in zip(comparison.spreads, comparison.models, strict=True)
-    }
+    labels = _labels(comparison)
     print_parts(comparison.data)
     print_table(
         f"Parameters: {comparison.data['num_features']:,} features in {len(comparison.data['fields']):,} fields",
@@ -62,12 +67,19 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     )
 
 
-def _print_metrics(comparison: Comparison, labels: dict[str, str]) -> None:
+def _labels(comparison: Comparison) -> dict[str, str]:
+    return {
+        spread.model: model_label(result.model, result.units)
+        for spread, result in zip(comparison.spreads, comparison.models, strict=True)
+    }
+
+
+def _print_metrics(comparison: Comparison, labels: dict[str, str], before: str = "") -> None:
     notes = Footnotes()
     columns = [(part, name) for part in evaluated(comparison.models[0]) for name in ("auc", "logloss")]
     if not columns:
         return
-    title = "AUC and logloss"
+    title = f"{before}AUC and logloss"
     if len(comparison.seeds) > 1:
         title += f", mean \N{PLUS-MINUS SIGN} standard deviation over {len(comparison.seeds)} training seeds"
     lines = []

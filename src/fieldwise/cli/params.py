@@ -111,18 +111,15 @@ def command(
     else:
         if fields or features or classes:
             raise click.UsageError(f"--fields, --features and --classes: {source} says so already.")
-        sizes = _of_run(source) if source.is_dir() else _of_config(source, overrides, threads, quiet)
+        sizes = _of_run(source) if source.is_dir() else _of_config(source, units, overrides, threads, quiet)
         sizes = sizes._replace(units=units or sizes.units, hidden=hidden or sizes.hidden)
     asked = {name: value for name, value in (("name", optimizer), ("storage", storage)) if value is not None}
     outputs, counts, memories = num_outputs(sizes.num_classes), [], []
     for kind in _KINDS:
         if sizes.hidden or kind not in ("dnn", "lc-resnet"):
-            added = sizes.histories if kind.startswith("lc-") and sizes.units > 1 else ()
-            num_features, num_fields = sizes.num_features + sum(added), sizes.num_fields + len(added)
-            shape = (kind, num_features, num_fields, sizes.units, sizes.hidden)
+            shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
             moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
-            rows = None if sizes.rows is None else [*sizes.rows, *added]
-            counts.append(count_parameters(*shape, outputs, sizes.config, rows))
+            counts.append(count_parameters(*shape, outputs, sizes.config, sizes.rows, sizes.histories))
             memories.append(
                 training_memory(
                     *shape,
@@ -130,7 +127,9 @@ def command(
                     num_outputs=outputs,
                     batch_size=sizes.batch_size,
                     averaged=train.average_epochs > 0,
-                    posterior=sizes.config.num_posterior(num_fields) if sizes.config and kind.startswith("lc-") else 0,
+                    config=sizes.config,
+                    rows=sizes.rows,
+                    histories=sizes.histories,
                 )
             )
     if as_json:
@@ -148,7 +147,9 @@ def command(
         print_sizes(counts, memories, sizes.num_fields, sizes.num_features, sizes.hidden)
 
 
-def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
+def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
+    import msgspec
+
     from fieldwise.cli.progress import show_progress
     from fieldwise.verbs.begin import with_start
     from fieldwise.verbs.plan import history_rows
@@ -157,7 +158,10 @@ def _of_config(path: Path, overrides: Sequence[str], threads: int | None, quiet:
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
-    config, own = with_start(config, prepared), config.train
+    # What the log adds to a locally connected model, whatever the model of the configuration is.
+    model = config.model if config.model.locally_connected else msgspec.structs.replace(config.model, kind="lc-dnn")
+    model = msgspec.structs.replace(model, units=units or model.units)
+    config, own = with_start(msgspec.structs.replace(config, model=model), prepared), config.train
     sizes = _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
     return sizes._replace(histories=history_rows(config.model, prepared))
 

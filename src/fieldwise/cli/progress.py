@@ -19,15 +19,17 @@ from fieldwise.training.events import (
     Event,
     Listener,
     Noted,
+    Outlook,
     Preparing,
     Progress,
     Sampling,
+    Seconds,
     Stage,
     Warned,
     ignore,
 )
 
-__all__ = ["Reporter", "show_progress"]
+__all__ = ["Reporter", "aside", "show_progress"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 _PASSES = {
@@ -55,6 +57,20 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
         stack.enter_context(_notes_of_the_library(reporter))
         stack.enter_context(numba.core.event.install_listener("numba:compile", _Compilation(reporter)))
         yield reporter
+
+
+@contextmanager
+def aside(listener: Listener) -> Iterator[None]:
+    """Keep the line that moves away while something is printed to standard output."""
+    live = listener.live if isinstance(listener, Reporter) else None
+    if live is None:
+        yield
+        return
+    live.stop()
+    try:
+        yield
+    finally:
+        live.start()
 
 
 class Reporter:
@@ -87,6 +103,8 @@ class Reporter:
             self.moment(f"{self.label} (pretraining)  sweep {event.sweep} of {event.total}  {left} left")
         elif isinstance(event, EpochEnd):
             self.line(f"{self.label}  {_epoch(event)}")
+        elif isinstance(event, Outlook):
+            self.line(_outlook(event))
         elif isinstance(event, Noted):
             self.line(event.text)
         elif isinstance(event, Warned):
@@ -124,6 +142,18 @@ def _preparing(event: Preparing) -> str:
         return f"{what}  {compact(event.rows)} rows  {speed}"
     left = f"{duration((event.total - event.rows) / rate)} left" if rate else ""
     return f"{what}  {event.rows / event.total:4.0%} of {compact(event.total)} rows  {speed}  {left}"
+
+
+def _outlook(event: Outlook) -> str:
+    def range_of(seconds: Seconds) -> str:
+        return f"about {duration(seconds.least)} to {duration(seconds.most)} on this machine as it is now"
+
+    if not (event.first and event.later):
+        return f"training {', '.join(event.first or event.later)}: {range_of(event.until_all)}"
+    return (
+        f"training first {', '.join(event.first)}, whose results come after {range_of(event.until_first)}; "
+        f"then {', '.join(event.later)}: all done after {range_of(event.until_all)}"
+    ).replace(" on this machine as it is now", "", 1)
 
 
 def _progress(event: Progress) -> str:

@@ -94,7 +94,6 @@ class ClickModel(nn.Module):
         self.num_outputs = num_outputs
         self.penalty: Tensor | None = None
         log_fields = layout.num_fields
-        has_pairs = config.has_pairs(log_fields)
         self.histories = Histories(layout, histories) if histories else None
         if self.histories is not None:
             layout = self.histories.layout
@@ -140,8 +139,7 @@ class ClickModel(nn.Module):
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
         self.num_shared = config.num_shared if config.locally_connected else num_local
-        # A posterior has the same pairs, and better ones, unless histories are among them.
-        if has_pairs and not (self.posterior is not None and self.histories is None):
+        if config.trains_pairs(log_fields, len(histories)):
             if self.num_shared < 2:
                 raise ConfigError(
                     "the deep part's own units leave none for the pairs",

@@ -137,6 +137,23 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return how many numbers of a feature a posterior gives, with F fields in the log; 0 where there is none."""
         return self.posterior_units if self.start == "posterior" and self.has_pairs(num_fields) else 0
 
+    def trains_pairs(self, num_fields: int, num_histories: int = 0) -> bool:
+        """Return whether the pairs are of the trained units: a posterior has the same pairs, and better ones, unless
+        histories are among them.
+
+        Parameters
+        ----------
+        num_fields, num_histories
+            Of the log, and those that the model adds.
+
+        Examples
+        --------
+        >>> sampled = ModelConfig(start="posterior")
+        >>> ModelConfig().trains_pairs(7), sampled.trains_pairs(7), sampled.trains_pairs(7, num_histories=2)
+        (True, False, True)
+        """
+        return self.has_pairs(num_fields) and not (self.num_posterior(num_fields) and not num_histories)
+
     def has_pairs(self, num_fields: int) -> bool:
         """Whether there is a term for every two of F fields.
 

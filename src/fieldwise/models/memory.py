@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fieldwise.models.config import Kind
+import msgspec
+
+from fieldwise.models.config import Kind, ModelConfig
 from fieldwise.models.sizes import count_parameters
 from fieldwise.optim.config import TableOptimizerConfig
 
@@ -61,13 +63,15 @@ def training_memory(
     batch_size: int = 4096,
     itemsize: int = 4,
     averaged: bool = False,
-    posterior: int = 0,
+    config: ModelConfig | None = None,
+    rows: Sequence[int] | None = None,
+    histories: Sequence[int] = (),
 ) -> TrainingMemory:
     """Return what training a model takes.
 
     Parameters
     ----------
-    kind, num_features, num_fields, units, hidden, num_outputs
+    kind, num_features, num_fields, units, hidden, num_outputs, config, rows, histories
         As in `models.sizes.count_parameters`.
     optimizer
         Of the table.
@@ -78,8 +82,6 @@ def training_memory(
     averaged
         Whether the average of the weights is kept, and those of its own beside it while it is validated
         (`training.averaging`).
-    posterior
-        Numbers of a row that are kept from a posterior (`models.config.ModelConfig.num_posterior`).
 
     Examples
     --------
@@ -88,10 +90,16 @@ def training_memory(
     >>> training_memory("lc-dnn", 10**9, 39, 1, [64], TableOptimizerConfig(name="adagrad")).table
     8000000000
     """
-    n = table_weights(kind, units, hidden, num_outputs, posterior)
+    size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs, config, rows, histories)
+    config = msgspec.structs.replace(config or ModelConfig(), kind=kind, units=units).for_fields(num_fields)
+    if config.has_pairs(num_fields):
+        num_features, added = num_features + sum(histories), len(histories)
+    else:
+        added = 0
+    n = table_weights(kind, config.units, hidden, num_outputs, config.num_posterior(num_fields))
+    num_fields, units = num_fields + added, config.units
     table = num_features * optimizer.bytes_per_row(n, itemsize)
-    size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs)
-    dense = (size.parameters - num_features * (n - posterior) + size.biases) * 4 * itemsize
+    dense = (size.parameters - num_features * n + size.biases) * 4 * itemsize
     if kind in ("lr", "lr-network"):
         widths = [num_outputs]
     else:

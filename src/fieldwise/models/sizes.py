@@ -19,7 +19,8 @@ D K::
     ensemble        n H1 + H1 H2 + ... + M (n + 2 H1 + ... + H O)        (M = 8 members: scales of inputs and outputs)
     none            nothing
 
-and a gate has n F weights, weighted pairs O F (F - 1) / 2. In the first lines, ``... + O`` is the last hidden width
+and a gate has n F weights, weighted pairs O F (F - 1) / 2; a posterior that is kept has D P. Histories are fields, too,
+among F and D where a model has pairs. In the first lines, ``... + O`` is the last hidden width
 times O. Biases are counted apart: one for each hidden unit and each output of the deep part, and one for each output
 of the model. The standardisation of the units has none.
 """
@@ -72,6 +73,7 @@ def count_parameters(
     num_outputs: int = 1,
     config: ModelConfig | None = None,
     rows: Sequence[int] | None = None,
+    histories: Sequence[int] = (),
 ) -> Size:
     """Count the weights of one model.
 
@@ -80,7 +82,7 @@ def count_parameters(
     kind
         One of `models.config.KINDS`.
     num_features, num_fields
-        D and F, the ids for missing and unseen values among D.
+        D and F of the log, the ids for missing and unseen values among D.
     units
         K; only locally connected models have it.
     hidden
@@ -91,7 +93,10 @@ def count_parameters(
         Says which deep part, pairs, gate and widths there are; unless given, a perceptron that reads all units, and
         neither of the others.
     rows
-        (F,), of each field: widths by cardinality follow from them. Unless given, all units are counted as read.
+        (F,), of each field of the log: widths by cardinality follow from them. Unless given, all units are counted as
+        read.
+    histories
+        The rows of each field that a model with pairs adds to those of the log.
 
     Raises
     ------
@@ -105,9 +110,15 @@ def count_parameters(
     >>> count_parameters("lc-dnn", 8_672_633, 158, 1, [2048, 1024])
     Size(model='lc-dnn', units=1, parameters=11094393, biases=3074)
     """
-    config = config or ModelConfig()
     if kind in ("dnn", "lc-resnet") and not hidden:
         raise ConfigError(f"a {kind} has one hidden layer or more", where="model.hidden", expected="[widths]", got="[]")
+    config = msgspec.structs.replace(config or ModelConfig(), kind=kind, units=units, hidden=tuple(hidden))
+    config = config.for_fields(num_fields)
+    if not config.has_pairs(num_fields):
+        histories = ()
+    posterior, weighted = config.num_posterior(num_fields), config.trains_pairs(num_fields, len(histories))
+    units, weighted = config.units, weighted and config.pairs == "weighted"
+    num_features, num_fields = num_features + sum(histories), num_fields + len(histories)
     table, weights, biases = 0, 0, 0
     if kind in ("lr", "lr-network", "lc-wide-deep"):
         table += num_features * num_outputs
@@ -115,20 +126,18 @@ def count_parameters(
         table += num_features * hidden[0]
         weights, biases = _perceptron([*hidden, num_outputs])
         biases += hidden[0]
-    if kind.startswith("lc-"):
-        table += num_features * units
-        if config.start == "posterior" and units > 1:
-            table += num_features * config.posterior_units
+    if config.locally_connected:
+        table += num_features * (posterior + units)
         num_inputs = num_fields * units
         if rows is not None:
-            num_inputs = len(kept_units(msgspec.structs.replace(config, units=units), rows))
+            num_inputs = len(kept_units(config, [*rows, *histories]))
         deep = "residual" if kind == "lc-resnet" else config.deep
         weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
         if config.gate and deep != "none":
             weights, biases = weights + num_inputs * num_fields, biases + num_fields
-        if config.pairs == "weighted" and units > 1:
+        if weighted:
             weights += num_outputs * num_fields * (num_fields - 1) // 2
-    return Size(kind, units if kind.startswith("lc-") else None, table + weights, num_outputs + biases)
+    return Size(kind, units if config.locally_connected else None, table + weights, num_outputs + biases)
 
 
 def _deep(name: str, widths: Sequence[int], config: ModelConfig) -> tuple[int, int]:

@@ -13,9 +13,11 @@ __all__ = [
     "Kept",
     "Listener",
     "Noted",
+    "Outlook",
     "Preparing",
     "Progress",
     "Sampling",
+    "Seconds",
     "Stage",
     "Warned",
     "ignore",
@@ -74,6 +76,24 @@ class Kept(NamedTuple):
     epoch: int
 
 
+class Seconds(NamedTuple):
+    """About how long something takes: at least and at most."""
+
+    least: float
+    most: float
+
+
+class Outlook(NamedTuple):
+    """What a comparison is about to train: models whose results are shown first, and those after them; with what the
+    first take, and all.
+    """
+
+    first: tuple[str, ...]
+    later: tuple[str, ...]
+    until_first: Seconds
+    until_all: Seconds
+
+
 class Warned(NamedTuple):
     """Something that a person should know, and that stops nothing."""
 
@@ -86,7 +106,7 @@ class Noted(NamedTuple):
     text: str
 
 
-Event = Stage | Progress | Sampling | EpochEnd | Kept | Preparing | Warned | Noted
+Event = Stage | Progress | Sampling | EpochEnd | Kept | Preparing | Outlook | Warned | Noted
 Listener = Callable[[Event], None]
 
 

@@ -29,8 +29,8 @@ import numpy.typing as npt
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError
 from fieldwise.kernels import posterior as kernels
+from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
-from fieldwise.kernels.table import gather
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.memory import require_memory
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
@@ -79,14 +79,13 @@ class PosteriorMean(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The examples of each feature of a field; the field alone, and with all others that it does not meet."""
+    """The examples of each feature of a field; the fields whose sums change hands while it is drawn (`Sampler`)."""
 
     base: int
     starts: npt.NDArray[np.int64]
     examples: npt.NDArray[np.uint32]
     inputs: npt.NDArray[np.float32]
     is_bag: bool
-    own: Layout
     apart: Layout
 
 
@@ -129,24 +128,27 @@ class Sampler:
             apart[f, g] = apart[g, f] = True
         self._fields = [_field(batch, layout, f, np.flatnonzero(apart[f])) for f in range(num_fields)]
         generator = np.random.default_rng(seed)
-        self.weights = generator.normal(0.0, _SMALL, (num_features, d)).astype(np.float32)
+        self._rows = _lines(num_features, kernels.row_width(d))
+        self.weights = self._rows[:, :d]
+        self.weights[:] = generator.normal(0.0, _SMALL, (num_features, d))
         self.weights[:, 0] = 0.0
         share = (float(labels.sum()) + 1.0) / (len(labels) + 2.0)
         self.bias = float(np.log(share / (1.0 - share))) / _LOGITS
         self.mean = np.zeros((num_features, d))
         self.mean_bias = 0.0
-        # Of the sweep under way: the sum of all fields in each example, that of the fields one meets, and some room.
-        self._sums, self._others, self._room = (np.empty((len(labels), d), np.float32) for _ in range(3))
-        self._none = np.empty((len(labels), 0), np.float32)
+        self._left_out = np.argwhere(np.triu(apart, 1))
+        # Of the sweep under way (`kernels.posterior`).
+        self._state = _lines(len(labels), self._rows.shape[1])
         self._latent, self._predicted = np.empty(len(labels)), np.empty(len(labels))
 
     def sweep(self, keep: bool) -> None:
         """Draw everything once, and take it into the mean where `keep` says so."""
         number = self.num_sweeps
         generator = np.random.default_rng((self.seed, number))
-        self._predict()
+        of_examples = (self._rows, self.batch, self.layout)
+        self._spread(kernels.predict, self._state, self._predicted, self.bias, *of_examples, self._left_out)
         key = _key(self.seed, number, 0)
-        self._spread(kernels.draw_latents, self._predicted, self.labels, key, self._latent)
+        self._spread(draw_latents, self._predicted, self.labels, key, self._latent)
         self._draw_bias(generator)
         for field in range(len(self._fields)):
             self._draw_field(field, generator, _key(self.seed, number, field + 1))
@@ -162,7 +164,7 @@ class Sampler:
         """Write the chain as it is, and how long it took to come here."""
         arrays = {"mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
         state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept, "seconds": seconds}
-        checkpoints.save(self.num_sweeps, self.weights, arrays, state)
+        checkpoints.save(self.num_sweeps, np.ascontiguousarray(self.weights), arrays, state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there, as if the chain had never stopped."""
@@ -171,41 +173,39 @@ class Sampler:
         self.bias, self.mean_bias = (float(number) for number in checkpoint.dense["bias"])
         self.num_sweeps, self.num_kept = checkpoint.state["num_sweeps"], checkpoint.state["num_kept"]
 
-    def _predict(self) -> None:
-        """Sum up weights and factors of every example, and predict its latent number, from the weights alone."""
-        gather(self.weights, self.batch, self.layout, self._none, self._sums)
-        np.add(self._sums[:, 0], self.bias, out=self._predicted, dtype=np.float64)
-        # Every pair comes twice.
-        for field in self._fields:
-            gather(self.weights, self.batch, field.apart, self._none, self._others)
-            np.subtract(self._sums, self._others, out=self._others)
-            gather(self.weights, self.batch, field.own, self._none, self._room)
-            self._spread(kernels.add_pairs, self._predicted, self._room, self._others, 0.5)
-
     def _draw_bias(self, generator: np.random.Generator) -> None:
-        left = float((self._latent - self._predicted).mean())
-        moved = float(left + generator.normal() / np.sqrt(len(self.labels)))
+        left = np.subtract(self._latent, self._predicted, out=self._predicted)
+        moved = float(left.mean() + generator.normal() / np.sqrt(len(self.labels)))
         self.bias += moved
-        self._predicted += moved
+        np.subtract(left, moved, out=self._state[:, 0], casting="same_kind")
 
     def _draw_field(self, number: int, generator: np.random.Generator, key: np.uint64) -> None:
-        """Draw the precisions of a field, then its features."""
+        """Draw the precisions of a field, then its features.
+
+        What a field does not meet, itself included, is left out of each example's sums: one example after the other
+        while it is drawn; for all features of a bag at once, which would meet the same example again and again.
+        """
         field = self._fields[number]
         count, squares = kernels.row_squares(self.weights, field.base, field.starts)
         precision = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
-        gather(self.weights, self.batch, field.apart, self._none, self._others)
-        np.subtract(self._sums, self._others, out=self._others)
+        inside = field.apart
+        if field.is_bag:
+            self._spread(kernels.shift, self._state, -1.0, self._rows, self.batch, field.apart)
+            inside = _part(field.apart, np.arange(0))
         num_rows = len(field.starts) - 1
         parts = 1 if field.is_bag else num_threads()
         shares = np.searchsorted(field.starts, np.linspace(0, field.starts[-1], parts + 1))
         shares[0], shares[-1] = 0, num_rows
-        common = (field.base, field.starts, field.examples, field.inputs, self._others, self._latent, self._predicted)
+        common = (field.base, field.starts, field.examples, field.inputs, precision, key)
         run_each(
             kernels.draw_rows,
-            [(self.weights, *common, precision, key, first, last) for first, last in pairwise(shares.tolist())],
+            [
+                (self._state, not field.is_bag, self._rows, self.batch, inside, *common, first, last)
+                for first, last in pairwise(shares.tolist())
+            ],
         )
-        gather(self.weights, self.batch, field.apart, self._none, self._room)
-        np.add(self._others, self._room, out=self._sums)
+        if field.is_bag:
+            self._spread(kernels.shift, self._state, 1.0, self._rows, self.batch, field.apart)
 
     def _keep(self) -> None:
         turn = np.eye(self.weights.shape[1] - 1)
@@ -309,20 +309,20 @@ def read_posterior(checkpoints: Checkpoints) -> PosteriorMean:
 
 def posterior_row_bytes(num_factors: int) -> int:
     """Return the bytes of a feature's numbers and of what is made of them: a draw, its mean, and a turned copy."""
-    return 28 * (num_factors + 1)
+    return 24 * (num_factors + 1) + 4 * kernels.row_width(num_factors + 1)
 
 
 def posterior_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:
-    """Return the bytes that a chain takes beside the process: three sums of every example's factors, its features
-    twice, and the features' numbers.
+    """Return the bytes that a chain takes beside the process: a sum of every example's factors, its latent number and
+    its features twice, and the features' numbers.
 
     Examples
     --------
     >>> posterior_memory(600_000, 9_827, 7, 16) / 1e6
-    175.0...
+    110.5...
     """
-    d = num_factors + 1
-    return num_examples * (12 * d + 24 + 8 * num_fields) + num_features * posterior_row_bytes(num_factors)
+    of_example = 4 * kernels.row_width(num_factors + 1) + 24 + 8 * num_fields
+    return num_examples * of_example + num_features * posterior_row_bytes(num_factors)
 
 
 def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int64]) -> _Field:
@@ -347,7 +347,16 @@ def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int6
             inputs = np.ascontiguousarray(values[examples])
     starts = np.zeros(end - base + 1, dtype=np.int64)
     np.cumsum(np.bincount(ids, minlength=end - base), out=starts[1:])
-    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, np.array([number])), _part(layout, apart))
+    # A bag is taken out as a whole; of other fields the feature that is drawn is known.
+    taken = apart if form == BAG else apart[apart != number]
+    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, taken))
+
+
+def _lines(num_rows: int, width: int) -> npt.NDArray[np.float32]:
+    """Return zeros (num_rows, width) that begin with a cache line."""
+    numbers = np.zeros(num_rows * width + 16, np.float32)
+    first = -numbers.ctypes.data % 64 // 4
+    return numbers[first : first + num_rows * width].reshape(num_rows, width)
 
 
 def _part(layout: Layout, fields: npt.NDArray[np.int64]) -> Layout:

@@ -9,8 +9,9 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.errors import Stopped
+from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel
-from fieldwise.models.config import Start
+from fieldwise.models.config import ModelConfig, Start
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.events import Listener, Stage, Warned
 from fieldwise.training.interrupt import Interrupt, Interrupted
@@ -20,7 +21,7 @@ from fieldwise.training.step import Stepper
 from fieldwise.verbs.prepare import Prepared
 from fieldwise.verbs.team import Team
 
-__all__ = ["sample", "with_start"]
+__all__ = ["sample", "start_for", "starts_from_lr", "with_start"]
 
 
 def with_start(config: Config, prepared: Prepared) -> Config:
@@ -32,17 +33,27 @@ def with_start(config: Config, prepared: Prepared) -> Config:
         It says ``posterior``, and there can be none.
     """
     train, encoder = prepared.parts["train"], prepared.encoder
+    return start_for(config, encoder.layout, train.num_examples, len(encoder.schema.classes))
+
+
+def start_for(config: Config, layout: Layout, num_examples: int, num_classes: int) -> Config:
+    """As `with_start`, for a training part of so many examples and classes."""
     samples = starts_from_posterior(
         config.model,
         config.train,
         config.pretrain,
-        encoder.layout,
-        train.num_examples,
-        num_classes=len(encoder.schema.classes),
+        layout,
+        num_examples,
+        num_classes=num_classes,
         weighted=config.data.weight is not None,
     )
     start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
+
+
+def starts_from_lr(model: ModelConfig) -> bool:
+    """Whether logistic regression is trained before a model whose start is settled."""
+    return model.locally_connected and model.start in ("lr", "posterior")
 
 
 def sample(

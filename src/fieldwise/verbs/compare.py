@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -13,15 +13,17 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.data.stores import local_path
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import Kind, ModelConfig
-from fieldwise.training.events import Listener, ignore
+from fieldwise.training.events import Listener, Outlook, Seconds, ignore
 from fieldwise.verbs.baseline import TARGET_ENCODING, train_target_encoding
+from fieldwise.verbs.begin import with_start
 from fieldwise.verbs.differences import Contender, Difference, Spread, differences, spreads
 from fieldwise.verbs.given import with_tables
+from fieldwise.verbs.outlook import measure_rates, sampling_seconds, training_seconds
 from fieldwise.verbs.outputs import files_of, refuse_output_folder
 from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared, prepare
-from fieldwise.verbs.run import Result
-from fieldwise.verbs.train import train, use_threads
+from fieldwise.verbs.run import RUN_NAME, Result, read_result
+from fieldwise.verbs.train import lr_settings, train, use_threads
 
 __all__ = ["DEFAULT_MODELS", "Comparison", "compare"]
 
@@ -93,12 +95,14 @@ def compare(
     level: float = 0.05,
     overwrite: bool = False,
     listen: Listener = ignore,
+    show: Callable[[Comparison, list[str]], None] | None = None,
 ) -> Comparison:
     """Train and evaluate several models on one log, each in a run folder of its own under `out`.
 
-    Logistic regression is trained once per seed, for all models that start from it. A model whose run is finished is
-    not trained again, so a comparison that was stopped goes on where it was, and one more model or seed costs only
-    itself.
+    Logistic regression is trained once per seed, for all models that start from it, and a posterior is sampled once per
+    seed, for all that keep it. Models without pairs of fields come first, for they take seconds where the others, and
+    the sampling before them, take minutes. A model whose run is finished is not trained again, so a comparison that was
+    stopped goes on where it was, and one more model or seed costs only itself.
 
     Parameters
     ----------
@@ -123,6 +127,9 @@ def compare(
         Train all anew.
     listen
         Called with every event.
+    show
+        Called once, as soon as the models without pairs of fields are trained, with what is known of them and the names
+        of those that follow, if there are any.
 
     Raises
     ------
@@ -152,29 +159,90 @@ def compare(
     chosen = _entries(models, config.model)
     reference = None if against is None else _entry(against, config.model).name
     numbers = [config.train.seed + number for number in range(seeds)]
+    first, later = _in_two(chosen, prepared.encoder.layout.num_fields)
+    to_train = {
+        (name, number): chosen[name].model
+        for name in (*first, *later)
+        for number in numbers
+        if overwrite or not _is_done(_folder(out, config, number) / name)
+    }
+    _foretell(to_train, first, config, prepared, listen)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
-    for number in numbers:
-        folder = out if number == config.train.seed else out / f"seed-{number}"
-        of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
-        for name, entry in chosen.items():
-            results[name].append(_run(entry, of_seed, folder, prepared, overwrite, listen))
+    for names in (first, later):
+        for number in numbers:
+            folder = _folder(out, config, number)
+            of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
+            for name in names:
+                results[name].append(_run(chosen[name], of_seed, folder, prepared, overwrite, listen))
+        if show is not None and names is first and first and later:
+            show(_compared([Contender(name, results[name]) for name in first], out, prepared, numbers, level), later)
     contenders = [Contender(name, runs) for name, runs in results.items()]
-    part: Literal["test", "valid"] | None = "test" if "test" in prepared.parts else "valid"
+    comparison = _compared(contenders, out, prepared, numbers, level)
+    part: Literal["test", "valid"] = "test" if "test" in prepared.parts else "valid"
     if part not in prepared.parts or len(contenders) < 2:
-        part, reference, found = None, None, []
-    else:
-        reference = reference or max(contenders, key=Contender.goodness).name
-        found = differences(contenders, reference, prepared.parts[part], part, level)
+        return comparison
+    reference = reference or max(contenders, key=Contender.goodness).name
+    found = differences(contenders, reference, prepared.parts[part], part, level)
+    return msgspec.structs.replace(comparison, part=part, against=reference, differences=found)
+
+
+def _folder(out: Path, config: Config, seed: int) -> Path:
+    """Return where the runs of a training seed lie."""
+    return out if seed == config.train.seed else out / f"seed-{seed}"
+
+
+def _is_done(run: Path) -> bool:
+    return (run / RUN_NAME).exists() and read_result(run) is not None
+
+
+def _foretell(
+    to_train: dict[tuple[str, int], ModelConfig | None],
+    first: list[str],
+    config: Config,
+    prepared: Prepared,
+    listen: Listener,
+) -> None:
+    """Say which models are to be trained, in order, and about how long that takes; nothing where there are none.
+
+    `to_train` holds what each model is, by its name and training seed; those of `first` come before the others.
+    """
+    rates, sampled = None, set[int]()
+    seconds: dict[str, Seconds] = {}
+    for (name, seed), model in to_train.items():
+        if model is None:
+            continue
+        rates = rates or measure_rates()
+        own = with_start(msgspec.structs.replace(config, model=model), prepared)
+        settings = lr_settings(own) if model.kind in ("lr", "lr-network") else own.train
+        taken = [seconds.get(name, Seconds(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
+        if own.model.num_posterior(prepared.encoder.layout.num_fields) and seed not in sampled:
+            sampled.add(seed)
+            taken.append(sampling_seconds(own, prepared, rates))
+        seconds[name] = Seconds(sum(part.least for part in taken), sum(part.most for part in taken))
+    if seconds:
+        early = tuple(name for name in first if name in seconds)
+        late = tuple(name for name in seconds if name not in first)
+        listen(Outlook(early, late, _sum(seconds, early), _sum(seconds, early + late)))
+
+
+def _sum(seconds: dict[str, Seconds], names: Sequence[str]) -> Seconds:
+    return Seconds(sum(seconds[name].least for name in names), sum(seconds[name].most for name in names))
+
+
+def _compared(
+    contenders: Sequence[Contender], out: Path, prepared: Prepared, seeds: list[int], level: float
+) -> Comparison:
+    """Return the results of some models, without their differences."""
     return Comparison(
         folder=str(out),
         data=prepared.summary,
-        seeds=numbers,
-        models=[runs[0] for runs in results.values()],
+        seeds=seeds,
+        models=[contender.runs[0] for contender in contenders],
         spreads=spreads(contenders),
-        part=part,
-        against=reference,
+        part=None,
+        against=None,
         level=level,
-        differences=found,
+        differences=[],
         read=prepared.read,
     )
 
@@ -196,6 +264,14 @@ def _entry(name: str, base: ModelConfig) -> _Entry:
         return _Entry(name, None)
     model = parse_model(name, base)
     return _Entry(model_name(model), model)
+
+
+def _in_two(chosen: dict[str, _Entry], num_fields: int) -> tuple[list[str], list[str]]:
+    """Return the names of the models without pairs of fields, then of those with, each in the order given."""
+    with_pairs = [
+        name for name, entry in chosen.items() if entry.model is not None and entry.model.has_pairs(num_fields)
+    ]
+    return [name for name in chosen if name not in with_pairs], with_pairs
 
 
 def _run(entry: _Entry, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener) -> Result:

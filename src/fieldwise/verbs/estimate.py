@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import msgspec
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.data.cache import Cache
 from fieldwise.data.planes import Contents, Planes
 from fieldwise.disk import free_bytes
 from fieldwise.features.encoder import Encoder
@@ -56,6 +58,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         Of all files: exact where all are Parquet, else from the bytes of the first lines.
     sample_rows
         Rows that were looked at.
+    training_rows, classes
+        Of all rows those that can be trained on, and the classes among the rows that were looked at. Where a column
+        says the part of each row, the shares are those of the first rows.
     features
         D, and of each field.
     memory, memory_limit
@@ -73,6 +78,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     exact_rows: bool
     sample_rows: int
+    training_rows: int
+    classes: int
     features: int
     fields: list[FieldEstimate]
     memory: int
@@ -88,8 +95,18 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
-def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
+def estimate(
+    config: Config, *, memory: int | str | None = None, see: Callable[[Cache, Schema], None] | None = None
+) -> Estimate:
     """Estimate rows, features, memory, disk and time of `prepare`, without writing anything that stays.
+
+    Parameters
+    ----------
+    config, memory
+        As in `prepare`.
+    see
+        Called with the training rows among those that are looked at, encoded, which are gone afterwards; and with what
+        their fields are.
 
     Raises
     ------
@@ -109,6 +126,10 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
         whole = _learn(schema, sources[0], _SAMPLE_ROWS, spool)
         per_row, transform_seconds = _encode(whole.encoder, sources[0], Path(folder), spool)
         aside_per_row = spool.num_bytes / whole.num_rows
+        train = Cache.open(Path(folder) / "train")
+        training_rows = int(counted[0][0] * _training_share(config, train.num_examples / whole.num_rows))
+        if see is not None:
+            see(train, whole.encoder.schema)
     later, later_in_first = num_rows / whole.num_rows, counted[0][0] / whole.num_rows
     fields = [_of_field(field, half, whole, later) for field in schema.fields]
     num_features = sum(field.features for field in fields)
@@ -125,6 +146,8 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
         rows=num_rows,
         exact_rows=all(exact for _, exact in counted),
         sample_rows=whole.num_rows,
+        training_rows=training_rows,
+        classes=len(whole.encoder.schema.classes),
         features=num_features,
         fields=fields,
         memory=int(budget.fixed_bytes + budget.chunks_bytes + sum(values.values()) * _BYTES_PER_COUNT),
@@ -134,6 +157,12 @@ def estimate(config: Config, *, memory: int | str | None = None) -> Estimate:
         readings=readings,
         seconds=(whole.seconds + transform_seconds) * later + reading_again * later_in_first,
     )
+
+
+def _training_share(config: Config, of_sample: float) -> float:
+    """Return which share of the first log is for training: as the configuration says, where it does, else as seen."""
+    shares = [share for share in (config.data.valid, config.data.test) if isinstance(share, float)]
+    return 1.0 - sum(shares) if shares and config.data.split is None else of_sample
 
 
 class _Learned(NamedTuple):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.data.cache import Cache
+from fieldwise.kernels.layout import Layout
 from fieldwise.memory import available_bytes
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import PROCESS_BYTES, table_weights, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.schema import Schema
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.histories import history_fields
 from fieldwise.training.posterior import posterior_memory, posterior_row_bytes
-from fieldwise.verbs.begin import with_start
+from fieldwise.verbs.begin import start_for, starts_from_lr
 from fieldwise.verbs.budget import held_bytes
 from fieldwise.verbs.estimate import estimate
 from fieldwise.verbs.prepare import Prepared, find_prepared
@@ -99,33 +102,23 @@ def plan(config: Config) -> Plan:
     """
     prepared = find_prepared(config)
     if prepared is not None:
-        layout = prepared.encoder.layout
-        config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
-        config = with_start(config, prepared)
-        num_features, num_fields = layout.num_features, layout.num_fields
-        num_examples = prepared.parts["train"].num_examples
-        outputs = num_outputs(len(prepared.encoder.schema.classes))
+        log = _of_prepared(config, prepared)
         # Vocabularies are mapped, but for what the encoder makes of them.
         held, of_encoder = held_bytes(), sum(array.nbytes for array in prepared.encoder.arrays().values())
-        histories = history_rows(config.model, prepared)
-        rows = [*np.diff(layout.base).tolist(), *histories]
     else:
-        expected = estimate(config)
-        num_features, num_fields, outputs = expected.features, len(expected.fields), 1
-        valid = config.data.valid
-        num_examples = int(expected.rows * (1 - valid)) if isinstance(valid, float) else expected.rows
-        rows, held, of_encoder, histories = None, 0, 0, []  # what they take is known once the log is prepared
+        log = _of_sample(config)
+        held, of_encoder = 0, 0  # what they take is known once the log is prepared
+    config = start_for(log.config, log.layout, log.num_examples, log.num_classes)
+    model, num_features, num_fields = config.model, log.layout.num_features, log.layout.num_fields
     stages = []
-    model = config.model.for_fields(num_fields)
+    if starts_from_lr(model):
+        stages.append(_stage(config, ModelConfig(kind="lr"), log, held, of_encoder))
     if model.num_posterior(num_fields):
-        stages.append(_sampling(model, num_examples, num_features, num_fields))
-    if model.locally_connected and model.start != "random":
-        stages.append(_stage(config, ModelConfig(kind="lr"), num_features, num_fields, outputs, held, of_encoder))
-    with_histories = num_features + sum(histories), num_fields + len(histories)
-    stages.append(_stage(config, model, *with_histories, outputs, held, of_encoder, rows))
+        stages.append(_sampling(model, log.num_examples, num_features, num_fields))
+    stages.append(_stage(config, model, log, held, of_encoder))
     return Plan(
         prepared=prepared is not None,
-        examples=num_examples,
+        examples=log.num_examples,
         fields=num_fields,
         features=num_features,
         stages=stages,
@@ -137,11 +130,52 @@ def plan(config: Config) -> Plan:
 
 def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
     """Return the rows of each field that a model adds to those of the log (`training.histories`)."""
-    train, names = prepared.parts["train"], [field.name for field in prepared.encoder.schema.fields]
+    train = prepared.parts["train"]
+    sizes = np.diff(train.layout.base).tolist()
+    return [sizes[value] for value in _in_histories(model, train, prepared.encoder.schema)]
+
+
+def _in_histories(model: ModelConfig, train: Cache, schema: Schema) -> list[int]:
+    """Return the numbers of the fields that a model's histories are of."""
+    names = [field.name for field in schema.fields]
     if not model.has_pairs(len(names)) or model.histories == "none":
         return []
-    sizes = np.diff(train.layout.base).tolist()
-    return [sizes[value] for _, value in history_fields(model, train, names, find_determined(train))]
+    return [value for _, value in history_fields(model, train, names, find_determined(train))]
+
+
+class _Log(NamedTuple):
+    """What a plan follows from: the configuration with the units of this log, its training part, and the rows of each
+    field that a model with pairs adds.
+    """
+
+    config: Config
+    layout: Layout
+    num_examples: int
+    num_classes: int
+    histories: list[int]
+
+
+def _of_prepared(config: Config, prepared: Prepared) -> _Log:
+    layout, num_classes = prepared.encoder.layout, len(prepared.encoder.schema.classes)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
+    histories = history_rows(config.model, prepared)
+    return _Log(config, layout, prepared.parts["train"].num_examples, num_classes, histories)
+
+
+def _of_sample(config: Config) -> _Log:
+    """Look at the first rows of a log that is not prepared."""
+    forms: list[int] = []
+    of_histories: list[int] = []
+
+    def see(train: Cache, schema: Schema) -> None:
+        forms.extend(train.layout.form.tolist())
+        of_histories.extend(_in_histories(config.model, train, schema))
+
+    expected = estimate(config, see=see)
+    rows = [field.features for field in expected.fields]
+    config = msgspec.structs.replace(config, model=config.model.for_fields(len(rows)))
+    histories = [rows[field] for field in of_histories]
+    return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, histories)
 
 
 def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
@@ -159,34 +193,27 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
     )
 
 
-def _stage(
-    config: Config,
-    model: ModelConfig,
-    num_features: int,
-    num_fields: int,
-    outputs: int,
-    held: int,
-    of_encoder: int,
-    rows: list[int] | None = None,
-) -> Stage:
+def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> Stage:
     settings = lr_settings(config) if model.kind in ("lr", "lr-network") else config.train
     itemsize = 8 if settings.precision == "float64" else 4
-    posterior = model.num_posterior(num_fields)
-    n = table_weights(model.kind, model.units, model.hidden, outputs, posterior)
+    num_features, num_fields, outputs = log.layout.num_features, log.layout.num_fields, num_outputs(log.num_classes)
+    n = table_weights(model.kind, model.units, model.hidden, outputs, model.num_posterior(num_fields))
+    shape = (model.kind, num_features, num_fields, model.units, model.hidden)
+    rows = np.diff(log.layout.base).tolist()
     memory = training_memory(
-        model.kind,
-        num_features,
-        num_fields,
-        model.units,
-        model.hidden,
+        *shape,
         settings.table,
         num_outputs=outputs,
         batch_size=settings.largest_batch,
         itemsize=itemsize,
         averaged=settings.average_epochs > 0,
-        posterior=posterior,
+        config=model,
+        rows=rows,
+        histories=log.histories,
     )
-    size = count_parameters(model.kind, num_features, num_fields, model.units, model.hidden, outputs, model, rows)
+    size = count_parameters(*shape, outputs, model, rows, log.histories)
+    if model.has_pairs(num_fields):
+        num_features += sum(log.histories)
     dense = size.parameters - num_features * n + size.biases
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
     bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize

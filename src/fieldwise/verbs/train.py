@@ -35,7 +35,7 @@ from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
-from fieldwise.verbs.begin import sample, with_start
+from fieldwise.verbs.begin import sample, starts_from_lr, with_start
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.outputs import files_of, refuse_output_folder
 from fieldwise.verbs.part_rows import check_parts
@@ -130,7 +130,7 @@ def train(
             return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
         pretrained = None
         config = with_start(config, prepared)
-        if config.model.locally_connected and config.model.start in ("lr", "posterior"):
+        if starts_from_lr(config.model):
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
             samples = (lr_folder or run.folder / "pretrain").parent
