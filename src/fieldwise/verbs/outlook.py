@@ -21,7 +21,7 @@ from fieldwise.kernels.posterior import row_width
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.memory import table_weights
 from fieldwise.models.sizes import count_parameters, num_outputs
-from fieldwise.nn.chain import product
+from fieldwise.nn.product import product
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.events import Seconds
 from fieldwise.verbs.prepare import Prepared
