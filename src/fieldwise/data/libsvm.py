@@ -68,9 +68,9 @@ class _TextReader:
         mask = good.to_numpy(zero_copy_only=False)
         wrong = np.flatnonzero(~mask)
         reasons = [RejectedRow(numbers[i], excerpt(lines[i]), _why(lines[i], self.form)) for i in wrong]
-        parts = pc.extract_regex(text.filter(good), r"^\+?(?P<label>[^ ]+) ?(?P<rest>.*)$")
+        parts = pc.extract_regex(text.filter(good), r"^(?P<label>[^ ]+) ?(?P<rest>.*)$")
         return _Rows(
-            parts.field("label"),
+            pc.replace_substring_regex(parts.field("label"), r"^\+([0-9.])", r"\1"),
             parts.field("rest"),
             np.asarray(numbers, dtype=np.int64)[mask],
             sorted([*rejects, *reasons]),
