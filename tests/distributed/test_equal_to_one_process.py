@@ -32,7 +32,7 @@ LONG = pytest.mark.long
     [(2, []), pytest.param(3, [], marks=LONG), (2, ["cpu"]), *(pytest.param(n, ["cpu"], marks=LONG) for n in (1, 3))],
     ids=lambda value: "of torch" if value == ["cpu"] else str(value),
 )
-def test_losses_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers, device):
+def test_losses_classes_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers, device):
     """`device`: with rows where a GPU's would be, and the same code."""
     found = run(tmp_path / "out.npz", num_workers, *device)
     assert found.keys() == alone.keys()

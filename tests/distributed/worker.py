@@ -47,9 +47,9 @@ def main(out: str, device: str = "") -> None:
     workers = Workers.join() if "RANK" in os.environ else None
     found = {}
     for (kind, units), dtype, weighted in CASES:
-        losses, table, dense = train(workers, kind, units, dtype, weighted, device)
+        losses, classes, table, dense = train(workers, kind, units, dtype, weighted, device)
         name = f"{kind}:{units} {str(dtype).removeprefix('torch.')}{' weighted' if weighted else ''}"
-        found |= {f"{name}/loss": losses, f"{name}/table": table, f"{name}/dense": dense}
+        found |= {f"{name}/loss": losses, f"{name}/classes": classes, f"{name}/table": table, f"{name}/dense": dense}
     if workers is None or workers.rank == 0:
         np.savez(out, **found)
     if workers is not None:
@@ -82,7 +82,7 @@ def train(workers, kind, units, dtype, weighted, device):
         share_statistics(model, table)
         stepper = ShardedStepper(model, table, dense_optimizer(model))
     model.train()
-    rng, losses = np.random.default_rng(1), []
+    rng, losses, classes = np.random.default_rng(1), [], []
     for size in SIZES:
         fields = random_fields(rng, FORMS, ROWS, size)
         labels = rng.integers(0, 2, size).astype(np.int32)
@@ -90,12 +90,14 @@ def train(workers, kind, units, dtype, weighted, device):
         rank, count = (0, 1) if workers is None else (workers.rank, workers.size)
         own = slice(size * rank // count, size * (rank + 1) // count)
         batch = make_batch(FORMS, [field[own] for field in fields])
-        losses.append(stepper.step(Examples(batch, labels[own], weights[own] if weighted else None, None), 1.0))
+        examples = Examples(batch, labels[own], weights[own] if weighted else None, None)
+        losses.append(stepper.step(examples, 1.0))
+        classes.append(stepper.class_weights(examples))
     dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
     if workers is None:
-        return losses, model.table.weights, dense
+        return losses, classes, model.table.weights, dense
     pieces = list(table.stream(40))
-    return losses, np.concatenate(pieces) if pieces else None, dense
+    return losses, classes, np.concatenate(pieces) if pieces else None, dense
 
 
 def make_histories():

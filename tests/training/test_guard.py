@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,6 +24,7 @@ from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.guard import Divergence, NotFinite, all_finite
+from fieldwise.training.loop import History
 from fieldwise.training.step import Stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
@@ -148,7 +152,7 @@ def run_windows(divergence, loss_of, rate, num_batches, batch_size=512, seed=0):
     rng = np.random.default_rng(seed)
     for number in range(num_batches):
         labels = (rng.random(batch_size) < rate).astype(np.int32)
-        if divergence.add(loss_of(labels), labels, None):
+        if divergence.add(loss_of(labels), len(labels), np.bincount(labels, minlength=2).astype(float)):
             return number + 1
     return None
 
@@ -160,17 +164,31 @@ def test_a_loss_that_wavers_with_the_clicks_in_a_batch_is_no_divergence(rate):
     def loss(labels):
         return float(-np.where(labels == 1, math.log(p), math.log1p(-p)).mean())
 
-    assert run_windows(Divergence(2), loss, rate, num_batches=400) is None
+    assert run_windows(Divergence.of(2), loss, rate, num_batches=400) is None
 
 
 def test_a_loss_that_stays_far_above_the_start_is_divergence_within_three_windows():
-    assert run_windows(Divergence(2), lambda labels: 4.0, 0.5, num_batches=400) == 60
-    assert run_windows(Divergence(2), lambda labels: 4.0, 0.5, num_batches=999, batch_size=16) == 3 * 4096 // 16
+    assert run_windows(Divergence.of(2), lambda labels: 4.0, 0.5, num_batches=400) == 60
+    assert run_windows(Divergence.of(2), lambda labels: 4.0, 0.5, num_batches=999, batch_size=16) == 3 * 4096 // 16
 
 
 def test_a_peak_that_passes_is_no_divergence():
     losses = iter([9.0] * 35 + [0.6] * 365)
-    assert run_windows(Divergence(2), lambda labels: next(losses), 0.5, num_batches=400) is None
+    assert run_windows(Divergence.of(2), lambda labels: next(losses), 0.5, num_batches=400) is None
+
+
+@pytest.mark.parametrize("step", [1, 19, 20, 33, 45, 59])
+def test_what_is_known_of_a_divergence_goes_through_a_checkpoint_at_any_step(step):
+    divergence = Divergence.of(2)
+    assert run_windows(divergence, lambda labels: 4.0, 0.5, num_batches=step) is None
+    saved = msgspec.json.encode(History(divergence=divergence))
+    resumed = msgspec.json.decode(saved, type=History).divergence
+    assert run_windows(resumed, lambda labels: 4.0, 0.5, num_batches=400) == 60 - step
+
+
+def test_a_checkpoint_of_a_version_that_did_not_keep_it_begins_to_look_anew():
+    old = {"epochs": [], "best_epoch": 0, "best_value": None, "num_saves": 0, "position": 7}
+    assert msgspec.convert({**old, "loss_sum": 1.0, "seconds": 2.0}, History).divergence is None
 
 
 # --- a run ---
@@ -218,6 +236,31 @@ def test_a_learning_rate_that_is_too_high_is_called_that(folder):
     config = config_for(folder, "train.table.learning_rate=300", "train.dense.learning_rate=3")
     with pytest.raises(fw.UserError, match=r"(?s)the learning rate is too high.*times that loss.*lower train\.table"):
         fw.train(config, folder / "fast")
+
+
+def test_a_diverging_run_that_was_stopped_ends_where_the_unbroken_one_does(folder):
+    config = config_for(folder, "train.table.learning_rate=300", "train.dense.learning_rate=3")
+    whole, stopped, said = folder / "unbroken", folder / "broken", []
+    with pytest.raises(fw.UserError, match="diverged") as caught:
+        fw.train(config, whole)
+    said.append(str(caught.value))
+    last = max(int(path.name) for path in (whole / "checkpoints").iterdir())
+    steps, before = [], Stepper.step
+
+    def interrupted(self, examples, factor):
+        steps.append(1)
+        if len(steps) == last - 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return before(self, examples, factor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stepper, "step", interrupted)
+        with pytest.raises(fw.Stopped):
+            fw.train(config, stopped)
+    with pytest.raises(fw.UserError, match="diverged") as caught:
+        fw.train(config, stopped)
+    said.append(str(caught.value))
+    assert said[0] == said[1]
 
 
 # --- the border ---

@@ -1,4 +1,4 @@
-"""What stops a training that has gone wrong: numbers that are not finite, and a loss that has left the ground.
+"""What stops a training that has gone wrong: numbers that are not finite, and a diverging loss.
 
 Every step is checked, and a step whose loss or gradients are not finite does not reach the weights. The checks are
 sums: a sum over numbers of which one is NaN or infinite is not finite itself. What they cost is in docs/reliability.md.
@@ -21,11 +21,14 @@ from torch.nn import functional
 from fieldwise.data.cache import Examples
 from fieldwise.files import write_bytes
 
-__all__ = ["Divergence", "NotFinite", "all_finite", "write_batch"]
+__all__ = ["Divergence", "NotFinite", "all_finite", "class_weights", "write_batch"]
 
-_TIMES_CONSTANT = 4.0
+_TIMES_BASE = 4.0
+_TINY = 1e-30
 _WINDOW_BATCHES, _WINDOW_EXAMPLES = 20, 4_096
 _NUM_WINDOWS = 3
+
+Float64s = npt.NDArray[np.float64]
 
 
 class NotFinite(Exception):
@@ -51,38 +54,59 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
-class Divergence:
-    """Notices a loss that stays far above that of a model which says the same of every example.
+def class_weights(examples: Examples, num_classes: int) -> Float64s:
+    """Return the sum of the weights of the examples of each class, (classes,); their number where they have none."""
+    assert examples.labels is not None, "training needs labels"
+    counted = np.bincount(examples.labels, examples.weights, minlength=num_classes)
+    return counted.astype(np.float64, copy=False)
 
-    Saying the share of each class, as seen so far, is where training starts. Both losses are taken over the same
+
+class Divergence(msgspec.Struct, kw_only=True):
+    """Notices a loss that stays far above that of predicting the base rate.
+
+    The base rate, the share of each class as seen so far, is where training starts. Both losses are taken over the same
     examples, so batches with many or few clicks, rare clicks and example weights do not matter. Training has diverged
     when its loss was more than 4 times the other in 3 windows one after the other, each of 20 batches and 4,096
-    examples or more.
+    examples or more. All of it is plain values, which a checkpoint holds: training that goes on stops where it would
+    have stopped unbroken.
+
+    Attributes
+    ----------
+    seen
+        Sum of the weights of each class.
+    ratios
+        Loss by loss of the base rate, of the last windows.
+    num_batches, num_examples, loss, base_loss
+        Of the window under way; losses are sums over its examples.
     """
 
-    def __init__(self, num_classes: int) -> None:
-        self.seen = np.zeros(num_classes)
-        self.ratios: list[float] = []
-        self._reset()
+    seen: list[float]
+    ratios: list[float] = []
+    num_batches: int = 0
+    num_examples: int = 0
+    loss: float = 0.0
+    base_loss: float = 0.0
 
-    def _reset(self) -> None:
-        self.num_batches = self.num_examples = 0
-        self.loss = self.constant = 0.0
+    @classmethod
+    def of(cls, num_classes: int) -> Divergence:
+        """Return one that has seen nothing."""
+        return cls(seen=[0.0] * num_classes)
 
-    def add(self, loss: float, labels: npt.NDArray[np.int32], weights: npt.NDArray[np.float32] | None) -> bool:
-        """Take in the mean loss of a batch, and return whether training has diverged."""
-        counts = np.bincount(labels, weights, minlength=len(self.seen))
-        self.seen += counts
-        shares = (self.seen + 1.0) / (self.seen.sum() + len(self.seen))
-        self.loss += loss * float(counts.sum())
-        self.constant -= float(counts @ np.log(shares))
+    def add(self, loss: float, num_examples: int, weights: Float64s) -> bool:
+        """Take in the mean loss of a batch and its `class_weights`, and return whether training has diverged."""
+        seen = np.array(self.seen) + weights
+        self.seen = seen.tolist()
+        shares = (seen + 1.0) / (seen.sum() + len(seen))
+        self.loss += loss * float(weights.sum())
+        self.base_loss -= float(weights @ np.log(shares))
         self.num_batches += 1
-        self.num_examples += len(labels)
+        self.num_examples += num_examples
         if self.num_batches < _WINDOW_BATCHES or self.num_examples < _WINDOW_EXAMPLES:
             return False
-        self.ratios = [*self.ratios[1 - _NUM_WINDOWS :], self.loss / max(self.constant, 1e-300)]
-        self._reset()
-        return len(self.ratios) == _NUM_WINDOWS and min(self.ratios) > _TIMES_CONSTANT
+        self.ratios = [*self.ratios[1 - _NUM_WINDOWS :], self.loss / max(self.base_loss, _TINY)]
+        self.num_batches = self.num_examples = 0
+        self.loss = self.base_loss = 0.0
+        return len(self.ratios) == _NUM_WINDOWS and min(self.ratios) > _TIMES_BASE
 
 
 def write_batch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -46,6 +45,9 @@ class History(msgspec.Struct, kw_only=True):
         How often weights were kept.
     position, loss_sum, seconds
         Of the epoch that is not done: batches trained on, sum of loss times examples, seconds of training.
+    divergence
+        What is known of a diverging loss; None before the first step, and in checkpoints of versions that did not keep
+        it, with which it is looked for anew.
     """
 
     epochs: list[EpochEnd] = []
@@ -55,6 +57,7 @@ class History(msgspec.Struct, kw_only=True):
     position: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    divergence: Divergence | None = None
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -123,10 +126,10 @@ def fit(
         history = resume(stepper, average, checkpoints)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
     saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
-    divergence = Divergence(max(stepper.model.num_outputs, 2))
+    saver.resumed(history)
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
-            _run_epoch(stepper, train, history, schedule, saver, interrupt, divergence, report, listen)
+            _run_epoch(stepper, train, history, schedule, saver, interrupt, report, listen)
             try:
                 with average.applied() if average is not None else nullcontext():
                     if settle is not None:
@@ -191,13 +194,13 @@ def _run_epoch(
     schedule: Schedule,
     saver: _Saver,
     interrupt: Interrupt,
-    divergence: Divergence,
     report: Path | None,
     listen: Listener,
 ) -> None:
     """Train on the batches of the epoch that are left."""
     epoch = len(history.epochs)
     meter = _Meter(history, train, listen)
+    divergence = history.divergence = history.divergence or Divergence.of(stepper.num_classes)
     stepper.model.train()
     with stepper.reading(train, epoch, history.position) as batches:
         for examples in _until_unreadable(batches, history, saver, interrupt):
@@ -205,12 +208,13 @@ def _run_epoch(
                 loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             except NotFinite as error:
                 raise _not_finite(error, stepper, train, examples, history, saver, report) from None
-            assert examples.labels is not None, "training needs labels"
-            diverged = divergence.add(loss, examples.labels, examples.weights)
-            meter.add(train.size(history.position), loss)
-            agreed = stepper.agree(Wishes(diverged, interrupt.requested, saver.is_late()))
-            if agreed.give_up:
+            # Of the whole batch, the same on all workers: they need not agree on what it leads to.
+            num_examples = train.size(history.position)
+            diverged = divergence.add(loss, num_examples, stepper.class_weights(examples))
+            meter.add(num_examples, loss)
+            if diverged:
                 raise _diverged(divergence, stepper, history, saver)
+            agreed = stepper.agree(Wishes(interrupt.requested, saver.is_late()))
             if saver.average is not None:
                 saver.average.after(epoch * train.num_batches + history.position)
             if agreed.stop:
@@ -275,8 +279,8 @@ def _diverged(divergence: Divergence, stepper: Stepper, history: History, saver:
     return UserError(
         "training diverged: the learning rate is too high",
         where=f"{stepper.model.config.kind}, epoch {len(history.epochs) + 1}, batch {history.position}",
-        expected="a loss below that of saying the share of clicks for every example",
-        got=f"{divergence.ratios[-1] if divergence.ratios else math.inf:.3g} times that loss; {saver.newest()}",
+        expected="a loss below that of predicting the base rate",
+        got=f"{divergence.ratios[-1]:.3g} times that loss; {saver.newest()}",
         fix=_SLOWER,
     )
 
@@ -314,16 +318,20 @@ class _Saver:
         self.newest_step: int | None = None
 
     def newest(self) -> str:
-        """Say which checkpoint is the last that this process has saved."""
+        """Say which checkpoint is the newest."""
         if self.newest_step is None:
-            return "no checkpoint was saved since it was started"
+            return "no checkpoint was saved"
         return f"the checkpoint of step {self.newest_step} is kept"
+
+    def resumed(self, history: History) -> None:
+        """Training goes on from the checkpoint of `history`, or begins."""
+        self.newest_step = self._step(history) or None
 
     def is_late(self) -> bool:
         return time.monotonic() - self.saved >= self.every_seconds
 
     def is_due(self, history: History) -> bool:
-        return self.every_steps is not None and self._steps(history) % self.every_steps == 0
+        return self.every_steps is not None and self._step(history) % self.every_steps == 0
 
     def save(self, history: History) -> None:
         if self.checkpoints is None:
@@ -331,15 +339,13 @@ class _Saver:
         state = msgspec.to_builtins(history)
         rows, arrays = self.stepper.rows, self.stepper.arrays()
         if self.average is None:
-            self.checkpoints.save(self._steps(history), rows, arrays, state)
+            self.checkpoints.save(self._step(history), rows, arrays, state)
         else:
-            self.checkpoints.save(
-                self._steps(history), self.average.beside(rows), arrays | self.average.arrays(), state
-            )
+            self.checkpoints.save(self._step(history), self.average.beside(rows), arrays | self.average.arrays(), state)
         self.saved = time.monotonic()
-        self.newest_step = self._steps(history)
+        self.newest_step = self._step(history)
 
-    def _steps(self, history: History) -> int:
+    def _step(self, history: History) -> int:
         return len(history.epochs) * self.batches_per_epoch + history.position
 
 

@@ -29,7 +29,7 @@ from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.nn.standardise import Standardise
 from fieldwise.training.averaging import Average
 from fieldwise.training.device_step import DeviceAverage
-from fieldwise.training.guard import NotFinite, all_finite
+from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights
 from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels, voices_and_labels
 from fieldwise.training.step import Stepper, Wishes
@@ -37,7 +37,7 @@ from fieldwise.training.unseen import fill_unseen_shards
 
 __all__ = ["ShardedStepper", "share_statistics"]
 
-_NO_WISHES = Wishes(False, False, False)
+_NO_WISHES = Wishes(False, False)
 
 
 class _Planned(NamedTuple):
@@ -77,6 +77,7 @@ class ShardedStepper(Stepper):
         self.sharded, self.seed = sharded, seed
         self._table_finite = True
         self._own_wishes = self._agreed = _NO_WISHES
+        self._class_weights = np.zeros(self.num_classes)
         self._current: tuple[Examples, _Planned] | None = None
         self._next: tuple[Examples, _Planned] | None = None
         self._device = model.bias.device
@@ -129,7 +130,7 @@ class ShardedStepper(Stepper):
         if self.model.penalty is not None and share:
             penalised = loss + weighted_mean(self.model.penalty, self._weights_of(examples)) * share
         penalised.backward()  # type: ignore[no-untyped-call]
-        summed = self._sum_dense(loss)
+        summed = self._sum_dense(loss, class_weights(examples, self.num_classes))
         act = self.sharded.push(plan)
         value = summed()
         if self.dense_optimizer:
@@ -146,6 +147,10 @@ class ShardedStepper(Stepper):
         """Return what one of the workers wished for a step ago: wishes travel with the sums of the next step."""
         self._own_wishes = wishes
         return self._agreed
+
+    def class_weights(self, examples: Examples) -> Float64s:
+        """See `Stepper.class_weights`: they came with the sums of the step."""
+        return self._class_weights
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
@@ -268,8 +273,10 @@ class ShardedStepper(Stepper):
     def _weights_of(self, examples: Examples) -> torch.Tensor | None:
         return None if examples.weights is None else torch.from_numpy(examples.weights).to(self._device)
 
-    def _sum_dense(self, loss: torch.Tensor) -> Callable[[], float]:
-        """Begin to add up gradients and losses in one message, which also carries wishes and what is not finite.
+    def _sum_dense(self, loss: torch.Tensor, weights: Float64s) -> Callable[[], float]:
+        """Begin to add up gradients and losses in one message.
+
+        It also carries the weights of the classes, wishes and what is not finite.
 
         What is returned waits for the sums, leaves them with the parameters and returns the loss.
         """
@@ -277,14 +284,16 @@ class ShardedStepper(Stepper):
         parameters = self._parameters
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flags = (not all_finite(of_table), not self._table_finite, *self._own_wishes)
-        head = torch.tensor([0.0, *map(float, flags)], dtype=loss.dtype, device=self._device)
+        head = torch.tensor([0.0, *weights, *map(float, flags)], dtype=loss.dtype, device=self._device)
         head[0] = loss.detach()
         message = torch.cat([head, *(gradient.reshape(-1) for gradient in gradients)])
         wait = self.sharded.workers.add(message, "dense")
 
         def finish() -> float:
             wait()
-            value, table_gradient, table_weight, *wishes = message[: len(head)].tolist()
+            value, *summed = message[: len(head)].tolist()
+            self._class_weights = np.array(summed[: len(weights)])
+            table_gradient, table_weight, *wishes = summed[len(weights) :]
             self._agreed = Wishes(*(wish > 0 for wish in wishes))
             for wrong, what in (
                 (not math.isfinite(value), "the loss"),

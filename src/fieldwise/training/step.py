@@ -25,7 +25,7 @@ from fieldwise.nn.blocks import single_threaded_torch
 from fieldwise.nn.linear import owns_products
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.averaging import Average
-from fieldwise.training.guard import NotFinite, all_finite
+from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights
 from fieldwise.training.loss import logloss, weighted_mean
 from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels, voices_and_labels
 from fieldwise.training.unseen import fill_unseen
@@ -34,9 +34,8 @@ __all__ = ["Stepper", "Wishes"]
 
 
 class Wishes(NamedTuple):
-    """What the loop would do after a step, if it were alone: give up, stop on request, save a checkpoint."""
+    """What the loop would do after a step, if it were alone: stop on request, save a checkpoint."""
 
-    give_up: bool
     stop: bool
     save: bool
 
@@ -105,6 +104,15 @@ class Stepper:
         if not all_finite(self._dense):
             raise NotFinite("a dense weight", value)
         return value
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that the model tells apart."""
+        return max(self.model.num_outputs, 2)
+
+    def class_weights(self, examples: Examples) -> Float64s:
+        """Return the `guard.class_weights` of the batch of the last step: of all workers together."""
+        return class_weights(examples, self.num_classes)
 
     @contextmanager
     def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
