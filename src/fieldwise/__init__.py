@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # torch's OpenMP threads spin while they wait for one another. Where another process or the kernels' own threads want
-# the core, a step then takes ten times as long (docs/experiments.md); sleeping costs some microseconds. Read when
+# the core, a step then takes ten times as long
+# (docs/log/2026-11.md#which-habits-do-the-kernels-need); sleeping costs some microseconds. Read when
 # torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

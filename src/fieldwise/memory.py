@@ -65,7 +65,7 @@ def freed_memory_kept() -> Iterator[None]:
 
     A training step allocates and frees the same tensors again and again. glibc gives large ones back to the system each
     time, which hands them out anew, page by page and cleared: 14,000 faults and a tenth of the step of a [2048, 1024]
-    network (docs/experiments.md). Where there is no glibc the block runs as it is.
+    network (docs/log/2026-11.md#which-librarys-product-is-fastest). Where there is no glibc the block runs as it is.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):

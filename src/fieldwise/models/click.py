@@ -135,7 +135,8 @@ class ClickModel(nn.Module):
                 self.standardise = Standardise(len(kept)) if config.standardise else None
                 self.gate = FieldGate([unit // num_local for unit in kept]) if config.gate else None
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
-        # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762 (docs/experiments.md).
+        # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762
+        # (docs/log/2026-11.md#how-good-are-the-first-defaults-on-movielens-1m).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
         self.num_skip = num_outputs if kind == "lr-network" else int(skips)
         self.num_shared = config.num_shared if config.locally_connected else num_local
@@ -201,7 +202,8 @@ class ClickModel(nn.Module):
         units = whole[:, :, self.num_posterior :]
         self.penalty = None
         if self.training and self.pairs is not None and self.config.unit_l2:
-            # Histories go free: a sum of many rows that learn from many examples each (docs/experiments.md).
+            # Histories go free: a sum of many rows that learn from many examples each
+            # (docs/log/2026-11.md#what-do-co-occurrence-bags-add).
             of_log = units if self.histories is None else units[:, : self.histories.log_layout.num_fields]
             self.penalty = 0.5 * self.config.unit_l2 * of_log[:, :, 1:].square().sum(dim=(1, 2))
         logits: Tensor = self.bias.expand(num_examples, self.num_outputs)

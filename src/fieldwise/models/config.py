@@ -42,7 +42,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pairs
         A term for every two fields, the dot product of their units (`nn.pairs`): ``none``; ``plain``, a factorisation
         machine; ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2; or ``auto``: plain for up
-        to 64 fields, none beyond, where thousands of pairs learn the training rows by heart (docs/experiments.md). For
+        to 64 fields, none beyond, where thousands of pairs learn the training rows by heart
+        (docs/log/2026-11.md#do-interactions-help-with-many-fields). For
         ``lc-*`` with K > 1; unit 0, which starts as logistic regression's weights, stays out.
     histories
         Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
@@ -115,7 +116,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return these settings with the units for a log of F fields, where they are not given.
 
         Few fields say little with one number each, and their products say much. With hundreds of fields there are
-        enough numbers, and more of them are only more to learn by heart (docs/experiments.md).
+        enough numbers, and more of them are only more to learn by heart
+        (docs/log/2026-11.md#do-interactions-help-with-many-fields).
 
         Examples
         --------

@@ -1,7 +1,8 @@
 """How many of a field's units the deep part reads: ``model.widths``.
 
 A field of few values has little to say: the deep part starts with a matrix, so n rows need no more than n - 1 numbers
-to be told apart, and as many bits as name them tend to do (docs/experiments.md, Width by cardinality). All rows of the
+to be told apart, and as many bits as name them tend to do
+(docs/log/2026-11.md#can-fields-with-few-values-be-narrower). All rows of the
 table keep K units, for the pairs, and because it is the fields of few rows that are narrowed.
 """
 

@@ -26,7 +26,7 @@ class FieldPairs(nn.Module):
     Weights that are all 1 give the factorisation machine (Rendle 2010, equation 1; with a user and an item, matrix
     factorisation), learnt ones the field-weighted one (Pan et al. 2018, equation 6). A perceptron learns a product
     of two numbers slowly, and this is where an L2 penalty on units means something: what is standardised first has no
-    scale to shrink (docs/experiments.md).
+    scale to shrink (docs/log/2026-11.md#which-changes-make-a-better-model).
 
     Computed as ``sum over f of u_f . (U u)_f`` with U the matrix of the weights, zero but above its diagonal: B K F^2
     products and no (B, F, F) in memory. Weights that are all 1 take B K F.

@@ -132,7 +132,8 @@ class Table(nn.Module):
         """Draw the weights of the units at random; wide weights beside locally connected ones stay zero.
 
         Locally connected weights are small (`_SMALL`), because what Adagrad adds to them is of the size of its
-        learning rate: what was learnt soon outweighs what was drawn (docs/experiments.md). A first layer that is
+        learning rate: what was learnt soon outweighs what was drawn
+        (docs/log/2026-11.md#initial-model). A first layer that is
         fully connected alone is drawn as torch draws a linear layer whose inputs are the F that are not zero.
         """
         num_units, scale = self.drawn

@@ -93,7 +93,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return these settings with a batch size for a log of so many training examples, where none is given.
 
         The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
-        have not learnt much before they have learnt it by heart (docs/experiments.md).
+        have not learnt much before they have learnt it by heart
+        (docs/log/2026-11.md#which-changes-make-a-better-model).
 
         Examples
         --------

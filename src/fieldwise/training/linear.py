@@ -1,7 +1,8 @@
 """The step of logistic regression: two kernels, and no autograd.
 
 A step of a linear model is all memory traffic: its features' weights are read, and its features' rows are moved. What
-torch does around that for a network costs more than the work itself (docs/experiments.md).
+torch does around that for a network costs more than the work itself
+(docs/log/2026-11.md#what-does-autograd-cost-logistic-regression).
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def start_bias(model: ClickModel, train: Cache) -> None:
     """Set the bias to the log-odds of the click rate (for more classes: the logarithms of their shares).
 
     Taken from at most 100,000 examples, evenly spread. Without it the first steps move all weights the same way, to
-    say the same thing many times: with 158 fields logistic regression never recovers from that (docs/experiments.md).
+    say the same thing many times: with 158 fields logistic regression never recovers from that
+    (docs/log/2026-11.md#where-should-the-bias-start).
     """
     step = max(train.num_examples // _SAMPLE_EXAMPLES, 1)
     examples = train.gather(np.arange(0, train.num_examples, step))

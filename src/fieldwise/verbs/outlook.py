@@ -2,7 +2,8 @@
 
 The machine is measured for some hundredths of a second, as it is now, with whatever else it does: a product of
 matrices, and rows taken from a table. A training takes as long as its products and its rows do at these rates, times
-what it took with all else on MovieLens-1M (docs/experiments.md). How many epochs there will be nobody knows: from those
+what it took with all else on MovieLens-1M
+(docs/results.md#how-accurate-is-it-on-movielens-1m). How many epochs there will be nobody knows: from those
 that early stopping needs at least, to all that are allowed. So what is said is a range.
 """
 
