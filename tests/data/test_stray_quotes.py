@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.data.test_csv import read, write
 
 from fieldwise.data import csv as csv_module
+from fieldwise.data.log import open_log
 from fieldwise.data.stray_quotes import StrayQuoteError
 
 WORDS = ["red shoes", "tv", "blue", '19" screen', 'a "b" c', "x,y"]
@@ -109,3 +110,21 @@ def test_no_line_is_lost_whatever_quotes_there_are(tmp_path_factory, cells, bloc
     inside += sum(reject.text.count("\n") for reject in rejects.values())
     assert len(rows) + len(rejects) + inside == len(lines)
     assert all(sum(cell.count("\n") for cell in row) <= 2 for row in rows.values())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(["a", "b\nc", "d", "e\nf\ng", 'h ""i""', "j\r\nk"]), min_size=1, max_size=30),
+    block_bytes=st.sampled_from([64, 4096]),
+)
+def test_rows_with_line_ends_inside_are_counted_once_however_often_they_are_read(tmp_path_factory, texts, block_bytes):
+    path = tmp_path_factory.mktemp("ends") / "log.csv"
+    lines = ["n,text\n", *(f'{number},"{text}"\n' for number, text in enumerate(texts))]
+    write(path, "".join(lines))
+    broken = [number for number, text in enumerate(texts) if "\n" in text]
+    with mock.patch.object(csv_module, "_BLOCK_BYTES", block_bytes):
+        log = open_log(path)
+        for _ in range(2):
+            assert sum(chunk.table.num_rows for chunk in log.chunks()) == len(texts)
+    found = [(each.rows, each.line) for each in log.line_ends]
+    assert found == ([(len(broken), 1 + "".join(lines[: broken[0] + 1]).count("\n"))] if broken else [])

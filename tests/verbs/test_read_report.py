@@ -118,3 +118,24 @@ def test_reasons_are_ranked_and_the_rest_comes_together() -> None:
     assert lines[0] == "465 of 1,000 rows could not be used:"
     assert lines[1] == f"  30 rows: reason 29 (the first: a.csv, row 29: '{'x' * 60}...')"
     assert lines[-2:] == ["1 file was left out:", "  b.txt: its ending is unknown"]
+
+
+def test_cells_with_line_ends_are_pointed_out_by_whatever_reads_a_log(tmp_path: Path) -> None:
+    """Two stray quotes a few lines apart take rows away, and look like a text of several lines."""
+    rows = [GOOD, b"0,b,40\n"] * 60
+    write_log(tmp_path, {"1.csv": rows, "2.csv": [*rows, b'1,"a,20\n', b'0,b",40\n', *rows]})
+    config = fw.parse_config(CONFIG, base=tmp_path, overrides=["model.kind=lr", "train.epochs=1", "pretrain.epochs=1"])
+    said = "1 row has line ends inside its cells, in "
+    found = [
+        fw.train(config, tmp_path / "run").read,
+        fw.prepare(config).read,
+        fw.check(config).read,
+        fw.evaluate(tmp_path / "run", tmp_path / "log").read,
+        fw.predict(tmp_path / "run", tmp_path / "log", tmp_path / "p.csv").read,
+    ]
+    for read in found:
+        assert read is not None
+        [remark] = [line for line in describe(read) if line.startswith(said)]
+        assert remark.endswith('2.csv, line 122; set csv.quote = "" if quotes are plain characters')
+    printed = CliRunner().invoke(main, ["init", str(tmp_path / "log"), "--out", str(tmp_path / "new.toml")])
+    assert f"note: {said}" in printed.output

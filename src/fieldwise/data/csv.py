@@ -19,7 +19,7 @@ from fieldwise.data.csv_blocks import Dialect, cut
 from fieldwise.data.csv_cells import CellParser
 from fieldwise.data.dialect import preamble, recognised, refuse_data_as_names
 from fieldwise.data.sources import Source, check_names, damaged, open_stream, read_from
-from fieldwise.data.stray_quotes import stray_quote
+from fieldwise.data.stray_quotes import LineEnds, stray_quote
 from fieldwise.errors import ConfigError, DataError
 
 __all__ = ["CsvOptions", "CsvReader"]
@@ -96,6 +96,7 @@ class CsvReader:
                 got=f"{delimiter!r} and {options.quote!r}",
             )
         self._block_bytes = _BLOCK_BYTES
+        self._broken: dict[int, tuple[int, int]] = {}  # a block that is parsed again counts once
         self.columns: tuple[str, ...] = ()
         first_row, start, after_first_row = self._first_row()
         if options.header is None:
@@ -120,7 +121,7 @@ class CsvReader:
 
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield the rows of the file, with these columns, in pieces that any thread may parse."""
-        parser = CellParser(self._source, self.columns, columns, self._dialect, self._unparsable)
+        parser = CellParser(self._source, self.columns, columns, self._dialect, self._unparsable, self._broken)
         with open_stream(self._source) as stream:
             read_from(self._source, stream, self._data_start)
             try:
@@ -130,6 +131,14 @@ class CsvReader:
                     yield Piece(block.num_rows, partial(parser.parse, block))
             except OSError as error:
                 raise damaged(self._source, error) from None
+
+    @property
+    def line_ends(self) -> LineEnds | None:
+        """Rows with line ends inside of their cells, of what was parsed so far; None where there are none."""
+        if not self._broken:
+            return None
+        rows = sum(rows for rows, _ in self._broken.values())
+        return LineEnds(rows, self._source.path, min(line for _, line in self._broken.values()))
 
     def _look(self, options: CsvOptions) -> str:
         """Return the delimiter that the first lines have."""

@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
 from fieldwise.data.csv_blocks import Block, Dialect
 from fieldwise.data.sources import Source
-from fieldwise.data.stray_quotes import find_swallowed, stray_quote
+from fieldwise.data.stray_quotes import find_swallowed, num_line_ends, stray_quote
 from fieldwise.kernels.cells import cell_ends, column_offsets, copy_cells, find_rows, is_ascii
 from fieldwise.kernels.vector import VECTOR_BYTES
 
@@ -49,6 +49,8 @@ class CellParser:
         How cells are told apart.
     refuse
         Makes the error that says that the file cannot be parsed, from the number of a row and what is wrong.
+    broken
+        Filled with the blocks that have rows with line ends inside of their cells: how many, and the first line.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class CellParser:
         wanted: Sequence[str],
         dialect: Dialect,
         refuse: Callable[[int, object], Exception],
+        broken: dict[int, tuple[int, int]],
     ) -> None:
+        self._broken = broken
         self._source, self._dialect, self._refuse = source, dialect, refuse
         self._columns, self._wanted = list(columns), list(wanted)
         line_of = {name: line for line, name in enumerate(wanted)}
@@ -160,11 +164,21 @@ class CellParser:
             One is many rows.
         """
         text, (delimiter, quote) = block.data[: block.num_bytes], self._dialect
-        found = find_swallowed(text, rows, delimiter, quote, len(self._columns))
+        inside = num_line_ends(text, rows)
+        if not inside.any():
+            return {}
+        found = find_swallowed(text, rows, inside, delimiter, quote, len(self._columns))
+
+        def line_of(place: int) -> int:
+            return block.first_line + int(np.count_nonzero(text[: rows[place, 0]] == _LF))
+
+        kept = np.setdiff1d(np.flatnonzero(inside), [row.place for row in found])  # the others are errors or rejects
+        if len(kept):
+            self._broken[block.number] = len(kept), line_of(int(kept[0]))
         for row in found:
             if row.is_evident:
                 begin, end = rows[row.place, :2].tolist()
-                line = block.first_line + int(np.count_nonzero(text[:begin] == _LF))
+                line = line_of(row.place)
                 beginning = excerpt(text[begin:end].tobytes().decode("utf-8", "backslashreplace"))[:_SHOWN]
                 raise stray_quote(
                     f"{self._source.path}, row {block.first_row + row.place} (line {line})",

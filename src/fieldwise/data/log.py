@@ -29,6 +29,7 @@ from fieldwise.data.log_columns import FileColumns, LogColumns
 from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.partitions import Keys, keys_of, with_keys
 from fieldwise.data.sources import Source, find_files, for_each, rows_per_byte, stamp_of
+from fieldwise.data.stray_quotes import LineEnds
 from fieldwise.errors import DataError
 from fieldwise.kernels.threads import map_in_order
 
@@ -144,6 +145,12 @@ class Log:
             for reader in self._readers
         }
         return found.pop() if len(found) == 1 else None
+
+    @property
+    def line_ends(self) -> list[LineEnds]:
+        """Of each file that has some: rows with line ends inside of their cells, of what was parsed so far."""
+        found = [reader.line_ends for reader in self._readers if isinstance(reader, CsvReader)]
+        return [each._replace(file=self.shown.get(each.file, each.file)) for each in found if each is not None]
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
         """Yield all rows, file by file, with the columns asked for (one or more; all unless given) in that order.

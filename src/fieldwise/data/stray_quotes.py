@@ -3,12 +3,14 @@
 A search query, a height in inches, a name in inverted commas: where the writer of a file doubles no quotes, one at the
 beginning of a cell opens it until the next quote, thousands of lines on. What comes of it may even have the right
 number of cells. What gives it away: its lines have the delimiters of rows, and its closing quote stands before more
-text. Cells that hold lines by right (texts, in quotes that are closed before a delimiter) have neither.
+text. Cells that hold lines by right (texts, in quotes that are closed before a delimiter) have neither. Two stray
+quotes a few lines apart may have neither, too: rows whose cells hold line ends are counted, and pointed out.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,15 @@ import numpy.typing as npt
 
 from fieldwise.errors import DataError
 
-__all__ = ["StrayQuoteError", "Swallowed", "find_swallowed", "stray_quote"]
+__all__ = [
+    "LineEnds",
+    "StrayQuoteError",
+    "Swallowed",
+    "find_swallowed",
+    "line_end_remarks",
+    "num_line_ends",
+    "stray_quote",
+]
 
 _ROW_LIKE = 0.9
 """Of the lines of a row: the share that has the delimiters of a row where it was made by a stray quote."""
@@ -42,6 +52,35 @@ def stray_quote(where: str, got: str) -> StrayQuoteError:
         got=got,
         fix='set csv.quote = "" if quotes are plain characters in this log (init: --quote none), or repair the line',
     )
+
+
+class LineEnds(NamedTuple):
+    """How many rows of a file have line ends inside of their cells, and the line where the first begins."""
+
+    rows: int
+    file: str
+    line: int
+
+
+def line_end_remarks(found: Iterable[LineEnds]) -> list[str]:
+    """Return what to say of such rows: a sentence, or nothing where there are none.
+
+    Examples
+    --------
+    >>> line_end_remarks([LineEnds(1, "a.csv", 7)])
+    ['1 row has line ends inside its cells, in a.csv, line 7; set csv.quote = "" if quotes are plain characters']
+    """
+    found = list(found)
+    if not found:
+        return []
+    rows = sum(each.rows for each in found)
+    have, first = (
+        ("1 row has line ends inside its cells, in", "")
+        if rows == 1
+        else (f"{rows:,} rows have line ends inside their cells,", " the first in")
+    )
+    where = f"{found[0].file}, line {found[0].line:,}"
+    return [f'{have}{first} {where}; set csv.quote = "" if quotes are plain characters']
 
 
 class Swallowed(NamedTuple):
@@ -74,8 +113,21 @@ class Swallowed(NamedTuple):
         return f"a cell with {ends}{looks}"
 
 
+def num_line_ends(text: npt.NDArray[np.uint8], rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Return the number of line ends inside of each row, (R,); arguments as in `find_swallowed`."""
+    line_ends = _line_ends(text)
+    if len(line_ends) <= len(rows):  # without empty lines, every row has one
+        return np.zeros(len(rows), dtype=np.int64)
+    return np.searchsorted(line_ends, rows[:, 1]) - np.searchsorted(line_ends, rows[:, 0])
+
+
 def find_swallowed(
-    text: npt.NDArray[np.uint8], rows: npt.NDArray[np.int32], delimiter: str, quote: str, num_columns: int
+    text: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int32],
+    inside: npt.NDArray[np.int64],
+    delimiter: str,
+    quote: str,
+    num_columns: int,
 ) -> list[Swallowed]:
     """Find the rows of a block that a stray quote has made.
 
@@ -85,15 +137,13 @@ def find_swallowed(
         The bytes of the block.
     rows
         (R, 3): beginning and end of each row, and its number of cells.
+    inside
+        See `num_line_ends`.
     delimiter, quote
         One ASCII character each.
     num_columns
         Of the file.
     """
-    line_ends = _line_ends(text)
-    if len(line_ends) <= len(rows):  # without empty lines, every row has one
-        return []
-    inside = np.searchsorted(line_ends, rows[:, 1]) - np.searchsorted(line_ends, rows[:, 0])
     cells = re.compile(_CELLS.format(quote=re.escape(quote), delimiter=re.escape(delimiter)).encode(), re.DOTALL)
     found = []
     for place in np.flatnonzero(inside).tolist():

@@ -22,6 +22,7 @@ from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
+from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.classes import Spelling, decide_classes, guess_positive, merge_spellings
 from fieldwise.features.columns import Columns, Reject
@@ -284,7 +285,10 @@ class _Counts:
             files=sum(len(source.log.files) for source in sources),
             files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
             columns_not_used=no_inputs(self.schema, self._left_out),
-            remarks=group_remarks(self.schema),
+            remarks=[
+                *line_end_remarks(each for source in sources for each in source.log.line_ends),
+                *group_remarks(self.schema),
+            ],
         )
         survey = Survey(
             files=tuple(path for source in sources for path in source.log.files),

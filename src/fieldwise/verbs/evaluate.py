@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fieldwise.bundle import open_bundle
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
+from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
@@ -142,7 +143,12 @@ def evaluate(
     return Evaluation(
         metrics=figures,
         rejected_rows=tally.num_rows,
-        read=tally.report(rows_read=accepted + tally.num_rows, files=len(log.files), files_left_out=log.left_out),
+        read=tally.report(
+            rows_read=accepted + tally.num_rows,
+            files=len(log.files),
+            files_left_out=log.left_out,
+            remarks=line_end_remarks(log.line_ends),
+        ),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
         fields=coverage.shares(),

@@ -22,6 +22,7 @@ from fieldwise.data.cache import Examples
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.read_report import RejectTally, why_rejected
+from fieldwise.data.stray_quotes import LineEnds
 from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.features.classes import ONE_CLASS
@@ -54,10 +55,13 @@ class Counts(NamedTuple):
         Rows of all logs, readable or not.
     parts
         Of each part that has rows: ``read``, ``rejected`` and ``examples``.
+    line_ends
+        Rows with line ends inside of their cells, of each file that has some.
     """
 
     rows_read: int
     parts: dict[str, dict[str, int]]
+    line_ends: list[LineEnds]
 
 
 def fit(
@@ -178,7 +182,7 @@ def transform(
                     parts[part]["read"] += num_examples + num_rejects
                     parts[part]["rejected"] += num_rejects
                     parts[part]["examples"] += num_examples
-    return Counts(tally.end(), parts)
+    return Counts(tally.end(), parts, [each for source in sources for each in source.log.line_ends])
 
 
 def _read(function: Callable[[Chunk], Result], source: Source, encoder: Encoder) -> Iterator[Result]:

@@ -18,6 +18,7 @@ from fieldwise.bundle import Bundle, open_bundle
 from fieldwise.data.encode import encode_log, rejected_rows
 from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.data.stores import local_path
+from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import DataError
 from fieldwise.files import atomic_file, remove_leftovers
 from fieldwise.models.load import load_model
@@ -171,6 +172,7 @@ def predict(
             rows_read=num_examples + len(rejects),
             files=len(log.files),
             files_left_out=log.left_out,
+            remarks=line_end_remarks(log.line_ends),
             rejects=rejects_to,
         ),
         identifier=identifiers.column,

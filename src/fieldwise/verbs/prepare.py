@@ -30,6 +30,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.stores import local_path
+from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
@@ -290,6 +291,7 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
         "rows_read": counts.rows_read,
         "rows_rejected": tally.num_rows,
         "reasons": msgspec.to_builtins(tally.reasons),
+        "remarks": line_end_remarks(counts.line_ends),
         "parts": {
             part: {**count, "checksum": Cache.open(folder / part).checksum} for part, count in counts.parts.items()
         },
@@ -336,8 +338,9 @@ def open_prepared(folder: Path) -> Prepared:
         rows_rejected=summary["rows_rejected"],
         reasons=reasons,
         rejects=str(rejects) if summary["rows_rejected"] else None,
+        remarks=summary.get("remarks", []),
     )
-    told = {key: value for key, value in summary.items() if key != "reasons"}
+    told = {key: value for key, value in summary.items() if key not in ("reasons", "remarks")}
     return Prepared(folder, encoder, parts, {**told, "folder": str(folder), "read": read.as_dict()})
 
 

@@ -214,13 +214,14 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
                     before = parts.get(part, dict.fromkeys(of_part, 0))
                     parts[part] = {name: count + of_part[name] for name, count in before.items()}
                     made_of.setdefault(part, []).append(made / part)
+    line_ends = [each for of_log in zip(*counts, strict=True) for of_worker in of_log for each in of_worker.line_ends]
     num_rejects = rows_read - sum(part["examples"] for part in parts.values())
     refuse_rejects(folder, rows_read, num_rejects, max_rejects)
     for part, caches in made_of.items():
         _join_caches(folder / part, caches, encoder)
     for rank in range(len(counts)):
         shutil.rmtree(folder / f"share-{rank}")
-    finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts), log)
+    finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts, line_ends), log)
 
 
 def _join_caches(folder: Path, caches: list[Path], encoder: Encoder) -> None:

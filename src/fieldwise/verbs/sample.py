@@ -19,7 +19,7 @@ from fieldwise.data.csv import CsvOptions
 from fieldwise.data.kinds import concatenated
 from fieldwise.data.log import Log, open_log
 from fieldwise.data.read_report import ReadReport, RejectTally, reject_lines, why_rejected
-from fieldwise.data.stray_quotes import StrayQuoteError
+from fieldwise.data.stray_quotes import StrayQuoteError, line_end_remarks
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import plain
 
@@ -135,7 +135,12 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
     if later and (unknown := [name for name in names if _is_constant(table.column(name))]):
         more = list(_more_rows(log, names, unknown, table, later))
         table = _together([table, *more], names) if more else table
-    read = tally.report(rows_read=num_good + tally.num_rows, files=len(log.files), files_left_out=log.left_out)
+    read = tally.report(
+        rows_read=num_good + tally.num_rows,
+        files=len(log.files),
+        files_left_out=log.left_out,
+        remarks=line_end_remarks(log.line_ends),
+    )
     return Sample(table, read, csv, log)
 
 
