@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from fieldwise.data import stores
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece
 from fieldwise.data.sources import Source, check_names
+from fieldwise.data.views import type_without_views, without_views
 from fieldwise.errors import DataError
 from fieldwise.kernels.threads import num_threads
 
@@ -63,7 +64,9 @@ class ParquetReader:
             self.schema: pa.Schema = file.schema_arrow.remove_metadata()
             names = self.schema.names
             self.num_rows: int = file.metadata.num_rows
-            self.types: dict[str, pa.DataType] = dict(zip(names, self.schema.types, strict=True))
+            self.types: dict[str, pa.DataType] = {
+                name: type_without_views(kind) for name, kind in zip(names, self.schema.types, strict=True)
+            }
         self.columns = tuple(names)
         check_names(source, names)
 
@@ -164,7 +167,7 @@ class ParquetReader:
                     place = table.column_names.index(name)
                     table = table.set_column(place, name, column.cast(column.type.value_type))
         rows = np.arange(first_row, first_row + table.num_rows)
-        return Chunk(table, self._source.path, self._source.position, rows, [])
+        return Chunk(without_views(table), self._source.path, self._source.position, rows, [])
 
     def _open(self, num_columns: int = 1, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
         path = self._source.path

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fieldwise.data.views import without_views
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text
 
@@ -68,6 +69,10 @@ def as_table(rows: Any) -> pa.Table:
     >>> as_table({"code": [5, "05", 2.5, True, None]}).to_pydict()
     {'code': ['5', '05', '2.5', 'true', None]}
     """
+    return without_views(_as_arrow(rows))
+
+
+def _as_arrow(rows: Any) -> pa.Table:
     if isinstance(rows, pa.Table):
         return rows
     if isinstance(rows, pa.RecordBatch):
