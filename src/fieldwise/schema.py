@@ -277,7 +277,12 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ConfigError("two fields have one name", where="[fields]", got=", ".join(twice))
         if self.classes and (len(set(self.classes)) < max(len(self.classes), 2) or not all(self.classes)):
             raise ConfigError(
-                "classes are two or more values of the label, each once", where="data.classes", got=list(self.classes)
+                "classes are two or more values of the label, each once",
+                where="data.classes",
+                got=["" if text is None else text for text in self.classes],
+                fix="an empty cell is no class: where it means one, as no click, write 0 into it"
+                if not all(self.classes)
+                else None,
             )
         if self.positive is not None and len(self.classes) > 2:
             raise ConfigError(

@@ -39,7 +39,8 @@ def test_init_counts_the_rows_that_cannot_be_read_where_people_and_programs_look
         ("a.svm", "1:0.5 1:0.5\n", "a label with a weight (label:weight) is not read"),
         ("a.svm", "1 |user u1 |ad a7\n", "Vowpal Wabbit"),
         ("a.svm", "1 2 3\n", "there is no colon in it"),
-        ("a.csv", "1,a,\n", "expected 2 cells, got 3"),
+        ("a.csv", "1,a,\n", "expected 2 cells, got 3: the line ends with a delimiter"),
+        ("a.csv", "1,a,b\n", "expected 2 cells, got 3 ("),
         ("a.csv", "1,\xe8\n", "is not UTF-8"),
     ],
 )

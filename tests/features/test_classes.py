@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.errors import DataError
-from fieldwise.features.classes import MISSING_LABELS, Spelling, decide_classes, guess_positive
+from fieldwise.features.classes import decide_classes, guess_positive
 from fieldwise.features.columns import Columns
+from fieldwise.features.spellings import MISSING_LABELS, Spelling
 from fieldwise.features.target import MISSING, TargetEncoder
 from fieldwise.schema import Field, Schema
 
@@ -75,7 +76,7 @@ def test_a_named_positive_class_is_the_second_in_any_spelling():
 
 
 def test_a_positive_class_that_is_not_met_is_an_error_that_names_what_is():
-    with pytest.raises(DataError, match=r'does not occur(.|\n)*"skipped" in 1 rows(.|\n)*did you mean bought'):
+    with pytest.raises(DataError, match=r'does not occur(.|\n)*"skipped" in 1 row(.|\n)*did you mean bought'):
         encoder_of(["skipped", "bought"], positive="bougth")
 
 

@@ -132,3 +132,13 @@ def test_a_model_that_is_worse_than_the_base_rate_is_never_presented_without_a_w
     evaluation = fw.evaluate(tmp_path / "run", tmp_path / "valid.csv")
     assert any("worse than predicting the base rate" in text for text in evaluation.as_dict()["warnings"])
     assert not any("base rate" in text for text in fw.evaluate(tmp_path / "run", tmp_path / "log.csv").warnings)
+
+
+def test_where_only_clicks_have_a_label_the_message_says_to_write_the_others_out(tmp_path, rng):
+    (tmp_path / "log.csv").write_text("click,user,price\n" + lines(100, rng, "click", ""))
+    with pytest.raises(fw.DataError, match="hold one class only") as caught:
+        fw.prepare(config(tmp_path, "log.csv"))
+    assert caught.value.fix.startswith("where an empty label means a class, as no click, write 0 into it; else, take")
+    with pytest.raises(fw.ConfigError, match="an empty cell is no class") as caught:
+        fw.prepare(config(tmp_path, "log.csv", more='classes = ["", "click"]'))
+    assert "None" not in str(caught.value)

@@ -130,7 +130,7 @@ class CellParser:
             RejectedRow(
                 block.first_row + int(place),
                 excerpt(data[begin:end].tobytes().decode("utf-8", "backslashreplace")),
-                odd.get(int(place)) or f"expected {len(self._columns)} cells, got {num_cells}",
+                odd.get(int(place)) or self._why_other_length(data[begin:end], num_cells),
             )
             for place, (begin, end, num_cells) in zip(np.flatnonzero(~fits), rows[~fits].tolist(), strict=True)
         ]
@@ -185,6 +185,14 @@ class CellParser:
                     f"{row.what}: {beginning!r}...",
                 )
         return {row.place: f"a quote that opens a cell closes inside of it: {row.what}" for row in found}
+
+    def _why_other_length(self, line: npt.NDArray[np.uint8], num_cells: int) -> str:
+        why = f"expected {len(self._columns)} cells, got {num_cells}"
+        if num_cells != len(self._columns) + 1 or not line.tobytes().rstrip(b"\r\n").endswith(
+            self._dialect.delimiter.encode()
+        ):
+            return why
+        return f"{why}: the line ends with a delimiter (remove it, or give the header one, too)"
 
     def _parsed(self, text: npt.NDArray[np.uint8], block: Block) -> pa.RecordBatch:
         """Return the wanted columns of rows that have the right number of cells, as bytes."""

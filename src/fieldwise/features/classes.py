@@ -1,15 +1,6 @@
-"""The classes of a label: which spellings mean one class, which class a probability is of, and what can be no class.
+"""The classes of a label: how many there are, which of them a probability is of, and what can be no class.
 
-========================  ==============================================================================================
-spelling                  is
-========================  ==============================================================================================
-blanks around it, ``+1``  left out: `` 1 ``, ``+1`` and ``1.0`` are the class 1
-letter case               passed over, unless two classes differ in nothing else
-flags                     ``0 false f no n off - neg negative`` and ``1 true t yes y on + pos positive``, where all
-                          values of the label are among them: two classes, however many spellings
-missing                   the empty cell, null, NaN and the texts of `MISSING_LABELS`, or those of ``data.missing`` in
-                          their place: no class, unless the configuration names it as one
-========================  ==============================================================================================
+Which texts mean one class is the matter of `features.spellings`.
 
 Of two classes one is *positive*: the class whose probability a model gives, the second of the two. It is evident of
 flags, of two numbers (the greater), of words and their negation (``clicked`` and ``not clicked``, ``click`` and
@@ -20,55 +11,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fieldwise.errors import DataError, did_you_mean
+from fieldwise.features.spellings import SIDES, Spelling, fold, merge_spellings
 
 __all__ = [
-    "MISSING_LABELS",
     "ONE_CLASS",
     "Classes",
-    "Spelling",
     "decide_classes",
     "guess_positive",
     "is_number",
-    "merge_spellings",
     "one_class",
-    "tidy",
 ]
-
-MISSING_LABELS = frozenset(
-    [
-        "NULL",
-        "Null",
-        "null",
-        "\\N",
-        "NA",
-        "N/A",
-        "n/a",
-        "#N/A",
-        "#NA",
-        "<NA>",
-        "(null)",
-        "<null>",
-        "None",
-        "nan",
-        "NaN",
-        "NAN",
-        "NaT",
-    ]
-)
-"""Texts that databases and data frames write for a missing value."""
 
 ONE_CLASS = "the training rows hold one class only"
 
-_FLAG_PAIRS = (
-    ("0", "1"), ("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"), ("off", "on"), ("-", "+"), ("neg", "pos"),
-    ("negative", "positive"),
-)  # fmt: skip
-_SIDES = {word: side for pair in _FLAG_PAIRS for side, word in enumerate(pair)}
 _PAIRS = frozenset([("impression", "click"), ("impression", "clicked"), ("failure", "success")])
 """Negative, positive: pairs of words that no negation tells."""
 
@@ -93,85 +52,6 @@ class Classes(NamedTuple):
 
     texts: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-def tidy(text: str) -> str:
-    """Return the text of a label without blanks around it, and without the plus of a number.
-
-    Examples
-    --------
-    >>> tidy(" +1 "), tidy("+")
-    ('1', '+')
-    """
-    text = text.strip()
-    return text[1:] if re.fullmatch(r"\+[0-9.]+", text) else text
-
-
-def _fold(text: str) -> str:
-    return tidy(text).casefold()
-
-
-class Spelling:
-    """Which class a text means.
-
-    Examples
-    --------
-    >>> spelling = Spelling(("0", "1"))
-    >>> [spelling.place(text) for text in ("1", "TRUE", "no", "2")]
-    [1, 1, 0, -1]
-    >>> [Spelling(("Skipped", "Bought")).place(text) for text in ("bought", "yes")]
-    [1, -1]
-    """
-
-    def __init__(self, classes: Sequence[str]) -> None:
-        self._exact = {text: place for place, text in enumerate(classes)}
-        folded = Counter(map(_fold, classes))
-        self._folded = {_fold(text): place for place, text in enumerate(classes) if folded[_fold(text)] == 1}
-        sides = [_SIDES.get(_fold(text)) for text in classes]
-        self._flags = (
-            {side: place for place, side in enumerate(sides)} if set(sides) == {0, 1} == {*range(len(sides))} else {}
-        )
-
-    def place(self, text: str) -> int:
-        """Return the place of a text's class; -1 where it means none."""
-        if text in self._exact:
-            return self._exact[text]
-        folded = _fold(text)
-        if folded in self._folded:
-            return self._folded[folded]
-        return self._flags.get(_SIDES.get(folded), -1)
-
-
-def merge_spellings(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the rows of each class, the spellings that mean one class put together under the most frequent of them.
-
-    Examples
-    --------
-    >>> merge_spellings({"0": 60, "1": 30, "true": 5, "false": 8}), merge_spellings({"yes": 5, "Yes": 1, "perhaps": 2})
-    ({'0': 68, '1': 35}, {'yes': 6, 'perhaps': 2})
-    """
-    if counts and all(_fold(text) in _SIDES for text in counts):
-        kinds: Counter[int] = Counter()
-        for text, rows in counts.items():
-            kinds[_kind(_fold(text))] += rows
-        # Of one pair, where one has both: 0 and 1 rather than 0 and true.
-        first = sorted(kinds, key=lambda kind: (len(_words_of(kind, counts)) < 2, -kinds[kind], kind))
-        by_side: dict[int, list[str]] = {}
-        for text in sorted(counts, key=lambda text: (first.index(_kind(_fold(text))), -counts[text], text)):
-            by_side.setdefault(_SIDES[_fold(text)], []).append(text)
-        return {texts[0]: sum(counts[text] for text in texts) for _, texts in sorted(by_side.items())}
-    groups: dict[str, list[str]] = {}
-    for text in sorted(counts, key=lambda text: (-counts[text], text)):
-        groups.setdefault(_fold(text), []).append(text)
-    return {texts[0]: sum(counts[text] for text in texts) for texts in groups.values()}
-
-
-def _kind(word: str) -> int:
-    return next(number for number, pair in enumerate(_FLAG_PAIRS) if word in pair)
-
-
-def _words_of(kind: int, counts: Iterable[str]) -> set[str]:
-    return {_fold(text) for text in counts if _kind(_fold(text)) == kind}
 
 
 def decide_classes(counts: Mapping[str, int], column: str, positive: str | None = None) -> Classes:
@@ -259,8 +139,8 @@ def guess_positive(rows: Mapping[str, int]) -> tuple[str, bool]:
     (('bought', False), ('B', False))
     """
     first, second = sorted(rows)
-    folded = _fold(first), _fold(second)
-    sides = [_SIDES.get(word) for word in folded]
+    folded = fold(first), fold(second)
+    sides = [SIDES.get(word) for word in folded]
     if sides in ([0, 1], [1, 0]):
         return (first, second)[sides.index(1)], True
     numbers = [_number(word) for word in folded]
@@ -269,7 +149,7 @@ def guess_positive(rows: Mapping[str, int]) -> tuple[str, bool]:
     for positive, negative, text in ((folded[0], folded[1], first), (folded[1], folded[0], second)):
         if (negative, positive) in _PAIRS or _negates(negative, positive):
             return text, True
-    likely = [text for text in (first, second) if _LIKELY.intersection(re.findall(r"[^\W_]+", _fold(text)))]
+    likely = [text for text in (first, second) if _LIKELY.intersection(re.findall(r"[^\W_]+", fold(text)))]
     if len(likely) == 1:
         return likely[0], False
     return min((second, first), key=lambda text: rows[text]), False
@@ -303,7 +183,7 @@ def _several(counts: Mapping[str, int], rows: Mapping[str, int], column: str, po
     total = sum(rows.values())
     strays = frequent[2:]
     num_strays = sum(rows[text] for text in strays)
-    flags = {_fold(text) for text in frequent[:2]} in ({"0", "1"}, {"-1", "1"}, {"false", "true"})
+    flags = {fold(text) for text in frequent[:2]} in ({"0", "1"}, {"-1", "1"}, {"false", "true"})
     unlike = flags and not any(text in sizes for text in strays)
     if num_strays < _STRAY_SHARE * total or unlike:
         chosen = _likely_of(rows, frequent, positive)
@@ -339,7 +219,7 @@ def _several(counts: Mapping[str, int], rows: Mapping[str, int], column: str, po
         raise DataError(
             "values of the label differ in nothing but letter case or blanks",
             where=f"column {column}",
-            got=", ".join(_quoted(text) for text in sorted(cased, key=_fold)[:_SHOWN]),
+            got=", ".join(_quoted(text) for text in sorted(cased, key=fold)[:_SHOWN]),
             fix="name the classes in data.classes: any case of a class is that class, unless both are named",
         )
     return Classes(_ordered(rows, sizes), tuple(_notes(rows, column, all_numbers)))
@@ -366,7 +246,7 @@ def _notes(rows: Mapping[str, int], column: str, all_numbers: bool) -> Iterable[
     total = sum(rows.values())
     rare = [text for text in rows if rows[text] < _RARE_SHARE * total]
     if rare:
-        shown = ", ".join(f"{_quoted(text)} in {rows[text]:,} rows" for text in rare[:_SHOWN])
+        shown = ", ".join(_with_rows(text, rows[text]) for text in rare[:_SHOWN])
         yield (
             f"column {column} has classes that are met a few times in {total:,} rows: {shown}; "
             "data.classes, where it names the others, rejects the rows of these"
@@ -380,8 +260,12 @@ def _notes(rows: Mapping[str, int], column: str, all_numbers: bool) -> Iterable[
 
 def _listed(rows: Mapping[str, int]) -> str:
     frequent = sorted(rows, key=lambda text: (-rows[text], text))
-    shown = ", ".join(f"{_quoted(text)} in {rows[text]:,} rows" for text in frequent[:_SHOWN])
+    shown = ", ".join(_with_rows(text, rows[text]) for text in frequent[:_SHOWN])
     return shown + (f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else "")
+
+
+def _with_rows(text: str, count: int) -> str:
+    return f"{_quoted(text)} in {count:,} {'row' if count == 1 else 'rows'}"
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -15,10 +15,11 @@ import xxhash
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, fingerprints, plain
-from fieldwise.features.classes import MISSING_LABELS, Classes, Spelling, decide_classes, one_class, tidy
+from fieldwise.features.classes import Classes, decide_classes, one_class
 from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.missing import IN_TEXTS, MissingTexts
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
+from fieldwise.features.spellings import MISSING_LABELS, Spelling, tidy
 from fieldwise.schema import Schema
 
 __all__ = ["MAX_CLASSES", "MISSING", "LabelTexts", "Target", "TargetEncoder", "count_labels", "read_labels"]
@@ -34,7 +35,7 @@ class LabelTexts(NamedTuple):
     """The labels of B rows."""
 
     texts: list[str | bytes | None]
-    """Of each value: canonical and tidy (`classes.tidy`), bytes where it is not UTF-8, None where it is missing."""
+    """Of each value: canonical and tidy (`spellings.tidy`), bytes where it is not UTF-8, None where it is missing."""
     places: npt.NDArray[np.int64]
     """(B,): which of them a row has; one behind the last for a null."""
 

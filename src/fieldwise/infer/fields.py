@@ -16,9 +16,9 @@ from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.canonical import canonical
-from fieldwise.features.classes import Spelling, tidy
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
+from fieldwise.features.spellings import Spelling, tidy
 from fieldwise.infer.guess import Guess, guess_column
 from fieldwise.schema import Default, Field, FieldType, Schema
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from fieldwise.config import Config, DataConfig
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import DataError
-from fieldwise.features.classes import decide_classes, guess_positive, is_number, merge_spellings
+from fieldwise.features.classes import decide_classes, guess_positive, is_number
 from fieldwise.features.columns import Columns
+from fieldwise.features.spellings import merge_spellings
 from fieldwise.features.target import count_labels
 from fieldwise.infer.fields import Inferred, infer_schema
 from fieldwise.infer.guess import Guess

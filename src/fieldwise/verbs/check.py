@@ -24,9 +24,10 @@ from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
 from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ConfigError, DataError
-from fieldwise.features.classes import Spelling, decide_classes, guess_positive, merge_spellings
+from fieldwise.features.classes import decide_classes, guess_positive
 from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.parse import parse_text
+from fieldwise.features.spellings import Spelling, merge_spellings
 from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
 from fieldwise.infer.roles import group_remarks, no_inputs
 from fieldwise.schema import Schema

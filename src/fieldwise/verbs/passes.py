@@ -27,6 +27,7 @@ from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.features.classes import ONE_CLASS
 from fieldwise.features.encoder import Encoded, Encoder
+from fieldwise.features.target import MISSING
 from fieldwise.files import atomic_file
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.training.events import Listener, Preparing, Warned, ignore
@@ -103,8 +104,10 @@ def fit(
                 if error.got is None:  # nothing to learn from, perhaps because no row could be used
                     error = DataError(error.what, where=error.where, got=why_rejected(rejects, num_rows), fix=error.fix)
                 elif error.what == ONE_CLASS and (why := why_rejected(rejects, num_rows)):
-                    got = f"{error.got}; {why}"
-                    error = DataError(error.what, where=error.where, expected=error.expected, got=got, fix=error.fix)
+                    got, fix = f"{error.got}; {why}", error.fix
+                    if any(reason.reason == MISSING for reason in rejects.reasons):
+                        fix = f"where an empty label means a class, as no click, write 0 into it; else, {fix}"
+                    error = DataError(error.what, where=error.where, expected=error.expected, got=got, fix=fix)
                 raise error from None
     for note in encoder.notes:
         listen(Warned(note))
