@@ -10,6 +10,7 @@ from tests.distributed import runs
 
 WORKER = Path(__file__).with_name("worker.py")
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}
+ROUNDED = 2e-2  # of all else, where a weight was rounded to its other neighbour
 
 
 def run(out: Path, num_workers: int | None, *device: str) -> dict[str, np.ndarray]:
@@ -37,6 +38,12 @@ def test_losses_classes_table_and_dense_weights_are_those_of_one_process(alone, 
     found = run(tmp_path / "out.npz", num_workers, *device)
     assert found.keys() == alone.keys()
     for name, expected in alone.items():
-        tolerance = TOLERANCE["float64" if "float64" in name else "float32"]
-        np.testing.assert_allclose(found[name], expected, rtol=tolerance, atol=tolerance, err_msg=name)
         assert np.isfinite(expected).all()
+        if "bfloat16" in name:
+            np.testing.assert_allclose(found[name], expected, rtol=ROUNDED, atol=1e-3, err_msg=name)
+            if name.endswith("/table"):
+                # A last bit of a sum that differs may tip the rounding of a weight now and then.
+                assert (found[name] == expected).mean() > 0.98, name
+        else:
+            tolerance = TOLERANCE["float64" if "float64" in name else "float32"]
+            np.testing.assert_allclose(found[name], expected, rtol=tolerance, atol=tolerance, err_msg=name)

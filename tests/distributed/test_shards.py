@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.reference.storage import whole_row
 
 from fieldwise.distributed.shards import Shards
 
@@ -24,7 +25,17 @@ def test_neighbours_are_spread_evenly_and_places_are_exact_for_very_large_tables
     shards = Shards(num_rows, 8, seed=1)
     rows = np.arange(num_rows - 4000, num_rows, dtype=np.int64)
     places = shards.places(rows)
-    assert places.tolist() == [(row * shards._factor + shards._shift) % num_rows for row in rows.tolist()]
+    factor, shift, _ = shards.spread
+    assert places.tolist() == [whole_row(row, factor, shift, num_rows) for row in rows.tolist()]
     counts = np.bincount(places // shards.block, minlength=8)
     assert counts.max() - counts.min() <= 10
     assert shards.rows(places).tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize(("num_rows", "num_workers"), [(1, 2), (10, 3), (97, 7), (2**41 - 1, 8)])
+def test_a_worker_numbers_its_rows_as_the_whole_table_does(num_rows, num_workers):
+    shards = Shards(num_rows, num_workers, seed=3)
+    for worker in range(num_workers):
+        owned = shards.owned(worker)
+        own = np.arange(max(len(owned) - 20, 0), len(owned))
+        assert shards.numbering(worker).of(own).tolist() == shards.rows(own + owned.start).tolist()

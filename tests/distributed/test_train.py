@@ -77,7 +77,7 @@ def test_workers_that_are_stopped_save_what_any_number_of_workers_goes_on_from(f
         shards = Shards(len(whole), num_workers)
         for worker in range(num_workers):
             part = read_checkpoint(newest, Part(shards, shards.owned(worker))).table
-            order = np.argsort((np.arange(len(whole)) * shards._factor + shards._shift) % len(whole))
+            order = np.argsort((np.arange(len(whole)) * shards.spread.factor + shards.spread.shift) % len(whole))
             owned = shards.owned(worker)
             assert part.tobytes() == whole[order[owned.start : owned.stop]].tobytes()
 

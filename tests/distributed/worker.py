@@ -22,6 +22,7 @@ from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
 from fieldwise.kernels.histories import History, collect
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
@@ -37,7 +38,9 @@ ROWS = [7, 2, 5, 60]
 SIZES = [40, 40, 17, 2, 1]  # the last two leave workers without examples
 KINDS = [("lr", 1), ("dnn", 1), ("lc-dnn", 1), ("lc-dnn", 8), ("lc-wide-deep", 1), ("lc-wide-deep", 8)]
 RULES = {"lr": "ftrl", "dnn": "adagrad", "lc-dnn": "adam", "lc-wide-deep": "rowwise-adagrad"}
-CASES = list(itertools.product(KINDS, [torch.float64, torch.float32], [False, True]))
+STORAGE = {torch.float64: "float32", torch.float32: "float32", torch.bfloat16: "bfloat16"}
+CASES = list(itertools.product(KINDS, STORAGE, [False, True]))
+ROUNDING_SEED = 11
 WITH_HISTORIES = ("lc-wide-deep", 8)
 
 
@@ -57,18 +60,21 @@ def main(out: str, device: str = "") -> None:
         workers.end()
 
 
-def train(workers, kind, units, dtype, weighted, device):
+def train(workers, kind, units, stored, weighted, device):
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), unit_dropout=0.0)
     histories = make_histories() if (kind, units) == WITH_HISTORIES else []
+    dtype = torch.float32 if stored == torch.bfloat16 else stored
     model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype, histories)
-    table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05)
+    table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05, storage=STORAGE[stored])
     if device:
         place_model(model, torch.device(device))
         model.reading = None  # a GPU's units are read by torch
     table = (
-        TableOptimizer(model.table, table_config, SIZES[0])
+        TableOptimizer(model.table, table_config, SIZES[0], ROUNDING_SEED)
         if workers is None
-        else (DeviceShardedTable if device else ShardedTable)(model.table, table_config, SIZES[0], workers)
+        else (DeviceShardedTable if device else ShardedTable)(
+            model.table, table_config, SIZES[0], workers, rounding_seed=ROUNDING_SEED
+        )
     )
     table.draw(3)
     # The last matrix starts at zero, which would keep all gradients of the table there at first.
@@ -95,9 +101,9 @@ def train(workers, kind, units, dtype, weighted, device):
         classes.append(stepper.class_weights(examples))
     dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
     if workers is None:
-        return losses, classes, model.table.weights, dense
+        return losses, classes, decode_weights(model.table.weights), dense
     pieces = list(table.stream(40))
-    return losses, classes, np.concatenate(pieces) if pieces else None, dense
+    return losses, classes, decode_weights(np.concatenate(pieces)) if pieces else None, dense
 
 
 def make_histories():

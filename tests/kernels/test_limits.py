@@ -8,6 +8,7 @@ from tests.reference.batches import random_fields
 
 from fieldwise.kernels.gradients import new_work, split_fields
 from fieldwise.kernels.limits import bare_reads, bare_sums, bare_update
+from fieldwise.kernels.numbering import WHOLE
 from fieldwise.kernels.optimizers import adagrad
 
 FORMS, ROWS = ["single"] * 3, [7, 90, 5]
@@ -32,7 +33,7 @@ def test_a_bare_step_is_logistic_regression_by_adagrad():
     work = new_work(200, layout, 1, np.float32)
     local = np.empty((200, 0), dtype=np.float32)
     tickets = np.zeros(1, dtype=np.int64)
-    tail = (np.uint64(0), 0.1, 1e-3, 0.0)
+    tail = (np.uint64(0), WHOLE, 0.1, 1e-3, 0.0)
     adagrad(ours, batch, layout, local, errors[:, None], split_fields(layout, 1), tickets, work, *tail)
     np.testing.assert_allclose(bare[:, [0, 2]], ours, rtol=1e-5, atol=1e-9)
     assert (bare[:, 1] == 0).all()

@@ -10,6 +10,21 @@ from numba import njit
 from tests.reference import storage as reference
 
 from fieldwise.kernels import storage
+from fieldwise.kernels.numbering import MAX_ROWS, WHOLE, Numbering
+
+
+@njit
+def bits_for(rows, key, numbering, r, k):
+    return storage.noise(rows, key, storage.in_whole(rows, numbering, r), k)
+
+
+@st.composite
+def numberings(draw):
+    """A part of a table of up to 2^41 rows, and a row of it."""
+    modulus = draw(st.integers(1, MAX_ROWS))
+    below = st.integers(0, modulus - 1)
+    return Numbering(draw(below), draw(below), modulus), draw(below)
+
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**126), max_value=2.0**126)
 
@@ -67,3 +82,15 @@ def test_every_seed_and_step_has_a_key_of_64_bits_of_its_own_and_those_of_small_
     keys = {storage.step_key(seed, step) for seed in set(seeds) for step in range(50)}
     assert len(keys) == 50 * len(set(seeds))
     assert max(keys) < 2**64
+
+
+@settings(deadline=None)  # the first example compiles
+@given(numberings(), st.integers(0, 2**64 - 1), st.integers(0, 100))
+def test_a_weight_is_rounded_by_its_row_in_the_whole_table_wherever_that_is_kept(part, key, unit):
+    numbering, row = part
+    whole = reference.whole_row(row, *numbering)
+    assert numbering.of(np.array([row], dtype=np.int64)).tolist() == [whole]
+    stored = np.empty((0, 1), dtype=np.uint16)
+    expected = reference.noise(key, whole, unit)
+    for kept, r in ((numbering, row), (WHOLE, whole)):
+        assert bits_for(stored, np.uint64(key), kept, np.uint64(r), np.uint64(unit)) == expected

@@ -16,6 +16,7 @@ import torch
 from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
+from fieldwise.kernels.numbering import WHOLE, Numbering
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.table import DeviceTable
@@ -56,12 +57,15 @@ def _few_programs(monkeypatch):
         monkeypatch.setattr(fused, "_WIDTH", 32)
 
 
-def make_pair(engine, forms, num_local, num_full, dtype=np.float32, **settings):
+def make_pair(engine, forms, num_local, num_full, dtype=np.float32, numbering=WHOLE, **settings):
     """Return the same table twice, on the processor and on a device, each with its optimizer."""
     layout, config = make_layout(forms, ROWS), TableOptimizerConfig(learning_rate=0.1, **settings)
     table = Table(layout, num_local, num_full, dtype).train()
     there = DeviceTable(Table(layout, num_local, num_full, dtype).train(), DEVICE, engine)
-    pairs = (table, TableOptimizer(table, config, 8, seed=3)), (there, DeviceTableOptimizer(there, config, 8, seed=3))
+    pairs = (
+        (table, TableOptimizer(table, config, 8, seed=3, numbering=numbering)),
+        (there, DeviceTableOptimizer(there, config, 8, seed=3, numbering=numbering)),
+    )
     start = np.random.default_rng(5).normal(size=(sum(ROWS), num_local + num_full))
     for _, optimizer in pairs:
         for unit in range(num_local + num_full):
@@ -108,11 +112,15 @@ def test_in_float64_only_the_order_of_sums_differs(name):
         np.testing.assert_allclose(there.rows, table.rows, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "numbering"),
+    [*((name, WHOLE) for name in NAMES), ("adagrad", Numbering(2**40 - 87, 2**39 + 5, 2**41 - 1))],
+)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_weights_in_bfloat16_are_rounded_by_the_same_bits(engine, name):
+def test_weights_in_bfloat16_are_rounded_by_the_same_bits(engine, name, numbering):
     forms = FORMS["all forms"]
-    (table, optimizer), (there, on_device) = make_pair(engine, forms, 3, 1, name=name, storage="bfloat16")
+    settings = {"name": name, "numbering": numbering, "storage": "bfloat16"}
+    (table, optimizer), (there, on_device) = make_pair(engine, forms, 3, 1, **settings)
     np.testing.assert_array_equal(there.rows, table.rows)
     for _ in zip(run(table, optimizer, forms), run(there, on_device, forms), strict=True):
         here, got = decode_weights(table.weights), decode_weights(there.weights)

@@ -9,6 +9,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference import table as reference
 from tests.reference.batches import random_fields
 
+from fieldwise.distributed.shards import Shards
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.nn.table import Table
@@ -200,6 +201,44 @@ def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
     assert 0 < moved < 0.5
     assert abs((1.0 - rounded.mean()) / moved - 1.0) < 0.05
     assert (rounded != exact).mean() > 0.5
+
+
+def exact_sums(rng, num_rows, num_examples, width):
+    """Return a batch of one field, and gradients whose sums are exact in any order."""
+    batch = make_batch(["single"], [[[(int(i), 1.0)] for i in rng.integers(0, num_rows, num_examples)]])
+    return batch, (rng.integers(-8, 9, (num_examples, width)) / 64).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("num_owners", [1, 3])
+def test_owners_of_parts_of_a_table_round_bfloat16_weights_by_the_bits_of_the_whole(name, num_owners):
+    num_rows, shards, none = 50, Shards(50, num_owners, seed=2), np.empty((300, 0), dtype=np.float32)
+    config = TableOptimizerConfig(name=name, storage="bfloat16", learning_rate=0.1)
+
+    def optimizer(size, **part):
+        return TableOptimizer(Table(make_layout(["single"], [size]), 3, 0).train(), config, 8, seed=7, **part)
+
+    whole, start = optimizer(num_rows), np.random.default_rng(5).normal(size=(num_rows, 3)).astype(np.float32)
+    owned = [shards.rows(np.array(shards.owned(worker))) for worker in range(num_owners)]
+    owners = [optimizer(len(rows), numbering=shards.numbering(worker)) for worker, rows in enumerate(owned)]
+    for unit in range(3):
+        whole.start(unit, start[:, unit])
+        for owner, rows in zip(owners, owned, strict=True):
+            owner.start(unit, start[rows, unit])
+    rng = np.random.default_rng(9)
+    for _ in range(4):
+        batch, gradients = exact_sums(rng, num_rows, 300, 3)
+        whole.apply(batch, gradients, none)
+        places = shards.places(batch.ids[0].astype(np.int64))
+        for worker, owner in enumerate(owners):
+            here = places // shards.block == worker
+            own = batch._replace(
+                ids=(places[here] % shards.block).astype(np.uint32)[np.newaxis], values=batch.values[:, : here.sum()]
+            )
+            owner.apply(own, gradients[here], none[here])
+    for owner, rows in zip(owners, owned, strict=True):
+        np.testing.assert_array_equal(owner.table.rows, whole.table.rows[rows])
+    assert (decode_weights(whole.table.weights) != start).mean() > 0.9
 
 
 def test_a_row_of_bfloat16_is_half_of_float32s():

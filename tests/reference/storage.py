@@ -19,8 +19,13 @@ def neighbours(number: float) -> tuple[float, float]:
     return as_float(upper << 16), as_float((upper + 1) << 16)
 
 
+def whole_row(row: int, factor: int, shift: int, modulus: int) -> int:
+    """Return which row of the whole table a row of a part is, in integers without end."""
+    return (factor * row + shift) % modulus
+
+
 def noise(key: int, row: int, unit: int) -> int:
-    """Return the 32 bits that round a weight, in integers without end."""
+    """Return the 32 bits that round a weight, in integers without end; the row is that of the whole table."""
     full = (1 << 64) - 1
     z = ((key ^ row) * 0x9E3779B97F4A7C15 + unit * 0xD6E8FEB86659FD93) & full
     z = ((z ^ (z >> 32)) * 0xBF58476D1CE4E5B9) & full

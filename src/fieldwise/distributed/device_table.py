@@ -43,10 +43,10 @@ class DeviceShardedTable(ShardedTable):
         self.table.layout, self._borrowed.stored = self.layout, self._borrowed.stored[-1:]
 
     def _make_optimizer(
-        self, owned: Table, config: TableOptimizerConfig, batch_size: int, seed: int
+        self, owned: Table, config: TableOptimizerConfig, batch_size: int, rounding_seed: int
     ) -> DeviceTableOptimizer:
         there = DeviceTable(owned, self._borrowed.device, self._borrowed.engine)
-        return DeviceTableOptimizer(there, config, batch_size, seed)
+        return DeviceTableOptimizer(there, config, batch_size, rounding_seed, self.numbering)
 
     def _lend(self, lent: Batch) -> Tensor:
         return decode(self.on_device.stored[self._rows(lent), : self.table.num_weights])

@@ -17,12 +17,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.kernels.numbering import MAX_ROWS, Numbering
+
 __all__ = ["Shards"]
 
 Int64s = npt.NDArray[np.int64]
 
-_MAX_ROWS = 1 << 41
-_HALF = 21  # bits: with D < 2^41 a product of a row and half of another stays below 2^62
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -42,6 +42,8 @@ class Shards:
     ----------
     block
         ceil(D / W), the rows of a worker; the last ones may own fewer, or none.
+    spread
+        The place of each row, as the equation above: factor a, shift b, modulus D.
 
     Examples
     --------
@@ -54,33 +56,36 @@ class Shards:
     """
 
     def __init__(self, num_rows: int, num_workers: int, seed: int = 0) -> None:
-        if not 1 <= num_rows < _MAX_ROWS or num_workers < 1:
+        if not 1 <= num_rows < MAX_ROWS or num_workers < 1:
             raise ValueError(f"num_rows (={num_rows}) must be 1 to 2^41 - 1, num_workers (={num_workers}) 1 or more")
         self.num_rows, self.num_workers, self.seed = num_rows, num_workers, seed
         self.block = -(-num_rows // num_workers)
-        self._factor = max(int(num_rows * _GOLDEN), 1)
-        while math.gcd(self._factor, num_rows) != 1:
-            self._factor += 1
-        self._factor %= num_rows
-        self._shift = int(np.random.Philox(np.random.SeedSequence(seed)).random_raw() % num_rows)
-        self._inverse = pow(self._factor, -1, num_rows) if num_rows > 1 else 0
+        factor = max(int(num_rows * _GOLDEN), 1)
+        while math.gcd(factor, num_rows) != 1:
+            factor += 1
+        shift = int(np.random.Philox(np.random.SeedSequence(seed)).random_raw() % num_rows)
+        self.spread = Numbering(factor % num_rows, shift, num_rows)
 
     def places(self, rows: Int64s) -> Int64s:
         """Return the place of each row in the spread order."""
-        return (_times(rows, self._factor, self.num_rows) + self._shift) % self.num_rows
+        found: Int64s = self.spread.of(rows)
+        return found
 
     def rows(self, places: Int64s) -> Int64s:
-        """Return the row at each place: `places` turned round."""
-        return _times((places - self._shift) % self.num_rows, self._inverse, self.num_rows)
+        """Return the row at each place."""
+        found: Int64s = self._row_at(0).of(places)
+        return found
 
     def owned(self, worker: int) -> range:
         """Return the places that a worker owns."""
         return range(min(worker * self.block, self.num_rows), min((worker + 1) * self.block, self.num_rows))
 
+    def numbering(self, worker: int) -> Numbering:
+        """Return which rows those that a worker owns are, counted from its first place."""
+        return self._row_at(self.owned(worker).start)
 
-def _times(numbers: Int64s, factor: int, modulus: int) -> Int64s:
-    """Return ``numbers factor mod modulus`` without overflow: the factor in two halves."""
-    high, low = factor >> _HALF, factor & ((1 << _HALF) - 1)
-    product = numbers * high % modulus
-    shifted: Int64s = (product << _HALF) % modulus
-    return (shifted + numbers * low % modulus) % modulus
+    def _row_at(self, first: int) -> Numbering:
+        """Return the rows at the places from `first` on: `places` turned round."""
+        factor, shift, modulus = self.spread
+        inverse = pow(factor, -1, modulus) if modulus > 1 else 0
+        return Numbering(inverse, inverse * (first - shift) % modulus, modulus)

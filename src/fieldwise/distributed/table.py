@@ -80,7 +80,9 @@ class ShardedTable:
     workers
         Who owns the rows.
     seed
-        Of the order in which rows are spread.
+        Of the order in which rows are spread. Blocks of a checkpoint are cut from it, so it is not the training's seed.
+    rounding_seed
+        Of the rounding of bfloat16 weights, as in `TableOptimizer`.
     bfloat16
         Whether weights and gradients travel in 16 bits; rows are kept, and gradients added up, in the table's type.
     num_kept
@@ -96,16 +98,18 @@ class ShardedTable:
         seed: int = 0,
         bfloat16: bool = False,
         num_kept: int = 0,
+        rounding_seed: int = 0,
     ) -> None:
         self.table, self.workers, self.num_kept = table, workers, num_kept
         self.layout = table.layout
         self.shards = Shards(self.layout.num_features, workers.size, seed)
         self.places = self.shards.owned(workers.rank)
+        self.numbering = self.shards.numbering(workers.rank)
         n = table.num_weights
         owned = Table(Layout.of([SINGLE], [len(self.places)]), n, 0, table.dtype.type).train()
         # The rate follows from the fields of the model, not from the one field of an owner's table.
         config = msgspec.structs.replace(config, learning_rate=config.rate(self.layout.num_fields))
-        self.optimizer = self._make_optimizer(owned, config, batch_size, seed)
+        self.optimizer = self._make_optimizer(owned, config, batch_size, rounding_seed)
         self.owned, self.bfloat16 = self.optimizer.table, bfloat16
 
     def start(self, unit: int, weights: Floats) -> None:
@@ -214,9 +218,11 @@ class ShardedTable:
 
     # --- where the rows are (`distributed.device_table` has them elsewhere) ---
 
-    def _make_optimizer(self, owned: Table, config: TableOptimizerConfig, batch_size: int, seed: int) -> TableOptimizer:
+    def _make_optimizer(
+        self, owned: Table, config: TableOptimizerConfig, batch_size: int, rounding_seed: int
+    ) -> TableOptimizer:
         """Return what moves the rows of a table without memory, after giving it some."""
-        return TableOptimizer(owned, config, batch_size, seed)
+        return TableOptimizer(owned, config, batch_size, rounding_seed, self.numbering)
 
     def _lend(self, lent: Batch) -> torch.Tensor:
         """Return the weights (L, n) of rows owned here."""

@@ -8,7 +8,8 @@ Each returns its *check*: 0, or NaN where a weight or a state that it has writte
 ``0 x``, which is 0 for every finite x: it costs a multiplication per number, and the caller one comparison.
 
 With n weights in a row, numbers of its state are counted from 0 (`kernels.storage`). L2 enters as g + l2 weight, for
-the rows of the batch only. `key` is that of the step, for storage that rounds.
+the rows of the batch only. For storage that rounds, `key` is that of the step, and `numbering` says which rows of the
+whole table those of `rows` are.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from fieldwise.kernels.gradients import Shares, Work, merge
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, adam_lanes
 from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.numbering import Numbering
 from fieldwise.kernels.prefetch import prefetch_row
-from fieldwise.kernels.storage import load_state, load_weight, noise, store_state, store_weight
+from fieldwise.kernels.storage import in_whole, load_state, load_weight, noise, store_state, store_weight
 from fieldwise.kernels.tickets import next_ticket
 
 __all__ = ["NUM_STATES", "adagrad", "adam", "ftrl", "rowwise_adagrad"]
@@ -71,6 +73,7 @@ def adagrad(
     tickets: Tickets,
     work: Work,
     key: np.uint64,
+    numbering: Numbering,
     learning_rate: float,
     epsilon: float,
     l2: float,
@@ -90,13 +93,14 @@ def adagrad(
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
+            whole = in_whole(rows, numbering, r)
             for k in range(n):
                 w = load_weight(rows, r, k)
                 g = gradients[u, k] + decay * w
                 s = load_state(rows, r, n, k) + g * g
                 w -= rate * g / (math.sqrt(s) + tiny)
                 store_state(rows, r, n, k, s)
-                store_weight(rows, r, k, w, noise(rows, key, r, k))
+                store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + s)
         share = next_ticket(tickets)
     return float(check)
@@ -113,6 +117,7 @@ def rowwise_adagrad(
     tickets: Tickets,
     work: Work,
     key: np.uint64,
+    numbering: Numbering,
     learning_rate: float,
     epsilon: float,
     l2: float,
@@ -133,6 +138,7 @@ def rowwise_adagrad(
             if not _moves(gradients, u, n):
                 continue
             r, total = base + _U(distinct[u]), zero
+            whole = in_whole(rows, numbering, r)
             for k in range(n):
                 g = gradients[u, k] + decay * load_weight(rows, r, k)
                 gradients[u, k] = g
@@ -143,7 +149,7 @@ def rowwise_adagrad(
             step = rate / (math.sqrt(s) + tiny)
             for k in range(n):
                 w = load_weight(rows, r, k) - step * gradients[u, k]
-                store_weight(rows, r, k, w, noise(rows, key, r, k))
+                store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * w
         share = next_ticket(tickets)
     return float(check)
@@ -160,6 +166,7 @@ def adam(
     tickets: Tickets,
     work: Work,
     key: np.uint64,
+    numbering: Numbering,
     learning_rate: float,
     epsilon: float,
     l2: float,
@@ -184,6 +191,7 @@ def adam(
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
+            whole = in_whole(rows, numbering, r)
             k = _U(0)
             while rows.itemsize > 2 and k + _LANES <= n:  # not bfloat16
                 check += adam_lanes(rows, r, n, gradients, u, k, rate, tiny, decay, new1, new2)
@@ -197,7 +205,7 @@ def adam(
                 w -= rate * m / (math.sqrt(v) + tiny)
                 store_state(rows, r, n, k, m)
                 store_state(rows, r, n, n + k, v)
-                store_weight(rows, r, k, w, noise(rows, key, r, k))
+                store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + v)  # v is finite only where m is
                 k += _U(1)
         share = next_ticket(tickets)
@@ -215,6 +223,7 @@ def ftrl(
     tickets: Tickets,
     work: Work,
     key: np.uint64,
+    numbering: Numbering,
     alpha: float,
     beta: float,
     l1: float,
@@ -239,6 +248,7 @@ def ftrl(
             if not _moves(gradients, u, n):
                 continue
             r = base + _U(distinct[u])
+            whole = in_whole(rows, numbering, r)
             for k in range(n):
                 g, s = gradients[u, k], load_state(rows, r, n, n + k)
                 root = math.sqrt(s + g * g)
@@ -248,7 +258,7 @@ def ftrl(
                 w = zero
                 if not abs(z) <= sparsity:
                     w = -(z - math.copysign(sparsity, z)) / ((offset + root) / rate + decay)
-                store_weight(rows, r, k, w, noise(rows, key, r, k))
+                store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + z)
         share = next_ticket(tickets)
     return float(check)

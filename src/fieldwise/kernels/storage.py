@@ -12,7 +12,8 @@ serves every storage and pays for none.
 A step of training changes a weight by less than half of bfloat16's spacing more often than not, and rounding to the
 nearest would lose all of these steps. So a weight is rounded up with the probability of what is cut off (stochastic
 rounding, as in Gupta et al. 2015): right in the mean, and, the "random" bits being a hash of seed, step, row and unit,
-the same in every run and for any number of threads.
+the same in every run and for any number of threads. The row is that of the whole table (`kernels.numbering`), so they
+are also the same for any number of workers that keep a part of it each.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, merged
+from fieldwise.kernels.numbering import Numbering
 
 __all__ = [
     "NEAREST",
     "columns",
     "decode_weights",
     "encode_weights",
+    "in_whole",
     "load_state",
     "load_weight",
     "noise",
@@ -107,9 +110,14 @@ def store_state(rows: Rows, r: Any, n: Any, j: Any, number: Any) -> None:
     raise NotImplementedError
 
 
-def noise(rows: Rows, key: Any, r: Any, k: Any) -> Any:
-    """In a kernel: the bits that round weight k of row r; they depend on (key, r, k) alone, and are free where the
-    storage does not round.
+def in_whole(rows: Rows, numbering: Numbering, r: Any) -> Any:
+    """In a kernel: the number for `noise` of row r, that of the whole table; free where the storage does not round."""
+    raise NotImplementedError
+
+
+def noise(rows: Rows, key: Any, number: Any, k: Any) -> Any:
+    """In a kernel: the bits that round weight k of the row of a number (`in_whole`); they depend on (key, number, k)
+    alone, and are free where the storage does not round.
     """
     raise NotImplementedError
 
@@ -165,17 +173,27 @@ def _store_state(rows: Any, r: Any, n: Any, j: Any, number: Any) -> Any:
     return plain
 
 
+_rows_of_whole: Any = merged(Numbering.of)
+
+
+@overload(in_whole, inline="always", strict=False)
+def _in_whole(rows: Any, numbering: Any, r: Any) -> Any:
+    if rows.dtype == types.uint16:
+        return lambda rows, numbering, r: _U64(_rows_of_whole(numbering, np.int64(r)))
+    return lambda rows, numbering, r: r
+
+
 @overload(noise, inline="always", strict=False)
-def _noise(rows: Any, key: Any, r: Any, k: Any) -> Any:
+def _noise(rows: Any, key: Any, number: Any, k: Any) -> Any:
     if rows.dtype == types.uint16:
 
-        def mixed(rows: Any, key: Any, r: Any, k: Any) -> Any:
-            z = (key ^ _U64(r)) * _U64(0x9E3779B97F4A7C15) + _U64(k) * _U64(0xD6E8FEB86659FD93)
+        def mixed(rows: Any, key: Any, number: Any, k: Any) -> Any:
+            z = (key ^ number) * _U64(0x9E3779B97F4A7C15) + _U64(k) * _U64(0xD6E8FEB86659FD93)
             z = (z ^ (z >> _U64(32))) * _U64(0xBF58476D1CE4E5B9)
             return _U32(z >> _U64(32))
 
         return mixed
-    return lambda rows, key, r, k: NEAREST
+    return lambda rows, key, number, k: NEAREST
 
 
 @kernel

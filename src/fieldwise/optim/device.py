@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from fieldwise.kernels.numbering import WHOLE, Numbering
 from fieldwise.nn.cuda.batch import DeviceBatch, join_batches, merge_plan
 from fieldwise.nn.cuda.rule import Rule
 from fieldwise.nn.cuda.storage import from_host, to_host
@@ -24,12 +25,19 @@ class DeviceTableOptimizer(TableOptimizer):
 
     Parameters
     ----------
-    table, config, batch_size, seed
+    table, config, batch_size, seed, numbering
         As in `TableOptimizer`.
     """
 
-    def __init__(self, table: DeviceTable, config: TableOptimizerConfig, batch_size: int = 1, seed: int = 0) -> None:
-        super().__init__(table, config, batch_size, seed)
+    def __init__(
+        self,
+        table: DeviceTable,
+        config: TableOptimizerConfig,
+        batch_size: int = 1,
+        seed: int = 0,
+        numbering: Numbering = WHOLE,
+    ) -> None:
+        super().__init__(table, config, batch_size, seed, numbering)
         self.on_device = table
 
     def start(self, unit: int, weights: Floats) -> None:
@@ -53,7 +61,7 @@ class DeviceTableOptimizer(TableOptimizer):
         """As `act`, given the gradients ``local`` (B, F K) and ``full`` (B, W) of a batch's outputs."""
         table = self.on_device
         self.num_steps += 1
-        rule = Rule(self.config.name, self.settings(scale), self.key)
+        rule = Rule(self.config.name, self.settings(scale), self.key, self.numbering)
         merge = merge_plan(batch, len(table.stored) - 1)
         check: Tensor = table.engine.update(table.stored, batch, merge, local, full, table.layout.num_fields, rule)
         return check

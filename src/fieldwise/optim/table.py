@@ -14,6 +14,7 @@ from torch import Tensor
 from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, split_fields
 from fieldwise.kernels.layout import Batch, join
+from fieldwise.kernels.numbering import WHOLE, Numbering
 from fieldwise.kernels.storage import decode_weights, encode_weights, step_key
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.nn.table import Table
@@ -47,13 +48,23 @@ class TableOptimizer:
         B: gradients are means over so many examples, while FTRL's beta, l1 and l2 are in examples.
     seed
         Of the rounding of bfloat16 weights.
+    numbering
+        Which rows of a whole table those of this one are, where it is a part; rounding goes by them.
     """
 
-    def __init__(self, table: Table, config: TableOptimizerConfig, batch_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        table: Table,
+        config: TableOptimizerConfig,
+        batch_size: int = 1,
+        seed: int = 0,
+        numbering: Numbering = WHOLE,
+    ) -> None:
         self.table = table
         self.config = config
         self.batch_size = batch_size
         self.seed = seed
+        self.numbering = numbering
         self.num_steps = 0
         self.rate = config.rate(table.layout.num_fields)
         stored = np.dtype(np.uint16) if config.storage == "bfloat16" else table.dtype
@@ -146,7 +157,10 @@ class TableOptimizer:
         self._tickets[0] = 0
         key = np.uint64(self.key)
         common = (table.rows, batch, table.layout, local, full, self._shares[1], self._tickets)
-        checks = run_each(_RULES[self.config.name], [(*common, work, key, *settings) for work in self._works[:threads]])
+        checks = run_each(
+            _RULES[self.config.name],
+            [(*common, work, key, self.numbering, *settings) for work in self._works[:threads]],
+        )
         return not any(math.isnan(check) for check in checks)
 
 

@@ -162,6 +162,7 @@ class Team:
                 self.workers,
                 bfloat16=settings.wire == "bfloat16",
                 num_kept=model.num_posterior,
+                rounding_seed=settings.seed,
             )
         share_statistics(model, sharded)
         dense = build_dense_optimizer(model.parameters(), settings.dense)

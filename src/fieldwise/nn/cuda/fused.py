@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from fieldwise.kernels.numbering import WHOLE
 from fieldwise.nn.cuda import kernels
 from fieldwise.nn.cuda.batch import DeviceBatch, Merge
 from fieldwise.nn.cuda.rule import Rule
@@ -70,9 +71,11 @@ def update(
         sums, merge.firsts, gradients, num_rows, n, ROWS=tile[0], UNITS=tile[1]
     )
     checks = local.new_empty(num_rows)
+    bfloat16 = rows.dtype == torch.int16
+    whole = rule.numbering.of(merge.rows.long()) if bfloat16 and rule.numbering != WHOLE else merge.rows
     kernels.move_rows[(-(-num_rows // tile[0]),)](
-        rows, gradients, merge.rows, checks, rows.shape[1], num_rows, len(rows) - 1, n, rule.key, *_settings(rule),
-        RULE=rule.name, BFLOAT16=rows.dtype == torch.int16, ROWS=tile[0], UNITS=tile[1],
+        rows, gradients, merge.rows, whole, checks, rows.shape[1], num_rows, len(rows) - 1, n, rule.key,
+        *_settings(rule), RULE=rule.name, BFLOAT16=bfloat16, ROWS=tile[0], UNITS=tile[1],
     )  # fmt: skip
     return checks.sum()
 

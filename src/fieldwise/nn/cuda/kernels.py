@@ -247,6 +247,7 @@ def move_rows(
     table,
     gradients,
     numbers,
+    whole,
     checks,
     columns,
     num_rows,
@@ -263,7 +264,7 @@ def move_rows(
     ROWS: tl.constexpr,
     UNITS: tl.constexpr,
 ):
-    """Move rows by the sums of their gradients.
+    """Move rows by the sums of their gradients; `whole` are their numbers in the whole table, which rounding goes by.
 
     The settings are a, b, c, d, e: rate, epsilon, l2 (Adagrad); these, 1 - beta1 and 1 - beta2 (Adam, with its
     correction in the rate); alpha, beta, l1, l2 (FTRL).
@@ -271,6 +272,9 @@ def move_rows(
     place = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     number = tl.load(numbers + place, mask=place < num_rows, other=spare_row).to(tl.int64)
     is_row, row = number < spare_row, (number * columns)[:, None]
+    rounded_as = number
+    if BFLOAT16:
+        rounded_as = tl.load(whole + place, mask=place < num_rows, other=0).to(tl.int64)
     line = place.to(tl.int64)[:, None] * n
     moving = tl.zeros((ROWS,), tl.int32)
     squares = tl.zeros((ROWS,), tl.float32)
@@ -321,6 +325,6 @@ def move_rows(
             _set_state(table, row, n, n + unit, s + g * g, mask, BFLOAT16)
             shrunk = tl.abs(other) - c
             w = tl.where(shrunk <= 0, 0.0, tl.where(other > 0, -shrunk, shrunk) / ((b + root) / a + d))
-        _set_weight(table, row, number[:, None], unit, w, key, mask, BFLOAT16)
+        _set_weight(table, row, rounded_as[:, None], unit, w, key, mask, BFLOAT16)
         check += tl.sum(tl.where(mask, (w + other) * 0.0, 0.0), axis=1)
     tl.store(checks + place, tl.where(moves, check, 0.0), mask=place < num_rows)

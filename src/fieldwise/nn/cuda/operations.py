@@ -86,7 +86,7 @@ def update(
     at = torch.where(moves, merge.rows, len(rows) - 1)
     weights, state = storage.load(rows, at, gradients.shape[1])
     weights, state = _RULES[rule.name](weights, state, gradients, *rule.settings)
-    storage.store(rows, at, weights, state, rule.key)
+    storage.store(rows, at, weights, state, rule.key, rule.numbering)
     check = (weights * 0).sum(dim=1) + (state * 0).sum(dim=1)
     return torch.where(moves, check, 0).sum()
 

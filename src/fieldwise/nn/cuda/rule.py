@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fieldwise.kernels.numbering import WHOLE, Numbering
+
 __all__ = ["Rule"]
 
 
@@ -19,8 +21,11 @@ class Rule(NamedTuple):
         rates and the number of the step; for FTRL alpha, beta, l1, l2.
     key
         Of the step, for storage that rounds.
+    numbering
+        Which rows of the whole table the rows here are; their weights are rounded by bits that depend on it.
     """
 
     name: str
     settings: tuple[float, ...]
     key: int
+    numbering: Numbering = WHOLE

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fieldwise.kernels.numbering import WHOLE, Numbering
+
 __all__ = ["decode", "encode_nearest", "from_host", "load", "noise", "round_by", "store", "to_host"]
 
 _LOW = 0xFFFF
@@ -59,18 +61,22 @@ def load(stored: Tensor, rows: Tensor, num_weights: int) -> tuple[Tensor, Tensor
     return decode(weights), state
 
 
-def store(stored: Tensor, rows: Tensor, weights: Tensor, state: Tensor, key: int) -> None:
-    """Set the weights (R, n) and the state (R, S) of some rows, different ones; `key` is that of the step."""
+def store(stored: Tensor, rows: Tensor, weights: Tensor, state: Tensor, key: int, numbering: Numbering = WHOLE) -> None:
+    """Set the weights (R, n) and the state (R, S) of some rows, different ones, as `kernels.optimizers` does."""
     if stored.dtype == torch.int16:
         bits = state.float().contiguous().view(torch.int32)
         halves = torch.stack((bits & _LOW, bits >> 16), dim=2).view(len(rows), 2 * bits.shape[1])
-        stored[rows] = torch.cat((round_by(weights, noise(rows, weights.shape[1], key)), _as_int16(halves)), dim=1)
+        rounded = round_by(weights, noise(numbering.of(rows.long()), weights.shape[1], key))
+        stored[rows] = torch.cat((rounded, _as_int16(halves)), dim=1)
     else:
         stored[rows] = torch.cat((weights, state), dim=1)
 
 
 def noise(rows: Tensor, num_weights: int, key: int) -> Tensor:
-    """Return (R, n) int64 below 2^32: the bits that round the weights of rows, those of `kernels.storage.noise`."""
+    """Return (R, n) int64 below 2^32: the bits that round the weights of rows, those of `kernels.storage.noise`.
+
+    `rows` are those of the whole table.
+    """
     unit = torch.arange(num_weights, device=rows.device)
     z = (rows.long() ^ _signed(key)).unsqueeze(1) * _signed(0x9E3779B97F4A7C15) + unit * _signed(0xD6E8FEB86659FD93)
     z = (z ^ ((z >> 32) & 0xFFFFFFFF)) * _signed(0xBF58476D1CE4E5B9)
