@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 
-from fieldwise.data.sources import find_sources
+from fieldwise.data.sources import find_files, find_sources
 from fieldwise.errors import ConfigError, DataError
 
 
@@ -91,6 +92,17 @@ def test_a_gzipped_file_is_judged_by_what_is_inside(tmp_path, data, message):
     (tmp_path / "a.csv.gz").write_bytes(data)
     with pytest.raises(DataError, match=message):
         find_sources(tmp_path / "a.csv.gz")
+
+
+def test_text_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_rows(tmp_path):
+    for name, data in {"a.csv": b"", "b.csv": b"x\n1\n", "c.csv.gz": gzip.compress(b""), "d.csv": b"x\n2\n"}.items():
+        (tmp_path / name).write_bytes(data)
+    sources, left_out = find_files(tmp_path)
+    assert [(Path(source.path).name, source.position) for source in sources] == [("b.csv", 0), ("d.csv", 1)]
+    assert left_out == {f"{tmp_path}/a.csv": "without a byte", f"{tmp_path}/c.csv.gz": "without a byte"}
+    (tmp_path / "e.parquet").touch()
+    with pytest.raises(DataError, match=r"the file is empty\n  where: .*e\.parquet"):
+        find_files(tmp_path)
 
 
 def test_parquet_is_not_gzipped_as_a_whole(tmp_path):

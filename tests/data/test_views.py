@@ -54,3 +54,13 @@ def test_a_label_of_views_and_categories_as_polars_hands_out_are_trained_on(tmp_
     prepared = fw.prepare(config, data=table)
     assert prepared.summary["classes"] == ["no", "yes"]
     assert prepared.read.rows_used == 60
+
+
+def test_views_of_lists_and_run_ends_hold_the_values_that_they_stand_for():
+    lists = [["a", None], None, [], ["b"]]
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 4]), pa.array(["u", None, "v"], pa.string_view()))
+    views = pa.array(lists, pa.list_view(pa.string_view()))
+    table = without_views(pa.table({"tags": views, "user": runs}))
+    table.validate(full=True)
+    assert table.to_pydict() == {"tags": lists, "user": ["u", "u", None, "v"]}
+    assert without_views(pa.table({"tags": views[1:3]})).to_pydict() == {"tags": lists[1:3]}

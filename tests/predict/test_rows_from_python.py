@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import datetime
+import enum
+import math
 import pickle
 import shutil
+import uuid
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -13,8 +17,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.predict.conftest import QUICK, log_rows
@@ -29,6 +36,9 @@ RECORDS = [
     {"user": None, "ts": "2026-11-03 11:00:00", "price": 2, "rid": "c"},
 ]
 COLUMNS = {name: [row[name] for row in RECORDS] for name in RECORDS[0]}
+
+
+USERS = pl.Enum(["00001", "00002"])
 
 
 class Frame:
@@ -51,7 +61,14 @@ KINDS = {
     "pandas of objects": lambda: pd.DataFrame(RECORDS, dtype=object),
     "pandas of categories": lambda: pd.DataFrame(RECORDS).astype({"user": "category", "price": "Float32"}),
     "pandas with an index": lambda: pd.DataFrame(RECORDS).set_index("rid"),
+    "what nobody reads": lambda: {**COLUMNS, 5: [1, 2, 3], "seen": [object(), 1, [2]]},
+    "pandas with more": lambda: pd.DataFrame(RECORDS).assign(seen=[object(), 1, {}]).rename(columns={"seen": 0}),
+    "other arrays": lambda: {**COLUMNS, "price": array("d", [0.5, math.nan, 2])},
+    "long doubles": lambda: {**COLUMNS, "price": np.array([0.5, np.nan, 2], dtype="longdouble")},
+    "a tensor": lambda: {**COLUMNS, "price": torch.tensor([0.5, math.nan, 2])},
+    "run-end encoded": lambda: pa.table({**COLUMNS, "user": pc.run_end_encode(pa.array(COLUMNS["user"]))}),
     "polars": lambda: pl.DataFrame(RECORDS),
+    "polars of enumerations": lambda: pl.DataFrame(RECORDS).with_columns(pl.col("user").cast(USERS)),
     "polars of categories": lambda: pl.DataFrame(RECORDS).with_columns(pl.col("user").cast(pl.Categorical)),
     "structured array": lambda: np.array(
         [tuple(row.values()) for row in RECORDS], dtype=[("user", "O"), ("ts", "O"), ("price", "f8"), ("rid", "U1")]
@@ -99,9 +116,10 @@ def test_no_rows_give_no_rows(predictor, rows):
         pd.Series([1]),
         pl.Series([1]),
         pl.LazyFrame(COLUMNS),
+        pa.dataset.dataset(pa.table(COLUMNS)),
+        [pa.table(COLUMNS)],
         {"user": {"a"}},
         {"user": (text for text in "ab")},
-        {**COLUMNS, 5: [1, 2, 3]},
         pd.DataFrame([[1, 2]]),
     ],
     ids=lambda rows: type(rows).__name__,
@@ -120,7 +138,7 @@ def test_what_is_no_table_is_a_type_error_that_says_what_is_taken(predictor, row
         ({}, "no columns"),
         ([{}], "no columns"),
         ({**COLUMNS, "user": ["a", "\ud800", 5]}, "column user, row 2"),
-        ({**COLUMNS, "\ud800": [1, 2, 3]}, "name of a column"),
+        ({"\ud800": [1, 2, 3]}, "name of a column"),
         ({**COLUMNS, "user": ["a", object(), 5]}, "column user, row 2"),
         ({**COLUMNS, "user": ["a", ["b"], None]}, "column user, row 1"),
         (pd.DataFrame([[1, 2]], columns=["user", "user"]), "user"),
@@ -130,6 +148,10 @@ def test_what_is_no_table_is_a_type_error_that_says_what_is_taken(predictor, row
 def test_a_table_that_cannot_be_used_is_a_data_error_that_says_where(predictor, rows, message):
     with pytest.raises(fw.DataError, match=message):
         predictor.predict(rows)
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - of these str() is the name
+    RED = "red"
 
 
 values = st.one_of(
@@ -142,7 +164,9 @@ values = st.one_of(
     st.decimals(allow_infinity=False, places=2),
     st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1)),
     st.dates(),
+    st.uuids(),
     st.sampled_from([np.float32(0.1), np.int8(3), np.datetime64("NaT"), pd.NA, pd.NaT, np.bool_(True), np.str_("x")]),
+    st.sampled_from([np.datetime64("2026-11-02T05", "h"), np.datetime64("2026-11"), Colour.RED]),
 )
 
 
@@ -171,6 +195,44 @@ def test_cells_that_hold_several_values_are_bags():
     assert table["w"].to_pylist()[0] == [{"value": "a", "weight": 0.5}]
 
 
+@pytest.mark.parametrize("text_type", [pa.string_view(), pa.dictionary(pa.int8(), pa.string_view()), pa.binary_view()])
+def test_text_in_views_is_the_same_text_in_memory_and_in_files(run, tmp_path, text_type):
+    table = pa.Table.from_pylist(log_rows(40)).drop_columns("click")
+    fw.predict(run, table, tmp_path / "expected.csv")
+    for name in ("rid", "user", "ts"):
+        column = table[name].combine_chunks()
+        if pa.types.is_dictionary(text_type):
+            coded = column.dictionary_encode()
+            column = pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string_view()))
+        table = table.set_column(table.column_names.index(name), name, column.cast(text_type))
+    fw.predict(run, table, tmp_path / "of_table.csv")
+    assert (tmp_path / "of_table.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+    if not pa.types.is_dictionary(text_type):  # Arrow cannot write these
+        pq.write_table(table, tmp_path / "views.parquet")
+        fw.predict(run, tmp_path / "views.parquet", tmp_path / "of_file.csv")
+        assert (tmp_path / "of_file.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
+def test_uuids_are_the_texts_that_everybody_writes(tmp_path):
+    ids = [uuid.UUID(int=7), None, uuid.UUID("12345678-9abc-def0-1234-56789abcdef0")]
+    texts = [None if one is None else str(one) for one in ids]
+    assert as_table({"f": ids})["f"].to_pylist() == texts
+    stored = pa.array([None if one is None else one.bytes for one in ids], pa.binary(16))
+    array_of_ids = pa.ExtensionArray.from_storage(pa.uuid(), stored)
+    assert canonical(array_of_ids).to_pylist() == texts
+    assert canonical(array_of_ids[1:]).to_pylist() == texts[1:]
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [{"train": pd.DataFrame(COLUMNS), "tset": pd.DataFrame(COLUMNS)}, {"valid": pd.DataFrame(COLUMNS)}],
+    ids=["a name that is no part", "no training rows"],
+)
+def test_tables_under_names_that_are_no_parts_are_a_type_error(tmp_path, tables):
+    with pytest.raises(TypeError, match="named train, valid, test with train among them, not"):
+        fw.prepare(fw.Config(data=fw.DataConfig(label="click"), base=str(tmp_path), **QUICK), data=tables)
+
+
 def test_predict_and_evaluate_take_tables_and_say_what_they_say_of_files(run, tmp_path):
     frame = pd.DataFrame(log_rows(50))
     pq.write_table(pa.Table.from_pandas(frame), tmp_path / "log.parquet")
@@ -197,7 +259,7 @@ def test_training_on_a_table_is_training_on_a_file_of_its_rows(tmp_path):
         config, tmp_path / "table", data=pl.from_pandas(frame).to_arrow().cast(pa.Table.from_pandas(frame).schema)
     )
     assert again == of_table  # a finished run, found by what is in the rows
-    parts = {"train": frame[:200], "valid": frame[200:].to_dict("records")}
+    parts = {"train": pl.from_pandas(frame[:200]), "valid": frame[200:].to_dict("records"), "test": None}
     prepared = fw.prepare(fw.Config(data=fw.DataConfig(label="click"), **settings), data=parts)
     assert [prepared.parts[part].num_examples for part in ("train", "valid")] == [200, 100]
     with pytest.raises(TypeError, match="paths"):

@@ -91,6 +91,12 @@ def command(
         config = load(Path(log[0]), overrides, threads)
     else:
         config = _inferred(log, roles, format_, no_header, columns, delimiter, quote, overrides, threads)
+    if html is not None:
+        from fieldwise.verbs.outputs import refuse_output
+        from fieldwise.verbs.parts import open_sources
+
+        files = [path for source in open_sources(config) for path in source.log.files]
+        refuse_output(html, [*files, *log], _read_again(config))
     with show_progress(quiet) as listen:
         survey = check(config, rows=rows or None, listen=listen)
     if html is not None:
@@ -109,6 +115,11 @@ def command(
         print_survey(survey)
         if html is not None:
             click.echo(f"The page is in {html}")
+
+
+def _read_again(config: Config) -> list[str]:
+    """Return the folders and patterns of a log of which every file is read, whatever its name."""
+    return [name for part in ("train", "valid", "test") for name in config.paths(part)] if config.data.format else []
 
 
 def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], no_header: bool) -> None:

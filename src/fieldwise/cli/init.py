@@ -59,6 +59,7 @@ def command(
     from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
     from fieldwise.verbs.inference import starting_config
+    from fieldwise.verbs.outputs import refuse_output
     from fieldwise.verbs.sample import look_at
 
     delimiter = read_delimiter(delimiter)
@@ -75,6 +76,8 @@ def command(
         header=False if no_header or names else None, columns=names, delimiter=delimiter, quote=read_quote(quote)
     )
     sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
+    if out is not None and format_ is not None:  # else its ending says that it is none of the log
+        refuse_output(out, sample.log.files, log)
     text, _ = starting_config(
         sample,
         _seen_from(log, out),

@@ -32,9 +32,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import canonical, is_text, plain
+from fieldwise.features.canonical import as_text, canonical, is_list, is_text, is_uuid, plain
 
-__all__ = ["Reading", "are_alike", "concatenated", "holds_integers", "is_list"]
+__all__ = ["Reading", "are_alike", "common_type", "concatenated", "holds_integers"]
 
 Reading = Literal["text", "number", "time", "bag", "label"]
 """What a column is read as: canonical texts, numbers, points in time, several texts in a cell, or classes."""
@@ -76,23 +76,43 @@ def are_alike(one: pa.DataType, other: pa.DataType, reading: Reading) -> bool:
     return has_integers and any(family.startswith("decimal") for family in families)
 
 
-def is_list(kind: pa.DataType) -> bool:
-    """Whether this is a list of any sort."""
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-            pa.types.is_list_view,
-            pa.types.is_large_list_view,
-        )
-    )
-
-
 def holds_integers(kind: pa.DataType) -> bool:
     """Whether this is an integer of any width, also in a dictionary."""
     return bool(pa.types.is_integer(_value_type(kind)))
+
+
+def common_type(name: str, types: Sequence[pa.DataType]) -> pa.DataType:
+    """Return the type that holds a column of identifiers in files that do not agree on it, without loss.
+
+    Integers become 64 bits wide; what is of different kinds becomes text, in the spelling that the features have.
+
+    Raises
+    ------
+    DataError
+        Lists and structs identify nothing.
+
+    Examples
+    --------
+    >>> common_type("id", [pa.int32(), pa.int64()]), common_type("id", [pa.int64(), pa.uint64()])
+    (DataType(int64), DataType(string))
+    >>> common_type("id", [pa.dictionary(pa.int8(), pa.large_string())])
+    DataType(string)
+    """
+    found = set(map(_value_type, types)) - {pa.null()}
+    for kind in found:
+        try:
+            as_text(pa.array([], pa.string() if is_uuid(kind) else kind))
+        except DataError as error:
+            raise DataError(
+                "the column cannot identify rows", where=f"column {name}", expected=error.expected, got=kind
+            ) from None
+    if len(found) == 1 and not any(map(_is_spelled, found)):
+        return found.pop()
+    if found and all(pa.types.is_unsigned_integer(kind) for kind in found) and pa.uint64() in found:
+        return pa.uint64()
+    if found and all(pa.types.is_integer(kind) for kind in found) and pa.uint64() not in found:
+        return pa.int64()
+    return pa.string()
 
 
 def concatenated(arrays: Sequence[pa.Array | pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -114,6 +134,12 @@ def concatenated(arrays: Sequence[pa.Array | pa.ChunkedArray]) -> pa.ChunkedArra
     column = pa.chunked_array(chunks)
     # Whoever wrote a dictionary in one file said that its values are categories.
     return column.dictionary_encode() if marked and not is_list(column.type) else column
+
+
+def _is_spelled(kind: pa.DataType) -> bool:
+    """Whether this is a type of text that comes as plain text."""
+    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)  # which no file of text takes
+    return bool(pa.types.is_large_string(kind) or views or is_uuid(kind))
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fieldwise.data.kinds import Reading, are_alike, holds_integers, is_list
+from fieldwise.data.kinds import Reading, are_alike, holds_integers
 from fieldwise.errors import DataError, did_you_mean
+from fieldwise.features.canonical import is_list
 from fieldwise.schema import Schema
 
 __all__ = ["FileColumns", "LogColumns"]

@@ -146,12 +146,13 @@ def find_files(
     usual_format
         Of the files whose names do not tell. Of a folder it counts only where no name in it tells.
     allow_empty
-        Pass over text files without a byte: they hold no rows, and no header either.
+        Whether all files may be text files without a byte. Among others those are passed over in any case: they hold
+        no rows, and no header either.
 
     Raises
     ------
     DataError
-        A path leads to no file, an ending is unknown, a file is empty or is not what its name says.
+        A path leads to no file, an ending is unknown, all files are empty, or one is not what its name says.
     ConfigError
         `format` is unknown.
     """
@@ -167,19 +168,24 @@ def find_files(
         raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
     left_out = {path: reason for path, reason in left_out.items() if path not in found}
 
-    def examine(place: tuple[int, tuple[str, str]]) -> Source | None:
+    def examine(place: tuple[int, tuple[str, str]]) -> Source | _EmptyError:
         position, (path, base) = place
         try:
             return _examine(path, position, format, usual_format, base)
-        except _EmptyError:
-            if allow_empty and (format or _format_of(path) or usual_format) != "parquet":
-                return None
-            raise
+        except _EmptyError as error:
+            if (format or _format_of(path) or usual_format) == "parquet":  # which has bytes without a row, too
+                raise
+            return error
 
     places = list(enumerate(found.items()))
-    sources = for_each(examine, places, list(found))
-    left_out |= {path: _EMPTY for path, source in zip(found, sources, strict=True) if source is None}
-    return Found([source for source in sources if source is not None], left_out)
+    examined = for_each(examine, places, list(found))
+    sources = [source for source in examined if isinstance(source, Source)]
+    empty = {path: it for path, it in zip(found, examined, strict=True) if isinstance(it, _EmptyError)}
+    if not sources and not allow_empty:
+        raise next(iter(empty.values()))
+    # The places of the files that are read follow each other: `Log` finds a file by its place.
+    sources = [source._replace(position=position) for position, source in enumerate(sources)]
+    return Found(sources, left_out | dict.fromkeys(empty, _EMPTY))
 
 
 def for_each(function: Callable[[Item], Made], items: Sequence[Item], paths: Sequence[str]) -> list[Made]:

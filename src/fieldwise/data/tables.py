@@ -13,13 +13,15 @@ numpy structured array or record                             one column for each
 
 A column may mix types: each value then has the text that it has alone (`features.canonical`), so that 5, "5" and 5.0
 are one value. ``None``, NaN, ``NaT`` and ``pandas.NA`` are missing. A cell that is a list, tuple, set or array is a
-bag, and one that is a dict is a bag with weights.
+bag, and one that is a dict is a bag with weights. A column that nobody reads may hold what has no value.
 """
 
 from __future__ import annotations
 
 import datetime
 import math
+import uuid
+from array import array as machine_array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -50,8 +52,15 @@ def is_paths(data: object) -> bool:
     return isinstance(data, Sequence) and bool(data) and all(isinstance(path, (str, Path)) for path in data)
 
 
-def as_table(rows: Any) -> pa.Table:
+def as_table(rows: Any, is_read: Callable[[Any], bool] = lambda name: True) -> pa.Table:
     """Return rows as an Arrow table.
+
+    Parameters
+    ----------
+    rows
+        One of the kinds above.
+    is_read
+        Whether a column is asked for. What is none, and cannot be stored or has a name that is no text, is left out.
 
     Raises
     ------
@@ -69,32 +78,33 @@ def as_table(rows: Any) -> pa.Table:
     >>> as_table({"code": [5, "05", 2.5, True, None]}).to_pydict()
     {'code': ['5', '05', '2.5', 'true', None]}
     """
-    return without_views(_as_arrow(rows))
+    return without_views(_as_table(rows, is_read))
 
 
-def _as_arrow(rows: Any) -> pa.Table:
+def _as_table(rows: Any, is_read: Callable[[Any], bool]) -> pa.Table:
     if isinstance(rows, pa.Table):
         return rows
     if isinstance(rows, pa.RecordBatch):
         return pa.Table.from_batches([rows])
     if isinstance(rows, (np.ndarray, np.void)) and rows.dtype.names:
         records = np.array([rows], dtype=rows.dtype) if isinstance(rows, np.void) else np.atleast_1d(rows)
-        return _from_columns({name: records[name] for name in rows.dtype.names})
+        return _from_columns({name: records[name] for name in rows.dtype.names}, is_read)
     if isinstance(rows, Mapping):
-        return _from_mapping(rows)
+        return _from_mapping(rows, is_read)
     if _is_pandas(rows):
-        return _from_pandas(rows)
+        return _from_pandas(rows, is_read)
     if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
         return _from_arrow(rows)
     if isinstance(rows, (list, tuple)):
-        return _from_records(rows)
+        return _from_records(rows, is_read)
     raise _not_rows(rows)
 
 
 def _not_rows(rows: object, inside: str = "") -> TypeError:
     kind = type(rows)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    more = "; call collect() first" if kind.__qualname__ == "LazyFrame" else ""
+    calls = ("collect", "to_table") if kind.__qualname__ != "DataFrame" else ()
+    more = next((f"; call {call}() first" for call in calls if hasattr(rows, call)), "")
     return TypeError(f"rows are {_TAKEN}, not {inside}{name}{more}")
 
 
@@ -103,18 +113,13 @@ def _is_pandas(rows: object) -> bool:
     return any(base.__module__.split(".")[0] == "pandas" and base.__name__ == "DataFrame" for base in kind.__mro__)
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _from_pandas(frame: Any, is_read: Callable[[Any], bool]) -> pa.Table:
     """Read a frame by columns: types that Arrow would refuse are mixed in columns of objects more often than not."""
-    names, arrays = [], []
     index = frame.index
     levels = [name for name in index.names if name is not None and name not in list(frame.columns)]
-    for name in levels:
-        names.append(_name(name))
-        arrays.append(_column(name, index.get_level_values(name)))
-    for place, name in enumerate(frame.columns):
-        names.append(_name(name))
-        arrays.append(_column(name, frame.iloc[:, place]))
-    return _table(names, arrays, len(frame))
+    columns = [(name, index.get_level_values(name)) for name in levels]
+    columns += [(name, frame.iloc[:, place]) for place, name in enumerate(frame.columns)]
+    return _table(columns, is_read, len(frame))
 
 
 def _from_arrow(rows: Any) -> pa.Table:
@@ -131,21 +136,21 @@ def _from_arrow(rows: Any) -> pa.Table:
     return table
 
 
-def _from_records(rows: Sequence[Any]) -> pa.Table:
-    names: dict[str, None] = {}
+def _from_records(rows: Sequence[Any], is_read: Callable[[Any], bool]) -> pa.Table:
+    names: dict[Any, None] = {}
     for row in rows:
         if not isinstance(row, Mapping):
             raise _not_rows(row, "a list of ")
-        names.update(dict.fromkeys(map(_name, row)))
+        names.update(dict.fromkeys(row))
     if rows and not names:
         raise DataError("the rows have no columns", got=f"{len(rows)} empty dicts")
-    return _table(list(names), [_column(name, [row.get(name) for row in rows]) for name in names], len(rows))
+    return _table([(name, [row.get(name) for row in rows]) for name in names], is_read, len(rows))
 
 
-def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
+def _from_mapping(columns: Mapping[Any, Any], is_read: Callable[[Any], bool]) -> pa.Table:
     single = {name: not _is_column(values) for name, values in columns.items()}
     if not any(single.values()):
-        return _from_columns(columns)
+        return _from_columns(columns, is_read)
     lists = [str(name) for name, is_single in single.items() if not is_single]
     if lists:
         raise DataError(
@@ -154,41 +159,61 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
             got=f"lists in {', '.join(lists[:5])} only",
             fix="for one row whose cells are lists give a list of one dict",
         )
-    return _from_records([columns])
+    return _from_records([columns], is_read)
 
 
 def _is_column(values: Any) -> bool:
     if isinstance(values, np.ndarray):
         return values.ndim > 0
-    if isinstance(values, (list, tuple, range)) or hasattr(values, "__arrow_c_array__"):
+    if isinstance(values, (list, tuple, range, machine_array)) or hasattr(values, "__arrow_c_array__"):
         return True
-    if hasattr(values, "__arrow_c_stream__") or _is_series(values):
+    if (hasattr(values, "__arrow_c_stream__") and not _is_frame(values)) or _is_series(values):
         return True
-    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, bytearray, Mapping)):
-        raise TypeError(f"a column is a list or an array, not {type(values).__qualname__}")
+    if isinstance(getattr(values, "shape", None), tuple) and hasattr(values, "__array__"):  # a tensor
+        return len(values.shape) > 0 and not _is_frame(values)
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes, bytearray, memoryview, Mapping)):
+        kind = type(values)
+        raise TypeError(f"a column is a list or an array, not {kind.__module__}.{kind.__qualname__}")
     return False
+
+
+def _is_frame(values: object) -> bool:
+    return isinstance(values, (pa.Table, pa.RecordBatch)) or type(values).__qualname__ in ("DataFrame", "LazyFrame")
 
 
 def _is_series(values: object) -> bool:
     names = {base.__module__.split(".")[0] for base in type(values).__mro__}
-    return bool(names & {"pandas", "polars"}) and hasattr(values, "to_numpy") and hasattr(values, "__len__")
+    has_rows = hasattr(values, "to_numpy") and hasattr(values, "__len__")
+    return bool(names & {"pandas", "polars"}) and has_rows and len(getattr(values, "shape", ())) == 1
 
 
-def _from_columns(columns: Mapping[Any, Any]) -> pa.Table:
-    names = list(map(_name, columns))
-    arrays = [_column(name, values) for name, values in columns.items()]
-    lengths = {name: len(array) for name, array in zip(names, arrays, strict=True)}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} {length}" for name, length in list(lengths.items())[:10])
-        raise DataError("the columns do not have the same number of rows", got=found)
-    if not names:
+def _from_columns(columns: Mapping[Any, Any], is_read: Callable[[Any], bool]) -> pa.Table:
+    if not columns:
         raise DataError("the rows have no columns", got="an empty dict")
-    return _table(names, arrays, next(iter(lengths.values())))
+    return _table(list(columns.items()), is_read, 0)
 
 
-def _table(names: list[str], arrays: list[Any], num_rows: int) -> pa.Table:
+def _table(columns: Sequence[tuple[Any, Any]], is_read: Callable[[Any], bool], num_rows: int) -> pa.Table:
+    """Return named columns as a table; of those that nobody reads, what can be stored."""
+    names, arrays = [], []
+    refused: Exception | None = None
+    for name, values in columns:
+        if name in names and not is_read(name):
+            continue
+        try:
+            arrays.append(_column(_name(name), values))
+            names.append(str(name))
+        except (DataError, TypeError) as error:
+            if is_read(name):
+                raise
+            refused = refused or error
+    if refused is not None and not names:
+        raise refused
     if num_rows and not names:
         raise DataError("the rows have no columns", got=f"{num_rows} rows")
+    if len({len(array) for array in arrays}) > 1:
+        found = ", ".join(f"{name} {len(array)}" for name, array in list(zip(names, arrays, strict=True))[:10])
+        raise DataError("the columns do not have the same number of rows", got=found)
     return pa.Table.from_arrays(arrays, names=names)
 
 
@@ -211,6 +236,8 @@ def _column(name: Any, values: Any) -> Any:
             return _from_numpy(values)
         if _is_series(values) or hasattr(values, "__arrow_c_array__") or hasattr(values, "__arrow_c_stream__"):
             return _from_series(values)
+        if isinstance(values, machine_array) or (hasattr(values, "__array__") and not isinstance(values, Sequence)):
+            return _from_numpy(_asarray(values))
         return _from_values(list(values))
     except DataError as error:
         where = f"column {name}" if error.where is None else f"column {name}, {error.where}"
@@ -228,11 +255,20 @@ def _from_series(values: Any) -> Any:
         return _from_values(list(values))
 
 
+def _asarray(values: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values)
+    except (RuntimeError, TypeError) as error:  # a tensor on a device, or one with gradients
+        raise DataError("numpy cannot read the column", got=error, fix="give a numpy array") from None
+
+
 def _from_numpy(values: np.ndarray[Any, Any]) -> Any:
     if values.ndim == 0:
         raise DataError("a column has one dimension or more", got="an array without dimensions")
     if values.ndim > 1:
         return _from_values([cell.tolist() for cell in values])
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:  # long doubles
+        values = values.astype(np.float64)
     if values.dtype.kind in "biufM":
         try:
             return pa.array(values, from_pandas=True)
@@ -253,7 +289,7 @@ def _from_values(values: list[Any]) -> pa.Array:
         values = [value.as_py() if hasattr(value, "as_py") else value for value in values]
         return _from_values(values)
     # Of one type, or numbers that Arrow brings together without loss, or else refuses.
-    if (len(kinds) <= 1 and Decimal not in kinds) or kinds == {int, float}:
+    if (len(kinds) <= 1 and not kinds & {Decimal, uuid.UUID}) or kinds == {int, float}:
         try:
             return pa.array(values)
         except (*_REFUSALS, UnicodeEncodeError):
@@ -327,6 +363,12 @@ def _by_arrow(value: Any) -> str:
     return str(as_text(pa.array([value]))[0].as_py())
 
 
+def _of_a_known_unit(moments: Any) -> Any:
+    """Return numpy's points in time in a unit that Arrow has, too."""
+    unit, _ = np.datetime_data(moments.dtype)
+    return moments.astype("datetime64[s]") if unit in ("Y", "M", "W", "h", "m", "generic") else moments
+
+
 def _of_decimal(value: Decimal) -> str:
     return format(value, "f") if value.is_finite() else str(float(value))
 
@@ -337,11 +379,13 @@ def _of_float(value: float) -> str:
 
 _SPELLINGS: tuple[tuple[Any, Callable[[Any], str | bytes]], ...] = (
     ((bool, np.bool_), lambda value: "true" if value else "false"),
-    (str, str),
+    (str, str.__str__),  # the value of an enumeration's member, not its name
     ((bytes, bytearray), bytes),
     ((int, np.integer), lambda value: format(int(value), "d")),
     ((float, np.floating), _of_float),
     (Decimal, _of_decimal),
-    ((datetime.datetime, datetime.date, np.datetime64), _by_arrow),
+    (uuid.UUID, str),
+    ((datetime.datetime, datetime.date), _by_arrow),
+    (np.datetime64, lambda value: _by_arrow(_of_a_known_unit(value))),
 )
 """Booleans before integers, which they are."""

@@ -1,11 +1,15 @@
 """Arrow's view types (string_view, list_view, ...), as polars hands them out: few of Arrow's functions know them.
 
+Nor do they know columns that are encoded by the length of their runs.
+
 Whatever reads a log turns them into the types that they are views of, so that nothing behind it meets one.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["type_without_views", "without_views"]
 
@@ -19,6 +23,8 @@ def type_without_views(kind: pa.DataType) -> pa.DataType:
     (DataType(large_string), ListType(list<item: large_binary>))
     """
     types = pa.types
+    if types.is_run_end_encoded(kind):
+        return type_without_views(kind.value_type)
     if types.is_string_view(kind):
         return pa.large_string()
     if types.is_binary_view(kind):
@@ -57,4 +63,11 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return pa.DictionaryArray.from_arrays(
             array.indices, array.dictionary.cast(kind.value_type), ordered=kind.ordered
         )
+    if pa.types.is_run_end_encoded(array.type):
+        return pc.run_end_decode(array).cast(kind)
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        # Arrow 26 casts these to lists whose last offset is wrong.
+        lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+        return pa.LargeListArray.from_arrays(ends, array.flatten().cast(kind.value_type), mask=array.is_null())
     return array.cast(kind)

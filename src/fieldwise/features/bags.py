@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import as_text, canonical, fingerprints, plain
+from fieldwise.features.canonical import as_text, canonical, fingerprints, is_list, plain
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import IndexedEncoder
@@ -133,7 +133,7 @@ class BagEncoder(IndexedEncoder):
 def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
     """Return how many values each cell has, (B,), and the values of all cells."""
     array = columns.array(name)
-    if _is_list(array.type):
+    if is_list(array.type):
         lists = array
     elif pa.types.is_map(array.type):
         lists = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))
@@ -143,10 +143,6 @@ def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]
         lists = pc.split_pattern(columns.written(name), pattern=field.separator)
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths, lists.flatten()
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def is_pair(kind: pa.DataType) -> bool:

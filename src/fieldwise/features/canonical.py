@@ -5,6 +5,7 @@ column or text                 canonical text
 =============================  =========================================================================================
 null, NaN, "", "nan", "NaN"    missing
 string, binary, dictionary     as written, except for the rules below (dictionaries: their values)
+UUID                           as 8-4-4-4-12 digits, as every writer of CSV spells it
 integer                        its digits: 5, -12
 float                          the shortest digits that read back as the same float: 0.1; whole ones below 10^16 as
                                integers: 5
@@ -39,7 +40,18 @@ from fieldwise.kernels.canonical import MISSING_TEXT, is_canonical, spell, write
 from fieldwise.kernels.fingerprint import fingerprint
 from fieldwise.kernels.texts import pick_texts
 
-__all__ = ["Buffers", "as_text", "buffers", "canonical", "fingerprints", "is_text", "plain", "taken"]
+__all__ = [
+    "Buffers",
+    "as_text",
+    "buffers",
+    "canonical",
+    "fingerprints",
+    "is_list",
+    "is_text",
+    "is_uuid",
+    "plain",
+    "taken",
+]
 
 
 def canonical(array: pa.Array) -> pa.Array:
@@ -85,6 +97,26 @@ def is_text(kind: pa.DataType) -> bool:
             pa.types.is_large_binary,
             pa.types.is_binary_view,
             pa.types.is_fixed_size_binary,
+            is_uuid,
+        )
+    )
+
+
+def is_uuid(kind: pa.DataType) -> bool:
+    """Whether this is the logical type of universally unique identifiers."""
+    return getattr(kind, "extension_name", "") == "arrow.uuid"
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether this is a list of any sort."""
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_list,
+            pa.types.is_large_list,
+            pa.types.is_fixed_size_list,
+            pa.types.is_list_view,
+            pa.types.is_large_list_view,
         )
     )
 
@@ -96,6 +128,8 @@ def as_text(array: pa.Array) -> pa.Array:
         return array
     if pa.types.is_string_view(kind):
         return array.cast(pa.large_string())
+    if is_uuid(kind):
+        return _of_uuids(array)
     if is_text(kind):  # bytes need not be UTF-8: they are only fingerprinted
         return array.cast(pa.large_binary()).cast(pa.large_string(), safe=False)
     if pa.types.is_float16(kind):
@@ -112,6 +146,20 @@ def as_text(array: pa.Array) -> pa.Array:
         got=kind,
         fix="cast the column, or leave the field out",
     )
+
+
+_HEX = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint8).reshape(256, 2)
+_UUID_DIGITS = np.array([at for at in range(36) if at not in (8, 13, 18, 23)])
+
+
+def _of_uuids(array: pa.Array) -> pa.Array:
+    stored = array.storage.fill_null(bytes(16))
+    raw = np.frombuffer(stored.buffers()[1], dtype=np.uint8)[16 * stored.offset :][: 16 * len(stored)]
+    texts = np.full((len(stored), 36), ord("-"), dtype=np.uint8)
+    texts[:, _UUID_DIGITS] = _HEX[raw].reshape(-1, 32)
+    ends = np.arange(0, texts.size + 1, 36, dtype=np.int64)
+    found = pa.Array.from_buffers(pa.large_string(), len(stored), [None, pa.py_buffer(ends), pa.py_buffer(texts)])
+    return pc.if_else(array.is_valid(), found, None) if array.null_count else found
 
 
 _WITH_TEXT = (

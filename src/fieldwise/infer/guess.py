@@ -51,6 +51,7 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
+from fieldwise.features.canonical import is_list
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.parse import parse_text
 from fieldwise.infer.bags import find_bag, find_lists, is_objects
@@ -118,7 +119,7 @@ def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = N
     if not name:
         return Guess("it has no name", left_out=True)
     kind = array.type
-    if _is_list(kind) or pa.types.is_map(kind):
+    if is_list(kind) or pa.types.is_map(kind):
         markers = IN_TEXTS if missing is None else missing
         return _guess_lists(array, markers)._replace(missing=markers)
     try:
@@ -289,10 +290,6 @@ def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
 def _many(values: Values) -> str:
     what = "1 value" if values.num_distinct == 1 else f"{values.num_distinct:,} values"
     return f"{what} in {values.num_present:,} rows"
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_number(kind: pa.DataType) -> bool:

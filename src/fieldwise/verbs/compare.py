@@ -19,7 +19,7 @@ from fieldwise.verbs.begin import with_start
 from fieldwise.verbs.differences import Contender, Difference, Spread, differences, spreads
 from fieldwise.verbs.given import with_tables
 from fieldwise.verbs.outlook import measure_rates, sampling_seconds, training_seconds
-from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.outputs import refuse_output_folder
 from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import RUN_NAME, Result, read_result
@@ -137,7 +137,7 @@ def compare(
         There is no such model, or a model lacks a package.
     """
     config = with_tables(config, data)
-    refuse_output_folder(local_path(out), files_of(config))
+    refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
         raise ConfigError(
             "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"

@@ -51,24 +51,50 @@ def with_tables(config: Config, data: Any) -> Config:
         return config
     if is_paths(data):
         raise TypeError("`data` is a table in memory; the paths of files belong into the configuration's data.train")
-    parts = data if _is_by_part(data) else {"train": data}
+    parts = {part: rows for part, rows in data.items() if rows is not None} if _is_by_part(data) else {"train": data}
     folder = Path(config.base) / local_path(config.data.cache or ".fieldwise") / "tables"
-    paths = {part: str(_stored(as_table(rows), part, folder).absolute()) for part, rows in parts.items()}
+    excluded = set(config.data.exclude)
+    paths: dict[str, str] = {}
+    for part, rows in parts.items():
+        table = as_table(rows, lambda name: name not in excluded)
+        paths[part] = str(_stored(table, part, folder).absolute())
     return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, format=None, **paths))
 
 
 def _is_by_part(data: Any) -> bool:
-    """Whether this is a table for each part, and not a dict of columns or of the values of a row."""
-    if not isinstance(data, Mapping) or "train" not in data or not set(data) <= set(PARTS):
+    """Whether this is a table for each part, and not a dict of columns or of the values of a row.
+
+    Raises
+    ------
+    TypeError
+        A table stands under a name that is no part's.
+    """
+    if not isinstance(data, Mapping) or not any(map(_is_table, data.values())):
         return False
-    return all(
-        hasattr(rows, "__arrow_c_stream__")
-        or hasattr(rows, "columns")
+    unknown = [name for name in data if name not in PARTS]
+    if not unknown and "train" in data:
+        return True
+    if all(map(_is_frame, data.values())):
+        got = ", ".join(map(str, data))
+        raise TypeError(
+            f"`data` is a table, or a dict of tables named {', '.join(PARTS)} with train among them, not {got}"
+        )
+    return False
+
+
+def _is_table(rows: Any) -> bool:
+    return (
+        _is_frame(rows)
         or isinstance(rows, Mapping)
-        or getattr(getattr(rows, "dtype", None), "names", None)
+        or bool(getattr(getattr(rows, "dtype", None), "names", None))
         or (isinstance(rows, (list, tuple)) and bool(rows) and all(isinstance(row, Mapping) for row in rows))
-        for rows in data.values()
     )
+
+
+def _is_frame(rows: Any) -> bool:
+    """Whether this is a table that no cell and no column could be."""
+    kind = type(rows).__qualname__
+    return isinstance(rows, (pa.Table, pa.RecordBatch)) or kind in ("DataFrame", "LazyFrame", "RecordBatchReader")
 
 
 def _stored(table: pa.Table, part: str, folder: Path) -> Path:

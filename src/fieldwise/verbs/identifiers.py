@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.data.chunk import Chunk
-from fieldwise.errors import DataError
-from fieldwise.features.canonical import as_text, is_text, plain
+from fieldwise.data.kinds import common_type
+from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
 
-__all__ = ["ROW", "Identifiers", "RowCounter", "common_type"]
+__all__ = ["ROW", "Identifiers", "RowCounter"]
 
 ROW = "row"
 """The column of row numbers, for rows without an identifier."""
@@ -27,7 +27,7 @@ class Identifiers:
     name
         The column that holds them, if any does. Without it rows are numbered over all files, from 1 on.
     types
-        What the files make of the column (see `common_type`).
+        What the files make of the column (see `kinds.common_type`).
 
     Attributes
     ----------
@@ -49,45 +49,6 @@ class Identifiers:
         if pa.types.is_string(self.kind) or is_text(taken.array(self._name).type) != is_text(self.kind):
             return taken.written(self._name).cast(pa.string())
         return plain(taken.array(self._name)).cast(self.kind)
-
-
-def common_type(name: str, types: Sequence[pa.DataType]) -> pa.DataType:
-    """Return the type that holds the identifiers of files that do not agree on it, without loss.
-
-    Integers become 64 bits wide; what is of different kinds becomes text, in the spelling that the features have.
-
-    Raises
-    ------
-    DataError
-        Lists and structs identify nothing.
-
-    Examples
-    --------
-    >>> common_type("id", [pa.int32(), pa.int64()]), common_type("id", [pa.int64(), pa.uint64()])
-    (DataType(int64), DataType(string))
-    >>> common_type("id", [pa.dictionary(pa.int8(), pa.large_string())])
-    DataType(string)
-    """
-    found = {kind.value_type if pa.types.is_dictionary(kind) else kind for kind in types} - {pa.null()}
-    for kind in found:
-        if not is_text(kind):
-            try:
-                as_text(pa.array([], kind))
-            except DataError as error:
-                raise DataError(
-                    "the column cannot identify rows", where=f"column {name}", expected=error.expected, got=kind
-                ) from None
-    if len(found) == 1 and not any(map(_is_string, found)):
-        return found.pop()
-    if found and all(pa.types.is_integer(kind) and kind != pa.uint64() for kind in found):
-        return pa.int64()
-    if found and all(pa.types.is_unsigned_integer(kind) for kind in found):
-        return pa.uint64()
-    return pa.string()
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 class RowCounter:

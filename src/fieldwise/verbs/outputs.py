@@ -18,6 +18,8 @@ from fieldwise.files import explaining
 __all__ = ["files_of", "refuse_output", "refuse_output_folder"]
 
 _ANOTHER = "write it somewhere else"
+_OF_A_MODEL = ("run.json", "manifest.json")
+"""Of a run folder, and of a bundle."""
 
 
 def refuse_output(
@@ -61,10 +63,42 @@ def refuse_output(
         raise ConfigError("the output lies among the files of a saved model", where=out, fix=_ANOTHER)
 
 
-def refuse_output_folder(out: Path, files: Iterable[str | Path]) -> None:
-    """Raise ConfigError where a folder that is to be made, or made anew, holds one of the files it is made from."""
-    for path in files:
-        if not is_remote(path) and _inside(Path(path), out):
+def refuse_output_folder(out: Path, config: Config, inside: str, *, is_run: bool = False) -> None:
+    """Raise ConfigError where a folder cannot be made, or made anew, from the log of a configuration without harm.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    config
+        What it is made from.
+    inside
+        A file that it will hold.
+    is_run
+        Whether it is a run folder, which says itself what it goes on with; others are none.
+
+    Raises
+    ------
+    ConfigError
+        There is a file or a model in its place; it holds the log, or lies among the files of the log where it would be
+        read as more of it.
+    """
+    if os.path.lexists(out) and not out.is_dir():
+        raise ConfigError("a file is where the folder is to be", where=out, fix=_ANOTHER)
+    for name in () if is_run else _OF_A_MODEL:
+        if (out / name).exists():
+            raise ConfigError("the folder holds a model", where=out, got=name, fix="name a folder of its own")
+    for name in (name for part in PARTS for name in config.paths(part)):
+        # Of a folder whose files tell their format by their names, none that we write is read.
+        if not is_remote(name) and (config.data.format or has_magic(name)) and _would_read(name, out / inside):
+            raise ConfigError(
+                "the output would be read as a part of the log the next time",
+                where=out,
+                expected=f"a folder that {name} does not stand for",
+                fix=_ANOTHER,
+            )
+    for path in files_of(config):
+        if not is_remote(path) and (_same(path, out) or _inside(Path(path), out)):
             raise ConfigError(
                 "the folder holds the log, which could be lost with it",
                 where=out,

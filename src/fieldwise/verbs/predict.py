@@ -114,6 +114,8 @@ def predict(
     without rows.
     """
     standard_output = str(out) == STANDARD_OUTPUT
+    if standard_output and sys.stdout is None:
+        raise DataError("there is no standard output", where=STANDARD_OUTPUT, fix="name a file")
     out = local_path(out)
     if not standard_output and out.suffix.lower() not in (".parquet", ".csv"):
         raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")

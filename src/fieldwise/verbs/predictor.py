@@ -81,8 +81,8 @@ class Predictor:
         TypeError
             The rows are nothing of the kind.
         """
-        table = as_table(rows)
         schema = self.bundle.encoder.schema
+        table = as_table(rows, {*schema.columns, schema.id}.__contains__)
         if not table.num_rows and not table.num_columns:  # an empty list
             return no_rows(self.bundle, schema.id or ROW, pa.string() if schema.id else pa.int64())
         encoded = self.bundle.encoder.transform(table, labelled=False)

@@ -17,6 +17,7 @@ from fieldwise.data.memory import open_table
 from fieldwise.data.pipes import spooled
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError
+from fieldwise.verbs.parts import log_columns
 
 __all__ = ["named_by", "open_rows"]
 
@@ -33,7 +34,7 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
         They are neither paths nor a table.
     """
     if not is_paths(data):
-        table = as_table(data)
+        table = as_table(data, {*log_columns(bundle.encoder.schema), bundle.encoder.schema.id}.__contains__)
         yield open_table(table) if table.num_columns else Log([], [])
         return
     with spooled(named_by(data)) as paths:

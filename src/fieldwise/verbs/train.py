@@ -37,10 +37,10 @@ from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_p
 from fieldwise.training.step import Stepper
 from fieldwise.verbs.begin import sample, starts_from_lr, with_start
 from fieldwise.verbs.given import with_tables
-from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.outputs import refuse_output_folder
 from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared
-from fieldwise.verbs.run import Result, RunFolder
+from fieldwise.verbs.run import RUN_NAME, Result, RunFolder
 from fieldwise.verbs.team import Team
 
 __all__ = ["Pretrained", "pretrain", "train"]
@@ -113,7 +113,7 @@ def train(
         One of the workers has ended.
     """
     config = with_tables(config, data)
-    refuse_output_folder(local_path(out), files_of(config))
+    refuse_output_folder(local_path(out), config, RUN_NAME, is_run=True)
     use_threads(config.train.threads)
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))

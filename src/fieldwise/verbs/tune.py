@@ -43,7 +43,7 @@ from fieldwise.training.events import EpochEnd, Event, Listener, Noted, Progress
 from fieldwise.training.loop import goodness
 from fieldwise.training.score import evaluate_model
 from fieldwise.verbs.given import with_tables
-from fieldwise.verbs.outputs import files_of, refuse_output_folder
+from fieldwise.verbs.outputs import refuse_output_folder
 from fieldwise.verbs.part_rows import check_parts
 from fieldwise.verbs.prepare import Prepared, prepare
 from fieldwise.verbs.run import plain_config, refuse_difference
@@ -124,7 +124,7 @@ def tune(
     """
     require_optuna()
     config = with_tables(config, data)
-    refuse_output_folder(local_path(out), files_of(config))
+    refuse_output_folder(local_path(out), config, SEARCH_NAME)
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
         raise ConfigError(
             "the budget is not understood", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}"
