@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieldwise.data.kinds import are_alike, concatenated
@@ -32,6 +32,7 @@ def column(values, kind):
     return pa.array([None if value is None else str(value) for value in values], pa.string()).cast(kind)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 @given(
     st.lists(
         st.tuples(st.sampled_from(KINDS), st.lists(st.none() | WHOLE, min_size=1, max_size=5)), min_size=1, max_size=4

@@ -22,7 +22,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.predict.conftest import QUICK, log_rows
 
@@ -170,7 +170,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(values, max_size=6))
 def test_a_value_has_the_same_text_among_others_as_alone(column):
     def texts(values):

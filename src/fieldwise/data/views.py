@@ -64,7 +64,9 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
             array.indices, array.dictionary.cast(kind.value_type), ordered=kind.ordered
         )
     if pa.types.is_run_end_encoded(array.type):
-        return pc.run_end_decode(array).cast(kind)
+        places = np.searchsorted(array.run_ends.to_numpy(), array.offset + np.arange(len(array)), side="right")
+        values = array.values if array.values.type == kind else _cast(array.values, kind)
+        return values.take(pa.array(places))
     if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
         # Arrow 26 casts these to lists whose last offset is wrong.
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
