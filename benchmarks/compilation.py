@@ -2,10 +2,11 @@
 
     python benchmarks/compilation.py
     python benchmarks/compilation.py --verbs check prepare --format csv --kernels
+    python benchmarks/compilation.py --together --cold
     python benchmarks/compilation.py --rows 50000 --json
 
 Every verb runs in a process of its own, once with an empty folder of compiled kernels ("cold") and once more with what
-the first run left ("warm"). Seconds are of the processor, in the thread that compiles: `compiling` what numba took for
+the first run left ("warm"). With --together all of them have one folder, as a user has who runs one after the other. Seconds are of the processor, in the thread that compiles: `compiling` what numba took for
 kernels that were not in the folder, saving them included; `loading` what it took to read those that were; `verb` all
 that the process took. `starting` is what numba takes before the first kernel, compiled or loaded.
 """
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--format", choices=("csv", "parquet", "libsvm"), default="csv")
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS)
     parser.add_argument("--cold", action="store_true", help="leave the warm runs out")
+    parser.add_argument("--together", action="store_true", help="one folder of compiled kernels for all verbs")
     parser.add_argument("--kernels", action="store_true", help="list the kernels of each verb")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--watch", help=argparse.SUPPRESS, nargs=argparse.REMAINDER)
@@ -40,7 +42,7 @@ def main() -> None:
         return
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for verb, run, figures in runs(Path(folder), arguments.verbs, arguments.format, arguments.rows, arguments.cold):
+        for verb, run, figures in runs(Path(folder), arguments):
             results.append({"verb": verb, "run": run, **figures})
             if not arguments.json:
                 show(results, arguments.kernels)
@@ -65,11 +67,12 @@ def show(results: list[dict[str, Any]], kernels: bool) -> None:
             print(f"    {kernel['seconds']:6.2f}  {kernel['name']}{kernel['signature']}")
 
 
-def runs(folder: Path, verbs: tuple[str, ...], kind: str, rows: int, cold: bool) -> Any:
+def runs(folder: Path, arguments: argparse.Namespace) -> Any:
     """Run verbs, each cold and warm, or cold only; yield the verb, which run it was, and its figures."""
-    log = write_log(folder, kind, rows)
+    verbs, kind = arguments.verbs, arguments.format
+    log = write_log(folder, kind, arguments.rows)
     config, model = folder / "fieldwise.toml", folder / "model"
-    before = folder / "cache-before"
+    before = None  # what is only needed for others may use kernels that are kept
     label = [] if kind == "libsvm" else ["--label", "click"]
     config.write_text(verb(folder, before, ["init", str(log), *label])["output"])
     small = ["-q", "--set", "train.epochs=1", "--set", "model.start=lr"]
@@ -85,21 +88,22 @@ def runs(folder: Path, verbs: tuple[str, ...], kind: str, rows: int, cold: bool)
         "train lc-dnn": ["train", str(config), "--out", str(folder / "lc"), *small, "--set", "model.kind=lc-dnn"],
     }
     for name in verbs:
-        for run in ("cold",) if cold else ("cold", "warm"):
+        for run in ("cold",) if arguments.cold else ("cold", "warm"):
             if name == "prepare":
                 subprocess.run(["rm", "-rf", folder / ".fieldwise"], check=True)
             extra = ["--overwrite"] if name.startswith(("train", "predict")) and run == "warm" else []
             if name == "predict":
                 (folder / "predictions.csv").unlink(missing_ok=True)
                 extra = []
-            yield name, run, verb(folder, folder / f"cache-{name.replace(' ', '-')}", [*words[name], *extra])
+            cache = "cache" if arguments.together else f"cache-{name.replace(' ', '-')}"
+            yield name, run, verb(folder, folder / cache, [*words[name], *extra])
 
 
-def verb(folder: Path, cache: Path, words: list[str]) -> dict[str, Any]:
+def verb(folder: Path, cache: Path | None, words: list[str]) -> dict[str, Any]:
     """Run a verb in a process with a folder of compiled kernels; return what was compiled."""
     report = folder / "report.json"
     command = [sys.executable, __file__, "--watch", str(report), *words]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    environment = dict(os.environ) if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-3000:]}")
@@ -128,7 +132,7 @@ def watch(report: Path, words: list[str]) -> None:
             inner = stack.pop()[0]
             if stack:
                 stack[-1][0] += taken
-            if sum(self.stats.cache_misses.values()) > misses:
+            if sum(self.stats.cache_misses.values()) > misses and len(self.overloads) > known:
                 name = f"{self.py_func.__module__.removeprefix('fieldwise.kernels.')}.{self.py_func.__qualname__}"
                 arguments = next(reversed(self.overloads))
                 compiled.append({"name": name, "signature": str(arguments), "seconds": taken - inner})

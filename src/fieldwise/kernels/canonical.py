@@ -9,9 +9,8 @@ texts. The rules are in the table of
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fieldwise.kernels.jit import kernel, merged
+from fieldwise.kernels.jit import kernel, merged, part
 
 __all__ = ["MISSING_TEXT", "is_canonical", "spell", "write"]
 
@@ -34,103 +33,77 @@ def _is_digit(byte):  # type: ignore[no-untyped-def]
     return 48 <= byte <= 57
 
 
-@njit(inline="always")
-def _digits(data, at, end):  # type: ignore[no-untyped-def]
-    """Where the digits that begin at `at` end."""
-    while at < end and _is_digit(data[at]):
-        at += 1
-    return at
+_NAN, _TRUE, _FALSE = (int.from_bytes(word, "big") for word in (b"nan", b"true", b"false"))
+_FIRST_N, _FIRST_T, _FIRST_F = b"ntf"
+_SHAPE = np.frombuffer(b"0000-00-00 00:00:00", dtype=np.uint8)
 
 
-@njit(inline="always")
-def _is_word(data, begin, word):  # type: ignore[no-untyped-def]
-    for k in range(len(word)):
-        if data[begin + k] | 0x20 != word[k]:
-            return False
-    return True
-
-
-_TEXT_NAN = tuple(b"nan")
-_TRUE = tuple(b"true")
-_FALSE = tuple(b"false")
-
-
-@kernel
+@part
 def _word(data, begin, end):  # type: ignore[no-untyped-def]
-    """Texts that begin with a letter: booleans and NaN."""
-    length = end - begin
-    if length == 3 and data[begin + 1] == 97 and data[begin] | 0x20 == 110 and data[begin + 2] == data[begin]:
+    """Texts of three to five bytes: booleans and NaN."""
+    word = num_lower = np.int64(0)
+    for k in range(begin, end):
+        word = word << 8 | np.int64(data[k]) | 0x20
+        num_lower += data[k] >= 97
+    if word == _NAN and data[begin + 1] == 97 and data[begin + 2] == data[begin]:
         return MISSING_TEXT, 0  # nan, NaN
-    if (length == 4 and _is_word(data, begin, _TRUE)) or (length == 5 and _is_word(data, begin, _FALSE)):
-        for k in range(begin, end):
-            if data[k] < 97:
-                return _LOWER, length
-    return _KEEP, length
-
-
-@kernel
-def _number(data, begin, end):  # type: ignore[no-untyped-def]
-    """Texts that begin with a minus sign or a digit and are no time."""
-    first = begin + 1 if data[begin] == _MINUS else begin
-    dot = _digits(data, first, end)
-    if dot == first or (data[first] == _0 and dot - first > 1):
-        return _KEEP, end - begin
-    is_minus_zero = first > begin and data[first] == _0
-    if dot == end:
-        return (_ZERO, 1) if is_minus_zero else (_KEEP, end - begin)
-    at = dot
-    if data[at] == _DOT:
-        at += 1
-        while at < end and data[at] == _0:
-            at += 1
-        if at == end and at > dot + 1:
-            return (_ZERO, 1) if is_minus_zero else (_CUT, dot - begin)
-        at = _digits(data, at, end)
-        if at == dot + 1:
-            return _KEEP, end - begin
-    # d[.ddd]e+NN: as Arrow writes whole numbers of more than ten digits from a column of floats
-    decimals = max(at - dot - 1, 0)
-    if dot - first == 1 and data[first] != _0 and end - at == 4 and data[at] == _E and data[at + 1] == _PLUS:
-        if _is_digit(data[at + 2]) and _is_digit(data[at + 3]):
-            exponent = (data[at + 2] - _0) * 10 + (data[at + 3] - _0)
-            if decimals <= exponent <= _LARGEST_EXPONENT:
-                return _EXPONENT, (first - begin) + 1 + np.int64(exponent)
+    if (word == _TRUE or word == _FALSE) and num_lower < end - begin:
+        return _LOWER, end - begin
     return _KEEP, end - begin
 
 
-@kernel
-def _is_clock(data, at, separator, pairs):  # type: ignore[no-untyped-def]
-    """Whether `pairs` pairs of digits stand here with the separator between them."""
-    for k in range(pairs):
-        if not (_is_digit(data[at]) and _is_digit(data[at + 1])):
-            return False
-        if k + 1 < pairs and data[at + 2] != separator:
-            return False
-        at += 3
-    return True
+@part
+def _number(data, begin, end):  # type: ignore[no-untyped-def]
+    """Texts that begin with a minus sign or a digit and are no time."""
+    length = end - begin
+    first = begin + 1 if data[begin] == _MINUS else begin
+    dot = first
+    while dot < end and _is_digit(data[dot]):
+        dot += 1
+    if dot == first or (data[first] == _0 and dot - first > 1):
+        return _KEEP, length
+    at = dot
+    is_whole = True
+    if at < end and data[at] == _DOT:
+        at += 1
+        while at < end and _is_digit(data[at]):
+            is_whole &= data[at] == _0
+            at += 1
+        if at == dot + 1:
+            return _KEEP, length
+    if at == end:
+        if is_whole and first > begin and data[first] == _0:
+            return _ZERO, 1
+        return (_CUT, dot - begin) if is_whole and at > dot else (_KEEP, length)
+    # d[.ddd]e+NN: as Arrow writes whole numbers of more than ten digits from a column of floats
+    if dot - first == 1 and data[first] != _0 and end - at == 4 and data[at] == _E and data[at + 1] == _PLUS:
+        if _is_digit(data[at + 2]) and _is_digit(data[at + 3]):
+            exponent = np.int64(data[at + 2]) * 10 + data[at + 3] - 11 * _0
+            if at - dot - 1 <= exponent <= _LARGEST_EXPONENT:
+                return _EXPONENT, first - begin + 1 + exponent
+    return _KEEP, length
 
 
-@kernel
+@part
 def _time(data, begin, end):  # type: ignore[no-untyped-def]
     """Texts of 19 bytes or more with a digit first and a minus sign fifth."""
     length = end - begin
-    if not (
-        _is_digit(data[begin + 1])
-        and _is_clock(data, begin + 2, _MINUS, 3)
-        and (data[begin + 10] == _SPACE or data[begin + 10] == _T)
-        and _is_clock(data, begin + 11, _COLON, 3)
-    ):
-        return _KEEP, length
+    is_midnight = True
+    for k in range(len(_SHAPE)):
+        byte, shape = data[begin + k], _SHAPE[k]
+        is_same = byte == shape
+        if not (is_same or (shape == _0 and _is_digit(byte)) or (shape == _SPACE and byte == _T)):
+            return _KEEP, length
+        is_midnight &= is_same or k < 11
     at = kept = begin + 19
     if at < end and data[at] == _DOT:
-        at = _digits(data, at + 1, end)
+        at += 1
+        while at < end and _is_digit(data[at]):
+            at += 1
+            if data[at - 1] != _0:
+                kept = at
         if at == begin + 20:
             return _KEEP, length
-        kept = at
-        while data[kept - 1] == _0:
-            kept -= 1
-        if data[kept - 1] == _DOT:
-            kept -= 1
     zone = end - at
     if zone == 1:
         if data[at] != _Z:
@@ -141,18 +114,14 @@ def _time(data, begin, end):  # type: ignore[no-untyped-def]
         for k in range(at + 1, end):
             if data[k] != _0 and data[k] != _COLON:
                 return _KEEP, length
-    if kept == begin + 19:
-        is_midnight = True
-        for k in range(begin + 11, begin + 19):
-            is_midnight &= data[k] == _0 or data[k] == _COLON
-        if is_midnight:
-            kept = begin + 10
+    if is_midnight and kept == begin + 19:
+        kept = begin + 10
     if kept == end and data[begin + 10] == _SPACE:
         return _KEEP, length
     return _CLOCK, kept - begin
 
 
-@kernel
+@part
 def _is_marked(data):  # type: ignore[no-untyped-def]
     """Whether there is a byte without which no number and no time needs a change: 16 bytes at a time, compiled."""
     marks = np.uint8(0)
@@ -179,7 +148,7 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
             continue
         first = data[begin] | 0x20
         # Few texts pass this, and it is one branch: of texts that are mixed, more could not be foretold.
-        is_like_word = (first == _TEXT_NAN[0]) | (first == _TRUE[0]) | (first == _FALSE[0])
+        is_like_word = (first == _FIRST_N) | (first == _FIRST_T) | (first == _FIRST_F)
         if is_like_word & (length >= 3) & (length <= 5) and _word(data, begin, end)[0] != _KEEP:
             return False
     return True

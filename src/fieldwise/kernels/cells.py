@@ -9,9 +9,8 @@ All arrays of bytes have at least `VECTOR_BYTES` more than `num_bytes`, of any c
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, merged
 from fieldwise.kernels.vector import VECTOR_BYTES, first_bit, matches, num_bits
 
 __all__ = ["cell_ends", "column_offsets", "copy_cells", "count_lines", "find_rows", "is_ascii"]
@@ -20,7 +19,7 @@ _LF, _CR = np.uint8(10), np.uint8(13)
 _ONE = np.uint64(1)
 
 
-@njit(inline="always")
+@merged
 def _within(at, num_bytes):  # type: ignore[no-untyped-def]
     """The bits of the bytes from `at` on that there are."""
     left = num_bytes - at

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from fieldwise.kernels.jit import kernel, merged
+from fieldwise.kernels.jit import kernel, merged, part
 
 __all__ = ["combine", "fingerprint"]
 
@@ -67,7 +67,8 @@ def fingerprint(data: npt.NDArray[np.uint8], offsets: npt.NDArray[Any], seed: in
         offsets = offsets.astype(np.int32)  # likewise
     offsets = offsets.view()
     offsets.flags.writeable = False
-    _fingerprint(data, words, offsets, np.uint64(seed), out)
+    first, second, lengths = (np.zeros(_TILE, dtype=np.uint64) for _ in range(3))
+    _fingerprint(data, words, offsets, np.uint64(seed), first, second, lengths, out)
     return out
 
 
@@ -116,7 +117,7 @@ def _avalanche(h):  # type: ignore[no-untyped-def]
     return h ^ (h >> np.uint64(32))
 
 
-@kernel
+@part
 def _of_long(data, words, at, end, seed):  # type: ignore[no-untyped-def]
     """Hash one text of any length."""
     length = end - at
@@ -156,15 +157,14 @@ def _byte_in(h, rest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _fingerprint(data, words, offsets, seed, out):  # type: ignore[no-untyped-def]
+def _fingerprint(data, words, offsets, seed, first, second, lengths, out):  # type: ignore[no-untyped-def]
     # Most values of a log are short. Their bytes are laid side by side first, so that the compiler can hash eight of
     # them at a time: 1.4 ns a value of 2 to 15 bytes, where a loop with branches on the length took 5 to 12.
-    first = np.zeros(_TILE, dtype=np.uint64)
-    second = np.zeros(_TILE, dtype=np.uint64)
-    lengths = np.zeros(_TILE, dtype=np.uint64)
     last_begin = len(data) - 16  # of a text whose two words lie within the data
     for start in range(0, len(out), _TILE):
-        num = min(_TILE, len(out) - start)
+        num = len(out) - start
+        if num > _TILE:
+            num = _TILE
         num_long = 0
         at = np.int64(offsets[start])
         for j in range(num):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, merged
 from fieldwise.kernels.prefetch import prefetch_line
 
 __all__ = ["MAX_KEYS", "Counter", "build", "lookup", "place", "ranked", "slots_for", "take"]
@@ -217,7 +217,7 @@ def take(ids: npt.NDArray[np.uint32], numbers: npt.NDArray[np.unsignedinteger[An
     return out
 
 
-@njit(inline="always")
+@merged
 def _home(key, capacity):  # type: ignore[no-untyped-def]
     return (((key * _GOLDEN) >> _HALF) * np.uint64(capacity)) >> _HALF
 

@@ -8,23 +8,36 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, part
 
 __all__ = ["ISO", "compile_pattern", "parse_times"]
 
 Float64s = npt.NDArray[np.float64]
 
-_MINUS, _PLUS, _COLON, _SPACE, _DOT, _COMMA, _PERCENT = (ord(letter) for letter in "-+: .,%")
+_MINUS, _PLUS, _COLON, _SPACE, _DOT, _COMMA = (ord(letter) for letter in "-+: .,")
 _T, _Z, _U, _C = (ord(letter) for letter in "TZUC")
 _LOWER = 0x20
-_DIRECTIVE = 1 << 8
-_YEAR, _SHORT_YEAR, _MONTH, _DAY, _HOUR, _MINUTE = (_DIRECTIVE | ord(letter) for letter in "YymdHM")
 _FIRST_SHORT_YEAR = 1969  # as POSIX says: 69 to 99 are of the last century, 00 to 68 of this one
 
-ISO = np.zeros(0, dtype=np.int64)
+# A pattern is a number for each step. Below 256: this byte. From there on: two digits, four for the year, to a place.
+_DIGITS = 1 << 8
+_PLACES = "YmdHMSy"
+_YEAR, _SHORT_YEAR, _ZONE_HOURS, _ZONE_MINUTES = 0, 6, 7, 8
+# Steps of ISO 8601 alone.
+_CLOCK, _MORE, _FRACTION, _ZONE, _MORE_ZONE = (1 << 9 | step for step in range(5))
+
+ISO = np.array(
+    [
+        *(_DIGITS | 0, _MINUS, _DIGITS | 1, _MINUS, _DIGITS | 2),
+        *(_CLOCK, _DIGITS | 3, _MORE, _DIGITS | 4, _MORE, _DIGITS | 5, _FRACTION),
+        *(_ZONE, _DIGITS | _ZONE_HOURS, _MORE_ZONE, _DIGITS | _ZONE_MINUTES),
+    ]
+)
 """The pattern of ISO 8601."""
+_ZONE_STEP = ISO.tolist().index(_ZONE)
+_UNSTATED = np.array([1970, 1, 1, 0, 0, 0, 0, 0, 0])
+"""What each place holds where a pattern leaves it out."""
 
 
 def compile_pattern(text: str) -> npt.NDArray[np.int64]:
@@ -33,9 +46,9 @@ def compile_pattern(text: str) -> npt.NDArray[np.int64]:
     content = text.encode()
     at = 0
     while at < len(content):
-        is_directive = content[at] == _PERCENT
+        is_directive = content[at] == ord("%")
         at += is_directive
-        codes.append(content[at] | (_DIRECTIVE if is_directive else 0))
+        codes.append(_DIGITS | _PLACES.index(chr(content[at])) if is_directive else content[at])
         at += 1
     return np.array(codes, dtype=np.int64)
 
@@ -72,138 +85,103 @@ def parse_times(
     out = np.empty(len(offsets) - 1, dtype=np.float64)
     data = data.view()
     data.flags.writeable = False  # as most Arrow buffers are: numba compiles once for each kind of array
-    _parse(data, offsets, valid, pattern, out)
+    _parse(data, offsets, valid, pattern, _UNSTATED.copy(), out)
     return out
 
 
-@njit(inline="always")
-def _number(data, at, end, num_digits):  # type: ignore[no-untyped-def]
-    """The number that these digits are, or -1."""
-    if at + num_digits > end:
-        return np.int64(-1)
-    number = np.int64(0)
-    for k in range(at, at + num_digits):
-        digit = np.int64(data[k]) - 48
-        if digit < 0 or digit > 9:
-            return np.int64(-1)
-        number = number * 10 + digit
-    return number
-
-
-@kernel
-def _seconds(year, month, day, hour, minute, second):  # type: ignore[no-untyped-def]
+@part
+def _seconds(places):  # type: ignore[no-untyped-def]
     """Seconds since 1970, or NaN where there is no such day or time."""
-    if year < 1 or month < 1 or month > 12 or day < 1 or hour > 23 or minute > 59 or second > 59:
+    year, month, day = places[_YEAR], places[1], places[2]
+    if places[3] > 23 or places[4] > 59 or places[5] > 59 or places[_ZONE_HOURS] > 23 or places[_ZONE_MINUTES] > 59:
         return np.nan
-    if hour < 0 or minute < 0 or second < 0:
-        return np.nan
-    length = np.int64(31)
-    if month == 4 or month == 6 or month == 9 or month == 11:
-        length = np.int64(30)
-    elif month == 2:
-        leaps = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-        length = np.int64(29) if leaps else np.int64(28)
-    if day > length:
+    if month == 2:
+        length = 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    else:
+        length = 30 + ((month + (month >> 3)) & 1)
+    if year < 1 or month < 1 or month > 12 or day < 1 or day > length:
         return np.nan
     # Years that begin in March end with the day that may be missing.
     of_march = year - 1 if month <= 2 else year
     months = (month + 9) % 12
     days = 365 * of_march + of_march // 4 - of_march // 100 + of_march // 400 + (153 * months + 2) // 5 + day - 719_469
-    return np.float64(((days * 24 + hour) * 60 + minute) * 60 + second)
+    return np.float64(((days * 24 + places[3]) * 60 + places[4]) * 60 + places[5])
 
 
-@kernel
-def _zone(data, at, end):  # type: ignore[no-untyped-def]
-    """Seconds by which the clock of a zone is ahead; NaN where it is none."""
-    length = end - at
-    if length == 0 or (length == 1 and data[at] & ~_LOWER == _Z):
-        return 0.0
-    if data[at] == _SPACE:
-        at, length = at + 1, length - 1
-    if length == 3 and data[at] == _U and data[at + 1] == _T and data[at + 2] == _C:
-        return 0.0
-    if length not in (3, 5, 6) or (data[at] != _PLUS and data[at] != _MINUS):
-        return np.nan
-    hours, minutes = _number(data, at + 1, end, 2), np.int64(0)
-    if length > 3:
-        if length == 6 and data[at + 3] != _COLON:
-            return np.nan
-        minutes = _number(data, end - 2, end, 2)
-    if hours < 0 or hours > 23 or minutes < 0 or minutes > 59:
-        return np.nan
-    ahead = np.float64(hours * 3600 + minutes * 60)
-    return -ahead if data[at] == _MINUS else ahead
-
-
-@kernel
-def _iso(data, at, end):  # type: ignore[no-untyped-def]
-    if end - at < 10 or data[at + 4] != _MINUS or data[at + 7] != _MINUS:
-        return np.nan
-    year, month, day = _number(data, at, end, 4), _number(data, at + 5, end, 2), _number(data, at + 8, end, 2)
-    at += 10
-    if at == end:
-        return _seconds(year, month, day, 0, 0, 0)
-    if data[at] != _SPACE and data[at] & ~_LOWER != _T:
-        return np.nan
-    hour, minute, second = _number(data, at + 1, end, 2), np.int64(0), np.int64(0)
-    at += 3
-    if at < end and data[at] == _COLON:
-        minute = _number(data, at + 1, end, 2)
-        at += 3
-        if at < end and data[at] == _COLON:
-            second = _number(data, at + 1, end, 2)
-            at += 3
-            if at + 1 < end and (data[at] == _DOT or data[at] == _COMMA) and _number(data, at + 1, end, 1) >= 0:
-                at += 1
-                while at < end and 48 <= data[at] <= 57:
-                    at += 1
-    if at > end:
-        return np.nan
-    return _seconds(year, month, day, hour, minute, second) - _zone(data, at, end)
-
-
-@kernel
-def _patterned(data, at, end, pattern):  # type: ignore[no-untyped-def]
-    year, month, day, hour, minute, second = 1970, 1, 1, 0, 0, 0
-    for code in pattern:
-        if code < _DIRECTIVE:
-            if at >= end or data[at] != code:
-                return np.nan
+@part
+def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
+    """Fill the places from a text; return the sign of its zone, 0 for UTC, or -2 where it is no such time."""
+    sign = step = 0
+    for k in range(3, len(places)):
+        places[k] = 0
+    while step < len(pattern):
+        code = pattern[step]
+        step += 1
+        byte = np.int64(data[at]) if at < end else -1
+        fits = True
+        if code < _DIGITS:
+            fits = byte == code
             at += 1
-            continue
-        num_digits = 4 if code == _YEAR else 2
-        number = _number(data, at, end, num_digits)
-        if number < 0:
-            return np.nan
-        at += num_digits
-        if code == _YEAR:
-            year = number
-        elif code == _SHORT_YEAR:
-            year = _FIRST_SHORT_YEAR + (number - _FIRST_SHORT_YEAR) % 100
-        elif code == _MONTH:
-            month = number
-        elif code == _DAY:
-            day = number
-        elif code == _HOUR:
-            hour = number
-        elif code == _MINUTE:
-            minute = number
-        else:
-            second = number
-    return _seconds(year, month, day, hour, minute, second) if at == end else np.nan
+        elif code < _CLOCK:
+            number = 0
+            last = at + (4 if code == _DIGITS | _YEAR else 2)
+            fits = last <= end
+            while fits and at < last:
+                digit = np.int64(data[at]) - 48
+                fits = digit >= 0 and digit <= 9
+                number = number * 10 + digit
+                at += 1
+            places[code - _DIGITS] = number
+            if code == _DIGITS | _SHORT_YEAR:
+                places[_YEAR] = _FIRST_SHORT_YEAR + (number - _FIRST_SHORT_YEAR) % 100
+        elif code == _CLOCK:
+            if byte < 0:  # a date alone
+                break
+            fits = byte == _SPACE or byte & ~_LOWER == _T
+            at += 1
+        elif code == _MORE:
+            if byte == _COLON:
+                at += 1
+            else:
+                step = _ZONE_STEP
+        elif code == _FRACTION:
+            if byte == _DOT or byte == _COMMA:
+                begin = at + 1
+                at = begin
+                while at < end and data[at] >= 48 and data[at] <= 57:
+                    at += 1
+                fits = at > begin
+        elif code == _ZONE:
+            if byte < 0:
+                break
+            if end - at == 1 and byte & ~_LOWER == _Z:
+                return 0
+            if byte == _SPACE:
+                at += 1
+            if end - at == 3 and data[at] == _U and data[at + 1] == _T and data[at + 2] == _C:
+                return 0
+            sign = 1 if data[at] == _PLUS else -1
+            fits = sign > 0 or data[at] == _MINUS
+            at += 1
+        elif byte < 0:  # _MORE_ZONE: hours alone
+            break
+        elif byte == _COLON:
+            at += 1
+        if not fits:
+            return -2
+    return sign if at == end else -2
 
 
 @kernel
-def _parse(data, offsets, valid, pattern, out):  # type: ignore[no-untyped-def]
+def _parse(data, offsets, valid, pattern, places, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
-        begin, end = offsets[i], offsets[i + 1]
+        begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
         while begin < end and data[begin] == _SPACE:
             begin += 1
         while begin < end and data[end - 1] == _SPACE:
             end -= 1
-        if begin == end or (len(valid) and not valid[i]):
-            out[i] = np.nan
-        elif len(pattern):
-            out[i] = _patterned(data, begin, end, pattern)
-        else:
-            out[i] = _iso(data, begin, end)
+        out[i] = np.nan
+        if begin < end and (len(valid) == 0 or valid[i]):
+            sign = _read(data, begin, end, pattern, places)
+            if sign > -2:
+                out[i] = _seconds(places) - sign * (places[_ZONE_HOURS] * 60 + places[_ZONE_MINUTES]) * 60

@@ -8,6 +8,8 @@
 
 The system lets go of a lock when its process ends, however it ends. So a folder ``.KEY.tmp`` whose lock is free was
 left behind by a process that died, and is removed by the next one that comes along, whatever it came to make.
+
+In a folder that cannot be written nobody makes anything: what is whole there is used without a lock.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -58,12 +60,14 @@ class Workplace(NamedTuple):
 @contextmanager
 def workplace(root: Path, key: str) -> Iterator[Workplace]:
     """Hold the place for the artefact `key`, wait for others that do, clean up after the dead."""
-    with explaining(root), _open_lock(root, key) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with explaining(root), _open_lock(root, key) or nullcontext() as lock:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield Workplace(root / key)
 
 
-def _open_lock(root: Path, key: str) -> IO[bytes]:
+def _open_lock(root: Path, key: str) -> IO[bytes] | None:
+    """Open the lock; None where it cannot be made and the artefact is there."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
@@ -71,6 +75,8 @@ def _open_lock(root: Path, key: str) -> IO[bytes]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
+        if (root / key).is_dir():
+            return None
         raise ResourceError(
             "the folder for prepared logs cannot be written",
             where=root,
