@@ -6,9 +6,10 @@
     python benchmarks/compilation.py --rows 50000 --json
 
 Every verb runs in a process of its own, once with an empty folder of compiled kernels ("cold") and once more with what
-the first run left ("warm"). With --together all of them have one folder, as a user has who runs one after the other. Seconds are of the processor, in the thread that compiles: `compiling` what numba took for
-kernels that were not in the folder, saving them included; `loading` what it took to read those that were; `verb` all
-that the process took. `starting` is what numba takes before the first kernel, compiled or loaded.
+the first run left ("warm"). With --together all of them have one folder, as a user has who runs one after the other.
+Seconds are of the processor, in the thread that compiles: `compiling` what numba took for kernels that were not in the
+folder, saving them included; `loading` what it took to read those that were; `verb` all that the process took.
+`starting` is what numba takes before the first kernel, compiled or loaded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +120,13 @@ def watch(report: Path, words: list[str]) -> None:
 
     original = Dispatcher.compile
     compiled: list[dict[str, Any]] = []
-    stack: list[list[float]] = []
+    own = threading.local()
     total = {"compiling": 0.0, "loading": 0.0, "loaded": 0}
 
     def watched(self: Any, signature: Any) -> Any:
         misses, known = sum(self.stats.cache_misses.values()), len(self.overloads)
         started = time.thread_time()
+        stack = own.__dict__.setdefault("stack", [])
         stack.append([0.0])
         try:
             return original(self, signature)

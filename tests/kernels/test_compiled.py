@@ -54,9 +54,11 @@ def test_a_kernel_depends_on_all_files_that_it_is_made_of(tmp_path, monkeypatch)
     stamps = []
     for content in ("", "", "# changed"):
         kept.stamp.cache_clear()
+        kept._source.cache_clear()
         (tmp_path / "three.py").write_text(content)
         stamps.append(kept.stamp("one"))
     kept.stamp.cache_clear()
+    kept._source.cache_clear()
     assert stamps[0] == stamps[1] != stamps[2]
 
 
@@ -90,7 +92,7 @@ def test_a_file_that_was_cut_short_is_compiled_anew_and_replaced(tmp_path, place
     assert is_kept()
 
 
-def test_where_nothingcan_be_written_kernels_work_and_one_note_says_what_to_do(places, capsys):
+def test_where_nothing_can_be_written_kernels_work_and_one_note_says_what_to_do(places, capsys):
     places(Path("/dev/null/a"), Path("/dev/null/b"))
     assert not is_kept()
     assert not is_kept()
@@ -156,6 +158,6 @@ def test_a_temporary_folder_is_made_for_its_user_alone(tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_no_kernel_is_left_to_the_cache_of_numba_which_fails_where_nothingcan_be_written():
+def test_no_kernel_is_left_to_the_cache_of_numba_which_fails_where_nothing_can_be_written():
     for path in Path(kept.__file__).parent.glob("*.py"):
         assert "cache=True" not in path.read_text(), path.name

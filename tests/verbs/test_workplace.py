@@ -25,3 +25,16 @@ def test_where_the_folder_for_prepared_logs_cannot_be_written_the_message_names_
     ):
         pass
     assert error.value.where == tmp_path / ".fieldwise"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_what_is_whole_in_a_folder_that_cannot_be_written_is_used(tmp_path, monkeypatch, number):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, "refused")
+
+    (tmp_path / "key").mkdir()
+    monkeypatch.setattr(Path, "open", refuse)
+    with workplace(tmp_path, "key") as place:
+        assert place.folder == tmp_path / "key"
+    with pytest.raises(ResourceError), workplace(tmp_path, "another"):
+        pass

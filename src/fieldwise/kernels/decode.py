@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.prefetch import prefetch_line
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.kernels.tickets import next_ticket
@@ -144,7 +144,7 @@ def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int6
     return out
 
 
-@kernel
+@part
 def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
     """Copy the examples of a piece; `room` (3, `PIECE`) is written on."""
     source, one = reading.source, _FIRST_LINE

@@ -51,6 +51,13 @@ _NOTED: set[str] = set()
 
 
 @cache
+def _source(module: str) -> tuple[bytes, list[str]]:
+    """Return a hash of a module's source, and the modules of this folder that it imports."""
+    content = (_SOURCES / f"{module}.py").read_bytes()
+    return hashlib.blake2b(content).digest(), _IMPORT.findall(content.decode())
+
+
+@cache
 def stamp(module: str) -> str:
     """Return a hash of the source of a module of this folder, and of all those in it that it imports."""
     sources: dict[str, bytes] = {}
@@ -58,12 +65,12 @@ def stamp(module: str) -> str:
     while left:
         name = left.pop()
         if name not in sources:
-            sources[name] = (_SOURCES / f"{name}.py").read_bytes()
-            left += _IMPORT.findall(sources[name].decode())
+            sources[name], imported = _source(name)
+            left += imported
     versions = f"{numba.__version__} {llvmlite.__version__} {sys.version_info[:2]} {sys.implementation.cache_tag}"
     found = hashlib.blake2b(versions.encode(), digest_size=8)
     for name in sorted(sources):
-        found.update(hashlib.blake2b(sources[name]).digest())
+        found.update(sources[name])
     return found.hexdigest()
 
 
@@ -217,6 +224,8 @@ class KernelCache(_Cache):
     def __init__(self, function: Any) -> None:
         self._function, self._enabled = function, True
         self._lineno = function.__code__.co_firstlineno
+        # Now, while the module is imported: an upgrade may replace the sources under a process that compiles later.
+        self._stamp = stamp(self._module)
 
     @property
     def cache_path(self) -> str:
@@ -279,4 +288,4 @@ class KernelCache(_Cache):
     def _name(self, sig: Any, codegen: Any) -> str:
         key = repr((sig, codegen.magic_tuple(), config.BOUNDSCHECK, str(config.OPT), self._lineno)).encode()
         of_key = hashlib.blake2b(key, digest_size=12).hexdigest()
-        return f"{self._kernel}-{stamp(self._module)}-{of_key}{_SUFFIX}"
+        return f"{self._kernel}-{self._stamp}-{of_key}{_SUFFIX}"

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from fieldwise.kernels.draws import STEP, mixed, normal
 from fieldwise.kernels.gram import add_scaled, add_square, dot
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
@@ -71,7 +71,7 @@ def row_width(num_numbers: int) -> int:
     return -(-(num_numbers + 1) // LANES) * LANES
 
 
-@kernel
+@part
 def _add_fields(
     out: Floats,
     factor: float,
@@ -188,7 +188,7 @@ def shift(
         at += count
 
 
-@kernel
+@part
 def _fill(
     q: Floats,
     old: Floats,

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item
@@ -52,7 +52,7 @@ _AHEAD = _U(8)
 # branch of its own.
 
 
-@kernel
+@part
 def _copy(
     out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
 ) -> None:
@@ -76,7 +76,7 @@ def _copy(
                 k += _U(1)
 
 
-@kernel
+@part
 def _add(
     out: Floats, column: Index, rows: Rows, base: Index, unit: Index, width: Index, ids: Ids, begin: Index, end: Index
 ) -> None:
@@ -99,7 +99,7 @@ def _add(
                 k += _U(1)
 
 
-@kernel
+@part
 def _add_values(
     out: Floats,
     column: Index,
@@ -119,7 +119,7 @@ def _add_values(
             out[b, column + k] += x * load_weight(rows, r, unit + k)
 
 
-@kernel
+@part
 def _add_bag(
     out: Floats,
     column: Index,

@@ -6,6 +6,8 @@ never moves into the next hour. There are no leap seconds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -118,12 +120,12 @@ def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
         code = pattern[step]
         step += 1
         byte = np.int64(data[at]) if at < end else -1
-        fits = True
+        fits: Any = True
         if code < _DIGITS:
             fits = byte == code
             at += 1
         elif code < _CLOCK:
-            number = 0
+            number: Any = 0
             last = at + (4 if code == _DIGITS | _YEAR else 2)
             fits = last <= end
             while fits and at < last:
