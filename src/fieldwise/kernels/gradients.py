@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels.jit import kernel, part
+from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, add_lanes
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
@@ -131,7 +131,7 @@ def split_fields(layout: Layout, threads: int) -> Shares:
     return np.array(shares, dtype=np.int64).reshape(-1, 3)
 
 
-@part
+@kernel
 def _give(rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, gradient: Floats, column: Index) -> None:
     """Add ``gradient[b, column : column + width]`` to ``rows[base + ids[b], unit : unit + width]`` for every b."""
     if width == 1:
@@ -150,7 +150,7 @@ def _give(rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, gradie
                 k += _U(1)
 
 
-@part
+@kernel
 def _give_values(
     rows: Floats, base: Index, unit: Index, width: Index, ids: Ids, values: Floats, gradient: Floats, column: Index
 ) -> None:
@@ -161,7 +161,7 @@ def _give_values(
             rows[r, unit + k] += x * gradient[b, column + k]
 
 
-@part
+@kernel
 def _give_bag(
     rows: Floats,
     base: Index,
@@ -187,7 +187,7 @@ def _give_bag(
                 k += _U(1)
 
 
-@part
+@kernel
 def _give_field(
     rows: Floats, base: Index, ids: Ids, batch: Batch, layout: Layout, f: Index, local: Floats, full: Floats
 ) -> None:
@@ -214,7 +214,7 @@ def _give_field(
             _give(rows, base, units, width, ids, full, zero)
 
 
-@part
+@kernel
 def _ids_of(batch: Batch, layout: Layout, f: Index) -> Ids:
     """Return all ids of a field in the batch, whatever example they belong to."""
     ids = batch.bag_ids
@@ -226,7 +226,7 @@ def _ids_of(batch: Batch, layout: Layout, f: Index) -> Ids:
     return ids
 
 
-@part
+@kernel
 def _first_stamp(num_ids: Index, work: Work) -> Any:
     """Return the next stamp, from which as many can be given as there are ids."""
     start = work.start[0]
@@ -237,7 +237,7 @@ def _first_stamp(num_ids: Index, work: Work) -> Any:
     return start
 
 
-@part
+@kernel
 def _number(ids: Ids, num_rows: Index, work: Work) -> np.uint32:
     """Number ids into ``work.numbers`` and ``work.distinct``."""
     start = _first_stamp(len(ids), work)
@@ -249,7 +249,7 @@ def _number(ids: Ids, num_rows: Index, work: Work) -> np.uint32:
     return count
 
 
-@part
+@kernel
 def _number_part(ids: Ids, num_rows: Index, part: Index, parts: Index, work: Work) -> np.uint32:
     """As `_number`, the ids of one part; all others get the number after the last."""
     mask, wanted, num_picked = np.uint32(parts - 1), np.uint32(part), _U(0)
@@ -270,7 +270,7 @@ def _number_part(ids: Ids, num_rows: Index, part: Index, parts: Index, work: Wor
     return count
 
 
-@part
+@kernel
 def _merge_by_row(ids: Ids, stamps: Ids, first: np.uint32, work: Work, gradient: Floats, column: Index) -> np.uint32:
     """Number ids (`renumber.number_by_row`) and sum their gradients of width 1, in one pass: half as fast again."""
     distinct, sums, count, num_ids = work.distinct, work.gradients, np.uint32(0), _U(len(ids))
@@ -290,7 +290,7 @@ def _merge_by_row(ids: Ids, stamps: Ids, first: np.uint32, work: Work, gradient:
     return count
 
 
-@part
+@kernel
 def _merge_by_hash(
     ids: Ids, slots: npt.NDArray[np.uint64], first: np.uint32, work: Work, gradient: Floats, column: Index
 ) -> np.uint32:
@@ -310,7 +310,7 @@ def _merge_by_hash(
     return count
 
 
-@part
+@kernel
 def _merge_few(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: Index) -> np.uint32:
     """As `_merge_by_row` for a field of few rows: sums for all of them, and those that are not zero are numbered.
 
@@ -337,7 +337,7 @@ def _merge_few(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: 
     return np.uint32(count)
 
 
-@part
+@kernel
 def _merge_width_one(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: Index) -> np.uint32:
     """`merge` where a row has one weight and every example one feature: the paper's case, and logistic regression."""
     if num_rows <= min(_FEW_ROWS, len(ids)):
