@@ -29,7 +29,7 @@ def test_what_is_printed_is_a_configuration_of_the_log(log):
     data = config.data
     assert (data.train, data.label, data.split) == (("log.csv",), "click", "split")
     assert (data.group, data.id, data.weight) == ("session", "impression", "weight")
-    assert list(config.fields) == ["user", "item", "price", "age", "tags"]
+    assert list(config.fields) == ["user", "item", "price", "age", "tags", "session"]
 
 
 def test_a_file_is_written_with_paths_as_seen_from_its_folder(log, tmp_path):

@@ -164,7 +164,7 @@ def describe(read: ReadReport) -> list[str]:
         see = f" see {read.rejects}" if read.rejects else ""
         lines.append(f"{read.rows_rejected:,} of {read.rows_read:,} rows could not be used:{see}")
         for each in read.reasons:
-            count = f"{each.rows:,} rows: " if len(read.reasons) > 1 else ""
+            count = f"{_several(each.rows, 'row', 'rows')}: " if len(read.reasons) > 1 else ""
             column = f", column {each.column}" if each.column is not None else ""
             first = "" if each.rows == 1 else "the first: "
             lines.append(f"  {count}{each.reason}{column} ({first}{each.file}, row {each.row}: {_shown(each.value)})")
