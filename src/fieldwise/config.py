@@ -29,7 +29,7 @@ from msgspec import Meta
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
-from fieldwise.schema import Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
+from fieldwise.schema import Decimal, Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
@@ -116,6 +116,8 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     min_count: Annotated[int, Meta(ge=1)] | None = None
     max_features: Annotated[int, Meta(ge=1)] | None = None
     buckets: Annotated[int, Meta(ge=1)] | None = None
+    decimal: Decimal | None = None
+    symbol: str | None = None
     bins: Annotated[int, Meta(ge=0)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale | None = None

@@ -19,11 +19,12 @@ from msgspec import Meta
 
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit", "WeightScale"]
+__all__ = ["Decimal", "Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit", "WeightScale"]
 
 FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
 WeightScale = Literal["log", "none"]
+Decimal = Literal[".", ","]
 TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
@@ -56,6 +57,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Keep at most this many values, the most frequent ones.
     buckets
         Hash values into this many features in place of a vocabulary; 1 to 2^32 - 3.
+    decimal
+        How numbers in text are written: ``.`` where it stands before the fraction and commas, spaces or apostrophes may
+        separate thousands, ``1,234.50``; ``,`` where it stands before the fraction and points, spaces or apostrophes
+        may separate thousands, ``1.234,50`` (`features.written`). Unless given, 1234.50 alone.
+    symbol
+        What stands before or after every number and is no part of it: ``$``, ``%``, ``EUR``. A number without it is
+        none.
     bins
         Number of quantile bins of a number, 2 to 65,534; 0: as many as its values and their number ask for
         (`features.sketch.Distribution.suitable_bins`). Edges are exact up to 65,536 distinct values. Beyond, each is
@@ -90,8 +98,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Of times written as numbers: ``s``, ``ms``, ``us`` or ``ns`` since 1970; by their size unless given
         (`features.times`).
     format
-        How times are written, where neither ISO 8601 nor numbers since 1970: ``%y%m%d%H``, ``%d/%m/%Y %H:%M``. Of the
-        directives %Y, %y, %m, %d, %H, %M and %S, each with all its digits.
+        How times are written, where neither ISO 8601 nor numbers since 1970: ``%y%m%d%H``, ``%m/%d/%Y %I:%M %p``,
+        ``%d/%b/%Y:%H:%M:%S %z``. The directives are %Y, %y, %m, %b, %d, %a, %H, %I, %p, %M, %S, %f and %z
+        (`kernels.times.parse_times`).
     timezone
         Whose clock and calendar tell the hour, weekday, day or month: ``Europe/Rome``, ``+05:30``; UTC unless given.
         Times written without a zone are in UTC.
@@ -107,6 +116,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     min_count: _Count = 1
     max_features: _Count | None = None
     buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
+    decimal: Decimal | None = None
+    symbol: Annotated[str, Meta(min_length=1)] | None = None
     bins: Annotated[int, Meta(ge=0, le=65_534)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
@@ -152,6 +163,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("the field reads no column", expected="column = NAME")
         if not self.numeric and (self.bins is not None or self.edges is not None):
             refuse("bins and edges belong to numbers and ages", got=f"type = {self.type}", fix='set type = "number"')
+        if self.type != "number" and (self.decimal is not None or self.symbol is not None):
+            refuse("decimal and symbol belong to numbers", got=f"type = {self.type}", fix='set type = "number"')
+        if self.symbol is not None and (self.symbol != self.symbol.strip() or re.search(r"[0-9+\-.,()]", self.symbol)):
+            refuse("a symbol is no part of a number", expected="as in $, % or EUR", got=repr(self.symbol))
         if self.bins is not None and self.edges is not None:
             refuse("bins and edges exclude each other", fix="keep one of the two")
         if self.bins == 1:
@@ -213,11 +228,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.unit is not None and self.format is not None:
             refuse("unit and format exclude each other", fix="keep one of the two")
         if self.format is not None:
-            needed = ("%H",) if self.part == "hour" else ("%m", "%d")
-            if not re.fullmatch("(%[YymdHMS]|[^%])+", self.format) or not all(part in self.format for part in needed):
+            has = set(re.findall("%(.)", self.format.replace("%B", "%b")))
+            known = re.fullmatch("(%[YymbBdaAHIpMSfz]|[^%])+", self.format) and ("I" in has) == ("p" in has)
+            if not known or not (has & {"H", "I"} if self.part == "hour" else has & {"m", "b"} and "d" in has):
                 refuse(
                     "the format of times is not understood",
-                    expected="%Y or %y, %m and %d, %H, %M, %S, and characters between them, as in %Y-%m-%d %H:%M",
+                    expected="%Y or %y, %m or %b, %d, %H or %I with %p, %M, %S, %f, %z, and characters between them, "
+                    "as in %Y-%m-%d %H:%M",
                     got=self.format,
                 )
         if self.timezone is not None and not _is_timezone(self.timezone):

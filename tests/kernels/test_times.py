@@ -63,5 +63,44 @@ def test_patterns_are_read_as_the_reference_does(pattern, data):
     assert same(parsed(texts, pattern), [reference.patterned(text, pattern) for text in texts])
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern", "moment"),
+    [
+        ("01/Nov/2026:10:01:02 +0000", "%d/%b/%Y:%H:%M:%S %z", "2026-11-01 10:01:02"),
+        ("[1/NOVEMBER/2026:10:01:02 -07:30]", "[%d/%b/%Y:%H:%M:%S %z]", "2026-11-01 17:31:02"),
+        ("11/1/2026 9:05 PM", "%m/%d/%Y %I:%M %p", "2026-11-01 21:05"),
+        ("12:00 am", "%I:%M %p", "1970-01-01 00:00"),
+        ("12:59 PM", "%I:%M %p", "1970-01-01 12:59"),
+        ("01-NOV-26 10.01.02.123456 AM", "%d-%b-%y %I.%M.%S.%f %p", "2026-11-01 10:01:02"),
+        ("Wed Aug 27 13:08:45 +0000 2008", "%a %b %d %H:%M:%S %z %Y", "2008-08-27 13:08:45"),
+        ("Sun, 01 Nov 2026 10:01:02 GMT", "%a, %d %b %Y %H:%M:%S %z", "2026-11-01 10:01:02"),
+        ("20261101T100102Z", "%Y%m%dT%H%M%S%z", "2026-11-01 10:01:02"),
+        ("May 5, 2026", "%B %d, %Y", "2026-05-05"),
+    ],
+)
+def test_names_halves_of_days_zones_and_fractions_are_read(text, pattern, moment):
+    assert parsed([text], pattern) == parsed([moment])
+    assert math.isfinite(parsed([text], pattern)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("13:00 PM", "%I:%M %p"),
+        ("0:30 AM", "%I:%M %p"),
+        ("9:30 XM", "%I:%M %p"),
+        ("9:30", "%I:%M %p"),
+        ("1/Nev/2026", "%d/%b/%Y"),
+        ("1/No", "%d/%b/%Y"),
+        ("10:00 CEST", "%H:%M %z"),
+        ("10:00 ", "%H:%M %z"),
+        ("202611011", "%Y%m%d%H"),
+        ("10:00.", "%H:%M.%f"),
+    ],
+)
+def test_what_does_not_follow_its_pattern_is_no_time(text, pattern):
+    assert same(parsed([text], pattern), [math.nan])
+
+
 def test_two_digits_of_a_year_are_of_the_century_that_posix_says():
     assert parsed(["690101", "700101", "000101"], "%y%m%d") == [-31_536_000.0, 0.0, 946_684_800.0]

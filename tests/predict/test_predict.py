@@ -159,6 +159,45 @@ def test_predict_and_evaluate_say_which_values_are_unlike_those_of_training(run,
     assert fw.predict(run, tmp_path / "same.csv", tmp_path / "p.csv").warnings == []
 
 
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_the_delimiter_that_was_recognised_in_training_is_that_of_all_files_to_come(tmp_path, delimiter):
+    rows = log_rows(300)
+    (tmp_path / "log.csv").write_text(text_of(rows, delimiter))
+    data = fw.DataConfig(train="log.csv", label="click", exclude=("rid", "ts", "price"))
+    fw.train(fw.Config(data=data, base=str(tmp_path), **QUICK), tmp_path / "run")
+    users = [row["user"] for row in rows[:20]]
+    results = []
+    for cells in (users, [f"{user} " for user in users]):  # a blank is in every line, as a delimiter might be
+        (tmp_path / "new.csv").write_text("user\n" + "".join(f"{cell}\n" for cell in cells))
+        fw.predict(tmp_path / "run", tmp_path / "new.csv", tmp_path / "out.csv")
+        results.append(len((tmp_path / "out.csv").read_text().splitlines()))
+    assert results == [21, 21]
+    other = {",": ";", ";": ","}[delimiter]
+    (tmp_path / "new.csv").write_text(text_of(rows, other))
+    with pytest.raises(fw.DataError, match="no such column"):
+        fw.predict(tmp_path / "run", tmp_path / "new.csv", tmp_path / "out.csv")
+
+
+def test_cells_that_are_longer_than_a_bag_may_be_are_said_to_be_cut(tmp_path):
+    table = pa.table({"click": [0, 1] * 50, "tags": ["a|b", "b|c|d"] * 50})
+    pq.write_table(table, tmp_path / "log.parquet")
+    config = fw.Config(
+        data=fw.DataConfig(train="log.parquet", label="click"),
+        fields={"tags": fw.FieldConfig(type="bag", max_length=2)},
+        base=str(tmp_path),
+        **QUICK,
+    )
+    fw.train(config, tmp_path / "run")
+    says = "column tags: 50 of 100 cells hold more than 2 values and were cut to the first 2"
+    prediction = fw.predict(tmp_path / "run", tmp_path / "log.parquet", tmp_path / "out.csv")
+    evaluation = fw.evaluate(tmp_path / "run", tmp_path / "log.parquet")
+    for result in (prediction, evaluation):
+        assert result.fields[0].cut == 50
+        assert [says in remark for remark in result.read.remarks] == [True]
+    done = cli("predict", tmp_path / "run", "--data", tmp_path / "log.parquet", "--out", tmp_path / "out.csv")
+    assert says in done.output
+
+
 def test_the_format_of_the_log_travels_with_the_model(tmp_path):
     rows = log_rows(300)
     (tmp_path / "log.txt").write_text(text_of(rows, "\t"))

@@ -6,7 +6,7 @@ import re
 
 ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
-    r"(?:[ Tt](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,]\d+)?)?)?(Z|z| ?UTC|(?: ?[+-]\d\d(?::?\d\d)?))?)?",
+    r"(?:[ Tt](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,]\d+)?)?)?(Z|z| ?(?i:UTC|GMT)|(?: ?[+-]\d\d(?::?\d\d)?))?)?",
     re.ASCII,
 )
 DIGITS = {"Y": r"(?P<Y>\d{4})", **{letter: rf"(?P<{letter}>\d\d)" for letter in "ymdHMS"}}
@@ -36,8 +36,13 @@ def iso(text: str) -> float:
 
 def patterned(text: str, pattern: str) -> float:
     parts = re.split("(%.)", pattern)
+    expressions = [DIGITS[part[1]] if part.startswith("%") else re.escape(part) for part in parts]
+    for at in range(1, len(parts), 2):  # a number of one digit stands alone, with no other beside it
+        alone = (at == 1 or parts[at - 1]) and (at + 2 >= len(parts) or parts[at + 1])
+        if alone and parts[at][1] in "mdHMS":
+            expressions[at] = expressions[at].replace(r"\d\d", r"\d\d?")
     found = re.fullmatch(
-        "".join(DIGITS[part[1]] if part.startswith("%") else re.escape(part) for part in parts),
+        "".join(expressions),
         text.strip(" "),
         re.ASCII,
     )

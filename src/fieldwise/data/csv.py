@@ -43,6 +43,9 @@ class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     delimiter
         One character; a tab for ``.tsv``, a comma for all else unless given, or what the first lines have in its place
         (`data.dialect`).
+    recognise
+        Whether a delimiter that is not given is told from the first lines. A saved model does not: what was recognised
+        in its training log is its `delimiter`, so that later files are read alike.
     quote
         The character around cells that hold delimiters or line ends; empty where quotes are plain characters.
     columns
@@ -51,6 +54,7 @@ class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     header: bool | None = None
     delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    recognise: bool = True
     quote: Annotated[str, Meta(max_length=1)] = '"'
     columns: tuple[str, ...] = ()
 
@@ -148,6 +152,8 @@ class CsvReader:
         before = preamble(body)
         if before.delimiter is not None:
             return before.delimiter
+        if not options.recognise:
+            return _usual_delimiter(self._source)
         return recognised(body[before.num_bytes :], _usual_delimiter(self._source), options.quote, self._source.path)
 
     def _first_row(self) -> tuple[tuple[str, ...], int, int]:

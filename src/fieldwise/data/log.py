@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -151,6 +152,17 @@ class Log:
         """Of each file that has some: rows with line ends inside of their cells, of what was parsed so far."""
         found = [reader.line_ends for reader in self._readers if isinstance(reader, CsvReader)]
         return [each._replace(file=self.shown.get(each.file, each.file)) for each in found if each is not None]
+
+    def as_read(self, csv: CsvOptions) -> CsvOptions:
+        """Return the options with which the log was opened, with the delimiter that was recognised in all of its files.
+
+        Where files differ they stay as they are.
+        """
+        found = {(it.delimiter, it.is_unusual) for it in self._readers if isinstance(it, CsvReader)}
+        if csv.delimiter is not None or not csv.recognise or len(found) != 1:
+            return csv
+        [(delimiter, is_unusual)] = found
+        return msgspec.structs.replace(csv, delimiter=delimiter if is_unusual else None, recognise=False)
 
     def chunks(self, columns: Sequence[str] | None = None) -> Iterator[Chunk]:
         """Yield all rows, file by file, with the columns asked for (one or more; all unless given) in that order.

@@ -11,14 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.errors import ArtefactError
-from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.columns import Arrays, Cells, Columns, Reject
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_number
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
+from fieldwise.features.written import style_of
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field
@@ -41,11 +42,16 @@ class _NumberEncoder(FieldEncoder):
         if self.field.type == "time":
             numbers, rejects = read_age(columns, self.field)
         else:
-            numbers, bad = read_numbers(columns, name, self.field.missing)
-            rejects = tuple(columns.reject(int(row), name, NOT_A_NUMBER) for row in np.flatnonzero(bad))
+            numbers, bad = read_numbers(columns, name, self.field.missing, style_of(self.field))
+            rejects = tuple(_reject(columns, int(row), name) for row in np.flatnonzero(bad))
         if self.field.default is not None:
             numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
+
+
+def _reject(columns: Columns, row: int, name: str) -> Reject:
+    reject = columns.reject(row, name, NOT_A_NUMBER)
+    return reject._replace(reason=why_no_number(reject.value))
 
 
 def _narrow(numbers: Float64s) -> npt.NDArray[Any]:

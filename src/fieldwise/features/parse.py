@@ -13,13 +13,15 @@ from fieldwise.errors import DataError
 from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import is_missing, missing_numbers, without_missing
+from fieldwise.features.written import Style, looks_written, respelled
 
-__all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers"]
+__all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers", "why_no_number"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 NOT_A_NUMBER = "not a finite number"
+_OTHER_STYLE = "not a finite number as its field has them: see decimal and symbol"
 
 # What Arrow reads as a float64. Needed only to tell which texts it refused: it says so of the first alone.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -79,7 +81,9 @@ def _without(numbers: Float64s, missing: tuple[str, ...]) -> Float64s:
     return np.where(np.isin(numbers, sentinels), math.nan, numbers) if sentinels else numbers
 
 
-def read_numbers(columns: Columns, name: str, missing: tuple[str, ...] = ()) -> tuple[Float64s, Bools]:
+def read_numbers(
+    columns: Columns, name: str, missing: tuple[str, ...] = (), style: Style | None = None
+) -> tuple[Float64s, Bools]:
     """Read a column as float64.
 
     Parameters
@@ -88,6 +92,8 @@ def read_numbers(columns: Columns, name: str, missing: tuple[str, ...] = ()) -> 
         The column.
     missing
         Texts and numbers that mean missing.
+    style
+        How numbers in text are written, where not plainly.
 
     Returns
     -------
@@ -100,6 +106,8 @@ def read_numbers(columns: Columns, name: str, missing: tuple[str, ...] = ()) -> 
     """
     array = columns.array(name)
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if is_text(kind) and style is not None:  # not canonical text, which takes 1.000 for 1
+        return parse_text(respelled(columns.written(name), style), missing)
     if is_text(kind):
         return parse_text(plain(columns.text(name)), missing)
     if pa.types.is_float32(kind):  # 0.1 is the same number in every width, as it is in a CSV
@@ -116,6 +124,17 @@ def read_numbers(columns: Columns, name: str, missing: tuple[str, ...] = ()) -> 
         )
     numbers = _numpy(plain(array).cast(pa.float64(), safe=False))
     return _without(numbers, missing), np.isinf(numbers)
+
+
+def why_no_number(value: str) -> str:
+    """Return the reason for which a cell is rejected as a number.
+
+    Examples
+    --------
+    >>> why_no_number("old"), why_no_number("1,234.50")
+    ('not a finite number', 'not a finite number as its field has them: see decimal and symbol')
+    """
+    return _OTHER_STYLE if looks_written(value) else NOT_A_NUMBER
 
 
 def _numpy(array: pa.Array) -> Float64s:

@@ -208,6 +208,8 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
         guessed = {"format": guess.format}
     elif type_ in ("category", "bag") and entry.buckets is None:
         guessed = {"min_count": guess.min_count}
+    if type_ == "number" and {"decimal", "symbol"}.isdisjoint(stated):
+        guessed |= {"decimal": guess.decimal, "symbol": guess.symbol}
     guessed |= {"missing": missing_in_numbers if type_ in ("number", "time") else guess.missing}
     if type_ == "bag" and guess.type == "bag":
         guessed |= {"weighted": guess.weighted and entry.weights is None}
@@ -245,7 +247,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
     """Return the type whose settings are stated, or else the guess; a time as a whole is a category."""
     if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
         return "time"
-    if not {"bins", "edges", "scale"}.isdisjoint(stated):
+    if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
         return "number"
     if not {"separator", "brackets", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
         return "bag"

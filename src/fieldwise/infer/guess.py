@@ -16,8 +16,8 @@ one and the same in every row                    left out         it cannot tell
 distinct in 1,000 rows or more, and counting,    left out         they name the row (``id``); training would learn them
 UUIDs or hashes, or named id                                      by heart
 booleans, dictionaries                           a category       whoever wrote the type said so
-numbers with fractions                           bins             quantile bins fit any scale, and missing ones have a
-                                                                  feature of their own
+numbers with fractions; texts such as 1,234.50,  bins             quantile bins fit any scale, and missing ones have a
+3,14 or $5 (`number_styles.find_style`)                           feature of their own
 whole numbers named as codes (id, zip, C14),     a category       5 is not between 4 and 6 in any sense that matters
 with leading zeros, above 2^53, or of one
 length from 6 digits on
@@ -54,11 +54,13 @@ from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.canonical import is_list
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.parse import parse_text
+from fieldwise.features.written import respelled
 from fieldwise.infer.bags import find_bag, find_lists, is_objects
 from fieldwise.infer.names import is_code, is_row_id
-from fieldwise.infer.times import find_times
+from fieldwise.infer.number_styles import find_style, may_be_numbers
+from fieldwise.infer.times import Times, find_times
 from fieldwise.infer.values import Float64s, Values
-from fieldwise.schema import FieldType, TimePart
+from fieldwise.schema import Decimal, FieldType, TimePart
 
 __all__ = ["Guess", "guess_column"]
 
@@ -73,6 +75,8 @@ _MAX_EXACT = 2.0**53
 _UUID = "^[{]?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}[}]?$"
 _HASH = "^(0x)?[0-9a-fA-F]{6,}$"
 _LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
+_GROUPED = r"^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
+_FEW_GROUPED = 10
 _PARTS = frozenset({"train", "valid", "test"})
 
 
@@ -87,7 +91,7 @@ class Guess(NamedTuple):
         Whether the column is no field unless somebody says so.
     role
         What it may be in ``[data]``; ``time``: its values are points in time.
-    type, separator, brackets, weighted, format, min_count, missing
+    type, separator, brackets, weighted, decimal, symbol, format, min_count, missing
         See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
     parts
         Of a time: what each of its fields tells.
@@ -101,6 +105,8 @@ class Guess(NamedTuple):
     brackets: bool = False
     weighted: bool = False
     min_count: int = 1
+    decimal: Decimal | None = None
+    symbol: str | None = None
     parts: tuple[TimePart, ...] = ()
     format: str | None = None
     missing: tuple[str, ...] = IN_TEXTS
@@ -145,7 +151,9 @@ def _without_missing(
     of_numbers = IN_NUMBERS if missing is None else missing
     rest = values.without(of_numbers, of_numbers=True)
     markers = IN_TEXTS if missing is None else missing
-    if rest.numbers is not None or (rest.num_present and find_times(name, kind, rest) is not None):
+    if rest.numbers is not None or (
+        rest.num_present and (find_style(rest) is not None or find_times(name, kind, rest) is not None)
+    ):
         markers = of_numbers
     else:
         rest = values.without(markers, of_numbers=False)
@@ -195,12 +203,20 @@ def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         reason = f"{'points in time' if 'hour' in times.parts else 'dates'} such as {values.example()}"
         return Guess(reason, type="time", parts=times.parts, format=times.format, role="time")
     if times is not None and values.num_distinct > 1:
-        return Guess("dates or times, which do not come again", left_out=True, role="time")
+        return Guess(_why_no_times(times, values), left_out=True, role="time")
     if values.num_distinct == 1 and not values.num_missing:
         return Guess(f"the same in every row: {values.example()}", left_out=True)
     if _is_identifier(name, values):
         return Guess("another value in every row: it names the row", left_out=True, role="id")
     return None
+
+
+def _why_no_times(times: Times, values: Values) -> str:
+    if times.formats:
+        how = f"times such as {values.example()}, which may be {' or '.join(times.formats[:3])}"
+    else:
+        how = f"looks like times, such as {values.example()}, but it is not known how they are written"
+    return f'{how}: state it, as in type = "time", part = "hour", format = "%d/%m/%Y %H:%M"'
 
 
 def _is_identifier(name: str, values: Values) -> bool:
@@ -222,17 +238,35 @@ def _marked_category(name: str, kind: pa.DataType, values: Values) -> Guess | No
 def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     numbers, whole = values.numbers, values.whole_numbers
     if numbers is None:
-        return None
+        return _written_number(name, values)
     span = f"{numbers.min():.12g} to {numbers.max():.12g}"
     if whole is None:
         if is_code(name) and values.num_distinct <= _FEW:  # versions
             return Guess(f"{_many(values)}; codes, by their name")
-        return Guess(f"numbers with fractions, {span}", type="number")
+        return Guess(f"numbers with fractions, {span}{_if_thousands(values)}", type="number")
     if code := _why_code(name, values, whole):
         return Guess(f"{_many(values)}; {code}")
     if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
         return Guess(f"{values.num_distinct:,} whole numbers, {span}")
     return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number")
+
+
+def _written_number(name: str, values: Values) -> Guess | None:
+    style = None if is_code(name) else find_style(values)
+    if style is None:
+        return None
+    numbers, _ = parse_text(respelled(values.texts, style))
+    reason = f"numbers such as {values.example()}, {numbers.min():.12g} to {numbers.max():.12g}"
+    return Guess(reason, type="number", decimal=style.decimal, symbol=style.symbol)
+
+
+def _if_thousands(values: Values) -> str:
+    """Say that points may stand between thousands, where three digits follow each."""
+    with_points = pc.match_substring(values.texts, ".")
+    grouped = pc.match_substring_regex(values.texts, _GROUPED)
+    if pc.sum(with_points).as_py() >= _FEW_GROUPED and pc.all(pc.equal(with_points, grouped)).as_py():
+        return '; if points separate thousands, set decimal = ","'
+    return ""
 
 
 def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
@@ -280,6 +314,9 @@ def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
         return Guess("long texts that hardly recur", left_out=True)
     if values.all_match(_HASH):
         return Guess(f"{_many(values)}, hashes")
+    if may_be_numbers(values):
+        say = 'type = "number" and decimal = "," or "."'
+        return Guess(f"{_many(values)}, numbers perhaps, such as {values.example()}: then set {say}")
     _, bad = parse_text(values.texts)
     if values.counts[bad].sum() < _STRAY_SHARE * values.num_present:
         stray = values.texts[int(np.flatnonzero(bad)[0])].as_py()

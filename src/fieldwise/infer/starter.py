@@ -239,6 +239,11 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
     if field.format is not None:
         yield f"format = {_toml(field.format)}"
+    if field.decimal is not None:
+        says = "1,234.50" if field.decimal == "." else "1.234,50"
+        yield _commented(f"decimal = {_toml(field.decimal)}", f"numbers are written as in {says}")
+    if field.symbol is not None:
+        yield f"symbol = {_toml(field.symbol)}"
     if field.bins:
         yield f"bins = {field.bins}"
     if guess.separator is not None:

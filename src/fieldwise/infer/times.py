@@ -12,15 +12,12 @@ import pyarrow.compute as pc
 from fieldwise.features.columns import Columns
 from fieldwise.features.times import read_moments
 from fieldwise.infer.names import is_time
+from fieldwise.infer.time_formats import CLOCK_TEXT, DATE_TEXT, SHORT_DATE_TEXT, formats_of
 from fieldwise.infer.values import Values
 from fieldwise.schema import Field, TimePart
 
 __all__ = ["Times", "find_times"]
 
-_DATE_TEXT = (
-    r"^\s*([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}"
-    r"|[0-9]{1,2}[-/ ][A-Z][a-z]{2}[-/ ][0-9]{4})([T ].*)?$"
-)
 _MONTH_DAY = "(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = "(([01][0-9]|2[0-3])([0-5][0-9]){0,2})?"
 _DATE_NUMBER = f"^(19[7-9][0-9]|20[0-9]{{2}}){_MONTH_DAY}{_CLOCK}$"
@@ -29,8 +26,6 @@ _EPOCH = (1e8, 4e9)
 """Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
 _STRAY_SHARE = 0.1
 """Of cells that look like times and are none, such as 0000-00-00: they are *unseen*."""
-_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S")
 _DIGITS = "%m%d%H%M%S"
 
 
@@ -44,17 +39,21 @@ class Times(NamedTuple):
         None where it is not known how the times are written, or all are one and the same day.
     format
         See `schema.Field`.
+    formats
+        Of which one fits as well as another.
     """
 
     parts: tuple[TimePart, ...] = ()
     format: str | None = None
+    formats: tuple[str, ...] = ()
 
 
 def find_times(name: str, kind: pa.DataType, values: Values) -> Times | None:
     """Find out how points in time are written; None where the values are something else.
 
     Whole numbers such as 20261108 and 2026110809 are dates and hours; 14102109, and numbers since 1970, only where the
-    column's name says that it is about time.
+    column's name says that it is about time; and so for clocks without a date, and dates with a year of two digits and
+    no clock.
 
     Examples
     --------
@@ -64,10 +63,12 @@ def find_times(name: str, kind: pa.DataType, values: Values) -> Times | None:
     True
     """
     numbers, named = values.numbers, is_time(name)
-    if pa.types.is_temporal(kind) or (numbers is None and values.all_match(_DATE_TEXT)):
+    if pa.types.is_temporal(kind):
         return _read(values, None)
     if numbers is None:
-        return None
+        if values.all_match(DATE_TEXT) or (named and values.all_match(SHORT_DATE_TEXT)):
+            return _read(values, None)
+        return _clocks(values) if named and values.all_match(CLOCK_TEXT) else None
     if (named or values.num_distinct > 2) and values.all_match(_DATE_NUMBER):
         return _read(values, "%Y")
     if named and values.all_match(_SHORT_DATE_NUMBER):
@@ -83,15 +84,22 @@ def _moments(values: Values, format_: str | None) -> tuple[npt.NDArray[np.float6
     return read_moments(Columns(pa.table({"times": values.texts})), "times", field)
 
 
-def _find_format(values: Values) -> str | None:
-    """Return the one format that nearly all values have; None where it could be the day or the month that is first."""
+def _fitting(values: Values) -> tuple[str, ...]:
+    """Return the formats that nearly all values have: several where it could be the day or the month that is first."""
+    places = {int(np.argmax(values.counts)), 0, values.num_distinct - 1}
+    texts = [text for place in places if (text := values.texts[place].as_py()) is not None]
     fitting = [
-        date + clock
-        for date in _DATES
-        for clock in _CLOCKS
-        if values.counts[_moments(values, date + clock)[1]].sum() <= _STRAY_SHARE * values.num_present
+        format_
+        for format_ in dict.fromkeys(format_ for text in texts for format_ in formats_of(text.strip()))
+        if values.counts[_moments(values, format_)[1]].sum() <= _STRAY_SHARE * values.num_present
     ]
-    return fitting[0] if len(fitting) == 1 else None
+    return tuple(fitting)
+
+
+def _clocks(values: Values) -> Times | None:
+    """Return the hour of times of day."""
+    fitting = _fitting(values)
+    return Times(("hour",), fitting[0]) if len(fitting) == 1 else None
 
 
 def _read(values: Values, year: str | None) -> Times:
@@ -103,11 +111,15 @@ def _read(values: Values, year: str | None) -> Times:
         format_ = year + _DIGITS[: lengths[0] - (4 if year == "%Y" else 2)]
     seconds, bad = _moments(values, format_)
     if format_ is None and values.counts[bad].sum() > _STRAY_SHARE * values.num_present:
-        format_ = _find_format(values)
+        fitting = _fitting(values)
+        if len(fitting) != 1:
+            return Times(formats=fitting)
+        [format_] = fitting
         seconds, bad = _moments(values, format_)
     if values.counts[bad].sum() > _STRAY_SHARE * values.num_present:
         return Times()
-    has_clock = "%H" in format_ if format_ is not None else bool(np.any(seconds[~bad] % 86_400))
+    of_pattern = format_ is not None and ("%H" in format_ or "%I" in format_)
+    has_clock = of_pattern or (format_ is None and bool(np.any(seconds[~bad] % 86_400)))
     if has_clock:
         return Times(("hour", "weekday"), format_)
     # A log may begin with many rows of one hour. Where there is no clock, one date in all of them is that of the log.

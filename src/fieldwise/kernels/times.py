@@ -1,4 +1,4 @@
-"""Points in time from text: ISO 8601 and fixed patterns of digits, over Arrow's buffers.
+"""Points in time from text: ISO 8601 and patterns of digits and names, over Arrow's buffers.
 
 The proleptic Gregorian calendar, years 0001 to 9999, whole seconds: fractions are read and dropped, so that a moment
 never moves into the next hour. There are no leap seconds.
@@ -18,16 +18,20 @@ __all__ = ["ISO", "compile_pattern", "parse_times"]
 Float64s = npt.NDArray[np.float64]
 
 _MINUS, _PLUS, _COLON, _SPACE, _DOT, _COMMA = (ord(letter) for letter in "-+: .,")
-_T, _Z, _U, _C = (ord(letter) for letter in "TZUC")
+_T, _Z, _A, _P, _M = (ord(letter) for letter in "TZAPM")
 _LOWER = 0x20
 _FIRST_SHORT_YEAR = 1969  # as POSIX says: 69 to 99 are of the last century, 00 to 68 of this one
 
-# A pattern is a number for each step. Below 256: this byte. From there on: two digits, four for the year, to a place.
-_DIGITS = 1 << 8
-_PLACES = "YmdHMSy"
-_YEAR, _SHORT_YEAR, _ZONE_HOURS, _ZONE_MINUTES = 0, 6, 7, 8
-# Steps of ISO 8601 alone.
-_CLOCK, _MORE, _FRACTION, _ZONE, _MORE_ZONE = (1 << 9 | step for step in range(5))
+# A pattern is a number for each step. Below 256: this byte. From there on: two digits, four for the year, to a place;
+# with the flag, one digit will do.
+_DIGITS, _SHORT, _PLACE = 1 << 8, 1 << 4, 15
+_PLACES = "YmdHMSy__I"
+_YEAR, _MONTH, _HOUR, _SHORT_YEAR, _ZONE_HOURS, _ZONE_MINUTES, _HOUR_OF_HALF = 0, 1, 3, 6, 7, 8, 9
+_MAY_BE_SHORT = "mdHMSI"
+# Other steps: those of ISO 8601, some of which may have nothing to read; then those of patterns.
+_CLOCK, _MORE, _FRACTION, _ZONE, _MORE_ZONE, _DIGITS_OF_FRACTION, _ZONE_NEEDED, _HALF, _MONTH_NAME, _WEEKDAY_NAME = (
+    1 << 9 | step for step in range(10)
+)
 
 ISO = np.array(
     [
@@ -38,6 +42,22 @@ ISO = np.array(
 )
 """The pattern of ISO 8601."""
 _ZONE_STEP = ISO.tolist().index(_ZONE)
+_STEPS = {
+    "f": (_DIGITS_OF_FRACTION,),
+    "p": (_HALF,),
+    "b": (_MONTH_NAME,),
+    "B": (_MONTH_NAME,),
+    "a": (_WEEKDAY_NAME,),
+    "z": (_ZONE_NEEDED, _DIGITS | _ZONE_HOURS, _MORE_ZONE, _DIGITS | _ZONE_MINUTES),
+}
+_NAMES = np.array(
+    [
+        int.from_bytes(name.encode(), "big")
+        for name in "jan feb mar apr may jun jul aug sep oct nov dec mon tue wed thu fri sat sun utc gmt".split()
+    ]
+)
+"""Names of months, weekdays and zones, their first three letters each."""
+_FIRST_WEEKDAY, _FIRST_ZONE = 12, 19
 _UNSTATED = np.array([1970, 1, 1, 0, 0, 0, 0, 0, 0])
 """What each place holds where a pattern leaves it out."""
 
@@ -45,13 +65,22 @@ _UNSTATED = np.array([1970, 1, 1, 0, 0, 0, 0, 0, 0])
 def compile_pattern(text: str) -> npt.NDArray[np.int64]:
     """Return what `parse_times` takes for a pattern such as ``%Y%m%d%H``: a number for each directive or byte."""
     codes: list[int] = []
+    after_digits = False
     content = text.encode()
     at = 0
     while at < len(content):
         is_directive = content[at] == ord("%")
         at += is_directive
-        codes.append(_DIGITS | _PLACES.index(chr(content[at])) if is_directive else content[at])
+        letter = chr(content[at])
         at += 1
+        is_number = is_directive and letter in _PLACES
+        before_digits = content[at : at + 1] == b"%" and chr(content[at + 1]) in f"{_PLACES}f"
+        if is_number:
+            is_short = letter in _MAY_BE_SHORT and not before_digits and not after_digits
+            codes.append(_DIGITS | _PLACES.index(letter) | (_SHORT if is_short else 0))
+        else:
+            codes += _STEPS[letter] if is_directive else (ord(letter),)
+        after_digits = is_number
     return np.array(codes, dtype=np.int64)
 
 
@@ -70,8 +99,10 @@ def parse_times(
     pattern
         `ISO` or a compiled pattern. ISO 8601 is a date, ``2026-11-08``; then, after a space or ``T``, perhaps a clock,
         ``09``, ``09:30``, ``09:30:00`` or ``09:30:00.25``; then perhaps a zone, ``Z``, ``UTC``, ``+02``, ``+0200`` or
-        ``+02:00``. In a pattern ``%Y`` has four digits, ``%y``, ``%m``, ``%d``, ``%H``, ``%M`` and ``%S`` have two,
-        and what is left out is that of 1970-01-01 00:00:00.
+        ``+02:00``. In a pattern ``%Y`` has four digits and ``%y`` two; ``%m``, ``%d``, ``%H``, ``%M``, ``%S`` and
+        ``%I`` (1 to 12, with ``%p``: AM or PM) have two, or one where no digits are next to them; ``%f`` any number.
+        ``%b`` and ``%a`` are English names of months and weekdays, short or whole; ``%z`` is a zone as above. What is
+        left out is that of 1970-01-01 00:00:00.
 
     Examples
     --------
@@ -82,6 +113,9 @@ def parse_times(
     >>> parse_times(data, np.array([0, 22]), valid, ISO).tolist()
     [86400.0]
     >>> parse_times(data, np.array([0, 10]), valid, compile_pattern("%Y-%m-%d")).tolist()
+    [86400.0]
+    >>> data = np.frombuffer(b"2/Jan/1970:1:00 AM +0100", np.uint8)
+    >>> parse_times(data, np.array([0, 24]), valid, compile_pattern("%d/%b/%Y:%I:%M %p %z")).tolist()
     [86400.0]
     """
     out = np.empty(len(offsets) - 1, dtype=np.float64)
@@ -111,6 +145,19 @@ def _seconds(places):  # type: ignore[no-untyped-def]
 
 
 @part
+def _name(data, at, end):  # type: ignore[no-untyped-def]
+    """Which of the names begins with the next three letters, in any case, or -1."""
+    if at + 3 <= end:
+        packed: Any = 0
+        for k in range(at, at + 3):
+            packed = packed * 256 + (np.int64(data[k]) | _LOWER)
+        for number in range(len(_NAMES)):
+            if _NAMES[number] == packed:
+                return number
+    return -1
+
+
+@part
 def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
     """Fill the places from a text; return the sign of its zone, 0 for UTC, or -2 where it is no such time."""
     sign = step = 0
@@ -126,15 +173,19 @@ def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
             at += 1
         elif code < _CLOCK:
             number: Any = 0
+            begin = at
             last = at + (4 if code == _DIGITS | _YEAR else 2)
-            fits = last <= end
-            while fits and at < last:
-                digit = np.int64(data[at]) - 48
-                fits = digit >= 0 and digit <= 9
-                number = number * 10 + digit
+            while at < end and at < last and data[at] >= 48 and data[at] <= 57:
+                number = number * 10 + (np.int64(data[at]) - 48)
                 at += 1
-            places[code - _DIGITS] = number
-            if code == _DIGITS | _SHORT_YEAR:
+            fits = at == last or (code & _SHORT != 0 and at > begin)
+            place = code & _PLACE
+            if place == _HOUR_OF_HALF:
+                fits = fits and number >= 1 and number <= 12
+                places[_HOUR] += number % 12
+            else:
+                places[place] = number
+            if place == _SHORT_YEAR:
                 places[_YEAR] = _FIRST_SHORT_YEAR + (number - _FIRST_SHORT_YEAR) % 100
         elif code == _CLOCK:
             if byte < 0:  # a date alone
@@ -146,29 +197,47 @@ def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
                 at += 1
             else:
                 step = _ZONE_STEP
-        elif code == _FRACTION:
-            if byte == _DOT or byte == _COMMA:
-                begin = at + 1
-                at = begin
+        elif code == _FRACTION or code == _DIGITS_OF_FRACTION:
+            if code == _DIGITS_OF_FRACTION or byte == _DOT or byte == _COMMA:
+                at += code == _FRACTION
+                begin = at
                 while at < end and data[at] >= 48 and data[at] <= 57:
                     at += 1
                 fits = at > begin
-        elif code == _ZONE:
+        elif code == _ZONE or code == _ZONE_NEEDED:
             if byte < 0:
-                break
-            if end - at == 1 and byte & ~_LOWER == _Z:
-                return 0
-            if byte == _SPACE:
+                fits = code == _ZONE
+                step += 3
+            elif byte & ~_LOWER == _Z:
                 at += 1
-            if end - at == 3 and data[at] == _U and data[at + 1] == _T and data[at + 2] == _C:
-                return 0
-            sign = 1 if data[at] == _PLUS else -1
-            fits = sign > 0 or data[at] == _MINUS
-            at += 1
-        elif byte < 0:  # _MORE_ZONE: hours alone
-            break
-        elif byte == _COLON:
-            at += 1
+                step += 3
+            else:
+                at += byte == _SPACE
+                if _name(data, at, end) >= _FIRST_ZONE:
+                    at += 3
+                    step += 3
+                else:
+                    sign = 1 if at < end and data[at] == _PLUS else -1
+                    fits = sign > 0 or (at < end and data[at] == _MINUS)
+                    at += 1
+        elif code == _MORE_ZONE:
+            if byte == _COLON:
+                at += 1
+            elif byte < 48 or byte > 57:  # hours alone
+                step += 1
+        elif code == _HALF:
+            fits = at + 2 <= end and (byte & ~_LOWER == _A or byte & ~_LOWER == _P) and data[at + 1] & ~_LOWER == _M
+            places[_HOUR] += 12 * (byte & ~_LOWER == _P)
+            at += 2
+        else:
+            found = _name(data, at, end)
+            if code == _MONTH_NAME:
+                fits = found >= 0 and found < _FIRST_WEEKDAY
+                places[_MONTH] = found + 1
+            else:
+                fits = found >= _FIRST_WEEKDAY and found < _FIRST_ZONE
+            while fits and at < end and data[at] | _LOWER >= 97 and data[at] | _LOWER <= 122:
+                at += 1
         if not fits:
             return -2
     return sign if at == end else -2

@@ -15,7 +15,8 @@ from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.columns import Cells, Columns, Reject
 from fieldwise.features.fields import CategoryEncoder
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_number
+from fieldwise.features.written import style_of
 from fieldwise.schema import Field
 from fieldwise.survey.alone import Sides, auc_of_values
 from fieldwise.survey.bags import BagRows
@@ -94,6 +95,7 @@ class ColumnCounts:
         self._not_numbers = 0
         self._counts_rows = subject.may_count
         self._last: tuple[str, float] | None = None
+        self._style = style_of(subject.field)
         as_category = Field(name=subject.field.name, column=subject.field.column, missing=subject.field.missing)
         self._encoder = BagEncoder(subject.field) if subject.type == "bag" else CategoryEncoder(as_category)
 
@@ -109,15 +111,16 @@ class ColumnCounts:
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
         found = ReadColumn(cells, whole, rejects=tuple(cells.rejects), not_numbers=len(cells.rejects))
         if self.subject.type == "number":
-            numbers, bad = read_numbers(columns, name, self.subject.field.missing)
+            numbers, bad = read_numbers(columns, name, self.subject.field.missing, self._style)
             numbers = np.where(bad, np.nan, numbers)
             at = np.flatnonzero(bad).tolist()
-            rejects = tuple(columns.reject(row, name, NOT_A_NUMBER) for row in at)
+            found_bad = (columns.reject(row, name, NOT_A_NUMBER) for row in at)
+            rejects = tuple(reject._replace(reason=why_no_number(reject.value)) for reject in found_bad)
             found = found._replace(numbers=numbers, rejects=rejects, not_numbers=len(at))
         if self.subject.is_time:
             found = found._replace(days=days_of(columns, name))
         if self.subject.may_count:
-            found = found._replace(ordinals=read_numbers(columns, name, self.subject.field.missing)[0])
+            found = found._replace(ordinals=read_numbers(columns, name, self.subject.field.missing, self._style)[0])
         return found
 
     def add(self, read: ReadColumn, cells: Int64s, file: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -13,6 +16,7 @@ from fieldwise.schema import Field
 
 __all__ = ["Coverage", "FieldShares"]
 
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _NOTICED, _TIMES, _DEVIATIONS = 0.1, 2.0, 3.0
 """A share is far from training's where it is larger by more than this, and so many times as large, and by more than so
 many standard errors: two rows of an unknown user are no news."""
@@ -33,6 +37,8 @@ class FieldShares(msgspec.Struct, frozen=True, kw_only=True):
     training_unseen
         The share that would be unseen in more rows like those of the training: rare values, and those that did not
         occur (`features.fields.IndexedEncoder.training_shares`).
+    cut
+        Cells of a bag that hold more than `max_length` values, and were cut to the first of them.
     """
 
     name: str
@@ -40,6 +46,7 @@ class FieldShares(msgspec.Struct, frozen=True, kw_only=True):
     unseen: float
     training_missing: float
     training_unseen: float
+    cut: int = 0
 
 
 class Coverage:
@@ -55,11 +62,13 @@ class Coverage:
         self._encoder, self._layout = encoder, encoder.layout
         num_fields = self._layout.num_fields
         self._values, self._missing, self._unseen = np.zeros((3, num_fields), dtype=np.int64)
+        self._cut: Counter[str] = Counter()
         self._num_rows = 0
 
-    def add(self, batch: Batch) -> None:
-        """Count the values of a batch."""
+    def add(self, batch: Batch, cut: Mapping[str, int] = _NOTHING) -> None:
+        """Count the values of a batch; `cut` are cells of bags, as `features.encoder.Encoded` has them."""
         layout = self._layout
+        self._cut.update(cut)
         self._num_rows += batch.num_examples
         for number in range(layout.num_fields):
             if layout.form[number] == BAG:
@@ -85,10 +94,20 @@ class Coverage:
                 unseen=float(unseen[number]),
                 training_missing=usual[0],
                 training_unseen=usual[1],
+                cut=self._cut[field.name],
             )
             for number, (field, usual) in enumerate(
                 zip(self._encoder.schema.fields, self._encoder.training_shares().values(), strict=True)
             )
+        ]
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for every bag of which cells were cut."""
+        return [
+            f"column {field.column}: {self._cut[field.name]:,} of {self._num_rows:,} cells hold more than "
+            f"{field.max_length:,} values and were cut to the first {field.max_length:,} (max_length), as in training"
+            for field in self._encoder.schema.fields
+            if self._cut[field.name]
         ]
 
     def warnings(self) -> list[str]:

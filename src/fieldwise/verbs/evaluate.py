@@ -124,7 +124,7 @@ def evaluate(
     with open_rows(bundle, data, format) as log:
         for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
             tally.add(rejected_rows(chunk, encoded.rejects))
-            coverage.add(encoded.batch)
+            coverage.add(encoded.batch, encoded.cut)
             assert encoded.labels is not None, "the rows are read with their labels"
             [predicted] = predict_batches(model, [encoded.batch])
             metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
@@ -147,7 +147,7 @@ def evaluate(
             rows_read=accepted + tally.num_rows,
             files=len(log.files),
             files_left_out=log.left_out,
-            remarks=line_end_remarks(log.line_ends),
+            remarks=[*line_end_remarks(log.line_ends), *coverage.remarks()],
         ),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],

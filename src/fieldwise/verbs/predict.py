@@ -139,7 +139,7 @@ def predict(
             for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
                 of_chunk = list(rejected_rows(chunk, encoded.rejects))
                 rejects.extend(of_chunk)
-                coverage.add(encoded.batch)
+                coverage.add(encoded.batch, encoded.cut)
                 num_examples += len(encoded.accepted)
                 [probabilities] = predict_batches(model, [encoded.batch])
                 key = identifiers.of(chunk, encoded.accepted)
@@ -174,7 +174,7 @@ def predict(
             rows_read=num_examples + len(rejects),
             files=len(log.files),
             files_left_out=log.left_out,
-            remarks=line_end_remarks(log.line_ends),
+            remarks=[*line_end_remarks(log.line_ends), *coverage.remarks()],
             rejects=rejects_to,
         ),
         identifier=identifiers.column,

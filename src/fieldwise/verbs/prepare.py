@@ -77,7 +77,8 @@ class Prepared(NamedTuple):
         The caches of ``train``, ``valid`` and ``test``, those that there are.
     summary
         For people and programs: rows read, rejected and accepted, features of each field, bytes, and the columns that
-        are no fields, each with the reason. Under ``read`` stands what `read` says.
+        are no fields, each with the reason. Under ``read`` stands what `read` says, and under ``csv`` how text files
+        were read, as a model has to read others (`data.csv.CsvOptions`).
     """
 
     folder: Path
@@ -199,7 +200,9 @@ def prepared_of(
         columns_not_used=no_inputs(schema, left_out),
         remarks=[*prepared.read.remarks, *group_remarks(schema), *part_remarks(config, prepared.summary)],
     )
-    return prepared._replace(summary={**prepared.summary, "left_out": left_out, "read": read.as_dict()})
+    csv = sources[0].log.as_read(config.data.csv)
+    further = {"left_out": left_out, "read": read.as_dict(), "csv": msgspec.to_builtins(csv)}
+    return prepared._replace(summary={**prepared.summary, **further})
 
 
 def find_prepared(config: Config) -> Prepared | None:

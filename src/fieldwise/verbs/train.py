@@ -239,14 +239,13 @@ def _train_model(
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
     listen(Stage("train", model_config.kind))
-    csv = msgspec.to_builtins(config.data.csv)
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(
         folder / "bundle",
         encoder,
         msgspec.to_builtins(model_config),
         dtype,
-        csv,
+        prepared.summary["csv"],
         calibration,
         config.data.format or format_of(config.paths("train")),
     )

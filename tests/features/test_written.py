@@ -1,0 +1,117 @@
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldwise.errors import ConfigError
+from fieldwise.features.columns import Columns
+from fieldwise.features.parse import read_numbers
+from fieldwise.features.written import Style
+from fieldwise.infer.guess import guess_column
+from fieldwise.schema import Field
+
+
+def read(cells: list[str | None], decimal: str, symbol: str | None = None) -> list[float | str | None]:
+    """Return numbers, None for missing and "bad" for what is none."""
+    columns = Columns(pa.table({"x": pa.array(cells, pa.string())}))
+    numbers, bad = read_numbers(columns, "x", ("NA", "-"), Style(decimal, symbol))
+    return [
+        "bad" if is_bad else None if math.isnan(number) else number
+        for number, is_bad in zip(numbers.tolist(), bad.tolist(), strict=True)
+    ]
+
+
+AMOUNTS = st.integers(-(10**9), 10**9)
+GERMAN = str.maketrans(",.", ".,")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(AMOUNTS, min_size=1, max_size=20))
+def test_numbers_with_separators_are_those_that_were_written(cents):
+    american = [f"{amount / 100:,.2f}" for amount in cents]
+    expected = [amount / 100 for amount in cents]
+    assert read(american, ".") == expected
+    assert read([text.translate(GERMAN) for text in american], ",") == expected
+    assert read([text.replace(",", "\u202f").replace(".", ",") for text in american], ",") == expected
+    assert read([f"{text} €".translate(GERMAN) for text in american], ",", "€") == expected
+    assert read([f"${text}".replace("$-", "-$") for text in american], ".", "$") == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(AMOUNTS, min_size=1, max_size=20))
+def test_the_style_of_a_column_is_told_by_what_only_one_style_has(cents):
+    american = [f"{amount / 100:,.2f}" for amount in [*cents, 123_456_789]]
+    guess = guess_column("price", pa.array(american))
+    assert (guess.type, guess.decimal, guess.symbol) == ("number", ".", None)
+    guess = guess_column("price", pa.array([text.translate(GERMAN) for text in american]))
+    assert (guess.type, guess.decimal, guess.symbol) == ("number", ",", None)
+    guess = guess_column("price", pa.array([f"{text} %" for text in american]))
+    assert (guess.type, guess.decimal, guess.symbol) == ("number", ".", "%")
+
+
+def test_a_number_in_the_other_style_is_none():
+    assert read(["1.5", "1.234", "1.234,5", "12.34,5", "1,5E+05", "5.000"], ",") == [
+        "bad", 1234.0, 1234.5, "bad", 150_000.0, 5000.0,
+    ]  # fmt: skip
+    assert read(["1,5", "1,234", "1,23,456.5", "0,123", "1.5", "(7.5)", "\u22127", "1e3", "."], ".") == [
+        "bad", 1234.0, 123_456.5, "bad", 1.5, -7.5, -7.0, 1000.0, "bad",
+    ]  # fmt: skip
+
+
+def test_missing_texts_stay_missing_and_a_number_without_its_symbol_is_none():
+    assert read(["NA", " na", "-", "", None, "$5", "5", "€5", "$"], ".", "$") == [
+        None, None, None, None, None, 5.0, "bad", "bad", "bad",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "symbol"),
+    [
+        (["3,14", "7"], ",", None),
+        (["0,123", "0,456"], ",", None),
+        (["1,234,567", "12,000,000", "999"], ".", None),
+        (["1 234,5", "2,1"], ",", None),
+        (["-", "3,14"], ",", None),
+        (["USD 5", "USD 7.5"], ".", "USD"),
+        (["12%", "7%"], ".", "%"),
+        (["(1,234.50)", "5.00"], ".", None),
+    ],
+)
+def test_a_style_is_recognised(cells, decimal, symbol):
+    guess = guess_column("x", pa.array(cells * 60))
+    assert (guess.type, guess.decimal, guess.symbol) == ("number", decimal, symbol)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,234", "5,678"],
+        ["$5", "$1,200"],
+        ["$5", "€5"],
+        ["101,205,333", "104,200,300"],
+        ["101 205", "104 200"],
+        ["8,32,5", "5,1", "7"],
+        ["12A", "13B"],
+        ["10.0.1", "1.2.3"],
+    ],
+)
+def test_what_may_be_something_else_is_no_number(cells):
+    guess = guess_column("x", pa.array(cells * 60))
+    assert guess.type == "category"
+    assert (guess.decimal, guess.symbol) == (None, None)
+
+
+def test_what_may_be_a_number_is_said_with_what_to_do():
+    assert 'set type = "number" and decimal' in guess_column("n", pa.array(["1,234", "5,678"])).reason
+    points = pa.array([f"{number}.{number + 100}" for number in range(1, 30)])
+    assert "if points separate thousands" in guess_column("n", points).reason
+
+
+def test_decimal_and_symbol_belong_to_numbers():
+    for settings_ in ({"decimal": ","}, {"symbol": "$"}):
+        with pytest.raises(ConfigError, match="belong to numbers"):
+            Field(name="x", column="x", **settings_).check()
+    with pytest.raises(ConfigError, match="no part of a number"):
+        Field(name="x", column="x", type="number", symbol="-").check()
