@@ -27,6 +27,8 @@ _SPACES = r" '’_\x{00a0}\x{202f}"
 _BETWEEN = {".": f"[,{_SPACES}]", ",": rf"[.{_SPACES}]"}
 _POINT = {".": r"\.", ",": ","}
 _PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_BY_COMPUTERS = r"^[+-]?[0-9]+(\.0+|(\.[0-9]+)?[eE][+-][0-9]{1,2})$"
+"""As programs write whole floats, whatever the style of the column: 5.0, 1.25e+10. No other reading has a sense."""
 _IN_BRACKETS = r"^\(([^()+-]*)\)$"
 _NO_NUMBER = "no number"
 _SOME_STYLE = re.compile(r"\W{0,3}([A-Za-z]{2,3}\s)?\d[\d.,\s'’_]*(\W{0,2}|\s?[A-Za-z]{2,3})")
@@ -62,7 +64,10 @@ def respelled(text: pa.Array, style: Style) -> pa.Array:
     plain = pc.replace_substring_regex(bare, _BETWEEN[style.decimal], "")
     if style.decimal == ",":
         plain = pc.replace_substring(plain, ",", ".")
-    otherwise = pc.if_else(pc.match_substring_regex(text, _PLAIN), pa.scalar(_NO_NUMBER, text.type), text)
+    refused = pc.match_substring_regex(text, _PLAIN)
+    if style.symbol is None:
+        refused = pc.and_(refused, pc.invert(pc.match_substring_regex(text, _BY_COMPUTERS)))
+    otherwise = pc.if_else(refused, pa.scalar(_NO_NUMBER, text.type), text)
     return pc.if_else(good, plain, otherwise)
 
 
