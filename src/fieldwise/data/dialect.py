@@ -74,6 +74,8 @@ def preamble(body: bytes) -> Preamble:
 
 
 def _as_many_cells(line: bytes, next_line: bytes, delimiter: int) -> bool:
+    if delimiter == ord(" ") and line.startswith(b"# "):  # a sentence: no column is called #
+        return False
     of_one, of_other = (text.count(bytes([delimiter])) for text in (line, next_line))
     return of_one == of_other > 0
 
