@@ -41,6 +41,7 @@ from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import run_blocks, single_threaded_torch
+from fieldwise.nn.product import has_product, product
 from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer
@@ -89,7 +90,9 @@ def ways(x: Tensor, w: Tensor, dz: Tensor) -> Iterator[tuple[str, Callable[[slic
         turned = a.contiguous()
         yield name, lambda of, a=a, b=b, out=out: torch.mm(a[of], b.t(), out=out[of]), len(a)
         yield name, lambda of, a=turned, b=b, out=out: torch.mm(a[of], b.t(), out=out[of]), len(a)
-        if min(b.shape) > 1:
+        # Without a primitive for bfloat16 the step takes its products through float32, and so does the limit.
+        yield name, lambda of, a=turned, b=b: product(a[of], b), len(a)
+        if min(b.shape) > 1 and has_product(a.dtype):
             for weight in (b, b.contiguous(), pack(b.contiguous(), len(a))):
                 yield name, lambda of, a=turned, b=weight: onednn(a[of], b, None, "none", [], ""), len(a)
 
