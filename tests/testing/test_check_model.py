@@ -25,12 +25,13 @@ SUBJECTS = {f"{kind}": (ModelConfig(kind=kind, units=3, hidden=(12, 8), pairs="n
 SUBJECTS |= {
     f"{kind}, three classes": (ModelConfig(kind=kind, units=3, hidden=(12, 8), pairs="none"), 3) for kind in KINDS
 }
-SUBJECTS |= {
+OPTION_CASES = {
     f"{kind}, {name}": (ModelConfig(kind=kind, **{"units": 2, "hidden": (12, 8), "pairs": "none", **options}), 2)
     for name, options in OPTIONS.items()
     for kind in KINDS
     if name != "plain" and kind.startswith("lc-")
 }
+SUBJECTS |= OPTION_CASES
 
 # Pairs begin as products of what was drawn, so logits are not LR's; and where the deep part reads units that it does
 # not move, or a penalty holds them back, what is trained is more than one loss. The weights of pairs have an order of
@@ -67,7 +68,12 @@ def test_width_by_cardinality_does_what_every_model_must(kind):
 THREADS = ("check_the_number_of_threads_changes_no_bit",)
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+def marked(name: str, kind: str):
+    """Return a case; what an option does to one kind it nearly always does to the others, which are long."""
+    return pytest.param(name, marks=[] if kind == "lc-dnn" or name not in OPTION_CASES else pytest.mark.long)
+
+
+@pytest.mark.parametrize("name", [marked(name, config.kind) for name, (config, _) in SUBJECTS.items()])
 def test_every_kind_and_option_of_model_does_what_every_model_must(name):
     config, num_classes = SUBJECTS[name]
     check_model(config, num_classes=num_classes)
