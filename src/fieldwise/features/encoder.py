@@ -458,8 +458,9 @@ class Encoder:
             for key, array in arrays.items():
                 name, _, key_of_field = key.rpartition(".")
                 of_field[name][key_of_field] = array
+            of_fields = msgspec.convert(described["fields"], dict[str, dict[str, Any]])
             for name, field in encoder._fields.items():
-                field.restore(described["fields"][name], of_field[name])
+                field.restore(of_fields[name], of_field[name])
         except (UserError, LookupError, TypeError, ValueError) as error:
             raise ArtefactError(
                 "the encoder does not fit its description", where=where, got=str(error) or type(error).__name__
