@@ -18,6 +18,7 @@ _SYMBOLS = frozenset(
 _OF_NUMBERS = r"[0-9.,\s'’_()+\u2212-]"
 _LONG_GROUPS = r"^[+-]?[1-9][0-9]?([.][0-9]{3}){2,}|^[+-]?[1-9][0-9]?(,[0-9]{3}){2,}"
 """Groups behind a short one: lists of numbers of three digits have none."""
+_TUPLE = r"^\(.*\)$"
 _GROUPS_ALONE = r"[0-9](,[0-9]{3}){2,}$|[0-9]([.][0-9]{3}){2,}$|[0-9] [0-9]{3}$"
 
 
@@ -57,6 +58,8 @@ def _fits(values: Values) -> tuple[bool, bool, pa.Array, str | None]:
         return False, False, values.texts, None
     around = re.sub(_OF_NUMBERS, "", values.texts[0].as_py())
     symbol = around if around in _SYMBOLS else None
+    if pc.all(pc.match_substring_regex(values.texts, _TUPLE)).as_py():  # brackets mean minus, but not in every row
+        return False, False, values.texts, symbol
     texts, has_symbol = bare_numbers(values.texts, symbol)
     if not pc.all(has_symbol).as_py():
         return False, False, texts, symbol

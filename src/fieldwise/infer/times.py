@@ -58,7 +58,7 @@ def find_times(name: str, kind: pa.DataType, values: Values) -> Times | None:
     Examples
     --------
     >>> find_times("hour", pa.string(), Values(pa.array(["14102100", "14102101"])))
-    Times(parts=('hour', 'weekday'), format='%y%m%d%H')
+    Times(parts=('hour', 'weekday'), format='%y%m%d%H', formats=())
     >>> find_times("price", pa.string(), Values(pa.array(["14102100", "14102101"]))) is None
     True
     """
