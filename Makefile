@@ -36,5 +36,5 @@ format: $(stamp) ## rewrite the sources in the project's style
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
 
-demo: $(stamp) ## fetch MovieLens-1M, train and compare the models (4 to 8 minutes on 2 cores)
+demo: $(stamp) ## fetch MovieLens-1M, train and compare the models (5 to 9 minutes on 2 cores, the first results after 2)
 	scripts/demo.sh
