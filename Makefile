@@ -24,7 +24,7 @@ products := tests/kernels tests/nn/test_product.py tests/nn/test_linear.py tests
 	tests/optim/test_table_optimizer.py tests/training/test_precision.py tests/training/test_linear_step.py
 
 test-generic: $(stamp) ## check products and kernels as on a processor without AVX-512 and bfloat16
-	$(generic) $(bin)/python -m pytest -q $(products)
+	$(generic) $(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 $(products)
 
 lint: $(stamp) ## check imports, style and types
 	$(bin)/lint-imports --no-logo

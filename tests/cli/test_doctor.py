@@ -20,7 +20,8 @@ from numba.core import event
 with event.install_recorder("numba:compile") as recorder:
     from fieldwise.cli import main
     for words in {words!r}:
-        main(words, standalone_mode=False)
+        code = main(words, standalone_mode=False)
+        assert not code, (words, code)
 for _, entry in recorder.buffer:
     sys.stderr.write(f"compiled: {{entry.data['dispatcher']}}\\n")
 """
@@ -63,7 +64,7 @@ def test_after_doctor_has_compiled_all_kernels_no_verb_compiles_one(tmp_path):
         ["train", str(config), "--out", str(run), *small],
         ["evaluate", str(run), "--data", str(log)],
         ["predict", str(run), "--data", str(log), "--out", str(tmp_path / "predictions.csv")],
-        ["compare", str(config), "--out", str(tmp_path / "runs"), "--models", "lr,dnn,lc-wide-deep-1", *small],
+        ["compare", str(config), "--out", str(tmp_path / "runs"), "--models", "lr,dnn,lc-wide-deep:1", *small],
     ]
     counted = [sys.executable, "-c", _COUNTED.format(words=words)]
     done = subprocess.run(counted, env=environment, capture_output=True, text=True, cwd=tmp_path)

@@ -10,6 +10,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fieldwise.config import load_config
 from fieldwise.data.csv import CsvOptions
 from fieldwise.kernels.auc import lexsort
 from fieldwise.kernels.threads import num_threads, set_num_threads
+from fieldwise.kernels.transpose import transpose
 from fieldwise.verbs.check import check
 from fieldwise.verbs.compare import compare
 from fieldwise.verbs.evaluate import evaluate
@@ -82,8 +84,7 @@ def rehearse(listen: Callable[[str], None]) -> float:
     began, threads = time.process_time(), num_threads()
     set_num_threads(max(threads, 2))  # kernels for one thread and for several
     try:
-        for kind in (np.uint32, np.uint64):  # no verb calls this for so few rows
-            lexsort(np.zeros(2, dtype=kind), few=0)
+        _unreached()
         with tempfile.TemporaryDirectory(prefix="fieldwise-") as folder:
             for place, (name, log) in enumerate(_logs(Path(folder))):
                 listen(name)
@@ -91,6 +92,16 @@ def rehearse(listen: Callable[[str], None]) -> float:
     finally:
         set_num_threads(threads)
     return time.process_time() - began
+
+
+def _unreached() -> None:
+    """Call the kernels that verbs call for more rows only, or for parts of an array there and a whole one here."""
+    for kind in (np.uint32, np.uint64):
+        lexsort(np.zeros(2, dtype=kind), few=0)
+    for number in (np.float32, np.float64, np.uint16):  # the last is how bfloat16 is held
+        square, wide = np.zeros((32, 32), dtype=number), np.zeros((32, 64), dtype=number)
+        for source, out in product((square, wide[:, :32]), repeat=2):
+            transpose(source, out)
 
 
 def _verbs(folder: Path, log: Path, models: tuple[tuple[str, ...], ...], listen: Callable[[str], None]) -> None:
