@@ -294,7 +294,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         f"{compact(result.examples_per_second)} examples/s"
     )
     if result.pretrain_seconds is not None:
-        click.echo(f"What it starts from (logistic regression, or a posterior) took {result.pretrain_seconds:.1f} s.")
+        click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
     click.echo()
     parts, notes = evaluated(result), Footnotes()
     if parts:
