@@ -52,6 +52,15 @@ def test_a_configuration_that_somebody_may_have_edited_is_not_replaced(log, tmp_
     assert result.exit_code == 2
     assert "there already" in result.stderr
     assert (tmp_path / "mine.toml").read_text() == "# mine"
+    assert run(log, "--out", "mine.toml", "--overwrite").exit_code == 0
+    assert load_config("mine.toml").data.label == "click"
+
+
+def test_the_command_at_the_head_names_the_file_that_was_written(log):
+    run(log, "--out", "my configs/clicks.toml")
+    with open("my configs/clicks.toml") as file:
+        assert "#   fieldwise compare 'my configs/clicks.toml' --out" in file.read()
+    assert "#   fieldwise compare fieldwise.toml --out" in run(log).stdout
 
 
 def test_json_is_the_same_configuration(log):

@@ -100,6 +100,19 @@ def test_what_needs_several_readings_refuses_pipes_without_waiting_for_them(tmp_
         )
 
 
+def test_what_can_be_read_once_only_may_be_named_once_only(run, tmp_path):
+    for verb in (["predict", "--out", tmp_path / "p.csv"], ["evaluate"]):
+        found = cli(verb[0], run, "--data", "-", "--data", "-", *verb[1:], content=TEXT.encode())
+        assert (found.exit_code, "what can be read only once is named twice" in found.output) == (2, True)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(TEXT,))
+    writer.start()
+    with pytest.raises(fw.DataError, match=r"(?s)named twice.*the same pipe as"):
+        fw.predict(run, [tmp_path / "pipe", tmp_path / "link"], tmp_path / "p.csv", format="csv")
+    writer.join()
+
+
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero"])
 def test_devices_are_no_rows_to_predict(run, tmp_path, path):
     with pytest.raises(fw.DataError, match="this is no file"):

@@ -108,6 +108,26 @@ def test_an_output_beside_the_log_is_written(run, tmp_path):
         fw.predict(run, tmp_path / "day.csv", tmp_path / "q.csv")
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_predictions_are_replaced_by_newer_ones_and_files_of_others_are_not(run, tmp_path, ending):
+    log = tmp_path / "log.csv"
+    log.write_text(text_of(log_rows(20)))
+    out = tmp_path / f"p.{ending}"
+    out.touch()  # as mktemp makes it
+    fw.predict(run, log, out)
+    first = out.read_bytes()
+    fw.predict(run, log, out)
+    assert out.read_bytes() == first
+    for content in ("a,b\n1,2\n", "short", "x" * 200_000):
+        out.write_text(content)
+        with pytest.raises(fw.ConfigError, match=r"(?s)another file is in this place already.*--overwrite"):
+            fw.predict(run, log, out)
+        assert out.read_text() == content
+    command = ["predict", str(run), "--data", str(log), "--out", str(out), "--overwrite", "-q"]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert out.read_bytes() == first
+
+
 def test_identifiers_of_files_that_differ_come_as_one_type(run, tmp_path):
     kinds = {
         "int64": [pa.array([1], pa.int32()), pa.array([None], pa.int64()), pa.array([3], pa.uint16())],

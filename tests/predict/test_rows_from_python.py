@@ -8,10 +8,12 @@ import enum
 import math
 import pickle
 import shutil
+import time
 import uuid
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,7 @@ from tests.predict.conftest import QUICK, log_rows
 import fieldwise as fw
 from fieldwise.data.tables import as_table
 from fieldwise.features.canonical import canonical
+from fieldwise.verbs.given import with_tables
 
 RECORDS = [
     {"user": "00001", "ts": "2026-11-02 10:00:00", "price": 0.5, "rid": "a"},
@@ -268,6 +271,23 @@ def test_training_on_a_table_is_training_on_a_file_of_its_rows(tmp_path):
         fw.prepare(config, data=frame[:0])
     with pytest.raises(fw.DataError, match="names no file"):
         fw.prepare(config)
+
+
+def test_of_tables_in_memory_the_newest_and_those_of_a_day_are_kept(tmp_path, monkeypatch):
+    config = fw.Config(data=fw.DataConfig(train="", label="click"), base=str(tmp_path))
+    folder = tmp_path / ".fieldwise" / "tables"
+
+    def give(number):
+        [path] = with_tables(config, {"click": [0, 1], "ad": ["a", str(number)]}).paths("train")
+        return Path(path)
+
+    paths = [give(number) for number in range(12)]
+    assert set(folder.iterdir()) == set(paths)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 90_000)
+    assert give(0) == paths[0]
+    assert set(folder.iterdir()) == {paths[0], *paths[3:]}, "what was given again is new again"
+    assert give(2) == paths[2], "and what is gone comes back under the same name"
 
 
 def test_metrics_take_series_of_any_kind_and_groups_of_text():

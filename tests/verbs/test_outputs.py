@@ -56,13 +56,16 @@ def test_a_folder_that_would_harm_the_log_is_refused_before_anything_is_written(
         ["check", "c.toml", "--html", "log/a.csv"],
         ["check", "log", "--format", "csv", "--html", "log/page.html"],
         ["init", "log", "--format", "csv", "--out", "log/c.toml"],
+        ["check", "log/a.csv", "--html", "notes.html"],
         ["init", "log/a.csv", "--out", "log/a.csv"],
+        ["init", "log/a.csv", "--out", "log/a.csv", "--overwrite"],
     ],
     ids=" ".join,
 )
 def test_a_page_or_a_configuration_is_not_written_over_or_among_what_it_describes(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     log_in(tmp_path)
+    (tmp_path / "notes.html").write_text("<html>mine</html>")
     (tmp_path / "c.toml").write_text('[data]\ntrain = "log"\nlabel = "click"\n')
     before = digests(tmp_path)
     found = CliRunner().invoke(main, arguments)

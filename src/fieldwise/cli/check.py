@@ -17,6 +17,7 @@ from fieldwise.cli.options import (
     quiet_option,
     quote_option,
     read_quote,
+    replace_option,
     set_option,
     threads_option,
 )
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     "--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Rows to look at; 0: all."
 )
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a page, too.")
+@replace_option
 @set_option
 @click.option("--label", metavar="COLUMN", help="Of a LOG: the class of an example; guessed unless given.")
 @click.option("--weight", metavar="COLUMN", help="Of a LOG: the weight of an example.")
@@ -58,6 +60,7 @@ def command(
     log: tuple[str, ...],
     rows: int,
     html: Path | None,
+    overwrite: bool,
     overrides: tuple[str, ...],
     label: str | None,
     weight: str | None,
@@ -92,16 +95,16 @@ def command(
     else:
         config = _inferred(log, roles, format_, no_header, columns, delimiter, quote, overrides, threads)
     if html is not None:
+        from fieldwise.report.check import PAGE_MARK, survey_page
         from fieldwise.verbs.outputs import refuse_output
         from fieldwise.verbs.parts import open_sources
 
         files = [path for source in open_sources(config) for path in source.log.files]
-        refuse_output(html, [*files, *log], _read_again(config))
+        refuse_output(html, [*files, *log], _read_again(config), mark=None if overwrite else PAGE_MARK)
     with show_progress(quiet) as listen:
         survey = check(config, rows=rows or None, listen=listen)
     if html is not None:
         from fieldwise.files import write_bytes
-        from fieldwise.report.check import survey_page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(html, survey_page(survey).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, format_option, json_option, quote_option, read_quote
+from fieldwise.cli.options import Verb, format_option, json_option, quote_option, read_quote, replace_option
 
 
 @click.command(
@@ -32,6 +32,7 @@ from fieldwise.cli.options import Verb, format_option, json_option, quote_option
 @click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
 @quote_option
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration into this file.")
+@replace_option
 @json_option
 def command(
     log: tuple[str, ...],
@@ -46,6 +47,7 @@ def command(
     delimiter: str | None,
     quote: str | None,
     out: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Look at the first rows of LOG (files, globs or folders) and print a configuration to read over and to edit.
@@ -69,15 +71,17 @@ def command(
             "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
             param_hint="--delimiter",
         )
-    if out is not None and out.exists():
-        raise ConfigError("the configuration is there already", where=out, fix="name another file, or remove this one")
+    if out is not None and out.exists() and not overwrite:
+        raise ConfigError(
+            "the configuration is there already", where=out, fix="name another file, or replace it with --overwrite"
+        )
     names = tuple(columns.split(",")) if columns else ()
     csv = CsvOptions(
         header=False if no_header or names else None, columns=names, delimiter=delimiter, quote=read_quote(quote)
     )
     sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
-    if out is not None and format_ is not None:  # else its ending says that it is none of the log
-        refuse_output(out, sample.log.files, log)
+    if out is not None:  # without a format its ending says that it would be none of the log
+        refuse_output(out, sample.log.files, log if format_ is not None else (), mark=None)
     text, _ = starting_config(
         sample,
         _seen_from(log, out),
@@ -88,6 +92,7 @@ def command(
         split=split,
         format=format_,
         remarks=describe(sample.read),
+        file="fieldwise.toml" if out is None else str(out),
     )
     if out is not None:
         from fieldwise.files import write_bytes

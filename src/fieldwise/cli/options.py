@@ -22,6 +22,7 @@ __all__ = [
     "quiet_option",
     "quote_option",
     "read_quote",
+    "replace_option",
     "run_argument",
     "set_option",
     "threads_option",
@@ -78,6 +79,8 @@ quote_option = click.option(
 )
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Start anew where the run folder exists.")
+
+replace_option = click.option("--overwrite", is_flag=True, help="Replace the file, whatever it holds.")
 
 set_option = click.option(
     "--set",

@@ -12,6 +12,7 @@ from fieldwise.cli.options import (
     format_option,
     json_option,
     quiet_option,
+    replace_option,
     run_argument,
     threads_option,
 )
@@ -36,6 +37,7 @@ from fieldwise.cli.options import (
     required=True,
     help="The file to write: .parquet or .csv; - for CSV on standard output.",
 )
+@replace_option
 @format_option
 @threads_option
 @quiet_option
@@ -44,6 +46,7 @@ def command(
     run: Path,
     data: tuple[str, ...],
     out: Path,
+    overwrite: bool,
     format_: str | None,
     threads: int | None,
     quiet: bool,
@@ -64,7 +67,7 @@ def command(
         raise click.UsageError("Standard output takes the probabilities (--out -) or JSON (--json), not both.")
     use_threads(threads)
     with show_progress(quiet) as listen:
-        prediction = predict(run, data, out, format=format_, listen=listen)
+        prediction = predict(run, data, out, format=format_, overwrite=overwrite, listen=listen)
     if to_standard_output:
         from fieldwise.data.read_report import describe
 

@@ -85,7 +85,7 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
     Raises
     ------
     DataError
-        A path leads to a socket, a device, or a terminal.
+        A path leads to a socket, a device, or a terminal; or two to one pipe.
     ResourceError
         The disk is full.
     """
@@ -95,6 +95,7 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
     names: list[str | Path] = []
     shown: dict[str, str] = {}
     formless: str | None = None
+    seen: dict[tuple[int, int], str] = {}
     with tempfile.TemporaryDirectory(prefix="fieldwise-") as folder:
         for number, path in enumerate(paths):
             is_standard = str(path) == STANDARD_INPUT
@@ -102,6 +103,15 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
                 names.append(path)
                 continue
             name = "standard input" if is_standard else str(path)
+            status = os.fstat(0) if is_standard else os.stat(path)
+            if first := seen.get(pipe := (status.st_dev, status.st_ino)):
+                raise DataError(
+                    "what can be read only once is named twice",
+                    where=name,
+                    got=f"the same pipe as {first}" if first != name else None,
+                    fix="name it once",
+                )
+            seen[pipe] = name
             copy = _copy(path, Path(folder, str(number)))
             if not copy.suffix:
                 formless = name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,7 @@ _HEAD = """\
 # What the columns of the log mean, guessed from its first {num_rows:,} rows. Read it over: what stands here holds,
 # and what you delete is guessed again.
 #
-#   fieldwise compare fieldwise.toml --out runs/first
+#   fieldwise compare {file} --out runs/first
 """
 
 _ROLE_OPTIONS = {
@@ -89,6 +90,7 @@ def write_config(
     csv: CsvOptions | None = None,
     remarks: Sequence[str] = (),
     absent: Mapping[str, str] = _NOTHING,
+    file: str = "fieldwise.toml",
 ) -> str:
     """Return the text of a configuration for a log, with the reason for every field.
 
@@ -105,11 +107,12 @@ def write_config(
     weight, group, id, split, format, csv
         As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
         without any, a tenth of the rows each is set aside for validation and test.
-    absent
-        As for `infer_schema`.
-
     remarks
         Lines to stand at the head as comments.
+    absent
+        As for `infer_schema`.
+    file
+        Where the configuration will be, for the command at its head.
 
     Raises
     ------
@@ -144,7 +147,8 @@ def write_config(
         data = msgspec.structs.replace(data, split=split)
     counts = count_labels(sample, label)
     said = [f"# {_CONTROL.sub(' ', line)}" for line in remarks]
-    lines = [_HEAD.format(num_rows=sample.num_rows), *said, *([""] if said else []), *_data(data, inferred, counts)]
+    head = _HEAD.format(num_rows=sample.num_rows, file=_CONTROL.sub(" ", shlex.quote(file)))
+    lines = [head, *said, *([""] if said else []), *_data(data, inferred, counts)]
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():

@@ -8,7 +8,7 @@ from html import escape
 from fieldwise.data.read_report import describe
 from fieldwise.survey.result import Column, Day, Group, Survey
 
-__all__ = ["survey_page"]
+__all__ = ["PAGE_MARK", "survey_page"]
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1c2430; }
@@ -21,6 +21,8 @@ th.text, td.text { text-align: left; overflow-wrap: anywhere; } th { font-weight
 svg { vertical-align: middle; } nav { columns: 4; }
 """
 _BAR = 160
+PAGE_MARK = '<meta name="generator" content="fieldwise check">'
+"""By which a page is known that may be replaced by a newer one."""
 
 
 def survey_page(survey: Survey) -> str:
@@ -75,8 +77,9 @@ def survey_page(survey: Survey) -> str:
         ),
     ]
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(survey.label)}: what is in the '
-        f'log</title><meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{PAGE_MARK}'
+        f"<title>{escape(survey.label)}: what is in the log</title>"
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
         + "\n".join(body)
         + "\n</body></html>\n"
     )

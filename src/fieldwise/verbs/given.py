@@ -2,13 +2,16 @@
 
 A table is written once, as ``tables/CHECKSUM.parquet`` in the folder of prepared logs, and named in the configuration
 like any other file. So the same rows are the same log: they are not prepared again, a run that was stopped goes on when
-they are given again, and several workers read them.
+they are given again, and several workers read them. Whoever comes with the same rows writes them again where they are
+gone, so only the newest tables stay, and what was given within a day and may still be read.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,9 @@ from fieldwise.errors import DataError
 from fieldwise.files import atomic_file, explaining
 
 __all__ = ["with_tables"]
+
+_NUM_KEPT = 10
+_SECONDS_KEPT = 86_400
 
 
 def with_tables(config: Config, data: Any) -> Config:
@@ -58,6 +64,7 @@ def with_tables(config: Config, data: Any) -> Config:
     for part, rows in parts.items():
         table = as_table(rows, lambda name: name not in excluded)
         paths[part] = str(_stored(table, part, folder).absolute())
+    _remove_old(folder)
     return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, format=None, **paths))
 
 
@@ -114,6 +121,15 @@ def _stored(table: pa.Table, part: str, folder: Path) -> Path:
     with explaining(path):
         os.utime(path, (0, 0))
     return path
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the tables that were last given longest ago, which is when their state last changed (`_stored`)."""
+    with suppress(OSError):  # another process removes them, too, or they are another user's
+        given = sorted((path.stat().st_ctime, path) for path in folder.glob("*.parquet"))
+        for when, path in given[:-_NUM_KEPT]:
+            if time.time() - when > _SECONDS_KEPT:
+                path.unlink()
 
 
 def _checksum(table: pa.Table) -> str:

@@ -20,23 +20,32 @@ __all__ = ["files_of", "refuse_output", "refuse_output_folder"]
 _ANOTHER = "write it somewhere else"
 _OF_A_MODEL = ("run.json", "manifest.json")
 """Of a run folder, and of a bundle."""
+_LOOKED_AT = 1 << 16
 
 
 def refuse_output(
-    out: Path, files: Iterable[str | Path], named: Sequence[str | Path] = (), model: Path | None = None
+    out: Path,
+    files: Iterable[str | Path],
+    named: Sequence[str | Path] = (),
+    model: Path | None = None,
+    *,
+    mark: str | None,
 ) -> None:
     """Raise ConfigError where a file cannot be written to `out` without harm.
 
     Parameters
     ----------
     out
-        The file to be written. A file that is there already is replaced, unless it is one of those below.
+        The file to be written.
     files
         Those that it is made from. Links, relative names and names in another case are seen through.
     named
         The folders and patterns that those were found by: what lies there is read with them the next time.
     model
         The folder of the saved model: what is in it is the model's.
+    mark
+        What stands near the beginning or the end of files that the same verb wrote. Those are replaced, and so are
+        empty files; others are somebody's. None: whatever is there may be replaced.
 
     Raises
     ------
@@ -61,6 +70,10 @@ def refuse_output(
             )
     if model is not None and _inside(out, model):
         raise ConfigError("the output lies among the files of a saved model", where=out, fix=_ANOTHER)
+    if mark is not None and there is not None and not _holds(out, mark.encode()):
+        raise ConfigError(
+            "another file is in this place already", where=out, fix="name another, or replace it with --overwrite"
+        )
 
 
 def refuse_output_folder(out: Path, config: Config, inside: str, *, is_run: bool = False) -> None:
@@ -131,6 +144,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
         except (FileNotFoundError, NotADirectoryError):
             return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _holds(path: Path, mark: bytes) -> bool:
+    """Whether a file has a mark near one of its ends, or no byte at all."""
+    with explaining(path), path.open("rb") as file:
+        head = file.read(_LOOKED_AT)
+        file.seek(-min(path.stat().st_size, _LOOKED_AT), os.SEEK_END)
+        return not head or mark in head or mark in file.read()
 
 
 def _inside(path: Path, folder: Path) -> bool:

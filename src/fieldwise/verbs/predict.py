@@ -82,6 +82,7 @@ def predict(
     out: str | Path,
     *,
     format: str | None = None,
+    overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Prediction:
     """Write a probability for every row of a raw log, in its order.
@@ -101,6 +102,8 @@ def predict(
         ``fieldwise.positive_class``.
     format
         Of the files; unless given, what their names tell, or else what the training log was.
+    overwrite
+        Replace whatever file `out` is. Predictions, and empty files, are replaced in any case.
 
     Raises
     ------
@@ -123,8 +126,10 @@ def predict(
     bundle = open_bundle(run)
     schema = bundle.encoder.schema
     with open_rows(bundle, data, format) as log:
-        for path in () if standard_output else (out, rejects_path):
-            refuse_output(path, log.files, named_by(data) if path == out else (), bundle.folder)
+        if not standard_output:
+            mark = "fieldwise.classes" if out.suffix.lower() == ".parquet" else ',"probability'
+            refuse_output(out, log.files, named_by(data), bundle.folder, mark=None if overwrite else mark)
+            refuse_output(rejects_path, log.files, model=bundle.folder, mark=None)
         model = load_model(bundle)
         name = schema.id if schema.id in log.columns or not log.columns else None
         identifiers = Identifiers(name, log.types_of(name) if name else ())

@@ -88,7 +88,7 @@ def train(
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`verbs.given`).
+        the folder of prepared logs for a day, the last ten for longer (`verbs.given`).
     overwrite
         Start anew.
     listen
