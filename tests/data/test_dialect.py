@@ -1,6 +1,7 @@
 """The same table gives the same rows in whatever dialect it is written; what cannot be told is refused by name."""
 
 import csv
+import gzip
 import io
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieldwise.data.csv import CsvOptions
 from fieldwise.data.log import open_log
-from fieldwise.errors import DataError
+from fieldwise.errors import DataError, UserError
 
 CELLS = st.text("abz019.-é_", min_size=1, max_size=5)
 
@@ -19,6 +20,41 @@ def rows_of(path, options=None) -> tuple[list[str], list[list[str]]]:
     log = open_log([path], csv=options or CsvOptions())
     table = pa.concat_tables([chunk.table for chunk in log.chunks()])
     return table.column_names, [list(row.values()) for row in table.to_pylist()]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.lists(st.text("abz09.éèü€ì", min_size=1), min_size=2, max_size=2), min_size=1, max_size=30),
+    st.sampled_from(["utf-8-sig", "utf-16", "utf-32", "utf-16-be", "utf-16-le", "cp1252", "utf-8"]),
+    st.booleans(),
+)
+def test_a_table_in_any_encoding_gives_the_same_rows(tmp_path_factory, rows, encoding, gzipped):
+    """A byte order mark tells it; where there is none, `csv.encoding` does."""
+    data = "".join(",".join(row) + "\n" for row in [["città", "prezzo"], *rows]).encode(encoding)
+    path = tmp_path_factory.mktemp("log") / ("log.csv.gz" if gzipped else "log.csv")
+    path.write_bytes(gzip.compress(data) if gzipped else data)
+    marked = encoding in ("utf-8-sig", "utf-16", "utf-32")
+    for given_encoding in (None, encoding) if marked else (encoding,):
+        assert rows_of(path, CsvOptions(encoding=given_encoding)) == (["città", "prezzo"], rows)
+    if encoding == "utf-8-sig":
+        assert rows_of(path, CsvOptions(encoding="cp1252")) == (["città", "prezzo"], rows), "the mark says it"
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "message"),
+    [
+        (b"citt\xe0,b\n1,2\n", None, r"not UTF-8\n  where: .*, line 1\n  got: byte 4 is e0(.|\n)*csv.encoding"),
+        (b"a,b\n" + b"1,\xe8\n" * 40_000 + b"\x81", "cp1252", r"not cp1252 .*, line 40002\n  got: byte 160,004 is 81"),
+        ("a,b\n1,è".encode("utf-16-le")[:-1], "utf-16", r"not utf-16-le text\n  where: .*, line 2\n.* truncated data"),
+        (b"a,b\n", "latin-one", r"the encoding is unknown(.|\n)*got: latin-one"),
+        (b"a,b\n", "base64", r"the encoding is unknown"),
+        (b"a,b\n1,\0\n", "latin-1", r"csv text in iso8859-1\n  got: binary data, a zero byte at 6"),
+    ],
+)
+def test_bytes_that_the_encoding_has_not_are_named_with_file_line_and_the_setting(tmp_path, data, encoding, message):
+    (tmp_path / "log.csv").write_bytes(data)
+    with pytest.raises(UserError, match=message.replace(" .*", r"(.|\n)*")):
+        rows_of(tmp_path / "log.csv", CsvOptions(encoding=encoding))
 
 
 @settings(deadline=None, max_examples=40)

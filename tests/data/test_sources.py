@@ -63,7 +63,7 @@ ZSTD = b"\x28\xb5\x2f\xfd" + bytes(20)
         ("a.csv", b"PAR1....PAR1", r"not what its name says(.|\n)*expected: csv text in UTF-8\n  got: Parquet"),
         ("a.csv", gzip.compress(b"a", mtime=0), r"not what its name says(.|\n)*got: gzip"),
         ("a.csv", ZSTD, "got: zstd"),
-        ("a.csv", "a,b\n".encode("utf-16"), "got: UTF-16 text"),
+        ("a.csv", "a,b\n".encode("utf-16-be"), r"utf-16-be text without a byte order mark(.|\n)*--encoding utf-16-be"),
         ("a.csv", b"a,b\n1,\0\n", "binary data, a zero byte at 6"),
         ("a.svm", b"1 2:\0", "expected: libsvm text in UTF-8"),
         ("a.parquet", b"a,b\n1,2\n", r"expected: Parquet\n  got: text or other data"),
@@ -94,15 +94,16 @@ def test_a_gzipped_file_is_judged_by_what_is_inside(tmp_path, data, message):
         find_sources(tmp_path / "a.csv.gz")
 
 
-def test_text_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_rows(tmp_path):
+def test_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_rows(tmp_path):
     for name, data in {"a.csv": b"", "b.csv": b"x\n1\n", "c.csv.gz": gzip.compress(b""), "d.csv": b"x\n2\n"}.items():
         (tmp_path / name).write_bytes(data)
     sources, left_out = find_files(tmp_path)
     assert [(Path(source.path).name, source.position) for source in sources] == [("b.csv", 0), ("d.csv", 1)]
     assert left_out == {f"{tmp_path}/a.csv": "without a byte", f"{tmp_path}/c.csv.gz": "without a byte"}
     (tmp_path / "e.parquet").touch()
+    assert find_files(tmp_path).left_out == {**left_out, f"{tmp_path}/e.parquet": "without a byte"}
     with pytest.raises(DataError, match=r"the file is empty\n  where: .*e\.parquet"):
-        find_files(tmp_path)
+        find_files(tmp_path / "e.parquet")
 
 
 def test_parquet_is_not_gzipped_as_a_whole(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 
 import pyarrow as pa
 import pyarrow.csv
@@ -15,6 +16,7 @@ from tests.predict.conftest import QUICK, log_rows, text_of
 
 import fieldwise as fw
 from fieldwise.cli import main
+from fieldwise.data.csv import CsvOptions
 
 HEADER = "user,ts,price,rid\n"
 
@@ -196,6 +198,33 @@ def test_the_delimiter_that_was_recognised_in_training_is_that_of_all_files_to_c
     (tmp_path / "new.csv").write_text(text_of(rows, other))
     with pytest.raises(fw.DataError, match="no such column"):
         fw.predict(tmp_path / "run", tmp_path / "new.csv", tmp_path / "out.csv")
+
+
+def test_the_first_line_of_later_files_is_a_header_as_it_was_in_training(tmp_path):
+    """Whatever it looks like: here the columns of the fields are called as data may be."""
+    rng = random.Random(0)
+    rows = [(rng.randrange(2), rng.randrange(9), f"u{rng.randrange(5)}") for _ in range(100)]
+    text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+    (tmp_path / "log.csv").write_text("click,2025,2026\n" + text)
+    (tmp_path / "more.csv").write_text("2026,2025,7.5\n" + "u1,3,1\n" * 5)
+    data = fw.DataConfig(train="log.csv", label="click")
+    fw.train(fw.Config(data=data, base=str(tmp_path), **QUICK), tmp_path / "run")
+    assert fw.predict(tmp_path / "run", tmp_path / "more.csv", tmp_path / "p.csv").examples == 5
+    (tmp_path / "none.csv").write_text(text)
+    with pytest.raises(fw.DataError, match="2025"):
+        fw.predict(tmp_path / "run", tmp_path / "none.csv", tmp_path / "p.csv")
+
+
+def test_the_encoding_of_the_log_travels_with_the_model(tmp_path):
+    rows = [{**row, "user": row["user"] + "é"} for row in log_rows(100)]
+    (tmp_path / "log.csv").write_bytes(text_of(rows).encode("latin-1"))
+    (tmp_path / "same.csv").write_bytes(text_of(rows).encode("utf-16"))
+    csv = CsvOptions(encoding="latin-1")
+    data = fw.DataConfig(train="log.csv", label="click", exclude=("rid", "ts"), csv=csv)
+    fw.train(fw.Config(data=data, base=str(tmp_path), **QUICK), tmp_path / "run")
+    of = [fw.predict(tmp_path / "run", tmp_path / name, tmp_path / "p.csv") for name in ("log.csv", "same.csv")]
+    assert [each.fields for each in of] == [of[0].fields] * 2
+    assert [each.unseen for each in of[1].fields] == [0.0] * len(of[1].fields)
 
 
 def test_cells_that_are_longer_than_a_bag_may_be_are_said_to_be_cut(tmp_path):

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from fieldwise.cli.options import (
     Verb,
+    csv_options,
     format_option,
     json_option,
     limit_threads,
     load,
     quiet_option,
-    quote_option,
-    read_quote,
     replace_option,
     set_option,
     threads_option,
@@ -24,6 +24,7 @@ from fieldwise.cli.options import (
 
 if TYPE_CHECKING:
     from fieldwise.config import Config
+    from fieldwise.data.csv import CsvOptions
 
 
 @click.command(
@@ -49,10 +50,7 @@ if TYPE_CHECKING:
 @click.option("--id", metavar="COLUMN", help="Of a LOG: the name of an example.")
 @click.option("--split", metavar="COLUMN", help="Of a LOG: the column that says train, valid or test.")
 @format_option
-@click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
-@click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
-@click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
-@quote_option
+@csv_options
 @threads_option
 @quiet_option
 @json_option
@@ -68,10 +66,7 @@ def command(
     id: str | None,
     split: str | None,
     format_: str | None,
-    no_header: bool,
-    columns: str | None,
-    delimiter: str | None,
-    quote: str | None,
+    csv: CsvOptions,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -88,12 +83,10 @@ def command(
 
     roles = {"label": label, "weight": weight, "group": group, "id": id, "split": split}
     if any(path.endswith(".toml") for path in log):
-        _refuse_beside_config(
-            log, {**roles, "format": format_, "columns": columns, "delimiter": delimiter, "quote": quote}, no_header
-        )
+        _refuse_beside_config(log, {**roles, "format": format_}, csv)
         config = load(Path(log[0]), overrides, threads)
     else:
-        config = _inferred(log, roles, format_, no_header, columns, delimiter, quote, overrides, threads)
+        config = _inferred(log, roles, format_, csv, overrides, threads)
     if html is not None:
         from fieldwise.report.check import PAGE_MARK, survey_page
         from fieldwise.verbs.outputs import refuse_output
@@ -125,15 +118,17 @@ def _read_again(config: Config) -> list[str]:
     return [name for part in ("train", "valid", "test") for name in config.paths(part)] if config.data.format else []
 
 
-def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], no_header: bool) -> None:
+def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], csv: CsvOptions) -> None:
     """Refuse what describes a log where a configuration does."""
     if len(log) > 1:
         raise click.UsageError("One configuration, or logs: a .toml file stands alone.")
-    given = [name for name, value in options.items() if value is not None] + ["no-header"] * no_header
+    usual = msgspec.structs.asdict(type(csv)())
+    options |= {name: value for name, value in msgspec.structs.asdict(csv).items() if value != usual[name]}
+    given = [name for name, value in options.items() if value is not None]
     if given:
         raise click.BadParameter(
             f"{log[0]} describes its log itself; replace its values with --set data.KEY=VALUE.",
-            param_hint=f"--{given[0]}",
+            param_hint="--no-header" if given[-1] == "header" else f"--{given[-1]}",
         )
 
 
@@ -141,35 +136,17 @@ def _inferred(
     log: Sequence[str],
     roles: dict[str, Any],
     format_: str | None,
-    no_header: bool,
-    columns: str | None,
-    delimiter: str | None,
-    quote: str | None,
+    csv: CsvOptions,
     overrides: Sequence[str],
     threads: int | None,
 ) -> Config:
     """Return the configuration that `init` would print, without the columns that it excludes: nobody has said so yet,
     and they are left out again, each for its own reason.
     """
-    import msgspec
-
     from fieldwise.config import parse_config
-    from fieldwise.data.csv import CsvOptions
-    from fieldwise.data.dialect import read_delimiter
     from fieldwise.verbs.inference import starting_config
     from fieldwise.verbs.sample import look_at
 
-    delimiter = read_delimiter(delimiter)
-    if delimiter is not None and len(delimiter) != 1:
-        raise click.BadParameter(
-            "one character is expected; where a file has more, as in ratings.dat with ::, "
-            "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
-            param_hint="--delimiter",
-        )
-    names = tuple(columns.split(",")) if columns else ()
-    csv = CsvOptions(
-        header=False if no_header or names else None, columns=names, delimiter=delimiter, quote=read_quote(quote)
-    )
     sample = look_at(log, format_, csv, {name for name in roles.values() if name is not None})
     text, mixed = starting_config(sample, log, format=format_, **roles)
     for remark in sample.read.remarks:

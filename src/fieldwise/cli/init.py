@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import Verb, format_option, json_option, quote_option, read_quote, replace_option
+from fieldwise.cli.options import Verb, csv_options, format_option, json_option, replace_option
+
+if TYPE_CHECKING:
+    from fieldwise.data.csv import CsvOptions
 
 
 @click.command(
@@ -27,10 +31,7 @@ from fieldwise.cli.options import Verb, format_option, json_option, quote_option
 @click.option("--id", metavar="COLUMN", help="The column that names an example, carried into predictions.")
 @click.option("--split", metavar="COLUMN", help="The column that says train, valid or test.")
 @format_option
-@click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header.")
-@click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them.")
-@click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file.")
-@quote_option
+@csv_options
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration into this file.")
 @replace_option
 @json_option
@@ -42,10 +43,7 @@ def command(
     id: str | None,
     split: str | None,
     format_: str | None,
-    no_header: bool,
-    columns: str | None,
-    delimiter: str | None,
-    quote: str | None,
+    csv: CsvOptions,
     out: Path | None,
     overwrite: bool,
     as_json: bool,
@@ -56,29 +54,16 @@ def command(
     and a weekday. Columns that say nothing about examples to come (row ids, constants) are left out. What the
     configuration does not say is inferred again, so delete what you like.
     """
-    from fieldwise.data.csv import CsvOptions
-    from fieldwise.data.dialect import read_delimiter
     from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
     from fieldwise.verbs.inference import starting_config
     from fieldwise.verbs.outputs import refuse_output
     from fieldwise.verbs.sample import look_at
 
-    delimiter = read_delimiter(delimiter)
-    if delimiter is not None and len(delimiter) != 1:
-        raise click.BadParameter(
-            "one character is expected; where a file has more, as in ratings.dat with ::, "
-            "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
-            param_hint="--delimiter",
-        )
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(
             "the configuration is there already", where=out, fix="name another file, or replace it with --overwrite"
         )
-    names = tuple(columns.split(",")) if columns else ()
-    csv = CsvOptions(
-        header=False if no_header or names else None, columns=names, delimiter=delimiter, quote=read_quote(quote)
-    )
     sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
     if out is not None:  # without a format its ending says that it would be none of the log
         refuse_output(out, sample.log.files, log if format_ is not None else (), mark=None)

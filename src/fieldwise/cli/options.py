@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Verb",
     "config_argument",
+    "csv_options",
     "data_option",
     "format_option",
     "json_option",
     "load",
     "overwrite_option",
     "quiet_option",
-    "quote_option",
-    "read_quote",
     "replace_option",
     "run_argument",
     "set_option",
@@ -74,10 +74,6 @@ json_option = click.option(
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 
-quote_option = click.option(
-    "--quote", metavar="CHARACTER", help="What stands around cells of a CSV file; none: quotes are plain characters."
-)
-
 overwrite_option = click.option("--overwrite", is_flag=True, help="Start anew where the run folder exists.")
 
 replace_option = click.option("--overwrite", is_flag=True, help="Replace the file, whatever it holds.")
@@ -97,13 +93,48 @@ threads_option = click.option(
 )
 
 
-def read_quote(quote: str | None) -> str:
-    """Return `CsvOptions.quote` for what the command line says."""
-    if quote is None:
-        return '"'
-    if quote not in ("", "none") and len(quote) != 1:
-        raise click.BadParameter("one character is expected, or none.", param_hint="--quote")
-    return "" if quote == "none" else quote
+def csv_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say how CSV files are written, as one argument `csv` (`data.csv.CsvOptions`)."""
+
+    @wraps(command)
+    def with_csv(
+        *, no_header: bool, columns: str | None, delimiter: str | None, quote: str, encoding: str | None, **rest: Any
+    ) -> None:
+        from fieldwise.data.csv import CsvOptions
+        from fieldwise.data.dialect import read_delimiter
+
+        delimiter = read_delimiter(delimiter)
+        if delimiter is not None and len(delimiter) != 1:
+            raise click.BadParameter(
+                "one character is expected; where a file has more, as in ratings.dat with ::, "
+                "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
+                param_hint="--delimiter",
+            )
+        quote = "" if quote == "none" else quote
+        if len(quote) > 1:
+            raise click.BadParameter("one character is expected, or none.", param_hint="--quote")
+        names = tuple(columns.split(",")) if columns else ()
+        header = False if no_header or names else None
+        csv = CsvOptions(header=header, columns=names, delimiter=delimiter, quote=quote, encoding=encoding)
+        command(csv=csv, **rest)
+
+    for option in reversed(_CSV_OPTIONS):
+        with_csv = option(with_csv)
+    return with_csv
+
+
+_CSV_OPTIONS = (
+    click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header."),
+    click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them."),
+    click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file."),
+    click.option(
+        "--quote",
+        metavar="CHARACTER",
+        default='"',
+        help="What stands around cells of a CSV file; none: quotes are plain characters.",
+    ),
+    click.option("--encoding", metavar="NAME", help="Of a CSV file that is not UTF-8: latin-1, cp1252, utf-16-le, ..."),
+)
 
 
 def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:

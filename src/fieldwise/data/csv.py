@@ -30,7 +30,6 @@ chunks pays for every column of every chunk."""
 _COLUMNS_PER_BLOCK = 256
 _MAX_HEADER_BYTES = 1 << 20
 _SNIFFED_BYTES = 1 << 16
-_BOM = b"\xef\xbb\xbf"
 
 
 class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,11 +44,15 @@ class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         (`data.dialect`).
     recognise
         Whether a delimiter that is not given is told from the first lines. A saved model does not: what was recognised
-        in its training log is its `delimiter`, so that later files are read alike.
+        in its training log is its `delimiter`, and its first lines are a `header` or not, so that later files are read
+        alike.
     quote
         The character around cells that hold delimiters or line ends; empty where quotes are plain characters.
     columns
         The names of the columns of files without a header; f0, f1, ... unless given.
+    encoding
+        Of files without a byte order mark, which tells it: ``latin-1``, ``cp1252``, ``utf-16-le``, ...; UTF-8 unless
+        given.
     """
 
     header: bool | None = None
@@ -57,6 +60,7 @@ class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     recognise: bool = True
     quote: Annotated[str, Meta(max_length=1)] = '"'
     columns: tuple[str, ...] = ()
+    encoding: str | None = None
 
 
 class CsvReader:
@@ -133,7 +137,7 @@ class CsvReader:
                     stream, self._dialect, self._block_bytes, self._unparsable, self._source.path, self._first_line
                 ):
                     yield Piece(block.num_rows, partial(parser.parse, block))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
                 raise damaged(self._source, error) from None
 
     @property
@@ -148,7 +152,7 @@ class CsvReader:
         """Return the delimiter that the first lines have."""
         with open_stream(self._source) as stream:
             head = read_from(self._source, stream, _SNIFFED_BYTES)
-        body = head.removeprefix(_BOM).lstrip(b"\r\n")
+        body = head.lstrip(b"\r\n")
         before = preamble(body)
         if before.delimiter is not None:
             return before.delimiter
@@ -160,7 +164,7 @@ class CsvReader:
         """Return the cells of the first row, and the numbers of bytes up to its beginning and up to its end."""
         with open_stream(self._source) as stream:
             head = read_from(self._source, stream, _MAX_HEADER_BYTES)
-        body = head.removeprefix(_BOM).lstrip(b"\r\n")
+        body = head.lstrip(b"\r\n")
         body = body[preamble(body[:_SNIFFED_BYTES]).num_bytes :].lstrip(b"\r\n")
         start = len(head) - len(body)
         self._first_line = 1 + head[:start].count(b"\n")
@@ -179,9 +183,9 @@ class CsvReader:
         except UnicodeDecodeError as error:
             raise DataError(
                 "the first row is not UTF-8",
-                where=self._source.path,
-                got=error,
-                fix="convert the file, as in: iconv -f latin1 -t utf-8",
+                where=f"{self._source.path}, line {self._first_line}",
+                got=f"byte {start + error.start:,} is {error.object[error.start]:02x} (hexadecimal)",
+                fix='set csv.encoding in [data] (init: --encoding), as in csv.encoding = "latin-1"',
             ) from None
         except (csv.Error, ValueError) as error:
             raise self._unparsable(1, error) from None

@@ -75,8 +75,10 @@ def open_log(
     DataError
         A file is missing, empty, damaged or not what its name says; the files have no column in common.
     """
-    sources, left_out = find_files(paths, format, usual_format=usual_format, allow_empty=allow_empty)
     options = csv or CsvOptions()
+    sources, left_out = find_files(
+        paths, format, usual_format=usual_format, allow_empty=allow_empty, encoding=options.encoding
+    )
     readers = for_each(lambda source: _reader(source, options, chunk_bytes), sources, [it.path for it in sources])
     return Log(sources, readers, left_out)
 
@@ -154,11 +156,12 @@ class Log:
         return [each._replace(file=self.shown.get(each.file, each.file)) for each in found if each is not None]
 
     def as_read(self, csv: CsvOptions) -> CsvOptions:
-        """Return the options with which the log was opened, with the delimiter that was recognised in all of its files.
-
-        Where files differ they stay as they are.
+        """Return the options with which the log was opened, with what was recognised in all of its files: that they
+        have a header, and their delimiter, unless they differ in it.
         """
         found = {(it.delimiter, it.is_unusual) for it in self._readers if isinstance(it, CsvReader)}
+        if found:
+            csv = msgspec.structs.replace(csv, header=csv.header is not False)
         if csv.delimiter is not None or not csv.recognise or len(found) != 1:
             return csv
         [(delimiter, is_unusual)] = found

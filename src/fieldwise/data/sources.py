@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
@@ -50,17 +51,25 @@ _ENDINGS = {
     ".libffm": "libffm",
     ".ffm": "libffm",
 }
+_UNMARKED = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+"""What encodings with a byte order mark are in files without one."""
 _MAGIC = {
     b"PAR1": "Parquet",
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"ARROW1": "Arrow",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
 }
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _MENDED = (
-    ("UTF-16", "convert the file, as in: iconv -f UTF-16 -t UTF-8"),
+    ("utf-16-le", 'set csv.encoding = "utf-16-le" in [data] (init: --encoding utf-16-le)'),
+    ("utf-16-be", 'set csv.encoding = "utf-16-be" in [data] (init: --encoding utf-16-be)'),
     ("gzip", "give it a name that ends in .gz"),
     ("zip", "unpack it"),
     ("zstd", "unpack it"),
@@ -93,6 +102,8 @@ class Source(NamedTuple):
         Changes when the file does: its size, and its time or, of a store that has them, its entity tag.
     base
         The folder, file or fixed beginning of a glob by which it was named.
+    encoding
+        Of a text file: a name of Python's codecs, ``utf-8-sig`` where a byte order mark says so.
     """
 
     path: str
@@ -102,6 +113,7 @@ class Source(NamedTuple):
     num_bytes: int
     stamp: tuple[int | str, ...]
     base: str = ""
+    encoding: str = "utf-8"
 
 
 class Found(NamedTuple):
@@ -130,6 +142,7 @@ def find_files(
     *,
     usual_format: str | None = None,
     allow_empty: bool = False,
+    encoding: str | None = None,
 ) -> Found:
     """Return the files behind paths, globs and folders, each once, in the order named (sorted inside a glob or folder).
 
@@ -146,16 +159,19 @@ def find_files(
     usual_format
         Of the files whose names do not tell. Of a folder it counts only where no name in it tells.
     allow_empty
-        Whether all files may be text files without a byte. Among others those are passed over in any case: they hold
-        no rows, and no header either.
+        Whether all files may be without a byte. Among others those are left out in any case: they hold no rows, and no
+        header either.
+    encoding
+        Of text files without a byte order mark; UTF-8 unless given.
 
     Raises
     ------
     DataError
         A path leads to no file, an ending is unknown, all files are empty, or one is not what its name says.
     ConfigError
-        `format` is unknown.
+        `format` or `encoding` is unknown.
     """
+    encoding = _known_encoding(encoding)
     if format is not None and format not in FORMATS:
         raise ConfigError("the format is unknown", where="format", got=format, fix=did_you_mean(format, FORMATS))
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
@@ -171,10 +187,8 @@ def find_files(
     def examine(place: tuple[int, tuple[str, str]]) -> Source | _EmptyError:
         position, (path, base) = place
         try:
-            return _examine(path, position, format, usual_format, base)
+            return _examine(path, position, format, usual_format, base, encoding)
         except _EmptyError as error:
-            if (format or _format_of(path) or usual_format) == "parquet":  # which has bytes without a row, too
-                raise
             return error
 
     places = list(enumerate(found.items()))
@@ -310,7 +324,21 @@ def _format_of(name: str) -> str | None:
     return _ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def _examine(path: str, position: int, format: str | None, usual_format: str | None, base: str) -> Source:
+def _known_encoding(name: str | None) -> str:
+    """Return the name that Python has for an encoding of text."""
+    try:
+        "".encode(name or "utf-8")
+        found = codecs.lookup(name or "utf-8").name
+    except (LookupError, ValueError):
+        raise ConfigError(
+            "the encoding is unknown", where="csv.encoding", expected="a name such as latin-1, cp1252, utf-16", got=name
+        ) from None
+    return _UNMARKED.get(found, found)
+
+
+def _examine(
+    path: str, position: int, format: str | None, usual_format: str | None, base: str, encoding: str
+) -> Source:
     gzipped = path.lower().endswith(".gz")
     kind = format or _format_of(path) or usual_format
     if kind is None:
@@ -340,18 +368,25 @@ def _examine(path: str, position: int, format: str | None, usual_format: str | N
     if kind == "parquet" and tail != b"PAR1":
         raise DataError("the Parquet file is cut off", where=path, expected="PAR1 at its end", got=repr(tail))
     source = Source(path, position, kind, gzipped, num_bytes, stamp, base)
-    if kind != "parquet":
-        _check_text(source)
+    return source if kind == "parquet" else _as_text(source, encoding)
+
+
+def _as_text(source: Source, encoding: str) -> Source:
+    """Return a text file with its encoding: the one that its byte order mark tells, or else the one given."""
+    head = _head(source)
+    if not head:
+        raise _empty(source.path)
+    marked = next((name for mark, name in _BYTE_ORDER_MARKS if head.startswith(mark)), None)
+    source = source._replace(encoding=marked or encoding)
+    if b"\0" in (head if source.encoding == "utf-8" else _head(source)):
+        name = "UTF-8" if source.encoding.startswith("utf-8") else source.encoding
+        raise _mistaken(source.path, f"{source.format} text in {name}", _with_zeros(head))
     return source
 
 
-def _check_text(source: Source) -> None:
+def _head(source: Source) -> bytes:
     with open_stream(source) as stream:
-        head = read_from(source, stream, _SNIFFED_BYTES)
-    if not head:
-        raise _empty(source.path)
-    if b"\0" in head:
-        raise _mistaken(source.path, f"{source.format} text in UTF-8", _with_zeros(head))
+        return read_from(source, stream, _SNIFFED_BYTES)
 
 
 class _EmptyError(DataError):
@@ -365,8 +400,10 @@ def _empty(path: str) -> DataError:
 def _with_zeros(head: bytes) -> str:
     """Say what text with zero bytes is: every other byte of western text in UTF-16 is one."""
     share = 2 * head.count(0) / len(head)
-    what = "UTF-16 text without a byte order mark" if 0.9 < share <= 1.1 else "binary data"
-    return f"{what}, a zero byte at {head.index(0)}"
+    first = head.index(0)
+    order = "be" if first % 2 == 0 else "le"
+    what = f"utf-16-{order} text without a byte order mark" if 0.9 < share <= 1.1 else "binary data"
+    return f"{what}, a zero byte at {first}"
 
 
 def _mistaken(path: str, expected: str, got: str) -> DataError:
@@ -390,9 +427,14 @@ def open_file(path: str) -> pa.NativeFile:
 
 
 def open_stream(source: Source) -> pa.NativeFile:
-    """Open a text file as a stream of bytes, unpacked if it is gzipped."""
+    """Open a text file as a stream of UTF-8 without a byte order mark, unpacked if it is gzipped."""
     file = stores.open_stream(source.path) if stores.is_remote(source.path) else open_file(source.path)
-    return pa.CompressedInputStream(file, "gzip") if source.gzipped else file
+    stream = pa.CompressedInputStream(file, "gzip") if source.gzipped else file
+    if source.encoding == "utf-8-sig":
+        read_from(source, stream, len(codecs.BOM_UTF8))
+    elif source.encoding != "utf-8":
+        stream = pa.transcoding_input_stream(stream, source.encoding, "utf-8")
+    return stream
 
 
 def stamp_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, ...]:
@@ -407,10 +449,10 @@ def stamp_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, .
 
 
 def read_from(source: Source, stream: pa.NativeFile, num_bytes: int) -> bytes:
-    """Read up to `num_bytes`; damaged gzip data is a DataError."""
+    """Read up to `num_bytes`; damaged gzip data is a DataError, and so are bytes that the encoding has not."""
     try:
         return bytes(stream.read(num_bytes))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise damaged(source, error) from None
 
 
@@ -433,12 +475,38 @@ def damaged(source: Source, error: Exception) -> DataError:
     """Return the error that says that the bytes of a file cannot be read to the end."""
     if stores.is_remote(source.path) and stores.is_of_store(error):
         return stores.unreadable(source.path, error)
+    if isinstance(error, UnicodeError):
+        return _undecodable(source)
     return DataError(
         "the gzip data is damaged or cut off" if source.gzipped else "the file cannot be read",
         where=source.path,
         got=error,
         fix="copy or write the file again",
     )
+
+
+def _undecodable(source: Source) -> DataError:
+    """Say where the first bytes stand that the encoding of a file has not."""
+    decoder = codecs.getincrementaldecoder(source.encoding)()
+    line, num_bytes = 1, 0
+    with open_stream(source._replace(encoding="utf-8")) as stream:
+        piece = b"begin"
+        try:
+            while piece:
+                piece = read_from(source, stream, _SNIFFED_BYTES)
+                line += decoder.decode(piece, final=not piece).count("\n")
+                num_bytes += len(piece)
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].decode(source.encoding, "replace").count("\n")
+            at = num_bytes + len(piece) - len(error.object) + error.start
+            found = error.object[error.start : error.end].hex(" ")
+            return DataError(
+                f"the file is not {source.encoding} text",
+                where=f"{source.path}, line {line}",
+                got=f"byte {at:,} is {found} (hexadecimal): {error.reason}",
+                fix="correct csv.encoding in [data] (init: --encoding), or the line",
+            )
+    return DataError(f"the file is not {source.encoding} text", where=source.path, fix="correct csv.encoding")
 
 
 def _unreadable(path: str, error: OSError) -> DataError:
