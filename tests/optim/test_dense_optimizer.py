@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -53,3 +56,25 @@ def test_a_matrix_moves_as_torch_moves_it_at_that_rate():
 
 def test_nothing_to_move_is_no_optimizer():
     assert build_dense_optimizer([], DenseOptimizerConfig()) is None
+
+
+_STEPS = """
+import sys
+import torch
+from fieldwise.optim.config import DenseOptimizerConfig
+from fieldwise.optim.dense import build_dense_optimizer
+for name in ("adam", "adamw", "adagrad", "sgd"):
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = build_dense_optimizer([weight], DenseOptimizerConfig(name=name))
+    weight.sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    assert (weight < 1).all()
+    assert weight.grad is None
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_steps_do_not_import_the_compiler_of_torch():
+    done = subprocess.run([sys.executable, "-c", _STEPS], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
+from inspect import unwrap
+from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from fieldwise.optim.config import DenseOptimizerConfig
 
@@ -15,9 +19,7 @@ _WIDE = 256
 __all__ = ["build_dense_optimizer"]
 
 
-def build_dense_optimizer(
-    parameters: Iterable[nn.Parameter], config: DenseOptimizerConfig
-) -> torch.optim.Optimizer | None:
+def build_dense_optimizer(parameters: Iterable[nn.Parameter], config: DenseOptimizerConfig) -> Optimizer | None:
     """Return torch's optimizer over `parameters`; None where there are none."""
     parameters = list(parameters)
     if not parameters:
@@ -37,10 +39,20 @@ def build_dense_optimizer(
     ]
     match config.name:
         case "adam":
-            return torch.optim.Adam(groups, lr=rate, fused=True)
+            return _plain(torch.optim.Adam)(groups, lr=rate, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, fused=True)
+            return _plain(torch.optim.AdamW)(groups, lr=rate, fused=True)
         case "adagrad":
-            return torch.optim.Adagrad(groups, lr=rate)
+            return _plain(torch.optim.Adagrad)(groups, lr=rate)
         case "sgd":
-            return torch.optim.SGD(groups, lr=rate)
+            return _plain(torch.optim.SGD)(groups, lr=rate)
+
+
+@cache
+def _plain(kind: Any) -> Callable[..., Optimizer]:
+    """Return one of torch's optimizers without what its methods are wrapped in for torch's compiler.
+
+    The first call of what is wrapped imports that, which takes a process a second.
+    """
+    methods = {name: unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(unwrap(kind.step))})
