@@ -35,10 +35,10 @@ import pyarrow.parquet as pq
 
 import fieldwise as fw
 from fieldwise.data.batches import Batches
+from fieldwise.jobs.train.train import pretrain
 from fieldwise.metrics import evaluate_predictions, paired_auc
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
-from fieldwise.verbs.train import pretrain
 
 _FROZEN = "train.table.learning_rate=1e-12"
 _LR = 'model.start="lr"'
@@ -189,7 +189,7 @@ def started_from(path: Path, change: Change, settings: list[str], out: Path) -> 
     config = fw.load_config(path, [*settings, f'data.weight="half_{change.halves[0]}"'])
     folder = out / f"lr-{_key(config, change)}"
     other = pretrain(config, folder, fw.prepare(config))
-    with patch("fieldwise.verbs.train.pretrain", return_value=other):
+    with patch("fieldwise.jobs.train.train.pretrain", return_value=other):
         yield
 
 

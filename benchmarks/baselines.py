@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # peers.py beside this file, how
 import peers
 
 import fieldwise as fw
+from fieldwise.jobs.compare.differences import Contender
 from fieldwise.metrics import Metrics, evaluate_predictions, paired_auc
-from fieldwise.verbs.differences import Contender
 
 _MODELS = "lr,target-encoding,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet"
 Probabilities = npt.NDArray[np.floating[Any]]

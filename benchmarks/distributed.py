@@ -35,6 +35,7 @@ import fieldwise as fw
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.group import Workers
+from fieldwise.jobs.train.team import Team
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
@@ -42,7 +43,6 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
-from fieldwise.verbs.team import Team
 
 WARM = 5
 

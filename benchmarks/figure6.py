@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from measure import in_process, measured
 
 from fieldwise.data.cache import Examples
-from fieldwise.memory import available_bytes
+from fieldwise.io.memory import available_bytes
+from fieldwise.jobs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
+from fieldwise.jobs.machine import describe_machine
 from fieldwise.models.memory import training_memory
 from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.verbs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
-from fieldwise.verbs.machine import describe_machine
 
 _HIDDEN = (2048, 1024)
 _FIELDS, _BATCH, _EPOCH = 158, 4096, 1_000_000

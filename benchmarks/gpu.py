@@ -32,6 +32,8 @@ import torch
 
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ConfigError
+from fieldwise.jobs.bench import drawn_batch
+from fieldwise.jobs.machine import describe_machine
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
@@ -48,8 +50,6 @@ from fieldwise.training.device import choose_device, place_model
 from fieldwise.training.device_step import DeviceStepper
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import takes_bfloat16
-from fieldwise.verbs.bench import drawn_batch
-from fieldwise.verbs.machine import describe_machine
 
 NUM_FEATURES, BATCH_SIZE = 8_670_000, 4096
 TABLES = [(39, 1), (39, 16), (158, 1), (158, 10)]

@@ -33,12 +33,12 @@ from environment import peer_python
 
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
+from fieldwise.jobs.bench import bare_rate, drawn_cache, drawn_layout, epoch_rate, lr_stepper
+from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import Layout
 from fieldwise.metrics import BinaryMetrics
 from fieldwise.training.score import evaluate_model
-from fieldwise.verbs.bench import bare_rate, drawn_cache, drawn_layout, epoch_rate, lr_stepper
-from fieldwise.verbs.machine import describe_machine
-from fieldwise.verbs.train import use_threads
 
 _FEATURES = 8_670_000
 _TEST = 50_000

@@ -38,6 +38,9 @@ import fieldwise as fw
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.writer import CacheWriter
+from fieldwise.jobs.bench import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
+from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model
@@ -50,9 +53,6 @@ from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.start import start_bias
 from fieldwise.training.step import Stepper
-from fieldwise.verbs.bench import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
-from fieldwise.verbs.machine import describe_machine
-from fieldwise.verbs.train import use_threads
 
 LIBRARIES = ("torch==2.13.0", "deepctr-torch>=0.3,<0.4", "torch-rechub>=0.9,<0.10", "fuxictr>=2.3,<2.4", "polars<2",
              "lightgbm==4.7.0", "scipy")  # fmt: skip

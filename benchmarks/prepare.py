@@ -204,7 +204,7 @@ PARTS = {
 def ours(log: str, fields: dict[str, Any], memory: str | None = None) -> dict[str, Any]:
     """Prepare a log from nothing, and say what each pass took."""
     import fieldwise as fw
-    from fieldwise.training.events import Preparing
+    from fieldwise.events import Preparing
 
     marks: dict[str, float] = {}
     cpu_marks: dict[str, float] = {}
@@ -294,7 +294,7 @@ def waiting(log: str) -> dict[str, Any]:
     """
     import fieldwise as fw
     from fieldwise.data.batches import Batches
-    from fieldwise.training.events import EpochEnd
+    from fieldwise.events import EpochEnd
     from fieldwise.training.linear import LinearStepper
 
     waits: list[float] = []

@@ -33,9 +33,9 @@ from measure import in_process, measured
 from fieldwise.data.cache import Cache
 from fieldwise.data.csv import CsvOptions
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import checksum
-from fieldwise.manifests import write_manifest
-from fieldwise.verbs.machine import describe_machine
+from fieldwise.io.files import checksum
+from fieldwise.io.manifests import write_manifest
+from fieldwise.jobs.machine import describe_machine
 
 
 def main() -> None:
@@ -138,7 +138,7 @@ def open_cache(folder: str) -> dict[str, Any]:
 
 def open_model(folder: str) -> dict[str, Any]:
     """Open a model, and use it; libraries are imported before."""
-    from fieldwise.verbs.predictor import Predictor
+    from fieldwise.jobs.predict.predictor import Predictor
 
     rows = example_rows()
     started = time.perf_counter()

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fieldwise import bundle, manifests
+from fieldwise import bundle
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
+from fieldwise.io import manifests
 from fieldwise.schema import Field, Schema
 
 

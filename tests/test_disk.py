@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fieldwise.disk import free_bytes, require_disk
 from fieldwise.errors import ResourceError
+from fieldwise.io.disk import free_bytes, require_disk
 from fieldwise.training.checkpoint import Checkpoints
 
 

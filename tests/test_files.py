@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.full_disk import files_of_at_most
 
-from fieldwise.arrays import load_arrays, load_metadata, save_arrays
 from fieldwise.errors import ArtefactError, ResourceError
-from fieldwise.files import atomic_file, checksum, map_file, remove_leftovers, write_bytes
-from fieldwise.manifests import manifest_format, read_manifest, write_manifest
+from fieldwise.io.arrays import load_arrays, load_metadata, save_arrays
+from fieldwise.io.files import atomic_file, checksum, map_file, remove_leftovers, write_bytes
+from fieldwise.io.manifests import manifest_format, read_manifest, write_manifest
 
 
 class Content(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_what_a_killed_process_left_is_removed_and_what_is_being_written_is_not(tmp_path):
     out = tmp_path / "out.csv"
-    script = "import os, sys\nfrom fieldwise.files import atomic_file\n"
+    script = "import os, sys\nfrom fieldwise.io.files import atomic_file\n"
     script += "with atomic_file(sys.argv[1]) as file:\n    file.write(b'x'); file.flush(); os._exit(9)"
     subprocess.run([sys.executable, "-c", script, str(out)], check=False)
     [left] = tmp_path.iterdir()

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fieldwise.memory import freed_memory_kept
+from fieldwise.io.memory import freed_memory_kept
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")

@@ -39,22 +39,22 @@ if TYPE_CHECKING:
         UserError,
     )
     from fieldwise.features.encoder import Encoder
+    from fieldwise.jobs.check.check import check
+    from fieldwise.jobs.compare.compare import Comparison, compare
+    from fieldwise.jobs.evaluate import Evaluation, evaluate
+    from fieldwise.jobs.predict.predict import Prediction, predict
+    from fieldwise.jobs.predict.predictor import Predictor
+    from fieldwise.jobs.prepare.prepare import Prepared, prepare
+    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.train.train import train
+    from fieldwise.jobs.tune.trial import Tuning
+    from fieldwise.jobs.tune.tune import tune
+    from fieldwise.jobs.verify import Verification, verify
     from fieldwise.metrics import Metrics, evaluate_predictions
     from fieldwise.models.config import ModelConfig
+    from fieldwise.profile.survey.result import Survey
     from fieldwise.schema import Field, Schema
-    from fieldwise.survey.result import Survey
     from fieldwise.training.config import PretrainConfig, TrainConfig
-    from fieldwise.verbs.check import check
-    from fieldwise.verbs.compare import Comparison, compare
-    from fieldwise.verbs.evaluate import Evaluation, evaluate
-    from fieldwise.verbs.predict import Prediction, predict
-    from fieldwise.verbs.predictor import Predictor
-    from fieldwise.verbs.prepare import Prepared, prepare
-    from fieldwise.verbs.run import Result
-    from fieldwise.verbs.train import train
-    from fieldwise.verbs.trial import Tuning
-    from fieldwise.verbs.tune import tune
-    from fieldwise.verbs.verify import Verification, verify
 
 __version__ = "0.1.0"
 
@@ -72,8 +72,8 @@ forks.register()
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
 _HOMES = {
     "bundle": ("open_bundle",),
-    "verbs.check": ("check",),
-    "verbs.compare": ("Comparison", "compare"),
+    "jobs.check.check": ("check",),
+    "jobs.compare.compare": ("Comparison", "compare"),
     "config": ("Config", "DataConfig", "FieldConfig", "load_config", "parse_config"),
     "errors": (
         "ArtefactError",
@@ -84,20 +84,20 @@ _HOMES = {
         "Stopped",
         "UserError",
     ),
-    "verbs.evaluate": ("Evaluation", "evaluate"),
+    "jobs.evaluate": ("Evaluation", "evaluate"),
     "features.encoder": ("Encoder",),
     "metrics": ("Metrics", "evaluate_predictions"),
     "models.config": ("ModelConfig",),
-    "verbs.predict": ("Prediction", "predict"),
-    "verbs.predictor": ("Predictor",),
-    "verbs.prepare": ("Prepared", "prepare"),
-    "verbs.run": ("Result",),
+    "jobs.predict.predict": ("Prediction", "predict"),
+    "jobs.predict.predictor": ("Predictor",),
+    "jobs.prepare.prepare": ("Prepared", "prepare"),
+    "jobs.run": ("Result",),
     "schema": ("Field", "Schema"),
-    "survey.result": ("Survey",),
-    "verbs.train": ("train",),
-    "verbs.trial": ("Tuning",),
-    "verbs.tune": ("tune",),
-    "verbs.verify": ("Verification", "verify"),
+    "profile.survey.result": ("Survey",),
+    "jobs.train.train": ("train",),
+    "jobs.tune.trial": ("Tuning",),
+    "jobs.tune.tune": ("tune",),
+    "jobs.verify": ("Verification", "verify"),
     "training.config": ("PretrainConfig", "TrainConfig"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

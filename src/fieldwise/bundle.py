@@ -28,14 +28,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.files import checksum, explaining
 from fieldwise.forks import ForkLock
+from fieldwise.io.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
+from fieldwise.io.files import checksum, explaining
+from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.manifests import Upgrades, read_manifest, write_manifest
 
 __all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "bundle_seal", "open_bundle", "set_calibration"]
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from tests.logs import write
-from tests.survey.logs import config_text, planted
+from tests.profile.logs import config_text, planted
 
 from fieldwise.cli import main
 

@@ -13,8 +13,8 @@ from rich.live import Live
 
 from fieldwise.cli import progress
 from fieldwise.cli.progress import Reporter, aside, show_progress
+from fieldwise.events import EpochEnd, Kept, Outlook, Preparing, Progress, Seconds, Stage, Warned, ignore
 from fieldwise.metrics import Metrics
-from fieldwise.training.events import EpochEnd, Kept, Outlook, Preparing, Progress, Seconds, Stage, Warned, ignore
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
 MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, VALID)

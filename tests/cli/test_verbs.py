@@ -12,15 +12,15 @@ from click.testing import CliRunner
 
 from fieldwise.cli import main
 from fieldwise.data.read_report import ReadReport, Reason
+from fieldwise.events import EpochEnd, Stage
+from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.compare.differences import Contender, Difference, spreads
+from fieldwise.jobs.evaluate import Evaluation
+from fieldwise.jobs.predict.predict import Prediction
+from fieldwise.jobs.run import Result
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice
-from fieldwise.training.events import EpochEnd, Stage
-from fieldwise.verbs.compare import Comparison
-from fieldwise.verbs.differences import Contender, Difference, spreads
-from fieldwise.verbs.evaluate import Evaluation
-from fieldwise.verbs.predict import Prediction
-from fieldwise.verbs.run import Result
 
 READ = ReadReport(
     files=2,
@@ -115,7 +115,8 @@ def asked(monkeypatch):
                 options["listen"](EpochEnd(1, 0.5, 1.0, 10.0, None))
             return answer
 
-        monkeypatch.setattr(f"fieldwise.verbs.{verb}.{verb}", called)
+        home = verb if verb in ("evaluate", "verify") else f"{verb}.{verb}"
+        monkeypatch.setattr(f"fieldwise.jobs.{home}.{verb}", called)
         return calls
 
     return replace

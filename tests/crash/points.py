@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fieldwise import bundle, files
+from fieldwise import bundle
+from fieldwise.io import files
 from fieldwise.training import checkpoint
 
 CHECKPOINT_FILES = ("table.safetensors", "dense.safetensors", "manifest.json")

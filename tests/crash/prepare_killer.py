@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import fieldwise as fw
-from fieldwise import files
-from fieldwise.verbs import prepare as verb
-from fieldwise.verbs.budget import Budget
+from fieldwise.io import files
+from fieldwise.jobs.prepare import prepare as verb
+from fieldwise.jobs.prepare.budget import Budget
 
 CALLS = ("rename", "replace", "fsync", "rmdir", "unlink")
 

@@ -14,10 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 from fieldwise.cli import main
+from fieldwise.jobs import evaluate
+from fieldwise.jobs.check import check
+from fieldwise.jobs.predict import predict
+from fieldwise.jobs.prepare import passes
+from fieldwise.jobs.train import train
 from fieldwise.training.linear import LinearStepper
 from fieldwise.training.posterior import Sampler
 from fieldwise.training.step import Stepper
-from fieldwise.verbs import check, evaluate, passes, predict, train
 
 _reached = False
 

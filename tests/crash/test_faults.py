@@ -14,7 +14,7 @@ import pytest
 from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
-from fieldwise import files
+from fieldwise.io import files
 
 MORE = """
 [model]

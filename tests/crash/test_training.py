@@ -14,7 +14,7 @@ from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
 from fieldwise.data.cache import Cache
-from fieldwise.training.events import Stage
+from fieldwise.events import Stage
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,10 +15,10 @@ import pyarrow.parquet
 import pytest
 from tests.store import gs_server, put, s3_server
 
-from fieldwise.data import stores
 from fieldwise.data.log import open_log
 from fieldwise.data.sources import find_sources, stamp_of
 from fieldwise.errors import ConfigError, DataError
+from fieldwise.io import stores
 
 CSV = b"click,ad\n1,a\n0,b\n"
 

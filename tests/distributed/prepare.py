@@ -10,7 +10,7 @@ import sys
 import fieldwise as fw
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import FieldwiseError
-from fieldwise.verbs.prepare_together import prepare_together
+from fieldwise.jobs.prepare.together import prepare_together
 
 
 def main(config: str, cache: str, memory: str) -> None:

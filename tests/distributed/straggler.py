@@ -20,10 +20,10 @@ from tests.reference.batches import random_fields
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.traffic import find_straggler
+from fieldwise.jobs.train.team import Team
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.config import TrainConfig
-from fieldwise.verbs.team import Team
 
 FORMS, ROWS, SIZE, STEPS, SLEEP = ["single", "value", "bag"], [50, 2, 9], 64, 4, 0.5
 

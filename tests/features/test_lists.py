@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.lists import split_lists
-from fieldwise.infer.guess import guess_column
+from fieldwise.profile.infer.guess import guess_column
 from fieldwise.schema import Field, Schema
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6).filter(

@@ -13,7 +13,7 @@ from fieldwise.features.missing import IN_NUMBERS
 from fieldwise.features.parse import read_numbers
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import read_moments
-from fieldwise.infer import complete_schema
+from fieldwise.jobs.init.fields import complete_schema
 from fieldwise.schema import Field, Schema
 
 CATEGORY = Field(name="f", column="f", missing=("NULL", "\\N"))

@@ -9,7 +9,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.features.columns import Columns
 from fieldwise.features.parse import read_numbers
 from fieldwise.features.written import Style
-from fieldwise.infer.guess import guess_column
+from fieldwise.profile.infer.guess import guess_column
 from fieldwise.schema import Field
 
 

@@ -21,7 +21,6 @@ import torch
 from tests.logs import make_table
 
 import fieldwise as fw
-from fieldwise import arrays, files, manifests
 from fieldwise.bundle import BUNDLE_FORMAT
 from fieldwise.config import parse_config
 from fieldwise.data.cache import Cache
@@ -29,7 +28,10 @@ from fieldwise.data.log import open_log
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import FieldwiseError
 from fieldwise.features.encoder import Encoder
-from fieldwise.infer import complete_schema
+from fieldwise.io import arrays, files, manifests
+from fieldwise.jobs.init.fields import complete_schema
+from fieldwise.jobs.prepare.prepare import read_prepared
+from fieldwise.jobs.verify import verify
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.optim.dense import build_dense_optimizer
@@ -39,8 +41,6 @@ from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, Checkpoints, Spread
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.loop import History, resume
 from fieldwise.training.step import Stepper
-from fieldwise.verbs.prepare import read_prepared
-from fieldwise.verbs.verify import verify
 
 FIXTURE = max((Path(__file__).parents[1] / "fixtures").glob("[0-9]*"), key=lambda path: int(path.name))
 ROWS = make_table(5, seed=1)

@@ -280,7 +280,7 @@ def test_the_paper_s_parameter_counts_are_those_of_the_modules():
 
 
 def test_a_table_that_cannot_fit_is_refused_with_the_sizes(monkeypatch):
-    monkeypatch.setattr("fieldwise.memory.available_bytes", lambda: 10_000)
+    monkeypatch.setattr("fieldwise.io.memory.available_bytes", lambda: 10_000)
     model = build_model(ModelConfig(kind="dnn", hidden=(2048,)), LAYOUT, 2)
     with pytest.raises(ResourceError, match=r"(?s)54 features with 2,048 weights .*10.00 kB.*1.33 MB"):
         TableOptimizer(model.table, TableOptimizerConfig())

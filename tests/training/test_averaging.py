@@ -111,7 +111,7 @@ def test_what_cannot_be_is_refused(monkeypatch):
     model = make()
     with pytest.raises(ValueError, match=r"epochs \(=0\) must be above 0"):
         Average(model, model.table.weights, 0, 10)
-    monkeypatch.setattr("fieldwise.memory.available_bytes", lambda: 10, raising=True)
+    monkeypatch.setattr("fieldwise.io.memory.available_bytes", lambda: 10, raising=True)
     with pytest.raises(ResourceError, match="average of the table's weights"):
         Average(model, model.table.weights, 1.0, 10)
 

@@ -15,6 +15,9 @@ import fieldwise as fw
 from fieldwise.bundle import open_bundle
 from fieldwise.data.cache import Examples
 from fieldwise.distributed import group
+from fieldwise.events import EpochEnd, Warned
+from fieldwise.jobs.train.on_ray import train_on_ray
+from fieldwise.jobs.train.plan import plan
 from fieldwise.kernels.histories import History
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
@@ -27,11 +30,8 @@ from fieldwise.testing import check_model
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.device import choose_device, own_gpu, place_model
 from fieldwise.training.device_step import DeviceStepper
-from fieldwise.training.events import EpochEnd, Warned
 from fieldwise.training.guard import NotFinite
 from fieldwise.training.linear import make_stepper
-from fieldwise.verbs.plan import plan
-from fieldwise.verbs.train_on_ray import train_on_ray
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 SMALL = {"units": 3, "hidden": (12, 8)}

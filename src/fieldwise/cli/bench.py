@@ -26,8 +26,8 @@ def command(fields: int, features: int, quick: bool, threads: int | None, as_jso
     accumulates and applies; LC-DNN against its matrix products alone.
     """
     from fieldwise.errors import ConfigError
-    from fieldwise.verbs.bench import bench
-    from fieldwise.verbs.train import use_threads
+    from fieldwise.jobs.bench import bench
+    from fieldwise.jobs.train.train import use_threads
 
     if features < 4 * fields:
         raise ConfigError("there are too few features", where="--features", expected=f">= {4 * fields}", got=features)

@@ -6,8 +6,8 @@ import click
 
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import print_table
-from fieldwise.memory import readable_bytes
-from fieldwise.verbs.bench import Bench
+from fieldwise.io.memory import readable_bytes
+from fieldwise.jobs.bench import Bench
 
 __all__ = ["print_bench"]
 

@@ -79,7 +79,7 @@ def command(
     do. Nothing is trained or changed. The exit code is 0, warnings or not.
     """
     from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.check import check
+    from fieldwise.jobs.check.check import check
 
     roles = {"label": label, "weight": weight, "group": group, "id": id, "split": split}
     if any(path.endswith(".toml") for path in log):
@@ -88,16 +88,16 @@ def command(
     else:
         config = _inferred(log, roles, format_, csv, overrides, threads)
     if html is not None:
+        from fieldwise.jobs.outputs import refuse_output
+        from fieldwise.jobs.prepare.parts import open_sources
         from fieldwise.report.check import PAGE_MARK, survey_page
-        from fieldwise.verbs.outputs import refuse_output
-        from fieldwise.verbs.parts import open_sources
 
         files = [path for source in open_sources(config) for path in source.log.files]
         refuse_output(html, [*files, *log], _read_again(config), mark=None if overwrite else PAGE_MARK)
     with show_progress(quiet) as listen:
         survey = check(config, rows=rows or None, listen=listen)
     if html is not None:
-        from fieldwise.files import write_bytes
+        from fieldwise.io.files import write_bytes
 
         html.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(html, survey_page(survey).encode())
@@ -144,8 +144,8 @@ def _inferred(
     and they are left out again, each for its own reason.
     """
     from fieldwise.config import parse_config
-    from fieldwise.verbs.inference import starting_config
-    from fieldwise.verbs.sample import look_at
+    from fieldwise.jobs.init.inference import starting_config
+    from fieldwise.jobs.init.sample import look_at
 
     sample = look_at(log, format_, csv, {name for name in roles.values() if name is not None})
     text, mixed = starting_config(sample, log, format=format_, **roles)

@@ -93,7 +93,7 @@ def command(
     """
     from fieldwise.cli.comparison import print_comparison, print_first
     from fieldwise.cli.progress import aside, show_progress
-    from fieldwise.verbs.compare import Comparison, compare
+    from fieldwise.jobs.compare.compare import Comparison, compare
 
     loaded = load(config, overrides, threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None

@@ -12,10 +12,10 @@ from fieldwise.cli.names import compact, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts, print_read, print_warnings
 from fieldwise.config import Config
-from fieldwise.verbs.baseline import TARGET_ENCODING
-from fieldwise.verbs.compare import Comparison
-from fieldwise.verbs.differences import Difference
-from fieldwise.verbs.run import Result
+from fieldwise.jobs.compare.baseline import TARGET_ENCODING
+from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.compare.differences import Difference
+from fieldwise.jobs.run import Result
 
 __all__ = ["print_comparison", "print_first"]
 

@@ -10,7 +10,7 @@ import click
 from fieldwise.cli.output import print_table
 
 if TYPE_CHECKING:
-    from fieldwise.verbs.coverage import FieldShares
+    from fieldwise.jobs.predict.coverage import FieldShares
 
 __all__ = ["print_coverage"]
 

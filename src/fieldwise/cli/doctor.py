@@ -31,7 +31,7 @@ def command(compile_: bool, quiet: bool, as_json: bool) -> None:
     The exit code is 2 where something is wrong; the message says what to do.
     """
     from fieldwise.errors import UserError
-    from fieldwise.verbs.doctor import compile_kernels, diagnose
+    from fieldwise.jobs.doctor.doctor import compile_kernels, diagnose
 
     def listen(text: str) -> None:
         if not quiet:

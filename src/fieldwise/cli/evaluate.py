@@ -53,8 +53,8 @@ def command(
     errors (z) the value that is furthest off is away.
     """
     from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.evaluate import evaluate
-    from fieldwise.verbs.train import use_threads
+    from fieldwise.jobs.evaluate import evaluate
+    from fieldwise.jobs.train.train import use_threads
 
     use_threads(threads)
     with show_progress(quiet) as listen:

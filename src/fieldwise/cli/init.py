@@ -56,9 +56,9 @@ def command(
     """
     from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
-    from fieldwise.verbs.inference import starting_config
-    from fieldwise.verbs.outputs import refuse_output
-    from fieldwise.verbs.sample import look_at
+    from fieldwise.jobs.init.inference import starting_config
+    from fieldwise.jobs.init.sample import look_at
+    from fieldwise.jobs.outputs import refuse_output
 
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(
@@ -80,7 +80,7 @@ def command(
         file="fieldwise.toml" if out is None else str(out),
     )
     if out is not None:
-        from fieldwise.files import write_bytes
+        from fieldwise.io.files import write_bytes
 
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, text.encode())

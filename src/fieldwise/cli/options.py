@@ -149,7 +149,7 @@ def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> 
 
 
 def limit_threads(config: Config) -> None:
-    """Use the threads that a configuration asks for; verbs that need torch let it have as many (`verbs.train`)."""
+    """Use the threads that a configuration asks for; verbs that need torch let it have as many (`jobs.train.train`)."""
     from fieldwise.kernels.threads import set_num_threads
 
     if config.train.threads is not None:

@@ -151,9 +151,9 @@ def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads:
     import msgspec
 
     from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.begin import with_start
-    from fieldwise.verbs.plan import history_rows
-    from fieldwise.verbs.prepare import prepare
+    from fieldwise.jobs.prepare.prepare import prepare
+    from fieldwise.jobs.train.begin import with_start
+    from fieldwise.jobs.train.plan import history_rows
 
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:

@@ -59,8 +59,8 @@ def command(
     that cannot be used is named in FILE.rejects.jsonl. With more than two classes there is a column for each.
     """
     from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.predict import predict
-    from fieldwise.verbs.train import use_threads
+    from fieldwise.jobs.predict.predict import predict
+    from fieldwise.jobs.train.train import use_threads
 
     to_standard_output = str(out) == "-"
     if to_standard_output and as_json:

@@ -75,7 +75,7 @@ def command(
     """
     if dry_run:
         loaded = load(config, overrides, threads)
-        from fieldwise.verbs.estimate import estimate
+        from fieldwise.jobs.prepare.estimate import estimate
 
         expected = estimate(loaded, memory=memory)
         if as_json:
@@ -98,11 +98,11 @@ def command(
         loaded = load(config, overrides, threads)
         with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
             if team is None or team.size == 1:
-                from fieldwise.verbs.prepare import prepare
+                from fieldwise.jobs.prepare.prepare import prepare
 
                 prepared = prepare(loaded, memory=memory, max_rejects=max_rejects, listen=listen)
             else:
-                from fieldwise.verbs.prepare_together import prepare_together
+                from fieldwise.jobs.prepare.together import prepare_together
 
                 prepared = prepare_together(loaded, team, memory=memory, max_rejects=max_rejects, listen=listen)
 

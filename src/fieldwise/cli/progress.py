@@ -13,8 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fieldwise.cli.names import compact, duration, model_label
-from fieldwise.metrics import Metrics
-from fieldwise.training.events import (
+from fieldwise.events import (
     EpochEnd,
     Event,
     Listener,
@@ -28,6 +27,7 @@ from fieldwise.training.events import (
     Warned,
     ignore,
 )
+from fieldwise.metrics import Metrics
 
 __all__ = ["Reporter", "aside", "show_progress"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from fieldwise.cli.output import Footnotes, print_table
 from fieldwise.data.read_report import describe
-from fieldwise.survey.result import Column, Day, Group, Survey
+from fieldwise.profile.survey.result import Column, Day, Group, Survey
 
 __all__ = ["print_survey"]
 

@@ -13,22 +13,22 @@ from fieldwise.cli.coverage import print_coverage
 from fieldwise.cli.names import compact, duration, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.data.read_report import ReadReport, describe
-from fieldwise.memory import readable_bytes
+from fieldwise.io.memory import readable_bytes
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
     from fieldwise.distributed.traffic import Traffic
+    from fieldwise.jobs.evaluate import Evaluation
+    from fieldwise.jobs.predict.predict import Prediction
+    from fieldwise.jobs.prepare.estimate import Estimate
+    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.train.plan import Plan
+    from fieldwise.jobs.tune.trial import Tuning
+    from fieldwise.jobs.verify import Verification
     from fieldwise.metrics import Metrics
     from fieldwise.metrics.slices import FieldSlices, Slice
     from fieldwise.models.memory import TrainingMemory
     from fieldwise.models.sizes import Size
-    from fieldwise.verbs.estimate import Estimate
-    from fieldwise.verbs.evaluate import Evaluation
-    from fieldwise.verbs.plan import Plan
-    from fieldwise.verbs.predict import Prediction
-    from fieldwise.verbs.run import Result
-    from fieldwise.verbs.trial import Tuning
-    from fieldwise.verbs.verify import Verification
 
 __all__ = [
     "METRICS",

@@ -80,7 +80,7 @@ def command(
     alone.
     """
     if dry_run:
-        from fieldwise.verbs.plan import plan
+        from fieldwise.jobs.train.plan import plan
 
         expected = plan(load(config, overrides, threads))
         if as_json:
@@ -99,15 +99,15 @@ def command(
 
     def work(team: Workers | None) -> Callable[[], None]:
         from fieldwise.cli.progress import show_progress
-        from fieldwise.verbs.train import train
+        from fieldwise.jobs.train.train import train
 
         loaded = load(config, overrides, threads)
         with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
             if ray is None:
                 result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
             else:
-                from fieldwise.training.events import Warned
-                from fieldwise.verbs.train_on_ray import train_on_ray
+                from fieldwise.events import Warned
+                from fieldwise.jobs.train.on_ray import train_on_ray
 
                 address, count = None if ray == "local" else ray, workers or 1
                 result = train_on_ray(

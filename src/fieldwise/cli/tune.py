@@ -70,7 +70,7 @@ def command(
     budget, a finished one does.
     """
     from fieldwise.cli.progress import show_progress
-    from fieldwise.verbs.tune import tune
+    from fieldwise.jobs.tune.tune import tune
 
     loaded = load(config, overrides, threads)
     keys = [key.strip() for key in only.split(",")] if only is not None else None

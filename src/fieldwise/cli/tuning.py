@@ -9,7 +9,7 @@ import click
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import METRICS, figure, print_read, print_warnings, probability_of
-from fieldwise.verbs.trial import Trial, Tuning
+from fieldwise.jobs.tune.trial import Trial, Tuning
 
 __all__ = ["print_tuning"]
 

@@ -25,7 +25,7 @@ def command(path: Path, as_json: bool) -> None:
     code is 2.
     """
     from fieldwise.errors import UserError
-    from fieldwise.verbs.verify import verify
+    from fieldwise.jobs.verify import verify
 
     verification = verify(path)
     if as_json:

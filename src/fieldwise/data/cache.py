@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
 from fieldwise.errors import ArtefactError
-from fieldwise.files import checksum, explaining, map_file
 from fieldwise.forks import ForkLock
+from fieldwise.io.files import checksum, explaining, map_file
+from fieldwise.io.manifests import read_manifest
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.manifests import read_manifest
 
 __all__ = ["Cache", "Examples", "Unread"]
 

@@ -60,7 +60,7 @@ def open_log(
     Parameters
     ----------
     paths
-        Files, globs and folders (see `sources.find_files`), on this machine or in a store (`data.stores`).
+        Files, globs and folders (see `sources.find_files`), on this machine or in a store (`io.stores`).
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; told by the files' names unless given.
     csv

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fieldwise.errors import DataError, UserError
-from fieldwise.files import explaining
+from fieldwise.io.files import explaining
 
 __all__ = ["STANDARD_INPUT", "Spooled", "refuse_special", "spooled"]
 

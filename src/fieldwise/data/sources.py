@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from fieldwise.data import stores
 from fieldwise.data.pipes import refuse_special
 from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.io import stores
 
 __all__ = [
     "FORMATS",
@@ -89,7 +89,7 @@ class Source(NamedTuple):
     Attributes
     ----------
     path
-        As it was named or found: a local path, or a remote name (`data.stores`).
+        As it was named or found: a local path, or a remote name (`io.stores`).
     position
         Its place among the files of the log, from 0.
     format

@@ -26,10 +26,10 @@ from fieldwise.data.planes import (
     padded,
 )
 from fieldwise.errors import DataError
-from fieldwise.files import atomic_file, explaining
+from fieldwise.io.files import atomic_file, explaining
+from fieldwise.io.manifests import write_manifest
 from fieldwise.kernels.decode import pack_lines
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.manifests import write_manifest
 
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoded

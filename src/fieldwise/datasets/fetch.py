@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from fieldwise.errors import DataError
-from fieldwise.files import atomic_file, explaining
+from fieldwise.io.files import atomic_file, explaining
 
 __all__ = ["cache_folder", "fetch_either", "fetch_from_package", "fetch_url", "verify"]
 

@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from fieldwise.datasets.truth import Floats, Truth, auc_of_probabilities, draw_features, feature_counts, plant, sigmoid
 from fieldwise.errors import ConfigError
-from fieldwise.files import atomic_file, write_bytes
+from fieldwise.io.files import atomic_file, write_bytes
 
 __all__ = ["PRESETS", "SynthOptions", "make_synth"]
 

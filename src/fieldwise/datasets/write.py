@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from fieldwise.files import atomic_file, write_bytes
+from fieldwise.io.files import atomic_file, write_bytes
 
 __all__ = ["split_column", "write_log"]
 

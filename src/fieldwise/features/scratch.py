@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.files import explaining
+from fieldwise.io.files import explaining
 
 __all__ = ["Scratch"]
 

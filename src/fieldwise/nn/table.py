@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fieldwise.io.memory import require_memory
 from fieldwise.kernels import table as kernels
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.threads import num_threads, run_each
-from fieldwise.memory import require_memory
 
 __all__ = ["Table", "Visit"]
 

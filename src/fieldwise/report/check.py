@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from fieldwise.data.read_report import describe
-from fieldwise.survey.result import Column, Day, Group, Survey
+from fieldwise.profile.survey.result import Column, Day, Group, Survey
 
 __all__ = ["PAGE_MARK", "survey_page"]
 
@@ -31,7 +31,7 @@ def survey_page(survey: Survey) -> str:
     Examples
     --------
     >>> from fieldwise.data.read_report import ReadReport
-    >>> from fieldwise.survey.result import Part
+    >>> from fieldwise.profile.survey.result import Part
     >>> part = Part(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
     >>> page = survey_page(
     ...     Survey(files=("a<b.csv",), rows_in_log=2, rows_read=2, share=1.0, rows_rejected=0, first_reject=None,

@@ -26,9 +26,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldwise.arrays import Pieces
+from fieldwise.io.arrays import Pieces
+from fieldwise.io.memory import require_memory
 from fieldwise.kernels.storage import decode_weights, encode_weights
-from fieldwise.memory import require_memory
 from fieldwise.models.click import ClickModel
 
 __all__ = ["Average"]

@@ -27,12 +27,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.arrays import Pieces, load_verified, save_arrays
-from fieldwise.disk import require_disk
 from fieldwise.distributed.shards import Shards
 from fieldwise.errors import ArtefactError
-from fieldwise.files import discard, explaining, sync_folder
-from fieldwise.manifests import read_manifest, write_manifest
+from fieldwise.io.arrays import Pieces, load_verified, save_arrays
+from fieldwise.io.disk import require_disk
+from fieldwise.io.files import discard, explaining, sync_folder
+from fieldwise.io.manifests import read_manifest, write_manifest
 
 __all__ = [
     "CHECKPOINT_FORMAT",

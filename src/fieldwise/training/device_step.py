@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from fieldwise.arrays import Pieces
 from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import UserError
+from fieldwise.io.arrays import Pieces
 from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
 from fieldwise.models.click import ClickModel

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fieldwise.data.cache import Examples
-from fieldwise.files import write_bytes
+from fieldwise.io.files import write_bytes
 
 __all__ = ["Divergence", "NotFinite", "all_finite", "class_weights", "write_batch"]
 

@@ -12,11 +12,11 @@ import msgspec
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
+from fieldwise.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
-from fieldwise.training.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule

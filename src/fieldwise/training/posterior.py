@@ -28,14 +28,14 @@ import numpy.typing as npt
 
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError
+from fieldwise.events import Listener, Sampling, ignore
+from fieldwise.io.memory import require_memory
 from fieldwise.kernels import posterior as kernels
 from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.threads import num_threads, run_each
-from fieldwise.memory import require_memory
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
 from fieldwise.training.config import PretrainConfig
-from fieldwise.training.events import Listener, Sampling, ignore
 from fieldwise.training.interrupt import Interrupt, Interrupted
 
 __all__ = [

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.arrays import Pieces
 from fieldwise.bundle import BundleWriter, block_rows
 from fieldwise.calibration import Calibration, Method
 from fieldwise.data.batches import Batches
@@ -20,6 +19,7 @@ from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import Planning, ShardedTable
 from fieldwise.distributed.wire import pack_arrays, unpack_arrays
+from fieldwise.io.arrays import Pieces
 from fieldwise.kernels.histories import Complete
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.storage import step_key

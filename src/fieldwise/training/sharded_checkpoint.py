@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fieldwise.arrays import Pieces, save_arrays
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.shards import Shards
 from fieldwise.errors import ArtefactError
+from fieldwise.io.arrays import Pieces, save_arrays
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints, Part, Spread, read_checkpoint
 
 __all__ = ["ShardedCheckpoints"]

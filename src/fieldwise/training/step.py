@@ -16,8 +16,8 @@ from fieldwise.calibration import Calibration, Method
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.table import ShardedTable
+from fieldwise.io.memory import freed_memory_kept
 from fieldwise.kernels.layout import Batch
-from fieldwise.memory import freed_memory_kept
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays, load_dense

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fieldwise.errors import ResourceError
+from fieldwise.io.memory import readable_bytes, require_memory
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.table import initialise
-from fieldwise.memory import readable_bytes, require_memory
 from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.batch import DeviceBatch, Placing
 from fieldwise.nn.cuda.storage import from_host, to_host

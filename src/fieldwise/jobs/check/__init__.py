@@ -1,0 +1,1 @@
+"""A look at a raw log before any training."""

@@ -1,0 +1,407 @@
+"""``fieldwise check``: look at a raw log before any training.
+
+One pass over the log. Where it has more rows than asked for, each is taken with the same probability, by a hash of its
+place, so the rows looked at are spread evenly over all files and the same ones every time. What is counted of each
+column, and what it gives away, is in `survey`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.config import Config
+from fieldwise.data.chunk import Chunk
+from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.read_report import RejectTally, why_rejected
+from fieldwise.data.split import NO_PART, PARTS, SplitByShare
+from fieldwise.data.stray_quotes import line_end_remarks
+from fieldwise.errors import ConfigError, DataError
+from fieldwise.events import Listener, Preparing, ignore
+from fieldwise.features.classes import decide_classes, guess_positive
+from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.parse import parse_text
+from fieldwise.features.spellings import Spelling, merge_spellings
+from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
+from fieldwise.jobs.check.subjects import subjects_of
+from fieldwise.jobs.init.inference import infer_from
+from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.parts import Source, open_sources
+from fieldwise.profile.infer.roles import group_remarks, no_inputs
+from fieldwise.profile.survey.alone import Sides
+from fieldwise.profile.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
+from fieldwise.profile.survey.cells import MAX_CLASSES as MAX_MEASURED
+from fieldwise.profile.survey.column import ColumnCounts, ReadColumn, Subject, label_rate
+from fieldwise.profile.survey.findings import findings
+from fieldwise.profile.survey.result import Finding, Part, Survey
+from fieldwise.profile.survey.rows import RowCounts
+from fieldwise.schema import Schema
+
+__all__ = ["DEFAULT_ROWS", "check"]
+
+DEFAULT_ROWS = 1_000_000
+_CHUNK_BYTES = 1 << 24
+_VALUES_IN_ALL = 1 << 23
+_CHOICE_SEED, _HALVES_SEED = 0x5EED_C0DE, 0x5EED_4A1F  # other than that of any split
+
+
+def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
+    """Say what is in the log of a configuration, and what would spoil a model.
+
+    Memory holds some chunks, and counts of at most 8 million distinct values of all columns together; beyond that,
+    values are sampled (`profile.survey.values`), and figures are estimates where they are not said to be exact. Crosses
+    are not looked at: they hold no more than the fields that they combine.
+
+    Parameters
+    ----------
+    config
+        Its ``[data]`` and ``[fields]``; fields that it does not name are inferred.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`jobs.prepare.given`).
+    rows
+        How many rows to look at, about; all of them where None. The log is read to its end either way.
+    listen
+        Called with `Preparing` events.
+
+    Raises
+    ------
+    DataError
+        A file or column is missing or not what it should be; no row can be used.
+    ConfigError
+        `rows` is not positive.
+    """
+    if rows is not None and rows < 1:
+        raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
+    config = with_tables(config, data)
+    sources = open_sources(config, _CHUNK_BYTES)
+    inferred, sample = infer_from(config, [source.log for source in sources])
+    subjects = list(subjects_of(inferred, sample))
+    expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
+    share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
+    counts = _Counts(inferred.schema, subjects, inferred.left_out, sample)
+    tally = _Tally(listen, expected_rows)
+    for source in sources:
+        for found in _read_log(source, counts, share):
+            counts.add(found)
+            tally.add(found.num_rows)
+    return msgspec.structs.replace(
+        counts.finish(sources, share, tally.num_rows),
+        files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
+        columns_left_out={
+            name: reason for name, reason in inferred.left_out.items() if name not in sample.column_names
+        },
+    )
+
+
+class _Read(NamedTuple):
+    """What was read of a chunk; B rows can be used."""
+
+    num_rows: int
+    num_chosen: int
+    rejects: list[dict[str, Any]]
+    """As lines of a rejects file."""
+    path: str
+    labels: list[str]
+    """The classes of the chunk."""
+    classes: npt.NDArray[np.int64]
+    """(B,): place among `labels`."""
+    sets: npt.NDArray[np.int64]
+    columns: list[ReadColumn]
+    zero_weights: int
+
+
+def _read_log(source: Source, counts: _Counts, share: float) -> Iterator[_Read]:
+    return source.log.map(partial(_read, source, counts, share))
+
+
+def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
+    schema = counts.schema
+    num_rows = chunk.table.num_rows + len(chunk.rejects)
+    if share < 1:
+        chunk = _chosen(chunk, share)
+    parts = np.full(len(chunk.rows), PARTS.index(source.part), dtype=np.uint8)
+    astray = list(chunk.rejects)
+    if source.split is not None:
+        parts, of_no_part = source.split.parts(chunk)
+        astray += of_no_part
+    with naming(chunk.path):
+        texts, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
+    place_of: dict[str, int] = {}
+    of_text = np.full(len(texts) + 1, -1, dtype=np.int64)
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and (label := counts.class_of(text)) is not None:
+            of_text[number] = place_of.setdefault(label, len(place_of))
+    classes = of_text[at]
+    labelled = np.array([text is not None for text in texts] + [False])[at]
+    known = classes >= 0
+    usable = known & (parts != NO_PART)
+    of_label = Columns(chunk.table)
+    rejects = [
+        of_label.reject(row, schema.label, f"the label is {'not a class' if labelled[row] else 'missing'}")
+        for row in np.flatnonzero(~known & (parts != NO_PART)).tolist()
+    ]
+    lines = list(rejected_rows(chunk._replace(rejects=astray), rejects))
+    num_chosen = chunk.table.num_rows + len(chunk.rejects)
+    if not usable.all():
+        kept = pa.array(usable)
+        chunk = chunk._replace(table=chunk.table.filter(kept), rows=chunk.rows[usable])
+        classes, parts = classes[usable], parts[usable]
+    columns = Columns(chunk.table)
+    with naming(chunk.path):
+        read = [counter.read(columns) for counter in counts.columns]
+    bad = _unusable(counts, read)
+    if bad:
+        lines += rejected_rows(chunk._replace(rejects=[]), list(bad.values()))
+        usable = np.ones(len(chunk.rows), dtype=np.bool_)
+        usable[list(bad)] = False
+        kept = pa.array(usable)
+        chunk = chunk._replace(table=chunk.table.filter(kept), rows=chunk.rows[usable])
+        classes, parts, columns = classes[usable], parts[usable], Columns(chunk.table)
+        again = [counter.read(columns) for counter in counts.columns]
+        read = [new._replace(not_numbers=old.not_numbers) for new, old in zip(again, read, strict=True)]
+    return _Read(
+        num_rows=num_rows,
+        num_chosen=num_chosen,
+        rejects=sorted(lines, key=lambda line: int(line["row"])),
+        path=chunk.path,
+        labels=list(place_of),
+        classes=classes,
+        sets=_sets(chunk, parts),
+        columns=read,
+        zero_weights=sum(
+            int(np.count_nonzero(column.numbers == 0))
+            for counter, column in zip(counts.columns, read, strict=True)
+            if counter.subject.role == "weight" and column.numbers is not None
+        ),
+    )
+
+
+def _unusable(counts: _Counts, read: list[ReadColumn]) -> dict[int, Reject]:
+    """Return the rows that preparing rejects because of a field, each with the first reason."""
+    found: dict[int, Reject] = {}
+    for counter, column in zip(counts.columns, read, strict=True):
+        for reject in column.rejects if counter.subject.role == "field" else ():
+            found.setdefault(reject.row, reject)
+    return found
+
+
+def _chosen(chunk: Chunk, share: float) -> Chunk:
+    """Return the rows of a chunk that are looked at; a row's chance is its own, whatever the rest of the log."""
+    chooser = SplitByShare(test=1 - share, seed=_CHOICE_SEED)
+    kept = chooser.parts(chunk)[0] == PARTS.index("train")
+    unread = np.array([reject.row for reject in chunk.rejects], dtype=np.int64)
+    kept_unread = chooser.parts(chunk._replace(rows=unread))[0] == PARTS.index("train")
+    rejects = [reject for reject, keep in zip(chunk.rejects, kept_unread, strict=True) if keep]
+    return chunk._replace(table=chunk.table.filter(pa.array(kept)), rows=chunk.rows[kept], rejects=rejects)
+
+
+def _sets(chunk: Chunk, parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    halves, _ = SplitByShare(test=0.5, seed=_HALVES_SEED).parts(chunk)
+    set_of_part = np.array([PART_OF_SET.index(part) for part in PARTS], dtype=np.int64)
+    sets = set_of_part[parts]
+    sets[(sets == TRAIN) & (halves == PARTS.index("test"))] = HELD_OUT
+    return sets
+
+
+class _Counts:
+    """Everything that is counted."""
+
+    def __init__(self, schema: Schema, subjects: list[Subject], left_out: dict[str, str], sample: pa.Table) -> None:
+        self.schema, self._left_out = schema, left_out
+        # How the first rows spell the classes; labels that come later are of these classes, or classes of their own.
+        named = schema.classes or (() if schema.positive is None else (schema.positive,))
+        labels = count_labels(sample, schema.label, named, schema.missing)
+        self.stated = Spelling(named)
+        self._spelt = schema.classes or tuple(merge_spellings(labels))
+        self.spelling = Spelling(self._spelt)
+        capacity = _VALUES_IN_ALL // max(len(subjects), 1)
+        self.columns = [ColumnCounts(subject, capacity) for subject in subjects]
+        self._whole = RowCounts()
+        self._classes: dict[str, int] = {}
+        self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
+        self._num_read = self._num_zero_weights = 0
+        self._rejects = RejectTally()
+
+    def class_of(self, text: str) -> str | None:
+        """Return the class that a label means; None where it is none of those that are stated."""
+        place = self.spelling.place(text)
+        if place >= 0:
+            return self._spelt[place]
+        return None if self.schema.classes or text in ("inf", "-inf") else text
+
+    def add(self, read: _Read) -> None:
+        """Count a chunk."""
+        self._num_read += read.num_chosen
+        self._rejects.add(read.rejects)
+        self._num_zero_weights += read.zero_weights
+        if not len(read.classes):
+            return
+        places = np.array([self._classes.setdefault(label, len(self._classes)) for label in read.labels])
+        if len(self._classes) > MAX_CLASSES:
+            raise DataError(
+                "the label has too many values to be a class",
+                where=f"column {self.schema.label}",
+                expected=f"at most {MAX_CLASSES} classes",
+                got=", ".join(sorted(self._classes)[:5]) + ", ...",
+                fix="choose the column with the class of an example",
+            )
+        classes = places[read.classes]
+        np.add.at(self._rows, (classes, read.sets), 1)
+        cells = cell_of(classes, read.sets)
+        for counter, column in zip(self.columns, read.columns, strict=True):
+            counter.add(column, cells, read.path)
+        of_fields = [
+            column.rows
+            for counter, column in zip(self.columns, read.columns, strict=True)
+            if counter.subject.role == "field"
+        ]
+        self._whole.add(of_fields, cells)
+
+    def finish(self, sources: list[Source], share: float, rows_in_log: int) -> Survey:
+        """Sum up."""
+        if not self._classes:
+            raise DataError(
+                "no row of the log can be used",
+                where=sources[0].log.files[0],
+                got=why_rejected(self._rejects, self._num_read),
+                fix="check the label, the split and the format",
+            )
+        texts, order, of_label = self._decide()
+        rows = self._rows[order]
+        if len(order) > MAX_MEASURED:  # further classes were counted together, in the last of these
+            order = np.arange(MAX_MEASURED + 1)
+        totals = Totals(np.stack([*self._rows[:MAX_MEASURED], self._rows[MAX_MEASURED:].sum(axis=0)])[order], order)
+        columns = tuple(column.finish(totals) for column in self.columns)
+        report = self._rejects.report(
+            rows_read=self._num_read,
+            files=sum(len(source.log.files) for source in sources),
+            files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
+            columns_not_used=no_inputs(self.schema, self._left_out),
+            remarks=[
+                *line_end_remarks(each for source in sources for each in source.log.line_ends),
+                *group_remarks(self.schema),
+            ],
+        )
+        survey = Survey(
+            files=tuple(path for source in sources for path in source.log.files),
+            rows_in_log=rows_in_log,
+            rows_read=self._num_read,
+            share=share,
+            rows_rejected=report.rows_rejected,
+            first_reject=self._rejects.first,
+            read=report,
+            label=self.schema.label,
+            classes=tuple(texts),
+            positive=texts[1] if len(texts) == 2 else None,
+            parts=_parts(texts, rows),
+            measured_on=_measured_on(rows),
+            columns=columns,
+            days={
+                counter.subject.field.column or "": days for counter in self.columns if (days := counter.days(totals))
+            },
+            overlap=self._whole.finish(totals.order),
+            crosses={field.name: field.parts for field in self.schema.fields if field.parts},
+        )
+        measured = rows[:, list(Sides.of(rows).measured)].sum(axis=1).tolist()
+        warnings = findings(
+            survey,
+            num_measured=dict(zip(texts, measured, strict=True)),
+            weights=next((column for column in columns if column.role == "weight"), None),
+            zeros=self._num_zero_weights,
+        )
+        return msgspec.structs.replace(survey, warnings=(*of_label, *warnings))
+
+    def _decide(self) -> tuple[list[str], npt.NDArray[np.int64], list[Finding]]:
+        """Return the classes in the encoder's order, their places, and why training would refuse them, if it would."""
+        labels, stated = list(self._classes), self.schema.classes
+        rows = self._rows[: len(labels), [TRAIN, HELD_OUT]].sum(axis=1).tolist()
+        counts = {label: count for label, count in zip(labels, rows, strict=True) if count}
+        if not stated and len(counts) > 1:
+            try:
+                decided = decide_classes(counts, self.schema.label, self.schema.positive)
+            except DataError as error:
+                return *_in_order(labels, ()), [_label_finding(error)]
+            if set(decided.texts) == set(labels):
+                stated = decided.texts
+            notes = [note for note in decided.notes if "a few times" in note]
+            return *_in_order(labels, stated), [_rare_classes(note, self.schema.label) for note in notes]
+        return *_in_order(labels, stated), []
+
+
+def _label_finding(error: DataError) -> Finding:
+    return Finding(
+        kind="label",
+        where=str(error.where),
+        what=f"{error.what}: {error.got}",
+        why="training refuses the log as it is: what a probability is of is not left to chance",
+        fix=str(error.fix),
+    )
+
+
+def _rare_classes(note: str, label: str) -> Finding:
+    return Finding(
+        kind="label",
+        where=f"column {label}",
+        what=note,
+        why="each of them is a class of the model, and too rare to learn",
+        fix="correct the values, or name the others in data.classes",
+    )
+
+
+def _in_order(labels: list[str], stated: tuple[str, ...]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Return the classes as the encoder orders them, and their places.
+
+    As they are stated; or else two of them with the positive one behind, as far as can be told, and more by size if
+    all are numbers, and by text if not.
+    """
+    if stated:
+        places = [labels.index(label) for label in stated if label in labels]
+        return [labels[at] for at in places], np.array(places, dtype=np.int64)
+    if len(labels) == 2:
+        positive, _ = guess_positive(dict.fromkeys(labels, 0))
+        places = sorted((0, 1), key=lambda at: labels[at] == positive)
+        return [labels[at] for at in places], np.array(places, dtype=np.int64)
+    sizes, bad = parse_text(pa.array(labels))
+    by_size = not bad.any()
+    places = sorted(range(len(labels)), key=lambda at: (float(sizes[at]) if by_size else 0.0, labels[at]))
+    return [labels[at] for at in places], np.array(places, dtype=np.int64)
+
+
+def _parts(labels: list[str], rows: npt.NDArray[np.int64]) -> dict[str, Part]:
+    found = {}
+    for part in PARTS:
+        classes = rows[:, [set_ for set_, name in enumerate(PART_OF_SET) if name == part]].sum(axis=1)
+        if classes.any():
+            by_class = dict(zip(labels, classes.tolist(), strict=True))
+            found[part] = Part(rows=int(classes.sum()), classes=by_class, label_rate=label_rate(classes))
+    return found
+
+
+def _measured_on(rows: npt.NDArray[np.int64]) -> str:
+    names = {VALID: "validation", TEST: "test"}
+    found = [name for set_, name in names.items() if rows[:, set_].any()]
+    return f"the {' and '.join(found)} rows" if found else "half of the training rows"
+
+
+class _Tally:
+    """Counts the rows read, and reports the progress."""
+
+    def __init__(self, listen: Listener, expected_rows: int) -> None:
+        self.num_rows = 0
+        self._listen, self._expected = listen, expected_rows
+        self._started = time.perf_counter()
+
+    def add(self, num_rows: int) -> None:
+        """Count the rows of a chunk."""
+        self.num_rows += num_rows
+        total = max(self._expected, self.num_rows)
+        self._listen(Preparing("check", self.num_rows, total, time.perf_counter() - self._started))

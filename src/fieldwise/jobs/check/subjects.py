@@ -1,0 +1,90 @@
+"""What `check` looks at: every field, and every column that no field reads, with why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from fieldwise.errors import DataError
+from fieldwise.features.columns import Columns
+from fieldwise.jobs.init.fields import Inferred
+from fieldwise.profile.infer.guess import Guess, guess_column
+from fieldwise.profile.infer.values import Values
+from fieldwise.profile.survey.column import Subject
+from fieldwise.schema import Field
+
+__all__ = ["subjects_of"]
+
+_ROLES = ("weight", "group", "id", "split")
+
+
+def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
+    """Yield the fields that read a column, then the columns that no field reads.
+
+    Parameters
+    ----------
+    inferred
+        The schema, and why it is so.
+    sample
+        The first rows of the log, with all columns.
+    """
+    schema, columns = inferred.schema, Columns(sample)
+    seen_times: set[str] = set()
+    for field in schema.fields:
+        if field.column is None or field.column in seen_times:
+            continue
+        is_time = inferred.guesses[field.column].role == "time"
+        name, kind = field.column, str(field.type)
+        if field.type == "time":  # its hour, weekday and so on are looked at as one: the column as it is
+            seen_times.add(field.column)
+            field = Field(name=field.column, column=field.column, missing=field.missing)
+        yield Subject(field, "field", kind, None, _may_count(columns, name), is_time)
+    roles = {getattr(schema, role): role for role in _ROLES if getattr(schema, role) is not None}
+    for name in sample.column_names:
+        if name == schema.label or name in schema.columns:
+            continue
+        guess = inferred.guesses.get(name) or guess_column(name, columns.array(name))
+        role = roles.get(name) or ("id" if guess.role == "id" and schema.id is None else "left out")
+        note = None if name in roles else _why_left_out(inferred, name, guess)
+        kind = "number" if role == "weight" else _type(guess, columns, name)
+        field = Field(
+            name=name or "(no name)", column=name, type="bag" if kind == "bag" else "category",
+            separator=guess.separator or "|", brackets=kind == "bag" and guess.brackets,
+            weighted=kind == "bag" and guess.weighted, missing=guess.missing,
+        )  # fmt: skip
+        # A column that looks like an identifier is one here, though nobody has named it so.
+        counts = _may_count(columns, name)
+        if role == "id" and name not in roles and counts:
+            role = "left out"
+        yield Subject(field, role, kind, note, counts, guess.role == "time")
+
+
+def _why_left_out(inferred: Inferred, name: str, guess: Guess) -> str:
+    reason = inferred.left_out.get(name, "")
+    return f"{reason}; {guess.reason}" if guess.left_out and reason != guess.reason else reason
+
+
+def _type(guess: Guess, columns: Columns, name: str) -> str:
+    if guess.role == "time":
+        return "time"
+    if guess.type == "bag":
+        return "other" if guess.left_out else "bag"
+    try:
+        Values(columns.array(name).slice(0, 0))
+    except DataError:
+        return "other"
+    return guess.type
+
+
+def _may_count(columns: Columns, name: str) -> bool:
+    """Whether the whole numbers of the sample rise from each row to the next."""
+    try:
+        values = Values(columns.array(name))
+    except DataError:
+        return False
+    whole = values.whole_numbers
+    if whole is None or values.num_missing or values.num_distinct < values.num_present:
+        return False
+    return bool((np.diff(whole) > 0).all())

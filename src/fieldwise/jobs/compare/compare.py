@@ -1,0 +1,316 @@
+"""``fieldwise compare``: the paper's experiment on one's own log, several models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.data.read_report import ReadReport
+from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.events import Listener, Outlook, Seconds, ignore
+from fieldwise.io.stores import local_path
+from fieldwise.jobs.compare.baseline import TARGET_ENCODING, train_target_encoding
+from fieldwise.jobs.compare.differences import Contender, Difference, Spread, differences, spreads
+from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, training_seconds
+from fieldwise.jobs.outputs import refuse_output_folder
+from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.part_rows import check_parts
+from fieldwise.jobs.prepare.prepare import Prepared, prepare
+from fieldwise.jobs.run import RUN_NAME, Result, read_result
+from fieldwise.jobs.train.begin import with_start
+from fieldwise.jobs.train.train import lr_settings, train, use_threads
+from fieldwise.models.config import Kind, ModelConfig
+
+__all__ = ["DEFAULT_MODELS", "Comparison", "compare"]
+
+DEFAULT_MODELS = (
+    "lr",
+    "dnn",
+    "lc-dnn:1",
+    "lc-wide-deep:1",
+    "lc-dnn",
+    "lc-wide-deep",
+    "lc-resnet",
+)
+"""The paper's models with one unit per field, then with the width of ``[model]``."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Models trained on one log: what the log is, each model's results, and how sure their differences are.
+
+    Attributes
+    ----------
+    folder
+        Of the comparison.
+    data
+        What the log is (`prepare.Prepared.summary`).
+    seeds
+        The training seeds.
+    models
+        Each model's result with the first seed.
+    spreads
+        Mean and standard deviation over the seeds of each model's metrics.
+    part
+        The rows that the differences are of: ``test``; ``valid`` where there is no test part, which flatters the models
+        that were chosen on it; None where there is neither, or one model alone.
+    against
+        The model that all others are compared with: unless one was named, the best on valid.
+    level
+        What a corrected p-value must be below for ``better`` or ``worse``.
+    differences
+        Each other model minus `against`, by metric.
+    read
+        What of the log was not used, and why.
+    """
+
+    folder: str
+    data: dict[str, Any]
+    seeds: list[int]
+    models: list[Result]
+    spreads: list[Spread]
+    part: Literal["test", "valid"] | None
+    against: str | None
+    level: float
+    differences: list[Difference]
+    read: ReadReport
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {**plain, "models": [model.as_dict() for model in self.models]}
+
+
+def compare(
+    config: Config,
+    out: str | Path,
+    *,
+    data: Any = None,
+    models: Sequence[str] | None = None,
+    seeds: int = 1,
+    against: str | None = None,
+    level: float = 0.05,
+    overwrite: bool = False,
+    listen: Listener = ignore,
+    show: Callable[[Comparison, list[str]], None] | None = None,
+) -> Comparison:
+    """Train and evaluate several models on one log, each in a run folder of its own under `out`.
+
+    Logistic regression is trained once per seed, for all models that start from it, and a posterior is sampled once per
+    seed, for all that keep it. Models without pairs of fields come first, for they take seconds where the others, and
+    the sampling before them, take minutes. A model whose run is finished is not trained again, so a comparison that was
+    stopped goes on where it was, and one more model or seed costs only itself.
+
+    Parameters
+    ----------
+    config
+        Its ``[model]`` says what all models share: hidden layers, activation and so on.
+    out
+        The folder of the comparison. The runs of further seeds lie in ``seed-N`` inside it.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs (`jobs.prepare.given`).
+    models
+        Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
+        "lc-dnn"]``; ``target-encoding`` is a baseline (`jobs.compare.baseline`). `DEFAULT_MODELS` unless given.
+    seeds
+        How many training seeds: ``train.seed`` and those after it.
+    against
+        The model, as in `models`, that the others are compared with; the best on valid unless given.
+    level
+        The chance, all models together, of calling one different that is not (Holm's correction), 0 to 1.
+    overwrite
+        Train all anew.
+    listen
+        Called with every event.
+    show
+        Called once, as soon as the models without pairs of fields are trained, with what is known of them and the names
+        of those that follow, if there are any.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model, or a model lacks a package.
+    """
+    config = with_tables(config, data)
+    refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
+    if seeds < 1 or not 0 < level < 1:
+        raise ConfigError(
+            "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
+        )
+    out = Path(out)
+    chosen = _entries(models, config.model)
+    reference = None if against is None else _entry(against, config.model).name
+    if reference is not None and reference not in chosen:
+        raise ConfigError(
+            "the model to compare with is not among the models",
+            where="--against",
+            got=against,
+            fix="add it to --models",
+        )
+    use_threads(config.train.threads)
+    prepared = prepare(config, listen=listen)
+    check_parts(config, prepared, listen)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    chosen = _entries(models, config.model)
+    reference = None if against is None else _entry(against, config.model).name
+    numbers = [config.train.seed + number for number in range(seeds)]
+    first, later = _in_two(chosen, prepared.encoder.layout.num_fields)
+    to_train = {
+        (name, number): chosen[name].model
+        for name in (*first, *later)
+        for number in numbers
+        if overwrite or not _is_done(_folder(out, config, number) / name)
+    }
+    _foretell(to_train, first, config, prepared, listen)
+    results: dict[str, list[Result]] = {name: [] for name in chosen}
+    for names in (first, later):
+        for number in numbers:
+            folder = _folder(out, config, number)
+            of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
+            for name in names:
+                results[name].append(_run(chosen[name], of_seed, folder, prepared, overwrite, listen))
+        if show is not None and names is first and first and later:
+            show(_compared([Contender(name, results[name]) for name in first], out, prepared, numbers, level), later)
+    contenders = [Contender(name, runs) for name, runs in results.items()]
+    comparison = _compared(contenders, out, prepared, numbers, level)
+    part: Literal["test", "valid"] = "test" if "test" in prepared.parts else "valid"
+    if part not in prepared.parts or len(contenders) < 2:
+        return comparison
+    reference = reference or max(contenders, key=Contender.goodness).name
+    found = differences(contenders, reference, prepared.parts[part], part, level)
+    return msgspec.structs.replace(comparison, part=part, against=reference, differences=found)
+
+
+def _folder(out: Path, config: Config, seed: int) -> Path:
+    """Return where the runs of a training seed lie."""
+    return out if seed == config.train.seed else out / f"seed-{seed}"
+
+
+def _is_done(run: Path) -> bool:
+    return (run / RUN_NAME).exists() and read_result(run) is not None
+
+
+def _foretell(
+    to_train: dict[tuple[str, int], ModelConfig | None],
+    first: list[str],
+    config: Config,
+    prepared: Prepared,
+    listen: Listener,
+) -> None:
+    """Say which models are to be trained, in order, and about how long that takes; nothing where there are none.
+
+    `to_train` holds what each model is, by its name and training seed; those of `first` come before the others.
+    """
+    rates, sampled = None, set[int]()
+    seconds: dict[str, Seconds] = {}
+    for (name, seed), model in to_train.items():
+        if model is None:
+            continue
+        rates = rates or measure_rates()
+        own = with_start(msgspec.structs.replace(config, model=model), prepared)
+        settings = lr_settings(own) if model.kind in ("lr", "lr-network") else own.train
+        taken = [seconds.get(name, Seconds(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
+        if own.model.num_posterior(prepared.encoder.layout.num_fields) and seed not in sampled:
+            sampled.add(seed)
+            taken.append(sampling_seconds(own, prepared, rates))
+        seconds[name] = Seconds(sum(part.least for part in taken), sum(part.most for part in taken))
+    if seconds:
+        early = tuple(name for name in first if name in seconds)
+        late = tuple(name for name in seconds if name not in first)
+        listen(Outlook(early, late, _sum(seconds, early), _sum(seconds, early + late)))
+
+
+def _sum(seconds: dict[str, Seconds], names: Sequence[str]) -> Seconds:
+    return Seconds(sum(seconds[name].least for name in names), sum(seconds[name].most for name in names))
+
+
+def _compared(
+    contenders: Sequence[Contender], out: Path, prepared: Prepared, seeds: list[int], level: float
+) -> Comparison:
+    """Return the results of some models, without their differences."""
+    return Comparison(
+        folder=str(out),
+        data=prepared.summary,
+        seeds=seeds,
+        models=[contender.runs[0] for contender in contenders],
+        spreads=spreads(contenders),
+        part=None,
+        against=None,
+        level=level,
+        differences=[],
+        read=prepared.read,
+    )
+
+
+class _Entry(NamedTuple):
+    """A model to train: the name of its folder, and what it is; None for target encoding."""
+
+    name: str
+    model: ModelConfig | None
+
+
+def _entries(names: Sequence[str] | None, base: ModelConfig) -> dict[str, _Entry]:
+    """Return the models by name; the same one may be asked for twice, as lc-dnn:8 and lc-dnn."""
+    return {entry.name: entry for entry in (_entry(name, base) for name in names or DEFAULT_MODELS)}
+
+
+def _entry(name: str, base: ModelConfig) -> _Entry:
+    if name == TARGET_ENCODING:
+        return _Entry(name, None)
+    model = parse_model(name, base)
+    return _Entry(model_name(model), model)
+
+
+def _in_two(chosen: dict[str, _Entry], num_fields: int) -> tuple[list[str], list[str]]:
+    """Return the names of the models without pairs of fields, then of those with, each in the order given."""
+    with_pairs = [
+        name for name, entry in chosen.items() if entry.model is not None and entry.model.has_pairs(num_fields)
+    ]
+    return [name for name in chosen if name not in with_pairs], with_pairs
+
+
+def _run(entry: _Entry, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener) -> Result:
+    if entry.model is None:
+        return train_target_encoding(config, folder / entry.name, prepared, overwrite=overwrite, listen=listen)
+    return train(
+        msgspec.structs.replace(config, model=entry.model),
+        folder / entry.name,
+        overwrite=overwrite,
+        listen=listen,
+        prepared=prepared,
+        lr_folder=folder / "lr",
+    )
+
+
+def parse_model(name: str, base: ModelConfig) -> ModelConfig:
+    """Read ``kind`` or ``kind:units``.
+
+    Examples
+    --------
+    >>> parse_model("lc-dnn:1", ModelConfig()).units
+    1
+    """
+    kind, colon, units = name.partition(":")
+    known = get_args(Kind)
+    if kind not in known:
+        raise ConfigError(
+            "there is no such model", where="--models", got=kind, fix=did_you_mean(kind, [*known, TARGET_ENCODING])
+        )
+    if kind == "lr":
+        return ModelConfig(kind="lr")  # nothing else matters to it, and it is the start of the others
+    tree = {**msgspec.to_builtins(base), "kind": kind}
+    if colon:
+        if not units.isdecimal() or not 1 <= int(units) <= 64:
+            raise ConfigError("the units per field are not understood", where="--models", expected="1 to 64", got=name)
+        tree["units"] = int(units)
+    return msgspec.convert(tree, ModelConfig)
+
+
+def model_name(model: ModelConfig) -> str:
+    """Return the folder name of a model: its kind, and its units where it has some."""
+    return f"{model.kind}-{model.units}" if model.locally_connected else model.kind

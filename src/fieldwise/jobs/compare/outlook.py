@@ -1,0 +1,115 @@
+"""What `compare` says before it begins: which models come when, and about how long that takes here.
+
+The machine is measured for some hundredths of a second, as it is now, with whatever else it does: a product of
+matrices, and rows taken from a table. A training takes as long as its products and its rows do at these rates, times
+what it took with all else on MovieLens-1M
+(docs/results.md#how-accurate-is-it-on-movielens-1m). How many epochs there will be nobody knows: from those
+that early stopping needs at least, to all that are allowed. So what is said is a range.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fieldwise.config import Config
+from fieldwise.events import Seconds
+from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.kernels.layout import BAG
+from fieldwise.kernels.posterior import row_width
+from fieldwise.kernels.threads import num_threads
+from fieldwise.models.memory import table_weights
+from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.nn.product import product
+from fieldwise.training.config import TrainConfig
+
+__all__ = ["Rates", "measure_rates", "sampling_seconds", "training_seconds"]
+
+_BATCH, _WIDTH = 1024, 256
+_TABLE, _ROWS, _NUMBERS = 1 << 18, 1 << 16, 16
+_PRODUCTS = 3.5
+"""Of a layer's product: with both of its gradients, and what is done to its outputs."""
+_TOUCHED = 5.0
+"""Of the reading of a row: its gradient, and its optimizer's state read and written."""
+_SAMPLED = 11.0
+"""Of the reading of a row: what a draw does with an example (`kernels.posterior`)."""
+_EXAMPLE = 300.0
+"""Of the reading of a number: what an example takes whatever the model, in batches and metrics."""
+_SLOWER = 1.5
+"""By how much all of it may be slower."""
+
+
+class Rates(NamedTuple):
+    """Multiplications with an addition a second, of all threads; and numbers of rows read a second, by one thread."""
+
+    products: float
+    numbers: float
+
+
+def measure_rates() -> Rates:
+    """Measure this machine."""
+    one, other = torch.ones(_BATCH, _WIDTH), torch.ones(_WIDTH, _WIDTH)
+    table = np.zeros((_TABLE, _NUMBERS), np.float32)
+    places = np.random.default_rng(0).integers(0, _TABLE, _ROWS)
+    return Rates(
+        one.numel() * _WIDTH / _seconds(lambda: product(one, other)),
+        places.size * _NUMBERS / _seconds(lambda: table.take(places, axis=0)),
+    )
+
+
+def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, rates: Rates) -> Seconds:
+    """Return what training the model of a configuration takes, without what comes before it.
+
+    Parameters
+    ----------
+    config
+        What is trained.
+    settings
+        How; those of logistic regression are its own.
+    prepared, rates
+        The log and the machine.
+    """
+    model, layout = config.model, prepared.encoder.layout
+    outputs = num_outputs(len(prepared.encoder.schema.classes))
+    model = model.for_fields(layout.num_fields)
+    n = table_weights(model.kind, model.units, model.hidden, outputs, model.num_posterior(layout.num_fields))
+    size = count_parameters(
+        model.kind, layout.num_features, layout.num_fields, model.units, model.hidden, outputs, model
+    )
+    products = _PRODUCTS * (size.parameters - n * layout.num_features) / rates.products
+    rows = (_TOUCHED * n * _ids_per_example(prepared) + _EXAMPLE) / rates.numbers / num_threads()
+    epoch = prepared.parts["train"].num_examples * settings.negative_rate * (products + rows)
+    fewest = min(settings.patience + 1, settings.epochs)
+    return Seconds(fewest * epoch, settings.epochs * epoch * _SLOWER)
+
+
+def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> Seconds:
+    """Return what sampling the posterior of a model takes."""
+    width = row_width(config.model.posterior_units)
+    examples = prepared.parts["train"].num_examples * _ids_per_example(prepared)
+    draw = _SAMPLED * width / rates.numbers / num_threads() + width * (width + 8) / 2 / rates.products
+    seconds = config.pretrain.sweeps * examples * draw
+    return Seconds(seconds, _SLOWER * seconds)
+
+
+def _ids_per_example(prepared: Prepared) -> float:
+    """Return the features of an example, from some at the beginning of the log."""
+    train = prepared.parts["train"]
+    some = train.gather(np.arange(min(train.num_examples, 1000)))
+    in_bags = len(some.batch.bag_ids) / some.batch.num_examples
+    return float((train.layout.form != BAG).sum()) + in_bags
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    """Return what an action takes: the median of some times, after one that counts for nothing."""
+    action()
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - started)
+    return float(np.median(taken))

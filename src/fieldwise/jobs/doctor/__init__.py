@@ -1,0 +1,1 @@
+"""What fieldwise finds on this machine."""

@@ -1,0 +1,151 @@
+"""``fieldwise doctor``: what fieldwise finds on this machine, and kernels compiled before anyone waits for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fieldwise.jobs.machine import Machine, describe_machine
+from fieldwise.kernels import kept
+
+__all__ = ["Compilation", "Diagnosis", "Folder", "compile_kernels", "diagnose"]
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder in which compiled kernels may lie."""
+
+    path: str
+    can_be_written: bool
+    num_kernels: int
+
+
+class Compilation(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``doctor --compile`` did.
+
+    Attributes
+    ----------
+    processor
+        For which the kernels are: ``generic`` for all of this architecture.
+    num_kernels
+        Kernels that lie in the folder now, each variant counted.
+    seconds
+        Of processors.
+    generic_ratio
+        For some kernels, the seconds of one compiled for all processors over those of one compiled for this one.
+    """
+
+    processor: str
+    num_kernels: int
+    seconds: float
+    generic_ratio: dict[str, float]
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What fieldwise finds on this machine.
+
+    Attributes
+    ----------
+    compiled_for
+        The processor that kernels are compiled for.
+    folders
+        Where compiled kernels may lie, the first one first.
+    problems
+        What is wrong, each with what to do.
+    """
+
+    machine: Machine
+    compiled_for: str
+    folders: tuple[Folder, ...]
+    problems: tuple[str, ...]
+    compilation: Compilation | None = None
+
+
+def diagnose(compilation: Compilation | None = None) -> Diagnosis:
+    """Look at this machine.
+
+    Parameters
+    ----------
+    compilation
+        What was compiled, where anything was.
+    """
+    in_use = kept.folder_in_use()
+    problems = []
+    if in_use is None:
+        problems.append(
+            "compiled kernels can be kept nowhere, so every process compiles them anew: set NUMBA_CACHE_DIR to a "
+            "folder that can be written"
+        )
+    elif kept.is_ignored(in_use):
+        problems.append(
+            f"NUMBA_CACHE_DIR ({os.environ.get('NUMBA_CACHE_DIR')}) cannot be written: set it to a folder that can be, "
+            "or unset it"
+        )
+    return Diagnosis(
+        machine=describe_machine(),
+        compiled_for=_processor(),
+        folders=tuple(
+            Folder(path=str(folder), can_be_written=_can_be_written(folder), num_kernels=kept.count(folder))
+            for folder in kept.folders()
+        ),
+        problems=tuple(problems),
+        compilation=compilation,
+    )
+
+
+def compile_kernels(listen: Callable[[str], None]) -> Compilation:
+    """Compile the kernels of all verbs in all their variants, and keep them where they are kept anyway.
+
+    With ``NUMBA_CPU_NAME=generic`` in the environment they are for all processors of this architecture, and are used
+    by processes with the same setting.
+
+    Parameters
+    ----------
+    listen
+        Called with what comes next.
+    """
+    from fieldwise.jobs.doctor.rehearsal import rehearse
+
+    folder = kept.folder_in_use(note=True)
+    seconds = rehearse(listen)
+    listen("speed for this processor and for all")
+    own, generic = (_nanoseconds(name) for name in (None, "generic"))
+    return Compilation(
+        processor=_processor(),
+        num_kernels=kept.count(folder) if folder is not None else 0,
+        seconds=seconds,
+        generic_ratio={name: generic[name] / own[name] for name in own},
+    )
+
+
+def _nanoseconds(processor: str | None) -> dict[str, float]:
+    """Measure some kernels in a process that compiles for a processor, this one unless given."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_CPU_")}
+    if processor is not None:
+        environment["NUMBA_CPU_NAME"] = processor
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    command = [sys.executable, "-m", "fieldwise.kernels.speed"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder can be written, or be made; it is not made."""
+    if folder.exists():
+        return kept.can_be_written(folder)
+    there = next((each for each in folder.parents if os.path.lexists(each)), None)
+    return there is not None and there.is_dir() and os.access(there, os.W_OK)
+
+
+def _processor() -> str:
+    from numba.core.registry import cpu_target
+
+    target: Any = cpu_target.target_context
+    return str(target.codegen().magic_tuple()[1])

@@ -1,0 +1,170 @@
+"""Every verb on logs of some hundred rows, so that every kernel is compiled in the variants that verbs use.
+
+A list of kernels and types would say the same, until somebody changes a kernel: what verbs do is the list.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from fieldwise.config import load_config
+from fieldwise.data.csv import CsvOptions
+from fieldwise.jobs.check.check import check
+from fieldwise.jobs.compare.compare import compare
+from fieldwise.jobs.evaluate import evaluate
+from fieldwise.jobs.init.inference import starting_config
+from fieldwise.jobs.init.sample import look_at
+from fieldwise.jobs.predict.predict import predict
+from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.train.train import train
+from fieldwise.kernels.auc import lexsort
+from fieldwise.kernels.threads import num_threads, set_num_threads
+from fieldwise.kernels.transpose import transpose
+
+__all__ = ["rehearse"]
+
+_ROWS = 1200
+_FIELDS = """
+weight = "weight"
+group = "user"
+id = "row"
+
+[fields.user]
+[fields.price]
+type = "number"
+scale = "log"
+[fields.age]
+type = "number"
+bins = 5
+[fields.hashed]
+column = "item"
+buckets = 1000
+[fields.user_x_item]
+cross = ["user", "item"]
+buckets = 1000
+"""
+_SMALL = ("train.epochs=1", "pretrain.epochs=1", "pretrain.sweeps=3", "pretrain.burn_in=1", "model.hidden=[8]")
+_MODELS: tuple[tuple[str, ...], ...] = (
+    ("model.kind=lr",),
+    ("model.kind=lr", "train.negative_rate=0.5", "train.calibration=isotonic"),
+    ("model.kind=lr-network",),
+    ("model.kind=dnn",),
+    ("model.kind=lc-dnn",),
+    ("model.kind=lc-dnn", "model.start=lr", "model.histories=none"),
+    ("model.kind=lc-dnn", "model.start=lr", "model.units=1"),
+    ("model.kind=lc-wide-deep", "model.start=lr", "model.pairs=weighted"),
+    ("model.kind=lc-resnet", "model.start=random", "model.dropout=0.1"),
+    *(
+        ("model.kind=lc-dnn", "model.start=lr", f"train.table.name={name}", "model.histories=none")
+        for name in ("rowwise-adagrad", "adam", "ftrl")
+    ),
+    ("model.kind=lc-dnn", "model.start=lr", "train.table.storage=bfloat16"),
+    ("model.kind=lc-dnn", "model.start=lr", "train.precision=float64"),
+)
+
+
+def rehearse(listen: Callable[[str], None]) -> float:
+    """Run the verbs; return the seconds of processors that it took.
+
+    Parameters
+    ----------
+    listen
+        Called with what comes next.
+    """
+    began, threads = time.process_time(), num_threads()
+    set_num_threads(max(threads, 2))  # kernels for one thread and for several
+    try:
+        _unreached()
+        with tempfile.TemporaryDirectory(prefix="fieldwise-") as folder:
+            for place, (name, log) in enumerate(_logs(Path(folder))):
+                listen(name)
+                _verbs(Path(folder) / f"of-{place}", log, _MODELS if place == 0 else _MODELS[:1], listen)
+    finally:
+        set_num_threads(threads)
+    return time.process_time() - began
+
+
+def _unreached() -> None:
+    """Call the kernels that verbs call for more rows only, or for parts of an array there and a whole one here."""
+    for kind in (np.uint32, np.uint64):
+        lexsort(np.zeros(2, dtype=kind), few=0)
+    for number in (np.float32, np.float64, np.uint16):  # the last is how bfloat16 is held
+        square, wide = np.zeros((32, 32), dtype=number), np.zeros((32, 64), dtype=number)
+        for source, out in product((square, wide[:, :32]), repeat=2):
+            transpose(source, out)
+
+
+def _verbs(folder: Path, log: Path, models: tuple[tuple[str, ...], ...], listen: Callable[[str], None]) -> None:
+    folder.mkdir()
+    label = None if log.suffix in (".libsvm", ".libffm") else "click"
+    text, _ = starting_config(look_at([log], None, CsvOptions()), [str(log)], label)
+    for place, config in enumerate(_configs(folder, log, text)):
+        loaded = load_config(config, _SMALL)
+        check(loaded)
+        prepare(loaded)
+        for number, model in enumerate(models if place == 0 else models[:2]):
+            listen(" ".join(model))
+            run = folder / f"run-{place}-{number}"
+            train(load_config(config, (*_SMALL, *model)), run)
+            evaluate(run, log)
+            for suffix in ("csv", "parquet"):
+                predict(run, log, folder / f"{place}-{number}.{suffix}")
+    if len(models) > 1:
+        compare(loaded, folder / "compared", models=["lr", "dnn"], seeds=2)
+
+
+def _configs(folder: Path, log: Path, text: str) -> Iterator[Path]:
+    """Write the configuration that `init` prints, and one that names fields of all types."""
+    (folder / "init.toml").write_text(text)
+    yield folder / "init.toml"
+    if log.suffix in (".csv", ".parquet"):
+        head = f'[data]\ntrain = {json.dumps(str(log))}\nvalid = 0.2\ntest = 0.2\nlabel = "click"'
+        (folder / "all.toml").write_text(head + _FIELDS)
+        yield folder / "all.toml"
+
+
+def _logs(folder: Path) -> Iterator[tuple[str, Path]]:
+    table = _table()
+    csv.write_csv(table, folder / "log.csv", csv.WriteOptions(quoting_style="none"))
+    yield "a log in CSV", folder / "log.csv"
+    csv.write_csv(table, folder / "quoted.csv", csv.WriteOptions(quoting_style="all_valid"))
+    yield "a log in CSV with quotes", folder / "quoted.csv"
+    parquet.write_table(table, folder / "log.parquet")
+    yield "a log in Parquet", folder / "log.parquet"
+    rows = table.to_pylist()
+    for kind, entry in (("libsvm", "{}:{}"), ("libffm", "0:{}:{}")):
+        lines = [f"{row['click']} {entry.format(row['user'] + 1, 1)} {entry.format(900, row['age'])}" for row in rows]
+        (folder / f"log.{kind}").write_text("\n".join(lines) + "\n")
+        yield f"a log in {kind}", folder / f"log.{kind}"
+
+
+def _table() -> pa.Table:
+    """Return rows with a column of every type."""
+    random_ = random.Random(0)
+    users = [random_.randrange(40) for _ in range(_ROWS)]
+    counts = [random_.randrange(4) for _ in range(_ROWS)]
+    return pa.table(
+        {
+            "row": list(range(_ROWS)),
+            "click": [int(random_.random() < 0.2 + 0.4 * (user % 2)) for user in users],
+            "user": users,
+            "item": [f"item {random_.randrange(30)}" for _ in range(_ROWS)],
+            "state": [random_.choice(["5.0", "7.0", "TRUE", "nan", "x", ""]) for _ in range(_ROWS)],
+            "age": [random_.choice([None, *range(18, 80)]) for _ in range(_ROWS)],
+            "price": [round(random_.lognormvariate(0, 1), 2) for _ in range(_ROWS)],
+            "tags": ["|".join(f"t{random_.randrange(9)}" for _ in range(count)) for count in counts],
+            "scores": ["|".join(f"t{place}:{random_.random():.2f}" for place in range(count)) for count in counts],
+            "weight": [random_.choice([0.5, 1.0, 2.0]) for _ in range(_ROWS)],
+            "at": pa.array([1_700_000_000 + 600 * row for row in range(_ROWS)], pa.timestamp("s")),
+        }
+    )

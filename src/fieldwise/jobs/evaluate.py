@@ -1,0 +1,203 @@
+"""``fieldwise evaluate``: a saved model's metrics on a raw log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.bundle import open_bundle
+from fieldwise.data.encode import encode_log, rejected_rows
+from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
+from fieldwise.data.stray_quotes import line_end_remarks
+from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.events import Listener, Preparing, ignore
+from fieldwise.features.encoder import Encoder
+from fieldwise.jobs.predict.coverage import Coverage, FieldShares
+from fieldwise.jobs.predict.rows import open_rows
+from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
+from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
+from fieldwise.metrics.slices import FieldSlices, Slice, SliceSums
+from fieldwise.models.load import load_model
+from fieldwise.training.score import predict_batches
+
+__all__ = ["Evaluation", "evaluate"]
+
+Floats = npt.NDArray[np.floating]
+Ids = npt.NDArray[np.integer]
+
+_FEW = 1_000
+_WITHOUT_TEXT = {MISSING: "(missing)", UNSEEN: "(unseen)"}
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics of all rows together, how many rows could not be used, and calibration by slices (two classes).
+
+    Attributes
+    ----------
+    metrics, rejected_rows
+        Of all rows.
+    by_probability
+        Predicted against observed in ten bins of equal weight.
+    by_field
+        By the values of every field that has at most 1,000, and of those asked for (`metrics.slices`).
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of.
+    read
+        What of the log was not used, and why.
+    fields, warnings
+        See `jobs.predict.predict.Prediction`.
+    """
+
+    metrics: Metrics
+    rejected_rows: int
+    read: ReadReport
+    by_probability: list[Slice] = []
+    by_field: list[FieldSlices] = []
+    fields: list[FieldShares] = []
+    warnings: list[str] = []
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            **self.metrics.as_dict(),
+            "rejected_rows": self.rejected_rows,
+            "read": self.read.as_dict(),
+            "by_probability": msgspec.to_builtins(self.by_probability),
+            "by_field": msgspec.to_builtins(self.by_field),
+            "fields": msgspec.to_builtins(self.fields),
+            "warnings": self.warnings,
+            "label": self.label,
+            "classes": self.classes,
+            "positive": self.positive,
+        }
+
+
+def evaluate(
+    run: str | Path,
+    data: Any,
+    *,
+    format: str | None = None,
+    by: Sequence[str] = (),
+    listen: Listener = ignore,
+) -> Evaluation:
+    """Evaluate the model of a run folder or bundle on labelled raw logs.
+
+    Parameters
+    ----------
+    run
+        A run folder of ``train``, a model's folder in a comparison, or a bundle.
+    data
+        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
+        columns of the fields and of the label.
+    format
+        Of the files; unless given, what their names tell, or else what the training log was.
+    by
+        Fields by whose values calibration is reported, however many they are.
+    listen
+        Called with `Preparing` events.
+
+    Raises
+    ------
+    ConfigError
+        There is no such field, or it has no values of its own: a number without bins.
+    ArtefactError, DataError
+        The model or the log is not what it must be; no row can be used.
+    """
+    bundle = open_bundle(run)
+    model = load_model(bundle)
+    coverage = Coverage(bundle.encoder)
+    accepted, tally = 0, RejectTally()
+    started = time.perf_counter()
+
+    classes = bundle.encoder.schema.classes
+    metrics = BinaryMetrics() if len(classes) == 2 else MulticlassMetrics(len(classes))
+    slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
+    with open_rows(bundle, data, format) as log:
+        for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
+            tally.add(rejected_rows(chunk, encoded.rejects))
+            coverage.add(encoded.batch, encoded.cut)
+            assert encoded.labels is not None, "the rows are read with their labels"
+            [predicted] = predict_batches(model, [encoded.batch])
+            metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
+            if slices is not None:
+                slices.update(encoded.batch, predicted, encoded.labels, encoded.weights)
+            accepted += len(encoded.accepted)
+            listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
+    if not accepted:
+        raise DataError(
+            "there is no row to evaluate",
+            where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
+            expected="rows with a label",
+            got=why_rejected(tally, tally.num_rows) or "no rows",
+        )
+    figures = metrics.compute()
+    return Evaluation(
+        metrics=figures,
+        rejected_rows=tally.num_rows,
+        read=tally.report(
+            rows_read=accepted + tally.num_rows,
+            files=len(log.files),
+            files_left_out=log.left_out,
+            remarks=[*line_end_remarks(log.line_ends), *coverage.remarks()],
+        ),
+        by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
+        by_field=slices.compute() if slices is not None else [],
+        fields=coverage.shares(),
+        warnings=[*figures.warnings("these rows"), *coverage.warnings()],
+        **bundle.encoder.schema.of_label,
+    )
+
+
+class _Slices:
+    """Sums by the values of fields, those asked for and those that have few."""
+
+    def __init__(self, encoder: Encoder, by: Sequence[str]) -> None:
+        self.encoder, layout = encoder, encoder.layout
+        fields = encoder.schema.fields
+        for name in by:
+            known = [field.name for number, field in enumerate(fields) if layout.form[number] != VALUE]
+            if name not in known:
+                raise ConfigError(
+                    "there is no such field with values of its own",
+                    where="--by",
+                    got=name,
+                    fix=did_you_mean(name, known),
+                )
+        sizes = np.diff(layout.base)
+        self.sums = {
+            number: SliceSums(int(sizes[number]))
+            for number, field in enumerate(fields)
+            if layout.form[number] != VALUE and (field.name in by or sizes[number] <= _FEW)
+        }
+
+    def update(self, batch: Batch, predicted: Floats, labels: Ids, weights: Floats | None) -> None:
+        layout = self.encoder.layout
+        for number, sums in self.sums.items():
+            if layout.form[number] == BAG:
+                offsets = batch.offsets[layout.bag[number]]
+                ids = batch.bag_ids[offsets[0] : offsets[-1]]
+                rows = np.repeat(np.arange(len(labels)), np.diff(offsets))
+            else:
+                ids, rows = batch.ids[layout.single[number]], np.arange(len(labels))
+            sums.update(ids, predicted[rows], labels[rows], None if weights is None else weights[rows])
+
+    def compute(self) -> list[FieldSlices]:
+        fields = self.encoder.schema.fields
+        found = []
+        for number, sums in self.sums.items():
+            names = [""] * int(np.diff(self.encoder.layout.base)[number])
+            occupied = sums.occupied()
+            texts = self.encoder.feature_texts(fields[number].name, occupied)
+            for slot, text in zip(occupied, texts, strict=True):
+                names[slot] = text if text is not None else _WITHOUT_TEXT.get(slot, f"feature {slot}")
+            found.append(sums.compute(fields[number].name, names))
+        return found

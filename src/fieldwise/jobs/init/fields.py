@@ -1,0 +1,322 @@
+"""From a configuration and a sample to a complete schema: what the configuration says holds, the rest is guessed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from fieldwise.config import Config, FieldConfig
+from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.features.bags import BagEncoder
+from fieldwise.features.canonical import canonical
+from fieldwise.features.columns import Columns
+from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
+from fieldwise.features.spellings import Spelling, tidy
+from fieldwise.profile.infer.guess import Guess, guess_column
+from fieldwise.schema import Default, Field, FieldType, Schema
+
+__all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
+
+_ROLES = ("label", "weight", "group", "id", "split")
+"""The keys of ``[data]`` that name a column."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_EXCLUDED = "excluded by the configuration"
+_NAME_TAKEN = "another field has its name"
+_LARGEST_WEIGHT = 10.0
+"""Of the weights of a bag that enter as they are."""
+_LEAST_LENGTH, _TIMES_LONGEST = 100, 4
+"""What the longest cell to come may hold, and how many times what the longest of the sample does: a cell of 100,000
+values would settle a probability by their number alone."""
+
+
+class Inferred(NamedTuple):
+    """A complete schema, and why it is so. Every column of the log is a field's, has a role, or is left out.
+
+    Attributes
+    ----------
+    schema
+        Checked.
+    guesses
+        Of all columns that were looked at.
+    left_out
+        Columns that no field reads and that have no role in ``[data]``, with the reason.
+    """
+
+    schema: Schema
+    guesses: dict[str, Guess]
+    left_out: dict[str, str]
+
+
+def complete_schema(config: Config, sample: pa.Table) -> Schema:
+    """Return the schema of a log; see `infer_schema`.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }')
+    >>> schema = complete_schema(config, pa.table({"click": ["0", "1"], "ad": ["a", "b"], "price": ["1.5", "2"]}))
+    >>> [(field.name, field.type, field.bins) for field in schema.fields]
+    [('ad', 'category', None), ('price', 'number', 0)]
+    """
+    return infer_schema(config, sample).schema
+
+
+def columns_named(config: Config) -> set[str]:
+    """Return the columns that a configuration asks for, and some names of fields that are none."""
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    named = {entry.column or name for name, entry in entries.items() if entry.cross is None}
+    named |= {part for entry in entries.values() for part in entry.cross or ()}
+    named |= {column for entry in entries.values() for column in (entry.since, entry.weights) if column is not None}
+    return named | {column for role in _ROLES if (column := getattr(config.data, role)) is not None}
+
+
+def columns_excluded(config: Config) -> set[str]:
+    """Return the columns that a configuration leaves out."""
+    return {*config.data.exclude, *(entry.column or name for name, entry in config.fields.items() if entry.exclude)}
+
+
+def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _NOTHING) -> Inferred:
+    """Make a field of every column that has no role in ``[data]`` and does not look useless.
+
+    The column of the groups is a field like any other: whose groups they are (users, say) tells examples apart.
+
+    Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
+    column of the weights of a bag is no field of its own.
+
+    A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
+    that names the column. What the table states holds; what it leaves out is guessed: a number without bins, edges or
+    scale gets bins. Fields stand in the order of the log's columns; crosses follow,
+    each after its parts.
+
+    Parameters
+    ----------
+    config
+        Its ``[data]`` and ``[fields]``.
+    sample
+        The first rows of the training log, tens of thousands, with all columns; those of text files as strings.
+    absent
+        Columns that the sample is without, because not all files have them in a form that can be read: the reason of
+        each. They are left out.
+
+    Raises
+    ------
+    DataError
+        The log holds no row, two columns of one name, none of a name that the configuration gives, or nothing to
+        learn from.
+    ConfigError
+        The settings of a field contradict each other.
+    """
+    _check_names(config, sample.column_names, absent)
+    if not sample.num_rows:
+        raise DataError("the log holds no row", where="[data] train", fix="name a log with examples")
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
+    parts = {part for entry in crosses.values() for part in entry.cross or ()}
+    readers: dict[str, dict[str, FieldConfig]] = {name: {} for name in sample.column_names}
+    for field, entry in entries.items():
+        if entry.cross is None:
+            readers[entry.column or field][field] = entry
+    references = {column for entry in entries.values() for column in (entry.since, entry.weights)}
+    of_bags = {entry.weights for entry in entries.values()}
+    taken = {*config.fields, *sample.column_names}
+    in_role = {getattr(config.data, role) for role in _ROLES}
+    no_field = {getattr(config.data, role) for role in _ROLES if role != "group"}
+    excluded = set(config.data.exclude)
+    columns = Columns(sample)
+    of_numbers = IN_NUMBERS if config.data.missing is None else config.data.missing
+    fields: list[Field] = []
+    guesses: dict[str, Guess] = {}
+    left_out: dict[str, str] = {}
+    for name, settings in readers.items():
+        unspoken = name not in config.fields and name not in no_field | excluded | of_bags
+        if settings or unspoken:
+            guesses[name] = guess_column(name, columns.array(name), config.data.missing)
+        if unspoken:
+            settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
+        fields += [_field(field, name, entry, guesses[name], of_numbers) for field, entry in settings.items()]
+        if not settings and name not in in_role and name not in references:
+            left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
+    left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
+    fields = [_with_limits(field, config.fields, columns) for field in fields]
+    fields += _crosses(crosses, {field.name for field in fields})
+    return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _why(column: str, guess: Guess | None, given: Mapping[str, FieldConfig]) -> str:
+    """Say why a column makes no field; it is guessed what it means where the configuration does not speak of it."""
+    if guess is not None and guess.left_out:
+        return guess.reason
+    names = [column] if guess is None else _names_of_times(column, guess)
+    if any(name in given and not given[name].exclude for name in names) or not set(names) <= {column, *given}:
+        return _NAME_TAKEN if guess is None else f"others have the names of its fields: {', '.join(names)}"
+    return _EXCLUDED
+
+
+def _names_of_times(column: str, guess: Guess) -> list[str]:
+    return [f"{column}_{part}" for part in guess.parts]
+
+
+def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dict[str, FieldConfig]:
+    """Return the fields of a column that no table names: one; of a time, COLUMN_hour and COLUMN_weekday; or none."""
+    if in_cross:
+        return {column: FieldConfig()}
+    if guess.type == "time":
+        names = _names_of_times(column, guess)
+        named = {name: FieldConfig(type="time", part=part) for name, part in zip(names, guess.parts, strict=True)}
+        return {field: entry for field, entry in named.items() if field not in taken}
+    return {} if guess.left_out else {column: FieldConfig()}
+
+
+def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) -> None:
+    """Refuse names that the log does not have, has twice, or that are both excluded and a field."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError("two columns have one name", got=", ".join(twice), fix="rename one of them")
+    asked = [(f"[data] {role}", getattr(config.data, role)) for role in _ROLES]
+    asked += [("[data] exclude", name) for name in config.data.exclude]
+    for name, entry in config.fields.items():
+        of_time = entry.exclude and re.sub("_(hour|weekday)$", "", name) in names  # that column's field is not wanted
+        if entry.cross is None and not (of_time and entry.column is None):
+            asked.append((f"[fields.{name}]", entry.column or name))
+        asked += [(f"[fields.{name}] {key}", getattr(entry, key)) for key in ("since", "weights")]
+        if name in config.data.exclude and not entry.exclude and entry.column in (None, name):
+            raise ConfigError(
+                "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
+            )
+    excluded = columns_excluded(config)
+    for where, name in asked:
+        if name is not None and name not in names and not (name in absent and name in excluded):
+            raise DataError("the log has no such column", where=where, got=name, fix=did_you_mean(name, names))
+
+
+def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
+    """Put what is stated over what is guessed."""
+    stated = _stated(entry)
+    type_ = entry.type or _implied_type(stated, guess)
+    guessed: dict[str, Any] = {}
+    if type_ == "number" and {"bins", "edges", "scale"}.isdisjoint(stated):
+        guessed = {"bins": 0}
+    elif type_ == "time" and {"unit", "format"}.isdisjoint(stated):
+        guessed = {"format": guess.format}
+    elif type_ in ("category", "bag") and entry.buckets is None:
+        guessed = {"min_count": guess.min_count}
+    if type_ == "number" and {"decimal", "symbol"}.isdisjoint(stated):
+        guessed |= {"decimal": guess.decimal, "symbol": guess.symbol}
+    guessed |= {"missing": missing_in_numbers if type_ in ("number", "time") else guess.missing}
+    if type_ == "bag" and guess.type == "bag":
+        guessed |= {"weighted": guess.weighted and entry.weights is None}
+        if guess.separator is not None:
+            guessed |= {"separator": guess.separator, "brackets": guess.brackets}
+    return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
+
+
+def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
+    """Limit the length of a bag, and scale its weights where they are large, unless its table speaks of these."""
+    if field.type != "bag":
+        return field
+    entry = given.get(field.name, FieldConfig())
+    try:
+        cells = BagEncoder(msgspec.structs.replace(field, max_length=None)).read(columns, {})
+    except DataError:  # of which fitting will speak
+        return field
+    assert cells.offsets is not None
+    assert cells.weights is not None
+    if entry.max_length is None:
+        longest = int(np.diff(cells.offsets).max(initial=1))
+        field = msgspec.structs.replace(field, max_length=max(_LEAST_LENGTH, _TIMES_LONGEST * longest))
+    is_large = (field.weighted or field.weights) and float(np.abs(cells.weights).max(initial=0)) > _LARGEST_WEIGHT
+    if entry.weight_scale is None and is_large:
+        field = msgspec.structs.replace(field, weight_scale="log")
+    return field
+
+
+def _stated(entry: FieldConfig) -> dict[str, Any]:
+    settings = msgspec.structs.asdict(entry)
+    return {key: value for key, value in settings.items() if value is not None and key != "exclude"}
+
+
+def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
+    """Return the type whose settings are stated, or else the guess; a time as a whole is a category."""
+    if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
+        return "time"
+    if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
+        return "number"
+    if not {"separator", "brackets", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
+        return "bag"
+    if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
+        return "category"
+    return "category" if guess.type == "time" else guess.type
+
+
+def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:
+    """Return the crosses, each after its parts; those whose parts are nowhere come last, for `Schema.check` to name."""
+    crosses: list[Field] = []
+    waiting = dict(entries)
+    while waiting:
+        ready = [name for name, entry in waiting.items() if known.issuperset(entry.cross or ())] or list(waiting)
+        for name in ready:
+            stated = _stated(waiting.pop(name))
+            parts = stated.pop("cross")
+            crosses.append(_make_field({**stated, "name": name, "type": "cross", "parts": parts}))
+        known = known | set(ready)
+    return crosses
+
+
+def _make_field(settings: dict[str, Any]) -> Field:
+    try:
+        return msgspec.convert(settings, Field)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            "a value is not what it must be",
+            where=f"[fields.{settings['name']}]",
+            expected=str(error).removeprefix("Expected "),
+        ) from None
+
+
+def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str]) -> Schema:
+    if not fields:
+        raise DataError(
+            "no column of the log is one to learn from",
+            got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
+            fix="name columns as fields: [fields.NAME]",
+        )
+    missing = IN_TEXTS if config.data.missing is None else config.data.missing
+    roles = {role: getattr(config.data, role) for role in _ROLES}
+    schema = Schema(fields=tuple(fields), classes=_texts(config.data.classes), missing=missing, **roles)
+    if config.data.positive is not None:
+        schema = _with_positive(schema, *_texts([config.data.positive]))
+    schema.check()
+    return schema
+
+
+def _texts(labels: Iterable[Default]) -> tuple[str, ...]:
+    """Return the canonical texts of labels as the configuration names them."""
+    return tuple(canonical(pa.array([tidy(str(label)) for label in labels], pa.string())).to_pylist())
+
+
+def _with_positive(schema: Schema, positive: str | None) -> Schema:
+    """Name the positive class, and put it behind the other where the classes are stated."""
+    if positive is None:
+        raise ConfigError("the positive class is a value of the label", where="data.positive", got="a missing value")
+    classes = schema.classes
+    place = Spelling(classes).place(positive)
+    if classes and place < 0:
+        raise ConfigError(
+            "the positive class is not among the classes",
+            where="data.positive",
+            expected=f"one of {', '.join(classes)}",
+            got=positive,
+            fix=did_you_mean(positive, classes),
+        )
+    if len(classes) == 2:
+        positive = classes[place]
+        classes = (classes[1 - place], positive)
+    return msgspec.structs.replace(schema, classes=classes, positive=positive)

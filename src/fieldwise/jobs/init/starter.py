@@ -1,0 +1,293 @@
+"""A configuration to start from: what inference would do, written out with its reasons, and what else can be set."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from fieldwise.config import Config, DataConfig
+from fieldwise.data.csv import CsvOptions
+from fieldwise.errors import DataError
+from fieldwise.features.classes import decide_classes, guess_positive, is_number
+from fieldwise.features.columns import Columns
+from fieldwise.features.spellings import merge_spellings
+from fieldwise.features.target import count_labels
+from fieldwise.jobs.init.fields import Inferred, infer_schema
+from fieldwise.models.config import ModelConfig
+from fieldwise.profile.infer.guess import Guess
+from fieldwise.profile.infer.label import guess_label
+from fieldwise.profile.infer.names import words
+from fieldwise.profile.infer.values import Values
+from fieldwise.schema import Field
+from fieldwise.training.config import TrainConfig
+
+__all__ = ["write_config"]
+
+_SHARE = 0.1
+_COLUMN = 34
+"""Where comments begin."""
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+_HEAD = """\
+# What the columns of the log mean, guessed from its first {num_rows:,} rows. Read it over: what stands here holds,
+# and what you delete is guessed again.
+#
+#   fieldwise compare {file} --out runs/first
+"""
+
+_ROLE_OPTIONS = {
+    "weight": "the weight of an example",
+    "group": "AUC within each group: GAUC; a field, too, unless it is excluded",
+    "id": "carried into predictions",
+}
+
+_GROUPS = frozenset({"user", "visitor", "member", "customer", "session", "query"})
+
+_OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
+    "model": (
+        ModelConfig(),
+        {
+            "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet",
+            "units": "locally connected units per field, 1 to 64; 0: by the number of fields",
+            "hidden": "widths of the hidden layers",
+            "activation": "relu | gelu | silu | tanh | sigmoid",
+            "dropout": "share of hidden units silenced in training",
+        },
+    ),
+    "train": (
+        TrainConfig(),
+        {
+            "epochs": "passes at most",
+            "batch_size": "examples a step",
+            "seed": "the same seed gives the same model",
+            "precision": "auto | float32 | bfloat16 | float64",
+            "stop_on": "auc | gauc | logloss | pr_auc | normalized_entropy",
+            "patience": "epochs without a better value before it stops",
+        },
+    ),
+}
+"""The defaults, and the keys worth showing."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def write_config(
+    sample: pa.Table,
+    paths: Sequence[str],
+    label: str | None = None,
+    *,
+    weight: str | None = None,
+    group: str | None = None,
+    id: str | None = None,
+    split: str | None = None,
+    format: str | None = None,
+    csv: CsvOptions | None = None,
+    remarks: Sequence[str] = (),
+    absent: Mapping[str, str] = _NOTHING,
+    file: str = "fieldwise.toml",
+) -> str:
+    """Return the text of a configuration for a log, with the reason for every field.
+
+    Read back, it gives the very fields that `complete_schema` finds without it.
+
+    Parameters
+    ----------
+    sample
+        The first rows of the log, with all columns.
+    paths
+        The log, as `DataConfig.train` names it.
+    label
+        Its column; guessed unless given.
+    weight, group, id, split, format, csv
+        As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
+        without any, a tenth of the rows each is set aside for validation and test.
+    remarks
+        Lines to stand at the head as comments.
+    absent
+        As for `infer_schema`.
+    file
+        Where the configuration will be, for the command at its head.
+
+    Raises
+    ------
+    DataError
+        No column looks like the label, or what `infer_schema` raises.
+
+    Examples
+    --------
+    >>> text = write_config(pa.table({"click": ["0", "1"], "ad": ["a", "b"]}), ["clicks.csv"])
+    >>> print(text[text.index("[fields") : text.index("# [model]")].strip())
+    [fields.ad]                       # 2 values in 2 rows
+    type = "category"
+    """
+    label = label or guess_label(sample)
+    if label is None:
+        raise DataError(
+            "no column looks like the label",
+            expected="a column of two values by the name of click, label, target or the like",
+            got=_of_two_values(sample),
+            fix="name the label, as in --label COLUMN",
+        )
+    data = DataConfig(
+        train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
+        csv=csv or CsvOptions(),
+    )  # fmt: skip
+    inferred = infer_schema(Config(data=data), sample, absent)
+    if split is None:
+        split = next((name for name, guess in inferred.guesses.items() if guess.role == "split"), None)
+    if split is None:
+        data = msgspec.structs.replace(data, valid=_SHARE, test=_SHARE)
+    else:
+        data = msgspec.structs.replace(data, split=split)
+    counts = count_labels(sample, label)
+    said = [f"# {_CONTROL.sub(' ', line)}" for line in remarks]
+    head = _HEAD.format(num_rows=sample.num_rows, file=_CONTROL.sub(" ", shlex.quote(file)))
+    lines = [head, *said, *([""] if said else []), *_data(data, inferred, counts)]
+    for field in inferred.schema.fields:
+        lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
+    for section, (defaults, comments) in _OPTIONS.items():
+        lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# these are the defaults"]
+        lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _of_two_values(sample: pa.Table) -> str:
+    """Say which columns could be the label, were it not for their names."""
+    found = []
+    for name in sample.column_names:
+        try:
+            if Values(Columns(sample).array(name)).num_distinct == 2:
+                found.append(name)
+        except DataError:  # lists and the like
+            continue
+    what = "columns of two values" if found else "no column of two values, but"
+    return f"{what}: {', '.join((found or sample.column_names)[:20])}"
+
+
+def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int]) -> Iterator[str]:
+    """Write the ``[data]`` table."""
+    yield "[data]"
+    yield _commented(f"train = {_toml(data.train)}", "files, globs or folders; relative to this file")
+    if data.format is not None:
+        yield f"format = {_toml(data.format)}"
+    if csv := _differences(data.csv):
+        yield f"csv = {_toml(csv)}"
+    if data.split is None:
+        yield _commented(f"valid = {data.valid}", "a share of the rows, or files of their own")
+        yield f"test = {data.test}"
+    else:
+        yield _commented(f"split = {_toml(data.split)}", "the column that says train, valid or test")
+    yield from _label(data.label, labels)
+    for role, meaning in _ROLE_OPTIONS.items():
+        column = getattr(data, role)
+        if column is not None:
+            yield _commented(f"{role} = {_toml(column)}", meaning)
+        else:
+            yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
+    yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, in place of the usual ones")
+    left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
+    if left_out:
+        yield _commented("exclude = [", "columns that are no fields")
+        yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())
+        yield "]"
+
+
+def _label(name: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Write the label, and which class the probability is of or what has to be said before training."""
+    rows = merge_spellings(counts)
+    shown = sorted(rows)[:3]
+    what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
+    yield _commented(f"label = {_toml(name)}", f"{len(rows):,} values: {what}")
+    if len(rows) == 2:
+        positive, is_evident = guess_positive(rows)
+        numbers = is_number(positive) and min(map(float, rows)) > 0
+        why = "the class that the probability is of"
+        if is_evident and not numbers:
+            yield _commented(f"# positive = {_toml(positive)}", why)
+        else:
+            yield _commented(f"positive = {_toml(positive)}", f"{why}: a guess, read it over")
+    elif len(rows) > 2:
+        try:
+            decide_classes(counts, name)
+        except DataError as error:
+            yield f"# Training stops at this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
+            yield f"# What to do: {_CONTROL.sub(' ', str(error.fix))}."
+
+
+def _candidate(role: str, inferred: Inferred) -> str | None:
+    """Return the first column that could have a role."""
+    for name, guess in inferred.guesses.items():
+        names = words(name)
+        if (
+            guess.role == role
+            or (role == "weight" and guess.type == "number" and names[-1:] == ["weight"])
+            or (role == "group" and guess.type == "category" and not guess.left_out and not _GROUPS.isdisjoint(names))
+        ):
+            return name
+    return None
+
+
+def _field(field: Field, guess: Guess) -> Iterator[str]:
+    """Write a ``[fields.NAME]`` table."""
+    yield _commented(f"[fields.{_key(field.name)}]", guess.reason)
+    yield f"type = {_toml(field.type)}"
+    if field.part is not None:
+        yield f"column = {_toml(field.column)}"
+        part = f"part = {_toml(field.part)}"
+        yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
+    if field.format is not None:
+        yield f"format = {_toml(field.format)}"
+    if field.decimal is not None:
+        says = "1,234.50" if field.decimal == "." else "1.234,50"
+        yield _commented(f"decimal = {_toml(field.decimal)}", f"numbers are written as in {says}")
+    if field.symbol is not None:
+        yield f"symbol = {_toml(field.symbol)}"
+    if field.bins:
+        yield f"bins = {field.bins}"
+    if guess.separator is not None:
+        yield f"separator = {_toml(field.separator)}"
+    if field.brackets:
+        yield _commented("brackets = true", "lists as text: [8, 32]")
+    if field.weighted:
+        yield "weighted = true"
+    if field.weight_scale != "none":
+        yield _commented(
+            f"weight_scale = {_toml(field.weight_scale)}", "or none: large weights can let training diverge"
+        )
+    if field.max_length is not None:
+        yield _commented(f"max_length = {field.max_length}", "longer cells are cut to their first values")
+    if field.min_count > 1:
+        yield _commented(f"min_count = {field.min_count}", "rarer values train the feature of unseen ones")
+
+
+def _differences(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return what is not the default."""
+    defaults = type(struct)()
+    settings = msgspec.structs.asdict(struct)
+    return {key: value for key, value in settings.items() if value != getattr(defaults, key)}
+
+
+def _commented(line: str, comment: str) -> str:
+    """Put a comment after a line; control characters, as names may hold, have no place in one."""
+    return f"{f'{line}  ':<{_COLUMN}}# {_CONTROL.sub(' ', comment)}"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML."""
+    match value:
+        case dict():
+            return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:  # JSON's strings, numbers and truth values are TOML's too, but for one character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,1 @@
+"""A saved model's answers to raw rows."""

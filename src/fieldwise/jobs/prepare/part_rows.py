@@ -1,0 +1,86 @@
+"""Parts that cannot do what they are for: validation or test rows that were asked for and are not there.
+
+Without validation rows there is no early stopping: that is a choice where nobody asks for them, and a mistake where a
+share or files came to none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fieldwise.config import Config
+from fieldwise.errors import DataError
+from fieldwise.events import Listener, Warned
+
+if TYPE_CHECKING:
+    from fieldwise.jobs.prepare.prepare import Prepared
+
+__all__ = ["check_parts", "part_remarks"]
+
+_NAMES = {"valid": "validation", "test": "test"}
+_OF_CLASSES = ("auc", "gauc", "pr_auc")
+"""Metrics that one class alone leaves undefined."""
+
+
+def part_remarks(config: Config, summary: dict[str, Any]) -> list[str]:
+    """Return what to say of parts without rows: of a log that was prepared, but not trained on."""
+    found = [
+        f"there are no {_NAMES[part]} rows (data.{part} = {getattr(config.data, part)}): training would refuse that"
+        for part in _missing(config, summary)
+    ]
+    if config.data.split is not None and not _examples(summary, "valid"):
+        found.append(f"no row of the log is of the part valid, by its column {config.data.split}")
+    return found
+
+
+def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
+    """Refuse parts that were asked for and have no rows, or cannot say when to stop.
+
+    Raises
+    ------
+    DataError
+        Which, and what to do about it.
+    """
+    for part in _missing(config, prepared.summary):
+        asked, counts = getattr(config.data, part), prepared.summary["parts"].get(part, {})
+        of = f"{prepared.summary['rows_read']:,} rows of the log" if isinstance(asked, float) else f"{asked}"
+        rejected = f", {counts['rejected']:,} rows having been rejected" if counts.get("rejected") else ""
+        raise DataError(
+            f"there are no {_NAMES[part]} rows",
+            where=f"data.{part} = {asked}",
+            expected="one or more",
+            got=f"none of {of}{rejected}",
+            fix=f"name other rows, or more of them; or leave data.{part} out"
+            + (": then all epochs are trained, and the last is kept" if part == "valid" else ""),
+        )
+    num_valid = _examples(prepared.summary, "valid")
+    if config.data.split is not None and not num_valid:
+        listen(Warned("there are no validation rows: all epochs are trained, and the last is kept"))
+    if num_valid and "valid" in prepared.parts:
+        labels = prepared.parts["valid"].labels()
+        if labels.min() == labels.max():
+            _one_class(config, prepared.encoder.schema.classes[int(np.asarray(labels)[0])], num_valid, listen)
+
+
+def _one_class(config: Config, name: str, num_valid: int, listen: Listener) -> None:
+    what = f"the validation rows ({num_valid:,}) hold one class only: {name}"
+    if config.train.stop_on in _OF_CLASSES:
+        raise DataError(
+            "the validation rows hold one class only",
+            where="data.split" if config.data.split is not None else f"data.valid = {config.data.valid}",
+            expected=f"two classes or more, for train.stop_on = {config.train.stop_on}",
+            got=f"{num_valid:,} rows of class {name}",
+            fix="name other rows, or more of them; or set train.stop_on = logloss",
+        )
+    listen(Warned(f"{what}; their AUC is not defined"))
+
+
+def _missing(config: Config, summary: dict[str, Any]) -> list[str]:
+    """Return the parts that the configuration asks for and that have no examples."""
+    return [part for part in _NAMES if getattr(config.data, part) is not None and not _examples(summary, part)]
+
+
+def _examples(summary: dict[str, Any], part: str) -> int:
+    return int(summary["parts"].get(part, {}).get("examples", 0))

@@ -1,0 +1,306 @@
+"""The run folder: what was asked for, whether it is done, and what came out.
+
+::
+
+    run/
+        run.json        the configuration, and the result once there is one
+        bundle/         the model (`bundle`)
+        not_finite.jsonl    the batch at which training stopped because of a NaN or an infinity
+        checkpoints/    where an unfinished run goes on (`training.checkpoint`)
+        .lock           held by the process that works here
+
+``run.json`` without a result is an unfinished run. A folder belongs to one configuration: asking for another in the
+same place is refused, with the difference, unless it is to be overwritten.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from fieldwise.bundle import bundle_seal
+from fieldwise.config import Config
+from fieldwise.data.read_report import ReadReport
+from fieldwise.distributed.traffic import Traffic
+from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.io.files import checksum, discard, explaining, remove_unfinished, sync_folder
+from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
+from fieldwise.io.stores import local_path
+from fieldwise.metrics import Metrics
+from fieldwise.models.config import ModelConfig
+
+__all__ = ["LOCK_NAME", "RUN_NAME", "Result", "RunFolder", "read_result"]
+
+_FORMAT = "fieldwise-run"
+_VERSION = 2
+_UPGRADES: Upgrades = {1: lambda content: content}
+"""Version 1 did not say which bundle is the run's."""
+RUN_NAME, LOCK_NAME = "run.json", ".lock"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One trained model, evaluated.
+
+    Attributes
+    ----------
+    model, units
+        The kind, and K (None where no unit is locally connected).
+    parameters, biases
+        Weights; and biases and normalisation apart.
+    valid, test
+        Metrics of the weights that were kept; None where there is no such part.
+    pretrain_seconds
+        Training of the logistic regression that it started from, or sampling of the posterior; None where there was
+        neither.
+    seconds_per_epoch, examples_per_second
+        Training alone, without validation.
+    epochs, best_epoch
+        Epochs trained, and the one whose weights were kept.
+    workers
+        What each of several workers did and sent, since they were last started; None for one process.
+    label, classes, positive
+        The column, its classes in the model's order, and the one of two that a probability is of; empty in runs of
+        versions that did not record it.
+    read
+        What of the log was not used, and why; None in runs of versions that did not record it.
+    """
+
+    model: str
+    units: int | None
+    parameters: int
+    biases: int
+    valid: Metrics | None
+    test: Metrics | None
+    pretrain_seconds: float | None
+    seconds_per_epoch: float
+    epochs: int
+    best_epoch: int
+    examples_per_second: float
+    folder: str
+    workers: list[Traffic] | None = None
+    read: ReadReport | None = None
+    label: str | None = None
+    classes: list[str] = []
+    positive: str | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know before they use the model."""
+        parts = {"valid": self.valid, "test": self.test}
+        return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {**plain, "warnings": self.warnings}
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    config: dict[str, Any]
+    result: Result | None = None
+    bundle: str | None = None
+    """The seal of the run's bundle (`bundle.bundle_seal`); None where it has none, or is not finished."""
+
+
+class RunFolder:
+    """A run folder for one configuration; a context manager that holds it for this process.
+
+    Parameters
+    ----------
+    folder
+        Made if missing.
+    config
+        What is to be run there.
+    log
+        What names the prepared log: the same configuration on a changed log is another run.
+    overwrite
+        Remove a run that is there.
+    patience
+        Seconds to wait for another process that works there.
+
+    Attributes
+    ----------
+    result
+        What came out, where the run is finished.
+
+    Raises
+    ------
+    ConfigError
+        Another configuration was run there, the folder holds something else, or another process works there.
+    ArtefactError
+        What it says is damaged, or the model of a finished run is not the one that it saved.
+    """
+
+    def __init__(
+        self, folder: str | Path, config: Config, log: str, overwrite: bool = False, patience: float = 0.0
+    ) -> None:
+        self.folder = local_path(folder)
+        self.config = {**plain_config(config), "log": log}
+        self.overwrite, self.patience = overwrite, patience
+        self.result: Result | None = None
+        self._held = ExitStack()
+
+    def __enter__(self) -> RunFolder:
+        """Take the folder for this process, and read what is there."""
+        path, lock_path = self.folder / RUN_NAME, self.folder / LOCK_NAME
+        if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or lock_path.exists()):
+            raise ConfigError(
+                "the folder holds something that is no run", where=self.folder, fix="name a new or an empty folder"
+            )
+        with ExitStack() as stack:
+            with explaining(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock = stack.enter_context(lock_path.open("ab"))
+            self._lock(lock)
+            if self.overwrite:
+                self._remove_run()
+            for place in (self.folder, self.folder / "bundle"):
+                remove_unfinished(place)
+            if path.exists():
+                manifest = _read(self.folder)
+                refuse_difference(self.folder, manifest.config, self.config)
+                self.result = manifest.result
+                _refuse_other_bundle(self.folder, manifest)
+            else:
+                self._write()
+            self._held = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work here."""
+        self._held.close()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.folder / "checkpoints"
+
+    @property
+    def name(self) -> str:
+        """What tells this run from those of other configurations or logs."""
+        return checksum(msgspec.json.encode(self.config, order="sorted"))
+
+    def finish(self, result: Result) -> Result:
+        """Record the result: the run is done."""
+        self.result = result
+        has_bundle = (self.folder / "bundle").exists()  # a baseline has none
+        self._write(bundle_seal(self.folder / "bundle") if has_bundle else None)
+        return result
+
+    def _remove_run(self) -> None:
+        """Remove all but the lock, in an order that a crash may break off anywhere.
+
+        First the checkpoints, or another configuration would go on from them; then what says that there is a run, or a
+        finished one would lack its bundle.
+        """
+        discard(self.checkpoints)
+        with explaining(self.folder):
+            (self.folder / RUN_NAME).unlink(missing_ok=True)
+            sync_folder(self.folder)
+            for old in self.folder.iterdir():
+                if old.is_dir():
+                    discard(old)
+                elif old.name != LOCK_NAME:
+                    old.unlink(missing_ok=True)
+
+    def _lock(self, file: BinaryIO) -> None:
+        """Take the lock, which the system lets go of when the process ends, however it ends."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() >= deadline:
+                    raise ConfigError(
+                        "another process works in this run folder",
+                        where=self.folder,
+                        fix="wait for it, or name another folder",
+                    ) from None
+            time.sleep(0.1)
+
+    def _write(self, bundle: str | None = None) -> None:
+        manifest = _Manifest(self.config, self.result, bundle)
+        write_manifest(self.folder / RUN_NAME, manifest, format=_FORMAT, version=_VERSION)
+
+
+def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
+    """Return the result of a run; None where it is not finished.
+
+    Parameters
+    ----------
+    with_bundle
+        See that the model in the folder is the run's own, if there is a whole one.
+
+    Raises
+    ------
+    ArtefactError
+        The folder says nothing of a run, or what it says is damaged, or the model is another one.
+    """
+    manifest = _read(folder)
+    if with_bundle:
+        _refuse_other_bundle(folder, manifest)
+    return manifest.result
+
+
+def _read(folder: Path) -> _Manifest:
+    return read_manifest(folder / RUN_NAME, _Manifest, format=_FORMAT, version=_VERSION, upgrades=_UPGRADES)[0]
+
+
+def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
+    """Raise ArtefactError where a whole bundle lies in the place of the one that the run has saved."""
+    try:
+        found = bundle_seal(folder / "bundle")
+    except ArtefactError:  # told of where it is opened
+        return
+    if manifest.bundle is not None and found != manifest.bundle:
+        raise ArtefactError(
+            "the model is not the one that this run has saved",
+            where=folder / "bundle",
+            expected=f"a manifest with the checksum {manifest.bundle}",
+            got=found,
+            fix="put the run's own back, or train anew with --overwrite",
+        )
+
+
+def plain_config(config: Config) -> dict[str, Any]:
+    """Return what identifies a run: everything but folder of paths, memory, threads and device."""
+    if config.model.kind == "lr":  # the other keys of [model] say nothing of it
+        config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
+    del (
+        plain["base"],
+        plain["train"]["threads"],
+        plain["train"]["device"],
+        plain["data"]["memory"],
+        plain["data"]["max_rejects"],
+    )
+    return plain
+
+
+def refuse_difference(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise ConfigError that names the keys in which two configurations differ."""
+    differences = [f"{key}: {old!r} there, {new!r} now" for key, old, new in _differences(before, now)]
+    if differences:
+        raise ConfigError(
+            "the run folder belongs to another configuration",
+            where=folder,
+            got="; ".join(differences),
+            fix="name another folder, or start anew with --overwrite",
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = list(dict.fromkeys([*before, *now]))
+        return [
+            found
+            for name in names
+            for found in _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if before == now else [(key, before, now)]

@@ -1,0 +1,334 @@
+"""``fieldwise train``: from a configuration to a saved, evaluated model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+
+from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
+from fieldwise.calibration import Calibration
+from fieldwise.config import Config
+from fieldwise.data.batches import Batches
+from fieldwise.data.sources import format_of
+from fieldwise.distributed.group import Workers
+from fieldwise.errors import ConfigError, Stopped
+from fieldwise.events import Listener, Stage, Warned, ignore
+from fieldwise.features.encoder import Encoder
+from fieldwise.io.disk import require_disk
+from fieldwise.io.stores import local_path
+from fieldwise.jobs.outputs import refuse_output_folder
+from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.part_rows import check_parts
+from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.jobs.run import RUN_NAME, Result, RunFolder
+from fieldwise.jobs.train.begin import sample, starts_from_lr, with_start
+from fieldwise.jobs.train.team import Team
+from fieldwise.kernels.storage import decode_weights
+from fieldwise.kernels.threads import set_num_threads
+from fieldwise.metrics import Metrics
+from fieldwise.models.click import ClickModel, build_model
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.load import DTYPES
+from fieldwise.nn.blocks import set_torch_threads
+from fieldwise.nn.deep import count_weights
+from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.dependence import find_determined
+from fieldwise.training.histories import find_histories
+from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
+from fieldwise.training.loop import History, fit
+from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
+from fieldwise.training.step import Stepper
+
+__all__ = ["Pretrained", "pretrain", "train"]
+
+_EVALUATION_BATCH = 8192
+
+
+class Pretrained(NamedTuple):
+    """A trained logistic regression, and what its training took."""
+
+    start: LrStart
+    seconds: float
+
+
+class _Trained(NamedTuple):
+    """A model with the weights that were kept, how it came to them, and the metrics of each part."""
+
+    model: ClickModel
+    history: History
+    metrics: dict[str, Metrics | None]
+    pretrain_seconds: float | None
+
+
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    data: Any = None,
+    overwrite: bool = False,
+    listen: Listener = ignore,
+    prepared: Prepared | None = None,
+    lr_folder: Path | None = None,
+    workers: Workers | None = None,
+) -> Result:
+    """Train the model of `config` into the run folder `out`, preparing the log first where that is not done.
+
+    A run that was stopped or killed goes on from its newest checkpoint and ends as if it had never stopped.
+
+    Parameters
+    ----------
+    config
+        See `config.Config`.
+    out
+        The run folder. A finished run of the same configuration is left alone and its result returned.
+    data
+        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
+        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
+        the folder of prepared logs for a day, the last ten for longer (`jobs.prepare.given`).
+    overwrite
+        Start anew.
+    listen
+        Called with every event.
+    prepared
+        The prepared log, where it is at hand.
+    lr_folder
+        The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
+    workers
+        The processes that train together, each calling this with the same arguments; the log and `out` lie where all of
+        them see them. All return the same.
+
+    Raises
+    ------
+    UserError
+        The configuration, the log or the run folder is not what it must be.
+    ResourceError
+        Memory or disk has no room for it.
+    Stopped
+        By SIGTERM or Ctrl-C, after a checkpoint was saved.
+    WorkerLost
+        One of the workers has ended.
+    """
+    config = with_tables(config, data)
+    refuse_output_folder(local_path(out), config, RUN_NAME, is_run=True)
+    use_threads(config.train.threads)
+    if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
+        config = msgspec.structs.replace(config, train=lr_settings(config))
+    team = Team(workers)
+    config = team.with_device(config, listen)
+    prepared = prepared or team.prepare(config, listen)
+    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    check_parts(config, prepared, listen)
+    _check_calibration(config, prepared)
+    run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
+    schema = prepared.encoder.schema
+    with team.holding(run) as finished:
+        if finished is not None:
+            return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
+        pretrained = None
+        config = with_start(config, prepared)
+        if starts_from_lr(config.model):
+            pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
+        with noting_signals() as interrupt, team.giving_way(interrupt):
+            samples = (lr_folder or run.folder / "pretrain").parent
+            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, team, listen)
+        model, history, metrics = trained.model, trained.history, trained.metrics
+        weights, others = count_weights(model)
+        result = Result(
+            model=config.model.kind,
+            units=config.model.units if config.model.locally_connected else None,
+            parameters=model.table.num_parameters + weights,
+            biases=others,
+            valid=metrics["valid"],
+            test=metrics["test"],
+            pretrain_seconds=trained.pretrain_seconds,
+            seconds_per_epoch=history.seconds_per_epoch,
+            epochs=len(history.epochs),
+            best_epoch=history.best_epoch,
+            examples_per_second=history.examples_per_second,
+            folder=str(run.folder),
+            read=prepared.read,
+            **schema.of_label,
+        )
+        return team.finish(run, result)
+
+
+def pretrain(
+    config: Config, folder: Path, prepared: Prepared, listen: Listener = ignore, workers: Workers | None = None
+) -> Pretrained:
+    """Train logistic regression as ``[pretrain]`` says, as a run of its own in `folder`, and return its weights."""
+    listen(Stage("pretrain", "lr"))
+    own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
+    result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
+    bundle = open_bundle(folder).verify()
+    return Pretrained(
+        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
+    )
+
+
+def lr_settings(config: Config) -> TrainConfig:
+    """Return the training settings of logistic regression: those of ``[train]``, with what ``[pretrain]`` replaces."""
+    own = config.pretrain
+    return msgspec.structs.replace(
+        config.train,
+        epochs=own.epochs,
+        patience=own.patience,
+        table=own.table,
+        dense=own.dense,
+        schedule="constant",
+        warmup=0.0,
+        average_epochs=0.0,
+    )
+
+
+def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team, interrupt: Interrupt) -> Metrics | None:
+    """Return the metrics of one part of the log; None where there is no such part."""
+    if name not in prepared.parts:
+        return None
+    batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False, share=team.share)
+    return stepper.evaluate(interrupt.watch(batches.epoch(0)))
+
+
+def use_threads(count: int | None) -> None:
+    """Use `count` threads for the kernels and for torch; None leaves both as they are."""
+    if count is not None:
+        set_num_threads(count)
+        set_torch_threads(count)
+
+
+def _train_model(
+    config: Config,
+    run: RunFolder,
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    samples: Path,
+    interrupt: Interrupt,
+    team: Team,
+    listen: Listener,
+) -> _Trained:
+    """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
+    model_config, encoder, folder = config.model, prepared.encoder, run.folder
+    linear = model_config.kind in ("lr", "lr-network")
+    settings = lr_settings(config) if linear else config.train
+    settings = settings.for_examples(prepared.parts["train"].num_examples)
+    dtype = "float64" if settings.precision == "float64" else "float32"
+    learnt_from = prepared.parts["train"]
+    determined = find_determined(learnt_from) if model_config.has_pairs(encoder.layout.num_fields) else []
+    histories = find_histories(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
+    num_classes = len(encoder.schema.classes)
+    model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], histories)
+    stepper = team.stepper(model, settings)
+    if not linear:
+        stepper.table_rows.draw(settings.seed)
+    start_bias(model, learnt_from)
+    start_pairs(model, determined)
+    model.calibration = Calibration.of_negative_rate(settings.negative_rate)
+    with torch.no_grad():  # among the negatives that are left, clicks are more frequent
+        model.bias.sub_(model.calibration.offset)
+    pretrain_seconds = None
+    if pretrained is not None:
+        start_from_lr(model, stepper.table_rows, pretrained.start)
+        pretrain_seconds = pretrained.seconds
+    if model.posterior is not None:
+        seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
+        pretrain_seconds = seconds + (pretrain_seconds or 0.0)
+    there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
+    needed = _disk_bytes(model, encoder, settings.table) - there
+    team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
+    listen(Stage("train", model_config.kind))
+    calibration = msgspec.to_builtins(model.calibration)
+    writer = BundleWriter(
+        folder / "bundle",
+        encoder,
+        msgspec.to_builtins(model_config),
+        dtype,
+        prepared.summary["csv"],
+        calibration,
+        config.data.format or format_of(config.paths("train")),
+    )
+    valid = prepared.parts.get("valid")
+    batches = Batches(
+        learnt_from,
+        settings.batch_size,
+        seed=settings.seed,
+        share=team.share,
+        negative_rate=settings.negative_rate,
+    )
+
+    def settle() -> None:
+        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
+        if model.blend is not None and valid is not None:
+            stepper.fit_blend(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
+
+    checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
+    # Dropout draws from torch's global generator: seeded here, restored afterwards.
+    with torch.random.fork_rng(devices=[model.bias.device] if model.bias.is_cuda else []):
+        torch.manual_seed(settings.seed)
+        history = fit(
+            stepper,
+            batches,
+            Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
+            settings,
+            keep=lambda number: stepper.save(writer, number),
+            settle=settle,
+            checkpoints=checkpoints,
+            interrupt=interrupt,
+            report=folder / team.name_of("not_finite.jsonl"),
+            listen=listen,
+        )
+    if settings.average_epochs or history.best_epoch != len(history.epochs):
+        bundle = open_bundle(folder / "bundle").verify()
+        stepper.load(bundle.table, bundle.dense)
+    try:
+        if settings.calibration != "none" and valid is not None:
+            rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
+            model.calibration = stepper.calibrated(settings.calibration, interrupt.watch(rows.epoch(0)))
+            plain = msgspec.to_builtins(model.calibration)
+            team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
+        listen(Stage("evaluate", model_config.kind))
+        metrics = {name: _evaluate_part(stepper, prepared, name, team, interrupt) for name in ("valid", "test")}
+    except Interrupted:
+        # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
+        num_steps = len(history.epochs) * batches.num_batches
+        checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
+        raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
+    return _Trained(model, history, metrics, pretrain_seconds)
+
+
+def _check_calibration(config: Config, prepared: Prepared) -> None:
+    """Refuse what these rows cannot give."""
+    settings, num_classes = config.train, len(prepared.encoder.schema.classes)
+    if settings.calibration != "none" and "valid" not in prepared.parts:
+        raise ConfigError(
+            "a calibration is learned from validation rows, and there are none",
+            where="train.calibration",
+            got=settings.calibration,
+            fix='set data.valid, or train.calibration = "none"',
+        )
+    if num_classes > 2 and (settings.calibration == "isotonic" or settings.negative_rate < 1):
+        raise ConfigError(
+            "this is defined for two classes only",
+            where="train.calibration" if settings.calibration == "isotonic" else "train.negative_rate",
+            got=f"{num_classes} classes",
+            fix="use temperature" if settings.calibration == "isotonic" else "train on all rows",
+        )
+
+
+def _disk_bytes(model: ClickModel, encoder: Encoder, optimizer: TableOptimizerConfig) -> int:
+    """Return the least that a run folder needs: a bundle, a checkpoint, and the next one while it is written.
+
+    Dense weights count four times in a checkpoint, with the two moments of Adam and their average.
+    """
+    of_encoder = sum(array.nbytes for array in encoder.arrays().values())
+    dense = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
+    table = model.table
+    itemsize = 2 if optimizer.storage == "bfloat16" else table.dtype.itemsize
+    num_features, num_weights = table.layout.num_features, table.num_weights
+    weights = num_features * num_weights * itemsize
+    rows = num_features * (
+        optimizer.bytes_per_row(num_weights, table.dtype.itemsize) + num_weights * table.dtype.itemsize
+    )
+    return of_encoder + weights + dense + 2 * (rows + 4 * dense)

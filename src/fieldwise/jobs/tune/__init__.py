@@ -1,0 +1,1 @@
+"""A better configuration, on a budget."""

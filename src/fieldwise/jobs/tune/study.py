@@ -1,0 +1,115 @@
+"""The next trial of a search, by optuna's tree-structured Parzen estimator.
+
+The sampler is seeded by the number of the trial and sees the trials before it, so a search that goes on asks for the
+same values again.
+
+Source: Akiba et al., Optuna, KDD 2019; Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.errors import ConfigError
+from fieldwise.jobs.tune.space import Choice, Dimension
+from fieldwise.jobs.tune.trial import Trial
+
+__all__ = ["FIRST_TRIALS", "Study", "require_optuna"]
+
+FIRST_TRIALS = 5
+"""Trials that are neither guided by others nor broken off."""
+_NUM_SEEDS = 1 << 32
+"""Of optuna's samplers."""
+
+
+class Study:
+    """What to try next in a space, from what was tried.
+
+    Parameters
+    ----------
+    config
+        Where the search begins; its own values stand for what a trial does not name.
+    space
+        The keys to search.
+    seed
+        Of the search.
+    """
+
+    def __init__(self, config: Config, space: Sequence[Dimension], seed: int) -> None:
+        self.space, self.seed = space, seed
+        self._optuna = require_optuna()
+        self._own = {dimension.key: _own(config, dimension) for dimension in space}
+
+    def ask(self, ended: Sequence[Trial]) -> Any:
+        """Return optuna's trial that follows those which have ended: it takes reports, and says when to break off."""
+        optuna = self._optuna
+        sampler = optuna.samplers.TPESampler(
+            seed=(self.seed * 100_003 + len(ended)) % _NUM_SEEDS, n_startup_trials=FIRST_TRIALS, constant_liar=False
+        )
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=1)
+        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        for trial in ended:
+            study.add_trial(self._known(trial))
+        return study.ask({dimension.key: self._distribution(dimension) for dimension in self.space})
+
+    @staticmethod
+    def values(asked: Any) -> dict[str, Any]:
+        """Return what optuna's trial has at each key."""
+        return {key: _read(value) for key, value in asked.params.items()}
+
+    def _known(self, trial: Trial) -> Any:
+        """Return a trial that has ended as optuna's."""
+        optuna, values = self._optuna, {**self._own, **trial.values}
+        states = {
+            "done": optuna.trial.TrialState.COMPLETE,
+            "pruned": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }
+        # A rule in place of a value (None) is no point of a range: the sampler does not learn from it there.
+        known = [each for each in self.space if isinstance(each.what, Choice) or values[each.key] is not None]
+        state = states[trial.state if trial.metrics or trial.state == "failed" else "failed"]
+        return optuna.trial.create_trial(
+            state=state,
+            value=trial.value if state == optuna.trial.TrialState.COMPLETE else None,
+            params={dimension.key: _write(dimension, values[dimension.key]) for dimension in known},
+            distributions={dimension.key: self._distribution(dimension) for dimension in known},
+            intermediate_values=dict(enumerate(trial.metrics, start=1)),
+        )
+
+    def _distribution(self, dimension: Dimension) -> Any:
+        distributions = self._optuna.distributions
+        if isinstance(dimension.what, Choice):
+            return distributions.CategoricalDistribution([json.dumps(value) for value in dimension.what.values])
+        return distributions.FloatDistribution(*dimension.what[:2], log=dimension.what.log)
+
+
+def require_optuna() -> Any:
+    """Return the module; raise ConfigError, with what to do, where it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError(
+            "tune needs optuna, which is not installed", where="tune", fix="pip install 'fieldwise[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _own(config: Config, dimension: Dimension) -> Any:
+    value: Any = msgspec.to_builtins(config)
+    for name in dimension.key.split("."):
+        value = value[name]
+    return value
+
+
+def _write(dimension: Dimension, value: Any) -> Any:
+    return json.dumps(value) if isinstance(dimension.what, Choice) else value
+
+
+def _read(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,251 @@
+"""``fieldwise verify``: every byte of an artefact against its checksum.
+
+An artefact is a folder: a prepared log, a cache (one part of it), a bundle, a checkpoint or a run. Other folders (a
+comparison, ``.fieldwise``) are looked through for those. Everything is read by the code that reads it at work, so what
+passes here opens there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fieldwise.bundle import BUNDLE_FORMAT, open_bundle
+from fieldwise.data.cache import Cache
+from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
+from fieldwise.data.planes import FORMAT as CACHE_FORMAT
+from fieldwise.errors import ArtefactError, UserError
+from fieldwise.io.manifests import manifest_format
+from fieldwise.jobs.compare.baseline import TARGET_ENCODING, verify_probabilities
+from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
+from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
+from fieldwise.jobs.tune.tune import SEARCH_NAME, check_search
+from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
+
+__all__ = ["Verification", "Verified", "verify"]
+
+_MARKS = {
+    "prepared": (PREPARED_NAME, "rejects.jsonl"),
+    "search": (SEARCH_NAME,),
+    "run": (RUN_NAME, LOCK_NAME),
+    "cache": (DATA_NAME,),
+    "checkpoint": ("table.safetensors", "dense.safetensors"),
+    "bundle": ("table-*.safetensors", "dense-*.safetensors"),
+}
+"""Files by which a kind of artefact is known, one of them being enough: the others may be what is lost."""
+_FORMATS = {CACHE_FORMAT: "cache", CHECKPOINT_FORMAT: "checkpoint", BUNDLE_FORMAT: "bundle"}
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """One artefact that was read.
+
+    Attributes
+    ----------
+    kind
+        ``prepared``, ``cache``, ``search``, ``run``, ``bundle`` or ``checkpoint``.
+    folder
+        Where it lies.
+    files, num_bytes
+        How many files were compared with their checksums, and how much that was.
+    damage
+        What is wrong with it, the file and the place named; None where nothing is.
+    """
+
+    kind: str
+    folder: str
+    files: int = 0
+    num_bytes: int = 0
+    damage: str | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a folder.
+
+    Attributes
+    ----------
+    folder
+        What was looked at.
+    artefacts
+        All that is in it, outer ones before inner ones.
+    unchecked
+        Files in them without a checksum: lists of rejected rows, and what does not belong there.
+    """
+
+    folder: str
+    artefacts: list[Verified]
+    unchecked: list[str]
+
+    @property
+    def damages(self) -> list[str]:
+        """What is wrong; empty where everything is whole."""
+        return [verified.damage for verified in self.artefacts if verified.damage is not None]
+
+    @property
+    def num_bytes(self) -> int:
+        """How much was compared with a checksum."""
+        return sum(verified.num_bytes for verified in self.artefacts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {**plain, "num_bytes": self.num_bytes, "whole": not self.damages}
+
+
+def verify(folder: str | Path) -> Verification:
+    """Compare every byte of the artefacts in `folder` with its checksum.
+
+    Damage is reported, not raised, so that one broken file does not hide another.
+
+    Parameters
+    ----------
+    folder
+        A run folder, a comparison, a bundle, a checkpoint, a prepared log or a part of it, or a folder with such in it.
+
+    Raises
+    ------
+    ArtefactError
+        There is nothing to verify.
+    UserError
+        Another process works in the run folder.
+    """
+    root = Path(folder)
+    found: list[Verified] = []
+    covered: set[Path] = set()
+    for kind, place in _artefacts(root):
+        try:
+            files = [place / name for name in _CHECKS[kind](place)]
+        except ArtefactError as error:
+            found.append(Verified(kind=kind, folder=str(place), damage=str(error)))
+            covered.update(path for path in place.iterdir() if path.suffix in (".json", ".safetensors", ".bin"))
+        else:
+            num_bytes = sum(path.stat().st_size for path in files)
+            found.append(Verified(kind=kind, folder=str(place), files=len(files), num_bytes=num_bytes))
+            covered.update(files)
+    if not found:
+        raise ArtefactError(
+            "there is nothing to verify here",
+            where=root,
+            expected="a run folder, a comparison, a bundle, a checkpoint, a prepared log or a part of one",
+            got="no such folder" if not root.exists() else None,
+        )
+    others = {path for verified in found for path in Path(verified.folder).rglob("*") if path.is_file()} - covered
+    unchecked = sorted(str(path) for path in others if path.stat().st_size)
+    return Verification(folder=str(root), artefacts=found, unchecked=unchecked)
+
+
+def _artefacts(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the artefact that `folder` is, and those inside it, by kind and place, without what was never finished."""
+    kind = _kind(folder)
+    if kind == "run":
+        with _standing_still(folder):
+            yield kind, folder
+            yield from _inside(folder, without="bundle" if _never_saved(folder) else None)
+        return
+    if kind is not None:
+        yield kind, folder
+    yield from _inside(folder)
+
+
+def _inside(folder: Path, without: str | None = None) -> Iterator[tuple[str, Path]]:
+    if folder.is_dir():
+        for inner in sorted(folder.iterdir()):
+            if inner.is_dir() and not inner.name.endswith(".tmp") and inner.name != without:
+                yield from _artefacts(inner)
+
+
+def _never_saved(run: Path) -> bool:
+    """Whether a run was broken off before its first model was whole, and goes on to save it again."""
+    if (run / "bundle" / MANIFEST_NAME).exists():
+        return False
+    states = (checkpoint_state(path.parent) for path in run.glob("checkpoints/[0-9]*/manifest.json"))
+    try:
+        return read_result(run) is None and not any(state.get("num_saves") for state in states)
+    except ArtefactError:
+        return False
+
+
+def _kind(folder: Path) -> str | None:
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if all(name == LOCK_NAME or name.endswith(".tmp") for name in names):
+        return None  # taken for a run that never began
+    for kind, marks in _MARKS.items():
+        if any(fnmatch(name, mark) for name in names for mark in marks):
+            return kind
+    return _FORMATS.get(manifest_format(folder / MANIFEST_NAME) or "")
+
+
+@contextmanager
+def _standing_still(run: Path) -> Iterator[None]:
+    """Keep a run from changing while it is read; many may read at once."""
+    path = run / LOCK_NAME
+    if not path.exists():  # a copy of a run folder may lack it
+        yield
+        return
+    with path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("another process works in this run folder", where=run, fix="wait for it") from None
+        yield
+
+
+# --- each kind: read all of it, and name its files ---
+
+
+def _check_prepared(folder: Path) -> tuple[str, ...]:
+    encoder, summary = read_prepared(folder)
+    for part in summary["parts"]:
+        if _kind(folder / part) != "cache":
+            raise ArtefactError("a part of the prepared log is missing", where=folder / part)
+    try:
+        for part in summary["parts"]:
+            Cache.open(folder / part)
+    except ArtefactError:
+        pass  # told of as a damaged artefact of its own
+    else:
+        open_parts(folder, encoder, summary)
+    return (PREPARED_NAME, ENCODER_NAME)
+
+
+def _check_cache(folder: Path) -> tuple[str, ...]:
+    Cache.open(folder).verify()
+    return (MANIFEST_NAME, DATA_NAME)
+
+
+def _check_run(folder: Path) -> tuple[str, ...]:
+    result = read_result(folder, with_bundle=True)
+    if result is not None and result.model == TARGET_ENCODING:  # it has no bundle, only its probabilities
+        return (RUN_NAME, *verify_probabilities(folder))
+    if result is not None and _kind(folder / "bundle") is None:
+        raise ArtefactError("the run is finished, and its model is missing", where=folder / "bundle")
+    return (RUN_NAME,)
+
+
+def _check_search(folder: Path) -> tuple[str, ...]:
+    check_search(folder)
+    return (SEARCH_NAME,)
+
+
+def _check_bundle(folder: Path) -> tuple[str, ...]:
+    return open_bundle(folder).verify().files
+
+
+def _check_checkpoint(folder: Path) -> tuple[str, ...]:
+    read_checkpoint(folder)
+    return checkpoint_files(folder)
+
+
+_CHECKS: dict[str, Callable[[Path], tuple[str, ...]]] = {
+    "prepared": _check_prepared,
+    "cache": _check_cache,
+    "search": _check_search,
+    "run": _check_run,
+    "bundle": _check_bundle,
+    "checkpoint": _check_checkpoint,
+}

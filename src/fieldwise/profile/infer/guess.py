@@ -1,0 +1,333 @@
+r"""One column's meaning, guessed from its name and the values in the sample.
+
+The first rule that fits decides.
+
+===============================================  ===============  ======================================================
+the values                                       are              because
+===============================================  ===============  ======================================================
+lists, maps; lists of (value, weight)            a bag            they are several values in one cell
+lists of fractions, structs, times of day        left out         no value of them occurs again, or it has no text
+none, in every row                               left out         there is nothing to learn from
+train, valid, test                               left out         they say which part a row belongs to (``split``)
+timestamps, dates; 2026110809; by name only,     two times        no later example has them again, but their hour and
+14102109 and seconds since 1970                                   weekday; left out where it is not known how they are
+                                                                  written, or where there is but one date
+one and the same in every row                    left out         it cannot tell one example from another
+distinct in 1,000 rows or more, and counting,    left out         they name the row (``id``); training would learn them
+UUIDs or hashes, or named id                                      by heart
+booleans, dictionaries                           a category       whoever wrote the type said so
+numbers with fractions; texts such as 1,234.50,  bins             quantile bins fit any scale, and missing ones have a
+3,14 or $5 (`number_styles.find_style`)                           feature of their own
+whole numbers named as codes (id, zip, C14),     a category       5 is not between 4 and 6 in any sense that matters
+with leading zeros, above 2^53, or of one
+length from 6 digits on
+other whole numbers: 50 or fewer, 4 rows each    a category       each has enough rows for a weight of its own
+other whole numbers                              bins             near ones behave alike, and most are rare
+lists as text (`bags.find_lists`)                a bag            ``["a", "b"]``; objects of JSON are left out
+texts with a separator (`bags.find_bag`)         a bag            its values recur, the cells do not
+long texts that hardly recur                     left out         as categories they would only fill the vocabulary
+other texts, hashes and numbers with texts       a category
+===============================================  ===============  ======================================================
+
+Texts that mean missing (`features.missing`) are passed over: ``NULL`` and ``\N``, and ``NA``, ``-`` and their like too
+where all other values are numbers or times.
+
+A category or bag has `min_count` 2 where it has more than 10,000 values in the sample, or more than 1,000 of which most
+occur once; else 1.
+
+Tried and not used: calling a number a code where neighbouring values differ in how often they occur. The correlation of
+the two, 0.96 for people's ages, is -0.08 for their capital gains and 0.70 for the numbers of films. It decides how many
+bins a number gets (`features.sketch`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.errors import DataError
+from fieldwise.features.bags import is_pair, split_pairs
+from fieldwise.features.canonical import is_list
+from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
+from fieldwise.features.parse import parse_text
+from fieldwise.features.written import respelled
+from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
+from fieldwise.profile.infer.names import is_code, is_row_id
+from fieldwise.profile.infer.number_styles import find_style, may_be_numbers
+from fieldwise.profile.infer.times import Times, find_times
+from fieldwise.profile.infer.values import Float64s, Values
+from fieldwise.schema import Decimal, FieldType, TimePart
+
+__all__ = ["Guess", "guess_column"]
+
+_FEW = 50
+_FEW_EACH = 4
+_MANY_ROWS = 1_000
+_LONG_TEXT = 40
+_STRAY_SHARE = 0.1
+_CODE_DIGITS = 6
+_MAX_EXACT = 2.0**53
+
+_UUID = "^[{]?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}[}]?$"
+_HASH = "^(0x)?[0-9a-fA-F]{6,}$"
+_LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
+_GROUPED = r"^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
+_FEW_GROUPED = 10
+_PARTS = frozenset({"train", "valid", "test"})
+
+
+class Guess(NamedTuple):
+    """What a column seems to mean. Left out or not, it says which field the column would make.
+
+    Attributes
+    ----------
+    reason
+        A few words for people.
+    left_out
+        Whether the column is no field unless somebody says so.
+    role
+        What it may be in ``[data]``; ``time``: its values are points in time.
+    type, separator, brackets, weighted, decimal, symbol, format, min_count, missing
+        See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
+    parts
+        Of a time: what each of its fields tells.
+    """
+
+    reason: str
+    type: FieldType = "category"
+    left_out: bool = False
+    role: Literal["id", "split", "time"] | None = None
+    separator: str | None = None
+    brackets: bool = False
+    weighted: bool = False
+    min_count: int = 1
+    decimal: Decimal | None = None
+    symbol: str | None = None
+    parts: tuple[TimePart, ...] = ()
+    format: str | None = None
+    missing: tuple[str, ...] = IN_TEXTS
+
+
+def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = None) -> Guess:
+    """Guess the meaning of a column; `missing` are the texts that mean missing, the usual ones unless given.
+
+    Examples
+    --------
+    >>> guess_column("genre", pa.array(["Drama", "Comedy|Drama", "Comedy"])).type
+    'bag'
+    >>> guess_column("price", pa.array(["1.5", "20", "3.25"]))[:2]
+    ('numbers with fractions, 1.5 to 20', 'number')
+    """
+    if not name:
+        return Guess("it has no name", left_out=True)
+    kind = array.type
+    if is_list(kind) or pa.types.is_map(kind):
+        markers = IN_TEXTS if missing is None else missing
+        return _guess_lists(array, markers)._replace(missing=markers)
+    try:
+        values = Values(array)
+    except DataError:
+        return Guess(f"values of type {kind} have no text", left_out=True)
+    values, markers, dropped = _without_missing(name, kind, values, missing)
+    for rule in (_no_category, _marked_category, _number, _bag, _text):
+        guess = rule(name, kind, values)
+        if guess is not None:
+            return guess._replace(
+                reason=f"{guess.reason}; missing where {dropped}" if dropped else guess.reason,
+                min_count=guess.min_count if guess.type == "bag" else values.min_count,
+                missing=markers,
+            )
+    raise AssertionError("the last rule fits everything")
+
+
+def _without_missing(
+    name: str, kind: pa.DataType, values: Values, missing: tuple[str, ...] | None
+) -> tuple[Values, tuple[str, ...], str]:
+    """Return what is left of the values, which texts mean missing in the column, and those of them that it holds."""
+    of_numbers = IN_NUMBERS if missing is None else missing
+    rest = values.without(of_numbers, of_numbers=True)
+    markers = IN_TEXTS if missing is None else missing
+    if rest.numbers is not None or (
+        rest.num_present and (find_style(rest) is not None or find_times(name, kind, rest) is not None)
+    ):
+        markers = of_numbers
+    else:
+        rest = values.without(markers, of_numbers=False)
+    if rest is values:
+        return rest, markers, ""
+    gone = values.texts.filter(pc.invert(pc.is_in(values.texts, value_set=rest.texts)))
+    shown = [f"'{text[:40]}'" for text in gone.to_pylist()]
+    return rest, markers, ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+
+
+def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
+    if pa.types.is_map(array.type):
+        array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
+    values, weights = pc.list_flatten(array), None
+    if is_pair(values.type):
+        values, weights = split_pairs(values)
+    if weights is not None and not _is_number(weights.type):
+        return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
+    try:
+        found = Values(values).without(missing, of_numbers=False)
+    except DataError:
+        return Guess(f"lists of type {values.type} hold no values with a text", type="bag", left_out=True)
+    guess = Guess(
+        f"lists of {found.num_present:,} values, {found.num_distinct:,} of them distinct",
+        type="bag",
+        weighted=weights is not None,
+        min_count=found.min_count,
+    )
+    if not found.num_present:
+        return guess._replace(left_out=True, reason="no value in any row")
+    if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
+        return guess._replace(left_out=True, reason="lists of fractions: a vector, whose values do not recur")
+    lengths = pc.list_value_length(array).fill_null(0)
+    if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
+        return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
+    return guess
+
+
+def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    """What tells nothing about the examples to come, or only a part of it."""
+    if not values.num_present:
+        return Guess("no value in any row", left_out=True)
+    if _PARTS.issuperset(values.texts.slice(0, len(_PARTS) + 1).to_pylist()):
+        return Guess("says which part of the data a row belongs to", left_out=True, role="split")
+    times = find_times(name, kind, values)
+    if times is not None and times.parts:
+        reason = f"{'points in time' if 'hour' in times.parts else 'dates'} such as {values.example()}"
+        return Guess(reason, type="time", parts=times.parts, format=times.format, role="time")
+    if times is not None and values.num_distinct > 1:
+        return Guess(_why_no_times(times, values), left_out=True, role="time")
+    if values.num_distinct == 1 and not values.num_missing:
+        return Guess(f"the same in every row: {values.example()}", left_out=True)
+    if _is_identifier(name, values):
+        return Guess("another value in every row: it names the row", left_out=True, role="id")
+    return None
+
+
+def _why_no_times(times: Times, values: Values) -> str:
+    if times.formats:
+        how = f"times such as {values.example()}, which may be {' or '.join(times.formats[:3])}"
+    else:
+        how = f"looks like times, such as {values.example()}, but it is not known how they are written"
+    return f'{how}: state it, as in type = "time", part = "hour", format = "%d/%m/%Y %H:%M"'
+
+
+def _is_identifier(name: str, values: Values) -> bool:
+    if values.num_missing or values.num_distinct < max(values.num_present, _MANY_ROWS):
+        return False
+    whole = values.whole_numbers
+    if whole is not None:  # in the order of the rows, because all are distinct
+        counting = whole.max() - whole.min() + 1 == len(whole) or bool((np.diff(whole) > 0).all())
+        return counting or is_row_id(name) or values.all_match(_LONG_HASH)
+    return values.numbers is None and (is_row_id(name) or values.all_match(_UUID) or values.all_match(_LONG_HASH))
+
+
+def _marked_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    if pa.types.is_boolean(kind):
+        return Guess("true or false")
+    return Guess(_many(values)) if pa.types.is_dictionary(kind) else None
+
+
+def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    numbers, whole = values.numbers, values.whole_numbers
+    if numbers is None:
+        return _written_number(name, values)
+    span = f"{numbers.min():.12g} to {numbers.max():.12g}"
+    if whole is None:
+        if is_code(name) and values.num_distinct <= _FEW:  # versions
+            return Guess(f"{_many(values)}; codes, by their name")
+        return Guess(f"numbers with fractions, {span}{_if_thousands(values)}", type="number")
+    if code := _why_code(name, values, whole):
+        return Guess(f"{_many(values)}; {code}")
+    if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
+        return Guess(f"{values.num_distinct:,} whole numbers, {span}")
+    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number")
+
+
+def _written_number(name: str, values: Values) -> Guess | None:
+    style = None if is_code(name) else find_style(values)
+    if style is None:
+        return None
+    numbers, _ = parse_text(respelled(values.texts, style))
+    reason = f"numbers such as {values.example()}, {numbers.min():.12g} to {numbers.max():.12g}"
+    return Guess(reason, type="number", decimal=style.decimal, symbol=style.symbol)
+
+
+def _if_thousands(values: Values) -> str:
+    """Say that points may stand between thousands, where three digits follow each."""
+    with_points = pc.match_substring(values.texts, ".")
+    grouped = pc.match_substring_regex(values.texts, _GROUPED)
+    if pc.sum(with_points).as_py() >= _FEW_GROUPED and pc.all(pc.equal(with_points, grouped)).as_py():
+        return '; if points separate thousands, set decimal = ","'
+    return ""
+
+
+def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
+    if is_code(name):
+        return "codes, by their name"
+    if values.any_matches("^[+-]?0[0-9]"):
+        return "codes, by their leading zeros"
+    if float(np.abs(whole).max()) > _MAX_EXACT:
+        return "too large for quantities"
+    lengths = pc.utf8_length(values.texts).to_numpy(zero_copy_only=False)
+    if lengths.max() >= _CODE_DIGITS and np.mean(lengths == lengths.max()) >= 0.85:
+        return f"codes, being of {lengths.max()} digits"
+    return None
+
+
+def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    # A column that libffm makes of a field: cells of one value and its weight need no separator.
+    if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
+        return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
+    if is_objects(values):
+        return Guess("looks like JSON objects: make columns of what they hold", left_out=True)
+    bag = find_lists(values) or find_bag(values)
+    if bag is None:
+        return None
+    if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
+        return Guess("lists of fractions: a vector, whose values do not recur", type="bag", left_out=True)
+    what = "lists" if bag.brackets else "cells"
+    what += " of values with weights" if bag.weighted else " of values"
+    return Guess(
+        f"{what} such as {bag.values.example()}",
+        type="bag",
+        separator=bag.separator,
+        brackets=bag.brackets,
+        weighted=bag.weighted,
+        min_count=bag.values.min_count,
+    )
+
+
+def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
+    if (
+        values.num_present >= _MANY_ROWS
+        and 5 * values.num_distinct > 4 * values.num_present
+        and float(pc.mean(pc.utf8_length(values.texts)).as_py()) >= _LONG_TEXT
+    ):
+        return Guess("long texts that hardly recur", left_out=True)
+    if values.all_match(_HASH):
+        return Guess(f"{_many(values)}, hashes")
+    if may_be_numbers(values):
+        say = 'type = "number" and decimal = "," or "."'
+        return Guess(f"{_many(values)}, numbers perhaps, such as {values.example()}: then set {say}")
+    _, bad = parse_text(values.texts)
+    if values.counts[bad].sum() < _STRAY_SHARE * values.num_present:
+        stray = values.texts[int(np.flatnonzero(bad)[0])].as_py()
+        return Guess(f"{_many(values)}, numbers but for texts such as {stray[:40]!r}")
+    return Guess(_many(values))
+
+
+def _many(values: Values) -> str:
+    what = "1 value" if values.num_distinct == 1 else f"{values.num_distinct:,} values"
+    return f"{what} in {values.num_present:,} rows"
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

@@ -1,0 +1,49 @@
+"""Which column looks like the label."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from fieldwise.errors import DataError
+from fieldwise.features.columns import Columns
+from fieldwise.features.missing import IN_TEXTS
+from fieldwise.profile.infer.names import label_rank
+from fieldwise.profile.infer.values import Values
+
+__all__ = ["guess_label"]
+
+_FLAGS = frozenset({"0", "1", "-1", "true", "false", "yes", "no", "y", "n"})
+
+
+def guess_label(sample: pa.Table) -> str | None:
+    """Return the column that looks most like the label; None where none does, or several do.
+
+    A column of two values with a usual name is one: ``click``, ``label``, ``target``, ``y``, then names such as
+    ``user_clicked`` and ``conversion``. Else the only column of flags (0 and 1, yes and no) is. Rows that are all of
+    one class are no obstacle to a name: the log may be sorted.
+
+    Examples
+    --------
+    >>> guess_label(pa.table({"id": [1, 2, 3], "Clicked": ["0", "1", "0"], "mobile": [1, 0, 0]}))
+    'Clicked'
+    >>> guess_label(pa.table({"a": [0, 1], "b": [1, 0]})) is None
+    True
+    """
+    columns = Columns(sample)
+    classes: dict[str, set[str]] = {
+        name: found for name in sample.column_names if (found := _two_values(columns, name))
+    }
+    ranks: list[tuple[int, str]] = [(rank, name) for name in classes if (rank := label_rank(name)) is not None]
+    if ranks:
+        return min(ranks, key=lambda ranked: ranked[0])[1]
+    flags = [name for name, found in classes.items() if len(found) == 2 and _FLAGS.issuperset(found)]
+    return flags[0] if len(flags) == 1 else None
+
+
+def _two_values(columns: Columns, name: str) -> set[str]:
+    """Return the values of a column in lower case; nothing where they are more than two."""
+    try:
+        values = Values(columns.array(name)).without(IN_TEXTS, of_numbers=False)
+    except DataError:  # lists have no text
+        return set()
+    return {text.lower() for text in values.texts.to_pylist()} if values.num_distinct <= 2 else set()

@@ -1,0 +1,174 @@
+"""Models that begin with the mean of a posterior, from a log to predictions."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fieldwise as fw
+from fieldwise.errors import ConfigError, Stopped
+from fieldwise.events import Sampling, Stage
+from fieldwise.jobs.train.plan import plan
+from fieldwise.kernels.storage import decode_weights
+from fieldwise.models.load import load_model
+from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.config import PretrainConfig
+from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.posterior import read_posterior, sample_posterior
+
+SETTINGS = """
+[data]
+train = ["log.parquet"]
+label = "click"
+split = "split"
+[model]
+units = 8
+posterior_units = 6
+hidden = [16]
+{model}
+[train]
+epochs = 2
+threads = 1
+[pretrain]
+sweeps = 12
+burn_in = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A log of users, films and hours, whose labels depend on who sees which film."""
+    folder = tmp_path_factory.mktemp("posterior")
+    rng = np.random.default_rng(0)
+    count = 3000
+    user, film, hour = rng.integers(0, 40, count), rng.integers(0, 30, count), rng.integers(0, 24, count)
+    taste, kind = rng.normal(size=(40, 3)), rng.normal(size=(30, 3))
+    z = (taste[user] * kind[film]).sum(axis=1) + 0.5 * rng.normal(size=count)
+    part = rng.choice(["train", "valid", "test"], count, p=[0.7, 0.15, 0.15])
+    fields = {"user": user, "film": film, "hour": hour}
+    columns = {name: pa.array([f"{name} {value}" for value in column]) for name, column in fields.items()}
+    columns |= {"click": pa.array((z > 0).astype(int)), "split": pa.array(part)}
+    pq.write_table(pa.table(columns), folder / "log.parquet")
+    return folder
+
+
+def load(folder, model=""):
+    path = folder / "fieldwise.toml"
+    path.write_text(SETTINGS.format(model=model))
+    return fw.load_config(path)
+
+
+def test_training_keeps_the_mean_and_blends_the_rest(folder):
+    events = []
+    result = fw.train(load(folder), folder / "run", listen=events.append)
+    assert Stage("sample", "lc-dnn") in events
+    assert [event.sweep for event in events if isinstance(event, Sampling)] == list(range(1, 13))
+    assert result.pretrain_seconds > 0
+    model = load_model(fw.open_bundle(folder / "run"))
+    assert model.config.start == "posterior"
+    assert model.num_posterior == 6
+    chain = next(folder.glob("run/posterior-*"))
+    mean = Checkpoints(chain).newest().dense["mean"]
+    learnt = decode_weights(model.table.weights)
+    seen = np.abs(mean).sum(axis=1) > 0
+    np.testing.assert_allclose(learnt[seen][:, 0], 1.6 * mean[seen][:, 0], rtol=1e-5)
+    np.testing.assert_allclose(learnt[seen][:, 1:6], np.sqrt(1.6) * mean[seen][:, 1:], rtol=1e-5)
+    assert learnt.shape[1] == 6 + 8
+    assert model.pairs is None
+    assert model.blend.weight.tolist() != [0.0, 0.5, 0.5]  # an offset, the posterior, and what was trained
+    assert result.test.auc > 0.75
+    again = fw.evaluate(folder / "run", folder / "log.parquet")
+    assert again.metrics.num_examples == 3000
+
+
+def test_what_has_no_validation_rows_takes_the_mean_of_its_members(folder):
+    config = load(folder)
+    plain = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, split=None, valid=None))
+    fw.train(plain, folder / "no-valid")
+    assert load_model(fw.open_bundle(folder / "no-valid")).blend.weight.tolist() == [0.0, 0.5, 0.5]
+
+
+def test_a_chain_that_was_stopped_ends_as_if_it_had_not(folder):
+    prepared = fw.prepare(load(folder))
+    settings, train = PretrainConfig(sweeps=8, burn_in=3), prepared.parts["train"]
+
+    def run(name, interrupt=None, listen=lambda event: None):
+        checkpoints = Checkpoints(folder / name)
+        seconds = sample_posterior(train, [], 3, settings, 5, checkpoints, interrupt=interrupt, listen=listen)
+        return read_posterior(checkpoints), seconds
+
+    whole, _ = run("whole")
+    interrupt = Interrupt()
+
+    def stop(event):
+        interrupt.requested = event.sweep == 5
+
+    with pytest.raises(Interrupted):
+        run("stopped", interrupt, stop)
+    mean, seconds = run("stopped")
+    assert (mean.sampled == whole.sampled).all()
+    assert mean.bias == whole.bias
+    again, same = run("stopped")
+    assert (again.sampled == whole.sampled).all()
+    assert same == seconds
+
+
+def test_training_stops_on_request_while_it_samples_and_goes_on(folder, monkeypatch):
+    config, interrupt = load(folder), Interrupt()
+    whole = fw.train(config, folder / "uninterrupted")
+
+    class Now:
+        def __enter__(self):
+            return interrupt
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("fieldwise.jobs.train.train.noting_signals", Now)
+
+    def stop(event):
+        interrupt.requested = isinstance(event, Sampling) and event.sweep == 6
+
+    with pytest.raises(Stopped, match="posterior"):
+        fw.train(config, folder / "interrupted", listen=stop)
+    interrupt.requested = False
+    resumed = fw.train(config, folder / "interrupted")
+    assert resumed.test == whole.test
+
+
+def test_models_of_a_comparison_share_a_chain(folder):
+    events = []
+    comparison = fw.compare(load(folder), folder / "compared", models=["lc-dnn", "lc-wide-deep"], listen=events.append)
+    assert len(list(folder.glob("compared/posterior-*"))) == 1
+    assert sum(isinstance(event, Sampling) for event in events) == 12
+    assert all(result.test.auc > 0.7 for result in comparison.models)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["kind=lc-dnn", "start=lr", "start=random", "units=1", "kind=lr", "histories=[['user', 'film']]"],
+)
+def test_a_plan_tells_of_what_a_training_goes_through_before_the_log_is_prepared_and_after(folder, tmp_path, more):
+    load(folder)
+    overrides = [f"model.{more}", f"data.cache={tmp_path / 'cache'}", "train.epochs=1", "pretrain.sweeps=5"]
+    fresh = fw.load_config(folder / "fieldwise.toml", overrides)
+    before, events = plan(fresh), []
+    result = fw.train(fresh, tmp_path / "run", listen=events.append)
+    after = plan(fresh)
+    gone_through = [
+        "posterior" if event.name == "sample" else event.model
+        for event in events
+        if isinstance(event, Stage) and event.name in ("sample", "train")
+    ]
+    # What is sampled is announced by the model that keeps it, before that trains.
+    assert [stage.model for stage in after.stages] == gone_through
+    assert [stage.model for stage in before.stages] == gone_through
+    assert after.stages[-1].parameters == result.parameters
+
+
+def test_a_model_without_pairs_says_why_it_cannot(folder):
+    with pytest.raises(ConfigError, match="no pairs"):
+        fw.train(load(folder, 'start = "posterior"\npairs = "none"'), folder / "refused")

@@ -1,0 +1,240 @@
+"""Comparing: seeds, differences in pairs, and the target-encoding baseline."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import TargetEncoder
+from tests.logs import FIELDS, QUICK, make_table
+
+import fieldwise as fw
+from fieldwise.cli.comparison import print_first
+from fieldwise.data.batches import Batches
+from fieldwise.events import Outlook, Stage
+from fieldwise.jobs.compare.baseline import _Columns, _encode, _sets, read_probabilities
+from fieldwise.metrics import delong
+from fieldwise.models.load import load_model
+from fieldwise.training.score import predict_batches
+
+DATA = '[data]\ntrain = "log.parquet"\nvalid = 0.2\ntest = 0.3\nlabel = "click"\n'
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    pa.parquet.write_table(make_table(), folder / "log.parquet")
+    text = DATA + 'group = "session"\n' + FIELDS + QUICK
+    return fw.parse_config(text, base=folder, overrides=["train.epochs=25", "train.patience=5"])
+
+
+@pytest.fixture(scope="module")
+def compared(config):
+    stages = Counter()
+
+    def listen(event):
+        if isinstance(event, Stage) and event.name == "train":
+            stages[event.model] += 1
+
+    models = ["lr", "target-encoding", "lc-dnn"]
+    out = config.base + "/runs"
+    return out, models, fw.compare(config, out, models=models, seeds=2, listen=listen), stages
+
+
+def test_every_model_is_trained_once_per_seed_the_start_of_the_others_included(compared):
+    _, _, comparison, stages = compared
+    assert comparison.seeds == [0, 1]
+    assert stages == {"lr": 2, "target-encoding": 2, "lc-dnn": 2}
+    assert [spread.model for spread in comparison.spreads] == ["lr", "target-encoding", "lc-dnn-2"]
+    assert all(spread.deviation["test"]["auc"] >= 0 for spread in comparison.spreads)
+
+
+def test_what_is_done_is_not_done_again_and_one_more_seed_costs_only_itself(config, compared):
+    out, models, comparison, _ = compared
+    events = []
+    again = fw.compare(config, out, models=models, seeds=2, listen=events.append)
+    assert again == comparison
+    assert not [event for event in events if isinstance(event, Stage)]
+    more = fw.compare(config, out, models=["lr"], seeds=3, listen=events.append)
+    assert [event.model for event in events if isinstance(event, Stage) and event.name == "train"] == ["lr"]
+    assert more.models == comparison.models[:1]
+
+
+def test_the_differences_are_those_of_saved_models_on_the_test_rows(config, compared):
+    out, _, comparison, _ = compared
+    cache = fw.prepare(config).parts["test"]
+    labels = cache.gather(np.arange(cache.num_examples)).labels
+    best = comparison.against
+    assert best == max(comparison.spreads, key=lambda spread: spread.mean["valid"]["auc"]).model
+
+    def of_model(name, seed):
+        folder = f"{out}/{name}" if seed == 0 else f"{out}/seed-1/{name}"
+        if name == "target-encoding":
+            return read_probabilities(Path(folder), "test")
+        batches = (examples.batch for examples in Batches(cache, 100, shuffle=False).epoch(0))
+        return np.concatenate(list(predict_batches(load_model(fw.open_bundle(folder)), batches)))
+
+    for found in comparison.differences:
+        if found.metric == "auc":
+            expected = [delong(labels, of_model(found.model, s), of_model(best, s)) for s in (0, 1)]
+            assert found.difference == pytest.approx(np.mean([each.difference for each in expected]))
+            assert found.standard_error >= 0.5 * min(each.standard_error for each in expected)
+            assert found.low < found.difference < found.high
+            assert found.corrected_p_value >= found.p_value
+            assert (found.verdict == "not distinguishable") == (found.corrected_p_value >= 0.05)
+    assert {found.metric for found in comparison.differences} == {"auc", "logloss", "gauc"}
+
+
+def test_the_baseline_is_evaluated_on_the_rows_of_the_prepared_log(config, compared):
+    _, _, comparison, _ = compared
+    baseline = comparison.models[1]
+    cache = fw.prepare(config).parts["test"]
+    labels = cache.gather(np.arange(cache.num_examples)).labels
+
+    kept = read_probabilities(Path(baseline.folder), "test")
+    assert kept.shape == labels.shape
+    assert baseline.test.auc == pytest.approx(roc_auc_score(labels, kept))
+    assert baseline.test.auc > 0.65
+    assert baseline.test.num_examples == comparison.models[0].test.num_examples
+
+
+def test_a_comparison_with_a_baseline_is_verified_and_damage_is_found(compared):
+    out, *_ = compared
+    assert not fw.verify(out).damages
+    path = f"{out}/seed-1/target-encoding/probabilities.safetensors"
+    data = bytearray(Path(path).read_bytes())
+    data[-1] ^= 1
+    Path(path).write_bytes(data)
+    assert "probabilities.safetensors" in fw.verify(out).damages[0]
+    data[-1] ^= 1
+    Path(path).write_bytes(data)
+
+
+def test_the_training_rows_are_encoded_without_their_own_labels(tmp_path):
+    """A field that names every row: encoded in sample it would foretell each of a coin's tosses."""
+    rng = np.random.default_rng(0)
+    table = pa.table({"row": [f"r{i}" for i in range(2000)], "click": rng.integers(0, 2, 2000)})
+    pa.parquet.write_table(table, tmp_path / "log.parquet")
+    config = fw.parse_config(DATA + '[fields.row]\ntype = "category"\n' + QUICK, base=tmp_path)
+    prepared = fw.prepare(config)
+    columns = {part: _Columns(cache, prepared.encoder.layout) for part, cache in prepared.parts.items()}
+    encoded = _encode(TargetEncoder, StratifiedKFold, columns, num_classes=2, seed=0)
+    assert abs(np.corrcoef(encoded["train"][:, 0], columns["train"].labels)[0, 1]) < 0.1
+    assert np.ptp(encoded["test"]) == 0
+    comparison = fw.compare(config, tmp_path / "runs", models=["target-encoding"])
+    assert (comparison.part, comparison.against, comparison.differences) == (None, None, [])
+
+
+def test_more_than_two_classes_and_weights_are_compared_by_resampling(tmp_path):
+    pa.parquet.write_table(make_table(1500, classes=("a", "b", "c")), tmp_path / "log.parquet")
+    text = DATA + 'weight = "weight"\n' + FIELDS + QUICK
+    comparison = fw.compare(
+        fw.parse_config(text, base=tmp_path, overrides=["train.epochs=25"]),
+        tmp_path / "runs",
+        models=["lr", "target-encoding"],
+        against="lr",
+    )
+    assert {(found.metric, found.method) for found in comparison.differences} == {
+        ("auc", "bootstrap"), ("logloss", "bootstrap")
+    }  # fmt: skip
+    assert comparison.models[1].test.auc > 0.6
+
+
+def test_bags_are_the_same_category_where_they_hold_the_same_values():
+    ids = np.array([5, 7, 7, 5, 5, 9], np.uint32)
+    first, second, empty, third = _sets(ids, np.array([0, 2, 4, 4, 6]))
+    assert first == second
+    assert empty == 0
+    assert third != first
+
+
+@pytest.fixture(scope="module")
+def staged(config, tmp_path_factory):
+    """A comparison of models with and without pairs, what it said on the way, and its folder."""
+    out, said = tmp_path_factory.mktemp("staged"), []
+    short = msgspec.structs.replace(
+        config,
+        train=msgspec.structs.replace(config.train, epochs=1),
+        pretrain=msgspec.structs.replace(config.pretrain, epochs=1),
+    )
+    models = ["lc-dnn", "lr", "lc-dnn:1"]
+
+    def again():
+        said.clear()
+        fw.compare(
+            short, out, models=models, listen=said.append, show=lambda first, waiting: said.append((first, waiting))
+        )
+        return list(said)
+
+    return fw.compare(short, out, models=models, listen=said.append,
+                      show=lambda first, waiting: said.append((first, waiting))), list(said), again  # fmt: skip
+
+
+def test_models_without_pairs_come_first_and_are_shown_before_the_others_begin(staged):
+    comparison, said, _ = staged
+    order = [event if isinstance(event, tuple) and not isinstance(event, Stage) else event.model
+             for event in said
+             if type(event) is tuple or (isinstance(event, Stage) and event.name == "train")]  # fmt: skip
+    assert order[:2] == ["lr", "lc-dnn"]
+    (first, waiting), *rest = order[2:]
+    assert rest == ["lc-dnn"]
+    assert [(model.model, model.units) for model in first.models] == [("lr", None), ("lc-dnn", 1)]
+    assert waiting == ["lc-dnn-2"]
+    assert first.differences == []
+    # The last table is in the order that was asked for, and says of the first models what was said before.
+    assert [(model.model, model.units) for model in comparison.models] == [("lc-dnn", 2), ("lr", None), ("lc-dnn", 1)]
+    assert comparison.models[1:] == first.models
+
+
+def test_what_is_to_come_is_said_with_about_how_long_it_takes(staged):
+    _, said, again = staged
+    (outlook,) = [event for event in said if isinstance(event, Outlook)]
+    assert (outlook.first, outlook.later) == (("lr", "lc-dnn-1"), ("lc-dnn-2",))
+    for part, whole in zip(outlook.until_first, outlook.until_all, strict=True):
+        assert 0 < part < whole < 600
+    assert outlook.until_all.least <= outlook.until_all.most
+    assert not [event for event in again() if isinstance(event, Outlook)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"models": ["lr"], "against": "dnn"}, "add it to --models"),
+        ({"models": ["target-encodin"]}, "did you mean target-encoding"),
+        ({"models": ["lr"], "seeds": 0}, "1 seed or more"),
+        ({"models": ["lr"], "level": 1.0}, "level"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(config, tmp_path, asked, says):
+    with pytest.raises(fw.ConfigError, match=says):
+        fw.compare(config, tmp_path / "runs", **asked)
+
+
+def test_without_scikit_learn_the_message_says_what_to_install(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.preprocessing", None)
+    with pytest.raises(fw.ConfigError, match=r"fieldwise\[baselines\]"):
+        fw.compare(config, tmp_path / "runs", models=["target-encoding"])
+
+
+def test_a_baseline_without_hidden_layers_is_refused(config, tmp_path):
+    flat = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, hidden=()))
+    with pytest.raises(fw.ConfigError, match="hidden layer"):
+        fw.compare(flat, tmp_path / "runs", models=["target-encoding"])
+
+
+def test_the_first_table_says_what_is_still_to_come(staged, capsys):
+    first, waiting = next(event for event in staged[1] if type(event) is tuple)
+    print_first(first, waiting)
+    printed = capsys.readouterr().out
+    assert printed.startswith("The first 2 of 3 models: AUC and logloss")
+    assert "LC-DNN, K = 1" in printed
+    assert f"{first.models[0].test.auc:.4f}" in printed
+    assert "Still to come: lc-dnn-2" in printed
