@@ -35,7 +35,7 @@ def test_init_counts_the_rows_that_cannot_be_read_where_people_and_programs_look
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.svm", "1 qid:3 1:0.5\n", "the query ids of a ranking log (qid:) are not read"),
+        ("a.svm", "1 qid:3 1:0.5\n", "(qid:) are not read; remove them (sed -E 's/ qid:[^ ]+//'), or"),
         ("a.svm", "1:0.5 1:0.5\n", "a label with a weight (label:weight) is not read"),
         ("a.svm", "1 |user u1 |ad a7\n", "Vowpal Wabbit"),
         ("a.svm", "1 2 3\n", "there is no colon in it"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fieldwise.errors import ConfigError
 from fieldwise.features.columns import Columns
-from fieldwise.features.parse import read_numbers
+from fieldwise.features.parse import read_numbers, why_no_numbers
 from fieldwise.features.written import Style
 from fieldwise.profile.infer.guess import guess_column
 from fieldwise.schema import Field
@@ -115,3 +115,59 @@ def test_decimal_and_symbol_belong_to_numbers():
             Field(name="x", column="x", **settings_).check()
     with pytest.raises(ConfigError, match="no part of a number"):
         Field(name="x", column="x", type="number", symbol="-").check()
+
+
+GROUP = st.integers(100, 999).map(str)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 3), st.data())
+def test_addresses_versions_and_codes_of_equally_many_groups_are_no_numbers(num_groups, data):
+    groups = st.tuples(st.integers(1, 999).map(str), *[GROUP] * num_groups)
+    codes = data.draw(st.lists(groups.map(".".join), min_size=2, max_size=20))
+    assert guess_column("code", pa.array(codes)).type == "category"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["192.168.100", "10.168.100"],
+        ["12.11.2026", "1.2.2026"],
+        ["04.06", "12.24"],
+        ["09.30", "23.59"],
+        ["1.10.2", "1.9.12"],
+        ["0171 123456", "030 555123"],
+        ["555.123.4567", "555.123.4568"],
+    ],
+)
+def test_dates_times_versions_and_phone_numbers_are_no_numbers(texts):
+    assert guess_column("value", pa.array(texts * 100)).type != "number"
+
+
+def test_separators_that_stand_in_numbers_only_make_numbers_of_whole_amounts():
+    for between in ("\u202f", "\u00a0", "'", "’"):
+        texts = [f"{number:,}".replace(",", between) for number in (5, 1_234, 1_234_567)]
+        assert guess_column("sold", pa.array(texts)).type == "number"
+
+
+@pytest.mark.parametrize(
+    ("values", "style", "reason"),
+    [
+        (["unknown"], None, "if it means missing, name it in missing"),
+        (["3,14"], None, 'decimal = "," would read it'),
+        (["$5"], None, 'symbol = "$" would read it'),
+        (["1.234,50 €"], None, 'decimal = ",", symbol = "€" would read it'),
+        (["1.5"], Style(","), 'decimal = "." would read it'),
+        (["5"], Style(".", "$"), "no symbol would read it"),
+        (["12b"], None, None),
+        (["1e999"], None, None),
+    ],
+)
+def test_a_rejected_number_comes_with_the_setting_that_reads_it(values, style, reason):
+    assert why_no_numbers(values, style) == ["not a finite number" + (f": {reason}" if reason else "")]
+    if reason is None or "name it" in reason:
+        return
+    parts = reason.removesuffix(" would read it").replace("no symbol", 'symbol = ""').split(", ")
+    found = {key: value.strip('"') or None for key, value in (part.split(" = ") for part in parts)}
+    now = (style or Style())._asdict()
+    assert "bad" not in read(values, **{**now, **found}), "and it does"

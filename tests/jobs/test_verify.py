@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -163,6 +164,19 @@ def test_verifying_writes_nothing(whole):
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [(".fieldwise/*", "prepared"), (".fieldwise/*/train", "cache"), ("runs/finished", "run"),
+     ("runs/finished/bundle", "bundle"), ("runs/*/checkpoints/*", "checkpoint")],
+)  # fmt: skip
+def test_the_command_says_of_every_kind_what_it_compared_and_ends_with_the_result(whole, place, kind):
+    folder = next(path for path in whole.glob(place) if path.is_dir())
+    lines = CliRunner().invoke(main, ["verify", str(folder)]).stdout.splitlines()
+    assert lines[0].startswith("Verified ")
+    assert re.fullmatch(rf"\. +{kind} +whole +\d+ +[\d,]+", lines[3])
+    assert re.fullmatch(r"\d+ files agree with their checksums, every byte of them", lines[-1])
+
+
 def test_the_command_exits_with_2_and_names_the_file_on_standard_error(folder):
     result = CliRunner().invoke(main, ["verify", str(folder / "runs")])
     assert (result.exit_code, result.stderr) == (0, "")
@@ -171,7 +185,7 @@ def test_the_command_exits_with_2_and_names_the_file_on_standard_error(folder):
     path.write_bytes(path.read_bytes().replace(b'"epochs": 2', b'"epochs": 3'))
     result = CliRunner().invoke(main, ["verify", str(folder / "runs")])
     assert result.exit_code == 2
-    assert "DAMAGED" in result.stdout
+    assert re.search(r"\n1 of \d+ artefacts DAMAGED; \d+ files agree with their checksums", result.stdout)
     assert f"error: the manifest is damaged\n  where: {path}" in result.stderr
 
 

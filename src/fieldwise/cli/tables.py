@@ -396,3 +396,8 @@ def print_verification(verification: Verification) -> None:
         names = ", ".join(str(Path(name).relative_to(root)) for name in verification.unchecked[:10])
         more = f" and {len(verification.unchecked) - 10:,} more" if len(verification.unchecked) > 10 else ""
         click.echo(f"Without a checksum: {names}{more}")
+    num_files = sum(verified.files for verified in verification.artefacts)
+    damaged = f"{len(verification.damages)} of {len(verification.artefacts)} artefacts DAMAGED; " * bool(
+        verification.damages
+    )
+    click.echo(f"{damaged}{num_files:,} files agree with their checksums, every byte of them")

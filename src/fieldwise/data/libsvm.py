@@ -154,7 +154,10 @@ def _why(line: str, form: str) -> str:
     label, _, rest = line.partition(" ")
     reason = f"the row is not '{form}'"
     if rest.startswith("qid:"):
-        return f"{reason}: the query ids of a ranking log (qid:) are not read; remove them"
+        return (
+            f"{reason}: the query ids of a ranking log (qid:) are not read; remove them (sed -E 's/ qid:[^ ]+//'), "
+            "or write a CSV or Parquet with a column for them, which can be data.group"
+        )
     if "|" in line:
         return f"{reason}, but of Vowpal Wabbit's"
     if ":" in label and label.partition(":")[0].strip("+-.0123456789") == "":

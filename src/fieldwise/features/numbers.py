@@ -14,7 +14,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.columns import Arrays, Cells, Columns, Reject
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_number
+from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
@@ -24,9 +24,10 @@ from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
 from fieldwise.schema import Field
 
-__all__ = ["BinEncoder", "ScaleEncoder"]
+__all__ = ["BinEncoder", "ScaleEncoder", "rejected_numbers"]
 
 Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 _FIRST_BIN = UNSEEN + 1
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -43,15 +44,19 @@ class _NumberEncoder(FieldEncoder):
             numbers, rejects = read_age(columns, self.field)
         else:
             numbers, bad = read_numbers(columns, name, self.field.missing, style_of(self.field))
-            rejects = tuple(_reject(columns, int(row), name) for row in np.flatnonzero(bad))
+            rejects = rejected_numbers(columns, name, bad, self.field)
         if self.field.default is not None:
             numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
         return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
 
 
-def _reject(columns: Columns, row: int, name: str) -> Reject:
-    reject = columns.reject(row, name, NOT_A_NUMBER)
-    return reject._replace(reason=why_no_number(reject.value))
+def rejected_numbers(columns: Columns, name: str, bad: Bools, field: Field) -> tuple[Reject, ...]:
+    """Return the cells of a column that are no numbers, (B,), with the reasons."""
+    if not bad.any():
+        return ()
+    rejects = [columns.reject(row, name, NOT_A_NUMBER) for row in np.flatnonzero(bad).tolist()]
+    reasons = why_no_numbers([reject.value for reject in rejects], style_of(field))
+    return tuple(reject._replace(reason=reason) for reject, reason in zip(rejects, reasons, strict=True))
 
 
 def _narrow(numbers: Float64s) -> npt.NDArray[Any]:

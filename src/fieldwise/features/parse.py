@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +15,17 @@ from fieldwise.errors import DataError
 from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import is_missing, missing_numbers, without_missing
-from fieldwise.features.written import Style, looks_written, respelled
+from fieldwise.features.written import Style, respelled, symbol_of
+from fieldwise.schema import Decimal
 
-__all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers", "why_no_number"]
+__all__ = ["NOT_A_NUMBER", "parse_text", "read_numbers", "why_no_numbers"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 NOT_A_NUMBER = "not a finite number"
-_OTHER_STYLE = "not a finite number as its field has them: see decimal and symbol"
+_LOOKED_AT = 100
+"""Rejected cells, for the symbols that they have."""
 
 # What Arrow reads as a float64. Needed only to tell which texts it refused: it says so of the first alone.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -126,15 +130,33 @@ def read_numbers(
     return _without(numbers, missing), np.isinf(numbers)
 
 
-def why_no_number(value: str) -> str:
-    """Return the reason for which a cell is rejected as a number.
+def why_no_numbers(values: Sequence[str], style: Style | None) -> list[str]:
+    """Return the reasons for which cells are rejected as numbers, with the setting of their field that would read them.
 
     Examples
     --------
-    >>> why_no_number("old"), why_no_number("1,234.50")
-    ('not a finite number', 'not a finite number as its field has them: see decimal and symbol')
+    >>> why_no_numbers(["12b", "3,14 €"], None)
+    ['not a finite number', 'not a finite number: decimal = ",", symbol = "€" would read it']
+    >>> why_no_numbers(["1,234", "1.5", "old"], Style(","))[1:]
+    ['not a finite number: decimal = "." would read it', 'not a finite number: if it means missing, name it in missing']
     """
-    return _OTHER_STYLE if looks_written(value) else NOT_A_NUMBER
+    now = style or Style()
+    text = pa.array(values, pa.string())
+    reasons = [
+        NOT_A_NUMBER if any(map(str.isdigit, value)) else f"{NOT_A_NUMBER}: if it means missing, name it in missing"
+        for value in values
+    ]
+    decimals: list[Decimal] = [now.decimal, "," if now.decimal == "." else "."]
+    for symbol in dict.fromkeys([None, *map(symbol_of, values[:_LOOKED_AT])]):
+        for decimal in decimals:
+            keys = [f'decimal = "{decimal}"'] * (decimal != now.decimal)
+            if symbol != now.symbol:
+                keys.append("no symbol" if symbol is None else f"symbol = {json.dumps(symbol, ensure_ascii=False)}")
+            numbers, bad = parse_text(respelled(text, Style(decimal, symbol)))
+            for at in np.flatnonzero(~bad & ~np.isnan(numbers)).tolist():
+                if keys and reasons[at] == NOT_A_NUMBER:
+                    reasons[at] += f": {', '.join(keys)} would read it"
+    return reasons
 
 
 def _numpy(array: pa.Array) -> Float64s:

@@ -58,6 +58,7 @@ _QUARTER = 900
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800.0, 253_402_300_799.0  # the years 1 to 9999
 _QUARTERS = -69_030_000, 281_550_000  # in which a datetime of any zone lies in these years
 _NOT_A_TIME = "not a point in time"
+_NO_FORMAT = f'{_NOT_A_TIME}: state how the field has them, as in format = "%d/%m/%Y %H:%M"'
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -196,10 +197,11 @@ def read_age(columns: Columns, field: Field) -> tuple[Float64s, tuple[Reject, ..
     assert field.column is not None
     assert field.since is not None
     moments, rejects = [], []
+    reason = _NO_FORMAT if field.format is None else f"{_NOT_A_TIME} in the format of its field, {field.format}"
     for name in (field.column, field.since):
         seconds, bad = read_moments(columns, name, field)
         moments.append(seconds)
-        rejects += [columns.reject(int(row), name, _NOT_A_TIME) for row in np.flatnonzero(bad)]
+        rejects += [columns.reject(int(row), name, reason) for row in np.flatnonzero(bad)]
     return (moments[0] - moments[1]) / _DAY, tuple(rejects)
 
 

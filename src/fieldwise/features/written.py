@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from fieldwise.schema import Decimal, Field
 
-__all__ = ["Style", "bare_numbers", "looks_written", "respelled", "style_of", "well_written"]
+__all__ = ["Style", "bare_numbers", "respelled", "style_of", "symbol_of", "well_written"]
 
 _SPACES = r" '’_\x{00a0}\x{202f}"
 _BETWEEN = {".": f"[,{_SPACES}]", ",": rf"[.{_SPACES}]"}
@@ -31,7 +31,9 @@ _BY_COMPUTERS = r"^[+-]?[0-9]+(\.0+|(\.[0-9]+)?[eE][+-][0-9]{1,2})$"
 """As programs write whole floats, whatever the style of the column: 5.0, 1.25e+10. No other reading has a sense."""
 _IN_BRACKETS = r"^\(([^()+-]*)\)$"
 _NO_NUMBER = "no number"
-_SOME_STYLE = re.compile(r"\W{0,3}([A-Za-z]{2,3}\s)?\d[\d.,\s'’_]*(\W{0,2}|\s?[A-Za-z]{2,3})")
+_SYMBOL = re.compile(
+    r"[+(-]?([^\w\s.,'’()+-]{1,2}|[A-Z]{3})?[\s+-]*\d[\d.,\s'’_]*?\s*([^\w\s.,'’()+-]{1,2}|[A-Z]{3})?\)?"
+)
 
 
 class Style(NamedTuple):
@@ -86,15 +88,16 @@ def bare_numbers(text: pa.Array, symbol: str | None) -> tuple[pa.Array, pa.Array
     return pc.replace_substring_regex(bare, _IN_BRACKETS, r"-\1"), has_symbol
 
 
-def looks_written(text: str) -> bool:
-    """Whether a text may be a number in some style.
+def symbol_of(text: str) -> str | None:
+    """Return what may be the symbol of a number.
 
     Examples
     --------
-    >>> looks_written("1,234.50"), looks_written("3,14 EUR"), looks_written("12b"), looks_written("old")
-    (True, True, False, False)
+    >>> symbol_of("$1,234.50"), symbol_of("3,14 EUR"), symbol_of("12b"), symbol_of("5")
+    ('$', 'EUR', None, None)
     """
-    return _SOME_STYLE.fullmatch(text.strip()) is not None
+    found = _SYMBOL.fullmatch(text.strip())
+    return found and (found[1] or found[2])
 
 
 def well_written(text: pa.Array, decimal: Decimal) -> pa.Array:

@@ -75,6 +75,7 @@ _MAX_EXACT = 2.0**53
 _UUID = "^[{]?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}[}]?$"
 _HASH = "^(0x)?[0-9a-fA-F]{6,}$"
 _LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
+_LEADING_ZERO = "^[+-]?0[0-9]"
 _GROUPED = r"^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
 _FEW_GROUPED = 10
 _PARTS = frozenset({"train", "valid", "test"})
@@ -241,6 +242,8 @@ def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         return _written_number(name, values)
     span = f"{numbers.min():.12g} to {numbers.max():.12g}"
     if whole is None:
+        if values.any_matches(_LEADING_ZERO):
+            return Guess(f"{_many(values)}; codes, by their leading zeros")
         if is_code(name) and values.num_distinct <= _FEW:  # versions
             return Guess(f"{_many(values)}; codes, by their name")
         return Guess(f"numbers with fractions, {span}{_if_thousands(values)}", type="number")
@@ -272,7 +275,7 @@ def _if_thousands(values: Values) -> str:
 def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
     if is_code(name):
         return "codes, by their name"
-    if values.any_matches("^[+-]?0[0-9]"):
+    if values.any_matches(_LEADING_ZERO):
         return "codes, by their leading zeros"
     if float(np.abs(whole).max()) > _MAX_EXACT:
         return "too large for quantities"

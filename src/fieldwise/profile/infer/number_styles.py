@@ -19,6 +19,9 @@ _OF_NUMBERS = r"[0-9.,\s'’_()+\u2212-]"
 _LONG_GROUPS = r"^[+-]?[1-9][0-9]?([.][0-9]{3}){2,}|^[+-]?[1-9][0-9]?(,[0-9]{3}){2,}"
 """Groups behind a short one: lists of numbers of three digits have none."""
 _TUPLE = r"^\(.*\)$"
+_DOTTED = r"^[0-9]{1,3}([.][0-9]{3}){2,}$"
+_OF_NUMBERS_ALONE = "[\u00a0\u202f'’]"
+"""Between digits, spaces that do not break and apostrophes stand in numbers only."""
 _GROUPS_ALONE = r"[0-9](,[0-9]{3}){2,}$|[0-9]([.][0-9]{3}){2,}$|[0-9] [0-9]{3}$"
 
 
@@ -26,7 +29,8 @@ def find_style(values: Values) -> Style | None:
     """Return the style in which all values are numbers, where it is certain and not the plain one.
 
     1,234 may be a thousand or a little more than one, so there has to be a value that only one of the two styles has:
-    1,234.50, 0,5, 3,14. Signs are those of currencies and percent, the same in all values.
+    1,234.50, 0,5, 3,14. Signs are those of currencies and percent, the same in all values. Points between equally many
+    groups in all values, two or more, are those of addresses and versions: amounts differ in length.
 
     Examples
     --------
@@ -34,12 +38,15 @@ def find_style(values: Values) -> Style | None:
     Style(decimal='.', symbol=None)
     >>> find_style(Values(pa.array(["3,14 €", "1.200,00 €"])))
     Style(decimal=',', symbol='€')
-    >>> find_style(Values(pa.array(["1,234", "5,678"]))) is None
-    True
+    >>> find_style(Values(pa.array(["1,234", "5,678"]))), find_style(Values(pa.array(["10.168.100", "10.168.200"])))
+    (None, None)
     """
     american, other, texts, symbol = _fits(values)
     if american == other:  # neither; or both, which is the same if there are no separators
-        return Style(".", symbol) if american and not _any(texts, "[.,]") and symbol is not None else None
+        certain = american and not _any(texts, "[.,]") and (symbol is not None or _any(texts, _OF_NUMBERS_ALONE))
+        return Style(".", symbol) if certain else None
+    if symbol is None and _are_addresses(texts):
+        return None
     if symbol is None and _any(texts, _GROUPS_ALONE) and not _any(texts, _LONG_GROUPS):
         only_groups = not _any(texts, r"[.,][0-9]{1,2}$|[.,][0-9]{4,}$|[.].*,|,.*[.]")
         return None if only_groups else Style("." if american else ",")
@@ -47,9 +54,14 @@ def find_style(values: Values) -> Style | None:
 
 
 def may_be_numbers(values: Values) -> bool:
-    """Whether all values are numbers in both styles, but not the same ones: 1,234."""
+    """Whether all values are numbers in both styles, but not the same ones: 1,234; or amounts as much as addresses."""
     american, other, texts, _ = _fits(values)
-    return american and other and _any(texts, "[.,]")
+    return other and _any(texts, "[.,]") and (american or _are_addresses(texts))
+
+
+def _are_addresses(texts: pa.Array) -> bool:
+    of_groups = bool(pc.all(pc.match_substring_regex(texts, _DOTTED)).as_py())
+    return of_groups and len(pc.unique(pc.count_substring(texts, "."))) == 1
 
 
 def _fits(values: Values) -> tuple[bool, bool, pa.Array, str | None]:

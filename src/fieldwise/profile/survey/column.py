@@ -15,7 +15,8 @@ from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.columns import Cells, Columns, Reject
 from fieldwise.features.fields import CategoryEncoder
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_number
+from fieldwise.features.numbers import rejected_numbers
+from fieldwise.features.parse import read_numbers
 from fieldwise.features.written import style_of
 from fieldwise.profile.survey.alone import Sides, auc_of_values
 from fieldwise.profile.survey.bags import BagRows
@@ -113,10 +114,8 @@ class ColumnCounts:
         if self.subject.type == "number":
             numbers, bad = read_numbers(columns, name, self.subject.field.missing, self._style)
             numbers = np.where(bad, np.nan, numbers)
-            at = np.flatnonzero(bad).tolist()
-            found_bad = (columns.reject(row, name, NOT_A_NUMBER) for row in at)
-            rejects = tuple(reject._replace(reason=why_no_number(reject.value)) for reject in found_bad)
-            found = found._replace(numbers=numbers, rejects=rejects, not_numbers=len(at))
+            rejects = rejected_numbers(columns, name, bad, self.subject.field)
+            found = found._replace(numbers=numbers, rejects=rejects, not_numbers=len(rejects))
         if self.subject.is_time:
             found = found._replace(days=days_of(columns, name))
         if self.subject.may_count:
