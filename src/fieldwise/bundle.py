@@ -30,8 +30,8 @@ import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
-from fieldwise.forks import ForkLock
 from fieldwise.io.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
+from fieldwise.io.blocks import Block, BlockVerifier
 from fieldwise.io.files import checksum, explaining
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
@@ -64,40 +64,6 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     table_block_shift: int
     calibration: dict[str, Any] = {}
     format: str | None = None
-
-
-class _Blocks:
-    """The blocks of a mapped table, each of 2^shift rows, and which of them were verified; for many threads."""
-
-    def __init__(self, path: Path, table: npt.NDArray[Any], checksums: tuple[str, ...], shift: int) -> None:
-        self.path, self.table, self.checksums, self.shift = path, table, checksums, shift
-        self.verified = np.zeros(len(checksums), dtype=np.bool_)
-        self.lock = ForkLock()
-        if not 0 <= shift <= _ONE_BLOCK or len(checksums) != -(-len(table) >> shift):
-            raise ArtefactError(
-                "the table does not fit its checksums",
-                where=path,
-                expected=f"{len(checksums)} blocks of 2^{shift} rows",
-                got=f"{len(table)} rows",
-            )
-
-    def admit(self, wanted: npt.NDArray[np.bool_]) -> None:
-        """Verify those of the `wanted` blocks that were not yet."""
-        if not (wanted & ~self.verified).any():
-            return
-        with self.lock:
-            for number in np.flatnonzero(wanted & ~self.verified).tolist():
-                first = number << self.shift
-                found = _checksum_of(self.table[first : first + (1 << self.shift)])
-                if found != self.checksums[number]:
-                    raise ArtefactError(
-                        "the table is damaged",
-                        where=f"{self.path}, rows {first} to {min(first + (1 << self.shift), len(self.table))}",
-                        expected=f"checksum {self.checksums[number]}",
-                        got=found,
-                        fix="restore it from a copy, or train anew",
-                    )
-                self.verified[number] = True
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -140,7 +106,8 @@ class Bundle(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     calibration: dict[str, Any]
     seal: str
-    _blocks: _Blocks
+    _blocks: BlockVerifier
+    _shift: int
 
     def admit(self, batch: Batch, layout: Layout) -> None:
         """Make sure that the rows of the table that a batch reads are what was saved.
@@ -153,7 +120,7 @@ class Bundle(msgspec.Struct, frozen=True):
         blocks = self._blocks
         if not blocks.verified.all():
             wanted = np.zeros(len(blocks.verified), dtype=np.bool_)
-            mark_blocks(batch, layout, blocks.shift, wanted)
+            mark_blocks(batch, layout, self._shift, wanted)
             blocks.admit(wanted)
 
     def verify(self) -> Bundle:
@@ -164,7 +131,7 @@ class Bundle(msgspec.Struct, frozen=True):
         ArtefactError
             The table is not what was saved.
         """
-        self._blocks.admit(np.ones(len(self._blocks.verified), dtype=np.bool_))
+        self._blocks.verify()
         return self
 
 
@@ -280,24 +247,13 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest, seal = _read_manifest(folder)
         try:
             arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            table, blocks, shift = _table_of(folder / manifest.files["table"], manifest, arrays["table"])
             break
         except ArtefactError:
             # A save that ended in between has removed the files of the one before: then the manifest is another one.
             if seal == _read_manifest(folder)[1]:
                 raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"], folder / manifest.files["encoder"])
-    table = arrays["table"].get("weights")
-    if table is None or table.ndim != 2 or table.dtype not in (np.float32, np.float64, np.uint16):
-        raise ArtefactError(
-            "the table is not what it must be",
-            where=folder / manifest.files["table"],
-            expected="weights (features, units) of float32, float64 or bfloat16",
-            got="none" if table is None else f"{table.dtype} {table.shape}",
-        )
-    checksums = manifest.table_blocks
-    if manifest.table_block_shift == _ONE_BLOCK:
-        checksums = (_checksum_of(table),) if len(table) else ()
-    blocks = _Blocks(folder / manifest.files["table"], table, checksums, manifest.table_block_shift)
     return Bundle(
         folder,
         manifest.model,
@@ -311,7 +267,40 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest.calibration,
         seal,
         blocks,
+        shift,
     )
+
+
+def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDArray[Any], BlockVerifier, int]:
+    """Return the table, what verifies its blocks, and the shift from a row to its block."""
+    table = arrays.get("weights")
+    if table is None or table.ndim != 2 or table.dtype not in (np.float32, np.float64, np.uint16):
+        raise ArtefactError(
+            "the table is not what it must be",
+            where=path,
+            expected="weights (features, units) of float32, float64 or bfloat16",
+            got="none" if table is None else f"{table.dtype} {table.shape}",
+        )
+    shift, checksums = manifest.table_block_shift, manifest.table_blocks
+    if shift == _ONE_BLOCK:
+        checksums = (_checksum_of(table),) if len(table) else ()
+    if not 0 <= shift <= _ONE_BLOCK or len(checksums) != -(-len(table) >> shift):
+        raise ArtefactError(
+            "the table does not fit its checksums",
+            where=path,
+            expected=f"{len(checksums)} blocks of 2^{shift} rows",
+            got=f"{len(table)} rows",
+        )
+    with explaining(path):
+        row_bytes, first = table.strides[0], path.stat().st_size - table.nbytes  # nothing follows the rows
+    places = [(n << shift, min((n + 1) << shift, len(table))) for n in range(len(checksums))]
+    blocks = [
+        Block(first + begin * row_bytes, (end - begin) * row_bytes, expected)
+        for (begin, end), expected in zip(places, checksums, strict=True)
+    ]
+    fix = "restore it from a copy, or train anew"
+    verifier = BlockVerifier(path, blocks, "the table", fix, lambda n: f"rows {places[n][0]} to {places[n][1]}")
+    return table, verifier, shift
 
 
 def bundle_seal(folder: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Block, Manifest, Planes, refuse_misfits
+from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Manifest, Planes, refuse_misfits
+from fieldwise.data.planes import Block as BlockEntry
 from fieldwise.errors import ArtefactError
-from fieldwise.forks import ForkLock
-from fieldwise.io.files import checksum, explaining, map_file
+from fieldwise.io.blocks import Block, BlockVerifier
+from fieldwise.io.files import map_file
 from fieldwise.io.manifests import read_manifest
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Layout
@@ -96,11 +98,17 @@ class Cache:
         self.checksum = seal
         self._planes = Planes(manifest.contents)
         self.layout: Layout = self._planes.layout
-        self._blocks = manifest.blocks
         self._block_examples = manifest.contents.block_examples
-        planes, num_blocks = self._planes, len(self._blocks)
+        planes, num_blocks = self._planes, len(manifest.blocks)
         self._starts = np.full((planes.num_planes, num_blocks), -1, dtype=np.int64)
-        self._verified = np.zeros(num_blocks, dtype=np.bool_)
+        path = folder / DATA_NAME
+        self._verifier = BlockVerifier(
+            path,
+            [Block(block.offset, block.num_bytes, block.checksum) for block in manifest.blocks],
+            "the cache",
+            _PREPARE,
+            accept=_note_starts(path, planes, manifest.blocks, self._starts),
+        )
         # The whole file as numbers of each width: planes are aligned, so a place in a plane is an index into one of
         # these.
         self._floats = data.view(np.float32)
@@ -120,7 +128,6 @@ class Cache:
         self._itemsizes = planes.itemsizes()[: planes.BAGS]
         widest = int((self._numbers * self._itemsizes).max())
         self._every = max(_PAGE_BYTES // max(widest, 1), 1)
-        self._lock = ForkLock()
 
     @classmethod
     def open(cls, folder: str | Path) -> Cache:
@@ -223,7 +230,7 @@ class Cache:
 
     def verify(self) -> None:
         """Check every block now; ArtefactError names the first damaged one."""
-        self._admit(np.arange(0, self.num_examples, self._block_examples))
+        self._verifier.verify()
 
     def _columns(self, num_examples: int) -> Columns:
         """Return room for the labels, weights and groups of examples: (1, B), or (0, B) where they have none."""
@@ -268,41 +275,29 @@ class Cache:
 
     def _admit(self, rows: Int64s) -> None:
         """Verify the blocks of these examples that were not verified before."""
-        if self._verified.all():
+        if self._verifier.verified.all():
             return
-        blocks = rows // self._block_examples
-        if not self._verified[blocks].all():
-            with self._lock:
-                for number in np.unique(blocks):
-                    if not self._verified[number]:
-                        self._starts[:, number] = self._directory(int(number), self._blocks[number])
-                        self._verified[number] = True
+        wanted = np.zeros(len(self._verifier.blocks), dtype=np.bool_)
+        wanted[rows // self._block_examples] = True
+        self._verifier.admit(wanted)
 
-    def _directory(self, number: int, block: Block) -> Int64s:
-        """Return (num_planes,) where the planes of a block begin, in numbers of their width; -1 where there is none."""
-        path = self.folder / DATA_NAME
-        if not path.exists():
-            raise ArtefactError("the cache has vanished", where=path, fix=_PREPARE)
-        # Read, not mapped: where the disk gives nothing back, or another process has cut the file, reading is an error
-        # and touching the map is a signal that ends the process.
-        with explaining(path), path.open("rb") as file:
-            file.seek(block.offset)
-            data = file.read(block.num_bytes)
-        found = checksum(data)
-        if found != block.checksum:
-            raise ArtefactError(
-                "the cache is damaged",
-                where=f"{path}, block {number}, bytes {block.offset} to {block.offset + block.num_bytes}",
-                expected=f"checksum {block.checksum}",
-                got=found,
-                fix=_PREPARE,
-            )
+
+def _note_starts(
+    path: Path, planes: Planes, blocks: tuple[BlockEntry, ...], starts: Int64s
+) -> Callable[[int, bytes], None]:
+    """Return what sets ``starts[:, number]`` to where the planes of a verified block begin, in numbers of their width;
+    -1 where there is none.
+    """
+
+    def note(number: int, data: bytes) -> None:
         try:
-            self._planes.refuse_misfits(np.frombuffer(data, dtype=np.uint8), block.num_examples)
+            planes.refuse_misfits(np.frombuffer(data, dtype=np.uint8), blocks[number].num_examples)
         except ArtefactError as error:
             raise _misfit(f"{path}, block {number}", error) from None
-        directory = np.frombuffer(data, dtype=np.int64, count=self._planes.num_planes)
-        return np.where(directory > 0, (block.offset + directory) // self._planes.itemsizes(), -1)
+        directory = np.frombuffer(data, dtype=np.int64, count=planes.num_planes)
+        starts[:, number] = np.where(directory > 0, (blocks[number].offset + directory) // planes.itemsizes(), -1)
+
+    return note
 
 
 def _misfit(where: object, error: ArtefactError) -> ArtefactError:
