@@ -1,17 +1,14 @@
-"""``fieldwise`` with one kind of its work slowed down, so that a signal can be sent into it; a script of its own.
-
-    python -m tests.crash.slow PLACE ARGUMENTS...
-
-Prints "there" when PLACE, one of `PLACES`, is reached. Everything else is as it is.
-"""
+"""``fieldwise`` that waits at one kind of its work, so that a signal can be sent into it."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from fieldwise.cli import main
 from fieldwise.jobs import evaluate
@@ -23,41 +20,42 @@ from fieldwise.training.linear import LinearStepper
 from fieldwise.training.posterior import Sampler
 from fieldwise.training.step import Stepper
 
-_reached = False
+
+class Gate(NamedTuple):
+    """Where the work waits: `there` says that it does, and `go_on` lets it go on."""
+
+    there: Event
+    go_on: Event
+
+    def wait(self) -> None:
+        self.there.set()
+        self.go_on.wait()
 
 
-def pause(seconds: float = 0.2) -> None:
-    global _reached
-    if not _reached:
-        print("there", flush=True)
-        _reached = True
-    time.sleep(seconds)
-
-
-def slow(place: Any, name: str, when: Callable[..., bool] = lambda *_: True, seconds: float = 0.2) -> None:
-    """Let a function pause before it is called."""
+def wait_before(gate: Gate, place: Any, name: str, when: Callable[..., bool] = lambda *_: True) -> None:
+    """Let a function wait before it is called."""
     function = getattr(place, name)
 
     def call(*arguments: Any, **options: Any) -> Any:
         if when(*arguments):
-            pause(seconds)
+            gate.wait()
         return function(*arguments, **options)
 
     setattr(place, name, call)
 
 
-def slow_evaluation(when: Callable[[], bool]) -> None:
-    """Let an evaluation pause before every one of its batches, and have at least 100 of them."""
+def wait_in_evaluation(gate: Gate, when: Callable[[], bool]) -> None:
+    """Let an evaluation wait before its first batch, and have at least 100 of them."""
     evaluate = Stepper.evaluate
     train._EVALUATION_BATCH = 3
 
-    def slowly(examples: Any) -> Any:
+    def watched(examples: Any) -> Any:
         for part in examples:
             if when():
-                pause()
+                gate.wait()
             yield part
 
-    Stepper.evaluate = lambda stepper, examples: evaluate(stepper, slowly(examples))
+    Stepper.evaluate = lambda stepper, examples: evaluate(stepper, watched(examples))
 
 
 def is_validating() -> bool:
@@ -68,21 +66,25 @@ def is_validating() -> bool:
     return frame is not None
 
 
-PLACES: dict[str, Callable[[], None]] = {
-    "fit": lambda: slow(passes, "_learn", seconds=3),
-    "transform": lambda: slow(passes, "_encode_record", seconds=3),
-    "pretrain": lambda: slow(LinearStepper, "step"),
-    "train": lambda: slow(Stepper, "step", lambda stepper, *_: not isinstance(stepper, LinearStepper)),
-    "validation": lambda: slow_evaluation(is_validating),
-    "evaluation": lambda: slow_evaluation(lambda: not is_validating()),
-    "sample": lambda: slow(Sampler, "sweep"),
-    "check": lambda: slow(check, "_read", seconds=3),
-    "evaluate": lambda: slow(evaluate, "predict_batches", seconds=3),
-    "predict": lambda: slow(predict, "predict_batches", seconds=3),
+PLACES: dict[str, Callable[[Gate], None]] = {
+    "fit": lambda gate: wait_before(gate, passes, "_learn"),
+    "transform": lambda gate: wait_before(gate, passes, "_encode_record"),
+    "pretrain": lambda gate: wait_before(gate, LinearStepper, "step"),
+    "train": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: not isinstance(own, LinearStepper)),
+    "validation": lambda gate: wait_in_evaluation(gate, is_validating),
+    "evaluation": lambda gate: wait_in_evaluation(gate, lambda: not is_validating()),
+    "sample": lambda gate: wait_before(gate, Sampler, "sweep"),
+    "check": lambda gate: wait_before(gate, check, "_read"),
+    "evaluate": lambda gate: wait_before(gate, evaluate, "predict_batches"),
+    "predict": lambda gate: wait_before(gate, predict, "predict_batches"),
 }
 
-if __name__ == "__main__":
+
+def run(place: str, gate: Gate, arguments: list[str], messages: Path) -> None:
+    """Run ``fieldwise ARGUMENTS`` up to the end of the process; what it says on standard error goes to a file."""
+    with messages.open("wb") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
     # A shell that starts the tests in its background lets them ignore Ctrl-C, and so would this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    PLACES[sys.argv[1]]()
-    main(sys.argv[2:])
+    PLACES[place](gate)
+    main(arguments)

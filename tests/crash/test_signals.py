@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from tests.crash import slow
 from tests.helpers import PATIENCE
 from tests.logs import config_text, make_table, write
+from tests.processes import FORKS
 
 import fieldwise as fw
 
-ROOT = Path(__file__).parents[2]
 MORE = """
 [model]
 kind = "lc-wide-deep"
@@ -41,19 +46,32 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def stop(place: str, number: signal.Signals, *arguments: object) -> str:
-    """Run fieldwise, send it a signal where it is slow, and return what it said."""
-    command = [sys.executable, "-m", "tests.crash.slow", place, *map(str, arguments)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "there\n", process.communicate()
-        time.sleep(0.5)
-        process.send_signal(number)
+@contextmanager
+def waiting(place: str, messages: Path, *arguments: object) -> Iterator[tuple[BaseProcess, slow.Gate]]:
+    """Run fieldwise in a process up to a place, and see that it ends when the block is left."""
+    gate = slow.Gate(FORKS.Event(), FORKS.Event())
+    process = FORKS.Process(target=slow.run, args=(place, gate, [str(each) for each in arguments], messages))
+    process.start()
+    try:
+        while not gate.there.wait(timeout=1):
+            assert process.is_alive(), messages.read_text()
+        yield process, gate
+    finally:
+        process.kill()
+        process.join()
+
+
+def stop(place: str, number: signal.Signals, folder: Path, *arguments: object) -> str:
+    """Run fieldwise, send it a signal at a place, and return what it said; `folder` takes that."""
+    with waiting(place, folder / "messages", *arguments) as (process, gate):
+        os.kill(process.pid, number)
+        gate.go_on.set()
         sent = time.monotonic()
-        _, messages = process.communicate(timeout=PATIENCE)
-    seconds = time.monotonic() - sent
+        process.join(timeout=PATIENCE)
+        seconds = time.monotonic() - sent
+    messages = (folder / "messages").read_text()
     sys.stdout.write(f"{arguments[0]}, in {place}: ended {seconds:.2f} s after the signal\n")
-    assert process.returncode == 3, messages
+    assert process.exitcode == 3, messages
     assert "Traceback" not in messages
     assert "same command" in messages
     return messages
@@ -75,7 +93,7 @@ TRAINING = [
 @pytest.mark.parametrize(("place", "number"), TRAINING)
 def test_training_stops_with_a_checkpoint_and_goes_on_to_the_same_bytes(folder, place, number):
     run, config = folder / f"{place}-{number}", folder / "fieldwise.toml"
-    messages = stop(place, number, "train", config, "--out", run)
+    messages = stop(place, number, folder, "train", config, "--out", run)
     assert "stopped" in messages
     [saved] = run.glob("**/checkpoints/[0-9]*")
     assert ("pretrain" in saved.parts) == (place != "train"), "LR is trained, validated and evaluated first"
@@ -88,7 +106,7 @@ def test_preparing_stops_and_leaves_nothing_half_made(folder, place, number, tmp
     write(make_table(), tmp_path / "log.parquet")
     config = tmp_path / "fieldwise.toml"
     config.write_text(config_text("log.parquet", more=MORE))
-    stop(place, number, "prepare", config)
+    stop(place, number, tmp_path, "prepare", config)
     left = [path for path in (tmp_path / ".fieldwise").rglob("*") if not path.name.endswith(".lock")]
     assert left == []
     assert fw.prepare(fw.load_config(config)).summary["rows_read"] == 3000
@@ -97,7 +115,7 @@ def test_preparing_stops_and_leaves_nothing_half_made(folder, place, number, tmp
 def test_sampling_stops_with_a_checkpoint_of_the_chain_and_goes_on_to_the_same_bytes(folder):
     config, overrides = folder / "fieldwise.toml", ("model.start=posterior", "pretrain.sweeps=30", "pretrain.burn_in=5")
     options = [part for override in overrides for part in ("--set", override)]
-    messages = stop("sample", signal.SIGTERM, "train", config, "--out", folder / "sampled", *options)
+    messages = stop("sample", signal.SIGTERM, folder, "train", config, "--out", folder / "sampled", *options)
     assert "stopped while the posterior was sampled" in messages
     assert len(list((folder / "sampled").glob("posterior-*/[0-9]*"))) == 1
     loaded = fw.load_config(config, overrides=overrides)
@@ -109,7 +127,8 @@ def test_sampling_stops_with_a_checkpoint_of_the_chain_and_goes_on_to_the_same_b
 def test_a_search_stops_in_a_trial_and_goes_on_with_it(folder):
     pytest.importorskip("optuna")
     config, out = folder / "fieldwise.toml", folder / "search"
-    stop("train", signal.SIGTERM, "tune", config, "--out", out, "--trials", 2, "--only", "train.dense.learning_rate")
+    options = ["--trials", 2, "--only", "train.dense.learning_rate"]
+    stop("train", signal.SIGTERM, folder, "tune", config, "--out", out, *options)
     assert len(list(out.glob("trials/0000/checkpoints/[0-9]*"))) == 1
     tuning = fw.tune(fw.load_config(config), out, trials=2, only=["train.dense.learning_rate"])
     assert [trial.state for trial in tuning.trials] == ["done", "done"]
@@ -123,14 +142,14 @@ def test_what_reads_a_log_stops_and_leaves_nothing_half_written(folder, verb, nu
     log = folder / "log.parquet"
     arguments = [folder / "fieldwise.toml"] if verb == "check" else [folder / "train", "--data", log]
     out = ("--out", tmp_path / "predictions.csv") if verb == "predict" else ()
-    stop(verb, number, verb, *arguments, *out)
+    stop(verb, number, folder, verb, *arguments, *out)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_comparison_stops_in_the_model_it_is_at_and_goes_on(folder):
     config, out = folder / "fieldwise.toml", folder / "comparison"
     models = ["lr", "lc-dnn:1", "lc-wide-deep"]
-    stop("train", signal.SIGTERM, "compare", config, "--out", out, "--models", ",".join(models))
+    stop("train", signal.SIGTERM, folder, "compare", config, "--out", out, "--models", ",".join(models))
     assert [path.parent.parent.name for path in out.glob("**/checkpoints/[0-9]*")] == ["lc-dnn-1"]
     results = fw.compare(fw.load_config(config), out, models=models).models
     assert [result.model for result in results] == ["lr", "lc-dnn", "lc-wide-deep"]
@@ -139,14 +158,9 @@ def test_a_comparison_stops_in_the_model_it_is_at_and_goes_on(folder):
 
 def test_a_second_process_on_a_run_folder_is_refused_while_the_first_one_trains(folder):
     run, config = folder / "shared", folder / "fieldwise.toml"
-    command = [sys.executable, "-m", "tests.crash.slow", "train", "train", str(config), "--out", str(run)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "there\n"
-        first.send_signal(signal.SIGSTOP)  # it stays in the middle of a step until the second one has ended
+    with waiting("train", folder / "messages", "train", config, "--out", run):  # in the middle of a step
         second = [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(run)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
-        first.kill()
     assert refused.returncode == 2
     assert "another process works in this run folder" in refused.stderr
     fw.train(fw.load_config(config), run)

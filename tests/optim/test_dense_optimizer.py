@@ -71,6 +71,7 @@ for name in ("adam", "adamw", "adagrad", "sgd"):
     optimizer.zero_grad()
     assert (weight < 1).all()
     assert weight.grad is None
+    optimizer.load_state_dict(optimizer.state_dict())
 print("torch._dynamo" in sys.modules)
 """
 

@@ -15,6 +15,7 @@ from fieldwise.optim.config import DenseOptimizerConfig
 
 _WIDE = 256
 """Inputs beyond which a matrix of Adam moves by less."""
+_WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 __all__ = ["build_dense_optimizer"]
 
@@ -54,5 +55,5 @@ def _plain(kind: Any) -> Callable[..., Optimizer]:
 
     The first call of what is wrapped imports that, which takes a process a second.
     """
-    methods = {name: unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    methods = {name: unwrap(getattr(kind, name)) for name in _WRAPPED}
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(unwrap(kind.step))})
