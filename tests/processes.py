@@ -12,4 +12,4 @@ __all__ = ["FORKS"]
 
 FORKS = multiprocessing.get_context("forkserver")
 """Its server is started by the first process and ends with the tests."""
-FORKS.set_forkserver_preload(["tests.crash.slow"])
+FORKS.set_forkserver_preload(["tests.preloaded"])

@@ -22,6 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from tests.logs import make_table
+from tests.processes import FORKS
 
 import fieldwise as fw
 from fieldwise.errors import UserError
@@ -180,11 +181,10 @@ def train(folder: Path) -> None:
 
 def outcomes_of(folder: Path, names: list[str]) -> Iterator[tuple[str, str]]:
     """Use the files in a process of their own, and yield what came of each; a crash or a hang is an outcome."""
-    context = multiprocessing.get_context("spawn")
     left = list(names)
     while left:
-        reports = context.SimpleQueue()
-        process = context.Process(target=work, args=(folder, left, reports))
+        reports = FORKS.SimpleQueue()
+        process = FORKS.Process(target=work, args=(folder, left, reports))
         process.start()
         current, began, worked = None, time.monotonic(), 0.0
         while left:

@@ -1,11 +1,6 @@
-"""A worker: prepares the log of a configuration with the others.
-
-python prepare.py CONFIG CACHE MEMORY     with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
-"""
+"""A worker: prepares the log of a configuration with the others."""
 
 from __future__ import annotations
-
-import sys
 
 import fieldwise as fw
 from fieldwise.distributed.group import Workers
@@ -13,16 +8,10 @@ from fieldwise.errors import FieldwiseError
 from fieldwise.jobs.prepare.together import prepare_together
 
 
-def main(config: str, cache: str, memory: str) -> None:
-    workers = Workers.join()
+def prepare(workers: Workers, config: str, cache: str, memory: str) -> str:
+    """Return the folder, or what is wrong."""
     try:
         prepared = prepare_together(fw.load_config(config, [f"data.cache={cache!r}"]), workers, memory=memory or None)
-        print(prepared.folder)  # noqa: T201
     except FieldwiseError as error:
-        print(error)  # noqa: T201
-    workers.close()
-    workers.end()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        return str(error)
+    return str(prepared.folder)

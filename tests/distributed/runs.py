@@ -11,16 +11,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from tests.helpers import PATIENCE
 from tests.logs import config_text, make_table, write
+from tests.processes import FORKS
 
 from fieldwise.bundle import open_bundle
+from fieldwise.distributed.group import Workers
 
+Result = TypeVar("Result")
 MORE = """
 [model]
 kind = "lc-wide-deep"
@@ -165,34 +171,47 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def run_script(script: Path, num_workers: int | None, *arguments: str) -> list[str]:
-    """Run a script once, or as so many workers, and return what each printed."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environments = [{}]
+def run_workers(work: Callable[..., Result], num_workers: int | None, *arguments: object) -> list[Result]:
+    """Call ``work(workers, *arguments)`` in so many processes, and return what each returned; in one, with None in
+    place of the workers, where `num_workers` is None.
+    """
+    environments: list[dict[str, str]] = [{}]
     if num_workers is not None:
         shared = {"WORLD_SIZE": str(num_workers), "LOCAL_WORLD_SIZE": str(num_workers)}
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         environments = [{**shared, "RANK": str(rank)} for rank in range(num_workers)]
+    pipes = [FORKS.Pipe(duplex=False) for _ in environments]
     processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), *arguments],
-            env={**clean, "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in environments
+        FORKS.Process(target=_work, args=(work, arguments, environment, writer))
+        for environment, (_, writer) in zip(environments, pipes, strict=True)
     ]
-    outputs = []
     try:
         for process in processes:
-            output, messages = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 0, messages
-            outputs.append(output)
+            process.start()
+        for _, writer in pipes:
+            writer.close()
+        returned = [reader.recv() for reader, _ in pipes]
+        for process in processes:
+            process.join(PATIENCE)
+        assert [process.exitcode for process in processes] == [0] * len(processes)
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
-    return outputs
+            process.join()
+    return returned
+
+
+def _work(
+    work: Callable[..., object], arguments: Sequence[object], environment: dict[str, str], writer: Connection
+) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    workers = Workers.join() if environment else None
+    returned = work(workers, *arguments)
+    if workers is not None:
+        workers.close()
+    writer.send(returned)
+    if workers is not None:
+        workers.end()

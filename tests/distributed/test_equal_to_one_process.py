@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from tests.distributed import runs
+from tests.distributed.worker import train_all
 
-WORKER = Path(__file__).with_name("worker.py")
 TOLERANCE = {"float64": 1e-11, "float32": 2e-4}
 ROUNDED = 2e-2  # of all else, where a weight was rounded to its other neighbour
 
 
-def run(out: Path, num_workers: int | None, *device: str) -> dict[str, np.ndarray]:
-    """Run `worker.py` once, or as so many workers, and return what it saved."""
-    runs.run_script(WORKER, num_workers, str(out), *device)
-    with np.load(out) as arrays:
-        return dict(arrays)
-
-
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> dict[str, np.ndarray]:
-    return run(tmp_path_factory.mktemp("alone") / "out.npz", None)
+def alone() -> dict[str, np.ndarray]:
+    return runs.run_workers(train_all, None)[0]
 
 
 LONG = pytest.mark.long
@@ -33,9 +24,9 @@ LONG = pytest.mark.long
     [(2, []), pytest.param(3, [], marks=LONG), (2, ["cpu"]), *(pytest.param(n, ["cpu"], marks=LONG) for n in (1, 3))],
     ids=lambda value: "of torch" if value == ["cpu"] else str(value),
 )
-def test_losses_classes_table_and_dense_weights_are_those_of_one_process(alone, tmp_path, num_workers, device):
+def test_losses_classes_table_and_dense_weights_are_those_of_one_process(alone, num_workers, device):
     """`device`: with rows where a GPU's would be, and the same code."""
-    found = run(tmp_path / "out.npz", num_workers, *device)
+    found = runs.run_workers(train_all, num_workers, *device)[0]
     assert found.keys() == alone.keys()
     for name, expected in alone.items():
         assert np.isfinite(expected).all()

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.distributed import namespaces, runs
+from tests.distributed.prepare import prepare
 from tests.helpers import PATIENCE
 
 import fieldwise as fw
 
-SCRIPT = Path(__file__).with_name("prepare.py")
 CONFIG = """
 [data]
 train = ["day-*.csv"]
@@ -78,10 +78,9 @@ def alone(log):
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_the_bytes_are_those_of_one_process(log, alone, num_workers):
     config = log / "fieldwise.toml"
-    outputs = runs.run_script(SCRIPT, num_workers, str(config), f"on-{num_workers}", "")
-    folders = {output.strip() for output in outputs}
-    assert len(folders) == 1
-    found = contents(Path(folders.pop()))
+    outputs = runs.run_workers(prepare, num_workers, str(config), f"on-{num_workers}", "")
+    [folder] = set(outputs)
+    found = contents(Path(folder))
     assert found.keys() == alone.keys()
     assert {name for name, data in found.items() if data != alone[name]} == set()
     assert b"the label is missing" in found["rejects.jsonl"]
@@ -122,7 +121,7 @@ def test_what_one_worker_finds_wrong_all_say(log, tmp_path):
     # Only the worker that has the largest file finds more than 20.
     config = (log / "fieldwise.toml").read_text().replace("valid = 0.2", "valid = 0.2\nmax_rejects = 20")
     (tmp_path / "fieldwise.toml").write_text(config)
-    outputs = runs.run_script(SCRIPT, 2, str(tmp_path / "fieldwise.toml"), "wrong", "")
+    outputs = runs.run_workers(prepare, 2, str(tmp_path / "fieldwise.toml"), "wrong", "")
     assert outputs[0] == outputs[1]
     assert "too many rows cannot be used" in outputs[0]
     assert not [path for path in (tmp_path / "wrong").iterdir() if path.is_dir()]

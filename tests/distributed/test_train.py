@@ -48,14 +48,15 @@ def test_two_workers_make_the_model_of_one_process(folder, two):
     assert not (run / "checkpoints").exists()
 
 
-def test_killed_workers_are_started_again_and_the_model_is_the_same_to_the_bit(folder, two):
-    out = folder / "killed"
+@pytest.mark.parametrize("num_kills", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_killed_workers_are_started_again_and_the_model_is_the_same_to_the_bit(folder, two, num_kills):
+    out = folder / f"killed-{num_kills}"
     with runs.started(folder / "fieldwise.toml", out, "--workers", "2") as process:
-        recoveries = runs.kill_workers(process, out, 2, random.Random(1))
+        recoveries = runs.kill_workers(process, out, num_kills, random.Random(1))
         output, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
-    assert len(recoveries) == 2
-    assert messages.count("was killed by SIGKILL") == 2
+    assert len(recoveries) == num_kills
+    assert messages.count("was killed by SIGKILL") == num_kills
     assert json.loads(output)["test"] == two[1]["test"]
     for name, array in runs.weights(two[0]).items():
         assert runs.weights(out)[name].tobytes() == array.tobytes(), name

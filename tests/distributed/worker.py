@@ -1,16 +1,8 @@
-"""A worker: trains every case for a few steps on its share of the batches, and saves what came out.
-
-python worker.py OUT [DEVICE]     with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; without RANK, one process does it
-"""
+"""A worker: trains every case for a few steps on its share of the batches."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 import torch
@@ -47,20 +39,15 @@ ROUNDING_SEED = 11
 WITH_HISTORIES = ("lc-wide-deep", 8)
 
 
-def main(out: str, device: str = "") -> None:
+def train_all(workers: Workers | None, device: str = "") -> dict[str, np.ndarray]:
+    """Return what came out of every case; `device`: with rows where a GPU's would be."""
     set_num_threads(1)
-    torch.set_num_threads(1)
-    workers = Workers.join() if "RANK" in os.environ else None
     found = {}
     for (kind, units), dtype, weighted in CASES:
         losses, classes, table, dense = train(workers, kind, units, dtype, weighted, device)
         name = f"{kind}:{units} {str(dtype).removeprefix('torch.')}{' weighted' if weighted else ''}"
         found |= {f"{name}/loss": losses, f"{name}/classes": classes, f"{name}/table": table, f"{name}/dense": dense}
-    if workers is None or workers.rank == 0:
-        np.savez(out, **found)
-    if workers is not None:
-        workers.close()
-        workers.end()
+    return {name: np.array(array) for name, array in found.items() if array is not None}
 
 
 def train(workers, kind, units, stored, weighted, device):
@@ -117,7 +104,3 @@ def make_histories():
 
 def dense_optimizer(model):
     return build_dense_optimizer(model.parameters(), DenseOptimizerConfig(learning_rate=0.01))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
