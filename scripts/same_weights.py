@@ -7,8 +7,8 @@
 A planted log of 20,000 rows (categories, a cross, numbers with and without bins, a bag, example weights) is written,
 each checkout prepares it and trains LR, DNN, LC-DNN and LC-W&D on it for two epochs, ``model.start = "lr"``, by its own
 ``.venv/bin/fieldwise``, and every array of the saved models is compared. Dense arrays are matched by name, and those
-whose names differ by what they hold. ``--set`` changes both configurations, ``--set-old`` and ``--set-new`` one of them:
-for keys that have another name there. ``--all`` goes through the variants: bfloat16 storage, three classes, two
+whose names differ by what they hold. ``--set`` changes both configurations, ``--set-old`` and ``--set-new`` one of
+them, for keys that have another name there. ``--all`` goes through the variants: bfloat16 storage, three classes, two
 workers, the engine of GPUs on the processor, float64.
 
 What the old checkout trained is kept in ``--folder`` under its commit, and is not trained again. Exit code 1 where
