@@ -1,0 +1,307 @@
+"""Which crosses of fields say more than their fields do alone.
+
+A cross is judged by what it adds to logistic regression on the single fields, on rows that it has not counted:
+
+1. A quarter of the training rows is put aside for the end; the others are dealt to three parts. Logistic regression at
+   its optimum (`kernels.newton`) on two of them gives the logits of the third.
+2. Every pair of fields moves these logits by what the rows of the other parts say of each combination of two values
+   (`kernels.cells_of_pairs`). The pair with the largest gain is taken, the logits move, and what is left is ranked
+   again, until no gain is significant. Triples are grown from the pairs that were taken.
+3. Of what was taken stays what also lowers the loss on the rows that were put aside, beyond chance.
+
+As in AutoCross (Luo et al. 2019), crosses are added to what a linear model already knows; as in FAST (Lou et al. 2013),
+a pair is judged by the residuals alone, in one pass over the rows. Rows in the order of time are cut, not drawn, so
+that what is found holds for later rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.kernels.cells_of_pairs import combine_ids, held_out_gain, move_logits, sum_cells
+from fieldwise.kernels.layout import SINGLE, Batch, Layout, select
+from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
+from fieldwise.kernels.threads import num_threads, run_each
+
+__all__ = ["Cross", "CrossSearch", "find_crosses"]
+
+Float64s = npt.NDArray[np.float64]
+
+_PARTS = 3
+_PENALTIES = (2.0, 8.0, 32.0, 128.0)
+_CROSS_PENALTIES = (3.0, 10.0, 30.0, 100.0)
+_NUM_CELLS = 1 << 20
+_CHANCE = 0.01
+"""How likely it may be that any cross is taken where there is none."""
+_MAX_FIELDS = 60
+_CANDIDATES = 100
+
+
+class Cross(NamedTuple):
+    """One cross that was found.
+
+    Attributes
+    ----------
+    fields
+        Their numbers, ascending.
+    gain
+        By how much it lowers the logloss of rows that were put aside, per example, after those before it.
+    deviations
+        The same in its standard deviations: 2.3 or more happens by chance once in a hundred times.
+    """
+
+    fields: tuple[int, ...]
+    gain: float
+    deviations: float
+
+
+class CrossSearch(NamedTuple):
+    """What was looked at, and found.
+
+    Attributes
+    ----------
+    crosses
+        The largest gain first.
+    pairs_tried, triples_tried
+        How many were judged.
+    fields_left_out
+        Numbers of the fields that took no part: bags, numbers as inputs, and the weakest where there are too many.
+    logloss
+        Of the rows put aside: logistic regression without crosses, and with them.
+    """
+
+    crosses: list[Cross]
+    pairs_tried: int
+    triples_tried: int
+    fields_left_out: list[int]
+    logloss: tuple[float, float]
+
+
+class _Ranked(NamedTuple):
+    fields: tuple[int, ...]
+    gain: float
+    deviations: float
+    l2: float
+
+
+def find_crosses(
+    batch: Batch,
+    layout: Layout,
+    labels: npt.NDArray[np.integer],
+    *,
+    max_crosses: int = 32,
+    in_order: bool = False,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CrossSearch:
+    """Look for crosses of two and three fields.
+
+    Parameters
+    ----------
+    batch, layout, labels
+        Training examples in memory, B of them, and their labels 0 and 1.
+    max_crosses
+        The most that are taken.
+    in_order
+        Whether rows are in the order of time.
+    seed
+        Of the parts that rows are dealt to.
+    progress
+        Called with how many pairs were judged, and of how many.
+    """
+    search = _Search(batch, layout, labels, in_order, seed)
+    pairs = list(combinations(search.fields, 2))
+    ranked = search.rank(pairs, progress)
+    ranked = sorted((one for one in ranked if one.deviations > 2.0), key=lambda one: -one.gain)[:_CANDIDATES]
+    least = NormalDist().inv_cdf(1.0 - _CHANCE / max(len(pairs), 1))
+    taken: list[_Ranked] = []
+    triples_tried = 0
+    while ranked and len(taken) < max_crosses:
+        best = max(ranked, key=lambda one: one.gain)
+        if best.deviations < least:
+            ranked = [one for one in ranked if one.deviations >= least]
+            if not ranked:
+                break
+            best = max(ranked, key=lambda one: one.gain)
+        taken.append(best)
+        search.take(best)
+        wanted = [one.fields for one in ranked if one.fields != best.fields]
+        if len(best.fields) == 2:
+            grown = {tuple(sorted((*best.fields, other))) for other in search.fields if other not in best.fields}
+            new = sorted(grown - set(wanted) - {one.fields for one in taken})
+            triples_tried += len(new)
+            wanted += new
+        ranked = [one for one in search.rank(wanted) if one.deviations > 2.0]
+    taken = search.without_redundant(taken, least)
+    crosses, logloss = search.confirmed(taken)
+    left_out = [field for field in range(layout.num_fields) if field not in search.fields]
+    return CrossSearch(crosses, len(pairs), triples_tried, left_out, logloss)
+
+
+class _Search:
+    """The rows of a search, their logits, and the cells of crosses."""
+
+    def __init__(
+        self, batch: Batch, layout: Layout, labels: npt.NDArray[np.integer], in_order: bool, seed: int
+    ) -> None:
+        num_examples = len(labels)
+        self.labels = labels.astype(np.float64)
+        if in_order:
+            quarters = np.arange(num_examples) * 4 // max(num_examples, 1)
+        else:
+            quarters = np.random.default_rng(seed).permutation(num_examples) % 4
+        self.parts = quarters.astype(np.uint8)  # 0 .. 2 are searched, 3 is put aside
+        self.batch, self.layout = batch, layout
+        self.sizes = np.diff(layout.base).tolist()
+        self.single, strength = self._single_logits()
+        self.logits = self.single.copy()
+        fields = [f for f in range(layout.num_fields) if layout.form[f] == SINGLE and self.sizes[f] > 3]
+        self.fields = sorted(sorted(fields, key=lambda field: -strength[field])[:_MAX_FIELDS])
+        self._set_slopes()
+
+    def _single_logits(self) -> tuple[Float64s, list[float]]:
+        """Return the logits of each part by logistic regression on the others (of the last: on all three), and how
+        much each field has a part in them.
+        """
+        searched = self.parts < _PARTS
+        whole = LogisticProblem(select(self.batch, searched), self.layout, self.labels[searched].astype(np.int64))
+        logits = np.empty(len(self.labels))
+        l2, solution = _PENALTIES[-1], None
+        for part in range(_PARTS):
+            others, own = searched & (self.parts != part), self.parts == part
+            problem = LogisticProblem(select(self.batch, others), self.layout, self.labels[others].astype(np.int64))
+            if part == 0:
+                l2 = self._best_penalty(problem, own)
+            logits[own] = _logits_of(problem.solve(np.full(self.layout.num_fields, l2)), self.batch, self.layout, own)
+        solution = whole.solve(np.full(self.layout.num_fields, l2))
+        aside = self.parts == _PARTS
+        logits[aside] = _logits_of(solution, self.batch, self.layout, aside)
+        strength = []
+        for field in whole.fields:
+            weights = solution.weights[field.base : field.base + len(field.starts) - 1]
+            strength.append(float((np.diff(field.starts) * weights**2).sum()))
+        return logits, strength
+
+    def _best_penalty(self, problem: LogisticProblem, own: npt.NDArray[np.bool_]) -> float:
+        losses, solution = [], None
+        for l2 in reversed(_PENALTIES):
+            solution = problem.solve(np.full(self.layout.num_fields, l2), solution, close=1e-6)
+            losses.append(_loss(_logits_of(solution, self.batch, self.layout, own), self.labels[own]).mean())
+        return _PENALTIES[::-1][int(np.argmin(losses))]
+
+    def _set_slopes(self) -> None:
+        p = 1.0 / (1.0 + np.exp(-self.logits))
+        aside = self.parts == _PARTS
+        self.slope = np.where(aside, 0.0, self.labels - p).astype(np.float32)
+        self.bend = np.where(aside, 0.0, p * (1.0 - p)).astype(np.float32)
+        self.alone = [self._judge((field,))[0] if field in self.fields else 0.0 for field in range(len(self.sizes))]
+
+    def cells(self, fields: Sequence[int]) -> tuple[npt.NDArray[np.uint32], int]:
+        """Return the cell of every example, and how many cells there are."""
+        lines = [self.batch.ids[self.layout.single[field]] for field in fields]
+        cells, count = lines[0], self.sizes[fields[0]]
+        for line, field in zip(lines[1:], fields[1:], strict=True):
+            cells = combine_ids(cells, line, self.sizes[field], _NUM_CELLS)
+            count = min(count * self.sizes[field], _NUM_CELLS)
+        return cells, count
+
+    def _sums(self, fields: Sequence[int]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+        cells, count = self.cells(fields)
+        sums = np.zeros((count, _PARTS + 1, 2), np.float32)
+        sum_cells(cells, self.parts, self.slope, self.bend, sums)
+        return cells, sums
+
+    def _judge(self, fields: tuple[int, ...]) -> tuple[float, float, float]:
+        """Return the gain of a cross, its deviation and its penalty."""
+        _, sums = self._sums(fields)
+        best = (-math.inf, 1.0, _CROSS_PENALTIES[0])
+        for l2 in _CROSS_PENALTIES:
+            gain, variance = held_out_gain(sums, l2)
+            if gain > best[0]:
+                best = (gain, math.sqrt(max(variance, 1e-12)), l2)
+        return best
+
+    def rank(
+        self, crosses: Sequence[tuple[int, ...]], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[_Ranked]:
+        """Judge crosses: what each adds to the logits as they are, beyond what one of its fields would."""
+        ranked = []
+        step = max(4 * num_threads(), 1)
+        for first in range(0, len(crosses), step):
+            some = crosses[first : first + step]
+            for fields, (gain, deviation, l2) in zip(some, _each(self._judge, some), strict=True):
+                net = gain - max(0.0, *(self.alone[field] for field in fields))
+                ranked.append(_Ranked(fields, net, net / deviation, l2))
+            progress(min(first + step, len(crosses)), len(crosses))
+        return ranked
+
+    def take(self, cross: _Ranked) -> None:
+        """Move the logits by a cross."""
+        cells, sums = self._sums(cross.fields)
+        move_logits(cells, self.parts, sums, cross.l2, self.logits)
+        self._set_slopes()
+
+    def _start_anew(self, crosses: Sequence[_Ranked]) -> None:
+        self.logits = self.single.copy()
+        self._set_slopes()
+        for cross in crosses:
+            self.take(cross)
+
+    def without_redundant(self, taken: list[_Ranked], least: float) -> list[_Ranked]:
+        """Leave out the pairs that say nothing beside a triple that they are part of."""
+        triples = [set(one.fields) for one in taken if len(one.fields) > 2]
+        for one in list(taken):
+            if len(one.fields) == 2 and any(set(one.fields) < triple for triple in triples):
+                others = [other for other in taken if other is not one]
+                self._start_anew(others)
+                [again] = self.rank([one.fields])
+                if again.deviations < least:
+                    taken = others
+        return taken
+
+    def confirmed(self, taken: Sequence[_Ranked]) -> tuple[list[Cross], tuple[float, float]]:
+        """Return those that lower the loss of the rows put aside, and that loss before and after."""
+        aside = self.parts == _PARTS
+        self._start_anew([])
+        first = before = _loss(self.logits[aside], self.labels[aside])
+        crosses = []
+        for one in taken:
+            kept = self.logits.copy()
+            self.take(one)
+            after = _loss(self.logits[aside], self.labels[aside])
+            fall = before - after
+            deviations = float(fall.mean() / max(fall.std() / math.sqrt(len(fall)), 1e-12)) if len(fall) else 0.0
+            if deviations < NormalDist().inv_cdf(1.0 - _CHANCE):
+                self.logits = kept
+                self._set_slopes()
+                continue
+            crosses.append(Cross(one.fields, float(fall.mean()), deviations))
+            before = after
+        crosses.sort(key=lambda cross: -cross.gain)
+        return crosses, (float(first.mean()), float(before.mean()))
+
+
+def _each(
+    judge: Callable[[tuple[int, ...]], tuple[float, float, float]], some: Sequence[tuple[int, ...]]
+) -> list[tuple[float, float, float]]:
+    """Judge each in a thread."""
+    results: list[tuple[float, float, float]] = []
+    for first in range(0, len(some), num_threads()):
+        results += run_each(judge, [(one,) for one in some[first : first + num_threads()]])
+    return results
+
+
+def _logits_of(solution: LogisticSolution, batch: Batch, layout: Layout, own: npt.NDArray[np.bool_]) -> Float64s:
+    """Return the logits of some of the examples."""
+    return logits_of(solution, select(batch, own), layout)
+
+
+def _loss(logits: Float64s, labels: Float64s) -> Float64s:
+    return np.logaddexp(0.0, logits) - labels * logits
