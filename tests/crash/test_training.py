@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,30 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical(folder, num_kil
     assert report["resumed"] >= num_kills // 4
     assert report["unfinished"] >= 1
     assert weights(folder / f"killed-{num_kills}") == weights(folder / "whole")
+
+
+def test_training_on_a_table_goes_on_after_a_kill_when_the_table_is_given_again(folder, tmp_path):
+    config = fw.load_config(folder / "fieldwise.toml", [f"data.cache={str(tmp_path / 'cache')!r}"])
+    table = make_table(1500)
+    fw.train(config, tmp_path / "whole", data=table)
+    script = """if True:
+        import sys, fieldwise as fw
+        from tests.logs import make_table
+        config = fw.load_config(sys.argv[1], [f"data.cache={sys.argv[2]!r}"])
+        fw.train(config, sys.argv[3], data=make_table(1500))
+    """
+    arguments = [str(folder / "fieldwise.toml"), str(tmp_path / "cache"), str(tmp_path / "killed")]
+    process = subprocess.Popen([sys.executable, "-c", script, *arguments], cwd=ROOT)
+    while process.poll() is None and not list(tmp_path.glob("killed/checkpoints/[0-9]*/manifest.json")):
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
+    for path in tmp_path.glob("cache/tables/*"):  # as later tables make room
+        path.unlink()
+    with pytest.raises(fw.UserError):
+        fw.train(config, tmp_path / "killed", data=table.slice(1))
+    fw.train(config, tmp_path / "killed", data=table)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
 def test_a_damaged_checkpoint_is_passed_by_loudly_for_the_one_before(folder):

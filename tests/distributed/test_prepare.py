@@ -115,6 +115,21 @@ def test_two_hosts_with_a_wire_between_them_write_the_bytes_of_one_process(log, 
         assert namespaces.bytes_sent(names) > 10_000
 
 
+def test_folders_that_name_columns_give_two_workers_the_bytes_of_one_process(tmp_path):
+    write_log(tmp_path, [120, 5, 90])
+    for number, path in enumerate(sorted(tmp_path.glob("day-*.csv"))):
+        folder = tmp_path / "log" / f"day=2026-11-0{number + 1}" / f"place={'N%2FA' if number else 'x'}"
+        folder.mkdir(parents=True)
+        path.rename(folder / "part-0.csv")
+    config = CONFIG.replace('"day-*.csv"', '"log"').replace('test = ["later-*.csv"]', "").replace("bins = 0\n", "")
+    config += '[fields.weekday]\ncolumn = "day"\ntype = "time"\npart = "weekday"\n[fields.place]\n'
+    (tmp_path / "fieldwise.toml").write_text(config)
+    alone = fw.prepare(fw.load_config(tmp_path / "fieldwise.toml", ['data.cache="alone"']))
+    assert sorted(alone.encoder.feature_texts("place", [2, 3])) == ["N/A", "x"]
+    [together] = set(runs.run_workers(prepare, 2, str(tmp_path / "fieldwise.toml"), "together", ""))
+    assert contents(Path(together)) == contents(alone.folder)
+
+
 def test_what_one_worker_finds_wrong_all_say(log, tmp_path):
     for path in log.glob("*.csv"):
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.distributed import runs
 from tests.helpers import PATIENCE
+from tests.logs import make_table
 
 import fieldwise as fw
 from fieldwise.distributed.shards import Shards
@@ -46,6 +47,22 @@ def test_two_workers_make_the_model_of_one_process(folder, two):
     for name, array in theirs.items():
         np.testing.assert_allclose(ours[name], array, rtol=1e-8, atol=1e-10, err_msg=name)
     assert not (run / "checkpoints").exists()
+
+
+def train_on_table(workers, config, out):
+    result = fw.train(fw.load_config(config), out, data=make_table(), workers=workers)
+    return [result.valid.logloss, result.test.logloss]
+
+
+@pytest.mark.long
+def test_a_table_in_memory_trains_on_two_workers_as_on_one_process(folder):
+    config = folder / "fieldwise.toml"
+    expected = train_on_table(None, config, folder / "table-alone")
+    for found in runs.run_workers(train_on_table, 2, config, folder / "table-two"):
+        assert found == pytest.approx(expected, rel=1e-9)
+    ours, theirs = runs.weights(folder / "table-two"), runs.weights(folder / "table-alone")
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 @pytest.mark.parametrize("num_kills", [1, pytest.param(4, marks=pytest.mark.long)])

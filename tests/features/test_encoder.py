@@ -279,3 +279,32 @@ def test_fields_that_are_the_same_in_every_training_row_are_named():
     )
     encoder = Encoder(Schema(fields=fields, label="click")).fit([table])
     assert encoder.constant_fields == ["x", "z in bins", "gone", "bag"]
+
+
+@pytest.mark.parametrize("merged", ["merge", "add_learned", "one"])
+def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand(merged):
+    fields = (
+        Field(name="qty", column="qty", type="bag", weighted=True),
+        Field(name="few", column="few", type="bag", weighted=True),
+        Field(name="log", column="qty", type="bag", weighted=True, weight_scale="log"),
+        Field(name="raw", column="raw", type="number", scale="none"),
+        Field(name="std", column="raw", type="number"),
+        Field(name="tags", column="few", type="bag"),
+    )
+    schema = Schema(fields=fields, label="click")
+    small = pa.table({"click": [0, 1], "qty": ["a:1|b:2", "a:3"], "few": ["a:1", "b:100"], "raw": ["-3", ""]})
+    large = pa.table({"click": [0, 1], "qty": ["a:-1e6", ""], "few": ["", "b:2"], "raw": ["-5000", "1"]})
+    encoder, other = Encoder(schema), Encoder(schema)
+    encoder.fit_chunk(small)
+    (encoder if merged == "one" else other).fit_chunk(large)
+    if merged == "merge":
+        encoder.merge(other)
+    elif merged == "add_learned":
+        encoder.add_learned(other.learned())
+    encoder.finish()
+    assert encoder.notes == (
+        "field qty: weights as large as 1e+06 enter as they are, and training may diverge: "
+        'set weight_scale = "log" in [fields.qty]',
+        "field raw: numbers as large as 5000 enter as they are, and training may diverge: "
+        'set scale = "standard" in [fields.raw]',
+    )

@@ -140,3 +140,41 @@ def test_one_field_can_have_a_list_of_its_own():
     config = parse_config('data = { train = "l", label = "y" }\nfields = { f = { missing = ["NA"] } }')
     schema = complete_schema(config, pa.table({"f": ["NA", "a"], "g": ["b", "NULL"], "y": ["0", "1"]}))
     assert [field.missing for field in schema.fields] == [("NA",), ("NULL", "\\N")]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "NULL", "\\N", "b"]),
+            st.sampled_from(["1.5", "NA", "null", "-", "7", "\\N", "nan"]),
+            st.sampled_from(["2026-11-08 09:30:00", "N/A", "NULL", "2026-11-09T10:00:00Z"]),
+            st.sampled_from(["0", "1", "NULL"]),
+        ),
+        min_size=2,
+        max_size=12,
+    ),
+    st.sampled_from(["", " ", "  ", "\t"]),
+    st.sampled_from(["", " ", "   "]),
+)
+def test_blanks_around_a_marker_change_nothing_in_numbers_times_and_labels(rows, before, after):
+    """As files with blanks after their delimiters have them; categories are compared as they are written."""
+    fields = (
+        Field(name="cat", column="cat", missing=("NULL", "\\N")),
+        Field(name="num", column="num", type="number", missing=IN_NUMBERS),
+        Field(name="bin", column="num", type="number", edges=(2.0,), missing=IN_NUMBERS),
+        Field(name="at", column="at", type="time", part="hour", missing=IN_NUMBERS),
+    )
+    rows = [*rows, ("a", "1", "2026-11-08", "0"), ("a", "1", "2026-11-08", "1")]
+    encoder = Encoder(Schema(fields=fields, label="y", missing=("NULL",)))
+    plain = pa.table(dict(zip(("cat", "num", "at", "y"), map(list, zip(*rows, strict=True)), strict=True)))
+    blank = plain
+    for name in ("num", "at", "y"):
+        cells = [before + cell + after for cell in plain.column(name).to_pylist()]
+        blank = blank.set_column(blank.column_names.index(name), name, pa.array(cells))
+    encoder.fit([plain])
+    one, other = encoder.transform(plain), encoder.transform(blank)
+    assert one.accepted.tolist() == other.accepted.tolist()
+    assert one.labels.tolist() == other.labels.tolist()
+    assert one.batch.ids.tolist() == other.batch.ids.tolist()
+    assert one.batch.values.tolist() == other.batch.values.tolist()

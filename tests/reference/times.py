@@ -21,7 +21,7 @@ def seconds_of(numbers: list[int], ahead: int = 0) -> float:
 
 
 def iso(text: str) -> float:
-    found = ISO.fullmatch(text.strip(" "))
+    found = ISO.fullmatch(text.strip(" \t\n\v\f\r"))
     if not found:
         return math.nan
     *numbers, zone = found.groups()
@@ -43,7 +43,7 @@ def patterned(text: str, pattern: str) -> float:
             expressions[at] = expressions[at].replace(r"\d\d", r"\d\d?")
     found = re.fullmatch(
         "".join(expressions),
-        text.strip(" "),
+        text.strip(" \t\n\v\f\r"),
         re.ASCII,
     )
     if not found:

@@ -120,7 +120,7 @@ def print_plan(expected: Plan) -> None:
 def print_prepared(summary: dict[str, Any]) -> None:
     """Print what is in an encoded log."""
     print_parts(summary)
-    for note in summary.get("label_notes", ()):  # logs prepared before have none
+    for note in summary.get("notes", ()):  # logs prepared before have none
         click.echo(f"warning: {note}\n")
     fields = summary["fields"]
     title = f"{summary['num_features']:,} features in {len(fields):,} fields"

@@ -103,21 +103,25 @@ class BagEncoder(IndexedEncoder):
     def fit_chunk(self, cells: Cells) -> Learned:
         """Count the values, and the cells that were cut."""
         self.num_cut += cells.num_cut
+        if self.strict and self.field.weight_scale == "none" and cells.weights is not None:
+            self.largest = max(self.largest, float(np.abs(cells.weights).max(initial=0)))
         return super().fit_chunk(cells)
 
     def merge(self, other: Self) -> None:
         """Add the counts."""
         self.num_cut += other.num_cut
+        self.largest = max(self.largest, other.largest)
         super().merge(other)
 
     def learned(self) -> Arrays:
         """Return counts and texts."""
-        return {**super().learned(), "num_cut": np.array([self.num_cut])}
+        return {**super().learned(), "num_cut": np.array([self.num_cut]), "largest": np.array([self.largest])}
 
     def add_learned(self, arrays: Arrays) -> None:
         """Add counts, and texts where they are given."""
         rest = dict(arrays)
         self.num_cut += int(rest.pop("num_cut")[0])
+        self.largest = max(self.largest, float(rest.pop("largest")[0]))
         super().add_learned(rest)
 
     def describe(self) -> dict[str, Any]:

@@ -33,11 +33,14 @@ from fieldwise.features.fields import FieldEncoder, IndexedEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.spilling import Counting, bytes_soon, counting, spill
 from fieldwise.features.target import TargetEncoder
-from fieldwise.kernels.layout import VALUE, Layout
+from fieldwise.kernels.layout import BAG, VALUE, Layout
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
+
+_LARGE_INPUT = 100.0
+"""Weights and numbers beyond that let training diverge where they enter as they are."""
 
 
 class Encoder:
@@ -59,7 +62,7 @@ class Encoder:
     fitted
         Whether `transform` may be called. After `finish`, False means that another pass over the same rows is needed.
     notes
-        What people should know of the classes that were found.
+        What people should know of the classes that were found, and of inputs so large that training may diverge.
 
     Examples
     --------
@@ -338,6 +341,7 @@ class Encoder:
         of_pass = [encoder for encoder in self._fields.values() if encoder.fit_pass == self._pass]
         for _ in map_in_order(lambda encoder: encoder.finish(self._scratch), of_pass):
             pass
+        self.notes += tuple(_of_large_inputs(encoder) for encoder in of_pass if encoder.largest > _LARGE_INPUT)
         self._pass += 1
         self.fitted = self._pass > self.num_passes
 
@@ -471,3 +475,12 @@ class Encoder:
     def _need_fitted(self) -> None:
         if not self.fitted:
             raise DataError("the encoder is not fitted", fix="call fit, or fit_chunk and finish in every pass")
+
+
+def _of_large_inputs(encoder: FieldEncoder) -> str:
+    name, is_bag = encoder.field.name, encoder.form == BAG
+    what, fix = ("weights", 'weight_scale = "log"') if is_bag else ("numbers", 'scale = "standard"')
+    return (
+        f"field {name}: {what} as large as {encoder.largest:.6g} enter as they are, and training may diverge: "
+        f"set {fix} in [fields.{name}]"
+    )

@@ -88,6 +88,8 @@ class FieldEncoder(ABC):
         Whether it may reject rows.
     lock
         Held while it learns from a chunk: cells are read by many threads, and learned from by one at a time.
+    largest
+        The size of the largest weight or number that enters a model as it is, in the training rows; 0 where none does.
     """
 
     form: int = SINGLE
@@ -98,6 +100,7 @@ class FieldEncoder(ABC):
     def __init__(self, field: Field) -> None:
         self.field = field
         self.lock = threading.Lock()
+        self.largest = 0.0
         self.seed = xxhash.xxh64_intdigest(field.name.encode())
 
     @abstractmethod

@@ -96,22 +96,26 @@ class ScaleEncoder(_NumberEncoder):
         assert cells.numbers is not None
         num_missing = int(np.isnan(cells.numbers).sum())
         self._counts += [num_missing, len(cells.numbers) - num_missing]
-        if self.field.scale != "none" and self._base is None:
+        if self.field.scale == "none":
+            self.largest = float(np.nanmax(np.abs(cells.numbers), initial=self.largest))
+        elif self._base is None:
             self._sketch.add(cells.numbers)
 
     def merge(self, other: Self) -> None:
         """Add another distribution."""
         self._counts += other._counts
         self._sketch.merge(other._sketch)
+        self.largest = max(self.largest, other.largest)
 
     def learned(self) -> Arrays:
         """Return counts and distribution."""
-        return {"counts": self._counts, **self._sketch.learned()}
+        return {"counts": self._counts, "largest": np.array([self.largest]), **self._sketch.learned()}
 
     def add_learned(self, arrays: Arrays) -> None:
         """Add counts and a distribution."""
         self._counts += arrays["counts"]
         self._sketch.add_learned(arrays)
+        self.largest = max(self.largest, float(arrays["largest"][0]))
 
     def finish(self, scratch: Scratch) -> None:
         """Fix mean and standard deviation."""

@@ -18,6 +18,7 @@ __all__ = ["ISO", "compile_pattern", "parse_times"]
 Float64s = npt.NDArray[np.float64]
 
 _MINUS, _PLUS, _COLON, _SPACE, _DOT, _COMMA = (ord(letter) for letter in "-+: .,")
+_TAB, _RETURN = 9, 13  # between them, the other white space of ASCII
 _T, _Z, _A, _P, _M = (ord(letter) for letter in "TZAPM")
 _LOWER = 0x20
 _FIRST_SHORT_YEAR = 1969  # as POSIX says: 69 to 99 are of the last century, 00 to 68 of this one
@@ -247,9 +248,9 @@ def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
 def _parse(data, offsets, valid, pattern, places, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
         begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
-        while begin < end and data[begin] == _SPACE:
+        while begin < end and (data[begin] == _SPACE or (data[begin] >= _TAB and data[begin] <= _RETURN)):
             begin += 1
-        while begin < end and data[end - 1] == _SPACE:
+        while begin < end and (data[end - 1] == _SPACE or (data[end - 1] >= _TAB and data[end - 1] <= _RETURN)):
             end -= 1
         out[i] = np.nan
         if begin < end and (len(valid) == 0 or valid[i]):

@@ -30,7 +30,7 @@ from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ArtefactError, ConfigError, DataError
-from fieldwise.events import Listener, ignore
+from fieldwise.events import Listener, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io import arrays, files, manifests
@@ -146,10 +146,17 @@ def prepare(
                 for source in sources:  # or the folder's name would not be that of what was read
                     source.log.refuse_change()
         else:
-            summary = read_prepared(place.folder)[1]
-            refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
+            judge_again(place.folder, max_rejects, listen)
         prepared = open_prepared(place.folder)
     return prepared_of(prepared, config, sources, schema, left_out)
+
+
+def judge_again(folder: Path, max_rejects: float | None, listen: Listener) -> None:
+    """Say of a log that was prepared before what was said then."""
+    summary = read_prepared(folder)[1]
+    refuse_rejects(folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
+    for note in summary.get("notes", ()):  # logs prepared by earlier versions have none
+        listen(Warned(note))
 
 
 def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
@@ -290,7 +297,7 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
         "label": encoder.schema.label,
         "classes": list(encoder.schema.classes),
         "positive": encoder.schema.positive_class,
-        "label_notes": list(encoder.notes),
+        "notes": list(encoder.notes),
         "rows_read": counts.rows_read,
         "rows_rejected": tally.num_rows,
         "reasons": msgspec.to_builtins(tally.reasons),

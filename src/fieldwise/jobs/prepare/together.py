@@ -41,11 +41,11 @@ from fieldwise.jobs.prepare.prepare import (
     PREPARED_NAME,
     Prepared,
     finish,
+    judge_again,
     limits,
     look,
     open_prepared,
     prepared_of,
-    read_prepared,
     save_encoder,
 )
 from fieldwise.jobs.prepare.spool import Spool
@@ -99,8 +99,7 @@ def prepare_together(
         def begin() -> str | None:
             place = held.enter_context(workplace(root, key))
             if (place.folder / PREPARED_NAME).exists():
-                summary = read_prepared(place.folder)[1]
-                refuse_rejects(place.folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
+                judge_again(place.folder, max_rejects, listen)
                 return None
             return str(held.enter_context(place.new_folder()))
 
