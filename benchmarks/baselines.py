@@ -4,10 +4,10 @@
     python benchmarks/baselines.py data/adult.toml --models lr,lc-dnn --variant cross:lc-dnn:model.deep=cross
 
 Ours are trained as `fieldwise compare` trains them, with the settings of the configuration, and each variant with what
-it replaces; the peers by `peers.py`. For each model: parameters, seconds of training (all epochs, logistic regression
-included), and on the test rows AUC, logloss and calibration error, mean and standard deviation over the seeds; then its
-AUC minus that of the best of ours on valid, with the interval and the p-value of `fieldwise.metrics.paired_auc`, not
-corrected for the number of models. What is done is not done again.
+it replaces; target encoding by `target_encoding.py`, the peers by `peers.py`. For each model: parameters, seconds of
+training (all epochs, logistic regression included), and on the test rows AUC, logloss and calibration error, mean and
+standard deviation over the seeds; then its AUC minus that of the best of ours on valid, with the interval and the
+p-value of `fieldwise.metrics.paired_auc`, not corrected for the number of models. What is done is not done again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-sys.path.insert(0, str(Path(__file__).parent))  # peers.py beside this file, however it is started
+sys.path.insert(0, str(Path(__file__).parent))  # the files beside this one, however it is started
 
 import peers
+import target_encoding
 
 import fieldwise as fw
 from fieldwise.jobs.compare.differences import Contender
 from fieldwise.metrics import Metrics, evaluate_predictions, paired_auc
 
+_BASELINE = "target-encoding"
 _MODELS = "lr,target-encoding,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet"
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -61,7 +63,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     out = arguments.out or Path("runs/baselines") / arguments.config.stem
-    rows = ours(arguments.config, out / "models", arguments.models.split(","), arguments.seeds, arguments.set)
+    models = arguments.models.split(",")
+    rows = ours(arguments.config, out / "models", [m for m in models if m != _BASELINE], arguments.seeds, arguments.set)
+    if _BASELINE in models:
+        rows.append(baseline(arguments.config, out / _BASELINE, arguments.seeds, arguments.set))
     for variant in arguments.variant:
         name, model, changes = variant.rsplit(":", 2)
         overrides = [*arguments.set, *changes.split(";")]
@@ -97,10 +102,25 @@ def ours(path: Path, out: Path, models: list[str], num_seeds: int, overrides: li
             fmean(run.parameters for run in runs),
             fmean(run.epochs * run.seconds_per_epoch + (run.pretrain_seconds or 0.0) for run in runs),
             fmean(run.valid.auc for run in runs),
-            Contender(name, runs).probabilities(test, "test"),
+            Contender(name, runs).probabilities(test),
         )
         for name, runs in by_model.items()
     ]
+
+
+def baseline(path: Path, out: Path, num_seeds: int, overrides: list[str]) -> Row:
+    """Train target encoding and a perceptron, and return what it is."""
+    runs = []
+    for seed in range(num_seeds):
+        kept = out / f"seed-{seed}.npz"
+        if not kept.exists():
+            trained = target_encoding.train(fw.load_config(path, [*overrides, f"train.seed={seed}"]))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(kept, **trained._asdict())
+        with np.load(kept) as arrays:
+            runs.append({name: arrays[name] for name in arrays.files})
+    figures = [fmean(float(run[key]) for run in runs) for key in ("parameters", "seconds", "valid_auc")]
+    return Row(_BASELINE, *figures, [run["test"] for run in runs])
 
 
 def theirs(arguments: argparse.Namespace, out: Path) -> list[Row]:

@@ -58,7 +58,6 @@ MANIFESTS = {
     "prepared/prepared.json": lambda folder: fw.verify(folder / "prepared"),
     "run/run.json": lambda folder: fw.verify(folder / "run"),
     "search/tune.json": lambda folder: fw.verify(folder / "search"),
-    "baseline/probabilities.json": lambda folder: fw.verify(folder / "baseline"),
 }
 
 

@@ -29,6 +29,7 @@ from msgspec import Meta
 from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
+from fieldwise.models.former import refuse_former
 from fieldwise.schema import Decimal, Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
@@ -207,6 +208,7 @@ def parse_config(
     for override in overrides:
         _apply(tree, override)
     tree.pop("base", None)
+    refuse_former(tree, where)
     try:
         config = msgspec.convert({**tree, "base": str(base)}, Config, strict=True)
     except msgspec.ValidationError as error:

@@ -1,26 +1,20 @@
-"""Comparing: seeds, differences in pairs, and the target-encoding baseline."""
+"""Comparing: seeds, and differences in pairs."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import TargetEncoder
 from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
 from fieldwise.cli.comparison import print_first
 from fieldwise.data.batches import Batches
 from fieldwise.events import Outlook, Stage
-from fieldwise.jobs.compare.baseline import _Columns, _encode, _sets, read_probabilities
 from fieldwise.metrics import delong
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
@@ -44,7 +38,7 @@ def compared(config):
         if isinstance(event, Stage) and event.name == "train":
             stages[event.model] += 1
 
-    models = ["lr", "target-encoding", "lc-dnn"]
+    models = ["lr", "dnn", "lc-dnn"]
     out = config.base + "/runs"
     return out, models, fw.compare(config, out, models=models, seeds=2, listen=listen), stages
 
@@ -52,8 +46,8 @@ def compared(config):
 def test_every_model_is_trained_once_per_seed_the_start_of_the_others_included(compared):
     _, _, comparison, stages = compared
     assert comparison.seeds == [0, 1]
-    assert stages == {"lr": 2, "target-encoding": 2, "lc-dnn": 2}
-    assert [spread.model for spread in comparison.spreads] == ["lr", "target-encoding", "lc-dnn-2"]
+    assert stages == {"lr": 2, "dnn": 2, "lc-dnn": 2}
+    assert [spread.model for spread in comparison.spreads] == ["lr", "dnn", "lc-dnn-2"]
     assert all(spread.deviation["test"]["auc"] >= 0 for spread in comparison.spreads)
 
 
@@ -77,8 +71,6 @@ def test_the_differences_are_those_of_saved_models_on_the_test_rows(config, comp
 
     def of_model(name, seed):
         folder = f"{out}/{name}" if seed == 0 else f"{out}/seed-1/{name}"
-        if name == "target-encoding":
-            return read_probabilities(Path(folder), "test")
         batches = (examples.batch for examples in Batches(cache, 100, shuffle=False).epoch(0))
         return np.concatenate(list(predict_batches(load_model(fw.open_bundle(folder)), batches)))
 
@@ -93,67 +85,19 @@ def test_the_differences_are_those_of_saved_models_on_the_test_rows(config, comp
     assert {found.metric for found in comparison.differences} == {"auc", "logloss", "gauc"}
 
 
-def test_the_baseline_is_evaluated_on_the_rows_of_the_prepared_log(config, compared):
-    _, _, comparison, _ = compared
-    baseline = comparison.models[1]
-    cache = fw.prepare(config).parts["test"]
-    labels = cache.gather(np.arange(cache.num_examples)).labels
-
-    kept = read_probabilities(Path(baseline.folder), "test")
-    assert kept.shape == labels.shape
-    assert baseline.test.auc == pytest.approx(roc_auc_score(labels, kept))
-    assert baseline.test.auc > 0.65
-    assert baseline.test.num_examples == comparison.models[0].test.num_examples
-
-
-def test_a_comparison_with_a_baseline_is_verified_and_damage_is_found(compared):
-    out, *_ = compared
-    assert not fw.verify(out).damages
-    path = f"{out}/seed-1/target-encoding/probabilities.safetensors"
-    data = bytearray(Path(path).read_bytes())
-    data[-1] ^= 1
-    Path(path).write_bytes(data)
-    assert "probabilities.safetensors" in fw.verify(out).damages[0]
-    data[-1] ^= 1
-    Path(path).write_bytes(data)
-
-
-def test_the_training_rows_are_encoded_without_their_own_labels(tmp_path):
-    """A field that names every row: encoded in sample it would foretell each of a coin's tosses."""
-    rng = np.random.default_rng(0)
-    table = pa.table({"row": [f"r{i}" for i in range(2000)], "click": rng.integers(0, 2, 2000)})
-    pa.parquet.write_table(table, tmp_path / "log.parquet")
-    config = fw.parse_config(DATA + '[fields.row]\ntype = "category"\n' + QUICK, base=tmp_path)
-    prepared = fw.prepare(config)
-    columns = {part: _Columns(cache, prepared.encoder.layout) for part, cache in prepared.parts.items()}
-    encoded = _encode(TargetEncoder, StratifiedKFold, columns, num_classes=2, seed=0)
-    assert abs(np.corrcoef(encoded["train"][:, 0], columns["train"].labels)[0, 1]) < 0.1
-    assert np.ptp(encoded["test"]) == 0
-    comparison = fw.compare(config, tmp_path / "runs", models=["target-encoding"])
-    assert (comparison.part, comparison.against, comparison.differences) == (None, None, [])
-
-
 def test_more_than_two_classes_and_weights_are_compared_by_resampling(tmp_path):
     pa.parquet.write_table(make_table(1500, classes=("a", "b", "c")), tmp_path / "log.parquet")
     text = DATA + 'weight = "weight"\n' + FIELDS + QUICK
     comparison = fw.compare(
         fw.parse_config(text, base=tmp_path, overrides=["train.epochs=25"]),
         tmp_path / "runs",
-        models=["lr", "target-encoding"],
+        models=["lr", "dnn"],
         against="lr",
     )
     assert {(found.metric, found.method) for found in comparison.differences} == {
         ("auc", "bootstrap"), ("logloss", "bootstrap")
     }  # fmt: skip
     assert comparison.models[1].test.auc > 0.6
-
-
-def test_bags_are_the_same_category_where_they_hold_the_same_values():
-    ids = np.array([5, 7, 7, 5, 5, 9], np.uint32)
-    first, second, empty, third = _sets(ids, np.array([0, 2, 4, 4, 6]))
-    assert first == second
-    assert empty == 0
-    assert third != first
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +152,7 @@ def test_what_is_to_come_is_said_with_about_how_long_it_takes(staged):
     ("asked", "says"),
     [
         ({"models": ["lr"], "against": "dnn"}, "add it to --models"),
-        ({"models": ["target-encodin"]}, "did you mean target-encoding"),
+        ({"models": ["lc-dn"]}, "did you mean lc-dnn"),
         ({"models": ["lr"], "seeds": 0}, "1 seed or more"),
         ({"models": ["lr"], "level": 1.0}, "level"),
     ],
@@ -216,18 +160,6 @@ def test_what_is_to_come_is_said_with_about_how_long_it_takes(staged):
 def test_what_cannot_be_compared_is_refused(config, tmp_path, asked, says):
     with pytest.raises(fw.ConfigError, match=says):
         fw.compare(config, tmp_path / "runs", **asked)
-
-
-def test_without_scikit_learn_the_message_says_what_to_install(config, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.preprocessing", None)
-    with pytest.raises(fw.ConfigError, match=r"fieldwise\[baselines\]"):
-        fw.compare(config, tmp_path / "runs", models=["target-encoding"])
-
-
-def test_a_baseline_without_hidden_layers_is_refused(config, tmp_path):
-    flat = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, hidden=()))
-    with pytest.raises(fw.ConfigError, match="hidden layer"):
-        fw.compare(flat, tmp_path / "runs", models=["target-encoding"])
 
 
 def test_the_first_table_says_what_is_still_to_come(staged, capsys):

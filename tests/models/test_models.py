@@ -24,7 +24,7 @@ LAYOUT = make_layout(FORMS, ROWS)
 
 
 def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **settings):
-    settings = {"pairs": "none", "unit_l2": 0.0, "unit_dropout": 0.0, "deep_units": "all", **settings}
+    settings = {"pairs": "none", "unit_l2": 0.0, "unit_dropout": 0.0, **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
     table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
@@ -47,24 +47,6 @@ def wake(model, seed=1):
             parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=parameter.dtype) * 0.5)
 
 
-def test_lr_is_the_three_layer_network_before_and_after_a_training_step():
-    lr, lr_optimizer = make("lr")
-    network, network_optimizer = make("lr-network")
-    weights = np.random.default_rng(4).normal(size=sum(ROWS))
-    lr_optimizer.start(0, weights)
-    network_optimizer.start(0, weights)
-    _, batch, labels = random_batch()
-    for _ in range(3):
-        difference = (lr(batch) - network(batch)).abs().max().item()
-        assert difference < 1e-12
-        for model, optimizer in ((lr, lr_optimizer), (network, network_optimizer)):
-            model.table.visits.clear()
-            logloss(model(batch), labels).backward()
-            optimizer.step()
-        assert np.abs(lr.table.weights - network.table.weights).max() < 1e-12
-    assert np.abs(lr.table.weights[:, 0] - weights).max() > 0.01
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("num_classes", [2, 4])
 @pytest.mark.parametrize("units", [1, 3])
@@ -82,13 +64,9 @@ def test_gradients_are_finite_differences(kind, num_classes, units):
 
 VARIANTS = [
     {"deep": "cross"},
-    {"deep": "cross-low-rank", "gate": True},
-    {"deep": "bilinear"},
-    {"deep": "ensemble"},
+    {"deep": "residual"},
     {"deep": "none", "pairs": "plain"},
-    {"pairs": "weighted", "unit_l2": 0.3, "losses": "joint"},
-    {"pairs": "weighted", "unit_l2": 0.3, "losses": "apart", "gate": True},
-    {"deep": "ensemble", "pairs": "plain", "losses": "apart"},
+    {"deep": "none", "pairs": "plain", "unit_l2": 0.3},
 ]
 
 
@@ -112,8 +90,6 @@ def test_the_deep_part_moves_its_own_units_alone():
         {"units": 1},
         {"units": 1, "skip": False},
         {"units": 4, "pairs": "plain", "deep_units": 2, "unit_l2": 0.1},
-        {"units": 4, "pairs": "plain", "deep_units": "all", "gate": True},
-        {"units": 8, "widths": "cardinality"},
         {"units": 4, "pairs": "plain", "deep_units": 1, "start": "posterior", "posterior_units": 3},
     ],
     ids=str,
@@ -199,17 +175,17 @@ def test_the_penalty_is_half_the_sum_of_squares_of_all_units_but_the_first_of_ea
 
 
 def test_members_have_the_loss_of_each_and_the_logit_of_their_mean():
-    model, _ = make("lc-dnn", units=3, pairs="weighted", losses="apart", deep="ensemble")
+    model, _ = make("lc-dnn", units=3, pairs="plain", losses="apart")
     wake(model)
     _, batch, labels = random_batch()
     model.eval()
     members = model.members(model.complete(batch))
-    assert members.shape == (30, 16, 1)
+    assert members.shape == (30, 2, 1)
     torch.testing.assert_close(model(batch), members.mean(dim=1))
     weights = torch.rand(30, dtype=torch.float64)
     for given in (None, weights):
-        each = [logloss(members[:, m], labels, given) for m in range(16)]
-        torch.testing.assert_close(logloss(members, labels, given), sum(each) / 16)
+        each = [logloss(members[:, m], labels, given) for m in range(2)]
+        torch.testing.assert_close(logloss(members, labels, given), sum(each) / 2)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
@@ -264,7 +240,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(kind):
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
     assert all(same)
     np.testing.assert_array_equal(first.table.weights, again.table.weights)
-    if kind not in ("lr", "lr-network"):
+    if kind != "lr":
         assert not np.array_equal(first.table.weights, other.table.weights) or any(
             not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True)
         )
@@ -289,22 +265,3 @@ def test_a_table_that_cannot_fit_is_refused_with_the_sizes(monkeypatch):
 def test_a_dnn_without_a_hidden_layer_is_refused():
     with pytest.raises(ConfigError, match="hidden"):
         build_model(ModelConfig(kind="dnn", hidden=()), LAYOUT, 2)
-
-
-def test_the_deep_part_reads_as_many_units_of_a_field_as_name_its_values():
-    wide, _ = make("lc-dnn", units=4, skip=False)
-    narrow, _ = make("lc-dnn", units=4, skip=False, widths="cardinality")
-    wake(wide)
-    kept = [0, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15]  # of 7, 2, 5 and 40 rows: 3, 1, 3 and all 4 units
-    with torch.no_grad():
-        # Units that are not read weigh nothing.
-        wide.network[0].weight[:, [unit for unit in range(16) if unit not in kept]] = 0
-    arrays = {
-        name: array[..., kept] if name.startswith("standardise.running") or name == "network.0.weight" else array
-        for name, array in wide.state_dict().items()
-    }
-    narrow.load_state_dict(arrays)
-    narrow.table.weights[:] = wide.table.weights
-    _, batch, _ = random_batch()
-    for training in (True, False):
-        assert (wide.train(training)(batch) - narrow.train(training)(batch)).abs().max().item() < 1e-12

@@ -45,11 +45,11 @@ def test_every_kind_of_model_stays_on_its_device(kind, num_classes):
 
 
 @pytest.mark.parametrize("deep", [*DEEP_PARTS, "none"])
-def test_so_does_every_deep_part_with_pairs_gates_and_histories(deep):
-    step(ModelConfig(units=4, hidden=(12, 8), pairs="weighted", deep=deep, gate=deep != "none"), histories=[HISTORY])
+def test_so_does_every_deep_part_with_pairs_and_histories(deep):
+    step(ModelConfig(units=4, hidden=(12, 8), pairs="plain", deep=deep), histories=[HISTORY])
 
 
 def test_what_brings_something_from_the_processor_is_seen(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)  # nothing is moved any more
     with pytest.raises((RuntimeError, NotImplementedError)):
-        step(ModelConfig(units=4, hidden=(12, 8), pairs="weighted"), histories=[HISTORY])
+        step(ModelConfig(units=4, hidden=(12, 8), pairs="plain"), histories=[HISTORY])

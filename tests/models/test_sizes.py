@@ -64,28 +64,14 @@ def test_a_model_has_the_size_that_was_counted(kind, units, hidden, num_classes)
 @pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("hidden", [(5,), (8, 6), (6, 8, 9)])
 @pytest.mark.parametrize("deep", [*DEEP_PARTS, "none"])
-@pytest.mark.parametrize(
-    ("gate", "pairs", "units"), [(False, "plain", 3), (True, "weighted", 3), (True, "weighted", 1)]
-)
-def test_every_deep_part_has_the_size_that_was_counted(deep, gate, pairs, units, hidden, num_classes):
+@pytest.mark.parametrize(("pairs", "units"), [("plain", 3), ("none", 3), ("plain", 1)])
+def test_every_deep_part_has_the_size_that_was_counted(deep, pairs, units, hidden, num_classes):
     layout = make_layout(["single", "value", "bag", "single"], [7, 2, 5, 40])
-    config = ModelConfig(units=units, hidden=hidden, deep=deep, gate=gate, pairs=pairs)
+    config = ModelConfig(units=units, hidden=hidden, deep=deep, pairs=pairs)
     model = build_model(config, layout, num_classes)
     weights, biases = count_weights(model)
     size = count_parameters("lc-dnn", 54, 4, units, hidden, num_outputs(num_classes), config)
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
-
-
-@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-resnet"])
-@pytest.mark.parametrize("units", [1, 3, 9])
-def test_width_by_cardinality_is_counted(kind, units):
-    rows = [7, 2, 5, 40]
-    config = ModelConfig(kind=kind, units=units, hidden=(5,), gate=True, widths="cardinality", pairs="none")
-    model = build_model(config, make_layout(["single", "value", "bag", "single"], rows), 2)
-    weights, biases = count_weights(model)
-    size = count_parameters(kind, 54, 4, units, (5,), 1, config, rows)
-    assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
-    assert model.standardise.num_features == sum(min(units, bits) for bits in (3, 1, 3, 6))
 
 
 def test_a_registered_part_is_counted_by_building_it(monkeypatch):
@@ -97,7 +83,6 @@ def test_a_registered_part_is_counted_by_building_it(monkeypatch):
 def test_only_locally_connected_models_have_units():
     assert {kind: count_parameters(kind, 10, 2, 3, [4]).units for kind in KINDS} == {
         "lr": None,
-        "lr-network": None,
         "dnn": None,
         "lc-dnn": 3,
         "lc-wide-deep": 3,
@@ -122,13 +107,11 @@ def described(draw):
         kind=kind,
         hidden=hidden,
         units=draw(st.sampled_from([0, 1, 2, 5])),
-        deep_units=draw(st.sampled_from(["all", None])),
+        deep_units=draw(st.sampled_from([0, None])),
         deep=draw(st.sampled_from(["none", "perceptron", "cross"])),
-        pairs=draw(st.sampled_from(["auto", "none", "plain", "weighted"])),
-        widths=draw(st.sampled_from(["uniform", "cardinality"])),
+        pairs=draw(st.sampled_from(["auto", "none", "plain"])),
         start=draw(st.sampled_from(["posterior", "lr"])),
         posterior_units=draw(st.integers(2, 4)),
-        gate=draw(st.booleans()),
     )
     keys = st.tuples(st.integers(0, num_fields - 1), st.integers(0, num_fields - 1))
     pairs = draw(st.lists(keys, max_size=2)) if config.has_pairs(num_fields) else []
@@ -144,10 +127,10 @@ def test_whatever_the_configuration_a_model_has_the_size_and_the_rows_that_were_
     weights, biases = count_weights(model)
     outputs, of_histories = num_outputs(num_classes), [rows[value] for _, value in pairs]
     log = sum(rows), len(rows)
-    size = count_parameters(config.kind, *log, config.units, config.hidden, outputs, config, rows, of_histories)
+    size = count_parameters(config.kind, *log, config.units, config.hidden, outputs, config, of_histories)
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
     memory = training_memory(
         config.kind, *log, config.units, config.hidden, TableOptimizerConfig(name="adagrad"),
-        num_outputs=outputs, config=config, rows=rows, histories=of_histories,
+        num_outputs=outputs, config=config, histories=of_histories,
     )  # fmt: skip
     assert memory.table == 8 * model.table.num_parameters

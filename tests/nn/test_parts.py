@@ -11,11 +11,8 @@ from torch import nn
 from fieldwise.errors import ConfigError
 from fieldwise.models import parts
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.bilinear import TwoStream
 from fieldwise.nn.cross import Cross, CrossLayers
 from fieldwise.nn.deep import Perceptron
-from fieldwise.nn.ensemble import Ensemble
-from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.pairs import FieldPairs
 
 NUM_INPUTS, HIDDEN = 6, (8, 4)
@@ -47,68 +44,32 @@ def test_a_perceptron_is_its_equation(num_outputs):
     check(module, x, [reference.perceptron(weights, "", row, [0, 2, 4]) for row in x])
 
 
-@pytest.mark.parametrize("rank", [None, 2])
 @pytest.mark.parametrize("num_outputs", [1, 3])
-def test_a_cross_network_is_its_equation(num_outputs, rank):
-    module, weights = shaken(Cross(NUM_INPUTS, HIDDEN, num_outputs, "tanh", rank=rank))
+def test_a_cross_network_is_its_equation(num_outputs):
+    module, weights = shaken(Cross(NUM_INPUTS, HIDDEN, num_outputs, "tanh"))
     x = examples()
-    check(module, x, [reference.cross(weights, row, [0, 2, 4], rank is not None) for row in x])
-
-
-@pytest.mark.parametrize("num_outputs", [1, 3])
-@pytest.mark.parametrize("num_heads", [1, 2, 4])
-def test_two_streams_are_their_equation(num_outputs, num_heads):
-    module, weights = shaken(TwoStream(NUM_INPUTS, HIDDEN, num_outputs, "tanh", num_heads=num_heads))
-    x = examples()
-    check(module, x, [reference.two_stream(weights, row, [0, 3], num_heads, num_outputs) for row in x])
-
-
-@pytest.mark.parametrize("num_outputs", [1, 3])
-def test_an_ensemble_is_its_members_matrices(num_outputs):
-    module, weights = shaken(Ensemble(NUM_INPUTS, HIDDEN, num_outputs, "tanh", num_members=3))
-    x = examples()
-    check(module, x, [reference.ensemble(weights, row, [0, 3], 3) for row in x])
-
-
-def test_the_members_of_an_ensemble_differ_at_the_start():
-    module = Ensemble(NUM_INPUTS, HIDDEN, 1, num_members=4)
-    with torch.no_grad():
-        hidden = module.hidden(torch.randn(5, 1, NUM_INPUTS).expand(-1, 4, -1))
-    assert (hidden[:, 1:] - hidden[:, :1]).abs().amax(dim=(0, 2)).min() > 0
-
-
-def test_a_gate_is_its_equation_and_open_at_the_start():
-    x = examples(width=6)
-    fields = [0, 1, 1, 1, 2, 2]
-    check(FieldGate(fields).double(), x, x)
-    module, weights = shaken(FieldGate(fields))
-    check(module, x, [reference.gate(weights, row, fields) for row in x])
+    check(module, x, [reference.cross(weights, row, [0, 2, 4]) for row in x])
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
 @pytest.mark.parametrize("num_fields", [2, 5])
 def test_pairs_are_their_equation(num_outputs, num_fields):
     units = np.random.default_rng(0).normal(size=(7, num_fields, 3))
-    module, weights = shaken(FieldPairs(num_fields, num_outputs))
-    check(module, units, [reference.pairs(weights["weight"], row) for row in units])
     ones = np.ones((num_outputs, num_fields * (num_fields - 1) // 2))
-    for start in (FieldPairs(num_fields, num_outputs).double(), FieldPairs(num_fields, num_outputs, weighted=False)):
-        check(start, units, [reference.pairs(ones, row) for row in units])
+    check(FieldPairs(num_fields, num_outputs).double(), units, [reference.pairs(ones, row) for row in units])
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_pairs_that_are_left_out_count_for_nothing(weighted):
+def test_pairs_that_are_left_out_count_for_nothing():
     units = np.random.default_rng(0).normal(size=(7, 4, 3))
-    module, weights = shaken(FieldPairs(4, 2, weighted))
+    module, weight = FieldPairs(4, 2).double(), np.ones((2, 6))
     module.leave_out([(0, 2), (2, 3)])
-    weight = weights["weight"].copy() if weighted else np.ones((2, 6))
     weight[:, [1, 5]] = 0
     check(module, units, [reference.pairs(weight, row) for row in units])
-    restored = FieldPairs(4, 2, weighted).double()
+    restored = FieldPairs(4, 2).double()
     restored.load_state_dict(module.state_dict())
     check(restored, units, [reference.pairs(weight, row) for row in units])
     module.leave_out([])
-    check(module, units, [reference.pairs(weights["weight"] if weighted else np.ones((2, 6)), row) for row in units])
+    check(module, units, [reference.pairs(np.ones((2, 6)), row) for row in units])
 
 
 @pytest.mark.parametrize("name", list(parts.DEEP_PARTS))
@@ -116,17 +77,17 @@ def test_pairs_that_are_left_out_count_for_nothing(weighted):
 def test_every_part_starts_at_nothing_and_can_leave_it(name, num_outputs):
     part = parts.deep_part(ModelConfig(deep=name, hidden=(8, 4)), NUM_INPUTS, num_outputs)
     output = part(torch.randn(5, NUM_INPUTS))
-    assert output.shape in ((5, num_outputs), (5, 8, num_outputs))
+    assert output.shape == (5, num_outputs)
     assert (output == 0).all()
     output.sum().backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in part.parameters())
 
 
 def test_a_part_without_layers_or_an_unknown_one_is_refused():
-    with pytest.raises(ConfigError, match=r"did you mean bilinear\?"):
-        parts.deep_part(ModelConfig(deep="bilinar"), 4, 1)
-    with pytest.raises(ConfigError, match=r"two streams need hidden layers"):
-        parts.deep_part(ModelConfig(deep="bilinear", hidden=()), 4, 1)
+    with pytest.raises(ConfigError, match=r"did you mean residual\?"):
+        parts.deep_part(ModelConfig(deep="residal"), 4, 1)
+    with pytest.raises(ConfigError, match=r"one block or more"):
+        parts.deep_part(ModelConfig(deep="residual", hidden=()), 4, 1)
     with pytest.raises(ValueError, match=r"num_layers \(=0\)"):
         CrossLayers(4, num_layers=0)
     assert parts.deep_part(ModelConfig(deep="none"), 4, 1) is None

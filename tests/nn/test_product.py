@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from fieldwise.nn import product as module
-from fieldwise.nn.bilinear import TwoStream
-from fieldwise.nn.ensemble import Ensemble
 from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.product import has_product, product
 
@@ -61,20 +59,14 @@ def test_what_there_is_is_found_by_trying(machine):
 
 
 @pytest.mark.parametrize("machine", ["no primitive for bfloat16"], indirect=True)
-def test_other_parts_take_their_products_in_float32_where_bfloat16_would_be_slow(machine):
+def test_interactions_take_their_products_in_float32_where_bfloat16_would_be_slow(machine):
     torch.manual_seed(0)
-    deep, units = torch.randn(40, 12), torch.randn(40, 6, 2)
-    for part, x in (
-        (TwoStream(12, [16], 1, num_heads=2), deep),
-        (Ensemble(12, [16], 1), deep),
-        (FieldPairs(6, 1, weighted=True), units),
-    ):
-        for parameter in part.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
-        plain = part(x)
-        with torch.autocast("cpu", torch.bfloat16):
-            reduced = part(x)
-        reduced.sum().backward()
-        assert all(torch.isfinite(parameter.grad).all() for parameter in part.parameters())
-        error = (reduced.float() - plain).square().mean().sqrt()
-        assert error < 0.02 * plain.square().mean().sqrt()
+    part, x = FieldPairs(6), torch.randn(40, 6, 2, requires_grad=True)
+    part.leave_out([(0, 1)])
+    plain = part(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = part(x)
+    reduced.sum().backward()
+    assert torch.isfinite(x.grad).all()
+    error = (reduced.float() - plain).square().mean().sqrt()
+    assert error < 0.02 * plain.square().mean().sqrt()

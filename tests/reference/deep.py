@@ -17,44 +17,11 @@ def perceptron(weights, name, x, places, g=np.tanh):
     return linear(weights, f"{name}{places[-1]}", x)
 
 
-def cross(weights, x0, places, low_rank):
+def cross(weights, x0, places):
     x = x0
     for layer in range(2):
-        name = f"0.layers.{layer}"
-        inner = linear(weights, f"{name}.1", linear(weights, f"{name}.0", x)) if low_rank else linear(weights, name, x)
-        x = x0 * inner + x
+        x = x0 * linear(weights, f"0.layers.{layer}", x) + x
     return perceptron(weights, "1.", x, places)
-
-
-def two_stream(weights, x, places, num_heads, num_outputs):
-    s, t = x, x
-    for place in places:
-        s, t = np.tanh(linear(weights, f"first.{place}", s)), np.tanh(linear(weights, f"second.{place}", t))
-    logits = linear(weights, "output", np.concatenate([s, t]))
-    part = len(s) // num_heads
-    for o in range(num_outputs):
-        for head in range(num_heads):
-            own = slice(head * part, (head + 1) * part)
-            matrix = weights["between"][head][:, o * part : (o + 1) * part]
-            logits[o] += s[own] @ matrix @ t[own]
-    return logits
-
-
-def ensemble(weights, x, places, num_members):
-    members = []
-    for m in range(num_members):
-        each = x
-        for place in places:
-            name = f"hidden.{place}"
-            scaled = weights[f"{name}.weight"] * np.outer(weights[f"{name}.outputs"][m], weights[f"{name}.inputs"][m])
-            each = np.tanh(scaled @ each + weights[f"{name}.bias"][m])
-        members.append(weights["weight"][m].T @ each + weights["bias"][m])
-    return np.array(members)
-
-
-def gate(weights, x, fields):
-    gates = 2 / (1 + np.exp(-linear(weights, "linear", x)))
-    return np.array([value * gates[field] for field, value in zip(fields, x, strict=True)])
 
 
 def pairs(weight, units):

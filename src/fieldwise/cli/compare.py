@@ -26,7 +26,7 @@ from fieldwise.cli.options import (
         "fieldwise compare fieldwise.toml --out runs/first",
         "fieldwise compare fieldwise.toml --out runs/paper --set model.hidden=[2048,1024]",
         "fieldwise compare fieldwise.toml --models lr,lc-dnn:1,lc-dnn:16 --json",
-        "fieldwise compare fieldwise.toml --models lr,target-encoding,lc-dnn --seeds 3",
+        "fieldwise compare fieldwise.toml --models lr,lc-dnn --seeds 3",
     ),
 )
 @config_argument
@@ -40,7 +40,7 @@ from fieldwise.cli.options import (
     "--models",
     metavar="MODELS",
     help="Models with commas between them, each with its units per field after a colon where they are not those of "
-    "CONFIG; or target-encoding. Unless given: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
+    "CONFIG. Unless given: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
 )
 @click.option(
     "--seeds",
@@ -88,8 +88,6 @@ def command(
 
     Models without pairs of fields come first, and their results are printed as soon as they are there: the others, and
     the sampling that they share, take longer.
-
-    The model target-encoding is a baseline: scikit-learn's TargetEncoder, out of fold, and a perceptron.
     """
     from fieldwise.cli.comparison import print_comparison, print_first
     from fieldwise.cli.progress import aside, show_progress

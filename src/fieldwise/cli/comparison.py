@@ -12,7 +12,6 @@ from fieldwise.cli.names import compact, model_label
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts, print_read, print_warnings
 from fieldwise.config import Config
-from fieldwise.jobs.compare.baseline import TARGET_ENCODING
 from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Difference
 from fieldwise.jobs.run import Result
@@ -54,12 +53,11 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     click.echo(f"The runs are in {comparison.folder}")
     wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]
     paper = ["--out", f"{comparison.folder}-paper", "--set", "model.hidden=[2048,1024]"]
-    usable = [result for result in comparison.models if result.model != TARGET_ENCODING]
     again = ["fieldwise", "compare", str(path), "--out", comparison.folder, "--seeds", "3"]
     print_commands(
         "Next:",
         [
-            *([predicting(max(usable, key=_goodness).folder, config)] if usable else []),
+            predicting(max(comparison.models, key=_goodness).folder, config),
             *([("mean and spread over training seeds", again)] if len(comparison.seeds) == 1 else []),
             ("another model", ["fieldwise", "train", str(path), *wider]),
             ("the same with the paper's hidden layers", ["fieldwise", "compare", str(path), *paper]),

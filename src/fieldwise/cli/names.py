@@ -6,12 +6,10 @@ __all__ = ["compact", "duration", "model_label"]
 
 _MODELS = {
     "lr": "LR",
-    "lr-network": "LR as a network",
     "dnn": "DNN",
     "lc-dnn": "LC-DNN",
     "lc-wide-deep": "LC-W&D",
     "lc-resnet": "LC-ResNet",
-    "target-encoding": "target encoding + MLP",
 }
 
 

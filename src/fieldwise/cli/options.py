@@ -89,7 +89,7 @@ set_option = click.option(
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads to use; all cores unless given. Only last bits of weighted pairs and ensembles depend on it.",
+    help="Threads to use; all cores unless given.",
 )
 
 

@@ -32,8 +32,6 @@ class _Sizes(NamedTuple):
     config: ModelConfig | None = None
     histories: Sequence[int] = ()
     """Rows of the fields that models with pairs add to those of the log."""
-    rows: Sequence[int] | None = None
-    """Rows of the log's fields, where there is a log."""
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -119,7 +117,7 @@ def command(
         if sizes.hidden or kind not in ("dnn", "lc-resnet"):
             shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
             moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
-            counts.append(count_parameters(*shape, outputs, sizes.config, sizes.rows, sizes.histories))
+            counts.append(count_parameters(*shape, outputs, sizes.config, sizes.histories))
             memories.append(
                 training_memory(
                     *shape,
@@ -128,7 +126,6 @@ def command(
                     batch_size=sizes.batch_size,
                     averaged=train.average_epochs > 0,
                     config=sizes.config,
-                    rows=sizes.rows,
                     histories=sizes.histories,
                 )
             )
@@ -186,8 +183,6 @@ def _of_encoder(
     optimizer: TableOptimizerConfig,
     lr_optimizer: TableOptimizerConfig,
 ) -> _Sizes:
-    import numpy as np
-
     layout = encoder.layout
     return _Sizes(
         layout.num_features,
@@ -199,5 +194,4 @@ def _of_encoder(
         optimizer,
         lr_optimizer,
         model,
-        rows=np.diff(layout.base).tolist(),
     )

@@ -22,7 +22,6 @@ from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.io.manifests import manifest_format
-from fieldwise.jobs.compare.baseline import TARGET_ENCODING, verify_probabilities
 from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.jobs.tune.tune import SEARCH_NAME, check_search
@@ -220,8 +219,6 @@ def _check_cache(folder: Path) -> tuple[str, ...]:
 
 def _check_run(folder: Path) -> tuple[str, ...]:
     result = read_result(folder, with_bundle=True)
-    if result is not None and result.model == TARGET_ENCODING:  # it has no bundle, only its probabilities
-        return (RUN_NAME, *verify_probabilities(folder))
     if result is not None and _kind(folder / "bundle") is None:
         raise ArtefactError("the run is finished, and its model is missing", where=folder / "bundle")
     return (RUN_NAME,)

@@ -18,13 +18,9 @@ from fieldwise.kernels.histories import Complete, History
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.parts import deep_part
-from fieldwise.models.sizes import NUM_MEMBERS
-from fieldwise.models.widths import kept_units
 from fieldwise.nn.blend import Blend
 from fieldwise.nn.deep import ACTIVATIONS, Perceptron
 from fieldwise.nn.dropout import Dropout
-from fieldwise.nn.ensemble import Ensemble
-from fieldwise.nn.gate import FieldGate
 from fieldwise.nn.histories import Histories
 from fieldwise.nn.pairs import FieldPairs
 from fieldwise.nn.posterior import PosteriorTerm
@@ -46,15 +42,14 @@ class ClickModel(nn.Module):
     With ``local, full = table(batch)`` (`nn.table`)::
 
         wide = full                                   lr, lc-wide-deep (W = O)
-        skip = sum over fields f of local[:, f K]     lr-network; lc-dnn and lc-resnet where config.skip says so
-        pairs = sum over fields f < g of weight[f, g] u_f . u_g      lc-* where config.pairs says so; u_f are field f's
-                                                                     units but unit 0, which starts as LR's weights,
-                                                                     and the last deep_units
-        deep = network(gate(standardise(local)))      lc-*; of local, the units that config.widths leaves
+        skip = sum over fields f of local[:, f K]     lc-dnn and lc-resnet where config.skip says so
+        pairs = sum over fields f < g of u_f . u_g    lc-* where config.pairs says so; u_f are field f's units but unit
+                                                      0, which starts as LR's weights, and the last deep_units
+        deep = network(standardise(local))            lc-*
         deep = network(g(full + hidden_bias))         dnn (W = hidden[0])
 
-    A model may have *members*, which are trained on a loss each, and whose mean is the logit: those of an ensemble; or,
-    where ``config.losses`` is ``apart``, all terms without the deep part, and all with it.
+    Where ``config.losses`` is ``apart``, a model has two *members*, which are trained on a loss each, and whose mean is
+    the logit: all terms without the deep part, and all with it.
 
     A model that starts from a posterior (``config.start``) also keeps that (`nn.posterior`), in the first numbers of
     the table's rows, and trains as any other beside it. What was sampled knows its training rows, so nothing that is
@@ -98,7 +93,7 @@ class ClickModel(nn.Module):
         if self.histories is not None:
             layout = self.histories.layout
         kind, num_fields = config.kind, layout.num_fields
-        num_local = config.units if config.locally_connected else num_outputs if kind == "lr-network" else 0
+        num_local = config.units if config.locally_connected else 0
         num_full = {"lr": num_outputs, "lc-wide-deep": num_outputs}.get(kind, 0)
         if kind == "dnn":
             if not config.hidden:
@@ -114,31 +109,23 @@ class ClickModel(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.hidden_bias: nn.Parameter | None = None
-        self.register_buffer("kept", None, persistent=False)
-        self.kept: Tensor | None
         self.standardise: Standardise | None = None
         self.network: nn.Module | None = None
-        self.gate: nn.Module | None = None
         self.pairs: FieldPairs | None = None
         self.unit_dropout = Dropout(config.unit_dropout)
-        kept: list[int] = []
         if kind == "dnn":
             self.hidden_bias = nn.Parameter(torch.zeros(num_full))
             self.activation = ACTIVATIONS[config.activation]()
             self.network = Perceptron(num_full, config.hidden[1:], num_outputs, config.activation, config.dropout)
         elif config.locally_connected:
-            kept = kept_units(config, np.diff(layout.base).tolist())
-            if len(kept) < num_fields * num_local:
-                self.kept = torch.tensor(kept)
-            self.network = deep_part(config, len(kept), num_outputs)
-            if self.network is not None:
-                self.standardise = Standardise(len(kept)) if config.standardise else None
-                self.gate = FieldGate([unit // num_local for unit in kept]) if config.gate else None
+            self.network = deep_part(config, num_fields * num_local, num_outputs)
+            if self.network is not None and config.standardise:
+                self.standardise = Standardise(num_fields * num_local)
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762
         # (docs/log/2026-11.md#how-good-are-the-first-defaults-on-movielens-1m).
         skips = kind in ("lc-dnn", "lc-resnet") and config.skip and num_outputs == 1
-        self.num_skip = num_outputs if kind == "lr-network" else int(skips)
+        self.num_skip = int(skips)
         self.num_shared = config.num_shared if config.locally_connected else num_local
         if config.trains_pairs(log_fields, len(histories)):
             if self.num_shared < 2:
@@ -148,8 +135,8 @@ class ClickModel(nn.Module):
                     expected=f"0 to {num_local - 2}, with {num_local} units",
                     got=config.deep_units,
                 )
-            self.pairs = FieldPairs(num_fields, num_outputs, weighted=config.pairs == "weighted")
-        self.reading = self._reading(kept) if self.standardise is not None else None
+            self.pairs = FieldPairs(num_fields, num_outputs)
+        self.reading = self._reading() if self.standardise is not None else None
         self.blend = Blend(1 + self.num_members) if self.posterior is not None else None
         self.to(dtype)
 
@@ -166,9 +153,7 @@ class ClickModel(nn.Module):
     @property
     def num_members(self) -> int:
         """M, the members that are trained."""
-        of_deep = NUM_MEMBERS if isinstance(self.network, Ensemble) else 1
-        apart = self.pairs is not None and self.network is not None and self.config.losses == "apart"
-        return 2 * of_deep if apart else of_deep
+        return 2 if self.pairs is not None and self.network is not None and self.config.losses == "apart" else 1
 
     def complete(self, batch: Batch) -> Complete:
         """Return a batch of the log's fields with what the fields that the model adds are made of."""
@@ -215,57 +200,46 @@ class ClickModel(nn.Module):
         if skip is not None:
             logits = logits + skip
         deep = None if x is None else self.network_output(x)
-        if deep is not None and deep.dim() == 2:
-            deep = deep.unsqueeze(1)
-        logits = logits.unsqueeze(1)
-        if self.pairs is None:
-            return logits if deep is None else torch.add(logits, deep)
-        pairs: Tensor = logits + self.pairs(units[:, :, 1 : self.num_shared]).unsqueeze(1)
+        if self.pairs is not None:
+            logits = logits + self.pairs(units[:, :, 1 : self.num_shared])
         if deep is None:
-            return pairs
-        if self.config.losses == "joint":
-            return pairs + deep
-        # One half of the loss, whatever the number of members in the deep part.
-        return torch.cat((pairs.expand(-1, deep.shape[1], -1), pairs + deep), dim=1)
+            return logits.unsqueeze(1)
+        if self.num_members == 1:
+            return (logits + deep).unsqueeze(1)
+        return torch.stack((logits, logits + deep), dim=1)
 
     def _skip_and_deep_input(self, whole: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the skip (B, num_skip) and what the deep part reads, from all numbers (B, F, P + K) of the fields."""
         at_once = self.training and torch.is_grad_enabled() and whole.device.type == "cpu"
         if at_once and self.standardise is not None and self.reading is not None and not torch.compiler.is_compiling():
             skip, x = read_units(whole.flatten(1), self.reading, self.standardise, self.unit_dropout.p)
-            return skip.unsqueeze(1) if self.num_skip else None, x if self.gate is None else self.gate(x)
+            return skip.unsqueeze(1) if self.num_skip else None, x
         units = whole[:, :, self.num_posterior :]
         of_skip = units[:, :, : self.num_skip].sum(dim=1) if self.num_skip else None
         return of_skip, None if self.network is None else self.deep_input(units)
 
-    def _reading(self, kept: Sequence[int]) -> Reading:
-        """Return what `nn.units` has to know, where the deep part reads some of the F K units."""
+    def _reading(self) -> Reading:
+        """Return what `nn.units` has to know."""
         num_each, num_units = self.table.num_local, self.table.num_local - self.num_posterior
-        field, unit = np.divmod(np.array(kept, dtype=np.int64), num_units)
-        reads_all = len(kept) == self.table.layout.num_fields * num_each
-        detached = self.pairs is not None and self.config.deep_units != "all"
+        field, unit = np.divmod(np.arange(self.table.layout.num_fields * num_units), num_units)
         return Reading(
             (self.num_posterior, num_each) if self.num_skip else None,
-            None if reads_all else field * num_each + self.num_posterior + unit,
-            unit >= self.num_shared if detached else np.ones(len(kept), dtype=np.bool_),
+            field * num_each + self.num_posterior + unit if self.num_posterior else None,
+            unit >= self.num_shared if self.pairs is not None else np.ones(len(unit), dtype=np.bool_),
         )
 
     def deep_input(self, units: Tensor) -> Tensor:
         """Return what the deep part reads, (B, num_inputs), from the units (B, F, K) as they are."""
-        if self.pairs is not None and self.config.deep_units != "all":
+        if self.pairs is not None:
             units = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
         x: Tensor = units.flatten(1)
-        if self.kept is not None:
-            x = x.index_select(1, self.kept)
         if self.standardise is not None:
             x = self.standardise(x)
-        x = self.unit_dropout(x)
-        if self.gate is not None:
-            x = self.gate(x)
-        return x
+        dropped: Tensor = self.unit_dropout(x)
+        return dropped
 
     def network_output(self, x: Tensor) -> Tensor:
-        """Return the deep part's (B, O) or (B, M, O), brought back from a lower precision if autocast chose one."""
+        """Return the deep part's (B, O), brought back from a lower precision if autocast chose one."""
         assert self.network is not None
         output: Tensor = self.network(x)
         return output.to(self.bias.dtype)

@@ -9,9 +9,9 @@ from msgspec import Meta
 
 __all__ = ["KINDS", "Kind", "ModelConfig", "Start"]
 
-Kind = Literal["lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
+Kind = Literal["lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
 Start = Literal["auto", "posterior", "lr", "random"]
-KINDS: tuple[Kind, ...] = ("lr", "lr-network", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
+KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 
 _FEW_FIELDS, _UNITS_OF_FEW = 64, 16
 """Up to so many fields pairs, and so many units, are worth it unless somebody says otherwise."""
@@ -23,28 +23,22 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Attributes
     ----------
     kind
-        ``lr``: logistic regression. ``lr-network``: the same function written as the paper's three-layer network.
-        ``dnn``: a fully connected first layer over the features, ``hidden[0]`` wide. ``lc-dnn``: the locally
-        connected layer under a perceptron. ``lc-wide-deep``: that and a linear model over the features.
-        ``lc-resnet``: the locally connected layer under residual blocks.
+        ``lr``: logistic regression. ``dnn``: a fully connected first layer over the features, ``hidden[0]`` wide.
+        ``lc-dnn``: the locally connected layer under a perceptron. ``lc-wide-deep``: that and a linear model over the
+        features. ``lc-resnet``: the locally connected layer under residual blocks.
     units
         K, locally connected units per field, 1 to 64; 1 is the paper. 0: by the number of fields, 16 for up to 64 of
         them, else 1 (`for_fields`).
-    widths
-        How many of a field's units the deep part reads. ``uniform``: all K. ``cardinality``: as many as bits name its
-        values, K at most (`models.widths`).
     hidden
         Widths of the hidden layers.
     deep
         What stands on the locally connected layer of ``lc-dnn`` and ``lc-wide-deep``: ``perceptron``, ``residual``,
-        ``cross``, ``cross-low-rank``, ``bilinear``, ``ensemble`` or ``none`` (`models.parts`), or the name of a part of
-        your own (`models.parts.register_deep`).
+        ``cross`` or ``none`` (`models.parts`), or the name of a part of your own (`models.parts.register_deep`).
     pairs
         A term for every two fields, the dot product of their units (`nn.pairs`): ``none``; ``plain``, a factorisation
-        machine; ``weighted``, with a weight for each pair, of which there are F (F - 1) / 2; or ``auto``: plain for up
-        to 64 fields, none beyond, where thousands of pairs learn the training rows by heart
-        (docs/log/2026-11.md#do-interactions-help-with-many-fields). For
-        ``lc-*`` with K > 1; unit 0, which starts as logistic regression's weights, stays out.
+        machine; or ``auto``: plain for up to 64 fields, none beyond, where thousands of pairs overfit
+        (docs/log/2026-11.md#do-interactions-help-with-many-fields). For ``lc-*`` with K > 1; unit 0, which starts as
+        logistic regression's weights, stays out.
     histories
         Fields that the model adds where there are pairs: of ``["user_id", "item_id"]``, for each user the bag of items
         that the training rows have beside that user (`nn.histories`); only which values occur together is used, no
@@ -58,9 +52,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deep_units
         Where there are pairs: so many of a field's units, the last ones, are for the deep part alone, 0 to K - 2. It
         reads the others, too, but does not move them, so that they stay as general as pairs and ``unit_l2`` make them.
-        ``all``: it moves them all. A quarter of K unless given.
-    gate
-        Multiply the units of every field by a number from 0 to 2 that depends on all units (`nn.gate`).
+        A quarter of K unless given.
     activation
         ``relu``, ``gelu``, ``silu``, ``tanh`` or ``sigmoid``.
     dropout
@@ -89,16 +81,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     kind: Kind = "lc-dnn"
     units: Annotated[int, Meta(ge=0, le=64)] = 0
-    widths: Literal["uniform", "cardinality"] = "uniform"
     hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"
-    pairs: Literal["auto", "none", "plain", "weighted"] = "auto"
+    pairs: Literal["auto", "none", "plain"] = "auto"
     histories: tuple[tuple[str, str], ...] | Literal["auto", "none"] = "auto"
     history_limit: Annotated[int, Meta(ge=1)] = 512
     losses: Literal["joint", "apart"] = "apart"
-    deep_units: Annotated[int, Meta(ge=0)] | Literal["all"] | None = None
-    gate: bool = False
+    deep_units: Annotated[int, Meta(ge=0)] | None = None
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     unit_l2: Annotated[float, Meta(ge=0)] = 0.01
     unit_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
@@ -131,8 +121,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def num_shared(self) -> int:
         """How many of a field's units are not for the deep part alone: unit 0 and those of pairs."""
-        if self.deep_units == "all":
-            return self.units
         return self.units - (self.units // 4 if self.deep_units is None else self.deep_units)
 
     def num_posterior(self, num_fields: int) -> int:
@@ -166,4 +154,4 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         if not self.locally_connected or self.for_fields(num_fields).units < 2 or num_fields < 2:
             return False
-        return self.pairs in ("plain", "weighted") or (self.pairs == "auto" and num_fields <= _FEW_FIELDS)
+        return self.pairs == "plain" or (self.pairs == "auto" and num_fields <= _FEW_FIELDS)

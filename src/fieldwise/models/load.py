@@ -12,11 +12,12 @@ import torch
 
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
-from fieldwise.errors import ArtefactError, UserError
+from fieldwise.errors import ArtefactError, ConfigError, UserError
 from fieldwise.kernels.histories import History
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.models.former import read_former
 from fieldwise.models.memory import table_weights
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.histories import Histories
@@ -50,9 +51,14 @@ def load_model(bundle: Bundle) -> ClickModel:
         The weights do not fit the model that the manifest names.
     """
     try:
-        config = msgspec.convert(_BEFORE_PAIRS | bundle.model, ModelConfig)
+        config = msgspec.convert(read_former(_BEFORE_PAIRS | bundle.model), ModelConfig)
         dtype = DTYPES[bundle.dtype]
         calibration = msgspec.convert(bundle.calibration, Calibration)
+    except ConfigError as error:
+        raise ArtefactError(
+            "the model is of an earlier version and has what is gone", where=bundle.folder, got=error.got,
+            fix=f"{error.fix}; train it anew, or answer with fieldwise 0.1",
+        ) from None  # fmt: skip
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
     layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
@@ -95,7 +101,7 @@ def _fits(history: History, layout: Layout) -> bool:
 def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
     """Raise ArtefactError where a model would have more dense weights than there are, before it takes their memory."""
     sizes = layout.num_features, layout.num_fields, config.units, config.hidden, num_outputs(num_classes)
-    size = count_parameters(config.kind, *sizes, config, np.diff(layout.base).tolist())
+    size = count_parameters(config.kind, *sizes, config)
     of_table = layout.num_features * table_weights(config.kind, *sizes[2:], config.num_posterior(layout.num_fields))
     needed = size.parameters - of_table + size.biases
     if needed > num_weights:

@@ -46,7 +46,7 @@ def table_weights(kind: Kind, units: int, hidden: Sequence[int], num_outputs: in
     """
     if kind == "dnn":
         return hidden[0]
-    if kind in ("lr", "lr-network"):
+    if kind == "lr":
         return num_outputs
     return posterior + units + (num_outputs if kind == "lc-wide-deep" else 0)
 
@@ -64,14 +64,13 @@ def training_memory(
     itemsize: int = 4,
     averaged: bool = False,
     config: ModelConfig | None = None,
-    rows: Sequence[int] | None = None,
     histories: Sequence[int] = (),
 ) -> TrainingMemory:
     """Return what training a model takes.
 
     Parameters
     ----------
-    kind, num_features, num_fields, units, hidden, num_outputs, config, rows, histories
+    kind, num_features, num_fields, units, hidden, num_outputs, config, histories
         As in `models.sizes.count_parameters`.
     optimizer
         Of the table.
@@ -90,7 +89,7 @@ def training_memory(
     >>> training_memory("lc-dnn", 10**9, 39, 1, [64], TableOptimizerConfig(name="adagrad")).table
     8000000000
     """
-    size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs, config, rows, histories)
+    size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs, config, histories)
     config = msgspec.structs.replace(config or ModelConfig(), kind=kind, units=units).for_fields(num_fields)
     if config.has_pairs(num_fields):
         num_features, added = num_features + sum(histories), len(histories)
@@ -100,11 +99,11 @@ def training_memory(
     num_fields, units = num_fields + added, config.units
     table = num_features * optimizer.bytes_per_row(n, itemsize)
     dense = (size.parameters - num_features * n + size.biases) * 4 * itemsize
-    if kind in ("lr", "lr-network"):
+    if kind == "lr":
         widths = [num_outputs]
     else:
         widths = [num_fields * units if kind != "dnn" else hidden[0], *hidden, num_outputs]
     dense += batch_size * (4 * sum(widths) * itemsize + _BATCHES_AHEAD * num_fields * 8)
-    if averaged and kind not in ("lr", "lr-network"):
+    if averaged and kind != "lr":
         dense += num_features * n * (itemsize + (2 if optimizer.storage == "bfloat16" else itemsize))
     return TrainingMemory(table, dense, table + dense + PROCESS_BYTES)

@@ -11,34 +11,22 @@ A bundle holds the name and the weights, never code: whoever loads it registers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 
 from torch import nn
 
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.sizes import LOW_RANK, NUM_MEMBERS, num_heads
-from fieldwise.nn.bilinear import TwoStream
 from fieldwise.nn.cross import Cross
 from fieldwise.nn.deep import Perceptron, Residual
-from fieldwise.nn.ensemble import Ensemble
 
 __all__ = ["DEEP_PARTS", "deep_part", "register_deep"]
-
-
-def _bilinear(num_inputs: int, hidden: Sequence[int], num_outputs: int, activation: str, dropout: float) -> TwoStream:
-    heads = num_heads(hidden[-1]) if hidden else 1
-    return TwoStream(num_inputs, hidden, num_outputs, activation, dropout, heads)
 
 
 DEEP_PARTS: dict[str, Callable[..., nn.Module]] = {
     "perceptron": Perceptron,
     "residual": Residual,
     "cross": Cross,
-    "cross-low-rank": partial(Cross, rank=LOW_RANK),
-    "bilinear": _bilinear,
-    "ensemble": partial(Ensemble, num_members=NUM_MEMBERS),
 }
 """What `models.config.ModelConfig.deep` may be, beside ``none``."""
 

@@ -4,25 +4,15 @@ With D features, F fields, K units per field, hidden widths H1, H2, ... and O ou
 Tables 2 and 3)::
 
     lr              D O
-    lr-network      D O                                  (M2 is all ones)
     dnn             D H1 + H1 H2 + ... + O
     lc-dnn          D K + F K H1 + H1 H2 + ... + O
     lc-wide-deep    lc-dnn + D O
     lc-resnet       D K + F K H1 + sum over blocks i of 2 H1 Hi + H1 O
 
-where ``config.widths`` may leave fewer inputs than F K (`models.widths`). With n inputs, other deep parts have, beside
-D K::
-
-    cross           2 n^2 + n H1 + H1 H2 + ... + O
-    cross-low-rank  4 n r + n H1 + H1 H2 + ... + O       (r = 16)
-    bilinear        2 (n H1 + H1 H2 + ...) + 2 H O + O H^2 / heads       (H the last width)
-    ensemble        n H1 + H1 H2 + ... + M (n + 2 H1 + ... + H O)        (M = 8 members: scales of inputs and outputs)
-    none            nothing
-
-and a gate has n F weights, weighted pairs O F (F - 1) / 2; a posterior that is kept has D P. Histories are fields, too,
-among F and D where a model has pairs. In the first lines, ``... + O`` is the last hidden width
-times O. Biases are counted apart: one for each hidden unit and each output of the deep part, and one for each output
-of the model. The standardisation of the units has none.
+With n = F K inputs, ``model.deep = "cross"`` has 2 n^2 more, and ``none`` nothing beside D K; a posterior that is kept
+has D P. Histories are fields, too, among F and D where a model has pairs. ``... + O`` is the last hidden width times O.
+Biases are counted apart: one for each hidden unit and each output of the deep part, and one for each output of the
+model. The standardisation of the units has none.
 """
 
 from __future__ import annotations
@@ -35,24 +25,13 @@ import msgspec
 
 from fieldwise.errors import ConfigError
 from fieldwise.models.config import Kind, ModelConfig
-from fieldwise.models.widths import kept_units
 
-__all__ = ["LOW_RANK", "NUM_MEMBERS", "Size", "count_parameters", "num_heads", "num_outputs"]
-
-LOW_RANK = 16
-"""r of ``cross-low-rank``."""
-NUM_MEMBERS = 8
-"""M of ``ensemble``."""
+__all__ = ["Size", "count_parameters", "num_outputs"]
 
 
 def num_outputs(num_classes: int) -> int:
     """Return O: one logit for two classes, one for each of more."""
     return 1 if num_classes == 2 else num_classes
-
-
-def num_heads(width: int) -> int:
-    """Return the heads of ``bilinear``: as many as divide the last width, four at most."""
-    return next(heads for heads in (4, 3, 2, 1) if width % heads == 0)
 
 
 class Size(NamedTuple):
@@ -72,7 +51,6 @@ def count_parameters(
     hidden: Sequence[int],
     num_outputs: int = 1,
     config: ModelConfig | None = None,
-    rows: Sequence[int] | None = None,
     histories: Sequence[int] = (),
 ) -> Size:
     """Count the weights of one model.
@@ -90,11 +68,7 @@ def count_parameters(
     num_outputs
         O: 1 for two classes, the number of classes for more.
     config
-        Says which deep part, pairs, gate and widths there are; unless given, a perceptron that reads all units, and
-        neither of the others.
-    rows
-        (F,), of each field of the log: widths by cardinality follow from them. Unless given, all units are counted as
-        read.
+        Says which deep part and pairs there are; unless given, a perceptron, and pairs as by default.
     histories
         The rows of each field that a model with pairs adds to those of the log.
 
@@ -116,11 +90,10 @@ def count_parameters(
     config = config.for_fields(num_fields)
     if not config.has_pairs(num_fields):
         histories = ()
-    posterior, weighted = config.num_posterior(num_fields), config.trains_pairs(num_fields, len(histories))
-    units, weighted = config.units, weighted and config.pairs == "weighted"
+    posterior, units = config.num_posterior(num_fields), config.units
     num_features, num_fields = num_features + sum(histories), num_fields + len(histories)
     table, weights, biases = 0, 0, 0
-    if kind in ("lr", "lr-network", "lc-wide-deep"):
+    if kind in ("lr", "lc-wide-deep"):
         table += num_features * num_outputs
     if kind == "dnn":
         table += num_features * hidden[0]
@@ -128,15 +101,8 @@ def count_parameters(
         biases += hidden[0]
     if config.locally_connected:
         table += num_features * (posterior + units)
-        num_inputs = num_fields * units
-        if rows is not None:
-            num_inputs = len(kept_units(config, [*rows, *histories]))
         deep = "residual" if kind == "lc-resnet" else config.deep
-        weights, biases = _deep(deep, [num_inputs, *hidden, num_outputs], config)
-        if config.gate and deep != "none":
-            weights, biases = weights + num_inputs * num_fields, biases + num_fields
-        if weighted:
-            weights += num_outputs * num_fields * (num_fields - 1) // 2
+        weights, biases = _deep(deep, [num_fields * units, *hidden, num_outputs], config)
     return Size(kind, units if config.locally_connected else None, table + weights, num_outputs + biases)
 
 
@@ -153,17 +119,6 @@ def _deep(name: str, widths: Sequence[int], config: ModelConfig) -> tuple[int, i
             return _residual(widths)
         case "cross":
             return weights + 2 * num_inputs**2, biases + 2 * num_inputs
-        case "cross-low-rank":
-            return weights + 4 * num_inputs * LOW_RANK, biases + 2 * num_inputs
-        case "bilinear" if hidden:
-            weights, biases = _perceptron(widths[:-1])
-            part = hidden[-1] // num_heads(hidden[-1])
-            output = 2 * hidden[-1] * num_outputs
-            return 2 * weights + output + num_outputs * hidden[-1] * part, 2 * biases + num_outputs
-        case "ensemble":
-            scales = sum(before + after for before, after in pairwise(widths[:-1]))
-            matrices, _ = _perceptron(widths[:-1])
-            return matrices + NUM_MEMBERS * (scales + widths[-2] * num_outputs), NUM_MEMBERS * biases
         case _:
             return _built(config, num_inputs, hidden, num_outputs)
 

@@ -1,6 +1,6 @@
 """Cross layers: products of inputs, one degree more with every layer.
 
-Letters: B examples, n inputs, r the rank.
+Letters: B examples, n inputs.
 """
 
 from __future__ import annotations
@@ -24,22 +24,15 @@ class CrossLayers(nn.Module):
     ----------
     num_inputs
         n.
-    rank
-        W is (n, n), or the product of an (n, r) and an (r, n) matrix.
     num_layers
         1 or more; the last output holds products of up to ``num_layers + 1`` inputs.
     """
 
-    def __init__(self, num_inputs: int, rank: int | None = None, num_layers: int = _NUM_LAYERS) -> None:
+    def __init__(self, num_inputs: int, num_layers: int = _NUM_LAYERS) -> None:
         super().__init__()
-        if num_layers < 1 or (rank is not None and rank < 1):
-            raise ValueError(f"num_layers (={num_layers}) and rank (={rank}) must be 1 or more")
-        self.layers = nn.ModuleList(
-            Linear(num_inputs, num_inputs)
-            if rank is None
-            else nn.Sequential(Linear(num_inputs, rank, bias=False), Linear(rank, num_inputs))
-            for _ in range(num_layers)
-        )
+        if num_layers < 1:
+            raise ValueError(f"num_layers (={num_layers}) must be 1 or more")
+        self.layers = nn.ModuleList(Linear(num_inputs, num_inputs) for _ in range(num_layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, n) from x (B, n)."""
@@ -56,19 +49,9 @@ class Cross(nn.Sequential):
     ----------
     num_inputs, hidden, num_outputs, activation, dropout
         As of `deep.Perceptron`.
-    rank
-        As of `CrossLayers`.
     """
 
     def __init__(
-        self,
-        num_inputs: int,
-        hidden: Sequence[int],
-        num_outputs: int,
-        activation: str = "relu",
-        dropout: float = 0.0,
-        rank: int | None = None,
+        self, num_inputs: int, hidden: Sequence[int], num_outputs: int, activation: str = "relu", dropout: float = 0.0
     ) -> None:
-        super().__init__(
-            CrossLayers(num_inputs, rank), Perceptron(num_inputs, hidden, num_outputs, activation, dropout)
-        )
+        super().__init__(CrossLayers(num_inputs), Perceptron(num_inputs, hidden, num_outputs, activation, dropout))

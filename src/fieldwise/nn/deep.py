@@ -1,7 +1,7 @@
 """The deep parts: what stands on the locally connected layer and ends in a logit.
 
-Each takes ``x`` (B, num_inputs) and returns (B, num_outputs); a part with members, (B, M, num_outputs). More of
-them are in `nn.cross`, `nn.bilinear` and `nn.ensemble`; `models.parts` has their names.
+Each takes ``x`` (B, num_inputs) and returns (B, num_outputs). Another one is in `nn.cross`; `models.parts` has their
+names.
 """
 
 from __future__ import annotations

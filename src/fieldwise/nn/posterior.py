@@ -43,7 +43,7 @@ class PosteriorTerm(nn.Module):
         self.bias: Tensor
         self.register_buffer("bias", torch.zeros(1))
         self.num_fields = num_fields
-        self.pairs = FieldPairs(num_fields, 1, weighted=False)
+        self.pairs = FieldPairs(num_fields)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return (B, 1) from the numbers (B, F, P)."""

@@ -452,11 +452,11 @@ def _same(
 
 @contextmanager
 def _without_pickle() -> Iterator[None]:
-    """Let every attempt to pickle something fail, but for numba's index of compiled kernels."""
+    """Let every attempt to pickle something fail, but for compiled kernels, which are kept so."""
 
     def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if sys._getframe(1).f_globals["__name__"].startswith("numba."):
+            if sys._getframe(1).f_globals["__name__"].startswith(("numba.", "fieldwise.kernels.")):
                 return function(*arguments, **options)
             raise CheckFailed("something was pickled", fix="keep state in parameters and buffers")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -13,7 +13,6 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.events import Listener, Outlook, Seconds, ignore
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.compare.baseline import TARGET_ENCODING, train_target_encoding
 from fieldwise.jobs.compare.differences import Contender, Difference, Spread, differences, spreads
 from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
@@ -116,7 +115,7 @@ def compare(
         the folder of prepared logs (`jobs.prepare.given`).
     models
         Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
-        "lc-dnn"]``; ``target-encoding`` is a baseline (`jobs.compare.baseline`). `DEFAULT_MODELS` unless given.
+        "lc-dnn"]``. `DEFAULT_MODELS` unless given.
     seeds
         How many training seeds: ``train.seed`` and those after it.
     against
@@ -134,7 +133,7 @@ def compare(
     Raises
     ------
     ConfigError
-        There is no such model, or a model lacks a package.
+        There is no such model.
     """
     config = with_tables(config, data)
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
@@ -143,8 +142,8 @@ def compare(
             "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
         )
     out = Path(out)
-    chosen = _entries(models, config.model)
-    reference = None if against is None else _entry(against, config.model).name
+    chosen = _models(models, config.model)
+    reference = None if against is None else model_name(parse_model(against, config.model))
     if reference is not None and reference not in chosen:
         raise ConfigError(
             "the model to compare with is not among the models",
@@ -156,12 +155,12 @@ def compare(
     prepared = prepare(config, listen=listen)
     check_parts(config, prepared, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
-    chosen = _entries(models, config.model)
-    reference = None if against is None else _entry(against, config.model).name
+    chosen = _models(models, config.model)
+    reference = None if against is None else model_name(parse_model(against, config.model))
     numbers = [config.train.seed + number for number in range(seeds)]
     first, later = _in_two(chosen, prepared.encoder.layout.num_fields)
     to_train = {
-        (name, number): chosen[name].model
+        (name, number): chosen[name]
         for name in (*first, *later)
         for number in numbers
         if overwrite or not _is_done(_folder(out, config, number) / name)
@@ -173,7 +172,7 @@ def compare(
             folder = _folder(out, config, number)
             of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
             for name in names:
-                results[name].append(_run(chosen[name], of_seed, folder, prepared, overwrite, listen))
+                results[name].append(_run(name, chosen[name], of_seed, folder, prepared, overwrite, listen))
         if show is not None and names is first and first and later:
             show(_compared([Contender(name, results[name]) for name in first], out, prepared, numbers, level), later)
     contenders = [Contender(name, runs) for name, runs in results.items()]
@@ -196,7 +195,7 @@ def _is_done(run: Path) -> bool:
 
 
 def _foretell(
-    to_train: dict[tuple[str, int], ModelConfig | None],
+    to_train: dict[tuple[str, int], ModelConfig],
     first: list[str],
     config: Config,
     prepared: Prepared,
@@ -209,11 +208,9 @@ def _foretell(
     rates, sampled = None, set[int]()
     seconds: dict[str, Seconds] = {}
     for (name, seed), model in to_train.items():
-        if model is None:
-            continue
         rates = rates or measure_rates()
         own = with_start(msgspec.structs.replace(config, model=model), prepared)
-        settings = lr_settings(own) if model.kind in ("lr", "lr-network") else own.train
+        settings = lr_settings(own) if model.kind == "lr" else own.train
         taken = [seconds.get(name, Seconds(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
         if own.model.num_posterior(prepared.encoder.layout.num_fields) and seed not in sampled:
             sampled.add(seed)
@@ -247,39 +244,24 @@ def _compared(
     )
 
 
-class _Entry(NamedTuple):
-    """A model to train: the name of its folder, and what it is; None for target encoding."""
-
-    name: str
-    model: ModelConfig | None
-
-
-def _entries(names: Sequence[str] | None, base: ModelConfig) -> dict[str, _Entry]:
-    """Return the models by name; the same one may be asked for twice, as lc-dnn:8 and lc-dnn."""
-    return {entry.name: entry for entry in (_entry(name, base) for name in names or DEFAULT_MODELS)}
+def _models(names: Sequence[str] | None, base: ModelConfig) -> dict[str, ModelConfig]:
+    """Return the models by the names of their folders; the same one may be asked for twice, as lc-dnn:8 and lc-dnn."""
+    models = [parse_model(name, base) for name in names or DEFAULT_MODELS]
+    return {model_name(model): model for model in models}
 
 
-def _entry(name: str, base: ModelConfig) -> _Entry:
-    if name == TARGET_ENCODING:
-        return _Entry(name, None)
-    model = parse_model(name, base)
-    return _Entry(model_name(model), model)
-
-
-def _in_two(chosen: dict[str, _Entry], num_fields: int) -> tuple[list[str], list[str]]:
+def _in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str], list[str]]:
     """Return the names of the models without pairs of fields, then of those with, each in the order given."""
-    with_pairs = [
-        name for name, entry in chosen.items() if entry.model is not None and entry.model.has_pairs(num_fields)
-    ]
+    with_pairs = [name for name, model in chosen.items() if model.has_pairs(num_fields)]
     return [name for name in chosen if name not in with_pairs], with_pairs
 
 
-def _run(entry: _Entry, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener) -> Result:
-    if entry.model is None:
-        return train_target_encoding(config, folder / entry.name, prepared, overwrite=overwrite, listen=listen)
+def _run(
+    name: str, model: ModelConfig, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener
+) -> Result:
     return train(
-        msgspec.structs.replace(config, model=entry.model),
-        folder / entry.name,
+        msgspec.structs.replace(config, model=model),
+        folder / name,
         overwrite=overwrite,
         listen=listen,
         prepared=prepared,
@@ -298,9 +280,7 @@ def parse_model(name: str, base: ModelConfig) -> ModelConfig:
     kind, colon, units = name.partition(":")
     known = get_args(Kind)
     if kind not in known:
-        raise ConfigError(
-            "there is no such model", where="--models", got=kind, fix=did_you_mean(kind, [*known, TARGET_ENCODING])
-        )
+        raise ConfigError("there is no such model", where="--models", got=kind, fix=did_you_mean(kind, known))
     if kind == "lr":
         return ModelConfig(kind="lr")  # nothing else matters to it, and it is the start of the others
     tree = {**msgspec.to_builtins(base), "kind": kind}

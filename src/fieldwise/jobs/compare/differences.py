@@ -16,7 +16,6 @@ from fieldwise.bundle import open_bundle
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.errors import DataError
-from fieldwise.jobs.compare.baseline import TARGET_ENCODING, read_probabilities
 from fieldwise.jobs.run import Result
 from fieldwise.metrics import Metrics, Paired, paired_auc, paired_gauc, paired_logloss
 from fieldwise.metrics.paired import holm
@@ -94,10 +93,8 @@ class Contender(NamedTuple):
         values = [run.valid.auc for run in self.runs if run.valid is not None and run.valid.auc is not None]
         return fmean(values) if values else -1.0
 
-    def probabilities(self, cache: Cache, part: str) -> list[Probabilities]:
+    def probabilities(self, cache: Cache) -> list[Probabilities]:
         """Return the probabilities of a part's rows, in the order of the cache, for each seed."""
-        if self.name == TARGET_ENCODING:
-            return [read_probabilities(Path(run.folder), part) for run in self.runs]
         return [_predict(Path(run.folder), cache) for run in self.runs]
 
 
@@ -111,12 +108,12 @@ def differences(
 ) -> list[Difference]:
     """Compare every model with one of them on the rows of a part: AUC, logloss and, where there are groups, GAUC."""
     labels, weights, groups = _columns(cache)
-    reference = next(contender for contender in contenders if contender.name == against).probabilities(cache, part)
+    reference = next(contender for contender in contenders if contender.name == against).probabilities(cache)
     found: dict[str, list[tuple[str, Paired]]] = {"auc": [], "logloss": [], "gauc": []}
     for contender in contenders:
         if contender.name == against:
             continue
-        own = contender.probabilities(cache, part)
+        own = contender.probabilities(cache)
         for metric, result in _pairs(labels, weights, groups, own, reference, level):
             found[metric].append((contender.name, result))
     return [

@@ -57,12 +57,11 @@ _SMALL = ("train.epochs=1", "pretrain.epochs=1", "pretrain.sweeps=3", "pretrain.
 _MODELS: tuple[tuple[str, ...], ...] = (
     ("model.kind=lr",),
     ("model.kind=lr", "train.negative_rate=0.5", "train.calibration=isotonic"),
-    ("model.kind=lr-network",),
     ("model.kind=dnn",),
     ("model.kind=lc-dnn",),
     ("model.kind=lc-dnn", "model.start=lr", "model.histories=none"),
     ("model.kind=lc-dnn", "model.start=lr", "model.units=1"),
-    ("model.kind=lc-wide-deep", "model.start=lr", "model.pairs=weighted"),
+    ("model.kind=lc-wide-deep", "model.start=lr", "model.deep=cross"),
     ("model.kind=lc-resnet", "model.start=random", "model.dropout=0.1"),
     *(
         ("model.kind=lc-dnn", "model.start=lr", f"train.table.name={name}", "model.histories=none")

@@ -194,12 +194,11 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
 
 
 def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> Stage:
-    settings = lr_settings(config) if model.kind in ("lr", "lr-network") else config.train
+    settings = lr_settings(config) if model.kind == "lr" else config.train
     itemsize = 8 if settings.precision == "float64" else 4
     num_features, num_fields, outputs = log.layout.num_features, log.layout.num_fields, num_outputs(log.num_classes)
     n = table_weights(model.kind, model.units, model.hidden, outputs, model.num_posterior(num_fields))
     shape = (model.kind, num_features, num_fields, model.units, model.hidden)
-    rows = np.diff(log.layout.base).tolist()
     memory = training_memory(
         *shape,
         settings.table,
@@ -208,10 +207,9 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
         itemsize=itemsize,
         averaged=settings.average_epochs > 0,
         config=model,
-        rows=rows,
         histories=log.histories,
     )
-    size = count_parameters(*shape, outputs, model, rows, log.histories)
+    size = count_parameters(*shape, outputs, model, log.histories)
     if model.has_pairs(num_fields):
         num_features += sum(log.histories)
     dense = size.parameters - num_features * n + size.biases

@@ -211,7 +211,7 @@ def _train_model(
 ) -> _Trained:
     """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
-    linear = model_config.kind in ("lr", "lr-network")
+    linear = model_config.kind == "lr"
     settings = lr_settings(config) if linear else config.train
     settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"

@@ -49,7 +49,7 @@ def _local(config: Config) -> bool:
 
 
 def _deep(config: Config) -> bool:
-    return config.model.kind not in ("lr", "lr-network")
+    return config.model.kind != "lr"
 
 
 def _chooses_deep(config: Config) -> bool:
@@ -69,8 +69,8 @@ SPACE = (
     Dimension("model.units", Choice((4, 8, 16, 32)), _local),
     Dimension("model.hidden", Choice(((128, 64), (256, 128), (400, 400), (256, 256, 256))), _deep),
     Dimension("model.dropout", Range(0.0, 0.5), _deep),
-    Dimension("model.deep", Choice(("perceptron", "cross-low-rank", "bilinear", "ensemble")), _chooses_deep),
-    Dimension("model.pairs", Choice(("auto", "none", "plain", "weighted")), _local),
+    Dimension("model.deep", Choice(("perceptron", "residual", "cross")), _chooses_deep),
+    Dimension("model.pairs", Choice(("auto", "none", "plain")), _local),
     Dimension("model.unit_l2", Choice((0.001, 0.003, 0.01, 0.03, 0.1)), _local),
     Dimension("model.unit_dropout", Range(0.0, 0.4), _local),
     Dimension("model.start", Choice(("lr", "random")), _local),
