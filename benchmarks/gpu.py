@@ -1,4 +1,4 @@
-"""What a GPU does for the table and for a whole step, beside its own limits, torch's operations and the processor.
+"""What a GPU does for the table and for a whole step, beside its own limits and the processor.
 
     python benchmarks/gpu.py [--json] [--quick] [--device torch]
 
@@ -10,10 +10,9 @@ update  gradients sorted by row, summed, and the rows moved by Adam; limit: read
 step    a whole training step of LR and LC-DNN with batches from memory; peer: the same on the processor
 copy    a batch from the host; limit: the same bytes from page-locked memory
 
-Gather and update are measured with the engine in Triton and with the one in torch's operations. Every figure is a
-median; `ratio` is the limit's (or the peer's) seconds over ours. Nothing here has been run on a GPU yet: `--device
-torch` runs the same lines on the processor with torch's operations, to see that they run, and its figures say nothing
-about a GPU.
+Every figure is a median; `ratio` is the limit's (or the peer's) seconds over ours. Nothing here has been run on a GPU
+yet: `--device torch` runs the same lines on the processor, to see that they run, and its figures say nothing about a
+GPU.
 """
 
 from __future__ import annotations
@@ -97,11 +96,6 @@ def result(name: str, seconds: float, **others: float) -> dict[str, Any]:
 
 def of_tables(device: torch.device, clock: Clock, num_features: int) -> Iterator[dict[str, Any]]:
     """Measure gather, update and copy."""
-    engines = {"operations": operations}
-    if device.type == "cuda":
-        from fieldwise.nn.cuda import fused
-
-        engines = {"fused": fused, **engines}
     for num_fields, units in TABLES:
         layout = make_layout(num_fields, num_features)
         batch = drawn_batch(layout, BATCH_SIZE, np.random.default_rng(0))
@@ -111,26 +105,20 @@ def of_tables(device: torch.device, clock: Clock, num_features: int) -> Iterator
         what = f"{num_fields} fields, {units} units"
         weights = rows[:, :units].contiguous()
         limit = clock(lambda weights=weights, at=there.rows: weights.index_select(0, at))
-        for name, engine in engines.items():
-            ours = clock(
-                lambda engine=engine, rows=rows, there=there, f=num_fields, k=units: engine.gather(
-                    rows, there, f, k, 0, torch.float32
-                )
-            )
-            yield result(f"gather, {name}, {what}", ours, limit=limit)
+        ours = clock(
+            lambda rows=rows, there=there, f=num_fields, k=units: operations.gather(rows, there, f, k, 0, torch.float32)
+        )
+        yield result(f"gather, {what}", ours, limit=limit)
         touched, rule = there.rows.unique().long(), Rule("adam", (0.01, 1e-8, 0.0, 0.9, 0.999, 10), 1)
         limit = clock(lambda rows=rows, at=touched: rows.index_copy_(0, at, rows.index_select(0, at)))
         local = torch.randn(BATCH_SIZE, num_fields * units, device=device)
         full = local.new_empty(BATCH_SIZE, 0)
-        for name, engine in engines.items():
 
-            def update(
-                engine: Any = engine, there: Any = there, rows: Any = rows, local: Any = local, full: Any = full
-            ) -> None:
-                merge = merge_plan(there, len(rows) - 1)
-                engine.update(rows, there, merge, local, full, num_fields, rule)  # noqa: B023
+        def update(there: Any = there, rows: Any = rows, local: Any = local, full: Any = full) -> None:
+            merge = merge_plan(there, len(rows) - 1)
+            operations.update(rows, there, merge, local, full, num_fields, rule)  # noqa: B023
 
-            yield result(f"update, {name}, {what}", clock(update), limit=limit)
+        yield result(f"update, {what}", clock(update), limit=limit)
         yield result(f"sort alone, {what}", clock(lambda at=there.rows: torch.sort(at, stable=True)), limit=limit)
         placing = Placing(layout, device)
         room = torch.empty(batch.ids.nbytes, dtype=torch.uint8, pin_memory=device.type == "cuda")

@@ -13,7 +13,7 @@ from tests.reference.batches import random_fields
 from fieldwise.errors import ResourceError
 from fieldwise.kernels.layout import BAG, SINGLE, Layout
 from fieldwise.nn.cuda import operations, storage
-from fieldwise.nn.cuda.batch import CHUNK, DeviceBatch, Placing, join_batches, merge_plan
+from fieldwise.nn.cuda.batch import DeviceBatch, Placing, join_batches, merge_plan
 from fieldwise.nn.cuda.staging import Staging
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
@@ -47,21 +47,17 @@ def test_gather_and_sums_are_products_with_the_one_hot_matrix(num_examples, num_
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 40, 5000])
-def test_a_plan_has_every_feature_once_in_chunks_of_one_row_each(num_rows):
+def test_a_plan_has_every_feature_once_beside_those_of_its_row(num_rows):
     rows = torch.from_numpy(np.random.default_rng(0).integers(0, num_rows, 300)).int()
     most = min(num_rows, 300)
     merge = merge_plan(DeviceBatch(300, rows, None, None, None, most), spare_row=num_rows)
     assert sorted(merge.order.tolist()) == list(range(300))
     touched = sorted(set(rows.tolist()))
     assert merge.rows.tolist() == touched + [num_rows] * (most - len(touched))
-    chunks, firsts = merge.chunks.tolist(), merge.firsts.tolist()
+    starts = merge.starts.tolist()
     for number, row in enumerate(touched):
-        cuts = chunks[firsts[number] : firsts[number + 1] + 1]
-        lengths = np.diff(cuts)
-        assert (lengths[:-1] == CHUNK).all()
-        assert 1 <= lengths[-1] <= CHUNK
-        assert merge.order[cuts[0] : cuts[-1]].tolist() == np.flatnonzero(rows.numpy() == row).tolist()
-    assert chunks[firsts[len(touched)]] == 300
+        assert merge.order[starts[number] : starts[number + 1]].tolist() == np.flatnonzero(rows.numpy() == row).tolist()
+    assert starts[len(touched) :] == [300] * (most - len(touched) + 1)
 
 
 def test_bags_that_do_not_begin_where_the_last_ended_and_ids_beyond_31_bits_are_placed():

@@ -1,14 +1,9 @@
 """A table on a device against the table on the processor, step by step: the same rows, states and outputs.
 
-Without a GPU both engines run on tensors of the processor: torch's operations as they are, Triton's kernels in its
-interpreter. With a GPU and ``TRITON_INTERPRET=0``, both run there.
+Without a GPU the device is the processor, in torch's operations.
 """
 
 from __future__ import annotations
-
-import os
-from importlib import import_module
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -18,14 +13,12 @@ from tests.reference.batches import random_fields
 
 from fieldwise.kernels.numbering import WHOLE, Numbering
 from fieldwise.kernels.storage import decode_weights
-from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.nn.table import Table
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.device import DeviceTableOptimizer
 from fieldwise.optim.table import TableOptimizer
 
-fused = import_module("fieldwise.nn.cuda.fused") if find_spec("triton") else None
 NAMES = ["adagrad", "rowwise-adagrad", "adam", "ftrl"]
 FORMS = {
     "all forms": ["single", "value", "bag", "single", "bag"],
@@ -33,35 +26,15 @@ FORMS = {
     "numbers": ["single", "value", "value", "single", "single"],
 }
 ROWS = [7, 2, 5, 90, 11]
-INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
-DEVICE = torch.device("cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NUM_EXAMPLES = 40
-ENGINES = [
-    pytest.param(operations, id="operations"),
-    pytest.param(
-        fused,
-        id="fused",
-        marks=pytest.mark.skipif(
-            fused is None or not (INTERPRETED or DEVICE.type == "cuda"),
-            reason="needs Triton, and its interpreter or a GPU (CONTRIBUTING.md)",
-        ),
-    ),
-]
 
 
-@pytest.fixture(autouse=True)
-def _few_programs(monkeypatch):
-    """The interpreter takes its time for every program, whatever its size."""
-    if INTERPRETED and fused is not None:
-        monkeypatch.setattr(fused, "_LANES", 1024)
-        monkeypatch.setattr(fused, "_WIDTH", 32)
-
-
-def make_pair(engine, forms, num_local, num_full, dtype=np.float32, numbering=WHOLE, **settings):
+def make_pair(forms, num_local, num_full, dtype=np.float32, numbering=WHOLE, **settings):
     """Return the same table twice, on the processor and on a device, each with its optimizer."""
     layout, config = make_layout(forms, ROWS), TableOptimizerConfig(learning_rate=0.1, **settings)
     table = Table(layout, num_local, num_full, dtype).train()
-    there = DeviceTable(Table(layout, num_local, num_full, dtype).train(), DEVICE, engine)
+    there = DeviceTable(Table(layout, num_local, num_full, dtype).train(), DEVICE)
     pairs = (
         (table, TableOptimizer(table, config, 8, seed=3, numbering=numbering)),
         (there, DeviceTableOptimizer(there, config, 8, seed=3, numbering=numbering)),
@@ -94,9 +67,8 @@ def run(table, optimizer, forms, num_steps=3):
         ("numbers", "ftrl", 0, 70),
     ],
 )
-@pytest.mark.parametrize("engine", ENGINES)
-def test_every_step_is_that_of_the_processor(engine, forms, num_local, num_full, name):
-    (table, optimizer), (there, on_device) = make_pair(engine, FORMS[forms], num_local, num_full, name=name, l2=0.01)
+def test_every_step_is_that_of_the_processor(forms, num_local, num_full, name):
+    (table, optimizer), (there, on_device) = make_pair(FORMS[forms], num_local, num_full, name=name, l2=0.01)
     steps = zip(run(table, optimizer, FORMS[forms]), run(there, on_device, FORMS[forms]), strict=True)
     for here, outputs in steps:
         for expected, got in zip(here, outputs, strict=True):
@@ -107,7 +79,7 @@ def test_every_step_is_that_of_the_processor(engine, forms, num_local, num_full,
 @pytest.mark.parametrize("name", NAMES)
 def test_in_float64_only_the_order_of_sums_differs(name):
     forms = FORMS["all forms"]
-    (table, optimizer), (there, on_device) = make_pair(operations, forms, 2, 1, np.float64, name=name)
+    (table, optimizer), (there, on_device) = make_pair(forms, 2, 1, np.float64, name=name)
     for _ in zip(run(table, optimizer, forms), run(there, on_device, forms), strict=True):
         np.testing.assert_allclose(there.rows, table.rows, rtol=1e-12, atol=1e-13)
 
@@ -116,11 +88,10 @@ def test_in_float64_only_the_order_of_sums_differs(name):
     ("name", "numbering"),
     [*((name, WHOLE) for name in NAMES), ("adagrad", Numbering(2**40 - 87, 2**39 + 5, 2**41 - 1))],
 )
-@pytest.mark.parametrize("engine", ENGINES)
-def test_weights_in_bfloat16_are_rounded_by_the_same_bits(engine, name, numbering):
+def test_weights_in_bfloat16_are_rounded_by_the_same_bits(name, numbering):
     forms = FORMS["all forms"]
     settings = {"name": name, "numbering": numbering, "storage": "bfloat16"}
-    (table, optimizer), (there, on_device) = make_pair(engine, forms, 3, 1, **settings)
+    (table, optimizer), (there, on_device) = make_pair(forms, 3, 1, **settings)
     np.testing.assert_array_equal(there.rows, table.rows)
     for _ in zip(run(table, optimizer, forms), run(there, on_device, forms), strict=True):
         here, got = decode_weights(table.weights), decode_weights(there.weights)
@@ -129,12 +100,10 @@ def test_weights_in_bfloat16_are_rounded_by_the_same_bits(engine, name, numberin
         np.testing.assert_allclose(got, here, rtol=2**-6, atol=1e-3)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_frequent_row_is_summed_in_chunks_and_two_runs_have_the_same_bits(engine, monkeypatch):
+def test_a_frequent_row_is_summed_in_order_and_two_runs_have_the_same_bits():
     found = []
-    monkeypatch.undo()
     for _ in range(2):
-        (table, optimizer), (there, on_device) = make_pair(engine, ["single"] * 5, 3, 1, name="adagrad")
+        (table, optimizer), (there, on_device) = make_pair(["single"] * 5, 3, 1, name="adagrad")
         fields = [[[(1, 1.0)]] * 100 for _ in range(4)] + [[[(b % 3, 1.0)] for b in range(100)]]
         for each, mover in ((table, optimizer), (there, on_device)):
             local, full = each(make_batch(["single"] * 5, fields))
@@ -145,9 +114,8 @@ def test_a_frequent_row_is_summed_in_chunks_and_two_runs_have_the_same_bits(engi
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_row_without_a_gradient_stays_and_so_do_all_that_the_batch_has_not(engine):
-    _, (there, on_device) = make_pair(engine, ["single"] * 5, 2, 1, name="ftrl", l1=0.1)
+def test_a_row_without_a_gradient_stays_and_so_do_all_that_the_batch_has_not():
+    _, (there, on_device) = make_pair(["single"] * 5, 2, 1, name="ftrl", l1=0.1)
     before = there.rows.copy()
     batch = make_batch(["single"] * 5, [[[(b % 2, 1.0)] for b in range(20)] for _ in range(5)])
     local, full = there(batch)
@@ -157,11 +125,9 @@ def test_a_row_without_a_gradient_stays_and_so_do_all_that_the_batch_has_not(eng
     np.testing.assert_array_equal(np.flatnonzero(moved), [0, 1])
 
 
-@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")  # the interpreter is numpy
 @pytest.mark.parametrize(("name", "storage"), [*((name, "float32") for name in NAMES), ("adam", "bfloat16")])
-@pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_not_finite_is_noticed(engine, name, storage):
-    _, (there, on_device) = make_pair(engine, ["single"] * 5, 2, 1, name=name, storage=storage)
+def test_what_is_not_finite_is_noticed(name, storage):
+    _, (there, on_device) = make_pair(["single"] * 5, 2, 1, name=name, storage=storage)
     batch = make_batch(["single"] * 5, [[[(0, 1.0)]] * 3 for _ in range(5)])
     for factor, finite in ((1.0, True), (1e38, False)):
         local, _ = there(batch)
@@ -169,12 +135,11 @@ def test_what_is_not_finite_is_noticed(engine, name, storage):
         assert on_device.step() == finite
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("forms", FORMS)
-def test_two_passes_before_one_step_are_summed(engine, forms):
+def test_two_passes_before_one_step_are_summed(forms):
     rng = np.random.default_rng(3)
     parts = [random_fields(rng, FORMS[forms], ROWS, 15) for _ in range(2)]
-    pair = make_pair(engine, FORMS[forms], 2, 1, name="adagrad")
+    pair = make_pair(FORMS[forms], 2, 1, name="adagrad")
     for table, optimizer in pair:
         for part in parts:
             local, full = table(make_batch(FORMS[forms], part))
@@ -187,16 +152,14 @@ def test_two_passes_before_one_step_are_summed(engine, forms):
 
 def test_drawn_weights_are_those_of_the_processor():
     for storage in ("float32", "bfloat16"):
-        (table, optimizer), (there, on_device) = make_pair(
-            operations, FORMS["single"], 2, 1, name="ftrl", storage=storage
-        )
+        (table, optimizer), (there, on_device) = make_pair(FORMS["single"], 2, 1, name="ftrl", storage=storage)
         optimizer.draw(4)
         on_device.draw(4)
         np.testing.assert_array_equal(there.rows, table.rows)
 
 
 def test_a_copy_of_the_rows_cannot_be_written_to_and_what_is_written_is_there():
-    _, (there, _) = make_pair(operations, FORMS["single"], 2, 1, name="adam")
+    _, (there, _) = make_pair(FORMS["single"], 2, 1, name="adam")
     with pytest.raises(ValueError, match="read-only"):
         there.weights[:] = 0
     before = there.rows.copy()

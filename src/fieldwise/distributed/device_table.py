@@ -45,7 +45,7 @@ class DeviceShardedTable(ShardedTable):
     def _make_optimizer(
         self, owned: Table, config: TableOptimizerConfig, batch_size: int, rounding_seed: int
     ) -> DeviceTableOptimizer:
-        there = DeviceTable(owned, self._borrowed.device, self._borrowed.engine)
+        there = DeviceTable(owned, self._borrowed.device)
         return DeviceTableOptimizer(there, config, batch_size, rounding_seed, self.numbering)
 
     def _lend(self, lent: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""The optimizer of a table on a device: the rules of `optim.table`, by the engine that the table has."""
+"""The optimizer of a table on a device: the rules of `optim.table`, in torch's operations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fieldwise.kernels.numbering import WHOLE, Numbering
+from fieldwise.nn.cuda import operations
 from fieldwise.nn.cuda.batch import DeviceBatch, join_batches, merge_plan
 from fieldwise.nn.cuda.rule import Rule
 from fieldwise.nn.cuda.storage import from_host, to_host
@@ -63,8 +64,7 @@ class DeviceTableOptimizer(TableOptimizer):
         self.num_steps += 1
         rule = Rule(self.config.name, self.settings(scale), self.key, self.numbering)
         merge = merge_plan(batch, len(table.stored) - 1)
-        check: Tensor = table.engine.update(table.stored, batch, merge, local, full, table.layout.num_fields, rule)
-        return check
+        return operations.update(table.stored, batch, merge, local, full, table.layout.num_fields, rule)
 
 
 def take_placed(table: DeviceTable) -> tuple[DeviceBatch, Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -13,9 +12,6 @@ from fieldwise.models.click import ClickModel
 from fieldwise.nn.cuda.table import DeviceTable
 
 __all__ = ["choose_device", "missing_for_cuda", "own_gpu", "place_model"]
-
-_OLDEST = (7, 0)
-"""Compute capability that Triton asks for."""
 
 
 class Missing(NamedTuple):
@@ -48,7 +44,7 @@ def choose_device(name: str) -> torch.device | None:
     raise ConfigError(
         "training on a GPU is not possible here",
         where="train.device",
-        expected="an NVIDIA GPU, its driver, PyTorch with CUDA, and Triton",
+        expected="an NVIDIA GPU, its driver, and PyTorch with CUDA",
         got=missing.what,
         fix=f"{missing.fix}; or set train.device = cpu",
     )
@@ -86,12 +82,6 @@ def missing_for_cuda() -> Missing | None:
     if not available:
         why = f": {said[-1].message}" if said else ""
         return Missing(f"no GPU that PyTorch {torch.__version__} can use{why}", "see nvidia-smi, CUDA_VISIBLE_DEVICES")
-    capability = torch.cuda.get_device_capability()
-    if torch.version.hip is None and capability < _OLDEST:
-        got, oldest = (".".join(map(str, version)) for version in (capability, _OLDEST))
-        return Missing(f"{torch.cuda.get_device_name()} of compute capability {got}", f"use a GPU of {oldest} or more")
-    if find_spec("triton") is None:
-        return Missing("no Triton", "pip install 'fieldwise[cuda]'")
     return None
 
 

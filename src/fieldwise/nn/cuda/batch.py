@@ -5,17 +5,15 @@ Letters: B examples, F fields, M features in the batch, U rows that it touches a
 The features lie field by field, and inside a field example by example. *Cell* ``f B + b`` is what field f has in
 example b: one feature, or those of a bag. Where no field is a bag, feature i is that of cell i.
 
-To merge the gradients of a row, features are sorted by row, and every row's features are cut into *chunks* of at most
-`CHUNK`::
+To merge the gradients of a row, features are sorted by row, and those of a row are summed in the order of their
+examples::
 
-    sorted features     a a a | a a | b | c c c | c          CHUNK = 3
-    chunks              0       1     2   3       4
-    rows                a             b   c
-    firsts              0             2   3          5       of each row, its first chunk; then the end
+    sorted features     a a a a a | b | c c c c
+    rows                a           b   c
+    starts              0           5   6         10      of each row, its first feature; then the end
 
-Chunks are summed first, each in the order of the examples, then the chunks of each row in theirs. So no row, however
-frequent, is one thread's work alone, and no sum depends on who comes first: there are no atomics. The arrays are as
-long as a batch of this size can need, so the host waits for no count.
+So no sum depends on who comes first: there are no atomics. The arrays are as long as a batch of this size can need, so
+the host waits for no count.
 """
 
 from __future__ import annotations
@@ -30,9 +28,7 @@ from torch import Tensor
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.nn.cuda.staging import Staging
 
-__all__ = ["CHUNK", "DeviceBatch", "Merge", "Placing", "join_batches", "merge_plan"]
-
-CHUNK = 32
+__all__ = ["DeviceBatch", "Merge", "Placing", "join_batches", "merge_plan"]
 
 
 class DeviceBatch(NamedTuple):
@@ -200,18 +196,15 @@ class Merge(NamedTuple):
     ----------
     order
         (M,) int64: the features, those of a row together and in the order of the examples.
-    chunks
-        (C + 1,) int64: where each chunk begins in `order`; M from the last one's end on.
     rows
         (U,): the rows that are touched, ascending; the number of the spare row from the last one on.
-    firsts
-        (U + 1,) int64: the first chunk of each row; the number of chunks from the last one on.
+    starts
+        (U + 1,) int64: where each row's features begin in `order`; M from the last one's end on.
     """
 
     order: Tensor
-    chunks: Tensor
     rows: Tensor
-    firsts: Tensor
+    starts: Tensor
 
 
 def merge_plan(batch: DeviceBatch, spare_row: int) -> Merge:
@@ -222,23 +215,17 @@ def merge_plan(batch: DeviceBatch, spare_row: int) -> Merge:
     >>> rows = torch.tensor([4, 2, 4])
     >>> merge = merge_plan(DeviceBatch(3, rows, None, None, None, most_rows=3), spare_row=9)
     >>> [part.tolist() for part in merge]
-    [[1, 0, 2], [0, 1, 3, 3], [2, 4, 9], [0, 1, 2, 2]]
+    [[1, 0, 2], [2, 4, 9], [0, 1, 3, 3]]
     """
     count, most_rows = len(batch.rows), batch.most_rows
-    most_chunks = most_rows + count // CHUNK
     ordered, order = torch.sort(batch.rows, stable=True)
     places = torch.arange(count, device=ordered.device)
     new = torch.ones_like(ordered, dtype=torch.bool)
     torch.ne(ordered[1:], ordered[:-1], out=new[1:])
-    begin = torch.cummax(torch.where(new, places, 0), 0).values if count else places
-    opens = (places - begin) % CHUNK == 0
-    chunk_of, row_of = opens.cumsum(0) - 1, new.cumsum(0) - 1
-    # What opens nothing is written to a last place, which is cut off.
-    chunks = torch.full((most_chunks + 2,), count, device=ordered.device)
-    chunks[torch.where(opens, chunk_of, most_chunks + 1)] = places
-    at = torch.where(new, row_of, most_rows + 1)
+    # A feature that is not the first of its row is written to a last place, which is cut off.
+    at = torch.where(new, new.cumsum(0) - 1, most_rows + 1)
     rows = torch.full((most_rows + 2,), spare_row, dtype=ordered.dtype, device=ordered.device)
     rows[at] = ordered
-    firsts = opens.sum().expand(most_rows + 2).clone()
-    firsts[at] = chunk_of
-    return Merge(order, chunks[: most_chunks + 1], rows[:most_rows], firsts[: most_rows + 1])
+    starts = torch.full((most_rows + 2,), count, device=ordered.device)
+    starts[at] = places
+    return Merge(order, rows[:most_rows], starts[: most_rows + 1])

@@ -1,4 +1,4 @@
-"""The engine in torch's operations: what the kernels do, readable, on any device and in any precision.
+"""What the kernels do, in torch's operations: on any device and in any precision.
 
 Rows that do not move, and places of `batch.Merge` that stand for no row, are written to the spare row: nothing here
 waits for a count.
@@ -68,7 +68,7 @@ def sums(batch: DeviceBatch, merge: Merge, local: Tensor, full: Tensor, num_fiel
     gradients = torch.cat((of_fields[example, field], full[example]), dim=1)
     if batch.inputs is not None:
         gradients = gradients * batch.inputs[order].unsqueeze(1)
-    return torch.segment_reduce(gradients, "sum", offsets=merge.chunks[merge.firsts], axis=0)
+    return torch.segment_reduce(gradients, "sum", offsets=merge.starts, axis=0)
 
 
 def update(

@@ -1,4 +1,4 @@
-"""What moves a row, as numbers that an engine takes."""
+"""What moves a row, as numbers."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,8 +41,6 @@ class DeviceTable(Table):
         Of which this one takes layout, units and type; it has no memory yet, and nor has this one (`allocate`).
     device
         Where the rows go.
-    engine
-        `nn.cuda.fused` or `nn.cuda.operations`; chosen unless given.
 
     Attributes
     ----------
@@ -51,11 +48,10 @@ class DeviceTable(Table):
         (D + 1, columns) on the device.
     """
 
-    def __init__(self, table: Table, device: torch.device, engine: ModuleType | None = None) -> None:
+    def __init__(self, table: Table, device: torch.device) -> None:
         self.device, self.stored = device, torch.empty(1, 0, device=device)
         super().__init__(table.layout, table.num_local, table.num_full, table.dtype.type)
         self.train(table.training)
-        self.engine = engine or _engine(device, table.dtype)
         self._placing: Placing | None = None
         self._placed: list[_Placed] = []
 
@@ -143,7 +139,7 @@ class DeviceTable(Table):
         there = self.place(batch)
         dtype = torch.float64 if self.dtype == np.float64 else torch.float32
         with torch.no_grad():
-            local, full = self.engine.gather(
+            local, full = operations.gather(
                 self.stored, there, self.layout.num_fields, self.num_local, self.num_full, dtype
             )
         if self.training and torch.is_grad_enabled():
@@ -156,14 +152,6 @@ class DeviceTable(Table):
         copy = to_host(self.stored[:-1, columns])
         copy.flags.writeable = False
         return copy
-
-
-def _engine(device: torch.device, dtype: np.dtype[Any]) -> ModuleType:
-    if device.type != "cuda" or dtype != np.float32:
-        return operations
-    from fieldwise.nn.cuda import fused  # imports Triton
-
-    return fused
 
 
 def require_device_memory(num_bytes: int, device: torch.device, what: str) -> None:
