@@ -3,7 +3,8 @@ import pytest
 
 from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.columns import Cells, Columns
+from fieldwise.features.cells import Cells
+from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
 from fieldwise.schema import Field, Schema
 

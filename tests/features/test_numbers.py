@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,6 +10,11 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.schema import Field
 
 
+class Coded(NamedTuple):
+    ids: np.ndarray
+    values: np.ndarray | None
+
+
 def fitted(kind: type, values: list, **settings):
     encoder = kind(Field(name="n", type="number", column="n", **settings))
     encoder.fit_chunk(encoder.read(Columns(pa.table({"n": values})), {}))
@@ -16,7 +23,8 @@ def fitted(kind: type, values: list, **settings):
 
 
 def encoded(encoder, values: list):
-    return encoder.encode(encoder.read(Columns(pa.table({"n": pa.array(values, pa.float64())})), {}))
+    cells = encoder.read(Columns(pa.table({"n": pa.array(values, pa.float64())})), {})
+    return Coded(encoder.encode(cells), encoder.inputs(cells))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ FIELDS = (Field(name="x", column="x"),)
 def classes_of(*chunks: list) -> tuple[str, ...]:
     encoder = TargetEncoder(Schema(fields=FIELDS, label="y"))
     for chunk in chunks:
-        encoder.fit_chunk(Columns(pa.table({"y": chunk})))
+        labels = encoder.read(Columns(pa.table({"y": chunk}))).labels
+        encoder.fit_chunk(labels, np.arange(len(chunk)))
     return encoder.finish().texts
 
 
@@ -60,9 +61,19 @@ def target(columns: dict, **settings):
     )
 
 
-def test_labels_are_indices_into_the_classes():
-    assert target({"y": ["1", "0", "1.0"]}).labels.tolist() == [1, 0, 1]
-    assert target({"y": pa.array(["1", "0"]).dictionary_encode()}).labels.tolist() == [1, 0]
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["1", "0", "1.0"], [1, 0, 1]),
+        (pa.array(["1", "0"]).dictionary_encode(), [1, 0]),
+        ([0, 7, None], [0, -1, -1]),
+    ],
+)
+def test_labels_are_indices_into_the_classes(labels, expected):
+    encoder = TargetEncoder(Schema(fields=FIELDS, label="y", classes=("0", "1")))
+    found, rejects = encoder.encode(encoder.read(Columns(pa.table({"y": labels}))).labels)
+    assert found.tolist() == expected
+    assert [expected[reject.row] for reject in rejects] == [-1] * expected.count(-1)
 
 
 def test_a_missing_label_and_one_outside_the_classes_are_rejects():

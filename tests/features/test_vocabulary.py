@@ -32,19 +32,19 @@ def counted(*chunks: list[str | None], min_count: int = 1, max_features: int | N
 def with_texts(
     *chunks: list[str | None], min_count: int = 1, max_features: int | None = None, spilled: tuple[bool, ...] = ()
 ) -> tuple[Vocabulary, list[list[int]]]:
-    """Return a vocabulary with texts, and the ids that drafts of the chunks turn out to have."""
+    """Return a vocabulary with texts, and the ids that codes of the chunks turn out to have."""
     counter, collector, scratch = VocabularyCounter(min_count, max_features), TextCollector(Scratch()), Scratch()
-    drafts = []
+    coded = []
     for place, chunk in enumerate(chunks):
         learned = counter.add(of(chunk))
         collector.add(of(chunk)[learned.frequent], pa.array(chunk, pa.string()).take(learned.frequent))
-        drafts.append(learned.drafts)
+        coded.append((chunk, learned.codes))
         if spilled[place : place + 1] == (True,):
             counter.spill(scratch)
     vocabulary = counter.finish(scratch)
     collector.finish(vocabulary)
-    numbered = counter.numbered(vocabulary, scratch)
-    ids = [vocabulary.lookup(draft) if draft.dtype == np.uint64 else numbered[draft] for draft in drafts]
+    ids_of_codes = counter.ids_of_codes(vocabulary, scratch)
+    ids = [vocabulary.lookup(of(chunk)) if codes is None else ids_of_codes[codes] for chunk, codes in coded]
     return vocabulary, [of_chunk.tolist() for of_chunk in ids]
 
 
@@ -55,7 +55,7 @@ def saved(vocabulary: Vocabulary) -> dict[str, list]:
 @settings(deadline=None)
 @given(TEXTS, st.integers(1, 3), st.none() | st.integers(1, 4))
 def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_features):
-    vocabulary, [drafted] = with_texts(texts, min_count=min_count, max_features=max_features)
+    vocabulary, [coded] = with_texts(texts, min_count=min_count, max_features=max_features)
     counts = Counter(text for text in texts if text)
     of_text = dict(zip(counts, fingerprints(pa.array(list(counts), pa.string()), SEED).tolist(), strict=True))
     kept = sorted(
@@ -68,7 +68,7 @@ def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_fea
     assert vocabulary.counts.tolist() == [texts.count(None), unseen, *(counts[text] for text in kept)]
     ids = vocabulary.lookup(fingerprints(pa.array([*texts, "never"], pa.string()), SEED)).tolist()
     assert ids == [0 if text is None else 2 + kept.index(text) if text in kept else 1 for text in [*texts, "never"]]
-    assert drafted == ids[:-1]
+    assert coded == ids[:-1]
 
 
 @settings(deadline=None)
@@ -120,7 +120,7 @@ def test_texts_may_come_as_a_dictionary():
 
 @settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.tuples(*[st.booleans()] * 4))
-def test_counts_that_were_moved_to_disk_count_alike_with_their_texts_and_drafts(chunks, spilled):
+def test_counts_that_were_moved_to_disk_count_alike_with_their_texts_and_codes(chunks, spilled):
     moved = with_texts(*chunks, **SOME, spilled=spilled)
     stayed = with_texts(*chunks, **SOME)
     assert saved(moved[0]) == saved(stayed[0])

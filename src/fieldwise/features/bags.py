@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, canonical, fingerprints, is_list, plain
-from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
+from fieldwise.features.cells import Arrays, Cells
+from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.lists import split_lists

@@ -1,26 +1,18 @@
-"""What a field holds in a chunk of the log, before it is numbered: columns, cells and rejects."""
+"""The columns of a chunk of the log, each read once however many fields use it, and cells that cannot be read."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.canonical import as_text, canonical, is_text, plain
 
-__all__ = ["Arrays", "Cells", "Columns", "Reject", "TextsAt", "reading", "shown"]
-
-TextsAt = Callable[[npt.NDArray[np.int64]], pa.Array]
-"""From positions among the values of a chunk to their texts."""
-
-Arrays = dict[str, npt.NDArray[Any]]
-"""What is saved of a field, or of all."""
+__all__ = ["Columns", "Reject", "reading", "shown"]
 
 
 class Reject(NamedTuple):
@@ -32,38 +24,6 @@ class Reject(NamedTuple):
     value: str
     """The cell as it was read; empty for null."""
     reason: str
-
-
-class Cells(NamedTuple):
-    """The values of one field in B examples, N in all.
-
-    Attributes
-    ----------
-    fingerprints
-        (N,) uint64, 0 for missing; for a number with bins, the local id of its bin, 0 for missing. Empty for a number
-        without bins, and while its bins are not known yet.
-    texts
-        Canonical texts of the values at given positions. Asked for by people and for new values only.
-    offsets
-        (B + 1,) int64 for a bag, whose values are those at ``offsets[b] .. offsets[b + 1]``, one or more: an empty bag
-        holds one value, missing. None where every example has one value (N = B).
-    weights
-        (N,) float32 for a bag.
-    numbers
-        (B,) float64 for a number, NaN for missing.
-    rejects
-        Cells that cannot be read.
-    num_cut
-        Cells of a bag that hold more values than are kept.
-    """
-
-    fingerprints: npt.NDArray[np.uint64]
-    texts: TextsAt
-    offsets: npt.NDArray[np.int64] | None = None
-    weights: npt.NDArray[np.float32] | None = None
-    numbers: npt.NDArray[np.float64] | None = None
-    rejects: tuple[Reject, ...] = ()
-    num_cut: int = 0
 
 
 class Columns:

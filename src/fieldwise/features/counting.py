@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.features.columns import Arrays
+from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.buckets import count_ids
@@ -35,13 +35,14 @@ class Learned(NamedTuple):
 
     Attributes
     ----------
-    drafts
-        (N,) what `VocabularyCounter.numbered` turns into ids: numbers (uint32), 0 for missing, or the fingerprints.
+    codes
+        (N,) uint32: the counter's own numbers of the values, 0 for missing, which `VocabularyCounter.ids_of_codes`
+        turns into ids; None where it gives none, or no more.
     frequent
         Positions of values of which the text may be needed.
     """
 
-    drafts: Uint32s | Uint64s
+    codes: Uint32s | None
     frequent: Int64s
 
 
@@ -51,8 +52,8 @@ class VocabularyCounter:
     The state is a sum: any split of the rows into chunks and counters, merged in any order, finishes alike. It holds
     fingerprints and counts, 24 to 48 bytes for each distinct value; `spill` moves them to disk, sorted.
 
-    Until it is spilled it also numbers the values as they come. The numbers are its own: they say which values of the
-    rows are the same, in half of a fingerprint's bytes or less, and `numbered` tells their ids when all is counted.
+    Until it is spilled it also numbers the values as they come. These codes are its own: they say which values of the
+    rows are the same, in half of a fingerprint's bytes or less, and `ids_of_codes` tells their ids when all is counted.
 
     Parameters
     ----------
@@ -63,9 +64,9 @@ class VocabularyCounter:
     --------
     >>> counter = VocabularyCounter(min_count=2)
     >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
-    Learned(drafts=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
+    Learned(codes=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
     >>> vocabulary = counter.finish(Scratch())
-    >>> vocabulary.counts.tolist(), counter.numbered(vocabulary, Scratch()).tolist()
+    >>> vocabulary.counts.tolist(), counter.ids_of_codes(vocabulary, Scratch()).tolist()
     ([1, 1, 2], [0, 2, 1])
     """
 
@@ -75,7 +76,7 @@ class VocabularyCounter:
         self._num_missing = 0
         self._num_present = 0
         self._runs: list[_Run] = []
-        self._numbers: _Numbers | None = None
+        self._coded: tuple[int, int] | None = None  # once spilled: where the values lie by their codes, how many
         self._finished: Counter | None = None
         self._most_added = 0
         self.keep_all_texts = False
@@ -115,7 +116,7 @@ class VocabularyCounter:
         num_present = int(np.count_nonzero(numbers))
         self._num_missing += len(fingerprints) - num_present
         self._num_present += num_present
-        return Learned(fingerprints if self._runs else numbers, frequent)
+        return Learned(None if self._runs else numbers, frequent)
 
     def merge(self, other: VocabularyCounter) -> None:
         """Add what another counter has counted, without spilling."""
@@ -145,7 +146,7 @@ class VocabularyCounter:
         """Move the counts to disk."""
         keys, counts = self._counter.items()
         if not self._runs:
-            self._numbers = _Numbers(scratch.write(self._counter.keys()), len(keys))
+            self._coded = scratch.write(self._counter.keys()), len(keys)
         self._counter = Counter()
         bounds = np.append(np.searchsorted(keys, _PREFIXES), len(keys))
         self._runs.append(_Run(scratch.write(keys, counts), bounds))
@@ -162,14 +163,14 @@ class VocabularyCounter:
         place(slots, keys, FIRST)
         return Vocabulary(slots, of_rows)
 
-    def numbered(self, vocabulary: Vocabulary, scratch: Scratch) -> Uint32s:
-        """Return the ids, in the vocabulary that came of it, of the numbers that were given."""
-        if self._numbers is None:
+    def ids_of_codes(self, vocabulary: Vocabulary, scratch: Scratch) -> Uint32s:
+        """Return (codes + 1,): the id, in the vocabulary that came of it, of each code that was given."""
+        if self._coded is None:
             assert self._finished is not None, "finish() comes first"
             ids: Uint32s = scratch.zeros(self._finished.num_keys + 1, np.uint32)
             self._finished.values(vocabulary.slots, UNSEEN, ids)
             return ids
-        place, num = self._numbers
+        place, num = self._coded
         ids = scratch.zeros(num + 1, np.uint32)
         for start in range(0, num, _KEYS_AT_ONCE):
             keys = scratch.read(place + 8 * start, np.uint64, min(_KEYS_AT_ONCE, num - start))
@@ -234,7 +235,7 @@ class GrowthCounter(VocabularyCounter):
         ids = self._base.lookup(fingerprints)
         new = ids == UNSEEN
         count_ids(ids[~new], self._counts)
-        return Learned(fingerprints, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
+        return Learned(None, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
 
     def merge(self, other: VocabularyCounter) -> None:
         """Add what another counter for the same vocabulary has counted, without spilling."""
@@ -255,13 +256,6 @@ class GrowthCounter(VocabularyCounter):
         slots = scratch.zeros((slots_for(len(of_rows) - FIRST), 2), np.uint64)
         place(slots, np.concatenate([self._base.keys, keys]), FIRST)
         return Vocabulary(slots, of_rows, *self._base.saved_texts)
-
-
-class _Numbers(NamedTuple):
-    """The values in the order of their numbers, moved to disk when the counts first were."""
-
-    place: int
-    num: int
 
 
 class _Run(NamedTuple):

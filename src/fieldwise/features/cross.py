@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.features.canonical import plain
-from fieldwise.features.columns import Cells, Columns
+from fieldwise.features.cells import Cells
+from fieldwise.features.columns import Columns
 from fieldwise.features.fields import FieldEncoder, IndexedEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.fingerprint import combine

@@ -24,23 +24,54 @@ import pyarrow as pa
 
 from fieldwise.errors import ArtefactError, DataError, UserError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.chunk import Chunk, Encoded, make_batch, read_chunk
-from fieldwise.features.columns import Arrays, Columns, Reject
+from fieldwise.features.cells import Arrays, Cells, Encoded, ReadRows, read_rows
+from fieldwise.features.columns import Reject
 from fieldwise.features.counting import Learned
-from fieldwise.features.drafts import ChunkDraft, draft_chunk, encode_chunk
-from fieldwise.features.encoder_for import encoder_for
-from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.cross import CrossEncoder
+from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
+from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.spilling import Counting, bytes_soon, counting, spill
 from fieldwise.features.target import TargetEncoder
-from fieldwise.kernels.layout import BAG, VALUE, Layout
+from fieldwise.features.times import CalendarEncoder
+from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout, select
 from fieldwise.kernels.threads import map_in_order
-from fieldwise.schema import Schema
+from fieldwise.schema import Field, Schema
 
 __all__ = ["Encoded", "Encoder", "Reject"]
 
 _LARGE_INPUT = 100.0
 """Weights and numbers beyond that let training diverge where they enter as they are."""
+_NO_IDS, _NO_WEIGHTS = np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.float32)
+
+
+def _encoder_for(field: Field, before: Mapping[str, FieldEncoder], scratch: Scratch) -> FieldEncoder:
+    """Return a new encoder for a field; `before` are those of the fields before it, by name."""
+    if field.type == "cross":
+        return CrossEncoder(field, [before[part] for part in field.parts], scratch)
+    if field.type == "bag":
+        return BagEncoder(field, scratch)
+    if field.numeric:
+        return BinEncoder(field) if field.discretised else ScaleEncoder(field)
+    if field.type == "time":
+        return CalendarEncoder(field)
+    return CategoryEncoder(field, scratch)
+
+
+def _without(encoded: Encoded, rejects: Iterable[Reject]) -> Encoded:
+    """Leave out the rows whose label is no class; where a row was rejected before, this reason is the first."""
+    first = {reject.row: reject for reject in (*encoded.rejects, *rejects)}
+    kept = ~np.isin(encoded.accepted, list(first))
+    weights, groups = encoded.weights, encoded.groups
+    assert encoded.labels is not None
+    return encoded._replace(
+        batch=encoded.batch if kept.all() else select(encoded.batch, kept),
+        labels=encoded.labels[kept],
+        weights=None if weights is None else weights[kept],
+        groups=None if groups is None else groups[kept],
+        rejects=[first[row] for row in sorted(first)],
+        accepted=encoded.accepted[kept],
+    )
 
 
 class Encoder:
@@ -86,7 +117,7 @@ class Encoder:
         self._base = base
         self._fields: dict[str, FieldEncoder] = {}
         for field in schema.fields:
-            encoder = self._fields[field.name] = encoder_for(field, self._fields, self._scratch)
+            encoder = self._fields[field.name] = _encoder_for(field, self._fields, self._scratch)
             if base is not None:  # before the crosses are made: where bins are known, they need no second pass
                 encoder.extend(base._fields[field.name])
         self._target = TargetEncoder(schema)
@@ -160,43 +191,42 @@ class Encoder:
         DataError
             A column is missing or of a type that its field cannot read; the label has too many values.
         """
-        chunk = self._read_to_learn(table)
-        self._learn(chunk)
-        return chunk.rejects
+        rows = self.read(table)
+        self._learn(rows)
+        return rows.rejects
 
-    def draft(self, table: pa.Table, *, learn: bool) -> ChunkDraft:
-        """Read a chunk in the last pass, learn from it as `fit_chunk` does or not, and return what is to be encoded.
+    def read(self, table: pa.Table, *, labelled: bool = True) -> ReadRows:
+        """Read a chunk of a log, before the encoder is fitted or afterwards: what `encode` takes; see `transform`."""
+        return read_rows(self._fields, self._target if labelled else None, table)
 
-        What `encode_draft` makes of it once the encoder is fitted is what `transform` would make of the chunk.
+    def condense(self, rows: ReadRows, *, learn: bool) -> ReadRows:
+        """Return rows that are encoded alike, in fewer bytes; learn from them as `fit_chunk` does, or not.
+
+        Parameters
+        ----------
+        rows
+            What `read` returned in this pass, which is the last one (`in_last_pass`).
+        learn
+            Whether they are training rows.
         """
-        chunk = self._read_to_learn(table)
-        learned = self._learn(chunk) if learn else {}
-        fields = [encoder.draft(chunk.cells[name], learned.get(name)) for name, encoder in self._fields.items()]
-        columns = Columns(table) if chunk.rejects else chunk.columns
-        return draft_chunk(chunk, fields, columns.coded(self.schema.label))
+        learned = self._learn(rows) if learn else {}
+        cells = {name: encoder.condense(rows.cells[name], learned.get(name)) for name, encoder in self._fields.items()}
+        return rows._replace(cells=cells)
 
-    def encode_draft(self, draft: ChunkDraft) -> Encoded:
-        """Encode what was put aside by `draft`; may be called from several threads at once."""
-        self._need_fitted()
-        coded = [encoder.encode_draft(of) for encoder, of in zip(self._fields.values(), draft.fields, strict=True)]
-        return encode_chunk(draft, coded, self._target)
-
-    def _read_to_learn(self, table: pa.Table) -> Chunk:
+    def _learn(self, rows: ReadRows) -> dict[str, Learned]:
         if self.fitted:
             raise DataError("the encoder is fitted already", fix="make a new one")
-        return read_chunk(self._fields, self._target, table)
-
-    def _learn(self, chunk: Chunk) -> dict[str, Learned]:
         with self._lock:
-            self._num_examples[self._pass - 1] += chunk.columns.num_examples
+            self._num_examples[self._pass - 1] += rows.num_examples
             if self._pass == 1:
-                self._target.fit_chunk(chunk.columns)
+                assert rows.labels is not None
+                self._target.fit_chunk(rows.labels, rows.accepted)
         waiting = deque(name for name, encoder in self._fields.items() if encoder.fit_pass == self._pass)
         learned: dict[str, Learned] = {}
         passed_over = 0
         while waiting:
             name = waiting[0]
-            encoder, cells = self._fields[name], chunk.cells[name]
+            encoder, cells = self._fields[name], rows.cells[name]
             # A field that another thread is at can wait, as long as there is another.
             if encoder.lock.acquire(blocking=passed_over >= len(waiting)):
                 try:
@@ -366,12 +396,53 @@ class Encoder:
             A column is missing or of a type that its field cannot read.
         """
         self._need_fitted()
-        chunk = read_chunk(self._fields, self._target if labelled else None, table)
-        coded = [encoder.encode(chunk.cells[name]) for name, encoder in self._fields.items()]
-        labels, weights, groups = (None, None, None) if chunk.target is None else chunk.target[:3]
-        batch = make_batch(coded, chunk.columns.num_examples)
-        cut = {name: chunk.cells[name].num_cut for name in self._fields if chunk.cells[name].num_cut}
-        return Encoded(batch, labels, weights, groups, chunk.rejects, chunk.accepted, cut)
+        return self.encode(self.read(table, labelled=labelled))
+
+    def encode(self, rows: ReadRows) -> Encoded:
+        """Encode rows that were read, now or before the encoder was fitted; may be called from several threads at once.
+
+        The one way from what was read to features: `transform` takes it, and so does preparing (`jobs.prepare`).
+        """
+        self._need_fitted()
+        encoded = Encoded(
+            batch=self._batch(rows.cells, rows.num_examples),
+            labels=None,
+            weights=rows.weights,
+            groups=rows.groups,
+            rejects=rows.rejects,
+            accepted=rows.accepted,
+            cut={name: rows.cells[name].num_cut for name in self._fields if rows.cells[name].num_cut},
+        )
+        if rows.labels is None:
+            return encoded
+        labels, no_class = self._target.encode(rows.labels)
+        encoded = encoded._replace(labels=labels[rows.accepted])
+        return _without(encoded, no_class) if no_class else encoded
+
+    def _batch(self, cells: Mapping[str, Cells], num_examples: int) -> Batch:
+        """Number the values of all fields, and put them together field by field."""
+        ids, values, bag_ids, bag_weights = [], [], [_NO_IDS], [_NO_WEIGHTS]
+        offsets: list[npt.NDArray[np.int64]] = []
+        for name, encoder in self._fields.items():
+            of_field = cells[name]
+            found = encoder.encode(of_field)
+            inputs = encoder.inputs(of_field)
+            if inputs is not None:
+                values.append(inputs)
+            if of_field.offsets is None:
+                ids.append(found)
+                continue
+            offsets.append(of_field.offsets + (offsets[-1][-1] if offsets else 0))
+            bag_ids.append(found)
+            if of_field.weights is not None:
+                bag_weights.append(of_field.weights)
+        return Batch(
+            ids=np.stack(ids) if ids else np.zeros((0, num_examples), dtype=np.uint32),
+            values=np.stack(values) if values else np.zeros((0, num_examples), dtype=np.float32),
+            offsets=np.stack(offsets) if offsets else np.zeros((0, num_examples + 1), dtype=np.int64),
+            bag_ids=np.concatenate(bag_ids),
+            bag_weights=np.concatenate(bag_weights),
+        )
 
     @property
     def rows(self) -> dict[str, int]:

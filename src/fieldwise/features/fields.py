@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import xxhash
 
 from fieldwise.features.canonical import canonical, fingerprints, plain, taken
-from fieldwise.features.columns import Arrays, Cells, Columns
+from fieldwise.features.cells import NO_FINGERPRINTS, Arrays, Cells
+from fieldwise.features.columns import Columns
 from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
 from fieldwise.features.hashed import Buckets
 from fieldwise.features.missing import MissingTexts
@@ -27,48 +28,7 @@ from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.kernels.threads import run_each
 from fieldwise.schema import Field
 
-__all__ = ["CategoryEncoder", "Coded", "Draft", "FieldEncoder", "IndexedEncoder", "narrow"]
-
-
-class Coded(NamedTuple):
-    """One field of a batch."""
-
-    ids: Uint32s
-    """(N,), local."""
-    values: npt.NDArray[np.float32] | None = None
-    """(B,) for a number without bins."""
-    offsets: npt.NDArray[np.int64] | None = None
-    """(B + 1,) for a bag."""
-    weights: npt.NDArray[np.float32] | None = None
-    """(N,) for a bag."""
-
-
-class Draft(NamedTuple):
-    """One field of a chunk whose cells have been read, and that is numbered when the field has learned.
-
-    Attributes
-    ----------
-    values
-        (N,) uint64: fingerprints; (N,) of a narrower type: provisional numbers, or ids known already; (B,) float32 or
-        float64: numbers. Empty where all are missing.
-    offsets, weights
-        As those of `Cells`; weights are empty where all are 1.
-    """
-
-    values: npt.NDArray[Any]
-    offsets: npt.NDArray[np.int64] | None = None
-    weights: npt.NDArray[np.float32] | None = None
-
-
-def narrow(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return whole numbers from 0 below 2^32 in the narrowest type that holds them all.
-
-    Examples
-    --------
-    >>> narrow(np.array([3, 255])).dtype, narrow(np.array([], np.int64)).dtype, narrow(np.array([3, 1 << 20])).dtype
-    (dtype('uint8'), dtype('uint8'), dtype('uint32'))
-    """
-    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
+__all__ = ["CategoryEncoder", "FieldEncoder", "IndexedEncoder"]
 
 
 class FieldEncoder(ABC):
@@ -132,16 +92,16 @@ class FieldEncoder(ABC):
         """Go on from what a fitted encoder of the same field knows, before learning: its ids stay."""
 
     @abstractmethod
-    def encode(self, cells: Cells) -> Coded:
-        """Number the cells."""
+    def encode(self, cells: Cells) -> Uint32s:
+        """Return the local ids of the N values of cells."""
 
-    @abstractmethod
-    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
-        """Return what `encode_draft` needs of cells; `learned` is what `fit_chunk` made of them, if it was called."""
+    def inputs(self, cells: Cells) -> npt.NDArray[np.float32] | None:
+        """Return the inputs of a field of form VALUE, (B,); None for all others."""
+        return None
 
-    @abstractmethod
-    def encode_draft(self, draft: Draft) -> Coded:
-        """Return what `encode` returns for the cells that a draft was made of."""
+    def condense(self, cells: Cells, learned: Learned | None) -> Cells:
+        """Return cells that are encoded alike in fewer bytes; `learned` is what `fit_chunk` made of them, if called."""
+        return cells
 
     @property
     @abstractmethod
@@ -205,8 +165,8 @@ class IndexedEncoder(FieldEncoder):
         self._texts = TextCollector(scratch)
         self._index: Vocabulary | Buckets | None = None
         self._base: Vocabulary | Buckets | None = None
-        self._numbered: Uint32s | None = None
-        self._has_drafts = False
+        self._gave_codes = False
+        self._ids_of_codes: Uint32s | None = None  # None where codes are ids
         self.missing = MissingTexts(field.missing, self.seed)
         self.default_text: str | None = None
         self.default = 0
@@ -271,13 +231,13 @@ class IndexedEncoder(FieldEncoder):
         elif counter is not None:
             self._index = vocabulary = counter.finish(scratch)
             rest = [partial(self._texts.finish, vocabulary)]
-            if self._has_drafts and not isinstance(counter, GrowthCounter):
-                rest.append(partial(self._find_numbers, counter, vocabulary, scratch))
+            if self._gave_codes and not isinstance(counter, GrowthCounter):
+                rest.append(partial(self._find_ids, counter, vocabulary, scratch))
             run_each(lambda task: task(), [(task,) for task in rest])
         self._base = None
 
-    def _find_numbers(self, counter: VocabularyCounter, vocabulary: Vocabulary, scratch: Scratch) -> None:
-        self._numbered = counter.numbered(vocabulary, scratch)
+    def _find_ids(self, counter: VocabularyCounter, vocabulary: Vocabulary, scratch: Scratch) -> None:
+        self._ids_of_codes = counter.ids_of_codes(vocabulary, scratch)
 
     def extend(self, base: Self) -> None:
         """Go on from a vocabulary, or the counts of buckets."""
@@ -285,36 +245,30 @@ class IndexedEncoder(FieldEncoder):
         if isinstance(self._base, Vocabulary):
             self.counter = GrowthCounter(self._base, self.field.min_count, self.field.max_features)
 
-    def encode(self, cells: Cells) -> Coded:
+    def encode(self, cells: Cells) -> Uint32s:
         """Look up the values."""
-        return Coded(self._fitted.lookup(cells.fingerprints), None, cells.offsets, cells.weights)
+        if cells.codes is None:
+            return self._fitted.lookup(cells.fingerprints)
+        if self._ids_of_codes is None:
+            return cells.codes.astype(np.uint32)
+        return take(self._ids_of_codes, cells.codes)
 
-    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
-        """Return ids where they are known, else provisional numbers, fingerprints of what was not learned from."""
-        values: npt.NDArray[Any] = cells.fingerprints if learned is None else learned.drafts
+    def condense(self, cells: Cells, learned: Learned | None) -> Cells:
+        """Return cells with codes in place of fingerprints, where the field has some for them.
+
+        Codes are ids where these are known before the encoder is fitted: those of buckets, and of a vocabulary that was
+        finished in an earlier pass. Else they are the numbers by which values are counted.
+        """
         if self._index is not None:
-            values = self._index.lookup(values)
-        elif learned is None and self.field.buckets is not None:
-            values = Buckets(self.field.buckets).lookup(values)
+            codes = self._index.lookup(cells.fingerprints)
+        elif learned is not None and learned.codes is not None:
+            codes = learned.codes
+            self._gave_codes = True
+        elif isinstance(self.counter, Buckets):
+            codes = self.counter.lookup(cells.fingerprints)
         else:
-            self._has_drafts = True
-        weights = cells.weights
-        if weights is not None and (weights == 1).all():
-            weights = weights[:0]
-        return Draft(values if values.dtype == np.uint64 else narrow(values), cells.offsets, weights)
-
-    def encode_draft(self, draft: Draft) -> Coded:
-        """Find the ids of numbers, or look up fingerprints."""
-        if draft.values.dtype == np.uint64:
-            ids = self._fitted.lookup(draft.values)
-        elif self._numbered is not None:
-            ids = take(self._numbered, draft.values)
-        else:
-            ids = draft.values.astype(np.uint32)
-        weights = draft.weights
-        if weights is not None and not len(weights):
-            weights = np.ones(len(ids), dtype=np.float32)
-        return Coded(ids, None, draft.offsets, weights)
+            return cells
+        return cells._replace(fingerprints=NO_FINGERPRINTS, codes=codes)
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
-from fieldwise.features.columns import Arrays
+from fieldwise.features.cells import Arrays
 from fieldwise.features.saved import take
 from fieldwise.features.vocabulary import FIRST, NO_SUCH_FEATURE
 from fieldwise.kernels.buckets import bucket_ids, count_ids

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.errors import ArtefactError
-from fieldwise.features.columns import Arrays, Cells, Columns, Reject
-from fieldwise.features.counting import Learned
-from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
+from fieldwise.features.cells import Arrays, Cells
+from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
@@ -21,7 +21,7 @@ from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
 from fieldwise.features.written import style_of
 from fieldwise.kernels.bins import bin_ids
-from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE
+from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.schema import Field
 
 __all__ = ["BinEncoder", "ScaleEncoder", "rejected_numbers"]
@@ -47,7 +47,7 @@ class _NumberEncoder(FieldEncoder):
             rejects = rejected_numbers(columns, name, bad, self.field)
         if self.field.default is not None:
             numbers = np.where(np.isnan(numbers), float(self.field.default), numbers)
-        return Cells(np.zeros(0, dtype=np.uint64), _no_texts, numbers=numbers, rejects=rejects)
+        return Cells(numbers=numbers, rejects=rejects)
 
 
 def rejected_numbers(columns: Columns, name: str, bad: Bools, field: Field) -> tuple[Reject, ...]:
@@ -57,17 +57,6 @@ def rejected_numbers(columns: Columns, name: str, bad: Bools, field: Field) -> t
     rejects = [columns.reject(row, name, NOT_A_NUMBER) for row in np.flatnonzero(bad).tolist()]
     reasons = why_no_numbers([reject.value for reject in rejects], style_of(field))
     return tuple(reject._replace(reason=reason) for reject, reason in zip(rejects, reasons, strict=True))
-
-
-def _narrow(numbers: Float64s) -> npt.NDArray[Any]:
-    """Return the same numbers as float32 if these are the same."""
-    with np.errstate(over="ignore"):
-        narrower = numbers.astype(np.float32)
-    return narrower if np.array_equal(narrower, numbers, equal_nan=True) else numbers
-
-
-def _no_texts(positions: npt.NDArray[np.int64]) -> pa.Array:
-    raise AssertionError("a number without bins is no part of a cross")
 
 
 class ScaleEncoder(_NumberEncoder):
@@ -137,27 +126,20 @@ class ScaleEncoder(_NumberEncoder):
             return np.copysign(np.sqrt(np.abs(numbers)), numbers)
         return numbers
 
-    def encode(self, cells: Cells) -> Coded:
+    def encode(self, cells: Cells) -> Uint32s:
+        """Tell the numbers from those that are missing."""
+        assert cells.numbers is not None
+        return np.where(np.isnan(cells.numbers), MISSING, 1).astype(np.uint32)
+
+    def inputs(self, cells: Cells) -> npt.NDArray[np.float32]:
         """Scale the numbers."""
         assert cells.numbers is not None
-        return self._scaled(cells.numbers)
-
-    def _scaled(self, numbers: Float64s) -> Coded:
-        missing = np.isnan(numbers)
+        numbers = cells.numbers
         with np.errstate(over="ignore"):
             scaled = (self._curve(numbers) - self._mean) / self._std
-        values = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)
-        values[missing] = 1.0
-        return Coded(np.where(missing, MISSING, 1).astype(np.uint32), values)
-
-    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
-        """Return the numbers."""
-        assert cells.numbers is not None
-        return Draft(_narrow(cells.numbers))
-
-    def encode_draft(self, draft: Draft) -> Coded:
-        """Scale the numbers."""
-        return self._scaled(draft.values.astype(np.float64))
+        values: npt.NDArray[np.float32] = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)
+        values[np.isnan(numbers)] = 1.0
+        return values
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -219,18 +201,24 @@ class BinEncoder(_NumberEncoder):
             self._sketch = NumberSketch(capacity=max(65_536, 16 * field.bins))
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
-        """Read the numbers, and find their bins once the edges are known."""
+        """Read the numbers, or their bins once the edges are known."""
         cells = self._read(columns)
-        assert cells.numbers is not None
         if self._edges is None:
             return cells
-        bins = bin_ids(cells.numbers, self._edges, first=_FIRST_BIN)
-        return cells._replace(fingerprints=bins, texts=lambda at: pa.array(self.texts(bins[at].tolist()), pa.string()))
+        bins = self._bins(cells)
+        return Cells(bins, lambda at: pa.array(self.texts(bins[at].tolist()), pa.string()), rejects=cells.rejects)
+
+    def _bins(self, cells: Cells) -> npt.NDArray[np.uint64]:
+        """Return the bins of cells, whether they were read before the edges were known or afterwards."""
+        if cells.numbers is None:
+            return cells.fingerprints
+        assert self._edges is not None, "finish() comes first"
+        return bin_ids(cells.numbers, self._edges, first=_FIRST_BIN)
 
     def fit_chunk(self, cells: Cells) -> None:
         """Add to the distribution, or count the bins."""
-        assert cells.numbers is not None
         if self._edges is None:
+            assert cells.numbers is not None
             self._sketch.add(cells.numbers)
         else:
             self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
@@ -276,21 +264,9 @@ class BinEncoder(_NumberEncoder):
         self._counts = np.zeros(base.rows, dtype=np.int64)
         self.cells_pass = 1
 
-    def encode(self, cells: Cells) -> Coded:
+    def encode(self, cells: Cells) -> Uint32s:
         """Return the bins."""
-        return Coded(cells.fingerprints.astype(np.uint32))
-
-    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
-        """Return the bins if they are known, else the numbers."""
-        assert cells.numbers is not None
-        return Draft(_narrow(cells.numbers) if self._edges is None else narrow(cells.fingerprints))
-
-    def encode_draft(self, draft: Draft) -> Coded:
-        """Return the bins."""
-        if draft.values.dtype.kind != "f":
-            return Coded(draft.values.astype(np.uint32))
-        assert self._edges is not None
-        return Coded(bin_ids(draft.values.astype(np.float64), self._edges, first=_FIRST_BIN).astype(np.uint32))
+        return self._bins(cells).astype(np.uint32)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.features.columns import Arrays
+from fieldwise.features.cells import Arrays
 from fieldwise.kernels.bins import number_keys, numbers_of_keys
 from fieldwise.kernels.hashtable import Counter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,13 +16,13 @@ import xxhash
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, fingerprints, plain
 from fieldwise.features.classes import Classes, decide_classes, one_class
-from fieldwise.features.columns import Columns, Reject, reading
+from fieldwise.features.columns import Columns, Reject, reading, shown
 from fieldwise.features.missing import IN_TEXTS, MissingTexts
 from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
 from fieldwise.features.spellings import MISSING_LABELS, Spelling, tidy
 from fieldwise.schema import Schema
 
-__all__ = ["MAX_CLASSES", "MISSING", "LabelTexts", "Target", "TargetEncoder", "count_labels", "read_labels"]
+__all__ = ["MAX_CLASSES", "MISSING", "Labels", "Target", "TargetEncoder", "count_labels", "read_labels"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
@@ -31,16 +31,47 @@ MAX_CLASSES = 1000
 MISSING = "the label is missing"
 
 
-class LabelTexts(NamedTuple):
-    """The labels of B rows."""
+class Labels(NamedTuple):
+    """The labels of R rows, as texts.
+
+    Attributes
+    ----------
+    texts
+        Of each value: canonical and tidy (`spellings.tidy`), bytes where it is not UTF-8, None where it is missing.
+        The last is that of a null.
+    written
+        Of each value: the cell as people see it.
+    places
+        (R,): which of them a row has.
+    """
 
     texts: list[str | bytes | None]
-    """Of each value: canonical and tidy (`spellings.tidy`), bytes where it is not UTF-8, None where it is missing."""
-    places: npt.NDArray[np.int64]
-    """(B,): which of them a row has; one behind the last for a null."""
+    written: list[str]
+    places: npt.NDArray[np.integer[Any]]
 
 
-def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence[str] = ()) -> LabelTexts:
+class Target(NamedTuple):
+    """The targets of R rows.
+
+    Attributes
+    ----------
+    labels
+        As texts: which of them are classes may not be known yet.
+    weights
+        (R,), finite and >= 0 where the row is not rejected; None without such a column.
+    groups
+        (R,): fingerprints, 0 for missing; None without such a column.
+    rejects
+        The rows that cannot be used.
+    """
+
+    labels: Labels
+    weights: npt.NDArray[np.float32] | None
+    groups: npt.NDArray[np.uint64] | None
+    rejects: list[Reject]
+
+
+def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence[str] = ()) -> Labels:
     """Read the column of the label.
 
     Parameters
@@ -57,18 +88,19 @@ def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence
     with reading(name):
         texts = _decoded(canonical(plain(found.dictionary)))
     texts = [text if isinstance(text, str) and stated.place(text) >= 0 else _tidied(text, of_missing) for text in texts]
-    return LabelTexts(texts, found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False))
+    places = found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    return Labels([*texts, None], [*map(shown, found.dictionary), ""], places)
 
 
 def count_labels(table: pa.Table, name: str, stated: Sequence[str] = (), missing: Sequence[str] = ()) -> dict[str, int]:
     """Return the rows of each label of a table; see `read_labels`."""
-    return _counted(read_labels(Columns(table), name, Spelling(stated), missing))
+    labels = read_labels(Columns(table), name, Spelling(stated), missing)
+    return _counted(labels.texts, labels.places)
 
 
-def _counted(labels: LabelTexts) -> dict[str, int]:
-    texts, at = labels
+def _counted(texts: list[str | bytes | None], places: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
     found: Counter[str] = Counter()
-    for text, rows in zip(texts, np.bincount(at, minlength=len(texts)).tolist(), strict=False):
+    for text, rows in zip(texts, np.bincount(places, minlength=len(texts)).tolist(), strict=True):
         if isinstance(text, str) and rows:
             found[text] += rows
     return dict(found)
@@ -95,18 +127,6 @@ def _decoded(texts: pa.Array) -> list[str | bytes | None]:
     return decoded
 
 
-class Target(NamedTuple):
-    """The targets of B examples."""
-
-    labels: npt.NDArray[np.int32]
-    """(B,): index into the classes; -1 in a row that is rejected, and in all while the classes are being learned."""
-    weights: npt.NDArray[np.float32] | None
-    """(B,), finite and >= 0."""
-    groups: npt.NDArray[np.uint64] | None
-    """(B,): fingerprints, 0 for missing."""
-    rejects: tuple[Reject, ...]
-
-
 class TargetEncoder:
     """Learns the classes, and reads label, weight and group.
 
@@ -127,8 +147,9 @@ class TargetEncoder:
         self._stated = self._spelling if classes else Spelling(named)
 
     def read(self, columns: Columns) -> Target:
-        """Read the targets of a chunk."""
-        labels, rejects = self._labels(columns)
+        """Read the targets of a chunk. While the classes are being learned, any label may become one."""
+        labels = read_labels(columns, self._schema.label, self._stated, self._schema.missing)
+        rejects = self.encode(labels)[1]
         weights = None
         if self._schema.weight is not None:
             weights, bad = self._weights(columns, self._schema.weight)
@@ -138,23 +159,22 @@ class TargetEncoder:
             seed = xxhash.xxh64_intdigest(self._schema.group.encode())
             groups = fingerprints(columns.text(self._schema.group), seed)
             MissingTexts(self._schema.missing, seed).drop_from(groups)
-        return Target(labels, weights, groups, tuple(rejects))
+        return Target(labels, weights, groups, rejects)
 
-    def labels(self, label: pa.Array) -> tuple[npt.NDArray[np.int32], list[Reject]]:
-        """Read the column of the label alone."""
-        return self._labels(Columns(pa.table({self._schema.label: label})))
+    def encode(self, labels: Labels) -> tuple[npt.NDArray[np.int32], list[Reject]]:
+        """Return the class of each row, (R,), and the rows whose label is none.
 
-    def _labels(self, columns: Columns) -> tuple[npt.NDArray[np.int32], list[Reject]]:
-        name = self._schema.label
-        texts, at = read_labels(columns, name, self._stated, self._schema.missing)
+        A class is an index; -1 in a row that is rejected, and in all while the classes are being learned.
+        """
+        texts, written, places = labels
         found = [self._spelling.place(text) if isinstance(text, str) else -1 for text in texts]
-        of_text = np.array([*found, -1], dtype=np.int32)
         reasons = [self._reason(text, label) for text, label in zip(texts, found, strict=True)]
-        reasons.append(MISSING)
-        bad = np.array([reason is not None for reason in reasons])
-        rows = np.flatnonzero(bad[at]).tolist() if bad.any() else []
-        rejects = [columns.reject(row, name, reasons[at[row]] or "") for row in rows]
-        return of_text[at], rejects
+        bad = np.array([reason is not None for reason in reasons])[places]
+        rejects = [
+            Reject(row, self._schema.label, written[places[row]], reasons[places[row]] or "")
+            for row in np.flatnonzero(bad).tolist()
+        ]
+        return np.array(found, dtype=np.int32)[places], rejects
 
     def _reason(self, text: str | bytes | None, label: int) -> str | None:
         """Why a label cannot be used; None for one that can."""
@@ -176,9 +196,9 @@ class TargetEncoder:
             rejects.append(columns.reject(int(row), name, reason))
         return weights, rejects
 
-    def fit_chunk(self, columns: Columns) -> None:
+    def fit_chunk(self, labels: Labels, accepted: npt.NDArray[np.int64]) -> None:
         """Count the labels of rows that are accepted."""
-        self._seen.update(_counted(read_labels(columns, self._schema.label, self._stated, self._schema.missing)))
+        self._seen.update(_counted(labels.texts, labels.places[accepted]))
         self._check_number()
 
     def merge(self, other: TargetEncoder) -> None:

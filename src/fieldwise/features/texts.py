@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.features.canonical import buffers, plain
-from fieldwise.features.columns import Arrays
+from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.texts import put_lengths, put_texts

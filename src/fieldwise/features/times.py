@@ -36,14 +36,14 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import buffers, is_text, plain
-from fieldwise.features.columns import Arrays, Cells, Columns, Reject, reading
-from fieldwise.features.counting import Learned
-from fieldwise.features.fields import Coded, Draft, FieldEncoder, narrow
+from fieldwise.features.cells import Arrays, Cells
+from fieldwise.features.columns import Columns, Reject, reading
+from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.missing import is_missing
 from fieldwise.features.parse import parse_text, read_numbers
 from fieldwise.features.saved import take
 from fieldwise.features.scratch import Scratch
-from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
+from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, Uint32s
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
 
@@ -272,17 +272,9 @@ class CalendarEncoder(FieldEncoder):
         """Go on counting."""
         self._base = base
 
-    def encode(self, cells: Cells) -> Coded:
+    def encode(self, cells: Cells) -> Uint32s:
         """Return the values."""
-        return Coded(cells.fingerprints.astype(np.uint32))
-
-    def draft(self, cells: Cells, learned: Learned | None) -> Draft:
-        """Return the values."""
-        return Draft(narrow(cells.fingerprints))
-
-    def encode_draft(self, draft: Draft) -> Coded:
-        """Return the values."""
-        return Coded(draft.values.astype(np.uint32))
+        return cells.fingerprints.astype(np.uint32)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.errors import ArtefactError
-from fieldwise.features.columns import Arrays
+from fieldwise.features.cells import Arrays
 from fieldwise.features.saved import take
 from fieldwise.kernels.hashtable import lookup
 from fieldwise.kernels.layout import UNSEEN, Uint32s

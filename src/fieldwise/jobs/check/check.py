@@ -134,14 +134,14 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         parts, of_no_part = source.split.parts(chunk)
         astray += of_no_part
     with naming(chunk.path):
-        texts, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
+        texts, _, at = read_labels(Columns(chunk.table), schema.label, counts.stated, schema.missing)
     place_of: dict[str, int] = {}
-    of_text = np.full(len(texts) + 1, -1, dtype=np.int64)
+    of_text = np.full(len(texts), -1, dtype=np.int64)
     for number, text in enumerate(texts):
         if isinstance(text, str) and (label := counts.class_of(text)) is not None:
             of_text[number] = place_of.setdefault(label, len(place_of))
     classes = of_text[at]
-    labelled = np.array([text is not None for text in texts] + [False])[at]
+    labelled = np.array([text is not None for text in texts])[at]
     known = classes >= 0
     usable = known & (parts != NO_PART)
     of_label = Columns(chunk.table)

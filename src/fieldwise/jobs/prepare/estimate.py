@@ -173,7 +173,7 @@ class _Learned(NamedTuple):
 
 
 def _learn(schema: Schema, source: Source, num_rows: int, spool: Spool | None = None) -> _Learned:
-    """Fit an encoder on the first rows of a log; their drafts go to the spool, if there is one."""
+    """Fit an encoder on the first rows of a log, which go to the spool as they were read, if there is one."""
     encoder = Encoder(schema, Scratch())
     counted: dict[str, int] = {}
 
@@ -237,6 +237,6 @@ def _wider_numbers(counted: dict[str, int], values: dict[str, float]) -> int:
     """Return the bytes that a row takes more aside when there are more values than in the sample."""
 
     def width(num_values: float) -> int:
-        return np.min_scalar_type(int(num_values)).itemsize  # as `features.fields.narrow`
+        return np.min_scalar_type(int(num_values)).itemsize  # as `Spool` writes them
 
     return sum(width(values[name]) - width(now) for name, now in counted.items())

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import pyarrow as pa
 
-from fieldwise.data.cache import Examples
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.encode import naming, rejected_rows
 from fieldwise.data.read_report import RejectTally, why_rejected
@@ -31,7 +30,7 @@ from fieldwise.features.encoder import Encoded, Encoder
 from fieldwise.features.target import MISSING
 from fieldwise.io.files import atomic_file
 from fieldwise.jobs.prepare.parts import NOWHERE, Source, deal, log_columns
-from fieldwise.jobs.prepare.spool import PartDraft, Record, Spool
+from fieldwise.jobs.prepare.spool import Record, RecordPart, Spool
 from fieldwise.kernels.threads import map_in_order
 
 __all__ = ["REJECTS_NAME", "Counts", "cache_writer", "fit", "learn", "refuse_rejects", "transform"]
@@ -76,8 +75,8 @@ def fit(
 ) -> int:
     """Let the encoder learn from the training rows of a log, and return how many rows the log has.
 
-    `after_chunk` is called after every chunk; while it runs, others may be learned from. Drafts of all rows go to the
-    spool, if there is one.
+    `after_chunk` is called after every chunk; while it runs, others may be learned from. All rows, as they were read in
+    the last pass, go to the spool, if there is one.
 
     Raises
     ------
@@ -180,7 +179,7 @@ def transform(
                     if part not in writers:
                         writers[part] = caches.enter_context(cache_writer(encoder, folder / part))
                         parts[part] = {"read": 0, "rejected": 0, "examples": 0}
-                    writers[part].add(Examples(of_part.batch, of_part.labels, of_part.weights, of_part.groups))
+                    writers[part].add(of_part)
                     num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
                     parts[part]["read"] += num_examples + num_rejects
                     parts[part]["rejected"] += num_rejects
@@ -199,19 +198,19 @@ def _learn(
     dealt = deal(source, chunk)
     astray = list(rejected_rows(dealt.pop(NOWHERE), []))
     lines = list(astray)
-    drafts: dict[str, PartDraft] = {}
+    aside: dict[str, RecordPart] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
             if spool is not None and spool.is_open:
-                draft = encoder.draft(rows.table, learn=part == "train")
-                drafts[part] = PartDraft(rows.path, rows.file, rows.rows, draft)
-                rejects = draft.rejects
+                read = encoder.condense(encoder.read(rows.table), learn=part == "train")
+                aside[part] = RecordPart(rows.path, rows.file, rows.rows, read)
+                rejects = read.rejects
             elif part == "train":
                 rejects = encoder.fit_chunk(rows.table)
         lines += rejected_rows(rows, rejects) if part == "train" else ()
     num_rows = _num_rows(chunk)
-    complete = spool is not None and len(drafts) == len(dealt)
-    return num_rows, lines, spool.write(Record(num_rows, astray, drafts)) if spool and complete else None
+    complete = spool is not None and len(aside) == len(dealt)
+    return num_rows, lines, spool.write(Record(num_rows, astray, aside)) if spool and complete else None
 
 
 def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> _Encoded:
@@ -228,9 +227,9 @@ def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> _Encoded:
 def _encode_record(encoder: Encoder, spool: Spool, place: tuple[int, int]) -> _Encoded:
     num_rows, lines, parts = spool.read(place)
     encoded: dict[str, Encoded] = {}
-    for part, (path, file, rows, draft) in parts.items():
-        encoded[part] = encoder.encode_draft(draft)
-        lines += rejected_rows(Chunk(_NO_TABLE, path, file, rows, []), encoded[part].rejects)
+    for part, (path, file, numbers, rows) in parts.items():
+        encoded[part] = encoder.encode(rows)
+        lines += rejected_rows(Chunk(_NO_TABLE, path, file, numbers, []), encoded[part].rejects)
     return num_rows, _in_order(lines), encoded
 
 

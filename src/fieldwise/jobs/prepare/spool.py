@@ -2,13 +2,13 @@
 
 ::
 
-    record  := for each part of a chunk: its draft (features.drafts) and the numbers of its rows
+    record  := for each part of a chunk: the rows as the encoder has read them, and their numbers in their file
     bytes   := length of the header, header (msgpack), arrays one after the other, each at a multiple of 8
 
 The file has no name: it is gone with the process, however it ends, and is never taken for a result. It is written and
-not synced, and read through a map, so it costs no anonymous memory. Values are numbered, not written: most take one or
-two bytes, as in the cache. Where the disk has no room for it besides the cache, it is given up, and the log is read
-again: what is written in the end is the same.
+not synced, and read through a map, so it costs no anonymous memory. Arrays are written in the narrowest type that holds
+them: most values take one or two bytes, as in the cache. Where the disk has no room for it besides the cache, it is
+given up, and the log is read again: what is written in the end is the same.
 """
 
 from __future__ import annotations
@@ -19,25 +19,23 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from fieldwise.features.cells import NO_FINGERPRINTS, Cells, ReadRows
 from fieldwise.features.columns import Reject
-from fieldwise.features.drafts import ChunkDraft
-from fieldwise.features.fields import Draft, narrow
+from fieldwise.features.target import Labels
 
-__all__ = ["PartDraft", "Record", "Spool", "most_aside"]
+__all__ = ["Record", "RecordPart", "Spool", "most_aside"]
 
 _ALIGNMENT = 8
 _JUDGED_BYTES = 1 << 26
 """Written before it is judged whether the whole log will fit."""
-_WITH_OFFSETS, _WITH_WEIGHTS = 1, 2
 
 
 def most_aside(free: int) -> int:
@@ -45,13 +43,13 @@ def most_aside(free: int) -> int:
     return free // 2
 
 
-class PartDraft(NamedTuple):
-    """The rows of a chunk that belong to one part of the log: their file, their numbers in it, and their draft."""
+class RecordPart(NamedTuple):
+    """The rows of a chunk that belong to one part of the log: their file, their numbers in it, and what was read."""
 
     path: str
     file: int
-    rows: npt.NDArray[np.int64]
-    draft: ChunkDraft
+    numbers: npt.NDArray[np.int64]
+    rows: ReadRows
 
 
 class Record(NamedTuple):
@@ -59,7 +57,7 @@ class Record(NamedTuple):
 
     num_rows: int
     lines: list[dict[str, Any]]
-    parts: dict[str, PartDraft]
+    parts: dict[str, RecordPart]
 
 
 class Spool:
@@ -137,60 +135,82 @@ class Spool:
         os.ftruncate(self._file, 0)
 
 
-class _Part(msgspec.Struct, array_like=True):
-    """What the header says of a part; its arrays follow those of the parts before it."""
+class _OfPart(msgspec.Struct, array_like=True):
+    """What the header says of a part: all that is no array, and the names of its arrays and of those of its fields."""
 
-    name: str
     path: str
     file: int
-    first_row: int
+    first_number: int
     num_rows: int
+    texts: list[Any]  # str | bytes | None, which msgspec does not tell apart
+    written: list[str]
     rejects: list[Reject]
-    forms: list[int]
-    with_weights: bool
-    with_groups: bool
+    arrays: list[str]
+    fields: list[tuple[str, int, list[str]]]
 
 
 class _Header(msgspec.Struct, array_like=True):
     num_rows: int
     lines: list[dict[str, Any]]
-    parts: list[_Part]
+    parts: dict[str, _OfPart]
     arrays: list[tuple[str, int]]
 
 
 def _packed(record: Record) -> bytes:
-    parts: list[_Part] = []
     arrays: list[npt.NDArray[Any]] = []
-    for name, (path, file, rows, draft) in record.parts.items():
-        forms = []
-        arrays.append(np.frombuffer(_ipc(draft.label), dtype=np.uint8))
-        arrays.append(_steps(rows))
-        arrays.append(narrow(draft.accepted) if draft.rejects else np.zeros(0, dtype=np.uint8))
-        arrays += [column for column in (draft.weights, draft.groups) if column is not None]
-        for values, offsets, weights in draft.fields:
-            forms.append(_WITH_OFFSETS * (offsets is not None) + _WITH_WEIGHTS * (weights is not None))
-            arrays.append(values)
-            arrays += [] if offsets is None else [narrow(np.diff(offsets))]
-            arrays += [] if weights is None else [weights]
-        parts.append(
-            _Part(
-                name,
-                path,
-                file,
-                int(rows[0]) if len(rows) else 0,
-                len(rows),
-                draft.rejects,
-                forms,
-                draft.weights is not None,
-                draft.groups is not None,
-            )
-        )
+
+    def put(named: Mapping[str, npt.NDArray[Any] | None]) -> list[str]:
+        present = {name: array for name, array in named.items() if array is not None}
+        arrays.extend(map(_narrow, present.values()))
+        return list(present)
+
+    parts: dict[str, _OfPart] = {}
+    for name, (path, file, numbers, rows) in record.parts.items():
+        assert rows.labels is not None
+        first = int(numbers[0]) if len(numbers) else 0
+        follow = not len(numbers) or numbers[-1] - first == len(numbers) - 1
+        of_rows = {
+            "steps": None if follow else numbers - first,
+            "places": rows.labels.places,
+            "accepted": rows.accepted if rows.rejects else None,
+            "weights": rows.weights,
+            "groups": rows.groups,
+        }
+        names = put(of_rows)
+        fields = [(field, cells.num_cut, put(_of_cells(cells))) for field, cells in rows.cells.items()]
+        texts, written, _ = rows.labels
+        parts[name] = _OfPart(path, file, first, len(numbers), texts, written, rows.rejects, names, fields)
     described: list[tuple[str, int]] = [(array.dtype.char, len(array)) for array in arrays]
     header = msgspec.msgpack.encode(_Header(record.num_rows, record.lines, parts, described))
     pieces: list[Any] = [len(header).to_bytes(8, "little"), header, _padding(len(header))]
     for array in arrays:
         pieces += [np.ascontiguousarray(array).data, _padding(array.nbytes)]
     return b"".join(pieces)
+
+
+def _of_cells(cells: Cells) -> dict[str, npt.NDArray[Any] | None]:
+    """Return the arrays of a field; the weights of a bag only where they are not all 1."""
+    weights = cells.weights
+    return {
+        "fingerprints": cells.fingerprints if cells.codes is None and cells.numbers is None else None,
+        "codes": cells.codes,
+        "numbers": cells.numbers,
+        "lengths": None if cells.offsets is None else np.diff(cells.offsets),
+        "weights": None if weights is None or (weights == 1).all() else weights,
+    }
+
+
+def _narrow(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the same numbers, the whole ones of them 0 or more, in the narrowest type that holds them all."""
+    if array.dtype.kind != "f":
+        return array.astype(np.min_scalar_type(int(array.max(initial=0))), copy=False)
+    with np.errstate(over="ignore"):
+        narrower = array.astype(np.float32, copy=False)
+    return narrower if np.array_equal(narrower, array, equal_nan=True) else array
+
+
+def _padding(num_bytes: int) -> bytes:
+    return bytes(-num_bytes % _ALIGNMENT)
 
 
 def _unpacked(data: memoryview) -> Record:
@@ -203,41 +223,34 @@ def _unpacked(data: memoryview) -> Record:
         arrays.append(np.frombuffer(data, dtype, length, end) if length else np.zeros(0, dtype=dtype))
         end += length * dtype.itemsize
     following = iter(arrays)
-    return Record(header.num_rows, header.lines, {part.name: _part(part, following) for part in header.parts})
+    return Record(header.num_rows, header.lines, {name: _part(of, following) for name, of in header.parts.items()})
 
 
-def _part(part: _Part, following: Iterator[npt.NDArray[Any]]) -> PartDraft:
-    label = pa.ipc.open_stream(pa.py_buffer(next(following))).read_next_batch().column(0)
-    steps, accepted = next(following), next(following)
-    rows = part.first_row + (steps.astype(np.int64) if len(steps) else np.arange(part.num_rows))
-    accepted = accepted.astype(np.int64) if part.rejects else np.arange(part.num_rows)
-    weights = next(following) if part.with_weights else None
-    groups = next(following) if part.with_groups else None
-    fields = [
-        Draft(
-            next(following),
-            np.concatenate([[0], np.cumsum(next(following), dtype=np.int64)]) if form & _WITH_OFFSETS else None,
-            next(following) if form & _WITH_WEIGHTS else None,
-        )
-        for form in part.forms
-    ]
-    return PartDraft(part.path, part.file, rows, ChunkDraft(fields, label, weights, groups, part.rejects, accepted))
+def _part(of: _OfPart, following: Iterator[npt.NDArray[Any]]) -> RecordPart:
+    arrays = dict(zip(of.arrays, following, strict=False))
+    everything = np.arange(of.num_rows)
+    groups = arrays.get("groups")
+    rows = ReadRows(
+        labels=Labels(of.texts, of.written, arrays["places"]),
+        weights=arrays.get("weights"),
+        groups=None if groups is None else groups.astype(np.uint64, copy=False),
+        rejects=of.rejects,
+        accepted=arrays.get("accepted", everything).astype(np.int64, copy=False),
+        cells={name: _cells(dict(zip(names, following, strict=False)), cut) for name, cut, names in of.fields},
+    )
+    return RecordPart(of.path, of.file, of.first_number + arrays.get("steps", everything).astype(np.int64), rows)
 
 
-def _steps(rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Return the distances of rows from the first; nothing where they follow one another."""
-    if not len(rows) or rows[-1] - rows[0] == len(rows) - 1:
-        return np.zeros(0, dtype=np.uint8)
-    return narrow(rows - rows[0])
-
-
-def _padding(num_bytes: int) -> bytes:
-    return bytes(-num_bytes % _ALIGNMENT)
-
-
-def _ipc(column: pa.Array) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    batch = pa.record_batch([column], names=[""])
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue()
+def _cells(arrays: Mapping[str, npt.NDArray[Any]], num_cut: int) -> Cells:
+    numbers = arrays.get("numbers")
+    found = Cells(
+        fingerprints=arrays.get("fingerprints", NO_FINGERPRINTS).astype(np.uint64, copy=False),
+        codes=arrays.get("codes"),
+        numbers=None if numbers is None else numbers.astype(np.float64, copy=False),
+        num_cut=num_cut,
+    )
+    if "lengths" not in arrays:
+        return found
+    offsets = np.concatenate([[0], np.cumsum(arrays["lengths"], dtype=np.int64)])
+    weights = arrays.get("weights")
+    return found._replace(offsets=offsets, weights=np.ones(offsets[-1], np.float32) if weights is None else weights)

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from fieldwise.errors import DataError
 from fieldwise.features.bags import BagEncoder
-from fieldwise.features.columns import Cells, Columns, Reject
+from fieldwise.features.cells import Cells
+from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.fields import CategoryEncoder
 from fieldwise.features.numbers import rejected_numbers
 from fieldwise.features.parse import read_numbers
@@ -107,7 +106,7 @@ class ColumnCounts:
         if self.subject.type == "other":
             present = columns.array(name).is_valid().to_numpy(zero_copy_only=False)
             nothing = np.zeros(len(present), dtype=np.uint64)
-            return ReadColumn(Cells(nothing, _no_texts), present.astype(np.uint64))
+            return ReadColumn(Cells(nothing), present.astype(np.uint64))
         cells = self._encoder.read(columns, {})
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
         found = ReadColumn(cells, whole, rejects=tuple(cells.rejects), not_numbers=len(cells.rejects))
@@ -244,7 +243,3 @@ def _of_bags(cells: Cells) -> Uint64s:
     mixed ^= mixed >> np.uint64(29)
     whole: Uint64s = np.add.reduceat(mixed, cells.offsets[:-1]) if len(cells.offsets) > 1 else mixed[:0]
     return whole
-
-
-def _no_texts(positions: Int64s) -> pa.Array:
-    raise DataError("the values of this column have no text")
