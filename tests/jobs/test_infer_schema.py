@@ -18,7 +18,7 @@ SAMPLE = pa.table(
     {
         "click": ["0", "1"] * 100,
         "user_id": [f"u{i % 9}" for i in range(200)],
-        "age": [str(18 + i % 60) for i in range(200)],
+        "age": [str(18 + i % 59) for i in range(200)],  # the label alternates: it says nothing of an age
         "tags": ["a|b", "b", "c|a", "c"] * 50,
         "price": [f"{i}.5" for i in range(200)],
         "constant": ["x"] * 200,

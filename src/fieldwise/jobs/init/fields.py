@@ -19,7 +19,8 @@ from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.spellings import Spelling, tidy
-from fieldwise.profile.infer.guess import Guess, guess_column
+from fieldwise.profile.infer.evidence import label_of
+from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.schema import Default, Field, FieldType, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
@@ -88,8 +89,9 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
 
     The column of the groups is a field like any other: whose groups they are (users, say) tells examples apart.
 
-    Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday, unless these names are taken. A
-    column of the weights of a bag is no field of its own.
+    Where the label says that the values of a column of whole numbers and their order both tell something, two fields
+    are made: COLUMN and COLUMN_bins. Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday.
+    None of them is made where its name is taken. A column of the weights of a bag is no field of its own.
 
     A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
     that names the column. What the table states holds; what it leaves out is guessed: a number without bins, edges or
@@ -131,6 +133,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     no_field = {getattr(config.data, role) for role in _ROLES if role != "group"}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
+    label = label_of(columns.array(config.data.label)) if config.data.label in sample.column_names else None
     of_numbers = IN_NUMBERS if config.data.missing is None else config.data.missing
     fields: list[Field] = []
     guesses: dict[str, Guess] = {}
@@ -138,7 +141,8 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     for name, settings in readers.items():
         unspoken = name not in config.fields and name not in no_field | excluded | of_bags
         if settings or unspoken:
-            guesses[name] = guess_column(name, columns.array(name), config.data.missing)
+            guess = guess_column(name, columns.array(name), config.data.missing)
+            guesses[name] = by_label(guess, columns.array(name), label)
         if unspoken:
             settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
         fields += [_field(field, name, entry, guesses[name], of_numbers) for field, entry in settings.items()]
@@ -172,6 +176,8 @@ def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dic
         names = _names_of_times(column, guess)
         named = {name: FieldConfig(type="time", part=part) for name, part in zip(names, guess.parts, strict=True)}
         return {field: entry for field, entry in named.items() if field not in taken}
+    if guess.is_both and f"{column}_bins" not in taken:
+        return {column: FieldConfig(type="category"), f"{column}_bins": FieldConfig(type="number")}
     return {} if guess.left_out else {column: FieldConfig()}
 
 

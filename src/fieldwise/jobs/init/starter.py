@@ -237,8 +237,9 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
     """Write a ``[fields.NAME]`` table."""
     yield _commented(f"[fields.{_key(field.name)}]", guess.reason)
     yield f"type = {_toml(field.type)}"
-    if field.part is not None:
+    if field.column != field.name:
         yield f"column = {_toml(field.column)}"
+    if field.part is not None:
         part = f"part = {_toml(field.part)}"
         yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
     if field.format is not None:

@@ -23,6 +23,8 @@ with leading zeros, above 2^53, or of one
 length from 6 digits on
 other whole numbers: 50 or fewer, 4 rows each    a category       each has enough rows for a weight of its own
 other whole numbers                              bins             near ones behave alike, and most are rare
+these, and codes by their length alone, where    as it says       both readings are tried on rows held out
+the label tells (`evidence.weigh`)                                (`by_label`); they may be both
 lists as text (`bags.find_lists`)                a bag            ``["a", "b"]``; objects of JSON are left out
 texts with a separator (`bags.find_bag`)         a bag            its values recur, the cells do not
 long texts that hardly recur                     left out         as categories they would only fill the vocabulary
@@ -46,6 +48,7 @@ import re
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,13 +59,14 @@ from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.parse import parse_text
 from fieldwise.features.written import respelled
 from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
+from fieldwise.profile.infer.evidence import weigh
 from fieldwise.profile.infer.names import is_code, is_row_id
 from fieldwise.profile.infer.number_styles import find_style, may_be_numbers
 from fieldwise.profile.infer.times import Times, find_times
 from fieldwise.profile.infer.values import Float64s, Values
 from fieldwise.schema import Decimal, FieldType, TimePart
 
-__all__ = ["Guess", "guess_column"]
+__all__ = ["Guess", "by_label", "guess_column"]
 
 _FEW = 50
 _FEW_EACH = 4
@@ -96,6 +100,10 @@ class Guess(NamedTuple):
         See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
     parts
         Of a time: what each of its fields tells.
+    is_open
+        Whether the values look the same as a quantity and as a code, so that the label has to tell (`by_label`).
+    is_both
+        Whether a category, of which the order of its values says something more: two fields.
     """
 
     reason: str
@@ -111,6 +119,34 @@ class Guess(NamedTuple):
     parts: tuple[TimePart, ...] = ()
     format: str | None = None
     missing: tuple[str, ...] = IN_TEXTS
+    is_open: bool = False
+    is_both: bool = False
+
+
+def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None) -> Guess:
+    """Let the label tell between the two readings of whole numbers (`evidence.weigh`), where it can.
+
+    Parameters
+    ----------
+    guess
+        Of the column, by its looks.
+    column, label
+        (B,); see `evidence.weigh`. The guess stays where there is no label of two values.
+    """
+    if not guess.is_open or label is None:
+        return guess
+    found = weigh(column, label)
+    if not found.has_identity and not found.has_order:
+        return guess
+    named = guess.reason.partition(";")[0]
+    if found.has_identity and found.has_order:
+        why = f"the label follows the values ({found.identity:.0f} sd) and their order ({found.order:.0f} sd)"
+        return guess._replace(type="category", is_both=True, reason=f"{named}; both, for {why}")
+    if found.has_identity:
+        why = f"codes: the label follows the values, not their order ({found.identity:.0f} sd)"
+        return guess._replace(type="category", reason=f"{named}; {why}")
+    why = f"a quantity: the label follows their order alone ({found.order:.0f} sd)"
+    return guess._replace(type="number", min_count=1, reason=f"{named}; {why}")
 
 
 def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = None) -> Guess:
@@ -248,10 +284,10 @@ def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
             return Guess(f"{_many(values)}; codes, by their name")
         return Guess(f"numbers with fractions, {span}{_if_thousands(values)}", type="number")
     if code := _why_code(name, values, whole):
-        return Guess(f"{_many(values)}; {code}")
+        return Guess(f"{_many(values)}; {code}", is_open=code.startswith("codes, being"))
     if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
         return Guess(f"{values.num_distinct:,} whole numbers, {span}")
-    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number")
+    return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", is_open=True)
 
 
 def _written_number(name: str, values: Values) -> Guess | None:
