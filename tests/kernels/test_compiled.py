@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from numba.core.caching import NullCache
 
 import fieldwise
 from fieldwise.kernels import jit, kept, shuffle
+from fieldwise.kernels.fingerprint import fingerprint
 
 _RUN = """
 import numpy as np
@@ -47,6 +50,7 @@ def test_kernels_are_compiled_once_and_again_when_a_file_that_they_are_made_of_h
 
 def test_a_kernel_depends_on_all_files_that_it_is_made_of(tmp_path, monkeypatch):
     (tmp_path / "jit.py").touch()
+    (tmp_path / "compiler.py").touch()
     (tmp_path / "one.py").write_text("from fieldwise.kernels.two import a\n")
     (tmp_path / "two.py").write_text("from fieldwise.kernels.one import b\nfrom fieldwise.kernels.three import c\n")
     (tmp_path / "three.py").touch()
@@ -156,6 +160,60 @@ def test_a_temporary_folder_is_made_for_its_user_alone(tmp_path):
     folder = tmp_path / f"fieldwise-{os.getuid()}"
     assert kept.can_be_written(folder / "kernels")
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+_WITH_ANOTHER_NUMBA = """
+import numba
+numba.__version__ = "0.60.0"
+from fieldwise.kernels import jit
+from fieldwise.kernels.fingerprint import fingerprint
+import numpy as np
+assert not jit._compiler()
+print(fingerprint(np.frombuffer(b"abc" * 30, np.uint8), np.array([0, 3, 3, 90]), seed=5).tolist())
+"""
+
+
+def test_another_version_of_numba_compiles_kernels_by_itself(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", _WITH_ANOTHER_NUMBA]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = np.frombuffer(b"abc" * 30, np.uint8)
+    assert done.stdout == f"{fingerprint(text, np.array([0, 3, 3, 90]), seed=5).tolist()}\n"
+
+
+def test_the_tested_version_is_compiled_with_fewer_steps():
+    assert ("pipeline_class" in jit._compiler()) == numba.__version__.startswith("0.68.")
+
+
+@pytest.mark.skipif(not jit._compiler(), reason="with this version of numba, references are counted everywhere")
+def test_arrays_whose_references_nobody_would_count_are_refused(monkeypatch):
+    monkeypatch.setattr(jit, "KernelCache", lambda function: NullCache())
+
+    @jit.kernel(allocates=True)
+    def ones(size):
+        return np.ones(size)
+
+    @jit.kernel
+    def first_of_ones(size):
+        return ones(size)[0]
+
+    @jit.part
+    def end_of(values):
+        return values[1:]
+
+    @jit.kernel(allocates=True)
+    def sum_of_end(values):
+        return end_of(values).sum()
+
+    @jit.kernel
+    def end(values):
+        return end_of(values)
+
+    assert ones(2).tolist() == [1.0, 1.0]
+    for kernel, argument in ((first_of_ones, 2), (sum_of_end, np.ones(2)), (end, np.ones(2))):
+        with pytest.raises(numba.TypingError, match="allocates=True"):
+            kernel(argument)
 
 
 def test_no_kernel_is_left_to_the_cache_of_numba_which_fails_where_nothing_can_be_written():

@@ -118,7 +118,7 @@ def lexsort(*columns: npt.NDArray[np.unsignedinteger[Any]], few: int = _FEW) -> 
     return order
 
 
-@kernel
+@kernel(allocates=True)
 def _refine(column: npt.NDArray[np.unsignedinteger[Any]], order: Order) -> Order:
     """Sort by `column` what is in `order`, which is overwritten: a radix sort from the lowest digit."""
     num_digits = 1 << _DIGIT
@@ -215,7 +215,7 @@ def average_precision(keys: Keys, weights: Weights) -> float:
     return float(area / positives)
 
 
-@kernel
+@kernel(allocates=True)
 def group_aucs(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[Floats, Floats]:
     """Return the AUC of each group, NaN where it holds one label only, and its sum of weights.
 
@@ -245,7 +245,7 @@ def group_aucs(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> 
     return aucs, sums
 
 
-@kernel
+@kernel(allocates=True)
 def grouped_auc(groups: npt.NDArray[np.uint64], keys: Keys, weights: Weights) -> tuple[float, float, float, int, int]:
     """Return the sums that make GAUC, over examples sorted by group, then by key.
 

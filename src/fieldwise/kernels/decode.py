@@ -136,7 +136,7 @@ class Reading(NamedTuple):
     groups: npt.NDArray[np.uint64]
 
 
-@kernel
+@part
 def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int64s, out: Int64s) -> Int64s:
     """Return where the numbers of each example begin in a plane that holds `width` of them for each."""
     for b in range(_U(len(blocks))):
@@ -173,7 +173,7 @@ def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
     gather_lines(source.words64, first, one[: len(reading.groups)], reading.groups[:, begin:end])
 
 
-@kernel
+@kernel(allocates=True)
 def _read_pieces(reading: Reading, tickets: Int64s) -> None:
     """Copy pieces until none is left for this thread."""
     room = np.empty((3, PIECE), dtype=np.int64)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels.jit import kernel
+from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, add_lanes
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
@@ -214,7 +214,7 @@ def _give_field(
             _give(rows, base, units, width, ids, full, zero)
 
 
-@kernel
+@part
 def _ids_of(batch: Batch, layout: Layout, f: Index) -> Ids:
     """Return all ids of a field in the batch, whatever example they belong to."""
     ids = batch.bag_ids

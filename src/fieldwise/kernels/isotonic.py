@@ -12,7 +12,7 @@ __all__ = ["isotonic"]
 Floats = npt.NDArray[np.float64]
 
 
-@kernel
+@kernel(allocates=True)
 def isotonic(values: Floats, weights: Floats) -> Floats:
     """Return g_1 <= g_2 <= ... <= g_B that minimise ``sum w_i (values_i - g_i)^2``, in O(B).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from numba import njit
+import numba
 from numba.core import types
 
 from fieldwise.kernels.kept import KernelCache
@@ -18,15 +18,33 @@ __all__ = ["kernel", "merged", "part"]
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
+def _compiler() -> dict[str, Any]:
+    """Return the argument of `numba.njit` that names our compiler, where it is tested with this version of numba."""
+    if not numba.__version__.startswith("0.68."):
+        return {}
+    from fieldwise.kernels.compiler import KernelCompiler
+
+    return {"pipeline_class": KernelCompiler}
+
+
+def _njit(function: Callable[..., Any], allocates: bool, **options: Any) -> Any:
+    own: Any = {**_compiler(), **options, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": allocates}
+    return numba.njit(**own)(function)
+
+
 @overload
 def kernel(function: Function) -> Dispatcher[Function]: ...
 
 
 @overload
-def kernel(*, fastmath: set[str]) -> Callable[[Function], Dispatcher[Function]]: ...
+def kernel(
+    *, fastmath: set[str] | None = None, allocates: bool = False
+) -> Callable[[Function], Dispatcher[Function]]: ...
 
 
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | None = None) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, fastmath: set[str] | None = None, allocates: bool = False
+) -> Any:
     """Compile a function when it is first called, or take the machine code that an earlier process has kept.
 
     It releases Python's lock. Division by zero is numpy's (inf, NaN), for Python's has a branch and an exception in
@@ -36,11 +54,13 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: set[str] | N
     ----------
     fastmath
         LLVM's flags that a kernel allows.
+    allocates
+        Whether it makes arrays, or returns one. numba then counts the references to all arrays, those that it is given
+        too.
     """
-    options: Any = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "fastmath": fastmath or False}
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher: Any = njit(**options)(function)
+        dispatcher = _njit(function, allocates, nogil=True, fastmath=fastmath or False)
         dispatcher._cache = KernelCache(function)  # as numba's `enable_caching` does with its own
         return _without_literals(dispatcher)
 
@@ -68,9 +88,7 @@ def merged(function: Function) -> Dispatcher[Function]:
     numba's own ``inline="always"``, which functions that are given arrays need, copies the function into each caller
     before types are known: with 40 calls that tripled the time of compilation.
     """
-    options: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher: Any = njit(**options)(function)
-    return dispatcher  # type: ignore[no-any-return]
+    return _njit(function, allocates=False, forceinline=True, no_cpython_wrapper=True)  # type: ignore[no-any-return]
 
 
 def part(function: Function) -> Dispatcher[Function]:
@@ -78,6 +96,4 @@ def part(function: Function) -> Dispatcher[Function]:
 
     The entry for calls from Python, which is not made, takes a tenth of a second for each function.
     """
-    options: Any = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher: Any = _without_literals(njit(**options)(function))
-    return dispatcher  # type: ignore[no-any-return]
+    return _without_literals(_njit(function, allocates=False, no_cpython_wrapper=True))  # type: ignore[no-any-return]

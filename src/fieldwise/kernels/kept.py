@@ -61,7 +61,7 @@ def _source(module: str) -> tuple[bytes, list[str]]:
 def stamp(module: str) -> str:
     """Return a hash of the source of a module of this folder, and of all those in it that it imports."""
     sources: dict[str, bytes] = {}
-    left = [module, "jit"]  # which says how all of them are compiled
+    left = [module, "jit", "compiler"]  # which say how all of them are compiled
     while left:
         name = left.pop()
         if name not in sources:

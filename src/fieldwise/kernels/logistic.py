@@ -65,7 +65,7 @@ def logistic_errors(
     return loss, slope
 
 
-@kernel
+@kernel(allocates=True)
 def _take_blocks(
     reading: Reading | None,
     rows: Rows,

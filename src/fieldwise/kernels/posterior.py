@@ -108,7 +108,7 @@ def _add_fields(
                 add_scaled(out, u, weights, first + ids[examples[begin + u]], np.float32(factor), width)
 
 
-@kernel
+@kernel(allocates=True)
 def predict(
     state: Floats,
     predicted: Floats,
@@ -164,7 +164,7 @@ def predict(
         at += count
 
 
-@kernel
+@kernel(allocates=True)
 def shift(
     state: Floats,
     factor: float,
@@ -256,7 +256,7 @@ def _solve(a: Floats, b: Floats, d: int, state: np.uint64) -> None:
         b[k] = total / a[k, k]
 
 
-@kernel
+@kernel(allocates=True)
 def draw_rows(
     state: Floats,
     own: bool,
@@ -339,7 +339,7 @@ def draw_rows(
 # Plain loops: the last bits of numpy's sums depend on where an array lies, those of its products on the threads.
 
 
-@kernel
+@kernel(allocates=True)
 def row_squares(weights: Floats, base: int, starts: Int64s) -> tuple[int, Floats]:
     """Return how many features of a field have examples, and the sums of the squares of their numbers (d,)."""
     squares, count = np.zeros(weights.shape[1]), 0
@@ -351,7 +351,7 @@ def row_squares(weights: Floats, base: int, starts: Int64s) -> tuple[int, Floats
     return count, squares
 
 
-@kernel
+@kernel(allocates=True)
 def row_products(one: Floats, other: Floats) -> Floats:
     """Return ``one^T other`` of the factors: (K, K) from (D, 1 + K) and (D, 1 + K)."""
     products = np.zeros((one.shape[1] - 1, one.shape[1] - 1))
@@ -363,7 +363,7 @@ def row_products(one: Floats, other: Floats) -> Floats:
     return products
 
 
-@kernel
+@kernel(allocates=True)
 def rotate(weights: Floats, turn: Floats) -> Floats:
     """Return (D, 1 + K) float64 with the factors times `turn` (K, K)."""
     turned = np.zeros(weights.shape)
