@@ -15,7 +15,7 @@ $(stamp): pyproject.toml constraints.txt scripts/env.sh
 	@touch $@
 
 test: lint ## check everything: imports, style, types, tests
-	$(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # The parts with products and kernels. `generic`: numba takes the host's features under any other name. Kernels are
 # compiled anew for it, one part of a machine's cache beside the other.
