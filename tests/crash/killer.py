@@ -72,6 +72,7 @@ def check(run: str, whole: str) -> None:
 def main() -> None:
     config, out, num_kills, num_at_points, seed = *sys.argv[1:3], *map(int, sys.argv[3:6])
     chance, whole = random.Random(seed), f"{out}-whole"
+    os.fsync = os.fstat  # no power fails here, and a disk would need as long as all else
     fw.train(fw.load_config(config), f"{out}-warm")
     started = time.monotonic()
     fw.train(fw.load_config(config), whole)

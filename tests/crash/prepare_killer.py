@@ -132,6 +132,7 @@ def main() -> None:
     config, num_kills, seed = fw.load_config(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     cache = Path(config.base) / ".fieldwise"
     chance = random.Random(seed)
+    os.fsync = os.fstat  # no power fails here, and a disk would need as long as all else
     verb.Budget.of = staticmethod(spilling)  # type: ignore[method-assign]
     key = fw.prepare(config).folder.name
     whole = contents(cache / key)
