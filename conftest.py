@@ -1,4 +1,4 @@
-"""What pytest must know before it looks at a module: how tables are laid out, what a disk is spared, what comes first."""
+"""What pytest must know before it looks at a module: the width of tables, what a disk is spared, what comes first."""
 
 from __future__ import annotations
 
