@@ -308,6 +308,18 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 got=f"{self.positive}; data.classes = {list(self.classes)}",
                 fix="remove positive: a model of more classes gives the probability of each",
             )
+        for role in ("weight", "group", "split"):
+            if getattr(self, role) == self.label:
+                raise ConfigError(
+                    f"the label is no {role}", where=f"data.{role}", got=self.label, fix="name another column"
+                )
+        if self.id is not None and (self.id == "probability" or self.id.startswith("probability_")):
+            raise ConfigError(
+                "the identifier has the name of a column of predictions",
+                where="data.id",
+                got=self.id,
+                fix="rename the column, or leave data.id out: then rows are numbered",
+            )
         if not names:
             raise ConfigError("there is no field to learn from", where="[fields]", fix="name at least one column")
         seen: dict[str, Field] = {}

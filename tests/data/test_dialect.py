@@ -106,6 +106,25 @@ def test_a_first_row_of_data_is_not_taken_for_names(tmp_path, text):
         rows_of(tmp_path / "log.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"click": 1, "ad": "a"}\n{"click": 0, "ad": "b"}\n', r"looks like JSON(.|\n)*convert"),
+        ('[{"click": 1}]\n', "looks like JSON"),
+        ("'click','ad'\n'1','a'\n", r"single quotes(.|\n)*--quote \"'\"(.|\n)*csv.header = true"),
+    ],
+)
+def test_a_first_row_that_is_read_in_a_wrong_way_is_refused(tmp_path, text, message):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        rows_of(tmp_path / "log.csv")
+
+
+def test_single_quotes_are_read_where_they_are_stated(tmp_path):
+    (tmp_path / "log.csv").write_text("'click','ad'\n'1','a,b'\n")
+    assert rows_of(tmp_path / "log.csv", CsvOptions(quote="'")) == (["click", "ad"], [["1", "a,b"]])
+
+
 def test_a_delimiter_of_two_characters_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "log.csv").write_text("user::item::rating\n1::2::5\n3::4::1\n")
     with pytest.raises(DataError, match=r"two characters, ::(.|\n)*sed"):

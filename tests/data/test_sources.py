@@ -118,6 +118,8 @@ def test_what_is_not_there_is_named_with_a_suggestion(tmp_path):
         find_sources(tmp_path / "clicsk.csv")
     with pytest.raises(DataError, match=r"no such file\n  where: .*none.a\.csv"):
         find_sources(tmp_path / "none" / "a.csv")
+    with pytest.raises(DataError, match="a path is empty"):
+        find_sources("")
     with pytest.raises(DataError, match="no file matches the pattern"):
         find_sources(str(tmp_path / "*.tsv"))
     (tmp_path / "empty").mkdir()

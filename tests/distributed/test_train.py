@@ -54,7 +54,6 @@ def train_on_table(workers, config, out):
     return [result.valid.logloss, result.test.logloss]
 
 
-@pytest.mark.long
 def test_a_table_in_memory_trains_on_two_workers_as_on_one_process(folder):
     config = folder / "fieldwise.toml"
     expected = train_on_table(None, config, folder / "table-alone")

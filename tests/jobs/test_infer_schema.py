@@ -388,3 +388,10 @@ def test_a_bag_has_a_length_at_most_by_what_the_sample_holds(longest, settings, 
     cells = ["a|b", "|".join(f"v{i % 7}" for i in range(longest))] * 50
     schema = complete_schema(config, pa.table({"f": cells, "y": ["0", "1"] * 50}))
     assert schema.fields[0].max_length == expected
+
+
+def test_a_label_is_told_by_its_classes_however_they_are_spelled_and_whatever_strays_into_it():
+    spelled = ["Yes", "y", "TRUE", "1", "no", "N", "false", "0"] * 30
+    assert guess_label(pa.table({"click": spelled, "ad": ["a", "b"] * 120})) == "click"
+    assert guess_label(pa.table({"click": ["0", "1"] * 200 + ["Total"], "ad": [*["a", "b"] * 200, ""]})) == "click"
+    assert guess_label(pa.table({"click": list("abc") * 100, "ad": ["a"] * 300})) is None

@@ -47,7 +47,7 @@ def test_a_part_that_was_asked_for_and_has_no_rows_is_refused(tmp_path, data, me
 
 
 def test_without_validation_rows_in_a_split_training_says_that_the_last_epoch_is_kept(tmp_path):
-    parts = ["train"] * 20 + ["validation"] * 5 + ["Train", "", "dev"]
+    parts = ["train"] * 20 + ["holdout"] * 5 + ["prod", "", "dev"]
     config = config_of(tmp_path, 'split = "part"', parts)
     events: list[object] = []
     result = fw.train(config, tmp_path / "run", listen=events.append)
@@ -55,7 +55,7 @@ def test_without_validation_rows_in_a_split_training_says_that_the_last_epoch_is
     assert any("there are no validation rows: all epochs are trained" in text for text in said)
     assert (result.read.rows_used, result.read.rows_rejected) == (20, 8)
     [reason] = result.read.reasons
-    assert (reason.column, reason.value, reason.rows, reason.row) == ("part", "validation", 8, 21)
+    assert (reason.column, reason.value, reason.rows, reason.row) == ("part", "holdout", 8, 21)
     assert "no row of the log is of the part valid, by its column part" in result.read.remarks
 
 
@@ -74,3 +74,28 @@ def test_a_validation_part_of_one_class_is_pointed_out_where_another_metric_stop
 def test_no_validation_rows_are_a_choice_where_nobody_asks_for_them(tmp_path):
     result = fw.train(config_of(tmp_path, ""), tmp_path / "run")
     assert (result.valid, result.read.remarks) == (None, [])
+
+
+def test_a_file_that_two_parts_read_is_pointed_out(tmp_path):
+    (tmp_path / "link.csv").symlink_to("log.csv")
+    read = fw.prepare(config_of(tmp_path, 'valid = "link.csv"')).read
+    assert [remark for remark in read.remarks if "log.csv is read for train and valid: " in remark]
+    assert not fw.prepare(config_of(tmp_path, 'valid = "ones.csv"')).read.remarks
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('weight = "click"', r"the label is no weight(.|\n)*data.weight"),
+        ('group = "click"', "the label is no group"),
+        ('split = "click"', "the label is no split"),
+        ('id = "probability_1"', "the name of a column of predictions"),
+    ],
+)
+def test_a_column_has_one_role(tmp_path, data, message):
+    config = config_of(tmp_path, data)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    text = "".join(f"{row},{'probability_1' if number == 0 else number}\n" for number, row in enumerate(rows))
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(fw.UserError, match=message):
+        fw.prepare(config)

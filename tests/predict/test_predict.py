@@ -101,6 +101,19 @@ def test_an_output_that_is_an_input_is_refused_and_the_input_stays(run, tmp_path
     assert log.read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["predict", "init", "check"])
+def test_an_output_below_a_file_is_refused(run, tmp_path, command):
+    log = tmp_path / "log.csv"
+    log.write_text(text_of(log_rows(40)))
+    arguments = {
+        "predict": [run, "--data", log, "--out", log / "p.csv"],
+        "init": [log, "--out", log / "c.toml"],
+        "check": [log, "--html", log / "c.html"],
+    }
+    found = cli(command, *arguments[command])
+    assert (found.exit_code, "Traceback" in found.output, str(log) in found.output) == (2, False, True)
+
+
 def test_an_output_beside_the_log_is_written(run, tmp_path):
     (tmp_path / "day.csv").write_text(HEADER + "00001,2026-11-02,.5,r1\n")
     fw.predict(run, tmp_path / "d*.csv", tmp_path / "p.csv")

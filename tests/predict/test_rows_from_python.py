@@ -97,6 +97,11 @@ def test_one_row_may_be_a_dict_or_a_record(predictor):
     assert predictor.predict(KINDS["structured array"]()[0])["probability"].equals(expected)
 
 
+def test_an_array_without_dimensions_is_a_value(predictor):
+    row = {**RECORDS[0], "price": np.array(0.5)}
+    assert predictor.predict(row) == predictor.predict(RECORDS[0])
+
+
 @pytest.mark.parametrize(
     "rows", [[], pd.DataFrame(), pl.DataFrame(), pa.table(COLUMNS).slice(0, 0), pd.DataFrame(COLUMNS)[:0]]
 )

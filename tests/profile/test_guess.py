@@ -278,3 +278,16 @@ def test_bytes_that_are_no_text_are_a_category(kind):
 def test_how_times_are_written_is_told_where_it_can_be(cells, parts, format_):
     found = guess("at", cells * 50)
     assert (found.role, found.parts, found.format) == ("time", parts, format_)
+
+
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [(["Train", "VALIDATION", "test"], "split"), (["training", "val"], "split"), (["valid", "test"], None),
+     (["train", "bus"], None)],
+)  # fmt: skip
+def test_a_column_of_parts_names_the_training_part_in_any_spelling(values, role):
+    assert guess_column("status", pa.array(values * 20)).role == role
+
+
+def test_numbers_beyond_all_bounds_make_no_number_of_a_column():
+    assert guess_column("price", pa.array(["1.5", "2.25", "1e400"] * 50)).type == "category"

@@ -99,7 +99,6 @@ def command(
     if html is not None:
         from fieldwise.io.files import write_bytes
 
-        html.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(html, survey_page(survey).encode())
     if as_json:
         from fieldwise.cli.output import print_json

@@ -82,7 +82,6 @@ def command(
     if out is not None:
         from fieldwise.io.files import write_bytes
 
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, text.encode())
     if as_json:
         import tomllib

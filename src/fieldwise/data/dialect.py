@@ -143,7 +143,21 @@ def first_row_is_data(cells: Sequence[str]) -> bool:
 
 
 def refuse_data_as_names(cells: Sequence[str], path: str) -> None:
-    """Raise DataError where the first row, which is to name the columns, is one of data."""
+    """Raise DataError where the first row, which is to name the columns, is one of data, or is read in a wrong way."""
+    if cells[0].startswith(("{", "[{")):
+        raise DataError(
+            "the first row looks like JSON and not like the names of columns",
+            where=f"{path}, row 1",
+            got=cells[0][:60],
+            fix="convert the file to CSV or Parquet",
+        )
+    if all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
+        raise DataError(
+            "the names of columns stand in single quotes",
+            where=f"{path}, row 1",
+            got=", ".join(cells[:6]) + (", ..." if len(cells) > 6 else ""),
+            fix="""say --quote "'" (csv.quote = "'"); where the quotes belong to the names, csv.header = true""",
+        )
     if first_row_is_data(cells):
         raise DataError(
             "the first row looks like data and not like the names of columns",

@@ -178,6 +178,8 @@ def find_files(
     left_out: dict[str, str] = {}
     found: dict[str, str] = {}
     for name in named:
+        if not str(name).strip():
+            raise DataError("a path is empty", where="the log", fix="name a file, a glob or a folder; . is this one")
         for path, base in _expand(name, format, usual_format, left_out):
             found.setdefault(path, base)
     if not found:
@@ -346,7 +348,8 @@ def _examine(
             "the file's name does not tell its format",
             where=path,
             expected=f"an ending of {', '.join(_ENDINGS)} (or .gz)",
-            fix=f"give the format: {', '.join(FORMATS)}",
+            fix=f"give the format: {', '.join(FORMATS)}; a file of another, such as JSON or a spreadsheet, has to be "
+            "written as CSV or Parquet first",
         )
     with open_file(path) as file:
         stamp = stamp_of(path, file)
@@ -519,4 +522,10 @@ def check_names(source: Source, names: Sequence[str]) -> None:
     """Raise DataError where two columns have one name."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError("two columns have one name", where=source.path, got=", ".join(twice))
+        places = ", ".join(str(at + 1) for at, name in enumerate(names) if name == twice[0])
+        raise DataError(
+            "two columns have one name",
+            where=f"{source.path}, columns {places}",
+            got=", ".join(map(repr, twice[:10])),
+            fix="give each a name of its own in the first row, or take the column away",
+        )

@@ -18,9 +18,13 @@ from fieldwise.data.chunk import Chunk, RejectedRow, excerpt
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import shown
 
-__all__ = ["NO_PART", "PARTS", "Split", "SplitByColumn", "SplitByShare"]
+__all__ = ["NO_PART", "PARTS", "SPELLINGS", "Split", "SplitByColumn", "SplitByShare"]
 
 PARTS = ("train", "valid", "test")
+SPELLINGS = {
+    "train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test",
+}  # fmt: skip
+"""What a column may call the parts, in any case."""
 NO_PART = len(PARTS)
 """The part of a row that belongs to none and is rejected."""
 
@@ -88,7 +92,7 @@ class SplitByColumn:
     Attributes
     ----------
     column
-        Holds ``train``, ``valid`` or ``test``; the chunks must carry it.
+        Holds ``train``, ``valid`` or ``test``, or what else means them (`SPELLINGS`); the chunks must carry it.
     """
 
     column: str
@@ -101,8 +105,9 @@ class SplitByColumn:
             raise DataError(
                 "the split column holds no text", where=chunk.path, expected=", ".join(PARTS), got=error
             ) from None
-        places = pc.fill_null(pc.index_in(names, value_set=pa.array(PARTS)), NO_PART)
-        parts = np.asarray(places, dtype=np.uint8)
+        words = pc.utf8_lower(pc.utf8_trim_whitespace(names))
+        places = pc.fill_null(pc.index_in(words, value_set=pa.array(SPELLINGS)), len(SPELLINGS))
+        parts = np.array([*map(PARTS.index, SPELLINGS.values()), NO_PART], dtype=np.uint8)[np.asarray(places)]
         reason = f"column {self.column} is none of {', '.join(PARTS)}"
         rejects = [
             RejectedRow(int(chunk.rows[i]), excerpt(shown(names[int(i)])), reason, self.column)

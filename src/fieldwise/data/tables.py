@@ -281,6 +281,7 @@ def _from_numpy(values: np.ndarray[Any, Any]) -> Any:
 
 def _from_values(values: list[Any]) -> pa.Array:
     """Return Python values as an array, of the type that they share or as texts."""
+    values = [value.item() if isinstance(value, np.ndarray) and not value.ndim else value for value in values]
     values = [None if _is_missing(value) else value for value in values]
     kinds = {type(value) for value in values} - {type(None)}
     if any(issubclass(kind, _BAGS) for kind in kinds):
@@ -316,7 +317,7 @@ def _from_bags(values: list[Any]) -> pa.Array:
         elif isinstance(value, (set, frozenset)):  # in an order that does not differ from process to process
             cells.append(sorted(value, key=lambda item: (str(type(item)), str(item))))
         else:
-            cells.append(value.tolist() if isinstance(value, np.ndarray) and value.ndim else list(np.atleast_1d(value)))
+            cells.append(value.tolist() if isinstance(value, np.ndarray) else list(value))
     flat = _from_values([item for cell in cells for item in (cell or ())])
     if weighted:
         flat = pa.StructArray.from_arrays([flat, _from_values(weights)], names=["value", "weight"])

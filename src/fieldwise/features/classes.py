@@ -103,7 +103,7 @@ def one_class(counts: Mapping[str, int], column: str) -> DataError:
         where=f"column {column}",
         expected="two classes or more",
         got=", ".join(sorted(counts)) or None,
-        fix="take rows of every class into the training part",
+        fix="take rows of every class into the training part" if counts else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 NOT_A_NUMBER = "not a finite number"
+_NUMERIC = re.compile("[0-9]|^[+-]?inf", re.IGNORECASE)
 _LOOKED_AT = 100
 """Rejected cells, for the symbols that they have."""
 
@@ -143,7 +145,7 @@ def why_no_numbers(values: Sequence[str], style: Style | None) -> list[str]:
     now = style or Style()
     text = pa.array(values, pa.string())
     reasons = [
-        NOT_A_NUMBER if any(map(str.isdigit, value)) else f"{NOT_A_NUMBER}: if it means missing, name it in missing"
+        NOT_A_NUMBER if _NUMERIC.search(value) else f"{NOT_A_NUMBER}: if it means missing, name it in missing"
         for value in values
     ]
     decimals: list[Decimal] = [now.decimal, "," if now.decimal == "." else "."]

@@ -148,7 +148,7 @@ def write_config(
     counts = count_labels(sample, label)
     said = [f"# {_CONTROL.sub(' ', line)}" for line in remarks]
     head = _HEAD.format(num_rows=sample.num_rows, file=_CONTROL.sub(" ", shlex.quote(file)))
-    lines = [head, *said, *([""] if said else []), *_data(data, inferred, counts)]
+    lines = [head, *said, *([""] if said else []), *_data(data, inferred, counts, sample.num_rows)]
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():
@@ -170,7 +170,7 @@ def _of_two_values(sample: pa.Table) -> str:
     return f"{what}: {', '.join((found or sample.column_names)[:20])}"
 
 
-def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int]) -> Iterator[str]:
+def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_rows: int) -> Iterator[str]:
     """Write the ``[data]`` table."""
     yield "[data]"
     yield _commented(f"train = {_toml(data.train)}", "files, globs or folders; relative to this file")
@@ -183,7 +183,7 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int]) -> It
         yield f"test = {data.test}"
     else:
         yield _commented(f"split = {_toml(data.split)}", "the column that says train, valid or test")
-    yield from _label(data.label, labels)
+    yield from _label(data.label, labels, num_rows)
     for role, meaning in _ROLE_OPTIONS.items():
         column = getattr(data, role)
         if column is not None:
@@ -198,12 +198,15 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int]) -> It
         yield "]"
 
 
-def _label(name: str, counts: Mapping[str, int]) -> Iterator[str]:
+def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]:
     """Write the label, and which class the probability is of or what has to be said before training."""
     rows = merge_spellings(counts)
     shown = sorted(rows)[:3]
     what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
-    yield _commented(f"label = {_toml(name)}", f"{len(rows):,} values: {what}")
+    yield _commented(f"label = {_toml(name)}", f"{len(rows):,} {'value' if len(rows) == 1 else 'values'}: {what}")
+    if num_missing := num_rows - sum(counts.values()):
+        yield f"# {num_missing:,} of {num_rows:,} rows have no label and are left out: where that means a class, as no"
+        yield "# click, write 0 into it."
     if len(rows) == 2:
         positive, is_evident = guess_positive(rows)
         numbers = is_number(positive) and min(map(float, rows)) > 0
@@ -212,11 +215,12 @@ def _label(name: str, counts: Mapping[str, int]) -> Iterator[str]:
             yield _commented(f"# positive = {_toml(positive)}", why)
         else:
             yield _commented(f"positive = {_toml(positive)}", f"{why}: a guess, read it over")
-    elif len(rows) > 2:
+    else:
+        unless = "Unless later rows hold another class, training" if len(rows) < 2 else "Training"
         try:
             decide_classes(counts, name)
         except DataError as error:
-            yield f"# Training stops at this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
+            yield f"# {unless} stops at this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
             yield f"# What to do: {_CONTROL.sub(' ', str(error.fix))}."
 
 

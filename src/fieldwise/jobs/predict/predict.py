@@ -191,7 +191,6 @@ def predict(
 
 def _write(out: Path, tables: Iterator[pa.Table]) -> None:
     """Write tables of one schema, one or more, into a file."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(out)
     with atomic_file(out) as file:
         _write_into(file, pa.parquet.ParquetWriter if out.suffix.lower() == ".parquet" else pa.csv.CSVWriter, tables)

@@ -6,6 +6,8 @@ share or files came to none.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Warned
+from fieldwise.io.stores import is_remote
+from fieldwise.jobs.prepare.parts import Source
 
 if TYPE_CHECKING:
     from fieldwise.jobs.prepare.prepare import Prepared
@@ -24,14 +28,21 @@ _OF_CLASSES = ("auc", "gauc", "pr_auc")
 """Metrics that one class alone leaves undefined."""
 
 
-def part_remarks(config: Config, summary: dict[str, Any]) -> list[str]:
-    """Return what to say of parts without rows: of a log that was prepared, but not trained on."""
+def part_remarks(config: Config, sources: Sequence[Source], summary: dict[str, Any]) -> list[str]:
+    """Return what to say of parts that share a file, or are without rows, of a log that need not be trained on."""
     found = [
         f"there are no {_NAMES[part]} rows (data.{part} = {getattr(config.data, part)}): training would refuse that"
         for part in _missing(config, summary)
     ]
     if config.data.split is not None and not _examples(summary, "valid"):
         found.append(f"no row of the log is of the part valid, by its column {config.data.split}")
+    parts: dict[str, list[str]] = {}
+    for source in sources:
+        for path in source.log.files:
+            parts.setdefault(path if is_remote(path) else os.path.realpath(path), []).append(source.part)
+    for path, names in parts.items():
+        if len(names) > 1:
+            found.append(f"{path} is read for {' and '.join(names)}: metrics of rows that were learned from mislead")
     return found
 
 

@@ -205,7 +205,7 @@ def prepared_of(
         files=sum(len(source.log.files) for source in sources),
         files_left_out=files_left_out,
         columns_not_used=no_inputs(schema, left_out),
-        remarks=[*prepared.read.remarks, *group_remarks(schema), *part_remarks(config, prepared.summary)],
+        remarks=[*prepared.read.remarks, *group_remarks(schema), *part_remarks(config, sources, prepared.summary)],
     )
     csv = sources[0].log.as_read(config.data.csv)
     further = {"left_out": left_out, "read": read.as_dict(), "csv": msgspec.to_builtins(csv)}

@@ -52,6 +52,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fieldwise.data.split import SPELLINGS
 from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.canonical import is_list
@@ -82,7 +83,6 @@ _LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
 _LEADING_ZERO = "^[+-]?0[0-9]"
 _GROUPED = r"^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
 _FEW_GROUPED = 10
-_PARTS = frozenset({"train", "valid", "test"})
 
 
 class Guess(NamedTuple):
@@ -233,7 +233,8 @@ def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     """What tells nothing about the examples to come, or only a part of it."""
     if not values.num_present:
         return Guess("no value in any row", left_out=True)
-    if _PARTS.issuperset(values.texts.slice(0, len(_PARTS) + 1).to_pylist()):
+    names = [SPELLINGS.get(text.strip().lower()) for text in values.texts.slice(0, _FEW).to_pylist()]
+    if "train" in names and None not in names:
         return Guess("says which part of the data a row belongs to", left_out=True, role="split")
     times = find_times(name, kind, values)
     if times is not None and times.parts:
@@ -294,7 +295,9 @@ def _written_number(name: str, values: Values) -> Guess | None:
     style = None if is_code(name) else find_style(values)
     if style is None:
         return None
-    numbers, _ = parse_text(respelled(values.texts, style))
+    numbers, bad = parse_text(respelled(values.texts, style))
+    if bad.any():  # 1e400
+        return None
     reason = f"numbers such as {values.example()}, {numbers.min():.12g} to {numbers.max():.12g}"
     return Guess(reason, type="number", decimal=style.decimal, symbol=style.symbol)
 

@@ -7,20 +7,24 @@ import pyarrow as pa
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import IN_TEXTS
+from fieldwise.features.spellings import merge_spellings, tidy
 from fieldwise.profile.infer.names import label_rank
 from fieldwise.profile.infer.values import Values
 
 __all__ = ["guess_label"]
 
 _FLAGS = frozenset({"0", "1", "-1", "true", "false", "yes", "no", "y", "n"})
+_MANY_TEXTS = 100
+_STRAYS = 0.01
+"""Of the rows, in which a class may occur that is none: training refuses them by name."""
 
 
 def guess_label(sample: pa.Table) -> str | None:
     """Return the column that looks most like the label; None where none does, or several do.
 
-    A column of two values with a usual name is one: ``click``, ``label``, ``target``, ``y``, then names such as
-    ``user_clicked`` and ``conversion``. Else the only column of flags (0 and 1, yes and no) is. Rows that are all of
-    one class are no obstacle to a name: the log may be sorted.
+    A column of two classes, however spelled, with a usual name is one: ``click``, ``label``, ``target``, ``y``, then
+    names such as ``user_clicked`` and ``conversion``. Else the only column of flags (0 and 1, yes and no) is. Rows that
+    are all of one class are no obstacle to a name: the log may be sorted.
 
     Examples
     --------
@@ -41,9 +45,15 @@ def guess_label(sample: pa.Table) -> str | None:
 
 
 def _two_values(columns: Columns, name: str) -> set[str]:
-    """Return the values of a column in lower case; nothing where they are more than two."""
+    """Return the classes of a column in lower case, spellings put together and strays left out; nothing where they are
+    more than two.
+    """
     try:
         values = Values(columns.array(name)).without(IN_TEXTS, of_numbers=False)
     except DataError:  # lists have no text
         return set()
-    return {text.lower() for text in values.texts.to_pylist()} if values.num_distinct <= 2 else set()
+    if values.num_distinct > _MANY_TEXTS:
+        return set()
+    rows = merge_spellings(dict(zip(map(tidy, values.texts.to_pylist()), values.counts.tolist(), strict=True)))
+    classes = {text.lower() for text, num in rows.items() if num > _STRAYS * values.num_present or len(rows) <= 2}
+    return classes if len(classes) <= 2 else set()
