@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -70,6 +70,10 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         one field.
     exclude
         Columns that are no fields.
+    crosses
+        Pairs and triples of fields to combine: ``auto`` looks for those that say more than their fields
+        (`profile.crosses`), ``none`` does not, or a list, as in ``[["user_id", "item_id"]]``. Values that occur once
+        train the unseen one. ``[fields.NAME] cross = [...]`` makes one with other settings.
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
     csv
@@ -96,6 +100,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id: str | None = None
     missing: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    crosses: Literal["auto", "none"] | tuple[tuple[str, ...], ...] = "none"
     format: str | None = None
     csv: CsvOptions = CsvOptions()
     cache: str | None = None

@@ -32,12 +32,15 @@ class Stage(NamedTuple):
 
 
 class Preparing(NamedTuple):
-    """A pass over the raw log (``fit`` or ``transform``): rows so far, of how many where that is known."""
+    """A pass over the raw log (``fit`` or ``transform``): rows so far, of how many where that is known; or a search for
+    ``crosses``, in pairs of fields.
+    """
 
     name: str
     rows: int
     total: int | None
     seconds: float
+    unit: str = "rows"
 
 
 class Progress(NamedTuple):

@@ -37,7 +37,9 @@ def test_logits_move_by_what_other_parts_say_and_rows_put_aside_by_what_all_say(
 
 def test_few_combinations_have_a_cell_each_and_many_share_some():
     ids, others = np.divmod(np.arange(1000, dtype=np.uint32), 50)
-    assert combine_ids(ids, others, 50, 1024).tolist() == list(range(1000))
-    hashed = combine_ids(ids, others, 50, 256)
+    cells, hashed = np.empty(1000, np.uint32), np.empty(1000, np.uint32)
+    combine_ids(ids, others, 50, 1024, cells)
+    assert cells.tolist() == list(range(1000))
+    combine_ids(ids, others, 50, 256, hashed)
     assert hashed.max() < 256
     assert len(np.unique(hashed)) > 200

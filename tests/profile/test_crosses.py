@@ -72,7 +72,7 @@ def test_bags_take_no_part_and_are_named():
         offsets=offsets, bag_ids=np.full(count, 2, np.uint32), bag_weights=np.ones(count, np.float32)
     )
     search = find_crosses(batch, Layout.of([*layout.form.tolist(), BAG], [*np.diff(layout.base), 4]), labels)
-    assert search.fields_left_out == [len(SIZES)]
+    assert search.left_out == {len(SIZES): "bags are not combined"}
     assert [cross.fields for cross in search.crosses] == [(0, 2)]
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     examples=(
         "fieldwise check clicks.parquet --label click",
         "fieldwise check fieldwise.toml --html check.html",
+        "fieldwise check fieldwise.toml --crosses",
         "fieldwise check 'logs/*.tsv.gz' --no-header --columns click,user,item --rows 200000",
     ),
 )
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     "--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Rows to look at; 0: all."
 )
 @click.option("--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a page, too.")
+@click.option(
+    "--crosses", is_flag=True, help="Prepare the log, and look for pairs and triples of fields that say more together."
+)
 @replace_option
 @set_option
 @click.option("--label", metavar="COLUMN", help="Of a LOG: the class of an example; guessed unless given.")
@@ -58,6 +62,7 @@ def command(
     log: tuple[str, ...],
     rows: int,
     html: Path | None,
+    crosses: bool,
     overwrite: bool,
     overrides: tuple[str, ...],
     label: str | None,
@@ -80,6 +85,7 @@ def command(
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.check.check import check
+    from fieldwise.jobs.prepare.prepare import search_crosses
 
     roles = {"label": label, "weight": weight, "group": group, "id": id, "split": split}
     if any(path.endswith(".toml") for path in log):
@@ -96,6 +102,7 @@ def command(
         refuse_output(html, [*files, *log], _read_again(config), mark=None if overwrite else PAGE_MARK)
     with show_progress(quiet) as listen:
         survey = check(config, rows=rows or None, listen=listen)
+        found = search_crosses(config, listen) if crosses else None
     if html is not None:
         from fieldwise.io.files import write_bytes
 
@@ -103,11 +110,13 @@ def command(
     if as_json:
         from fieldwise.cli.output import print_json
 
-        print_json(survey.as_dict())
+        print_json(survey.as_dict() | ({} if found is None else {"crosses": found.as_dict()}))
     else:
-        from fieldwise.cli.survey import print_survey
+        from fieldwise.cli.survey import print_crosses, print_survey
 
         print_survey(survey)
+        if found is not None:
+            print_crosses(found)
         if html is not None:
             click.echo(f"The page is in {html}")
 

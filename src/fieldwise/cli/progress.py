@@ -137,11 +137,11 @@ class Reporter:
 def _preparing(event: Preparing) -> str:
     what = _PASSES.get(event.name, event.name)
     rate = event.rows / event.seconds if event.seconds else 0.0
-    speed = f"{compact(rate)} rows/s"
+    speed = f"{compact(rate)} {event.unit}/s"
     if not event.total:
-        return f"{what}  {compact(event.rows)} rows  {speed}"
+        return f"{what}  {compact(event.rows)} {event.unit}  {speed}"
     left = f"{duration((event.total - event.rows) / rate)} left" if rate else ""
-    return f"{what}  {event.rows / event.total:4.0%} of {compact(event.total)} rows  {speed}  {left}"
+    return f"{what}  {event.rows / event.total:4.0%} of {compact(event.total)} {event.unit}  {speed}  {left}"
 
 
 def _outlook(event: Outlook) -> str:

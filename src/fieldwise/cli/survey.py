@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,7 +13,10 @@ from fieldwise.cli.output import Footnotes, print_table
 from fieldwise.data.read_report import describe
 from fieldwise.profile.survey.result import Column, Day, Group, Survey
 
-__all__ = ["print_survey"]
+if TYPE_CHECKING:
+    from fieldwise.jobs.prepare.crosses import FoundCrosses
+
+__all__ = ["print_crosses", "print_survey"]
 
 _MAX_FIELDS = 40
 _MAX_DETAILED = 12
@@ -32,6 +37,29 @@ def print_survey(survey: Survey) -> None:
         _print_days(name, days)
     _print_left_out(survey)
     click.echo(rows_line(survey))
+
+
+def print_crosses(found: FoundCrosses) -> None:
+    """Print which crosses say more than their fields, and how to train with them."""
+    click.echo()
+    if not found.crosses:
+        reason = found.fields_left_out.get("", f"{found.pairs_tried:,} pairs tried on {found.examples:,} examples")
+        click.echo(f"No cross of fields says more than its fields: {reason}")
+        return
+    before, after = found.logloss or (0.0, 0.0)
+    print_table(
+        f"Crosses that say more than their fields (logloss on rows put aside: {before:.4f}, with all {after:.4f})",
+        ["fields", "logloss less by", "standard deviations"],
+        [[" x ".join(one.fields), f"{one.gain:.4f}", f"{one.deviations:.1f}"] for one in found.crosses],
+    )
+    listed = ", ".join(
+        f"[{', '.join(json.dumps(name, ensure_ascii=False) for name in one.fields)}]" for one in found.crosses
+    )
+    click.echo(
+        f"{found.pairs_tried:,} pairs and {found.triples_tried:,} triples tried on {found.examples:,} examples in "
+        f"{found.seconds:.0f} s. To train with these, in [data]:\n  crosses = [{listed}]\n"
+        'or crosses = "auto", which looks anew where the log has changed.'
+    )
 
 
 def _print_left_out(survey: Survey) -> None:

@@ -22,6 +22,7 @@ from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.io.manifests import manifest_format
+from fieldwise.jobs.prepare.crosses import CROSSES_NAME, read_crosses
 from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.jobs.tune.tune import SEARCH_NAME, check_search
@@ -209,7 +210,10 @@ def _check_prepared(folder: Path) -> tuple[str, ...]:
         pass  # told of as a damaged artefact of its own
     else:
         open_parts(folder, encoder, summary)
-    return (PREPARED_NAME, ENCODER_NAME)
+    if not (folder / CROSSES_NAME).exists():
+        return (PREPARED_NAME, ENCODER_NAME)
+    read_crosses(folder / CROSSES_NAME)
+    return (PREPARED_NAME, ENCODER_NAME, CROSSES_NAME)
 
 
 def _check_cache(folder: Path) -> tuple[str, ...]:

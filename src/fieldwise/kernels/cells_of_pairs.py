@@ -21,19 +21,21 @@ _U = np.uint64
 
 @kernel
 def combine_ids(
-    ids: npt.NDArray[np.uint32], others: npt.NDArray[np.uint32], num_others: int, num_cells: int
-) -> npt.NDArray[np.uint32]:
-    """Return the cell of each example, ``ids * num_others + others``; spread by a hash where that is `num_cells`, a
+    ids: npt.NDArray[np.uint32],
+    others: npt.NDArray[np.uint32],
+    num_others: int,
+    num_cells: int,
+    cells: npt.NDArray[np.uint32],
+) -> None:
+    """Write the cell of each example, ``ids * num_others + others``; spread by a hash where that is `num_cells`, a
     power of two, or more.
     """
-    cells = np.empty(len(ids), np.uint32)
     factor, limit = _U(num_others), _U(num_cells)
     for i in range(len(ids)):
         cell = _U(ids[i]) * factor + _U(others[i])
         if cell >= limit:
             cell = ((cell * _MIX) >> _U(20)) & (limit - _U(1))
         cells[i] = cell
-    return cells
 
 
 @kernel

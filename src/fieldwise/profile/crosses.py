@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels.cells_of_pairs import combine_ids, held_out_gain, move_logits, sum_cells
-from fieldwise.kernels.layout import SINGLE, Batch, Layout, select
+from fieldwise.kernels.layout import BAG, SINGLE, Batch, Layout, select
 from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
 from fieldwise.kernels.threads import num_threads, run_each
 
@@ -71,8 +71,8 @@ class CrossSearch(NamedTuple):
         The largest gain first.
     pairs_tried, triples_tried
         How many were judged.
-    fields_left_out
-        Numbers of the fields that took no part: bags, numbers as inputs, and the weakest where there are too many.
+    left_out
+        The numbers of the fields that took no part, and why.
     logloss
         Of the rows put aside: logistic regression without crosses, and with them.
     """
@@ -80,7 +80,7 @@ class CrossSearch(NamedTuple):
     crosses: list[Cross]
     pairs_tried: int
     triples_tried: int
-    fields_left_out: list[int]
+    left_out: dict[int, str]
     logloss: tuple[float, float]
 
 
@@ -95,7 +95,9 @@ def find_crosses(
     batch: Batch,
     layout: Layout,
     labels: npt.NDArray[np.integer],
+    weights: npt.NDArray[np.floating] | None = None,
     *,
+    without: Sequence[int] = (),
     max_crosses: int = 32,
     in_order: bool = False,
     seed: int = 0,
@@ -107,6 +109,10 @@ def find_crosses(
     ----------
     batch, layout, labels
         Training examples in memory, B of them, and their labels 0 and 1.
+    weights
+        (B,), of the examples; None where all are 1.
+    without
+        Numbers of fields that take no part.
     max_crosses
         The most that are taken.
     in_order
@@ -116,7 +122,7 @@ def find_crosses(
     progress
         Called with how many pairs were judged, and of how many.
     """
-    search = _Search(batch, layout, labels, in_order, seed)
+    search = _Search(batch, layout, labels, weights, without, in_order, seed)
     pairs = list(combinations(search.fields, 2))
     ranked = search.rank(pairs, progress)
     ranked = sorted((one for one in ranked if one.deviations > 2.0), key=lambda one: -one.gain)[:_CANDIDATES]
@@ -141,18 +147,25 @@ def find_crosses(
         ranked = [one for one in search.rank(wanted) if one.deviations > 2.0]
     taken = search.without_redundant(taken, least)
     crosses, logloss = search.confirmed(taken)
-    left_out = [field for field in range(layout.num_fields) if field not in search.fields]
-    return CrossSearch(crosses, len(pairs), triples_tried, left_out, logloss)
+    return CrossSearch(crosses, len(pairs), triples_tried, search.left_out, logloss)
 
 
 class _Search:
     """The rows of a search, their logits, and the cells of crosses."""
 
     def __init__(
-        self, batch: Batch, layout: Layout, labels: npt.NDArray[np.integer], in_order: bool, seed: int
+        self,
+        batch: Batch,
+        layout: Layout,
+        labels: npt.NDArray[np.integer],
+        weights: npt.NDArray[np.floating] | None,
+        without: Sequence[int],
+        in_order: bool,
+        seed: int,
     ) -> None:
         num_examples = len(labels)
         self.labels = labels.astype(np.float64)
+        self.weights = np.ones(num_examples) if weights is None else weights.astype(np.float64)
         if in_order:
             quarters = np.arange(num_examples) * 4 // max(num_examples, 1)
         else:
@@ -162,8 +175,16 @@ class _Search:
         self.sizes = np.diff(layout.base).tolist()
         self.single, strength = self._single_logits()
         self.logits = self.single.copy()
-        fields = [f for f in range(layout.num_fields) if layout.form[f] == SINGLE and self.sizes[f] > 3]
-        self.fields = sorted(sorted(fields, key=lambda field: -strength[field])[:_MAX_FIELDS])
+        self.left_out = dict.fromkeys(without, "it is a cross")
+        for field in range(layout.num_fields):
+            if layout.form[field] != SINGLE:
+                self.left_out[field] = "bags are not combined" if layout.form[field] == BAG else "a number without bins"
+            elif self.sizes[field] <= 3:
+                self.left_out.setdefault(field, "it has one value")
+        fields = [field for field in range(layout.num_fields) if field not in self.left_out]
+        fields.sort(key=lambda field: -strength[field])
+        self.left_out |= dict.fromkeys(fields[_MAX_FIELDS:], f"{_MAX_FIELDS} others say more alone")
+        self.fields = sorted(fields[:_MAX_FIELDS])
         self._set_slopes()
 
     def _single_logits(self) -> tuple[Float64s, list[float]]:
@@ -171,12 +192,12 @@ class _Search:
         much each field has a part in them.
         """
         searched = self.parts < _PARTS
-        whole = LogisticProblem(select(self.batch, searched), self.layout, self.labels[searched].astype(np.int64))
+        whole = self._problem(searched)
         logits = np.empty(len(self.labels))
         l2, solution = _PENALTIES[-1], None
         for part in range(_PARTS):
             others, own = searched & (self.parts != part), self.parts == part
-            problem = LogisticProblem(select(self.batch, others), self.layout, self.labels[others].astype(np.int64))
+            problem = self._problem(others)
             if part == 0:
                 l2 = self._best_penalty(problem, own)
             logits[own] = _logits_of(problem.solve(np.full(self.layout.num_fields, l2)), self.batch, self.layout, own)
@@ -189,18 +210,28 @@ class _Search:
             strength.append(float((np.diff(field.starts) * weights**2).sum()))
         return logits, strength
 
+    def _problem(self, rows: npt.NDArray[np.bool_]) -> LogisticProblem:
+        labels = self.labels[rows].astype(np.int64)
+        return LogisticProblem(select(self.batch, rows), self.layout, labels, self.weights[rows])
+
+    def _loss(self, logits: Float64s, rows: npt.NDArray[np.bool_]) -> Float64s:
+        """Return the loss of each of some examples, times its weight over their mean."""
+        weights, labels = self.weights[rows], self.labels[rows]
+        loss: Float64s = (np.logaddexp(0.0, logits) - labels * logits) * weights / max(float(weights.mean()), 1e-300)
+        return loss
+
     def _best_penalty(self, problem: LogisticProblem, own: npt.NDArray[np.bool_]) -> float:
         losses, solution = [], None
         for l2 in reversed(_PENALTIES):
             solution = problem.solve(np.full(self.layout.num_fields, l2), solution, close=1e-6)
-            losses.append(_loss(_logits_of(solution, self.batch, self.layout, own), self.labels[own]).mean())
+            losses.append(self._loss(_logits_of(solution, self.batch, self.layout, own), own).mean())
         return _PENALTIES[::-1][int(np.argmin(losses))]
 
     def _set_slopes(self) -> None:
         p = 1.0 / (1.0 + np.exp(-self.logits))
-        aside = self.parts == _PARTS
-        self.slope = np.where(aside, 0.0, self.labels - p).astype(np.float32)
-        self.bend = np.where(aside, 0.0, p * (1.0 - p)).astype(np.float32)
+        weights = np.where(self.parts == _PARTS, 0.0, self.weights)
+        self.slope = (weights * (self.labels - p)).astype(np.float32)
+        self.bend = (weights * p * (1.0 - p)).astype(np.float32)
         self.alone = [self._judge((field,))[0] if field in self.fields else 0.0 for field in range(len(self.sizes))]
 
     def cells(self, fields: Sequence[int]) -> tuple[npt.NDArray[np.uint32], int]:
@@ -208,7 +239,9 @@ class _Search:
         lines = [self.batch.ids[self.layout.single[field]] for field in fields]
         cells, count = lines[0], self.sizes[fields[0]]
         for line, field in zip(lines[1:], fields[1:], strict=True):
-            cells = combine_ids(cells, line, self.sizes[field], _NUM_CELLS)
+            combined = np.empty_like(cells)
+            combine_ids(cells, line, self.sizes[field], _NUM_CELLS, combined)
+            cells = combined
             count = min(count * self.sizes[field], _NUM_CELLS)
         return cells, count
 
@@ -270,12 +303,12 @@ class _Search:
         """Return those that lower the loss of the rows put aside, and that loss before and after."""
         aside = self.parts == _PARTS
         self._start_anew([])
-        first = before = _loss(self.logits[aside], self.labels[aside])
+        first = before = self._loss(self.logits[aside], aside)
         crosses = []
         for one in taken:
             kept = self.logits.copy()
             self.take(one)
-            after = _loss(self.logits[aside], self.labels[aside])
+            after = self._loss(self.logits[aside], aside)
             fall = before - after
             deviations = float(fall.mean() / max(fall.std() / math.sqrt(len(fall)), 1e-12)) if len(fall) else 0.0
             if deviations < NormalDist().inv_cdf(1.0 - _CHANCE):
@@ -301,7 +334,3 @@ def _each(
 def _logits_of(solution: LogisticSolution, batch: Batch, layout: Layout, own: npt.NDArray[np.bool_]) -> Float64s:
     """Return the logits of some of the examples."""
     return logits_of(solution, select(batch, own), layout)
-
-
-def _loss(logits: Float64s, labels: Float64s) -> Float64s:
-    return np.logaddexp(0.0, logits) - labels * logits

@@ -31,6 +31,8 @@ _ROLES = ("label", "weight", "group", "id", "split")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXCLUDED = "excluded by the configuration"
 _NAME_TAKEN = "another field has its name"
+_OF_CROSSES = 2
+"""Most combinations of two values are met once, and say nothing of the next example."""
 _LARGEST_WEIGHT = 10.0
 """Of the weights of a bag that enter as they are."""
 _LEAST_LENGTH, _TIMES_LONGEST = 100, 4
@@ -72,7 +74,7 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
 
 def columns_named(config: Config) -> set[str]:
     """Return the columns that a configuration asks for, and some names of fields that are none."""
-    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     named = {entry.column or name for name, entry in entries.items() if entry.cross is None}
     named |= {part for entry in entries.values() for part in entry.cross or ()}
     named |= {column for entry in entries.values() for column in (entry.since, entry.weights) if column is not None}
@@ -119,7 +121,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     _check_names(config, sample.column_names, absent)
     if not sample.num_rows:
         raise DataError("the log holds no row", where="[data] train", fix="name a log with examples")
-    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude}
+    entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
     parts = {part for entry in crosses.values() for part in entry.cross or ()}
     readers: dict[str, dict[str, FieldConfig]] = {name: {} for name in sample.column_names}
@@ -152,6 +154,18 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     fields = [_with_limits(field, config.fields, columns) for field in fields]
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _listed(config: Config) -> dict[str, FieldConfig]:
+    """Return the fields that ``data.crosses`` lists, but for those that have a table of their own."""
+    if isinstance(config.data.crosses, str):
+        return {}
+    listed = {"_x_".join(parts): parts for parts in config.data.crosses}
+    return {
+        name: FieldConfig(cross=parts, min_count=_OF_CROSSES)
+        for name, parts in listed.items()
+        if name not in config.fields
+    }
 
 
 def _why(column: str, guess: Guess | None, given: Mapping[str, FieldConfig]) -> str:

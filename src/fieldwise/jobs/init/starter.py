@@ -190,6 +190,7 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_r
             yield _commented(f"{role} = {_toml(column)}", meaning)
         else:
             yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
+    yield _commented('# crosses = "auto"', "look for pairs and triples of fields that say more together")
     yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, in place of the usual ones")
     left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
     if left_out:

@@ -38,6 +38,7 @@ from fieldwise.io.locks import workplace
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
+from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found, without_crosses
 from fieldwise.jobs.prepare.given import with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
 from fieldwise.jobs.prepare.parts import Source, open_sources
@@ -56,6 +57,7 @@ __all__ = [
     "prepare",
     "prepared_of",
     "read_prepared",
+    "search_crosses",
 ]
 
 _FORMAT = "fieldwise-prepared"
@@ -135,6 +137,9 @@ def prepare(
         It cannot be done in this memory, or the disk is full.
     """
     config = with_tables(config, data)
+    if config.data.crosses == "auto":
+        alone = prepare(without_crosses(config), memory=memory, max_rejects=max_rejects, listen=listen)
+        config = with_found(config, found_crosses(alone, listen))
     limit, max_rejects = limits(config, memory, max_rejects)
     sources, schema, left_out, root, key = look(config)
     with workplace(root, key) as place:
@@ -149,6 +154,11 @@ def prepare(
             judge_again(place.folder, max_rejects, listen)
         prepared = open_prepared(place.folder)
     return prepared_of(prepared, config, sources, schema, left_out)
+
+
+def search_crosses(config: Config, listen: Listener = ignore) -> FoundCrosses:
+    """Prepare the log of a configuration without the crosses that ``data.crosses`` may list, and look for others."""
+    return found_crosses(prepare(without_crosses(config), listen=listen), listen)
 
 
 def judge_again(folder: Path, max_rejects: float | None, listen: Listener) -> None:
@@ -214,6 +224,11 @@ def prepared_of(
 
 def find_prepared(config: Config) -> Prepared | None:
     """Open what an earlier `prepare` made of the log of a configuration; None where there is nothing."""
+    if config.data.crosses == "auto":
+        alone = find_prepared(without_crosses(config))
+        if alone is None or not (alone.folder / CROSSES_NAME).exists():
+            return None
+        config = with_found(config, found_crosses(alone, ignore))
     plan = look(config)
     folder = plan.root / plan.key
     if not (folder / PREPARED_NAME).exists():

@@ -35,6 +35,7 @@ from fieldwise.io.files import atomic_file
 from fieldwise.io.locks import workplace
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import Budget, held_bytes
+from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
 from fieldwise.jobs.prepare.parts import Source, open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.prepare import (
@@ -81,6 +82,11 @@ def prepare_together(
     ConfigError
         The workers see different logs.
     """
+    if config.data.crosses == "auto":
+        alone = prepare_together(
+            without_crosses(config), workers, memory=memory, max_rejects=max_rejects, listen=listen
+        )
+        config = with_found(config, workers.first(lambda: found_crosses(alone, listen), FoundCrosses))
     limit, max_rejects = limits(config, memory, max_rejects)
     with workers.together():
         sources, schema, left_out, root, key = look(config)
