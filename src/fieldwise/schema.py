@@ -60,7 +60,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     decimal
         How numbers in text are written: ``.`` where it stands before the fraction and commas, spaces or apostrophes may
         separate thousands, ``1,234.50``; ``,`` where it stands before the fraction and points, spaces or apostrophes
-        may separate thousands, ``1.234,50`` (`features.written`). Unless given, 1234.50 alone.
+        may separate thousands, ``1.234,50`` (`features.numerals`). Unless given, 1234.50 alone.
     symbol
         What stands before or after every number and is no part of it: ``$``, ``%``, ``EUR``. A number without it is
         none.

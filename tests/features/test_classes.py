@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fieldwise.errors import DataError
 from fieldwise.features.classes import decide_classes, guess_positive
 from fieldwise.features.columns import Columns
-from fieldwise.features.spellings import MISSING_LABELS, Spelling
+from fieldwise.features.labels import MISSING_LABELS, Spelling
 from fieldwise.features.target import MISSING, TargetEncoder
 from fieldwise.schema import Field, Schema
 

@@ -202,20 +202,19 @@ def test_threads_that_learn_and_encode_at_once_change_nothing():
     assert saved(encoder) == saved(Encoder(SCHEMA).fit([LOG]))
 
 
-def test_what_encoders_learned_from_parts_of_the_rows_is_merged_as_if_one_had_read_all():
+def test_what_encoders_learned_from_parts_of_the_rows_adds_up_to_what_one_learns_from_all():
     schema = msgspec.structs.replace(SCHEMA, fields=SCHEMA.fields[:5])  # without the cross that needs two passes
     encoders = [Encoder(schema) for _ in range(3)]
     for encoder, part in zip(encoders, [LOG.slice(0, 100), LOG.slice(100, 0), LOG.slice(100)], strict=True):
+        encoder.keep_all_texts()
         encoder.fit_chunk(part)
-    encoders[0].merge(encoders[1])
-    encoders[0].merge(encoders[2])
+    encoders[0].add_learned(encoders[1].learned())
+    encoders[0].add_learned(encoders[2].learned())
     encoders[0].finish()
     assert saved(encoders[0]) == saved(Encoder(schema).fit([LOG]))
-    with pytest.raises(DataError, match="merge before finish"):
-        encoders[0].merge(encoders[1])
 
 
-def test_encoders_that_were_told_of_each_others_first_pass_are_merged_in_the_second():
+def test_encoders_that_were_told_of_each_others_first_pass_add_up_in_the_second():
     encoders, parts = [Encoder(SCHEMA), Encoder(SCHEMA)], [LOG.slice(0, 100), LOG.slice(100)]
     for encoder, part in zip(encoders, parts, strict=True):
         encoder.keep_all_texts()
@@ -226,7 +225,7 @@ def test_encoders_that_were_told_of_each_others_first_pass_are_merged_in_the_sec
     assert not encoders[0].fitted, "the cross needs the bins first"
     for encoder, part in zip(encoders, parts, strict=True):
         encoder.fit_chunk(part)
-    encoders[0].merge(encoders[1])
+    encoders[0].add_learned(encoders[1].learned())
     encoders[0].finish()
     assert saved(encoders[0]) == saved(Encoder(SCHEMA).fit([LOG]))
 
@@ -281,8 +280,8 @@ def test_fields_that_are_the_same_in_every_training_row_are_named():
     assert encoder.constant_fields == ["x", "z in bins", "gone", "bag"]
 
 
-@pytest.mark.parametrize("merged", ["merge", "add_learned", "one"])
-def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand(merged):
+@pytest.mark.parametrize("apart", [True, False])
+def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand(apart):
     fields = (
         Field(name="qty", column="qty", type="bag", weighted=True),
         Field(name="few", column="few", type="bag", weighted=True),
@@ -296,10 +295,8 @@ def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand
     large = pa.table({"click": [0, 1], "qty": ["a:-1e6", ""], "few": ["", "b:2"], "raw": ["-5000", "1"]})
     encoder, other = Encoder(schema), Encoder(schema)
     encoder.fit_chunk(small)
-    (encoder if merged == "one" else other).fit_chunk(large)
-    if merged == "merge":
-        encoder.merge(other)
-    elif merged == "add_learned":
+    (other if apart else encoder).fit_chunk(large)
+    if apart:
         encoder.add_learned(other.learned())
     encoder.finish()
     assert encoder.notes == (

@@ -119,11 +119,11 @@ def test_counts_are_those_of_all_rows(first, second):
 
 @settings(max_examples=20, deadline=None)
 @given(DAYS, DAYS, st.integers(0, 12))
-def test_growth_is_merged_and_spilled_as_if_one_encoder_had_read_all(first, second, cut):
+def test_growth_adds_up_and_is_spilled_as_if_one_encoder_had_read_all(first, second, cut):
     encoder = Encoder(SCHEMA).fit([table_of(with_both_labels(first))])
     one, other = encoder.growing(Scratch()), encoder.growing()
     other.fit_chunk(table_of(second[cut:]))
-    one.merge(other)
+    one.add_learned(other.learned())
     one.fit_chunk(table_of(second[:cut]))
     one.spill(0)
     one.finish()
@@ -188,12 +188,9 @@ def test_a_vocabulary_without_texts_learns_those_of_new_values():
     assert grown.feature_texts("word", range(6)) == [None, None, None, None, "d", "c"]
 
 
-def test_only_a_fitted_encoder_grows_and_only_growths_of_one_encoder_are_merged():
+def test_only_a_fitted_encoder_grows():
     with pytest.raises(DataError, match="not fitted"):
         Encoder(WORDS).partial_fit([DAY_2])
-    encoders = [Encoder(WORDS).fit([DAY_1]) for _ in range(2)]
-    with pytest.raises(DataError, match="can be merged while they learn"):
-        encoders[0].growing().merge(encoders[1].growing())
 
 
 def test_a_new_day_without_any_moment_is_refused():

@@ -95,6 +95,6 @@ def test_chunks_merges_and_their_order_do_not_matter_when_values_are_rounded():
         shuffled = np.split(rng.permutation(numbers), np.cumsum(sizes)[:-1])
         merged = sketched(capacity=4096)
         for part in [sketched(chunk, capacity=4096) for chunk in shuffled]:
-            merged.merge(part)
+            merged.add_learned(part.learned())
         for other in (sketched(*shuffled, capacity=4096).finish(), merged.finish()):
             assert [array.tolist() for array in other] == [array.tolist() for array in whole]

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from fieldwise.features.canonical import fingerprints
 from fieldwise.features.counting import VocabularyCounter
-from fieldwise.features.hashed import Buckets
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import Vocabulary
+from fieldwise.features.vocabulary import Buckets, Vocabulary
 
 TEXTS = st.lists(st.none() | st.text("abcdé", min_size=1, max_size=2), max_size=30)
 SEED = 3
@@ -79,7 +78,7 @@ def test_chunks_merges_and_their_order_do_not_matter(chunks, random):
     random.shuffle(chunks)
     merged = VocabularyCounter(**SOME)
     for chunk in chunks:
-        merged.merge(counted(chunk))
+        merged.add_learned(counted(chunk).learned(Scratch()), Scratch())
     assert saved(merged.finish(Scratch())) == saved(whole)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from fieldwise.data.chunk import Chunk
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, plain
-from fieldwise.features.parse import parse_text
+from fieldwise.features.numerals import parse_text
 from fieldwise.io import stores
 
 __all__ = ["Keys", "is_partition", "keys_of", "with_keys"]

@@ -15,7 +15,7 @@ of any sign; a value without one is a reject.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.counting import Learned
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.lists import split_lists
-from fieldwise.features.parse import parse_text
+from fieldwise.features.numerals import parse_text
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field
@@ -107,12 +107,6 @@ class BagEncoder(IndexedEncoder):
         if self.strict and self.field.weight_scale == "none" and cells.weights is not None:
             self.largest = max(self.largest, float(np.abs(cells.weights).max(initial=0)))
         return super().fit_chunk(cells)
-
-    def merge(self, other: Self) -> None:
-        """Add the counts."""
-        self.num_cut += other.num_cut
-        self.largest = max(self.largest, other.largest)
-        super().merge(other)
 
     def learned(self) -> Arrays:
         """Return counts and texts."""

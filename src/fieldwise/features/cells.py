@@ -19,7 +19,8 @@ from fieldwise.kernels.layout import Batch
 
 if TYPE_CHECKING:
     from fieldwise.features.fields import FieldEncoder
-    from fieldwise.features.target import Labels, TargetEncoder
+    from fieldwise.features.labels import Labels
+    from fieldwise.features.target import TargetEncoder
 
 __all__ = ["NO_FINGERPRINTS", "Arrays", "Cells", "Encoded", "ReadRows", "TextsAt", "read_rows"]
 

@@ -1,6 +1,6 @@
 """The classes of a label: how many there are, which of them a probability is of, and what can be no class.
 
-Which texts mean one class is the matter of `features.spellings`.
+Which texts mean one class is the matter of `features.labels`.
 
 Of two classes one is *positive*: the class whose probability a model gives, the second of the two. It is evident of
 flags, of two numbers (the greater), of words and their negation (``clicked`` and ``not clicked``, ``click`` and
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fieldwise.errors import DataError, did_you_mean
-from fieldwise.features.spellings import SIDES, Spelling, fold, merge_spellings
+from fieldwise.features.labels import SIDES, Spelling, fold, merge_spellings
 
 __all__ = [
     "ONE_CLASS",

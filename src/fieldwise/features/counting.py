@@ -5,6 +5,7 @@ The counts depend on the rows alone. What does not fit into memory goes to disk,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from fieldwise.kernels.hashtable import MAX_KEYS, Counter, place, ranked, slots_
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 from fieldwise.kernels.threads import num_threads
 
-__all__ = ["NOTHING", "GrowthCounter", "Learned", "VocabularyCounter"]
+__all__ = ["NOTHING", "GrowthCounter", "Learned", "VocabularyCounter", "bytes_soon"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -117,13 +118,6 @@ class VocabularyCounter:
         self._num_missing += len(fingerprints) - num_present
         self._num_present += num_present
         return Learned(None if self._runs else numbers, frequent)
-
-    def merge(self, other: VocabularyCounter) -> None:
-        """Add what another counter has counted, without spilling."""
-        assert not other._runs, "a counter that was spilled cannot be merged"
-        self._counter.add(*other._counter.items())
-        self._num_missing += other._num_missing
-        self._num_present += other._num_present
 
     def learned(self, scratch: Scratch) -> Arrays:
         """Return what was counted, in memory and on disk, for `add_learned` of another counter."""
@@ -237,11 +231,14 @@ class GrowthCounter(VocabularyCounter):
         count_ids(ids[~new], self._counts)
         return Learned(None, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
 
-    def merge(self, other: VocabularyCounter) -> None:
-        """Add what another counter for the same vocabulary has counted, without spilling."""
-        assert isinstance(other, GrowthCounter)
-        super().merge(other)
-        self._counts += other._counts
+    def learned(self, scratch: Scratch) -> Arrays:
+        """Return what was counted for `add_learned` of another counter with the same base."""
+        return {**super().learned(scratch), "known_counts": self._counts}
+
+    def add_learned(self, arrays: Arrays, scratch: Scratch) -> None:
+        """Add what another counter with the same base has counted."""
+        super().add_learned(arrays, scratch)
+        self._counts += arrays["known_counts"]
 
     def finish(self, scratch: Scratch) -> Vocabulary:
         """Number the new values that get an id."""
@@ -256,6 +253,19 @@ class GrowthCounter(VocabularyCounter):
         slots = scratch.zeros((slots_for(len(of_rows) - FIRST), 2), np.uint64)
         place(slots, np.concatenate([self._base.keys, keys]), FIRST)
         return Vocabulary(slots, of_rows, *self._base.saved_texts)
+
+
+def bytes_soon(counters: Sequence[VocabularyCounter]) -> Int64s:
+    """Return (N + 1,): the bytes that may be taken soon by all of them, by those from the second on, ..., by none.
+
+    Every table that may have to grow may do so, one after the other, and one may be moved besides.
+    """
+    soon, moving = (
+        np.array([*numbers, 0][::-1], dtype=np.int64)
+        for numbers in ([each.bytes_soon for each in counters], [each.bytes_moving for each in counters])
+    )
+    from_the_end: Int64s = np.cumsum(soon) + np.maximum.accumulate(moving)
+    return from_the_end[::-1]
 
 
 class _Run(NamedTuple):

@@ -26,12 +26,11 @@ from fieldwise.errors import ArtefactError, DataError, UserError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.cells import Arrays, Cells, Encoded, ReadRows, read_rows
 from fieldwise.features.columns import Reject
-from fieldwise.features.counting import Learned
+from fieldwise.features.counting import Learned, VocabularyCounter, bytes_soon
 from fieldwise.features.cross import CrossEncoder
 from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.spilling import Counting, bytes_soon, counting, spill
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout, select
@@ -247,7 +246,7 @@ class Encoder:
     @property
     def counter_bytes(self) -> int:
         """Bytes that the counts of values may take before anyone looks at them again."""
-        return int(bytes_soon(self._counting)[0])
+        return int(bytes_soon([counter for _, counter in self._counting])[0])
 
     @property
     def counted(self) -> dict[str, int]:
@@ -259,40 +258,20 @@ class Encoder:
 
         Others may learn meanwhile.
         """
-        spill(self._counting, limit, self._scratch)
+        largest_first = sorted(self._counting, key=lambda counting: -counting[1].nbytes)
+        num_spilled = np.argmax(bytes_soon([counter for _, counter in largest_first]) <= limit)
+        for encoder, counter in largest_first[: int(num_spilled)]:
+            with encoder.lock:
+                counter.spill(self._scratch)
 
     @property
-    def _counting(self) -> list[Counting]:
-        return counting(self._fields.values())
-
-    def merge(self, other: Encoder) -> None:
-        """Add what another encoder of this schema has learned from other rows, both before `finish` of the same pass.
-
-        Values that come `min_count` times in all rows, but less often in those of each encoder, get ids without texts.
-
-        Examples
-        --------
-        >>> from fieldwise.schema import Field
-        >>> schema = Schema(fields=(Field(name="city", column="city"),), label="click")
-        >>> days = [pa.table({"city": ["Rome", "Oslo"], "click": [day, 1]}) for day in (0, 1)]
-        >>> one, other = Encoder(schema), Encoder(schema)
-        >>> one.fit_chunk(days[0]), other.fit_chunk(days[1])
-        ([], [])
-        >>> one.merge(other)
-        >>> one.finish()
-        >>> one.counts.tolist()
-        [0, 0, 2, 2]
-        """
-        ours, theirs = ((encoder.schema, encoder._pass, id(encoder._base)) for encoder in (self, other))
-        if self.fitted or other.fitted or ours != theirs:
-            raise DataError("encoders of one schema can be merged while they learn", fix="merge before finish()")
-        # Of a pass before, both may have been told the whole.
-        self._num_examples[self._pass - 1] += other._num_examples[self._pass - 1]
-        if self._pass == 1:
-            self._target.merge(other._target)
-        for name, encoder in self._fields.items():
-            if encoder.fit_pass == self._pass:
-                encoder.merge(other._fields[name])
+    def _counting(self) -> list[tuple[IndexedEncoder, VocabularyCounter]]:
+        """The fields that count values."""
+        return [
+            (encoder, encoder.counter)
+            for encoder in self._fields.values()
+            if isinstance(encoder, IndexedEncoder) and isinstance(encoder.counter, VocabularyCounter)
+        ]
 
     def keep_all_texts(self) -> None:
         """Keep the texts of rare values too: `add_learned` will add the rows in which they may be frequent."""
@@ -317,7 +296,7 @@ class Encoder:
         """Add what another encoder of this schema has learned from other rows in the same pass.
 
         What both finish with is what one encoder learns from the rows of both, if all texts were kept. The values that
-        this encoder has numbered for its drafts keep their numbers.
+        this encoder has given codes keep them.
 
         Parameters
         ----------

@@ -18,11 +18,10 @@ from fieldwise.features.canonical import canonical, fingerprints, plain, taken
 from fieldwise.features.cells import NO_FINGERPRINTS, Arrays, Cells
 from fieldwise.features.columns import Columns
 from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
-from fieldwise.features.hashed import Buckets
 from fieldwise.features.missing import MissingTexts
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
-from fieldwise.features.vocabulary import Vocabulary
+from fieldwise.features.vocabulary import Buckets, Vocabulary
 from fieldwise.kernels.hashtable import take
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.kernels.threads import run_each
@@ -70,10 +69,6 @@ class FieldEncoder(ABC):
     @abstractmethod
     def fit_chunk(self, cells: Cells) -> Learned | None:
         """Learn from the cells of training rows; a field with a vocabulary says what it made of the values."""
-
-    @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Add what another encoder of the same field has learned from other rows in the same pass."""
 
     @abstractmethod
     def learned(self) -> Arrays:
@@ -193,17 +188,6 @@ class IndexedEncoder(FieldEncoder):
         """Take the texts of values that may get an id; may be called by several threads at once."""
         if len(learned.frequent):
             self._texts.add(cells.fingerprints[learned.frequent], cells.texts(learned.frequent))
-
-    def merge(self, other: Self) -> None:
-        """Add the counts."""
-        ours, theirs = self.counter, other.counter
-        if isinstance(ours, Buckets):
-            assert isinstance(theirs, Buckets)
-            ours.merge(theirs)
-        if isinstance(ours, VocabularyCounter):
-            assert isinstance(theirs, VocabularyCounter)
-            ours.merge(theirs)
-            self._texts.merge(other._texts)
 
     def learned(self) -> Arrays:
         """Return counts and texts."""

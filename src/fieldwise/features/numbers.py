@@ -14,12 +14,11 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.fields import FieldEncoder
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers, why_no_numbers
-from fieldwise.features.saved import take
+from fieldwise.features.numerals import NOT_A_NUMBER, read_numbers, style_of, why_no_numbers
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.sketch import Distribution, NumberSketch
 from fieldwise.features.times import read_age
-from fieldwise.features.written import style_of
+from fieldwise.io.arrays import expect
 from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.schema import Field
@@ -90,12 +89,6 @@ class ScaleEncoder(_NumberEncoder):
         elif self._base is None:
             self._sketch.add(cells.numbers)
 
-    def merge(self, other: Self) -> None:
-        """Add another distribution."""
-        self._counts += other._counts
-        self._sketch.merge(other._sketch)
-        self.largest = max(self.largest, other.largest)
-
     def learned(self) -> Arrays:
         """Return counts and distribution."""
         return {"counts": self._counts, "largest": np.array([self.largest]), **self._sketch.learned()}
@@ -160,7 +153,7 @@ class ScaleEncoder(_NumberEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over counts, mean and standard deviation."""
-        self._counts = take(arrays, "counts", np.int64, (2,))
+        self._counts = expect(arrays, "counts", np.int64, (2,))
         self._mean, self._std = float(described["mean"]), float(described["std"])
         if not (math.isfinite(self._mean) and math.isfinite(self._std) and self._std > 0):
             raise ArtefactError("a scale is not what it must be", where=self.field.name, got=(self._mean, self._std))
@@ -223,13 +216,6 @@ class BinEncoder(_NumberEncoder):
         else:
             self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
 
-    def merge(self, other: Self) -> None:
-        """Add another distribution, or other counts of the bins."""
-        if self._edges is None:
-            self._sketch.merge(other._sketch)
-        else:
-            self._counts += other._counts
-
     def learned(self) -> Arrays:
         """Return the distribution, or counts of the bins."""
         return self._sketch.learned() if self._edges is None else {"counts": self._counts}
@@ -285,8 +271,8 @@ class BinEncoder(_NumberEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over edges and counts."""
-        self._edges = take(arrays, "edges", np.float64, (None,))
-        self._counts = take(arrays, "counts", np.int64, (_FIRST_BIN + len(self._edges) + 1,))
+        self._edges = expect(arrays, "edges", np.float64, (None,))
+        self._counts = expect(arrays, "counts", np.int64, (_FIRST_BIN + len(self._edges) + 1,))
         if not (np.isfinite(self._edges).all() and (np.diff(self._edges) > 0).all()):
             raise ArtefactError("edges are not strictly increasing", where=self.field.name)
 

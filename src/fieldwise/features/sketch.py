@@ -143,13 +143,6 @@ class NumberSketch:
             if self._counter.num_keys > self._capacity:
                 self._rise(0)
 
-    def merge(self, other: NumberSketch) -> None:
-        """Add what another sketch of the same capacity has counted."""
-        self.num_missing += other.num_missing
-        keys, counts = other._counter.items()
-        self._counter.add(keys, counts)
-        self._rise(other._level)
-
     def learned(self) -> Arrays:
         """Return what was counted, for `add_learned` of another sketch of the same capacity."""
         keys, counts = self._counter.items()

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import xxhash
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import canonical, fingerprints, plain
+from fieldwise.features.canonical import fingerprints
 from fieldwise.features.classes import Classes, decide_classes, one_class
-from fieldwise.features.columns import Columns, Reject, reading, shown
-from fieldwise.features.missing import IN_TEXTS, MissingTexts
-from fieldwise.features.parse import NOT_A_NUMBER, read_numbers
-from fieldwise.features.spellings import MISSING_LABELS, Spelling, tidy
+from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.labels import Labels, Spelling, read_labels
+from fieldwise.features.missing import MissingTexts
+from fieldwise.features.numerals import NOT_A_NUMBER, read_numbers
 from fieldwise.schema import Schema
 
-__all__ = ["MAX_CLASSES", "MISSING", "Labels", "Target", "TargetEncoder", "count_labels", "read_labels"]
+__all__ = ["MAX_CLASSES", "MISSING", "Target", "TargetEncoder"]
 
 MAX_CLASSES = 1000
 """A label with more values than this is taken for a mistake: a number to regress on, or an identifier."""
 
 
 MISSING = "the label is missing"
-
-
-class Labels(NamedTuple):
-    """The labels of R rows, as texts.
-
-    Attributes
-    ----------
-    texts
-        Of each value: canonical and tidy (`spellings.tidy`), bytes where it is not UTF-8, None where it is missing.
-        The last is that of a null.
-    written
-        Of each value: the cell as people see it.
-    places
-        (R,): which of them a row has.
-    """
-
-    texts: list[str | bytes | None]
-    written: list[str]
-    places: npt.NDArray[np.integer[Any]]
 
 
 class Target(NamedTuple):
@@ -69,62 +47,6 @@ class Target(NamedTuple):
     weights: npt.NDArray[np.float32] | None
     groups: npt.NDArray[np.uint64] | None
     rejects: list[Reject]
-
-
-def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence[str] = ()) -> Labels:
-    """Read the column of the label.
-
-    Parameters
-    ----------
-    columns, name
-        Where it is.
-    stated
-        Values that mean no missing label, whatever they look like.
-    missing
-        Texts that mean a missing one: `schema.Schema.missing`. In place of the usual ones, where they are others.
-    """
-    of_missing = MISSING_LABELS if tuple(missing) in ((), IN_TEXTS) else frozenset(missing)
-    found = columns.coded(name)
-    with reading(name):
-        texts = _decoded(canonical(plain(found.dictionary)))
-    texts = [text if isinstance(text, str) and stated.place(text) >= 0 else _tidied(text, of_missing) for text in texts]
-    places = found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    return Labels([*texts, None], [*map(shown, found.dictionary), ""], places)
-
-
-def count_labels(table: pa.Table, name: str, stated: Sequence[str] = (), missing: Sequence[str] = ()) -> dict[str, int]:
-    """Return the rows of each label of a table; see `read_labels`."""
-    labels = read_labels(Columns(table), name, Spelling(stated), missing)
-    return _counted(labels.texts, labels.places)
-
-
-def _counted(texts: list[str | bytes | None], places: npt.NDArray[np.integer[Any]]) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for text, rows in zip(texts, np.bincount(places, minlength=len(texts)).tolist(), strict=True):
-        if isinstance(text, str) and rows:
-            found[text] += rows
-    return dict(found)
-
-
-def _tidied(text: str | bytes | None, missing: frozenset[str]) -> str | bytes | None:
-    if not isinstance(text, str):
-        return text
-    tidied: str | None = text
-    if (shorter := tidy(text)) != text:
-        [tidied] = canonical(pa.array([shorter])).to_pylist()
-    return None if tidied in missing else tidied
-
-
-def _decoded(texts: pa.Array) -> list[str | bytes | None]:
-    """Return texts, and those that are not UTF-8 as bytes."""
-    try:
-        decoded: list[str | bytes | None] = texts.to_pylist()
-    except UnicodeDecodeError:
-        decoded = texts.cast(pa.large_binary()).to_pylist()
-        for at, content in enumerate(decoded):
-            with suppress(UnicodeDecodeError):
-                decoded[at] = content.decode() if isinstance(content, bytes) else content
-    return decoded
 
 
 class TargetEncoder:
@@ -198,12 +120,7 @@ class TargetEncoder:
 
     def fit_chunk(self, labels: Labels, accepted: npt.NDArray[np.int64]) -> None:
         """Count the labels of rows that are accepted."""
-        self._seen.update(_counted(labels.texts, labels.places[accepted]))
-        self._check_number()
-
-    def merge(self, other: TargetEncoder) -> None:
-        """Add what another has counted."""
-        self._seen.update(other._seen)
+        self._seen.update(labels.counts(accepted))
         self._check_number()
 
     def learned(self) -> npt.NDArray[np.uint8]:

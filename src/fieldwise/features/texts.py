@@ -70,15 +70,6 @@ class TextCollector:
             full, self._buffer = self._buffer, _Buffer()
         self._write(full)
 
-    def merge(self, other: TextCollector) -> None:
-        """Add the texts that another has collected."""
-        other._write(other._buffer)
-        other._buffer = _Buffer()
-        for keys, lengths, content in other._read():
-            offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-            parts = [None, pa.py_buffer(offsets), pa.py_buffer(content)]
-            self.add(keys, pa.Array.from_buffers(pa.large_string(), len(keys), parts))
-
     def learned(self) -> Arrays:
         """Return the texts collected so far, for `add_learned` of another."""
         self._write(self._buffer)

@@ -40,9 +40,9 @@ from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.missing import is_missing
-from fieldwise.features.parse import parse_text, read_numbers
-from fieldwise.features.saved import take
+from fieldwise.features.numerals import parse_text, read_numbers
 from fieldwise.features.scratch import Scratch
+from fieldwise.io.arrays import expect
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, Uint32s
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
@@ -239,11 +239,6 @@ class CalendarEncoder(FieldEncoder):
         """Count the values."""
         self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
 
-    def merge(self, other: Self) -> None:
-        """Add the counts."""
-        self._counts += other._counts
-        self._no_moment = self._no_moment or other._no_moment
-
     def learned(self) -> Arrays:
         """Return the counts, and a value that is no moment."""
         value = (self._no_moment or "").encode()
@@ -292,7 +287,7 @@ class CalendarEncoder(FieldEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over the counts."""
-        self._counts = take(arrays, "counts", np.int64, self._counts.shape)
+        self._counts = expect(arrays, "counts", np.int64, self._counts.shape)
 
 
 def _local(seconds: Int64s, timezone: str | None) -> Int64s:

@@ -22,6 +22,7 @@ from fieldwise.io.files import MAX_HEADER_BYTES, RESTORE, atomic_file, checksum,
 
 __all__ = [
     "Pieces",
+    "expect",
     "header_checksum",
     "load_arrays",
     "load_headed",
@@ -225,3 +226,41 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
     if position != len(data) - 8 - length:
         raise refuse("data", f"{position} bytes", f"{len(data) - 8 - length} bytes")
     return _Header(tensors, metadata, 8 + length)
+
+
+def expect(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """Return the array of a name, if it is what it must be.
+
+    A checksum says that bytes are those that were written, not that whoever wrote them meant well: what becomes an
+    index into memory, or a size, is compared with what it is to fit.
+
+    Raises
+    ------
+    ArtefactError
+        There is none, or it is of another type or shape; None in `shape` stands for any number.
+
+    Examples
+    --------
+    >>> expect({"counts": np.zeros(3, np.int64)}, "counts", np.int64, (3,)).tolist()
+    [0, 0, 0]
+    >>> expect({"counts": np.zeros(3, np.int64)}, "counts", np.int64, (4,))
+    Traceback (most recent call last):
+    ...
+    fieldwise.errors.ArtefactError: an array does not fit
+      where: counts
+      expected: int64 (4,)
+      got: int64 (3,)
+    """
+    array = arrays.get(name)
+    fits = array is not None and array.dtype == dtype and len(array.shape) == len(shape)
+    if array is None or not fits or any(b not in (None, a) for a, b in zip(array.shape, shape, strict=True)):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ArtefactError(
+            "an array does not fit",
+            where=name,
+            expected=f"{np.dtype(dtype)} ({expected}{',' * (len(shape) == 1)})",
+            got="none" if array is None else f"{array.dtype} {array.shape}",
+        )
+    return array

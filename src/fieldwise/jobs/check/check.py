@@ -27,9 +27,9 @@ from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.classes import decide_classes, guess_positive
 from fieldwise.features.columns import Columns, Reject
-from fieldwise.features.parse import parse_text
-from fieldwise.features.spellings import Spelling, merge_spellings
-from fieldwise.features.target import MAX_CLASSES, count_labels, read_labels
+from fieldwise.features.labels import Spelling, count_labels, merge_spellings, read_labels
+from fieldwise.features.numerals import parse_text
+from fieldwise.features.target import MAX_CLASSES
 from fieldwise.jobs.check.subjects import subjects_of
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.given import with_tables

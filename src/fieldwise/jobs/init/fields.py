@@ -17,8 +17,8 @@ from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.canonical import canonical
 from fieldwise.features.columns import Columns
+from fieldwise.features.labels import Spelling, tidy
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
-from fieldwise.features.spellings import Spelling, tidy
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.schema import Default, Field, FieldType, Schema

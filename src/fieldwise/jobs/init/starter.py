@@ -17,8 +17,7 @@ from fieldwise.data.csv import CsvOptions
 from fieldwise.errors import DataError
 from fieldwise.features.classes import decide_classes, guess_positive, is_number
 from fieldwise.features.columns import Columns
-from fieldwise.features.spellings import merge_spellings
-from fieldwise.features.target import count_labels
+from fieldwise.features.labels import count_labels, merge_spellings
 from fieldwise.jobs.init.fields import Inferred, infer_schema
 from fieldwise.models.config import ModelConfig
 from fieldwise.profile.infer.guess import Guess

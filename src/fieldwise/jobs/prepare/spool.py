@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from fieldwise.features.cells import NO_FINGERPRINTS, Cells, ReadRows
 from fieldwise.features.columns import Reject
-from fieldwise.features.target import Labels
+from fieldwise.features.labels import Labels
 
 __all__ = ["Record", "RecordPart", "Spool", "most_aside"]
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, plain
-from fieldwise.features.parse import parse_text
+from fieldwise.features.numerals import parse_text
 
 __all__ = ["Evidence", "label_of", "weigh"]
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns
+from fieldwise.features.labels import merge_spellings, tidy
 from fieldwise.features.missing import IN_TEXTS
-from fieldwise.features.spellings import merge_spellings, tidy
 from fieldwise.profile.infer.names import label_rank
 from fieldwise.profile.infer.values import Values
 

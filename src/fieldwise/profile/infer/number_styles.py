@@ -7,7 +7,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldwise.features.written import Style, bare_numbers, well_written
+from fieldwise.features.numerals import Style, bare_numbers, well_written
 from fieldwise.profile.infer.values import Values
 
 __all__ = ["find_style", "may_be_numbers"]

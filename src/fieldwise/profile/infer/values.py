@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fieldwise.features.canonical import as_text, canonical, plain
 from fieldwise.features.missing import is_missing, missing_numbers
-from fieldwise.features.parse import parse_text
+from fieldwise.features.numerals import parse_text
 
 __all__ = ["Values"]
 

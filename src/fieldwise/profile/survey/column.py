@@ -15,8 +15,7 @@ from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.fields import CategoryEncoder
 from fieldwise.features.numbers import rejected_numbers
-from fieldwise.features.parse import read_numbers
-from fieldwise.features.written import style_of
+from fieldwise.features.numerals import read_numbers, style_of
 from fieldwise.profile.survey.alone import Sides, auc_of_values
 from fieldwise.profile.survey.bags import BagRows
 from fieldwise.profile.survey.cells import PART_OF_SET, Totals

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from fieldwise.features.canonical import plain
 from fieldwise.features.columns import Columns
-from fieldwise.features.parse import read_numbers
+from fieldwise.features.numerals import read_numbers
 from fieldwise.profile.survey.cells import unfold
 
 __all__ = ["DayCounts", "day_text", "days_of"]

@@ -64,7 +64,7 @@ class NumberCounts:
         merged = NumberSketch(_CAPACITY)
         for cell, sketch in self._cells.items():
             if not train_only or cell % NUM_SETS in (TRAIN, HELD_OUT):
-                merged.merge(sketch)
+                merged.add_learned(sketch.learned())
         return merged.finish()
 
     def binned(self, edges: Float64s, order: Int64s) -> Int64s:

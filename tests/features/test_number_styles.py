@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from fieldwise.errors import ConfigError
 from fieldwise.features.columns import Columns
-from fieldwise.features.parse import read_numbers, why_no_numbers
-from fieldwise.features.written import Style
+from fieldwise.features.numerals import Style, read_numbers, why_no_numbers
 from fieldwise.profile.infer.guess import guess_column
 from fieldwise.schema import Field
 

@@ -1,4 +1,4 @@
-"""The spellings of a label: which texts mean one class, and which mean none.
+"""The labels of rows as texts: which of them mean one class, and which mean none.
 
 ========================  ==============================================================================================
 spelling                  is
@@ -17,30 +17,33 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-__all__ = ["MISSING_LABELS", "SIDES", "Spelling", "fold", "merge_spellings", "tidy"]
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.features.canonical import canonical, plain
+from fieldwise.features.columns import Columns, reading, shown
+from fieldwise.features.missing import IN_TEXTS
+
+__all__ = [
+    "MISSING_LABELS",
+    "SIDES",
+    "Labels",
+    "Spelling",
+    "count_labels",
+    "fold",
+    "merge_spellings",
+    "read_labels",
+    "tidy",
+]
 
 MISSING_LABELS = frozenset(
-    [
-        "NULL",
-        "Null",
-        "null",
-        "\\N",
-        "NA",
-        "N/A",
-        "n/a",
-        "#N/A",
-        "#NA",
-        "<NA>",
-        "(null)",
-        "<null>",
-        "None",
-        "nan",
-        "NaN",
-        "NAN",
-        "NaT",
-    ]
-)
+    ["NULL", "Null", "null", "\\N", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "(null)", "<null>", "None", "nan", "NaN",
+     "NAN", "NaT"]
+)  # fmt: skip
 """Texts that databases and data frames write for a missing value."""
 
 _FLAG_PAIRS = (
@@ -128,3 +131,77 @@ def _kind(word: str) -> int:
 
 def _words_of(kind: int, counts: Iterable[str]) -> set[str]:
     return {fold(text) for text in counts if _kind(fold(text)) == kind}
+
+
+class Labels(NamedTuple):
+    """The labels of R rows, as texts.
+
+    Attributes
+    ----------
+    texts
+        Of each value: canonical and tidy (`tidy`), bytes where it is not UTF-8, None where it is missing.
+        The last is that of a null.
+    written
+        Of each value: the cell as people see it.
+    places
+        (R,): which of them a row has.
+    """
+
+    texts: list[str | bytes | None]
+    written: list[str]
+    places: npt.NDArray[np.integer[Any]]
+
+    def counts(self, chosen: npt.NDArray[np.int64] | slice = slice(None)) -> dict[str, int]:
+        """Return how many of the rows, or of some of them, have each text; those that have none are passed over."""
+        found: Counter[str] = Counter()
+        for text, rows in zip(self.texts, np.bincount(self.places[chosen], minlength=len(self.texts)), strict=True):
+            if isinstance(text, str) and rows:
+                found[text] += int(rows)
+        return dict(found)
+
+
+def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence[str] = ()) -> Labels:
+    """Read the column of the label.
+
+    Parameters
+    ----------
+    columns, name
+        Where it is.
+    stated
+        Values that mean no missing label, whatever they look like.
+    missing
+        Texts that mean a missing one: `schema.Schema.missing`. In place of the usual ones, where they are others.
+    """
+    of_missing = MISSING_LABELS if tuple(missing) in ((), IN_TEXTS) else frozenset(missing)
+    found = columns.coded(name)
+    with reading(name):
+        texts = _decoded(canonical(plain(found.dictionary)))
+    texts = [text if isinstance(text, str) and stated.place(text) >= 0 else _tidied(text, of_missing) for text in texts]
+    places = found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    return Labels([*texts, None], [*map(shown, found.dictionary), ""], places)
+
+
+def count_labels(table: pa.Table, name: str, stated: Sequence[str] = (), missing: Sequence[str] = ()) -> dict[str, int]:
+    """Return the rows of each label of a table; see `read_labels`."""
+    return read_labels(Columns(table), name, Spelling(stated), missing).counts()
+
+
+def _tidied(text: str | bytes | None, missing: frozenset[str]) -> str | bytes | None:
+    if not isinstance(text, str):
+        return text
+    tidied: str | None = text
+    if (shorter := tidy(text)) != text:
+        [tidied] = canonical(pa.array([shorter])).to_pylist()
+    return None if tidied in missing else tidied
+
+
+def _decoded(texts: pa.Array) -> list[str | bytes | None]:
+    """Return texts, and those that are not UTF-8 as bytes."""
+    try:
+        decoded: list[str | bytes | None] = texts.to_pylist()
+    except UnicodeDecodeError:
+        decoded = texts.cast(pa.large_binary()).to_pylist()
+        for at, content in enumerate(decoded):
+            with suppress(UnicodeDecodeError):
+                decoded[at] = content.decode() if isinstance(content, bytes) else content
+    return decoded
