@@ -37,7 +37,8 @@ _CONFIG = """\
 [data]
 train = ["adult.parquet"]         # relative to this file
 split = "split"                   # the column that says train, valid or test for each row
-label = "income"                  # "<=50K" is 0, ">50K" is 1
+label = "income"
+positive = ">50K"                 # the class that a probability is of
 
 [fields.age]
 type = "number"
