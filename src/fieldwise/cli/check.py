@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from fieldwise.cli.options import (
     Verb,
@@ -128,6 +127,8 @@ def _read_again(config: Config) -> list[str]:
 
 def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], csv: CsvOptions) -> None:
     """Refuse what describes a log where a configuration does."""
+    import msgspec
+
     if len(log) > 1:
         raise click.UsageError("One configuration, or logs: a .toml file stands alone.")
     usual = msgspec.structs.asdict(type(csv)())
@@ -151,6 +152,8 @@ def _inferred(
     """Return the configuration that `init` would print, without the columns that it excludes: nobody has said so yet,
     and they are left out again, each for its own reason.
     """
+    import msgspec
+
     from fieldwise.config import parse_config
     from fieldwise.jobs.init.inference import starting_config
     from fieldwise.jobs.init.sample import look_at

@@ -105,7 +105,7 @@ class SplitByColumn:
             raise DataError(
                 "the split column holds no text", where=chunk.path, expected=", ".join(PARTS), got=error
             ) from None
-        words = pc.utf8_lower(pc.utf8_trim_whitespace(names))
+        words = pc.ascii_lower(pc.ascii_trim_whitespace(names))
         places = pc.fill_null(pc.index_in(words, value_set=pa.array(SPELLINGS)), len(SPELLINGS))
         parts = np.array([*map(PARTS.index, SPELLINGS.values()), NO_PART], dtype=np.uint8)[np.asarray(places)]
         reason = f"column {self.column} is none of {', '.join(PARTS)}"
