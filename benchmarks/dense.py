@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model

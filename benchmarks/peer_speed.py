@@ -37,7 +37,7 @@ from lr import as_text, auc, existing
 import fieldwise as fw
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.jobs.bench import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
 from fieldwise.jobs.machine import describe_machine
 from fieldwise.jobs.train.train import use_threads

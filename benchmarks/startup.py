@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from measure import in_process, measured
 
 from fieldwise.data.cache import Cache
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.files import checksum
 from fieldwise.io.manifests import write_manifest

@@ -78,7 +78,7 @@ class Bundle(msgspec.Struct, frozen=True):
     dtype
         ``float32`` or ``float64``.
     csv
-        How CSV files of its log are written (`data.csv.CsvOptions`), as plain data.
+        How CSV files of its log are written (`data.csv_dialect.CsvOptions`), as plain data.
     format
         Of the files of its log; of new ones too where their names do not tell. None for a bundle that does not say.
     encoder

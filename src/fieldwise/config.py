@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import refuse_former
@@ -77,7 +77,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
     csv
-        See `data.csv.CsvOptions`.
+        See `data.csv_dialect.CsvOptions`.
     cache
         The folder for the encoded log; ``.fieldwise`` beside the configuration file unless given.
     seed

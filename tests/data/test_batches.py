@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fieldwise.data.batches import ROOMS, RUN_EXAMPLES, Batches, epoch_order, prefetch
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 
 NUM_EXAMPLES = 5_000

@@ -15,7 +15,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.errors import ArtefactError, ResourceError
 from fieldwise.kernels.threads import num_threads, set_num_threads
 

@@ -14,9 +14,9 @@ from tests.reference import csv as naive
 
 from fieldwise.data import csv as csv_module
 from fieldwise.data import csv_cells
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.data.csv_quotes import StrayQuoteError
 from fieldwise.data.log import open_log
-from fieldwise.data.stray_quotes import StrayQuoteError
 from fieldwise.errors import ConfigError, DataError
 
 

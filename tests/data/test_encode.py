@@ -8,8 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from fieldwise.data.encode import encode_log
-from fieldwise.data.log import open_log
+from fieldwise.data.log import encode_log, open_log
 from fieldwise.features.encoder import Encoder
 from fieldwise.schema import Field, Schema
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.data.log import open_log
 from fieldwise.errors import DataError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldwise.data.sources import find_files, find_sources
+from fieldwise.data.find_files import find_files
 from fieldwise.errors import ConfigError, DataError
 
 
@@ -16,7 +16,7 @@ def write(path, data=b"a,b\n1,2\n"):
 
 
 def found(*arguments, **more):
-    return [source.path for source in find_sources(*arguments, **more)]
+    return [source.path for source in find_files(*arguments, **more)[0]]
 
 
 def test_files_globs_and_folders_are_found_in_order_each_once(tmp_path):
@@ -43,7 +43,7 @@ def test_a_folder_of_a_given_format_stands_for_all_its_files(tmp_path):
 def test_a_source_says_what_its_file_is(tmp_path):
     write(tmp_path / "a.tsv.gz")
     write(tmp_path / "b.ffm", b"1 0:1:1\n")
-    first, second = find_sources(tmp_path)
+    first, second = find_files(tmp_path)[0]
     assert (first.position, first.format, first.gzipped) == (0, "tsv", True)
     assert (second.position, second.format, second.gzipped, second.num_bytes) == (1, "libffm", False, 8)
 
@@ -76,7 +76,7 @@ ZSTD = b"\x28\xb5\x2f\xfd" + bytes(20)
 def test_a_file_that_cannot_be_a_log_is_refused_with_the_reason(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
-        find_sources(tmp_path / name)
+        find_files(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_a_log_is_refused_with_the_reason(tmp_path, name, 
 def test_a_gzipped_file_is_judged_by_what_is_inside(tmp_path, data, message):
     (tmp_path / "a.csv.gz").write_bytes(data)
     with pytest.raises(DataError, match=message):
-        find_sources(tmp_path / "a.csv.gz")
+        find_files(tmp_path / "a.csv.gz")
 
 
 def test_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_rows(tmp_path):
@@ -101,7 +101,7 @@ def test_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_row
     assert [(Path(source.path).name, source.position) for source in sources] == [("b.csv", 0), ("d.csv", 1)]
     assert left_out == {f"{tmp_path}/a.csv": "without a byte", f"{tmp_path}/c.csv.gz": "without a byte"}
     (tmp_path / "e.parquet").touch()
-    assert find_files(tmp_path).left_out == {**left_out, f"{tmp_path}/e.parquet": "without a byte"}
+    assert find_files(tmp_path)[1] == {**left_out, f"{tmp_path}/e.parquet": "without a byte"}
     with pytest.raises(DataError, match=r"the file is empty\n  where: .*e\.parquet"):
         find_files(tmp_path / "e.parquet")
 
@@ -109,26 +109,26 @@ def test_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_row
 def test_parquet_is_not_gzipped_as_a_whole(tmp_path):
     write(tmp_path / "a.parquet.gz")
     with pytest.raises(DataError, match=r"gunzip"):
-        find_sources(tmp_path / "a.parquet.gz")
+        find_files(tmp_path / "a.parquet.gz")
 
 
 def test_what_is_not_there_is_named_with_a_suggestion(tmp_path):
     write(tmp_path / "clicks.csv")
     with pytest.raises(DataError, match=r"no such file(.|\n)*did you mean clicks\.csv\?"):
-        find_sources(tmp_path / "clicsk.csv")
+        find_files(tmp_path / "clicsk.csv")
     with pytest.raises(DataError, match=r"no such file\n  where: .*none.a\.csv"):
-        find_sources(tmp_path / "none" / "a.csv")
+        find_files(tmp_path / "none" / "a.csv")
     with pytest.raises(DataError, match="a path is empty"):
-        find_sources("")
+        find_files("")
     with pytest.raises(DataError, match="no file matches the pattern"):
-        find_sources(str(tmp_path / "*.tsv"))
+        find_files(str(tmp_path / "*.tsv"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no log file"):
-        find_sources(tmp_path / "empty")
+        find_files(tmp_path / "empty")
     with pytest.raises(DataError, match="names no file"):
-        find_sources([])
+        find_files([])
 
 
 def test_an_unknown_format_is_named_with_a_suggestion(tmp_path):
     with pytest.raises(ConfigError, match=r"did you mean libsvm\?"):
-        find_sources(tmp_path, format="libsmv")
+        find_files(tmp_path, format="libsmv")

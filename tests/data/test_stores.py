@@ -15,8 +15,9 @@ import pyarrow.parquet
 import pytest
 from tests.store import gs_server, put, s3_server
 
+from fieldwise.data.find_files import find_files
 from fieldwise.data.log import open_log
-from fieldwise.data.sources import find_sources, stamp_of
+from fieldwise.data.sources import stamp_of
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.io import stores
 
@@ -43,7 +44,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def found(paths: object, **options: object) -> list[str]:
-    return [source.path for source in find_sources(paths, **options)]  # type: ignore[arg-type]
+    return [source.path for source in find_files(paths, **options)[0]]  # type: ignore[arg-type]
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -162,7 +163,7 @@ def test_what_is_wrong_in_a_store_is_said_as_on_a_disk(s3, name, message):
 )
 def test_a_name_that_cannot_be_is_refused_without_a_secret_in_the_message(s3, name, message):
     with pytest.raises((ConfigError, DataError), match=message) as refused:
-        find_sources(name)
+        find_files(name)
     assert "secret@" not in str(refused.value)
 
 
@@ -171,7 +172,7 @@ def test_a_store_that_is_not_there_is_an_error(s3, monkeypatch):
         port = closed.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     with pytest.raises(DataError, match=r"cannot be reached\n  where: s3://logs/a.csv(.|\n)*AWS_ENDPOINT_URL"):
-        find_sources("s3://logs/a.csv")
+        find_files("s3://logs/a.csv")
 
 
 def test_a_store_that_accepts_and_never_answers_is_an_error_too(s3, monkeypatch):
@@ -180,14 +181,14 @@ def test_a_store_that_accepts_and_never_answers_is_an_error_too(s3, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(DataError, match="cannot be reached"):
-            find_sources("s3://logs/a.csv")
+            find_files("s3://logs/a.csv")
 
 
 def test_a_store_that_refuses_access_is_told_from_one_that_has_no_such_file(s3, monkeypatch):
     with s3_server(INITIAL_NO_AUTH_ACTION_COUNT="0") as strict:
         monkeypatch.setenv("AWS_ENDPOINT_URL", strict)
         with pytest.raises(DataError, match=r"refuses access\n  where: s3://logs/a.csv(.|\n)*s3://anonymous@BUCKET"):
-            find_sources("s3://logs/a.csv")
+            find_files("s3://logs/a.csv")
 
 
 def test_a_public_bucket_is_read_without_credentials(s3, monkeypatch):
@@ -212,9 +213,9 @@ def test_google_cloud_storage_is_read(tmp_path, monkeypatch):
         assert chunk.table["n"].to_pylist() == list(range(1000))
         log.refuse_change()
         with pytest.raises(DataError, match="no such bucket"):
-            find_sources("gs://nobucket/a.csv")
+            find_files("gs://nobucket/a.csv")
         with pytest.raises(DataError, match=r"no such file(.|\n)*did you mean a.csv"):
-            find_sources("gs://logs/day/a.cvs")
+            find_files("gs://logs/day/a.cvs")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_hdfs_without_a_hadoop_client_says_what_to_install(monkeypatch):
     monkeypatch.setenv("ARROW_LIBHDFS_DIR", "/none")
     monkeypatch.setenv("JAVA_HOME", "/none")
     with pytest.raises(DataError, match=r"needs a Hadoop client(.|\n)*HADOOP_HOME") as refused:
-        find_sources("hdfs://namenode:8020/logs/a.csv")
+        find_files("hdfs://namenode:8020/logs/a.csv")
     assert len(str(refused.value)) < 1000, "one line of what the loader says, not all"
 
 
@@ -242,7 +243,7 @@ def test_a_pyarrow_without_a_filesystem_says_so(monkeypatch):
     monkeypatch.delattr(pyarrow.fs, "GcsFileSystem")
     monkeypatch.setattr(pyarrow.fs, "_not_imported", ["GcsFileSystem"])
     with pytest.raises(ConfigError, match=r"built without gs://(.|\n)*pip install pyarrow"):
-        find_sources("gs://bucket/a.csv")
+        find_files("gs://bucket/a.csv")
 
 
 def test_paths_of_hdfs_begin_with_the_root_of_its_name_node(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import fieldwise as fw
+from fieldwise.data.chunk import without_views
 from fieldwise.data.log import open_log
-from fieldwise.data.views import without_views
 
 TEXTS = pa.array(["a", None, "b"], pa.string_view())
 WORDS = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.uint32()), pa.array(["no", "yes"], pa.string_view()))

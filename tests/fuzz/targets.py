@@ -24,8 +24,8 @@ import fieldwise as fw
 from fieldwise.bundle import BUNDLE_FORMAT
 from fieldwise.config import parse_config
 from fieldwise.data.cache import Cache
+from fieldwise.data.cache_format import FORMAT as CACHE_FORMAT
 from fieldwise.data.log import open_log
-from fieldwise.data.planes import FORMAT as CACHE_FORMAT
 from fieldwise.errors import FieldwiseError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io import arrays, files, manifests

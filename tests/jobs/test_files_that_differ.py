@@ -10,7 +10,7 @@ import pytest
 
 from fieldwise.cli.survey import print_survey
 from fieldwise.config import parse_config
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.data.log import open_log
 from fieldwise.errors import DataError
 from fieldwise.jobs.check.check import check

@@ -13,10 +13,11 @@ import pytest
 from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
+from fieldwise.data.chunk import Chunk
 from fieldwise.features.cells import Cells
 from fieldwise.features.encoder import Encoder
 from fieldwise.jobs.prepare import passes
-from fieldwise.jobs.prepare.spool import Record, RecordPart, Spool
+from fieldwise.jobs.prepare.spool import Record, Spool
 from fieldwise.schema import Field, Schema
 
 FIELDS = (
@@ -25,6 +26,7 @@ FIELDS = (
     Field(name="tags", type="bag", column="tags", weighted=True),
     Field(name="pair", type="cross", parts=("city", "tags"), buckets=10),
 )
+NO_TABLE = pa.table({})
 TABLE = pa.table(
     {
         "city": pa.array(["Rome", None, "Oslo", "Rome", "Bern"]).dictionary_encode(),
@@ -63,7 +65,11 @@ def test_records_come_back_as_they_were_written_and_encode_as_their_rows_do(tmp_
     tables = [TABLE, TABLE.slice(0), TABLE.slice(0, 0)]
     line = {"file": "a.csv", "row": 8, "column": None, "value": "é", "reason": "short"}
     records = [
-        Record(6, [line], {"valid": RecordPart("a.csv", 1, of, encoder.condense(encoder.read(table), learn=learn))})
+        Record(
+            6,
+            [line],
+            {"valid": (Chunk(NO_TABLE, "a.csv", 1, of, []), encoder.condense(encoder.read(table), learn=learn))},
+        )
         for of, table, learn in zip(rows, tables, [True, False, True], strict=True)
     ]
     places = [spool.write(record) for record in records]
@@ -74,7 +80,7 @@ def test_records_come_back_as_they_were_written_and_encode_as_their_rows_do(tmp_
         assert_same(back.parts["valid"], record.parts["valid"], types=False)
     encoder.finish()
     for place, table in zip(places, tables, strict=True):
-        assert_same(encoder.encode(spool.read(place).parts["valid"].rows), encoder.transform(table), types=True)
+        assert_same(encoder.encode(spool.read(place).parts["valid"][1]), encoder.transform(table), types=True)
     spool.close()
 
 
@@ -123,7 +129,7 @@ def test_a_disk_that_is_full_before_its_time_is_no_error_of_the_spool(tmp_path, 
 def test_whether_the_whole_log_will_fit_is_judged_by_its_beginning(tmp_path, monkeypatch):
     encoder = Encoder(Schema(fields=FIELDS, label="click"))
     rows = encoder.condense(encoder.read(TABLE), learn=True)
-    record = Record(5, [], {"train": RecordPart("a", 0, np.arange(5), rows)})
+    record = Record(5, [], {"train": (Chunk(NO_TABLE, "a", 0, np.arange(5), []), rows)})
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
     monkeypatch.setattr("fieldwise.jobs.prepare.spool._JUDGED_BYTES", 10)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldwise.config import Config, DataConfig, parse_config
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import DataError
 from fieldwise.jobs.init.fields import complete_schema
 from fieldwise.jobs.init.starter import write_config

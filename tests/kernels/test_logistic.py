@@ -10,7 +10,7 @@ from tests.reference import table as dense
 from tests.reference.batches import random_fields
 
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.kernels.logistic import linear_errors, logistic_errors
 from fieldwise.kernels.threads import num_threads, set_num_threads
 

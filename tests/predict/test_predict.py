@@ -16,7 +16,7 @@ from tests.predict.conftest import QUICK, log_rows, text_of
 
 import fieldwise as fw
 from fieldwise.cli import main
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 
 HEADER = "user,ts,price,rid\n"
 

@@ -23,7 +23,7 @@ from fieldwise.cli.options import (
 
 if TYPE_CHECKING:
     from fieldwise.config import Config
-    from fieldwise.data.csv import CsvOptions
+    from fieldwise.data.csv_dialect import CsvOptions
 
 
 @click.command(

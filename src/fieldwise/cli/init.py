@@ -12,7 +12,7 @@ import click
 from fieldwise.cli.options import Verb, csv_options, format_option, json_option, replace_option
 
 if TYPE_CHECKING:
-    from fieldwise.data.csv import CsvOptions
+    from fieldwise.data.csv_dialect import CsvOptions
 
 
 @click.command(

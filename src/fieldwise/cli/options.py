@@ -94,14 +94,13 @@ threads_option = click.option(
 
 
 def csv_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say how CSV files are written, as one argument `csv` (`data.csv.CsvOptions`)."""
+    """Give a command the options of `data.csv_dialect.CsvOptions`, as one argument `csv`."""
 
     @wraps(command)
     def with_csv(
         *, no_header: bool, columns: str | None, delimiter: str | None, quote: str, encoding: str | None, **rest: Any
     ) -> None:
-        from fieldwise.data.csv import CsvOptions
-        from fieldwise.data.dialect import read_delimiter
+        from fieldwise.data.csv_dialect import CsvOptions, read_delimiter
 
         delimiter = read_delimiter(delimiter)
         if delimiter is not None and len(delimiter) != 1:

@@ -1,4 +1,4 @@
-"""Reading a cache: encoded examples on disk, gathered in any order at memory speed (the format is in `data.planes`)."""
+"""Reading a cache (`data.cache_format`): encoded examples on disk, gathered in any order at memory speed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.planes import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Manifest, Planes, refuse_misfits
-from fieldwise.data.planes import Block as BlockEntry
+from fieldwise.data.cache_format import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Manifest, Planes, refuse_misfits
+from fieldwise.data.cache_format import Block as BlockEntry
 from fieldwise.errors import ArtefactError
 from fieldwise.io.blocks import Block, BlockVerifier
 from fieldwise.io.files import map_file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
-from fieldwise.data.csv_blocks import Block, Dialect
+from fieldwise.data.csv_dialect import Dialect
+from fieldwise.data.csv_quotes import find_swallowed, num_line_ends, stray_quote
 from fieldwise.data.sources import Source
-from fieldwise.data.stray_quotes import find_swallowed, num_line_ends, stray_quote
 from fieldwise.kernels.cells import cell_ends, column_offsets, copy_cells, find_rows, is_ascii
 from fieldwise.kernels.vector import VECTOR_BYTES
 
-__all__ = ["HEADER_LINE", "CellParser"]
+__all__ = ["HEADER_LINE", "CellParser", "RowBlock"]
 
 HEADER_LINE = "a header line among the rows"
 """Why a row is rejected that holds the names of the columns."""
@@ -32,6 +33,34 @@ _MAX_REFUSED = 100_000
 _BOM, _LF = 0xEF, 10
 _SHOWN = 60
 _ALIGNMENT = 64  # of Arrow's buffers
+
+
+class RowBlock(NamedTuple):
+    """Consecutive rows of a text table, not parsed yet.
+
+    Attributes
+    ----------
+    number
+        Its place in the file, from 0.
+    data
+        uint8: the bytes of the rows, and `VECTOR_BYTES` or more behind them.
+    num_bytes
+        Of the rows.
+    first_row, num_rows
+        The number of the first row, and how many there are.
+    first_line
+        The number of the first line, counted by line feeds.
+    is_plain
+        Whether every line is a row without quotes, and none is empty.
+    """
+
+    number: int
+    data: npt.NDArray[np.uint8]
+    num_bytes: int
+    first_row: int
+    num_rows: int
+    is_plain: bool
+    first_line: int = 1
 
 
 class CellParser:
@@ -71,7 +100,7 @@ class CellParser:
         self._lock = threading.Lock()
         self._of_thread = threading.local()
 
-    def parse(self, block: Block) -> list[Chunk]:
+    def parse(self, block: RowBlock) -> list[Chunk]:
         """Return the rows of a block, in order.
 
         Raises
@@ -89,7 +118,7 @@ class CellParser:
             ]
         return self._with_arrow(block)
 
-    def _plain(self, block: Block) -> list[pa.Array] | None:
+    def _plain(self, block: RowBlock) -> list[pa.Array] | None:
         """Return the columns of a block; None where it is not as plain as it looked."""
         data, num_bytes, num_rows = block.data, block.num_bytes, block.num_rows
         text = data[:num_bytes]
@@ -118,7 +147,7 @@ class CellParser:
         room: npt.NDArray[np.int32] = self._of_thread.ends[:size].reshape(num_rows, -1)
         return room
 
-    def _with_arrow(self, block: Block) -> list[Chunk]:
+    def _with_arrow(self, block: RowBlock) -> list[Chunk]:
         data, num_bytes = block.data, block.num_bytes
         delimiter, quote = self._dialect.delimiter, self._dialect.quote
         rows = np.empty((block.num_rows, 3), dtype=np.int32)
@@ -155,7 +184,7 @@ class CellParser:
             rejects = rejects[len(between) :]
         return chunks
 
-    def _stray_quotes(self, block: Block, rows: npt.NDArray[np.int32]) -> dict[int, str]:
+    def _stray_quotes(self, block: RowBlock, rows: npt.NDArray[np.int32]) -> dict[int, str]:
         """Return the rows that hold line ends and are no quoted cells: the reason for which each is rejected.
 
         Raises
@@ -194,7 +223,7 @@ class CellParser:
             return why
         return f"{why}: the line ends with a delimiter (remove it, or give the header one, too)"
 
-    def _parsed(self, text: npt.NDArray[np.uint8], block: Block) -> pa.RecordBatch:
+    def _parsed(self, text: npt.NDArray[np.uint8], block: RowBlock) -> pa.RecordBatch:
         """Return the wanted columns of rows that have the right number of cells, as bytes."""
         try:
             table = pa_csv.read_csv(
@@ -248,7 +277,7 @@ class CellParser:
             table, rows, rejects = table.filter(pa.array(kept)), rows[kept], sorted([*rejects, *found])
         return Chunk(table, self._source.path, self._source.position, rows, rejects)
 
-    def _note_barren(self, block: Block) -> None:
+    def _note_barren(self, block: RowBlock) -> None:
         """Give the file up where the blocks around this one have too many rows and not one good one."""
         with self._lock:
             self._barren[block.number] = block.num_rows

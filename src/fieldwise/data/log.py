@@ -12,38 +12,36 @@ r"""A log: many files of one table, read as a stream of chunks.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from fieldwise.data.batches import prefetch
-from fieldwise.data.chunk import MAX_CHUNK_BYTES, Chunk, Piece
-from fieldwise.data.csv import CsvOptions, CsvReader
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece, Reader, naming
+from fieldwise.data.csv import CsvReader
+from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.data.csv_quotes import LineEnds
+from fieldwise.data.find_files import find_files, for_each
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
-from fieldwise.data.log_columns import FileColumns, LogColumns
+from fieldwise.data.log_columns import LogColumns, columns_of_files
 from fieldwise.data.parquet import ParquetReader
-from fieldwise.data.partitions import Keys, keys_of, with_keys
-from fieldwise.data.sources import Source, find_files, for_each, rows_per_byte, stamp_of
-from fieldwise.data.stray_quotes import LineEnds
+from fieldwise.data.partitions import keys_of, pieces_with_keys
+from fieldwise.data.sources import Source, check_names, rows_per_byte, stamp_of
 from fieldwise.errors import DataError
 from fieldwise.kernels.threads import map_in_order
 
-__all__ = ["Log", "open_log"]
+if TYPE_CHECKING:
+    from fieldwise.features.encoder import Encoded, Encoder
+
+__all__ = ["Log", "encode_log", "open_log", "open_table"]
 
 Result = TypeVar("Result")
-
-
-class _Reader(Protocol):
-    @property
-    def columns(self) -> tuple[str, ...]: ...
-
-    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]: ...
+_GIVEN = "the given rows"
 
 
 def open_log(
@@ -83,7 +81,40 @@ def open_log(
     return Log(sources, readers, left_out)
 
 
-def _reader(source: Source, csv: CsvOptions, chunk_bytes: int) -> _Reader:
+def open_table(table: pa.Table) -> Log:
+    """Return the log of the rows of a table.
+
+    Examples
+    --------
+    >>> log = open_table(pa.table({"user": ["a", "b"], "age": [1, 2]}))
+    >>> [chunk.table.to_pydict() for chunk in log.chunks(["age"])]
+    [{'age': [1, 2]}]
+    """
+    source = Source(_GIVEN, 0, "table", False, table.nbytes, (table.num_rows,))
+    check_names(source, table.column_names)
+    return Log([source], [_TableReader(table)])
+
+
+class _TableReader:
+    """The rows of a table in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self.columns = tuple(table.column_names)
+        self.types = dict(zip(table.column_names, table.schema.types, strict=True))
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """Yield the rows, with these columns."""
+        for first in range(0, self._table.num_rows, MAX_CHUNK_ROWS):
+            part = self._table.slice(first, MAX_CHUNK_ROWS)
+            yield Piece(part.num_rows, partial(self._parse, part, tuple(columns), first))
+
+    def _parse(self, part: pa.Table, columns: tuple[str, ...], first: int) -> list[Chunk]:
+        rows = np.arange(first + 1, first + 1 + part.num_rows)
+        return [Chunk(part.select(list(columns)), _GIVEN, 0, rows, [])]
+
+
+def _reader(source: Source, csv: CsvOptions, chunk_bytes: int) -> Reader:
     match source.format:
         case "parquet":
             return ParquetReader(source, chunk_bytes)
@@ -122,7 +153,7 @@ class Log:
     """
 
     def __init__(
-        self, sources: Sequence[Source], readers: Sequence[_Reader], left_out: Mapping[str, str] | None = None
+        self, sources: Sequence[Source], readers: Sequence[Reader], left_out: Mapping[str, str] | None = None
     ) -> None:
         self._sources, self._readers = sources, readers
         self._enough: int | None = None
@@ -132,7 +163,7 @@ class Log:
         self.left_out: dict[str, str] = dict(left_out or {})
         self.shown: dict[str, str] = {}
         self._keys = {source.position: keys_of(source.path) for source in sources}
-        self.layout = LogColumns(_columns_of(sources, readers, self._keys))
+        self.layout = LogColumns(columns_of_files(sources, readers, self._keys))
         self.columns = self.layout.common
         self.from_folders = frozenset(
             name
@@ -213,7 +244,7 @@ class Log:
         num_rows = 0
         for source, reader in zip(self._sources, self._readers, strict=True):
             # A look at the first rows does not judge columns that nobody may want.
-            for piece in _pieces(reader, columns, self._keys[source.position], strict=self._enough is None):
+            for piece in pieces_with_keys(reader, columns, self._keys[source.position], strict=self._enough is None):
                 yield piece
                 num_rows += piece.num_rows
                 if self._enough is not None and num_rows >= self._enough:
@@ -284,52 +315,26 @@ class Log:
         return sum(exact) + round(num_rows), not texts
 
 
-def _columns_of(
-    sources: Sequence[Source], readers: Sequence[_Reader], keys: Mapping[int, Keys]
-) -> Iterator[FileColumns]:
-    """Yield the columns of each file; those that folders name are hidden where they are above what was named, and the
-    same for all files.
+def encode_log(
+    log: Log, encoder: Encoder, *, labelled: bool, extra: Sequence[str] = ()
+) -> Iterator[tuple[Chunk, Encoded]]:
+    """Yield the chunks of a log and what the encoder makes of them, in order; parsed and encoded by threads.
+
+    Parameters
+    ----------
+    log, encoder
+        Raw rows, and what encodes them.
+    labelled
+        Whether label, weight and group are read as well.
+    extra
+        More columns that the chunks shall carry.
     """
-    fields = {
-        name
-        for source, reader in zip(sources, readers, strict=True)
-        if source.format == "libffm"
-        for name in reader.columns
-    }
-    of_libffm = ("label", *sorted(fields - {"label"}, key=lambda name: (len(name), name)))
-    values: dict[str, set[str | None]] = {}
-    for of_file in keys.values():
-        for name, value in of_file.items():
-            values.setdefault(name, set()).add(value)
-    seen: list[tuple[pa.Schema, dict[str, pa.DataType]]] = []
-    for source, reader, of_file in zip(sources, readers, keys.values(), strict=True):
-        own = of_libffm if source.format == "libffm" else reader.columns
-        above = keys_of(os.path.join(source.base, "_")) if of_file else {}
-        further = [name for name in of_file if name not in own]
-        hidden = tuple(name for name in further if name in above and len(values[name]) == 1)
-        shown = tuple(name for name in further if name not in hidden)
-        if not isinstance(reader, ParquetReader):
-            yield FileColumns(source.path, own + shown, hidden, getattr(reader, "types", {}))
-            continue
-        types = next((types for schema, types in seen if schema.equals(reader.schema)), None)
-        if types is None:
-            types = reader.types
-            seen.append((reader.schema, types))
-        yield FileColumns(source.path, own + shown, hidden, types, reader.largest)
+    schema = encoder.schema
+    of_label = (schema.label, schema.weight, schema.group) if labelled else ()
+    columns = dict.fromkeys([*schema.columns, *(name for name in of_label if name is not None), *extra])
 
+    def encode(chunk: Chunk) -> tuple[Chunk, Encoded]:
+        with naming(chunk.path):
+            return chunk, encoder.transform(chunk.table, labelled=labelled)
 
-def _pieces(reader: _Reader, columns: Sequence[str], keys: Keys, *, strict: bool) -> Iterator[Piece]:
-    """Yield the rows of a file, with these columns, some of which its folders may name; `strict`: both must agree."""
-    own = set(reader.columns)
-    keys = {name: value for name, value in keys.items() if name in columns and (strict or name not in own)}
-    if not keys:
-        yield from reader.pieces(columns)
-        return
-    # A reader needs a column to know how many rows there are.
-    in_file = [name for name in columns if name in own or name not in keys] or list(reader.columns[:1])
-    for piece in reader.pieces(in_file):
-        yield piece._replace(parse=partial(_parse_with_keys, piece, tuple(columns), keys))
-
-
-def _parse_with_keys(piece: Piece, columns: Sequence[str], keys: Keys) -> list[Chunk]:
-    return [with_keys(chunk, columns, keys) for chunk in piece.parse()]
+    return log.map(encode, list(columns))

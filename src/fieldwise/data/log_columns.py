@@ -6,17 +6,22 @@ who asks for it gets an error that names the file. So does who asks for a column
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from fieldwise.data.kinds import Reading, are_alike, holds_integers
+from fieldwise.data.chunk import Reader
+from fieldwise.data.column_types import Reading, are_alike, holds_integers
+from fieldwise.data.parquet import ParquetReader
+from fieldwise.data.partitions import Keys, keys_of
+from fieldwise.data.sources import Source
 from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.canonical import is_list
 from fieldwise.schema import Schema
 
-__all__ = ["FileColumns", "LogColumns"]
+__all__ = ["FileColumns", "LogColumns", "columns_of_files"]
 
 _EXACT = 2.0**53
 _NAMED = 10
@@ -51,6 +56,40 @@ class FileColumns(NamedTuple):
     def has(self, name: str) -> bool:
         """Whether the file has a column, hidden or not."""
         return name in self.names or name in self.hidden
+
+
+def columns_of_files(
+    sources: Sequence[Source], readers: Sequence[Reader], keys: Mapping[int, Keys]
+) -> Iterator[FileColumns]:
+    """Yield the columns of each file; those that folders name are hidden where they are above what was named, and the
+    same for all files.
+    """
+    fields = {
+        name
+        for source, reader in zip(sources, readers, strict=True)
+        if source.format == "libffm"
+        for name in reader.columns
+    }
+    of_libffm = ("label", *sorted(fields - {"label"}, key=lambda name: (len(name), name)))
+    values: dict[str, set[str | None]] = {}
+    for of_file in keys.values():
+        for name, value in of_file.items():
+            values.setdefault(name, set()).add(value)
+    seen: list[tuple[pa.Schema, dict[str, pa.DataType]]] = []
+    for source, reader, of_file in zip(sources, readers, keys.values(), strict=True):
+        own = of_libffm if source.format == "libffm" else reader.columns
+        above = keys_of(os.path.join(source.base, "_")) if of_file else {}
+        further = [name for name in of_file if name not in own]
+        hidden = tuple(name for name in further if name in above and len(values[name]) == 1)
+        shown = tuple(name for name in further if name not in hidden)
+        if not isinstance(reader, ParquetReader):
+            yield FileColumns(source.path, own + shown, hidden, getattr(reader, "types", {}))
+            continue
+        types = next((types for schema, types in seen if schema.equals(reader.schema)), None)
+        if types is None:
+            types = reader.types
+            seen.append((reader.schema, types))
+        yield FileColumns(source.path, own + shown, hidden, types, reader.largest)
 
 
 class LogColumns:

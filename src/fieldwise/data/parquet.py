@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece, type_without_views, without_views
 from fieldwise.data.sources import Source, check_names
-from fieldwise.data.views import type_without_views, without_views
 from fieldwise.errors import DataError
 from fieldwise.io import stores
 from fieldwise.kernels.threads import num_threads

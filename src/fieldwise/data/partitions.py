@@ -8,20 +8,21 @@ escaped as ``%2F``; an empty value and ``__HIVE_DEFAULT_PARTITION__`` are missin
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 
-from fieldwise.data.chunk import Chunk
+from fieldwise.data.chunk import Chunk, Piece, Reader
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, plain
 from fieldwise.features.numerals import parse_text
 from fieldwise.io import stores
 
-__all__ = ["Keys", "is_partition", "keys_of", "with_keys"]
+__all__ = ["Keys", "is_partition", "keys_of", "pieces_with_keys"]
 
 Keys = Mapping[str, str | None]
 """The columns that the folders above a file name; None for a missing value."""
@@ -52,7 +53,7 @@ def keys_of(path: str) -> Keys:
     return keys
 
 
-def with_keys(chunk: Chunk, columns: Sequence[str], keys: Keys) -> Chunk:
+def _with_keys(chunk: Chunk, columns: Sequence[str], keys: Keys) -> Chunk:
     """Return a chunk with these columns, in this order; those that it does not hold are keys.
 
     Raises
@@ -97,3 +98,20 @@ def _is_same(text: str | None, other: str | None) -> bool:
         return text == other
     numbers, bad = parse_text(pa.array([text, other]))
     return not bad.any() and bool(numbers[0] == numbers[1])
+
+
+def pieces_with_keys(reader: Reader, columns: Sequence[str], keys: Keys, *, strict: bool) -> Iterator[Piece]:
+    """Yield the rows of a file, with these columns, some of which its folders may name; `strict`: both must agree."""
+    own = set(reader.columns)
+    keys = {name: value for name, value in keys.items() if name in columns and (strict or name not in own)}
+    if not keys:
+        yield from reader.pieces(columns)
+        return
+    # A reader needs a column to know how many rows there are.
+    in_file = [name for name in columns if name in own or name not in keys] or list(reader.columns[:1])
+    for piece in reader.pieces(in_file):
+        yield piece._replace(parse=partial(_parse_with_keys, piece, tuple(columns), keys))
+
+
+def _parse_with_keys(piece: Piece, columns: Sequence[str], keys: Keys) -> list[Chunk]:
+    return [_with_keys(chunk, columns, keys) for chunk in piece.parse()]

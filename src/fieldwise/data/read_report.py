@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from fieldwise.data.chunk import Chunk, excerpt
+from fieldwise.data.chunk import excerpt
 
-__all__ = ["ReadReport", "Reason", "RejectTally", "describe", "reject_lines", "tally_of_file", "why_rejected"]
+__all__ = ["ReadReport", "Reason", "RejectTally", "describe", "tally_of_file", "why_rejected"]
 
 _MAX_REASONS = 10
 _MAX_DISTINCT = 10_000
@@ -141,14 +141,6 @@ def tally_of_file(path: Path) -> RejectTally:
     with path.open("rb") as file:
         tally.add(msgspec.json.decode(line, type=dict[str, Any]) for line in file)
     return tally
-
-
-def reject_lines(chunk: Chunk) -> list[dict[str, Any]]:
-    """Return the rows of a chunk that could not be read, as lines of a rejects file."""
-    return [
-        {"file": chunk.path, "row": row, "column": column, "value": value, "reason": reason}
-        for row, value, reason, column in chunk.rejects
-    ]
 
 
 def why_rejected(tally: RejectTally, rows_read: int) -> str | None:

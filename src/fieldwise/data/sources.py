@@ -1,34 +1,31 @@
-"""From the paths that a user names to files that are what their names say."""
+"""One file of a log: what it is, whether it is what its name says, and its bytes as a stream of UTF-8."""
 
 from __future__ import annotations
 
 import codecs
-import glob
 import os
-import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from fieldwise.data.pipes import refuse_special
-from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.io import stores
 
 __all__ = [
+    "ENDINGS",
     "FORMATS",
-    "Found",
+    "EmptyFileError",
     "Source",
     "check_names",
     "damaged",
-    "find_files",
-    "find_sources",
-    "for_each",
+    "examine",
     "format_of",
+    "known_encoding",
+    "known_format",
     "open_file",
     "open_stream",
     "read_from",
@@ -36,12 +33,9 @@ __all__ = [
     "stamp_of",
 ]
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-
 FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
 
-_ENDINGS = {
+ENDINGS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
@@ -75,12 +69,8 @@ _MENDED = (
     ("zstd", "unpack it"),
 )
 """What to do about a file that is something else than its name says."""
-_EMPTY = "without a byte"
-_PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
 _SNIFFED_BYTES = 1 << 16
 _COUNTED_BYTES = 4 << 20
-_REQUESTS = 16
-"""Files of a store that are asked for at the same time."""
 
 
 class Source(NamedTuple):
@@ -116,201 +106,6 @@ class Source(NamedTuple):
     encoding: str = "utf-8"
 
 
-class Found(NamedTuple):
-    """What stands behind the paths that somebody names.
-
-    Attributes
-    ----------
-    sources
-        The files of the log, in order.
-    left_out
-        The files of folders that are none of the log: the reason of each.
-    """
-
-    sources: list[Source]
-    left_out: dict[str, str]
-
-
-def find_sources(paths: Sequence[str | Path] | str | Path, format: str | None = None) -> list[Source]:
-    """Return the files behind paths, globs and folders; see `find_files`."""
-    return find_files(paths, format).sources
-
-
-def find_files(
-    paths: Sequence[str | Path] | str | Path,
-    format: str | None = None,
-    *,
-    usual_format: str | None = None,
-    allow_empty: bool = False,
-    encoding: str | None = None,
-) -> Found:
-    """Return the files behind paths, globs and folders, each once, in the order named (sorted inside a glob or folder).
-
-    A folder stands for all files below it whose ending is known (for all files, where `format` is given), except those
-    whose name, or whose folder's name, begins with ``.`` or ``_``; a folder ``_key=value`` is no exception. Links to
-    folders are not followed. What is not read is said.
-
-    Parameters
-    ----------
-    paths
-        Files, globs and folders.
-    format
-        Of all files, whatever their names say.
-    usual_format
-        Of the files whose names do not tell. Of a folder it counts only where no name in it tells.
-    allow_empty
-        Whether all files may be without a byte. Among others those are left out in any case: they hold no rows, and no
-        header either.
-    encoding
-        Of text files without a byte order mark; UTF-8 unless given.
-
-    Raises
-    ------
-    DataError
-        A path leads to no file, an ending is unknown, all files are empty, or one is not what its name says.
-    ConfigError
-        `format` or `encoding` is unknown.
-    """
-    encoding = _known_encoding(encoding)
-    if format is not None and format not in FORMATS:
-        raise ConfigError("the format is unknown", where="format", got=format, fix=did_you_mean(format, FORMATS))
-    named = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    left_out: dict[str, str] = {}
-    found: dict[str, str] = {}
-    for name in named:
-        if not str(name).strip():
-            raise DataError("a path is empty", where="the log", fix="name a file, a glob or a folder; . is this one")
-        for path, base in _expand(name, format, usual_format, left_out):
-            found.setdefault(path, base)
-    if not found:
-        raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
-    left_out = {path: reason for path, reason in left_out.items() if path not in found}
-
-    def examine(place: tuple[int, tuple[str, str]]) -> Source | _EmptyError:
-        position, (path, base) = place
-        try:
-            return _examine(path, position, format, usual_format, base, encoding)
-        except _EmptyError as error:
-            return error
-
-    places = list(enumerate(found.items()))
-    examined = for_each(examine, places, list(found))
-    sources = [source for source in examined if isinstance(source, Source)]
-    empty = {path: it for path, it in zip(found, examined, strict=True) if isinstance(it, _EmptyError)}
-    if not sources and not allow_empty:
-        raise next(iter(empty.values()))
-    # The places of the files that are read follow each other: `Log` finds a file by its place.
-    sources = [source._replace(position=position) for position, source in enumerate(sources)]
-    return Found(sources, left_out | dict.fromkeys(empty, _EMPTY))
-
-
-def for_each(function: Callable[[Item], Made], items: Sequence[Item], paths: Sequence[str]) -> list[Made]:
-    """Return what `function` makes of each item, in order; of files of a store, many at a time."""
-    if not any(map(stores.is_remote, paths)):
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        return list(pool.map(function, items))
-
-
-def _expand(
-    name: str | Path, format: str | None, usual_format: str | None, left_out: dict[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yield the files behind a name, each with the part of its path that was named; note what is left out."""
-    remote = stores.remote_name(name)
-    path = Path(name)
-    if remote is not None:
-        base = _fixed(remote)
-
-        def is_log(full: str, below: str) -> bool:
-            return _is_log(full, PurePosixPath(below), format, left_out)
-
-        yield from ((full, base) for full in stores.expand(remote, is_log, _no_log))
-    elif path.is_file():
-        yield str(path), str(path)
-    elif path.is_dir():
-        yield from ((below, str(path)) for below in _files_below(path, format, usual_format, left_out))
-    elif glob.has_magic(str(name)):
-        matches = sorted(glob.glob(str(name), recursive=True))
-        if not matches:
-            raise DataError("no file matches the pattern", where=name, fix="check the path; quote it in a shell")
-        for match in matches:
-            yield from ((below, _fixed(str(name))) for below, _ in _expand(match, format, usual_format, left_out))
-    else:
-        refuse_special(name)
-        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
-        raise DataError("there is no such file", where=name, fix=fix)
-
-
-def _fixed(pattern: str) -> str:
-    """Return the folders of a pattern that stand before the first character of a glob; a plain name as it is."""
-    found = re.search(r"[*?[]", pattern)
-    return pattern if found is None else pattern[: found.start()].rpartition("/")[0]
-
-
-def _files_below(folder: Path, format: str | None, usual_format: str | None, left_out: dict[str, str]) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise DataError(
-            "a folder of the log cannot be read",
-            where=error.filename,
-            got=error.strerror or error,
-            fix="ask for the right to read it, or name the files",
-        ) from None
-
-    paths: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        for below in folders:
-            if (Path(parent) / below).is_symlink():
-                left_out[str(Path(parent) / below)] = "a link to a folder, which is not followed"
-        paths += [Path(parent) / name for name in names]
-    paths.sort()
-    none: dict[str, str] = {}
-    logs = [str(path) for path in paths if _is_log(str(path), path.relative_to(folder), format, none)]
-    if not logs and usual_format:
-        none = {}
-        logs = [str(path) for path in paths if _is_log(str(path), path.relative_to(folder), usual_format, none)]
-    if not logs:
-        raise _no_log(folder, none)
-    left_out |= none
-    yield from logs
-
-
-def _is_log(full: str, below: PurePosixPath | Path, format: str | None, left_out: dict[str, str]) -> bool:
-    """Whether a file, by its path below a folder that was named, belongs to a log; if not, note why."""
-    reason = _why_not(below, format)
-    if reason is None and not stores.is_remote(full) and not os.path.isfile(full):
-        reason = "a link that leads nowhere" if os.path.islink(full) else "no regular file"
-    if reason is not None:
-        left_out[full] = reason
-    return reason is None
-
-
-def _why_not(below: PurePosixPath | Path, format: str | None) -> str | None:
-    """Say why a file of a folder is none of the log; None where it is."""
-    *folders, name = below.parts
-    for part in folders:
-        if part.startswith(".") or (part.startswith("_") and "=" not in part):  # as Spark does
-            return f"in a folder whose name begins with {part[0]}"
-    if name.startswith((".", "_")):
-        return f"its name begins with {name[0]}"
-    if format or _format_of(name):
-        return None
-    packed = Path(name.lower()).suffix
-    if packed in _PACKED and _format_of(name[: -len(packed)]):
-        return f"packed as {packed[1:]}: only gzip is read"
-    return "its ending is not that of a log" if packed else "without an ending, its format is not known"
-
-
-def _no_log(folder: str | Path, left_out: Mapping[str, str] = {}) -> DataError:
-    return DataError(
-        "the folder holds no log file",
-        where=folder,
-        expected=f"files that end in {', '.join(_ENDINGS)} (or .gz)",
-        got="; ".join(f"{path}: {reason}" for path, reason in list(left_out.items())[:3]) or None,
-        fix="name the files, or give the format" if left_out else None,
-    )
-
-
 def format_of(paths: Sequence[str | Path]) -> str | None:
     """Return the format that the first of some names tells.
 
@@ -319,14 +114,15 @@ def format_of(paths: Sequence[str | Path]) -> str | None:
     >>> format_of(["day-1/", "day-2/*.csv.gz"]), format_of(["log.txt"])
     ('csv', None)
     """
-    return next(filter(None, (_format_of(str(path)) for path in paths)), None)
+    return next(filter(None, (known_format(str(path)) for path in paths)), None)
 
 
-def _format_of(name: str) -> str | None:
-    return _ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
+def known_format(name: str) -> str | None:
+    """Return the format that the ending of a name tells."""
+    return ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def _known_encoding(name: str | None) -> str:
+def known_encoding(name: str | None) -> str:
     """Return the name that Python has for an encoding of text."""
     try:
         "".encode(name or "utf-8")
@@ -338,16 +134,21 @@ def _known_encoding(name: str | None) -> str:
     return _UNMARKED.get(found, found)
 
 
-def _examine(
-    path: str, position: int, format: str | None, usual_format: str | None, base: str, encoding: str
-) -> Source:
+def examine(path: str, position: int, format: str | None, usual_format: str | None, base: str, encoding: str) -> Source:
+    """Return a file, whose place in the log is `position`, if it is what its name says; see `find_files.find_files`.
+
+    Raises
+    ------
+    DataError
+        It is not; `EmptyFileError` where it has no byte.
+    """
     gzipped = path.lower().endswith(".gz")
-    kind = format or _format_of(path) or usual_format
+    kind = format or known_format(path) or usual_format
     if kind is None:
         raise DataError(
             "the file's name does not tell its format",
             where=path,
-            expected=f"an ending of {', '.join(_ENDINGS)} (or .gz)",
+            expected=f"an ending of {', '.join(ENDINGS)} (or .gz)",
             fix=f"give the format: {', '.join(FORMATS)}; a file of another, such as JSON or a spreadsheet, has to be "
             "written as CSV or Parquet first",
         )
@@ -392,12 +193,12 @@ def _head(source: Source) -> bytes:
         return read_from(source, stream, _SNIFFED_BYTES)
 
 
-class _EmptyError(DataError):
+class EmptyFileError(DataError):
     """There is no byte in a file."""
 
 
 def _empty(path: str) -> DataError:
-    return _EmptyError("the file is empty", where=path, fix="remove it, or write it again")
+    return EmptyFileError("the file is empty", where=path, fix="remove it, or write it again")
 
 
 def _with_zeros(head: bytes) -> str:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fieldwise.data.views import without_views
+from fieldwise.data.chunk import without_views
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text
 

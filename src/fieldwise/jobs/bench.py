@@ -24,7 +24,7 @@ import torch
 
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.writer import CacheWriter
+from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.datasets.truth import draw_features, feature_counts
 from fieldwise.io.memory import require_memory
 from fieldwise.jobs.machine import Machine, describe_machine

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.encode import encode_log, rejected_rows
+from fieldwise.data.csv_quotes import line_end_remarks
+from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
-from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.encoder import Encoder
@@ -123,7 +123,7 @@ def evaluate(
     slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
     with open_rows(bundle, data, format) as log:
         for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
-            tally.add(rejected_rows(chunk, encoded.rejects))
+            tally.add(chunk.reject_lines(encoded.rejects))
             coverage.add(encoded.batch, encoded.cut)
             assert encoded.labels is not None, "the rows are read with their labels"
             [predicted] = predict_batches(model, [encoded.batch])

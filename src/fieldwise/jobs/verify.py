@@ -18,8 +18,8 @@ import msgspec
 
 from fieldwise.bundle import BUNDLE_FORMAT, open_bundle
 from fieldwise.data.cache import Cache
-from fieldwise.data.planes import DATA_NAME, MANIFEST_NAME
-from fieldwise.data.planes import FORMAT as CACHE_FORMAT
+from fieldwise.data.cache_format import DATA_NAME, MANIFEST_NAME
+from fieldwise.data.cache_format import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.io.manifests import manifest_format
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, read_crosses

@@ -18,11 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.config import Config
-from fieldwise.data.chunk import Chunk
-from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.chunk import Chunk, naming
+from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare
-from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.classes import decide_classes, guess_positive
@@ -149,7 +148,7 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         of_label.reject(row, schema.label, f"the label is {'not a class' if labelled[row] else 'missing'}")
         for row in np.flatnonzero(~known & (parts != NO_PART)).tolist()
     ]
-    lines = list(rejected_rows(chunk._replace(rejects=astray), rejects))
+    lines = chunk._replace(rejects=astray).reject_lines(rejects)
     num_chosen = chunk.table.num_rows + len(chunk.rejects)
     if not usable.all():
         kept = pa.array(usable)
@@ -160,7 +159,7 @@ def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
         read = [counter.read(columns) for counter in counts.columns]
     bad = _unusable(counts, read)
     if bad:
-        lines += rejected_rows(chunk._replace(rejects=[]), list(bad.values()))
+        lines += chunk._replace(rejects=[]).reject_lines(list(bad.values()))
         usable = np.ones(len(chunk.rows), dtype=np.bool_)
         usable[list(bad)] = False
         kept = pa.array(usable)

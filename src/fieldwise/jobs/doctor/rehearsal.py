@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from fieldwise.config import load_config
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.jobs.check.check import check
 from fieldwise.jobs.compare.compare import compare
 from fieldwise.jobs.evaluate import evaluate

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from fieldwise.config import Config, parse_config
-from fieldwise.data.encode import naming
+from fieldwise.data.chunk import naming
 from fieldwise.data.log import Log
 from fieldwise.data.log_columns import LogColumns
 from fieldwise.jobs.init.fields import Inferred, columns_excluded, columns_named, infer_schema

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldwise.data.csv import CsvOptions
-from fieldwise.data.kinds import concatenated
+from fieldwise.data.column_types import concatenated
+from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.data.csv_quotes import StrayQuoteError, line_end_remarks
 from fieldwise.data.log import Log, open_log
-from fieldwise.data.read_report import ReadReport, RejectTally, reject_lines, why_rejected
-from fieldwise.data.stray_quotes import StrayQuoteError, line_end_remarks
+from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import plain
 
@@ -117,7 +117,7 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
     for chunk in log.head(num_rows).chunks(names):
         chunks.append(_as_written(log, chunk.table))
         last = chunk.file
-        tally.add(reject_lines(chunk))
+        tally.add(chunk.reject_lines())
         num_good += chunk.table.num_rows
         if num_good >= num_rows:
             break

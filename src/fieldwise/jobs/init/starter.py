@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from fieldwise.config import Config, DataConfig
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import DataError
 from fieldwise.features.classes import decide_classes, guess_positive, is_number
 from fieldwise.features.columns import Columns

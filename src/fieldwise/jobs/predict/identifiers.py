@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.data.chunk import Chunk
-from fieldwise.data.kinds import common_type
+from fieldwise.data.column_types import common_type
 from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
 

@@ -15,9 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fieldwise.bundle import Bundle, open_bundle
-from fieldwise.data.encode import encode_log, rejected_rows
+from fieldwise.data.csv_quotes import line_end_remarks
+from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally
-from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.io.files import atomic_file, remove_leftovers
@@ -142,7 +142,7 @@ def predict(
             nonlocal num_examples
             yield no_rows(bundle, identifiers.column, identifiers.kind)
             for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
-                of_chunk = list(rejected_rows(chunk, encoded.rejects))
+                of_chunk = chunk.reject_lines(encoded.rejects)
                 rejects.extend(of_chunk)
                 coverage.add(encoded.batch, encoded.cut)
                 num_examples += len(encoded.accepted)

@@ -11,9 +11,8 @@ import msgspec
 
 from fieldwise.bundle import Bundle
 from fieldwise.data.chunk import FEW_BYTES
-from fieldwise.data.csv import CsvOptions
-from fieldwise.data.log import Log, open_log
-from fieldwise.data.memory import open_table
+from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.data.log import Log, open_log, open_table
 from fieldwise.data.pipes import spooled
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError

@@ -19,7 +19,7 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
-from fieldwise.data.planes import Contents, Planes
+from fieldwise.data.cache_format import Contents, Planes
 from fieldwise.events import ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch

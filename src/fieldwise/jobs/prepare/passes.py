@@ -16,21 +16,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import pyarrow as pa
 
-from fieldwise.data.chunk import Chunk
-from fieldwise.data.encode import naming, rejected_rows
+from fieldwise.data.cache_writer import CacheWriter
+from fieldwise.data.chunk import Chunk, naming
+from fieldwise.data.csv_quotes import LineEnds
 from fieldwise.data.read_report import RejectTally, why_rejected
-from fieldwise.data.stray_quotes import LineEnds
-from fieldwise.data.writer import CacheWriter
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, Warned, ignore
+from fieldwise.features.cells import Encoded, ReadRows
 from fieldwise.features.classes import ONE_CLASS
-from fieldwise.features.encoder import Encoded, Encoder
+from fieldwise.features.encoder import Encoder
 from fieldwise.features.target import MISSING
 from fieldwise.io.files import atomic_file
 from fieldwise.jobs.prepare.parts import NOWHERE, Source, deal, log_columns
-from fieldwise.jobs.prepare.spool import Record, RecordPart, Spool
+from fieldwise.jobs.prepare.spool import Record, Spool
 from fieldwise.kernels.threads import map_in_order
 
 __all__ = ["REJECTS_NAME", "Counts", "cache_writer", "fit", "learn", "refuse_rejects", "transform"]
@@ -43,7 +42,6 @@ Line = dict[str, Any]
 Result = TypeVar("Result")
 _Encoded = tuple[int, list[Line], dict[str, Encoded]]
 """Of a chunk: its number of rows, its lines of the rejects file, and its parts."""
-_NO_TABLE = pa.table({})
 
 
 class Counts(NamedTuple):
@@ -196,49 +194,44 @@ def _learn(
     encoder: Encoder, source: Source, spool: Spool | None, chunk: Chunk
 ) -> tuple[int, list[Line], tuple[int, int] | None]:
     dealt = deal(source, chunk)
-    astray = list(rejected_rows(dealt.pop(NOWHERE), []))
+    astray = dealt.pop(NOWHERE).reject_lines()
     lines = list(astray)
-    aside: dict[str, RecordPart] = {}
+    aside: dict[str, tuple[Chunk, ReadRows]] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
             if spool is not None and spool.is_open:
                 read = encoder.condense(encoder.read(rows.table), learn=part == "train")
-                aside[part] = RecordPart(rows.path, rows.file, rows.rows, read)
+                aside[part] = rows, read
                 rejects = read.rejects
             elif part == "train":
                 rejects = encoder.fit_chunk(rows.table)
-        lines += rejected_rows(rows, rejects) if part == "train" else ()
-    num_rows = _num_rows(chunk)
+        lines += rows.reject_lines(rejects) if part == "train" else ()
     complete = spool is not None and len(aside) == len(dealt)
-    return num_rows, lines, spool.write(Record(num_rows, astray, aside)) if spool and complete else None
+    return chunk.num_rows, lines, spool.write(Record(chunk.num_rows, astray, aside)) if spool and complete else None
 
 
 def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> _Encoded:
     dealt = deal(source, chunk)
-    lines = list(rejected_rows(dealt.pop(NOWHERE), []))
+    lines = dealt.pop(NOWHERE).reject_lines()
     encoded: dict[str, Encoded] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
             encoded[part] = encoder.transform(rows.table)
-        lines += rejected_rows(rows, encoded[part].rejects)
-    return _num_rows(chunk), _in_order(lines), encoded
+        lines += rows.reject_lines(encoded[part].rejects)
+    return chunk.num_rows, _in_order(lines), encoded
 
 
 def _encode_record(encoder: Encoder, spool: Spool, place: tuple[int, int]) -> _Encoded:
     num_rows, lines, parts = spool.read(place)
     encoded: dict[str, Encoded] = {}
-    for part, (path, file, numbers, rows) in parts.items():
+    for part, (chunk, rows) in parts.items():
         encoded[part] = encoder.encode(rows)
-        lines += rejected_rows(Chunk(_NO_TABLE, path, file, numbers, []), encoded[part].rejects)
+        lines += chunk.reject_lines(encoded[part].rejects)
     return num_rows, _in_order(lines), encoded
 
 
 def _in_order(lines: list[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: int(line["row"]))
-
-
-def _num_rows(chunk: Chunk) -> int:
-    return int(chunk.table.num_rows) + len(chunk.rejects)
 
 
 def cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:

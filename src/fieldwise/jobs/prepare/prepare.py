@@ -26,9 +26,9 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
+from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
-from fieldwise.data.stray_quotes import line_end_remarks
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.events import Listener, Warned, ignore
 from fieldwise.features.encoder import Encoder
@@ -80,7 +80,7 @@ class Prepared(NamedTuple):
     summary
         For people and programs: rows read, rejected and accepted, features of each field, bytes, and the columns that
         are no fields, each with the reason. Under ``read`` stands what `read` says, and under ``csv`` how text files
-        were read, as a model has to read others (`data.csv.CsvOptions`).
+        were read, as a model has to read others (`data.csv_dialect.CsvOptions`).
     """
 
     folder: Path

@@ -26,14 +26,17 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from fieldwise.data.chunk import Chunk
 from fieldwise.features.cells import NO_FINGERPRINTS, Cells, ReadRows
 from fieldwise.features.columns import Reject
 from fieldwise.features.labels import Labels
 
-__all__ = ["Record", "RecordPart", "Spool", "most_aside"]
+__all__ = ["Record", "Spool", "most_aside"]
 
 _ALIGNMENT = 8
+_NO_TABLE = pa.table({})
 _JUDGED_BYTES = 1 << 26
 """Written before it is judged whether the whole log will fit."""
 
@@ -43,21 +46,22 @@ def most_aside(free: int) -> int:
     return free // 2
 
 
-class RecordPart(NamedTuple):
-    """The rows of a chunk that belong to one part of the log: their file, their numbers in it, and what was read."""
-
-    path: str
-    file: int
-    numbers: npt.NDArray[np.int64]
-    rows: ReadRows
-
-
 class Record(NamedTuple):
-    """A chunk: its number of rows, the lines of the rejects file that are known, and its parts."""
+    """A chunk of the log.
+
+    Attributes
+    ----------
+    num_rows
+        How many rows it has.
+    lines
+        Those of the rejects file that are known.
+    parts
+        The rows of each part of the log: where they come from, without their table, and as the encoder has read them.
+    """
 
     num_rows: int
     lines: list[dict[str, Any]]
-    parts: dict[str, RecordPart]
+    parts: dict[str, tuple[Chunk, ReadRows]]
 
 
 class Spool:
@@ -165,8 +169,9 @@ def _packed(record: Record) -> bytes:
         return list(present)
 
     parts: dict[str, _OfPart] = {}
-    for name, (path, file, numbers, rows) in record.parts.items():
+    for name, (chunk, rows) in record.parts.items():
         assert rows.labels is not None
+        numbers = chunk.rows
         first = int(numbers[0]) if len(numbers) else 0
         follow = not len(numbers) or numbers[-1] - first == len(numbers) - 1
         of_rows = {
@@ -179,7 +184,7 @@ def _packed(record: Record) -> bytes:
         names = put(of_rows)
         fields = [(field, cells.num_cut, put(_of_cells(cells))) for field, cells in rows.cells.items()]
         texts, written, _ = rows.labels
-        parts[name] = _OfPart(path, file, first, len(numbers), texts, written, rows.rejects, names, fields)
+        parts[name] = _OfPart(chunk.path, chunk.file, first, len(numbers), texts, written, rows.rejects, names, fields)
     described: list[tuple[str, int]] = [(array.dtype.char, len(array)) for array in arrays]
     header = msgspec.msgpack.encode(_Header(record.num_rows, record.lines, parts, described))
     pieces: list[Any] = [len(header).to_bytes(8, "little"), header, _padding(len(header))]
@@ -226,7 +231,7 @@ def _unpacked(data: memoryview) -> Record:
     return Record(header.num_rows, header.lines, {name: _part(of, following) for name, of in header.parts.items()})
 
 
-def _part(of: _OfPart, following: Iterator[npt.NDArray[Any]]) -> RecordPart:
+def _part(of: _OfPart, following: Iterator[npt.NDArray[Any]]) -> tuple[Chunk, ReadRows]:
     arrays = dict(zip(of.arrays, following, strict=False))
     everything = np.arange(of.num_rows)
     groups = arrays.get("groups")
@@ -238,7 +243,8 @@ def _part(of: _OfPart, following: Iterator[npt.NDArray[Any]]) -> RecordPart:
         accepted=arrays.get("accepted", everything).astype(np.int64, copy=False),
         cells={name: _cells(dict(zip(names, following, strict=False)), cut) for name, cut, names in of.fields},
     )
-    return RecordPart(of.path, of.file, of.first_number + arrays.get("steps", everything).astype(np.int64), rows)
+    numbers = of.first_number + arrays.get("steps", everything).astype(np.int64)
+    return Chunk(_NO_TABLE, of.path, of.file, numbers, []), rows
 
 
 def _cells(arrays: Mapping[str, npt.NDArray[Any]], num_cut: int) -> Cells:

@@ -22,9 +22,9 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
-from fieldwise.data.encode import naming
+from fieldwise.data.cache_format import BLOCK_EXAMPLES
+from fieldwise.data.chunk import naming
 from fieldwise.data.log import Log
-from fieldwise.data.planes import BLOCK_EXAMPLES
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Warned, ignore

@@ -1,4 +1,4 @@
-r"""How a text table is written, told from its first lines: its delimiter, what stands before its first row, its header.
+r"""How a text table is written: as stated, else as its first lines tell: its delimiter, its header, what comes before.
 
 The same rules hold whenever a file is opened, in training and afterwards, and only for what nobody has stated. A
 delimiter is one that stands in each of the first lines, outside quotes, equally often: the usual one of the file's name
@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
 
 from fieldwise.errors import DataError
 
-__all__ = ["Preamble", "first_row_is_data", "preamble", "read_delimiter", "recognised", "refuse_data_as_names"]
+__all__ = [
+    "CsvOptions",
+    "Dialect",
+    "Preamble",
+    "first_row_is_data",
+    "preamble",
+    "read_delimiter",
+    "recognised",
+    "refuse_data_as_names",
+]
 
 _OTHERS = ("\t", ";", "|", " ")
 _NUM_LINES = 20
@@ -21,6 +33,58 @@ _SEP_LINE = re.compile(rb'"?sep=([^\r\n"])"?[ ]*\r?\n', re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _YEAR = re.compile(r"(19|20)[0-9]{2}")
 _SPELLED = {r"\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+
+
+class CsvOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How CSV files are written, where their names do not tell.
+
+    Attributes
+    ----------
+    header
+        Whether the first line names the columns. Unless given it has to, and is refused where it looks like data.
+    delimiter
+        One character; a tab for ``.tsv``, a comma for all else unless given, or what the first lines have in its place
+        (`recognised`).
+    recognise
+        Whether a delimiter that is not given is told from the first lines. A saved model does not: what was recognised
+        in its training log is its `delimiter`, and its first lines are a `header` or not, so that later files are read
+        alike.
+    quote
+        The character around cells that hold delimiters or line ends; empty where quotes are plain characters.
+    columns
+        The names of the columns of files without a header; f0, f1, ... unless given.
+    encoding
+        Of files without a byte order mark, which tells it: ``latin-1``, ``cp1252``, ``utf-16-le``, ...; UTF-8 unless
+        given.
+    """
+
+    header: bool | None = None
+    delimiter: Annotated[str, Meta(min_length=1, max_length=1)] | None = None
+    recognise: bool = True
+    quote: Annotated[str, Meta(max_length=1)] = '"'
+    columns: tuple[str, ...] = ()
+    encoding: str | None = None
+
+
+class Dialect(NamedTuple):
+    """How cells are told apart.
+
+    Attributes
+    ----------
+    delimiter
+        One character.
+    quote
+        One character, or empty where quotes are plain characters.
+    """
+
+    delimiter: str
+    quote: str
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether each is one byte that is no line end, and they differ."""
+        characters = self.delimiter + self.quote
+        return self.delimiter != self.quote and all(ord(one) < 128 and one not in "\r\n\0" for one in characters)
 
 
 class Preamble(NamedTuple):

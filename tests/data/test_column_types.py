@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldwise.data.kinds import are_alike, concatenated
+from fieldwise.data.column_types import are_alike, concatenated
 from fieldwise.features.canonical import canonical, plain
 
 WHOLE = st.integers(-(2**31), 2**31 - 1)

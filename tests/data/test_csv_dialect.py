@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldwise.data.csv import CsvOptions
+from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.data.log import open_log
 from fieldwise.errors import DataError, UserError
 

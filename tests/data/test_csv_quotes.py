@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.data.test_csv import read, write
 
 from fieldwise.data import csv as csv_module
+from fieldwise.data.csv_quotes import StrayQuoteError
 from fieldwise.data.log import open_log
-from fieldwise.data.stray_quotes import StrayQuoteError
 
 WORDS = ["red shoes", "tv", "blue", '19" screen', 'a "b" c', "x,y"]
 
@@ -86,7 +86,7 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, table, delimiter
     file = io.StringIO()
     csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows([["x", "y", "z"], *table])
     path = write(tmp_path_factory.mktemp("log") / "a.csv", file.getvalue())
-    with mock.patch("fieldwise.data.stray_quotes._FEW_LINES", 50):  # texts by chance like rows, which these can be
+    with mock.patch("fieldwise.data.csv_quotes._FEW_LINES", 50):  # texts by chance like rows, which these can be
         rows, rejects = read(path, delimiter=delimiter)
     assert ([list(cells) for cells in rows.values()], rejects) == (table, {})
 

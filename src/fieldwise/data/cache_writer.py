@@ -1,4 +1,4 @@
-"""Writing a cache: encoded chunks of any size in, blocks of fixed size out (the format is in `data.planes`)."""
+"""Writing a cache: encoded chunks of any size in, blocks of fixed size out (the format is in `data.cache_format`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xxhash
 
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.planes import (
+from fieldwise.data.cache_format import (
     BLOCK_EXAMPLES,
     DATA_NAME,
     FORMAT,
