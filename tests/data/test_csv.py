@@ -215,6 +215,16 @@ def test_files_of_many_columns_may_have_longer_rows(tmp_path):
         assert read(path)[0] == {1: ("12",) * 600}
 
 
+def test_a_row_that_ends_with_a_carriage_return_at_the_end_of_a_block_is_not_lost(tmp_path):
+    rows = [f'"{"a" * (50 + length)}",b\r' for length in range(30)]
+    path = write(tmp_path / "a.csv", ("x,y\r" + "".join(rows)).encode())
+    for block_bytes in range(100, 240):
+        with mock.patch.object(csv_module, "_BLOCK_BYTES", block_bytes):
+            found, rejects = read(path, quote='"')
+        assert not rejects
+        assert [cells for _, cells in sorted(found.items())] == [("a" * (50 + length), "b") for length in range(30)]
+
+
 tables = st.lists(
     st.sampled_from([b"a", b"x1" * 9, b",", b",", b"a,b", b'"', b"\n", b"\n", b"a,b\n", b"\r\n", b"\r"])
     | st.sampled_from([b"\xc3\xa4", b"\xef\xbb\xbf"]),

@@ -25,7 +25,7 @@ def test_rows_are_those_of_a_machine_that_reads_byte_by_byte(data, quote):
     rows, end, is_open = naive.find_rows(data, b",", quote)
     found = np.zeros((len(rows), 3), dtype=np.int32)
     delimiter, quote = np.uint8(ord(",")), np.uint8(ord(quote or b"\0"))
-    assert ours.find_rows(padded(data), len(data), delimiter, quote, found) == (len(rows), end, is_open)
+    assert ours.find_rows(padded(data), len(data), delimiter, quote, False, found) == (len(rows), end, is_open)
     assert [data[begin:end] for begin, end, _ in found.tolist()] == [b",".join(row) for row in rows]
     assert [num_cells for _, _, num_cells in found.tolist()] == [len(row) for row in rows]
 

@@ -222,7 +222,7 @@ def cut(
         num_lines, num_empty, end, is_plain = count_lines(data, num_bytes, quote)
         num_rows, is_open = num_lines - num_empty, False
         if not is_plain:
-            num_rows, end, is_open = find_rows(data, num_bytes, delimiter, quote, _NO_ROWS)
+            num_rows, end, is_open = find_rows(data, num_bytes, delimiter, quote, False, _NO_ROWS)
             # Lines that end with carriage returns are plain too, as long as nothing is quoted.
             is_plain = not quote or not (data[:end] == quote).any()
         if ended and is_open:

@@ -151,7 +151,7 @@ class CellParser:
         data, num_bytes = block.data, block.num_bytes
         delimiter, quote = self._dialect.delimiter, self._dialect.quote
         rows = np.empty((block.num_rows, 3), dtype=np.int32)
-        find_rows(data, num_bytes, np.uint8(ord(delimiter)), np.uint8(ord(quote or "\0")), rows)
+        find_rows(data, num_bytes, np.uint8(ord(delimiter)), np.uint8(ord(quote or "\0")), True, rows)
         fits = rows[:, 2] == len(self._columns)
         odd = self._stray_quotes(block, rows) if quote else {}
         fits[list(odd)] = False

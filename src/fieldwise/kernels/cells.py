@@ -62,11 +62,13 @@ def count_lines(data, num_bytes, quote):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def find_rows(data, num_bytes, delimiter, quote, rows):  # type: ignore[no-untyped-def]
+def find_rows(data, num_bytes, delimiter, quote, is_whole, rows):  # type: ignore[no-untyped-def]
     """Find the rows of a block that begins where a row does, with quotes and any line ends.
 
     Parameters
     ----------
+    is_whole
+        Whether the block is known to end where a row does.
     rows
         (any, 3) int32: beginning, end and number of cells of the first rows are written to it, as many as it holds.
 
@@ -75,7 +77,8 @@ def find_rows(data, num_bytes, delimiter, quote, rows):  # type: ignore[no-untyp
     num_rows
         Whole rows in the block, empty lines not counted.
     end
-        Where the row begins that has no end here. A carriage return at the very end is none yet.
+        Where the row begins that has no end here. A carriage return at the very end is none yet, for a line feed may
+        follow, unless the block is whole.
     is_open
         Whether the block ends inside quotes.
     """
@@ -102,7 +105,7 @@ def find_rows(data, num_bytes, delimiter, quote, rows):  # type: ignore[no-untyp
                 cell = i + 1
                 num_cells += 1
             elif byte == _LF or byte == _CR:
-                if byte == _CR and i + 1 == num_bytes:
+                if byte == _CR and i + 1 == num_bytes and not is_whole:
                     continue
                 if i > row:
                     if num_rows < len(rows):
