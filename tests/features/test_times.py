@@ -3,6 +3,9 @@ import datetime as dt
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference import times as reference
 
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns
@@ -25,6 +28,37 @@ COLUMNS = {
     "nanoseconds": pa.array([SECONDS * 10**9, None]),
     "whole floats in text": pa.array([f"{SECONDS}.0", "nan"]),
 }
+
+
+CLOCKS = [
+    "",
+    " 09",
+    "T09:30",
+    " 09:30:59",
+    "t09:30:00",
+    " 9:30",
+    " 093000",
+    " 24:00:00",
+    " 23:59:60",
+    " 09:30:00.5",
+    "T09:30:00,5",
+]
+ZONES = ["", "Z", " UTC", "+02", "-0230", "+02:30", " +02:00", "+24:00"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.dates().map(str) | st.from_regex(r"\A[0-9]{4}-[0-3][0-9]-[0-3][0-9]\Z"), min_size=1, max_size=3),
+    st.sampled_from(CLOCKS),
+    st.sampled_from(ZONES),
+)
+def test_times_in_iso_are_read_as_the_reference_does_whatever_reads_them(days, clock, zone):
+    texts = [f"{day}{clock}{zone if clock else ''}" for day in days]
+    expected = [reference.iso(text) for text in texts]
+    known = [-62_135_596_800 <= second <= 253_402_300_799 for second in expected]
+    seconds, bad = moments(pa.array(texts))
+    assert bad == [not each for each in known]
+    assert np.array_equal(seconds, np.where(known, expected, np.nan), equal_nan=True)
 
 
 def field(**settings) -> Field:

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
-from fieldwise.features.canonical import canonical, fingerprints
+from fieldwise.features.canonical import canonical
 
 __all__ = ["IN_NUMBERS", "IN_TEXTS", "MissingTexts", "is_missing", "missing_numbers", "without_missing"]
 
@@ -43,7 +44,10 @@ class MissingTexts:
     """
 
     def __init__(self, texts: Sequence[str], seed: int) -> None:
-        self._fingerprints = fingerprints(canonical(pa.array(texts, pa.large_string())), seed)
+        spelled = canonical(pa.array(texts, pa.large_string())).drop_null().to_pylist()
+        # As `fingerprints` does, by another implementation: for a few texts, one that need not be compiled.
+        found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in spelled]
+        self._fingerprints = np.array(found, dtype=np.uint64)
         self._low = np.zeros(1 << _LOW_BITS, dtype=np.bool_)
         self._low[self._low_bits(self._fingerprints)] = True
 
