@@ -25,7 +25,7 @@ def test_init_counts_the_rows_that_cannot_be_read_where_people_and_programs_look
     said = "100 of 400 rows could not be used:"
     assert result.exit_code == 0
     assert f"note: {said}" in result.stderr
-    assert f"# {said}\n#   column city is not UTF-8, column city (the first: " in result.stdout
+    assert f"# {said}\n#   the cell is not UTF-8, column city (the first: " in result.stdout
     assert tomllib.loads(result.stdout)["data"]["label"] == "click"
     printed = json.loads(run("init", tmp_path / "a.csv", "--json").stdout)
     assert printed["read"]["rows_rejected"] == 100
@@ -103,4 +103,4 @@ def test_gzip_members_end_to_end_and_a_last_line_without_its_end_are_read_whole(
 
 def test_rows_that_are_not_utf8_come_with_the_setting_that_reads_them(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"click,city\n" + b"1,Roma\n0,Milano\n" * 50 + b"1,Forl\xec\n")
-    assert "--set data.csv.encoding=latin-1" in run("init", tmp_path / "a.csv").stderr
+    assert "set data.csv.encoding (init: --encoding)" in run("init", tmp_path / "a.csv").stderr

@@ -109,8 +109,8 @@ def test_a_row_that_is_not_utf8_is_rejected_and_only_that_row(tmp_path):
     rows, rejects = read(path)
     assert rows == {1: ("a", "b"), 3: ("d", "ä")}
     assert {row: (reject.text, reject.reason) for row, reject in rejects.items()} == {
-        2: ("\\xff", "column x is not UTF-8"),
-        4: ("\\xfe", "column x is not UTF-8"),
+        2: ("\\xff", "the cell is not UTF-8"),
+        4: ("\\xfe", "the cell is not UTF-8"),
     }
     assert read(path, ["y"])[0] == {1: ("b",), 2: ("c",), 3: ("ä",)}  # a column not asked for may be anything
 

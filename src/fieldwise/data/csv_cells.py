@@ -257,7 +257,7 @@ class CellParser:
                 for place, cell in enumerate(cells.to_pylist()):
                     if not _decodes(cell):
                         text = excerpt(cell.decode("utf-8", "backslashreplace"))
-                        bad.setdefault(place, RejectedRow(int(rows[place]), text, f"column {name} is not UTF-8", name))
+                        bad.setdefault(place, RejectedRow(int(rows[place]), text, "the cell is not UTF-8", name))
         table = pa.Table.from_arrays(columns, names=batch.schema.names)
         if bad:
             good = np.ones(len(rows), dtype=np.bool_)
