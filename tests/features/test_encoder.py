@@ -1,4 +1,6 @@
+import builtins
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.encoder import Encoded, Encoder
+from fieldwise.kernels import threads
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE
 from fieldwise.schema import Field, Schema
 
@@ -52,6 +55,9 @@ LOG = log(300)
 
 def assert_same(one: Encoded, other: Encoded) -> None:
     for a, b in zip([*one.batch, *one[1:4]], [*other.batch, *other[1:4]], strict=True):
+        if a is None:
+            assert b is None
+            continue
         assert a.dtype == b.dtype
         assert np.array_equal(a, b)
     assert one.rejects == other.rejects
@@ -305,3 +311,23 @@ def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand
         "field raw: numbers as large as 5000 enter as they are, and training may diverge: "
         'set scale = "standard" in [fields.raw]',
     )
+
+
+def test_a_row_is_encoded_without_threads_files_or_memory_for_each_feature(monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a row alone needs neither threads nor files")
+
+    fields = (Field(name="many", column="user", buckets=1 << 26), *SCHEMA.fields)
+    encoder = Encoder(msgspec.structs.replace(SCHEMA, fields=fields)).fit([LOG])
+    opened = Encoder.from_arrays(encoder.describe(), encoder.arrays())
+    row = LOG.slice(5, 1)
+    expected = opened.transform(row, labelled=False)
+    monkeypatch.setattr(threads, "team", refused)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", refused)
+    monkeypatch.setattr(builtins, "open", refused)
+    tracemalloc.start()
+    found = opened.transform(row, labelled=False)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_same(found, expected)
+    assert most < 1 << 20

@@ -34,13 +34,13 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, canonical, is_list, is_text, is_uuid, plain
 
-__all__ = ["Reading", "are_alike", "common_type", "concatenated", "holds_integers"]
+__all__ = ["ReadAs", "are_alike", "common_type", "concatenated", "holds_integers"]
 
-Reading = Literal["text", "number", "time", "bag", "label"]
+ReadAs = Literal["text", "number", "time", "bag", "label"]
 """What a column is read as: canonical texts, numbers, points in time, several texts in a cell, or classes."""
 
 
-def are_alike(one: pa.DataType, other: pa.DataType, reading: Reading) -> bool:
+def are_alike(one: pa.DataType, other: pa.DataType, reading: ReadAs) -> bool:
     """Whether equal values of two types become the same feature.
 
     Examples

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fieldwise.data.chunk import Reader
-from fieldwise.data.column_types import Reading, are_alike, holds_integers
+from fieldwise.data.column_types import ReadAs, are_alike, holds_integers
 from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.partitions import Keys, keys_of
 from fieldwise.data.sources import Source
@@ -251,7 +251,7 @@ class LogColumns:
         )
 
 
-def _readings(schema: Schema) -> Iterator[tuple[str, Reading]]:
+def _readings(schema: Schema) -> Iterator[tuple[str, ReadAs]]:
     """Yield every column that a schema reads, with how it is read."""
     for field in schema.fields:
         if field.type == "bag":

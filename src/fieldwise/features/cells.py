@@ -6,7 +6,7 @@ is prepared alike. Preparing puts it aside between its passes (`jobs.prepare.spo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.features.columns import Columns, Reject
-from fieldwise.kernels.layout import Batch
+from fieldwise.kernels.layout import Batch, select
 
 if TYPE_CHECKING:
     from fieldwise.features.fields import FieldEncoder
@@ -129,6 +129,19 @@ class Encoded(NamedTuple):
     rejects: list[Reject]
     accepted: npt.NDArray[np.int64]
     cut: Mapping[str, int] = {}
+
+    def leave_out(self, rejects: Iterable[Reject]) -> Encoded:
+        """Return what is left without these rows; of one that was left out before, this reason is the first."""
+        first = {reject.row: reject for reject in (*self.rejects, *rejects)}
+        kept = ~np.isin(self.accepted, list(first))
+        return self._replace(
+            batch=self.batch if kept.all() else select(self.batch, kept),
+            labels=None if self.labels is None else self.labels[kept],
+            weights=None if self.weights is None else self.weights[kept],
+            groups=None if self.groups is None else self.groups[kept],
+            rejects=[first[row] for row in sorted(first)],
+            accepted=self.accepted[kept],
+        )
 
 
 class _CellsByField(dict[str, Cells]):

@@ -33,7 +33,7 @@ from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
-from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout, select
+from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Field, Schema
 
@@ -55,22 +55,6 @@ def _encoder_for(field: Field, before: Mapping[str, FieldEncoder], scratch: Scra
     if field.type == "time":
         return CalendarEncoder(field)
     return CategoryEncoder(field, scratch)
-
-
-def _without(encoded: Encoded, rejects: Iterable[Reject]) -> Encoded:
-    """Leave out the rows whose label is no class; where a row was rejected before, this reason is the first."""
-    first = {reject.row: reject for reject in (*encoded.rejects, *rejects)}
-    kept = ~np.isin(encoded.accepted, list(first))
-    weights, groups = encoded.weights, encoded.groups
-    assert encoded.labels is not None
-    return encoded._replace(
-        batch=encoded.batch if kept.all() else select(encoded.batch, kept),
-        labels=encoded.labels[kept],
-        weights=None if weights is None else weights[kept],
-        groups=None if groups is None else groups[kept],
-        rejects=[first[row] for row in sorted(first)],
-        accepted=encoded.accepted[kept],
-    )
 
 
 class Encoder:
@@ -396,7 +380,7 @@ class Encoder:
             return encoded
         labels, no_class = self._target.encode(rows.labels)
         encoded = encoded._replace(labels=labels[rows.accepted])
-        return _without(encoded, no_class) if no_class else encoded
+        return encoded.leave_out(no_class) if no_class else encoded
 
     def _batch(self, cells: Mapping[str, Cells], num_examples: int) -> Batch:
         """Number the values of all fields, and put them together field by field."""

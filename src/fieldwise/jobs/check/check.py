@@ -32,7 +32,7 @@ from fieldwise.features.target import MAX_CLASSES
 from fieldwise.jobs.check.subjects import subjects_of
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.given import with_tables
-from fieldwise.jobs.prepare.parts import Source, open_sources
+from fieldwise.jobs.prepare.parts import SplitLog, open_sources
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
 from fieldwise.profile.survey.alone import Sides
 from fieldwise.profile.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
@@ -118,11 +118,11 @@ class _Read(NamedTuple):
     zero_weights: int
 
 
-def _read_log(source: Source, counts: _Counts, share: float) -> Iterator[_Read]:
+def _read_log(source: SplitLog, counts: _Counts, share: float) -> Iterator[_Read]:
     return source.log.map(partial(_read, source, counts, share))
 
 
-def _read(source: Source, counts: _Counts, share: float, chunk: Chunk) -> _Read:
+def _read(source: SplitLog, counts: _Counts, share: float, chunk: Chunk) -> _Read:
     schema = counts.schema
     num_rows = chunk.table.num_rows + len(chunk.rejects)
     if share < 1:
@@ -265,7 +265,7 @@ class _Counts:
         ]
         self._whole.add(of_fields, cells)
 
-    def finish(self, sources: list[Source], share: float, rows_in_log: int) -> Survey:
+    def finish(self, sources: list[SplitLog], share: float, rows_in_log: int) -> Survey:
         """Sum up."""
         if not self._classes:
             raise DataError(

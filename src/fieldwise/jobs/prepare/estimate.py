@@ -26,7 +26,7 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.io.disk import free_bytes
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
-from fieldwise.jobs.prepare.parts import Source, open_sources
+from fieldwise.jobs.prepare.parts import SplitLog, open_sources
 from fieldwise.jobs.prepare.passes import fit, transform
 from fieldwise.jobs.prepare.prepare import cache_root
 from fieldwise.jobs.prepare.spool import Spool, most_aside
@@ -172,7 +172,7 @@ class _Learned(NamedTuple):
     seconds: float
 
 
-def _learn(schema: Schema, source: Source, num_rows: int, spool: Spool | None = None) -> _Learned:
+def _learn(schema: Schema, source: SplitLog, num_rows: int, spool: Spool | None = None) -> _Learned:
     """Fit an encoder on the first rows of a log, which go to the spool as they were read, if there is one."""
     encoder = Encoder(schema, Scratch())
     counted: dict[str, int] = {}
@@ -187,7 +187,7 @@ def _learn(schema: Schema, source: Source, num_rows: int, spool: Spool | None = 
     return _Learned(encoder, num_read, counted, time.perf_counter() - started)
 
 
-def _encode(encoder: Encoder, source: Source, folder: Path, spool: Spool) -> tuple[float, float]:
+def _encode(encoder: Encoder, source: SplitLog, folder: Path, spool: Spool) -> tuple[float, float]:
     """Write caches of the rows that lie aside; return the bytes of a row and the seconds of all."""
     started = time.perf_counter()
     counts = transform(encoder, [source], folder, num_rows=None, max_rejects=None, listen=ignore, spool=spool)

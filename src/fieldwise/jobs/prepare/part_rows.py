@@ -16,7 +16,7 @@ from fieldwise.config import Config
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
-from fieldwise.jobs.prepare.parts import Source
+from fieldwise.jobs.prepare.parts import SplitLog
 
 if TYPE_CHECKING:
     from fieldwise.jobs.prepare.prepare import Prepared
@@ -28,7 +28,7 @@ _OF_CLASSES = ("auc", "gauc", "pr_auc")
 """Metrics that one class alone leaves undefined."""
 
 
-def part_remarks(config: Config, sources: Sequence[Source], summary: dict[str, Any]) -> list[str]:
+def part_remarks(config: Config, sources: Sequence[SplitLog], summary: dict[str, Any]) -> list[str]:
     """Return what to say of parts that share a file, or are without rows, of a log that need not be trained on."""
     found = [
         f"there are no {_NAMES[part]} rows (data.{part} = {getattr(config.data, part)}): training would refuse that"

@@ -12,13 +12,13 @@ from fieldwise.data.log import Log, open_log
 from fieldwise.data.split import PARTS, Split, SplitByColumn, SplitByShare
 from fieldwise.schema import Schema
 
-__all__ = ["NOWHERE", "Source", "deal", "log_columns", "open_sources"]
+__all__ = ["NOWHERE", "SplitLog", "deal", "log_columns", "open_sources"]
 
 NOWHERE = ""
 """The part of rows that could not be read, or belong to no part."""
 
 
-class Source(NamedTuple):
+class SplitLog(NamedTuple):
     """A log and how its rows are dealt.
 
     Attributes
@@ -36,7 +36,7 @@ class Source(NamedTuple):
     part: str
 
 
-def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Source]:
+def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[SplitLog]:
     """Open the log of every part, to be read in chunks of about so many bytes; the training log comes first."""
     data = config.data
 
@@ -49,8 +49,8 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Sou
         split = SplitByColumn(data.split)
     elif shares:
         split = SplitByShare(**shares, seed=data.seed)
-    sources = [Source(log_of("train"), split, "train")]
-    return sources + [Source(log_of(part), None, part) for part in ("valid", "test") if config.paths(part)]
+    sources = [SplitLog(log_of("train"), split, "train")]
+    return sources + [SplitLog(log_of(part), None, part) for part in ("valid", "test") if config.paths(part)]
 
 
 def log_columns(schema: Schema) -> list[str]:
@@ -59,7 +59,7 @@ def log_columns(schema: Schema) -> list[str]:
     return list(dict.fromkeys([*schema.columns, *(name for name in extra if name is not None)]))
 
 
-def deal(source: Source, chunk: Chunk) -> dict[str, Chunk]:
+def deal(source: SplitLog, chunk: Chunk) -> dict[str, Chunk]:
     """Return the rows of a chunk by part; those that could not be read or dealt as rejects of `NOWHERE`."""
     if source.split is None:
         dealt = {source.part: chunk._replace(rejects=[])}

@@ -28,7 +28,7 @@ from fieldwise.features.classes import ONE_CLASS
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.target import MISSING
 from fieldwise.io.files import atomic_file
-from fieldwise.jobs.prepare.parts import NOWHERE, Source, deal, log_columns
+from fieldwise.jobs.prepare.parts import NOWHERE, SplitLog, deal, log_columns
 from fieldwise.jobs.prepare.spool import Record, Spool
 from fieldwise.kernels.threads import map_in_order
 
@@ -64,7 +64,7 @@ class Counts(NamedTuple):
 
 def fit(
     encoder: Encoder,
-    source: Source,
+    source: SplitLog,
     *,
     max_rejects: float | None,
     listen: Listener,
@@ -114,7 +114,7 @@ def fit(
 
 def learn(
     encoder: Encoder,
-    source: Source,
+    source: SplitLog,
     *,
     num_rows: int | None,
     max_rejects: float | None,
@@ -141,7 +141,7 @@ def learn(
 
 def transform(
     encoder: Encoder,
-    sources: Sequence[Source],
+    sources: Sequence[SplitLog],
     folder: Path,
     *,
     num_rows: int | None,
@@ -185,13 +185,13 @@ def transform(
     return Counts(tally.end(), parts, [each for source in sources for each in source.log.line_ends])
 
 
-def _read(function: Callable[[Chunk], Result], source: Source, encoder: Encoder) -> Iterator[Result]:
+def _read(function: Callable[[Chunk], Result], source: SplitLog, encoder: Encoder) -> Iterator[Result]:
     """Yield what `function` makes of each chunk of a log, in order."""
     return source.log.map(function, log_columns(encoder.schema))
 
 
 def _learn(
-    encoder: Encoder, source: Source, spool: Spool | None, chunk: Chunk
+    encoder: Encoder, source: SplitLog, spool: Spool | None, chunk: Chunk
 ) -> tuple[int, list[Line], tuple[int, int] | None]:
     dealt = deal(source, chunk)
     astray = dealt.pop(NOWHERE).reject_lines()
@@ -210,7 +210,7 @@ def _learn(
     return chunk.num_rows, lines, spool.write(Record(chunk.num_rows, astray, aside)) if spool and complete else None
 
 
-def _encode(encoder: Encoder, source: Source, chunk: Chunk) -> _Encoded:
+def _encode(encoder: Encoder, source: SplitLog, chunk: Chunk) -> _Encoded:
     dealt = deal(source, chunk)
     lines = dealt.pop(NOWHERE).reject_lines()
     encoded: dict[str, Encoded] = {}

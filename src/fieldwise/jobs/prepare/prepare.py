@@ -41,7 +41,7 @@ from fieldwise.jobs.prepare.budget import Budget, parse_bytes
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found, without_crosses
 from fieldwise.jobs.prepare.given import with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
-from fieldwise.jobs.prepare.parts import Source, open_sources
+from fieldwise.jobs.prepare.parts import SplitLog, open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
 from fieldwise.jobs.prepare.spool import Spool
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
@@ -191,7 +191,7 @@ class Plan(NamedTuple):
         Of the `workplace`.
     """
 
-    sources: list[Source]
+    sources: list[SplitLog]
     schema: Schema
     left_out: dict[str, str]
     root: Path
@@ -206,7 +206,7 @@ def look(config: Config) -> Plan:
 
 
 def prepared_of(
-    prepared: Prepared, config: Config, sources: list[Source], schema: Schema, left_out: dict[str, str]
+    prepared: Prepared, config: Config, sources: list[SplitLog], schema: Schema, left_out: dict[str, str]
 ) -> Prepared:
     """Say which files and columns were not used, which the artefact does not record: the next call may see others."""
     files_left_out = {path: reason for source in sources for path, reason in source.log.left_out.items()}
@@ -241,7 +241,7 @@ def cache_root(config: Config) -> Path:
     return Path(config.base) / local_path(config.data.cache or ".fieldwise")
 
 
-def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
+def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
     """Return the name of the folder that holds what is made from these rows and this schema."""
     data = config.data
     content = {
@@ -260,7 +260,7 @@ def _key(config: Config, schema: Schema, sources: list[Source]) -> str:
 def _make(
     folder: Path,
     encoder: Encoder,
-    sources: list[Source],
+    sources: list[SplitLog],
     budget: Budget,
     max_rejects: float | None,
     listen: Listener,

@@ -36,7 +36,7 @@ from fieldwise.io.locks import workplace
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import Budget, held_bytes
 from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
-from fieldwise.jobs.prepare.parts import Source, open_sources
+from fieldwise.jobs.prepare.parts import SplitLog, open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.prepare import (
     PREPARED_NAME,
@@ -139,7 +139,7 @@ def prepare_together(
 def _encode(
     folder: Path,
     encoder: Encoder,
-    sources: list[Source],
+    sources: list[SplitLog],
     workers: Workers,
     budget: Budget,
     max_rejects: float | None,
