@@ -31,7 +31,7 @@ from tests.predict.conftest import QUICK, log_rows
 import fieldwise as fw
 from fieldwise.data.tables import as_table
 from fieldwise.features.canonical import canonical
-from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.logs import with_tables
 
 RECORDS = [
     {"user": "00001", "ts": "2026-11-02 10:00:00", "price": 0.5, "rid": "a"},

@@ -94,7 +94,7 @@ def command(
         config = _inferred(log, roles, format_, csv, overrides, threads)
     if html is not None:
         from fieldwise.jobs.outputs import refuse_output
-        from fieldwise.jobs.prepare.parts import open_sources
+        from fieldwise.jobs.prepare.logs import open_sources
         from fieldwise.report.check import PAGE_MARK, survey_page
 
         files = [path for source in open_sources(config) for path in source.log.files]

@@ -7,7 +7,7 @@ log of its own and nothing has to be decided per row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.data.chunk import Chunk, RejectedRow, excerpt
+from fieldwise.data.log import Log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import shown
 
-__all__ = ["NO_PART", "PARTS", "SPELLINGS", "Split", "SplitByColumn", "SplitByShare"]
+__all__ = ["NOWHERE", "NO_PART", "PARTS", "SPELLINGS", "Split", "SplitByColumn", "SplitByShare", "SplitLog"]
 
 PARTS = ("train", "valid", "test")
 SPELLINGS = {
@@ -27,6 +28,8 @@ SPELLINGS = {
 """What a column may call the parts, in any case."""
 NO_PART = len(PARTS)
 """The part of a row that belongs to none and is rejected."""
+NOWHERE = ""
+"""The name of that part, which rows that could not be read belong to as well."""
 
 Parts = npt.NDArray[np.uint8]
 
@@ -114,6 +117,39 @@ class SplitByColumn:
             for i in np.flatnonzero(parts == NO_PART)
         ]
         return parts, rejects
+
+
+class SplitLog(NamedTuple):
+    """A log and how its rows are dealt.
+
+    Attributes
+    ----------
+    log
+        The rows.
+    split
+        Says the part of each row; None where all belong to `part`.
+    part
+        ``train``, ``valid`` or ``test``.
+    """
+
+    log: Log
+    split: Split | None
+    part: str
+
+    def deal(self, chunk: Chunk) -> dict[str, Chunk]:
+        """Return the rows of a chunk by part; those that could not be read or dealt as rejects of `NOWHERE`."""
+        if self.split is None:
+            dealt = {self.part: chunk._replace(rejects=[])}
+            astray = chunk.rejects
+        else:
+            parts, rejects = self.split.parts(chunk)
+            astray = [*chunk.rejects, *rejects]
+            dealt = {
+                part: chunk._replace(table=chunk.table.filter(pa.array(chosen)), rows=chunk.rows[chosen], rejects=[])
+                for number, part in enumerate(PARTS)
+                if (chosen := parts == number).any()
+            }
+        return {**dealt, NOWHERE: chunk._replace(table=chunk.table.slice(0, 0), rows=chunk.rows[:0], rejects=astray)}
 
 
 def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

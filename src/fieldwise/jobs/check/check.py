@@ -21,7 +21,7 @@ from fieldwise.config import Config
 from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.read_report import RejectTally, why_rejected
-from fieldwise.data.split import NO_PART, PARTS, SplitByShare
+from fieldwise.data.split import NO_PART, PARTS, SplitByShare, SplitLog
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.classes import decide_classes, guess_positive
@@ -31,8 +31,7 @@ from fieldwise.features.numerals import parse_text
 from fieldwise.features.target import MAX_CLASSES
 from fieldwise.jobs.check.subjects import subjects_of
 from fieldwise.jobs.init.inference import infer_from
-from fieldwise.jobs.prepare.given import with_tables
-from fieldwise.jobs.prepare.parts import SplitLog, open_sources
+from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
 from fieldwise.profile.survey.alone import Sides
 from fieldwise.profile.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
@@ -65,7 +64,7 @@ def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, 
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.given`).
+        the folder of prepared logs (`jobs.prepare.logs`).
     rows
         How many rows to look at, about; all of them where None. The log is read to its end either way.
     listen

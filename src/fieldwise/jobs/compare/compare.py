@@ -16,7 +16,7 @@ from fieldwise.io.stores import local_path
 from fieldwise.jobs.compare.differences import Contender, Difference, Spread, differences, spreads
 from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
-from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
@@ -112,7 +112,7 @@ def compare(
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.given`).
+        the folder of prepared logs (`jobs.prepare.logs`).
     models
         Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
         "lc-dnn"]``. `DEFAULT_MODELS` unless given.

@@ -17,7 +17,7 @@ from fieldwise.data.log_columns import LogColumns
 from fieldwise.jobs.init.fields import Inferred, columns_excluded, columns_named, infer_schema
 from fieldwise.jobs.init.sample import Sample, read_sample
 from fieldwise.jobs.init.starter import write_config
-from fieldwise.jobs.prepare.parts import log_columns
+from fieldwise.jobs.prepare.logs import log_columns
 
 __all__ = ["infer_from", "starting_config"]
 

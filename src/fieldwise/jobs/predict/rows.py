@@ -16,7 +16,7 @@ from fieldwise.data.log import Log, open_log, open_table
 from fieldwise.data.pipes import spooled
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError
-from fieldwise.jobs.prepare.parts import log_columns
+from fieldwise.jobs.prepare.logs import log_columns
 
 __all__ = ["named_by", "open_rows"]
 

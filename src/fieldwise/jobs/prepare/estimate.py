@@ -20,13 +20,14 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.cache_format import Contents, Planes
+from fieldwise.data.split import SplitLog
 from fieldwise.events import ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io.disk import free_bytes
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
-from fieldwise.jobs.prepare.parts import SplitLog, open_sources
+from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import fit, transform
 from fieldwise.jobs.prepare.prepare import cache_root
 from fieldwise.jobs.prepare.spool import Spool, most_aside

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.data.split import SplitLog
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
-from fieldwise.jobs.prepare.parts import SplitLog
 
 if TYPE_CHECKING:
     from fieldwise.jobs.prepare.prepare import Prepared

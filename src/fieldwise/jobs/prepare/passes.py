@@ -21,6 +21,7 @@ from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.csv_quotes import LineEnds
 from fieldwise.data.read_report import RejectTally, why_rejected
+from fieldwise.data.split import NOWHERE, SplitLog
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.features.cells import Encoded, ReadRows
@@ -28,7 +29,7 @@ from fieldwise.features.classes import ONE_CLASS
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.target import MISSING
 from fieldwise.io.files import atomic_file
-from fieldwise.jobs.prepare.parts import NOWHERE, SplitLog, deal, log_columns
+from fieldwise.jobs.prepare.logs import log_columns
 from fieldwise.jobs.prepare.spool import Record, Spool
 from fieldwise.kernels.threads import map_in_order
 
@@ -193,7 +194,7 @@ def _read(function: Callable[[Chunk], Result], source: SplitLog, encoder: Encode
 def _learn(
     encoder: Encoder, source: SplitLog, spool: Spool | None, chunk: Chunk
 ) -> tuple[int, list[Line], tuple[int, int] | None]:
-    dealt = deal(source, chunk)
+    dealt = source.deal(chunk)
     astray = dealt.pop(NOWHERE).reject_lines()
     lines = list(astray)
     aside: dict[str, tuple[Chunk, ReadRows]] = {}
@@ -211,7 +212,7 @@ def _learn(
 
 
 def _encode(encoder: Encoder, source: SplitLog, chunk: Chunk) -> _Encoded:
-    dealt = deal(source, chunk)
+    dealt = source.deal(chunk)
     lines = dealt.pop(NOWHERE).reject_lines()
     encoded: dict[str, Encoded] = {}
     for part, rows in dealt.items():

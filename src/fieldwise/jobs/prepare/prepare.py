@@ -29,6 +29,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
+from fieldwise.data.split import SplitLog
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.events import Listener, Warned, ignore
 from fieldwise.features.encoder import Encoder
@@ -39,9 +40,8 @@ from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found, without_crosses
-from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
-from fieldwise.jobs.prepare.parts import SplitLog, open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
 from fieldwise.jobs.prepare.spool import Spool
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
@@ -119,7 +119,7 @@ def prepare(
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.given`).
+        the folder of prepared logs (`jobs.prepare.logs`).
     memory
         The anonymous memory that the process may take: bytes, or text as in ``2GB``; what the configuration says
         unless given, and else half of what is free. Beyond it, counts and tables go to disk.

@@ -25,6 +25,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.cache_format import BLOCK_EXAMPLES
 from fieldwise.data.chunk import naming
 from fieldwise.data.log import Log
+from fieldwise.data.split import SplitLog
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Warned, ignore
@@ -36,7 +37,7 @@ from fieldwise.io.locks import workplace
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import Budget, held_bytes
 from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
-from fieldwise.jobs.prepare.parts import SplitLog, open_sources
+from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.prepare import (
     PREPARED_NAME,

@@ -20,7 +20,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.io.disk import require_disk
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.outputs import refuse_output_folder
-from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.run import RUN_NAME, Result, RunFolder
@@ -88,7 +88,7 @@ def train(
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs for a day, the last ten for longer (`jobs.prepare.given`).
+        the folder of prepared logs for a day, the last ten for longer (`jobs.prepare.logs`).
     overwrite
         Start anew.
     listen

@@ -38,7 +38,7 @@ from fieldwise.io import files, manifests
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.outputs import refuse_output_folder
-from fieldwise.jobs.prepare.given import with_tables
+from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.run import plain_config, refuse_difference
@@ -100,7 +100,7 @@ def tune(
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.given`).
+        the folder of prepared logs (`jobs.prepare.logs`).
     minutes
         Stop when all calls together have trained for so long; the trial under way is dropped, unless it is the first.
         30 where neither this nor `trials` is given.

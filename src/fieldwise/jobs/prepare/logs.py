@@ -1,9 +1,9 @@
-"""Tables in memory in place of a configuration's files.
+"""The logs of a configuration: its files, or tables in memory in their place.
 
-A table is written once, as ``tables/CHECKSUM.parquet`` in the folder of prepared logs, and named in the configuration
-like any other file. So the same rows are the same log: they are not prepared again, a run that was stopped goes on when
-they are given again, and several workers read them. Whoever comes with the same rows writes them again where they are
-gone, so only the newest tables stay, and what was given within a day and may still be read.
+A table in memory is written once, as ``tables/CHECKSUM.parquet`` in the folder of prepared logs, and named in the
+configuration like any other file. So the same rows are the same log: they are not prepared again, a run that was
+stopped goes on when they are given again, and several workers read them. Whoever comes with the same rows writes them
+again where they are gone, so only the newest tables stay, and what was given within a day and may still be read.
 """
 
 from __future__ import annotations
@@ -21,17 +21,42 @@ import pyarrow.parquet
 import xxhash
 
 from fieldwise.config import Config
-from fieldwise.data.chunk import MAX_CHUNK_ROWS
-from fieldwise.data.split import PARTS
+from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS
+from fieldwise.data.log import Log, open_log
+from fieldwise.data.split import PARTS, Split, SplitByColumn, SplitByShare, SplitLog
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError
 from fieldwise.io.files import atomic_file, explaining
 from fieldwise.io.stores import local_path
+from fieldwise.schema import Schema
 
-__all__ = ["with_tables"]
+__all__ = ["log_columns", "open_sources", "with_tables"]
 
 _NUM_KEPT = 10
 _SECONDS_KEPT = 86_400
+
+
+def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[SplitLog]:
+    """Open the log of every part, to be read in chunks of about so many bytes; the training log comes first."""
+    data = config.data
+
+    def log_of(part: str) -> Log:
+        return open_log(config.paths(part), format=data.format, csv=data.csv, chunk_bytes=chunk_bytes)
+
+    shares = {part: share for part in ("valid", "test") if isinstance(share := getattr(data, part), float)}
+    split: Split | None = None
+    if data.split is not None:
+        split = SplitByColumn(data.split)
+    elif shares:
+        split = SplitByShare(**shares, seed=data.seed)
+    sources = [SplitLog(log_of("train"), split, "train")]
+    return sources + [SplitLog(log_of(part), None, part) for part in ("valid", "test") if config.paths(part)]
+
+
+def log_columns(schema: Schema) -> list[str]:
+    """Return the columns that preparing reads, each once."""
+    extra = (schema.label, schema.weight, schema.group, schema.split)
+    return list(dict.fromkeys([*schema.columns, *(name for name in extra if name is not None)]))
 
 
 def with_tables(config: Config, data: Any) -> Config:
