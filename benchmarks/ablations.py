@@ -1,14 +1,14 @@
 """What is each part of a model worth? One change at a time, over training seeds, against the configuration as it is.
 
     python benchmarks/ablations.py data/movielens-1m.toml --seeds 0,1,2
-    python benchmarks/ablations.py data/movielens-1m.toml --only start,leak --json
+    python benchmarks/ablations.py data/movielens-1m.toml --only initial,leak --json
 
-Groups of changes (`GROUPS`): ``posterior`` (what a start costs or brings), and, always with logistic regression's start
-where nothing else is said, ``start`` (logistic regression first or a random start, with and without the
-standardisation, K = 1, 4, 8, 16), ``frozen`` (LR's weights kept as they are, or trained on), ``wide`` (a wide part, a
-skip, neither), ``regularisation``, and ``leak``: the network learns from one half of the training rows and starts from
-a logistic regression that learnt from the same half, or from the other (by example weights of 0 and 1, so that the
-features are the same).
+Groups of changes (`GROUPS`): ``stack`` (what a Bayesian factorisation machine brings), and, of LC-DNN alone where
+nothing else is said, ``initial`` (logistic regression first or random weights, with and without the standardisation,
+K = 1, 4, 8, 16), ``frozen`` (LR's weights kept as they are, or trained on), ``wide`` (a wide part, a skip, neither),
+``regularisation``, and ``leak``: the network learns from one half of the training rows and begins with a logistic
+regression that learnt from the same half, or from the other (by example weights of 0 and 1, so that the features are
+the same).
 
 The first line of a group is what the others are compared with, in pairs on the test rows and over the seeds
 (`fieldwise.metrics.paired_auc`). Runs are kept and not made again.
@@ -41,7 +41,7 @@ from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
 
 _FROZEN = "train.table.learning_rate=1e-12"
-_LR = 'model.start="lr"'
+_LR = 'model.kind="lc-dnn"'
 
 
 class Change(NamedTuple):
@@ -52,25 +52,25 @@ class Change(NamedTuple):
     halves: str = ""
 
 
-def _starts() -> list[Change]:
+def _initial() -> list[Change]:
     return [
         Change(
-            f"K = {units}, {start} start, {'standardised' if standardise == 'true' else 'as it is'}",
-            [f"model.units={units}", f'model.start="{start}"', f"model.standardise={standardise}"],
+            f"K = {units}, {initial}, {'standardised' if standardise == 'true' else 'as it is'}",
+            [_LR, f"model.units={units}", f'model.initial_model="{initial}"', f"model.standardise={standardise}"],
         )
         for units in (16, 8, 4, 1)
-        for start in ("lr", "random")
+        for initial in ("lr", "random")
         for standardise in ("true", "false")
     ]
 
 
 GROUPS: dict[str, list[Change]] = {
-    "posterior": [
-        Change("as configured", []),
-        Change("LR start", [_LR]),
-        Change("random start", ['model.start="random"']),
+    "stack": [
+        Change("LC-DNN + Bayesian FM", ['model.kind="lc-dnn+bayesian-fm"']),
+        Change("LC-DNN", [_LR]),
+        Change("LC-DNN, random weights", [_LR, 'model.initial_model="random"']),
     ],
-    "start": _starts(),
+    "initial": _initial(),
     "frozen": [
         Change("K = 1, trained jointly", [_LR, "model.units=1"]),
         Change("K = 1, LR's weights frozen", [_LR, "model.units=1", _FROZEN]),
@@ -94,15 +94,15 @@ GROUPS: dict[str, list[Change]] = {
         Change("dropout of units .3", [_LR, "model.unit_dropout=0.3"]),
         Change("dropout of hidden units .2", [_LR, "model.dropout=0.2"]),
         Change("weights not averaged", [_LR, "train.average_epochs=0"]),
-        Change("no pairs", [_LR, 'model.pairs="none"']),
+        Change("no interactions", [_LR, "model.fm_interactions=false"]),
     ],
     "leak": [
         Change("K = 1, LR of the other half", [_LR, "model.units=1"], "ab"),
         Change("K = 1, LR of the same half", [_LR, "model.units=1"], "bb"),
-        Change("K = 1, no LR", ["model.units=1", 'model.start="random"'], "bb"),
+        Change("K = 1, no LR", [_LR, "model.units=1", 'model.initial_model="random"'], "bb"),
         Change("LR of the other half", [_LR], "ab"),
         Change("LR of the same half", [_LR], "bb"),
-        Change("no LR", ['model.start="random"'], "bb"),
+        Change("no LR", [_LR, 'model.initial_model="random"'], "bb"),
     ],
 }
 

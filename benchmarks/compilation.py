@@ -77,7 +77,7 @@ def runs(folder: Path, arguments: argparse.Namespace) -> Any:
     before = None  # what is only needed for others may use kernels that are kept
     label = [] if kind == "libsvm" else ["--label", "click"]
     config.write_text(verb(folder, before, ["init", str(log), *label])["output"])
-    small = ["-q", "--set", "train.epochs=1", "--set", "model.start=lr"]
+    small = ["-q", "--set", "train.epochs=1"]
     if {"predict", "evaluate"} & set(verbs):
         verb(folder, before, ["train", str(config), "--out", str(model), *small, "--set", "model.kind=lr"])
     words = {

@@ -41,6 +41,7 @@ from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
+from fieldwise.nn.standardise import Standardise
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 
@@ -207,7 +208,7 @@ def task(options: argparse.Namespace) -> None:
         "fields": layout.num_fields,
         "table_width": model.table.num_weights,
         "dense_parameters": matrices + others,
-        "units": model.table.num_local * layout.num_fields if model.standardise else 0,
+        "units": sum(each.num_features for each in model.modules() if isinstance(each, Standardise)),
         "traffic": msgspec.to_builtins(traffic) if traffic else None,
     }
     if workers is None or workers.rank == 0:

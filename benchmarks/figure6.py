@@ -30,7 +30,9 @@ from fieldwise.data.cache import Examples
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
+from fieldwise.models.sizes import count_parameters
 from fieldwise.optim.config import TableOptimizerConfig
 
 _HIDDEN = (2048, 1024)
@@ -58,7 +60,9 @@ def main() -> None:
     for features in arguments.features or usual:
         line: dict[str, Any] = {"features": features, "precision": arguments.precision}
         for model in arguments.models.split(","):
-            need = training_memory(model, features, _FIELDS, 1, _HIDDEN, TableOptimizerConfig(name="adagrad")).total
+            config = ModelConfig(kind=model, units=1, hidden=tuple(_HIDDEN))
+            size = count_parameters(config, features, _FIELDS)
+            need = training_memory(config, size, _FIELDS, TableOptimizerConfig(name="adagrad")).total
             free = available_bytes() or need
             if need > free:
                 line[model], line[f"{model}_bytes"] = None, need

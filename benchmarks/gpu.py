@@ -136,7 +136,7 @@ def of_steps(device: torch.device, clock: Clock, num_features: int) -> Iterator[
         ]
         seconds = []
         for where in (device, None):
-            model = build_model(ModelConfig(pairs="none", **options), layout, 2).train()
+            model = build_model(ModelConfig(fm_interactions=False, **options), layout, 2).train()
             if where is not None:
                 place_model(model, where)
                 table: TableOptimizer = DeviceTableOptimizer(model.table, TableOptimizerConfig(), BATCH_SIZE)

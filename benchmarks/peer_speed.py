@@ -48,10 +48,10 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.optim.dense import build_dense_optimizer
 from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.config import PretrainConfig, TrainConfig
+from fieldwise.training.initial import set_base_rate
 from fieldwise.training.linear import make_stepper
 from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.score import evaluate_model
-from fieldwise.training.start import start_bias
 from fieldwise.training.step import Stepper
 
 LIBRARIES = ("torch==2.13.0", "deepctr-torch>=0.3,<0.4", "torch-rechub>=0.9,<0.10", "fuxictr>=2.3,<2.4", "polars<2",
@@ -95,7 +95,7 @@ def of_synthetic(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         part: existing(folder / part) or drawn_cache(folder / part, layout, size, seed)
         for seed, (part, size) in enumerate(sizes.items(), 1)
     }
-    plain = ModelConfig(units=WIDTH, hidden=HIDDEN, pairs="none", unit_dropout=0.0)
+    plain = ModelConfig(units=WIDTH, hidden=HIDDEN, fm_interactions=False, unit_dropout=0.0)
     steps = 4 if arguments.quick else 8
     ours, limits = {}, {}
     for precision in precisions():
@@ -125,7 +125,7 @@ def of_movielens(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     passes = 1 if arguments.quick else arguments.epochs
     rates, lines = {}, []
     for precision in precisions():
-        same = ModelConfig(units=WIDTH, hidden=HIDDEN, pairs="none", unit_dropout=0.0)
+        same = ModelConfig(units=WIDTH, hidden=HIDDEN, fm_interactions=False, unit_dropout=0.0)
         rates[precision] = epoch_rate(stepper_of(same, layout, precision), caches["train"], num_epochs=1)
     linear = epoch_rate(stepper_of(ModelConfig(kind="lr"), layout), caches["train"], num_epochs=1)
     for peer in arguments.peers.split(","):
@@ -185,7 +185,7 @@ def until(layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, 
 def reach(config: ModelConfig, layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, Any]:
     """Train one model until the test AUC is reached."""
     stepper, seconds, best = stepper_of(config, layout), 0.0, 0.0
-    start_bias(stepper.model, caches["train"])
+    set_base_rate(stepper.model, caches["train"])
     batches = Batches(caches["train"], BATCH, seed=0)
     every = max(batches.num_batches // 4, 1)
     with stepper.at_work():

@@ -44,7 +44,9 @@ from fieldwise.jobs.machine import describe_machine
 from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather
+from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
+from fieldwise.models.sizes import count_parameters
 from fieldwise.optim.config import TableOptimizerConfig
 
 _MANY = 8_670_000
@@ -158,15 +160,9 @@ def step_costs(
     with PeakMemory() as peak:
         result = our_costs(layout, batches, kind, units, config)
     result["memory"] = peak.bytes
-    result["memory_said"] = training_memory(
-        kind,  # type: ignore[arg-type]
-        features,
-        fields,
-        units,
-        [64],
-        config,
-        batch_size=batch,
-    ).total
+    model = ModelConfig(kind=kind, units=units, hidden=(64,))
+    size = count_parameters(model, features, fields)
+    result["memory_said"] = training_memory(model, size, fields, config, batch_size=batch).total
     if bare:
         for key, cpu in (("limit", False), ("limit_cpu", True)):
             result[key] = fields / bare_rate(layout, num_batches=num_batches, batch_size=batch, cpu=cpu) * 1e6

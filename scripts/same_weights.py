@@ -5,11 +5,11 @@
     python scripts/same_weights.py OLD_CHECKOUT NEW_CHECKOUT --all
 
 A planted log of 20,000 rows (categories, a cross, numbers with and without bins, a bag, example weights) is written,
-each checkout prepares it and trains LR, DNN, LC-DNN and LC-W&D on it for two epochs, ``model.start = "lr"``, by its own
-``.venv/bin/fieldwise``, and every array of the saved models is compared. Dense arrays are matched by name, and those
-whose names differ by what they hold. ``--set`` changes both configurations, ``--set-old`` and ``--set-new`` one of
-them, for keys that have another name there. ``--all`` goes through the variants: bfloat16 storage, three classes, two
-workers, the engine of GPUs on the processor, float64.
+each checkout prepares it and trains LR, DNN, LC-DNN and LC-W&D on it for two epochs, by its own ``.venv/bin/fieldwise``
+(one of before stacks needs ``--set-old model.start=lr``), and every array of the saved models is compared. Dense arrays
+are matched by name, and those whose names differ by what they hold. ``--set`` changes both configurations,
+``--set-old`` and ``--set-new`` one of them, for keys that have another name there. ``--all`` goes through the variants:
+bfloat16 storage, three classes, two workers, the engine of GPUs on the processor, float64.
 
 What the old checkout trained is kept in ``--folder`` under its commit, and is not trained again. Exit code 1 where
 something differs; the largest difference is printed. Needs numpy, pyarrow and safetensors: run it with the interpreter
@@ -61,7 +61,6 @@ separator = "|"
 [model]
 units = 4
 hidden = [16, 8]
-start = "lr"
 [train]
 epochs = 2
 threads = 1

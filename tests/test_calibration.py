@@ -200,7 +200,7 @@ def test_training_on_some_of_the_negatives_gives_probabilities_of_all_rows(tmp_p
     """On a synthetic log whose true click rate is known; without the correction the ratio would be about 3."""
     options = SynthOptions(rows=40_000, fields=5, features=60, truth="linear", click_rate=0.15, seed=1)
     path = make_synth(tmp_path, options)
-    overrides = ["model.start=lr", "model.hidden=[16]", "train.epochs=4", "train.batch_size=512"]
+    overrides = ["model.kind=lc-dnn", "model.hidden=[16]", "train.epochs=4", "train.batch_size=512"]
     for kind in ("lr", "lc-dnn"):
         config = fw.load_config(path, [*overrides, f"model.kind={kind}", "train.negative_rate=0.2"])
         whole = fw.train(fw.load_config(path, [*overrides, f"model.kind={kind}"]), tmp_path / f"{kind}-whole")

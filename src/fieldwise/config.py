@@ -30,6 +30,7 @@ from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import refuse_former
+from fieldwise.models.registry import refuse_unknown
 from fieldwise.schema import Decimal, Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
@@ -198,7 +199,7 @@ def parse_config(
     --------
     >>> config = parse_config('data = { train = "log.csv", label = "click" }', overrides=["train.epochs=3"])
     >>> config.train.epochs, config.model.kind
-    (3, 'lc-dnn')
+    (3, 'auto')
     """
     if len(text) > _MAX_CHARACTERS:
         raise ConfigError(
@@ -220,6 +221,7 @@ def parse_config(
         raise _explain(str(error), tree, where) from None
     if not config.data.train:
         raise _explain("Object missing required field `train` - at `$.data`", tree, where)
+    refuse_unknown(config.model.kind, config.model.deep)
     _check(config, where)
     return config
 

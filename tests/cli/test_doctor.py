@@ -55,8 +55,8 @@ def test_after_doctor_has_compiled_all_kernels_no_verb_compiles_one(tmp_path):
     log, config, run = tmp_path / "log.csv", tmp_path / "fieldwise.toml", tmp_path / "run"
     rows = [f"{n % 2},u{n % 7},{n % 50},{n}.5,a|b{n % 3},2026-11-08 0{n % 9}:30:00" for n in range(600)]
     log.write_text("\n".join(["click,user,age,price,tags,at", *rows]) + "\n")
-    small = ["--set", "train.epochs=1", "--set", "pretrain.epochs=1", "--set", "pretrain.sweeps=3"]
-    small += ["--set", "pretrain.burn_in=1", "-q"]
+    small = ["--set", "train.epochs=1", "--set", "pretrain.epochs=1", "--set", "train.sampler.sweeps=3"]
+    small += ["--set", "train.sampler.burn_in=1", "-q"]
     words = [
         ["init", str(log), "--label", "click", "--out", str(config)],
         ["check", str(config)],

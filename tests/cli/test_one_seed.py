@@ -73,7 +73,7 @@ def train(config: Path, out: Path, threads: int, *overrides: str) -> str:
     ],
 )
 def test_runs_with_one_seed_have_one_hash_whatever_the_number_of_threads(config, tmp_path, precision, runs):
-    overrides = ("model.start=posterior", f"train.precision={precision}")
+    overrides = ("model.kind=lc-wide-deep+bayesian-fm", f"train.precision={precision}")
     hashes = [train(config, tmp_path / str(number), threads, *overrides) for number, threads in enumerate(runs)]
     assert len(set(hashes)) == 1, list(zip(runs, hashes, strict=True))
     sys.stdout.write(f"{precision}: {len(runs)} runs, one hash: {hashes[0]}\n")
@@ -82,7 +82,12 @@ def test_runs_with_one_seed_have_one_hash_whatever_the_number_of_threads(config,
 def test_seeds_beyond_24_bits_train_and_are_seeds_of_their_own(config, tmp_path):
     hashes = set()
     for seed in (5, 2**24 + 5, 2**31 - 1):
-        overrides = (f"train.seed={seed}", "train.table.storage=bfloat16", "model.start=random", "train.epochs=1")
+        overrides = (
+            f"train.seed={seed}",
+            "train.table.storage=bfloat16",
+            "model.initial_model=random",
+            "train.epochs=1",
+        )
         done = CliRunner().invoke(main, arguments(config, tmp_path / str(seed), 1, *overrides))
         assert done.exit_code == 0, done.output
         hashes.add(hash_of(tmp_path / str(seed), done.stdout))

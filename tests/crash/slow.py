@@ -16,8 +16,8 @@ from fieldwise.jobs.check import check
 from fieldwise.jobs.predict import predict
 from fieldwise.jobs.prepare import passes
 from fieldwise.jobs.train import train
+from fieldwise.training.gibbs import Sampler
 from fieldwise.training.linear import LinearStepper
-from fieldwise.training.posterior import Sampler
 from fieldwise.training.step import Stepper
 
 

@@ -113,11 +113,18 @@ def test_preparing_stops_and_leaves_nothing_half_made(folder, place, number, tmp
 
 
 def test_sampling_stops_with_a_checkpoint_of_the_chain_and_goes_on_to_the_same_bytes(folder):
-    config, overrides = folder / "fieldwise.toml", ("model.start=posterior", "pretrain.sweeps=30", "pretrain.burn_in=5")
+    config, overrides = (
+        folder / "fieldwise.toml",
+        (
+            "model.kind=lc-dnn+bayesian-fm",
+            "train.sampler.sweeps=30",
+            "train.sampler.burn_in=5",
+        ),
+    )
     options = [part for override in overrides for part in ("--set", override)]
     messages = stop("sample", signal.SIGTERM, folder, "train", config, "--out", folder / "sampled", *options)
-    assert "stopped while the posterior was sampled" in messages
-    assert len(list((folder / "sampled").glob("posterior-*/[0-9]*"))) == 1
+    assert "stopped while sampling" in messages
+    assert len(list((folder / "sampled").glob("bayesian-fm-*/[0-9]*"))) == 1
     loaded = fw.load_config(config, overrides=overrides)
     for run in ("sampled", "sampled-whole"):
         fw.train(loaded, folder / run)

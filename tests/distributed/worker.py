@@ -13,7 +13,7 @@ from fieldwise.data.cache import Examples
 from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.table import ShardedTable
-from fieldwise.kernels.histories import History, collect
+from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
@@ -99,7 +99,7 @@ def train(workers, kind, units, stored, weighted, device):
 def make_histories():
     rng = np.random.default_rng(8)
     one, other = (rng.integers(0, size, 150).astype(np.uint32) for size in (7, 60))
-    return [History(0, 3, *collect([(one, other)], 7, 100)), History(3, 0, *collect([(other, one)], 60, 100))]
+    return [Cooccurrence(0, 3, *collect([(one, other)], 7, 100)), Cooccurrence(3, 0, *collect([(other, one)], 60, 100))]
 
 
 def dense_optimizer(model):

@@ -11,7 +11,9 @@ from tests.logs import config_text, make_table, write
 import fieldwise as fw
 from fieldwise.cli import main
 from fieldwise.jobs.train.plan import plan
+from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
+from fieldwise.models.sizes import count_parameters
 from fieldwise.optim.config import TableOptimizerConfig
 
 MORE = """
@@ -98,13 +100,16 @@ def test_nothing_is_trained_and_nothing_written(folder):
     ],
 )
 def test_a_billion_features_fit_a_machine_of_24_gigabytes(kind, units, name, storage, expected):
-    config = TableOptimizerConfig(name=name, storage=storage)
-    memory = training_memory(kind, 10**9, 39, units, [64], config)
+    model = ModelConfig(kind=kind, units=units, hidden=(64,))
+    optimizer = TableOptimizerConfig(name=name, storage=storage)
+    memory = training_memory(model, count_parameters(model, 10**9, 39), 39, optimizer)
     assert memory.table == expected
     assert memory.total < 13.5e9
 
 
 def test_the_width_of_a_dnn_s_first_layer_is_in_its_table():
-    memory = training_memory("dnn", 1000, 39, 1, [64, 32], TableOptimizerConfig(name="adagrad"), batch_size=10)
+    model = ModelConfig(kind="dnn", hidden=(64, 32))
+    size = count_parameters(model, 1000, 39)
+    memory = training_memory(model, size, 39, TableOptimizerConfig(name="adagrad"), batch_size=10)
     assert memory.table == 1000 * 64 * 2 * 4
     assert memory.dense == (64 * 32 + 32 * 1 + 32 + 1 + 64 + 1) * 16 + 10 * (4 * (64 + 64 + 32 + 1) * 4 + 5 * 39 * 8)

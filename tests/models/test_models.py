@@ -11,12 +11,15 @@ from tests.reference.batches import random_fields
 
 from fieldwise.errors import ConfigError, ResourceError
 from fieldwise.models.click import build_model
-from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.models.config import KINDS as ALL_KINDS
+from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.initial import LrWeights, warm_start
 from fieldwise.training.loss import logloss
-from fieldwise.training.start import LrStart, start_from_lr
+
+KINDS = [kind for kind in ALL_KINDS if kind != "bayesian-fm"]  # those that steps train
 
 FORMS = ["single", "value", "bag", "single"]
 ROWS = [7, 2, 5, 40]
@@ -24,7 +27,7 @@ LAYOUT = make_layout(FORMS, ROWS)
 
 
 def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **settings):
-    settings = {"pairs": "none", "unit_l2": 0.0, "unit_dropout": 0.0, **settings}
+    settings = {"fm_interactions": False, "unit_l2": 0.0, "unit_dropout": 0.0, **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
     table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
@@ -65,23 +68,24 @@ def test_gradients_are_finite_differences(kind, num_classes, units):
 VARIANTS = [
     {"deep": "cross"},
     {"deep": "residual"},
-    {"deep": "none", "pairs": "plain"},
-    {"deep": "none", "pairs": "plain", "unit_l2": 0.3},
+    {"deep": "none", "fm_interactions": True},
+    {"deep": "none", "fm_interactions": True, "unit_l2": 0.3},
 ]
 
 
 def test_the_deep_part_moves_its_own_units_alone():
-    model, _ = make("lc-dnn", units=5, pairs="plain", deep_units=2)
+    model, _ = make("lc-dnn", units=5, fm_interactions=True, deep_units=2)
     wake(model)
     _, batch, _ = random_batch()
     local, _ = model.table(batch)
+    member = model.members["lc-dnn"]
     # Squared, for what is standardised has a sum that nothing moves.
-    model.network(model.deep_input(local.view(30, 4, 5))).square().sum().backward()
+    member.network(member.deep_input(local.view(30, 4, 5))).square().sum().backward()
     moved = local.grad.view(30, 4, 5).abs().amax(dim=(0, 1))
     assert (moved[:3] == 0).all()
     assert (moved[3:] > 0).all()
-    with pytest.raises(ConfigError, match="leave none for the pairs"):
-        make("lc-dnn", units=3, pairs="plain", deep_units=2)
+    with pytest.raises(ConfigError, match="leave none for interactions"):
+        make("lc-dnn", units=3, fm_interactions=True, deep_units=2)
 
 
 @pytest.mark.parametrize(
@@ -89,24 +93,27 @@ def test_the_deep_part_moves_its_own_units_alone():
     [
         {"units": 1},
         {"units": 1, "skip": False},
-        {"units": 4, "pairs": "plain", "deep_units": 2, "unit_l2": 0.1},
-        {"units": 4, "pairs": "plain", "deep_units": 1, "start": "posterior", "posterior_units": 3},
+        {"units": 4, "fm_interactions": True, "deep_units": 2, "unit_l2": 0.1},
+        {"units": 4, "kind": "lc-dnn+bayesian-fm", "factors": 2},
     ],
     ids=str,
 )
 def test_units_are_read_at_once_as_one_by_one(settings):
     found = []
     for at_once in (True, False):
-        model, _ = make("lc-dnn", unit_dropout=0.25, **settings)
+        model, _ = make(
+            settings.get("kind", "lc-dnn"), unit_dropout=0.25, **{k: v for k, v in settings.items() if k != "kind"}
+        )
         wake(model)
-        model.reading = model.reading if at_once else None
+        member = model.members["lc-dnn"]
+        member.reading = member.reading if at_once else None
         model.train()
         _, batch, labels = random_batch(num_examples=300)
         torch.manual_seed(3)
-        members = model.members(model.complete(batch))
+        members = model.member_logits(model.augmented(batch))
         logloss(members, labels).backward()
         [visit] = model.table.visits
-        statistics = {name: each for name, each in model.standardise.named_buffers() if each.is_floating_point()}
+        statistics = {name: each for name, each in member.standardise.named_buffers() if each.is_floating_point()}
         gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
         found.append({"members": members.detach(), "units": visit.local.grad, **statistics, **gradients})
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
@@ -132,9 +139,9 @@ def check_gradients(model, fields, batch, labels):
 
     def loss() -> float:
         with torch.no_grad():
-            return loss_of(model.members(model.complete(batch))).item()
+            return loss_of(model.member_logits(model.augmented(batch))).item()
 
-    loss_of(model.members(model.complete(batch))).backward()
+    loss_of(model.member_logits(model.augmented(batch))).backward()
     visit = model.table.visits[-1]
     matrices = reference.encode(fields, ROWS)
     local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:3])
@@ -162,7 +169,7 @@ def check_gradients(model, fields, batch, labels):
 
 
 def test_the_penalty_is_half_the_sum_of_squares_of_all_units_but_the_first_of_each_field():
-    model, _ = make("lc-dnn", units=2, pairs="plain", unit_l2=0.1)
+    model, _ = make("lc-dnn", units=2, fm_interactions=True, unit_l2=0.1)
     wake(model)
     fields, batch, _ = random_batch()
     local, _ = reference.gather(reference.encode(fields, ROWS), model.table.weights, 2)
@@ -175,11 +182,11 @@ def test_the_penalty_is_half_the_sum_of_squares_of_all_units_but_the_first_of_ea
 
 
 def test_members_have_the_loss_of_each_and_the_logit_of_their_mean():
-    model, _ = make("lc-dnn", units=3, pairs="plain", losses="apart")
+    model, _ = make("lc-dnn", units=3, fm_interactions=True)
     wake(model)
     _, batch, labels = random_batch()
     model.eval()
-    members = model.members(model.complete(batch))
+    members = model.member_logits(model.augmented(batch))
     assert members.shape == (30, 2, 1)
     torch.testing.assert_close(model(batch), members.mean(dim=1))
     weights = torch.rand(30, dtype=torch.float64)
@@ -195,12 +202,12 @@ def test_a_model_with_a_linear_path_starts_with_the_logits_of_lr(kind, num_class
     if outputs > 1 and kind in ("lc-dnn", "lc-resnet"):
         pytest.skip("the skip serves two classes")
     rng = np.random.default_rng(2)
-    start = LrStart(rng.normal(size=(sum(ROWS), outputs)), rng.normal(size=outputs))
+    start = LrWeights(rng.normal(size=(sum(ROWS), outputs)), rng.normal(size=outputs))
     fields, batch, _ = random_batch()
     _, expected = reference.gather(reference.encode(fields, ROWS), start.weights, 0)
     for optimizer in ("adagrad", "ftrl"):
         model, table_optimizer = make(kind, units=4, num_classes=num_classes, optimizer=optimizer)
-        start_from_lr(model, table_optimizer, start)
+        warm_start(model, table_optimizer, start)
         model.eval()
         with torch.no_grad():
             np.testing.assert_allclose(model(batch).numpy(), expected + start.bias, rtol=1e-12, atol=1e-12)

@@ -10,16 +10,19 @@ from tests.helpers import make_layout
 from torch import nn
 
 from fieldwise.errors import ConfigError
-from fieldwise.kernels.histories import History
+from fieldwise.kernels.cooccurrence import Cooccurrence
+from fieldwise.models import registry
 from fieldwise.models.click import build_model
-from fieldwise.models.config import KINDS, ModelConfig
+from fieldwise.models.config import KINDS as ALL_KINDS
+from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
-from fieldwise.models.parts import DEEP_PARTS
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.config import TableOptimizerConfig
 
-PAPER = [2048, 1024]
+KINDS = [kind for kind in ALL_KINDS if kind != "bayesian-fm"]  # those that steps train
+
+PAPER = (2048, 1024)
 APP_DATA = (8_672_633, 158)
 FEEDS_DATA = (8_522_742, 2311)
 
@@ -36,12 +39,12 @@ FEEDS_DATA = (8_522_742, 2311)
     ],
 )
 def test_the_tables_of_the_paper_are_reproduced(kind, data, expected):
-    assert count_parameters(kind, *data, 1, PAPER).parameters == expected
+    assert count_parameters(ModelConfig(kind=kind, units=1, hidden=PAPER), *data).parameters == expected
 
 
 @pytest.mark.parametrize(("data", "rounded"), [(APP_DATA, "1.78e+10"), (FEEDS_DATA, "1.75e+10")])
 def test_the_dnn_has_the_papers_size_within_its_rounding(data, rounded):
-    assert f"{count_parameters('dnn', *data, 1, PAPER).parameters:.2e}" == rounded
+    assert f"{count_parameters(ModelConfig(kind='dnn', hidden=PAPER), *data).parameters:.2e}" == rounded
 
 
 NEED_HIDDEN = ("dnn", "lc-resnet")
@@ -57,31 +60,31 @@ def test_a_model_has_the_size_that_was_counted(kind, units, hidden, num_classes)
     layout = make_layout(["single", "value", "bag", "single"], [7, 2, 5, 40])
     model = build_model(ModelConfig(kind=kind, units=units, hidden=hidden), layout, num_classes)
     weights, biases = count_weights(model)
-    size = count_parameters(kind, 54, 4, units, hidden, num_outputs(num_classes))
+    size = count_parameters(model.config, 54, 4, num_outputs(num_classes))
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("hidden", [(5,), (8, 6), (6, 8, 9)])
-@pytest.mark.parametrize("deep", [*DEEP_PARTS, "none"])
-@pytest.mark.parametrize(("pairs", "units"), [("plain", 3), ("none", 3), ("plain", 1)])
-def test_every_deep_part_has_the_size_that_was_counted(deep, pairs, units, hidden, num_classes):
+@pytest.mark.parametrize("deep", ["perceptron", "residual", "cross", "none"])
+@pytest.mark.parametrize(("interactions", "units"), [(True, 3), (False, 3), (True, 1)])
+def test_every_deep_part_has_the_size_that_was_counted(deep, interactions, units, hidden, num_classes):
     layout = make_layout(["single", "value", "bag", "single"], [7, 2, 5, 40])
-    config = ModelConfig(units=units, hidden=hidden, deep=deep, pairs=pairs)
+    config = ModelConfig(units=units, hidden=hidden, deep=deep, fm_interactions=interactions)
     model = build_model(config, layout, num_classes)
     weights, biases = count_weights(model)
-    size = count_parameters("lc-dnn", 54, 4, units, hidden, num_outputs(num_classes), config)
+    size = count_parameters(config, 54, 4, num_outputs(num_classes))
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
 
 
 def test_a_registered_part_is_counted_by_building_it(monkeypatch):
-    monkeypatch.setitem(DEEP_PARTS, "mine", lambda num_inputs, hidden, num_outputs, *_: nn.Linear(num_inputs, 7))
-    size = count_parameters("lc-dnn", 54, 4, 2, [5], 1, ModelConfig(deep="mine", pairs="none"))
+    monkeypatch.setitem(registry._DEEP, "mine", lambda num_inputs, hidden, num_outputs, *_: nn.Linear(num_inputs, 7))
+    size = count_parameters(ModelConfig(deep="mine", units=2, fm_interactions=False), 54, 4)
     assert (size.parameters, size.biases) == (54 * 2 + 8 * 7, 1 + 7)
 
 
 def test_only_locally_connected_models_have_units():
-    assert {kind: count_parameters(kind, 10, 2, 3, [4]).units for kind in KINDS} == {
+    assert {kind: count_parameters(ModelConfig(kind=kind, units=3, hidden=(4,)), 10, 2).units for kind in KINDS} == {
         "lr": None,
         "dnn": None,
         "lc-dnn": 3,
@@ -92,8 +95,8 @@ def test_only_locally_connected_models_have_units():
 
 @pytest.mark.parametrize("kind", NEED_HIDDEN)
 def test_a_model_that_needs_a_hidden_layer_is_refused_without(kind):
-    with pytest.raises(ConfigError, match="one hidden layer or more"):
-        count_parameters(kind, 10, 2, 1, [])
+    with pytest.raises(ConfigError, match=r"one hidden layer or more|one block or more"):
+        count_parameters(ModelConfig(kind=kind, hidden=()), 10, 2)
 
 
 @st.composite
@@ -101,36 +104,34 @@ def described(draw):
     """A configuration, and the log that it is for: the rows of its fields, its histories, its classes."""
     num_fields = draw(st.sampled_from([1, 2, 3, 5, 63, 64, 65]))
     rows = draw(st.lists(st.integers(3, 9), min_size=num_fields, max_size=num_fields))
-    kind = draw(st.sampled_from(KINDS))
-    hidden = tuple(draw(st.lists(st.integers(1, 6), min_size=kind in NEED_HIDDEN, max_size=2)))
+    kind = draw(st.sampled_from([*KINDS, "lc-wide-deep+bayesian-fm", "lr+dnn"]))
+    hidden = tuple(draw(st.lists(st.integers(1, 6), min_size=any(each in kind for each in NEED_HIDDEN), max_size=2)))
     config = ModelConfig(
         kind=kind,
         hidden=hidden,
         units=draw(st.sampled_from([0, 1, 2, 5])),
         deep_units=draw(st.sampled_from([0, None])),
         deep=draw(st.sampled_from(["none", "perceptron", "cross"])),
-        pairs=draw(st.sampled_from(["auto", "none", "plain"])),
-        start=draw(st.sampled_from(["posterior", "lr"])),
-        posterior_units=draw(st.integers(2, 4)),
+        fm_interactions=draw(st.sampled_from(["auto", False, True])),
+        factors=draw(st.integers(1, 3)),
     )
     keys = st.tuples(st.integers(0, num_fields - 1), st.integers(0, num_fields - 1))
-    pairs = draw(st.lists(keys, max_size=2)) if config.has_pairs(num_fields) else []
-    return config, rows, pairs, draw(st.sampled_from([2, 3]))
+    pairs = draw(st.lists(keys, max_size=2)) if config.has_interactions(num_fields) else []
+    return config, rows, pairs, 2 if config.is_sampled else draw(st.sampled_from([2, 3]))
 
 
 @settings(max_examples=120, deadline=None)
 @given(described())
 def test_whatever_the_configuration_a_model_has_the_size_and_the_rows_that_were_counted(drawn):
     config, rows, pairs, num_classes = drawn
-    histories = [History(key, value, np.zeros(rows[key] + 1, np.int64), np.empty(0, np.uint32)) for key, value in pairs]
-    model = build_model(config, make_layout(["single"] * len(rows), rows), num_classes, histories=histories)
+    histories = [
+        Cooccurrence(key, value, np.zeros(rows[key] + 1, np.int64), np.empty(0, np.uint32)) for key, value in pairs
+    ]
+    model = build_model(config, make_layout(["single"] * len(rows), rows), num_classes, bags=histories)
     weights, biases = count_weights(model)
-    outputs, of_histories = num_outputs(num_classes), [rows[value] for _, value in pairs]
+    outputs, of_bags = num_outputs(num_classes), [rows[value] for _, value in pairs]
     log = sum(rows), len(rows)
-    size = count_parameters(config.kind, *log, config.units, config.hidden, outputs, config, of_histories)
+    size = count_parameters(config, *log, outputs, of_bags)
     assert (size.parameters, size.biases) == (model.table.num_parameters + weights, biases)
-    memory = training_memory(
-        config.kind, *log, config.units, config.hidden, TableOptimizerConfig(name="adagrad"),
-        num_outputs=outputs, config=config, histories=of_histories,
-    )  # fmt: skip
+    memory = training_memory(config, size, len(rows), TableOptimizerConfig(name="adagrad"))
     assert memory.table == 8 * model.table.num_parameters

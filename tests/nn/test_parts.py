@@ -9,11 +9,10 @@ from tests.reference import deep as reference
 from torch import nn
 
 from fieldwise.errors import ConfigError
-from fieldwise.models import parts
-from fieldwise.models.config import ModelConfig
+from fieldwise.models import registry
 from fieldwise.nn.cross import Cross, CrossLayers
 from fieldwise.nn.deep import Perceptron
-from fieldwise.nn.pairs import FieldPairs
+from fieldwise.nn.fm_interactions import FMInteractions
 
 NUM_INPUTS, HIDDEN = 6, (8, 4)
 
@@ -56,26 +55,26 @@ def test_a_cross_network_is_its_equation(num_outputs):
 def test_pairs_are_their_equation(num_outputs, num_fields):
     units = np.random.default_rng(0).normal(size=(7, num_fields, 3))
     ones = np.ones((num_outputs, num_fields * (num_fields - 1) // 2))
-    check(FieldPairs(num_fields, num_outputs).double(), units, [reference.pairs(ones, row) for row in units])
+    check(FMInteractions(num_fields, num_outputs).double(), units, [reference.pairs(ones, row) for row in units])
 
 
 def test_pairs_that_are_left_out_count_for_nothing():
     units = np.random.default_rng(0).normal(size=(7, 4, 3))
-    module, weight = FieldPairs(4, 2).double(), np.ones((2, 6))
+    module, weight = FMInteractions(4, 2).double(), np.ones((2, 6))
     module.leave_out([(0, 2), (2, 3)])
     weight[:, [1, 5]] = 0
     check(module, units, [reference.pairs(weight, row) for row in units])
-    restored = FieldPairs(4, 2).double()
+    restored = FMInteractions(4, 2).double()
     restored.load_state_dict(module.state_dict())
     check(restored, units, [reference.pairs(weight, row) for row in units])
     module.leave_out([])
     check(module, units, [reference.pairs(np.ones((2, 6)), row) for row in units])
 
 
-@pytest.mark.parametrize("name", list(parts.DEEP_PARTS))
+@pytest.mark.parametrize("name", ["perceptron", "residual", "cross"])
 @pytest.mark.parametrize("num_outputs", [1, 3])
 def test_every_part_starts_at_nothing_and_can_leave_it(name, num_outputs):
-    part = parts.deep_part(ModelConfig(deep=name, hidden=(8, 4)), NUM_INPUTS, num_outputs)
+    part = build(name, NUM_INPUTS, num_outputs)
     output = part(torch.randn(5, NUM_INPUTS))
     assert output.shape == (5, num_outputs)
     assert (output == 0).all()
@@ -83,24 +82,29 @@ def test_every_part_starts_at_nothing_and_can_leave_it(name, num_outputs):
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in part.parameters())
 
 
+def build(name, num_inputs=4, num_outputs=1, hidden=(8, 4)):
+    return registry.build_deep(name, num_inputs, hidden, num_outputs, "relu", 0.0)
+
+
 def test_a_part_without_layers_or_an_unknown_one_is_refused():
     with pytest.raises(ConfigError, match=r"did you mean residual\?"):
-        parts.deep_part(ModelConfig(deep="residal"), 4, 1)
+        build("residal")
     with pytest.raises(ConfigError, match=r"one block or more"):
-        parts.deep_part(ModelConfig(deep="residual", hidden=()), 4, 1)
+        build("residual", hidden=())
     with pytest.raises(ValueError, match=r"num_layers \(=0\)"):
         CrossLayers(4, num_layers=0)
-    assert parts.deep_part(ModelConfig(deep="none"), 4, 1) is None
+    assert build("none") is None
 
 
 def test_a_part_of_ones_own_has_a_name(monkeypatch):
-    monkeypatch.setattr(parts, "DEEP_PARTS", dict(parts.DEEP_PARTS))
+    monkeypatch.setattr(registry, "_DEEP", dict(registry._DEEP))
 
     def mine(num_inputs, hidden, num_outputs, activation, dropout):
         return nn.Linear(num_inputs, num_outputs)
 
-    parts.register_deep("mine", mine)
-    parts.register_deep("mine", mine)
-    assert isinstance(parts.deep_part(ModelConfig(deep="mine"), 4, 1), nn.Linear)
-    with pytest.raises(ConfigError, match="another deep part"):
-        parts.register_deep("cross", mine)
+    registry.register_deep("mine", mine)
+    registry.register_deep("mine", mine)
+    assert isinstance(build("mine"), nn.Linear)
+    for name in ("cross", "none", "my part"):
+        with pytest.raises(ConfigError, match=r"belongs to another|not understood"):
+            registry.register_deep(name, mine)

@@ -18,7 +18,7 @@ from fieldwise.distributed import group
 from fieldwise.events import EpochEnd, Warned
 from fieldwise.jobs.train.on_ray import train_on_ray
 from fieldwise.jobs.train.plan import plan
-from fieldwise.kernels.histories import History
+from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
@@ -48,9 +48,9 @@ PAIRS_SKIP = (
         ({"kind": "lr"}, 2, ()),
         ({"kind": "lr"}, 3, ()),
         ({"kind": "dnn"}, 2, ()),
-        ({"kind": "lc-wide-deep", "pairs": "none"}, 2, ()),
-        ({"kind": "lc-resnet", "pairs": "none", "dropout": 0.2}, 2, ()),
-        ({"kind": "lc-dnn", "deep": "cross", "pairs": "none"}, 2, ()),
+        ({"kind": "lc-wide-deep", "fm_interactions": False}, 2, ()),
+        ({"kind": "lc-resnet", "fm_interactions": False, "dropout": 0.2}, 2, ()),
+        ({"kind": "lc-dnn", "deep": "cross", "fm_interactions": False}, 2, ()),
         ({"kind": "lc-dnn"}, 2, PAIRS_SKIP),
     ],
     ids=lambda value: str(value.get("kind")) if isinstance(value, dict) else "",
@@ -60,7 +60,7 @@ def test_models_do_there_what_every_model_must(options, num_classes, skip):
 
 
 def make(config, device, dtype=torch.float64, table="adam", dense="adamw", histories=()):
-    model = build_model(config, make_layout(FORMS, ROWS), 2, dtype=dtype, histories=histories)
+    model = build_model(config, make_layout(FORMS, ROWS), 2, dtype=dtype, bags=histories)
     settings = TableOptimizerConfig(name=table, learning_rate=0.05)
     if device is not None:
         place_model(model, torch.device(device))
@@ -100,8 +100,8 @@ def test_every_step_is_that_of_the_processor(kind, table, dense, weighted):
 def test_a_model_with_histories_takes_the_steps_of_the_processor():
     met = [[], [], [5, 9, 30], [2], [5], [9, 40, 41], [3, 59]]
     offsets = np.cumsum([0, *map(len, met)])
-    history = History(0, 3, offsets, np.array([i for ids in met for i in ids], dtype=np.uint32))
-    config = ModelConfig(kind="lc-dnn", unit_dropout=0, pairs="plain", **SMALL)
+    history = Cooccurrence(0, 3, offsets, np.array([i for ids in met for i in ids], dtype=np.uint32))
+    config = ModelConfig(kind="lc-dnn", unit_dropout=0, fm_interactions=True, **SMALL)
     here, there = (make(config, device, histories=[history]) for device in (None, "cpu"))
     rng = np.random.default_rng(1)
     for examples in there.ahead([some_examples(rng) for _ in range(4)]):
@@ -161,7 +161,7 @@ MORE = """
 kind = "{kind}"
 units = 2
 hidden = [8]
-start = "random"
+initial_model = "random"
 unit_dropout = 0
 [train]
 epochs = 3

@@ -32,7 +32,7 @@ FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
 MORE = """
 [model]
 kind = "lc-wide-deep"
-start = "random"
+initial_model = "random"
 units = 2
 hidden = [8]
 [train]
@@ -82,7 +82,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(place, poison):
     stepper, examples = make_stepper(), some_examples()
     stepper.step(examples, 1.0)
     if place == "dense":
-        parameter = next(stepper.model.network.parameters())
+        parameter = next(stepper.model.members["lc-wide-deep"].network.parameters())
         parameter.register_hook(lambda gradient: gradient * poison)
     else:
         forward = stepper.model.table.forward
@@ -99,7 +99,9 @@ def test_a_gradient_that_is_not_finite_moves_nothing(place, poison):
     with pytest.raises(NotFinite, match="gradient of the " + place):
         stepper.step(examples, 1.0)
     after = everything(stepper)
-    names = [name for name in before if name.startswith("optimizer") or name in ("table.num_steps", "model.bias")]
+    names = [
+        name for name in before if name.startswith("optimizer") or name in ("table.num_steps", "model.members.lr.bias")
+    ]
     assert all(before[name] == after[name] for name in names)
     assert np.array_equal(before["rows"], after["rows"])
 

@@ -44,7 +44,7 @@ def test_every_step_is_that_of_autograd(table, dense, weighted):
         examples, factor = some_examples(rng, 17 if number == 5 else 40, weighted), 1.0 - number / 10
         assert ours.step(examples, factor) == pytest.approx(peer.step(examples, factor), rel=1e-9)
         np.testing.assert_allclose(ours.model.table.rows, peer.model.table.rows, rtol=1e-9, atol=1e-12)
-        assert ours.model.bias.item() == pytest.approx(peer.model.bias.item(), rel=1e-9)
+        assert ours.model.members["lr"].bias.item() == pytest.approx(peer.model.members["lr"].bias.item(), rel=1e-9)
     assert ours.arrays().keys() == peer.arrays().keys()
 
 
@@ -59,12 +59,12 @@ def test_logistic_regression_of_two_classes_takes_it_and_nothing_else():
 def test_what_is_not_finite_stops_it_before_anything_moves():
     stepper, examples = make(LinearStepper), some_examples(np.random.default_rng(0), 30, False)
     stepper.step(examples, 1.0)
-    before = stepper.model.table.rows.copy(), stepper.model.bias.item()
+    before = stepper.model.table.rows.copy(), stepper.model.members["lr"].bias.item()
     examples.batch.values[0, 3] = math.nan
     with pytest.raises(NotFinite, match="the loss"):
         stepper.step(examples, 1.0)
     np.testing.assert_array_equal(stepper.model.table.rows, before[0])
-    assert stepper.model.bias.item() == before[1]
+    assert stepper.model.members["lr"].bias.item() == before[1]
 
 
 def test_weights_and_a_bias_that_overflow_are_noticed():

@@ -40,7 +40,7 @@ def test_the_minimum_is_scikit_learns(num_classes, weighted):
     optimizer = TableOptimizer(
         model.table, TableOptimizerConfig(name="adagrad", learning_rate=0.5, l2=l2, epsilon=1e-12)
     )
-    bias = torch.optim.Adagrad([model.bias], lr=0.5)
+    bias = torch.optim.Adagrad([model.members["lr"].bias], lr=0.5)
     for _ in range(2500):
         loss = logloss(model(batch), torch.from_numpy(labels), torch.from_numpy(weights))
         bias.zero_grad()
@@ -53,7 +53,7 @@ def test_the_minimum_is_scikit_learns(num_classes, weighted):
         return losses.item() + l2 / 2 * float((w**2).sum())
 
     w = model.table.weights
-    ours = objective(x @ w + model.bias.detach().numpy(), w)
+    ours = objective(x @ w + model.members["lr"].bias.detach().numpy(), w)
     theirs = objective(x @ peer.coef_.T + peer.intercept_, peer.coef_)
     assert abs(ours - theirs) < 1e-6
     ours_p = torch.sigmoid(model(batch))[:, 0] if num_classes == 2 else torch.softmax(model(batch), dim=1)

@@ -86,7 +86,7 @@ def command(
     The differences to one model are tested in pairs, on the same test rows and seeds: better, worse, or not
     distinguishable at the level, corrected for the number of models.
 
-    Models without pairs of fields come first, and their results are printed as soon as they are there: the others, and
+    Models without interactions come first, and their results are printed as soon as they are there: the others, and
     the sampling that they share, take longer.
     """
     from fieldwise.cli.comparison import print_comparison, print_first

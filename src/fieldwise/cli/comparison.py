@@ -8,13 +8,23 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.names import compact, model_label
+from fieldwise.cli.names import compact
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import METRICS, evaluated, figure, predicting, print_parts, print_read, print_warnings
+from fieldwise.cli.tables import (
+    METRICS,
+    evaluated,
+    figure,
+    predicting,
+    print_members,
+    print_parts,
+    print_read,
+    print_warnings,
+)
 from fieldwise.config import Config
 from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Difference
 from fieldwise.jobs.run import Result
+from fieldwise.models.registry import model_label
 
 __all__ = ["print_comparison", "print_first"]
 
@@ -39,6 +49,7 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
         ],
     )
     _print_metrics(comparison, labels)
+    print_members(comparison.models)
     if comparison.differences:
         _print_differences(comparison, labels)
     _print_seconds(comparison, labels)

@@ -1,28 +1,8 @@
-"""How models and numbers are written for people."""
+"""How numbers are written for people."""
 
 from __future__ import annotations
 
-__all__ = ["compact", "duration", "model_label"]
-
-_MODELS = {
-    "lr": "LR",
-    "dnn": "DNN",
-    "lc-dnn": "LC-DNN",
-    "lc-wide-deep": "LC-W&D",
-    "lc-resnet": "LC-ResNet",
-}
-
-
-def model_label(kind: str, units: int | None = None) -> str:
-    """Return the paper's name of a model, with its units per field.
-
-    Examples
-    --------
-    >>> model_label("lc-wide-deep", 8), model_label("lr")
-    ('LC-W&D, K = 8', 'LR')
-    """
-    label = _MODELS.get(kind, kind)
-    return label if units is None else f"{label}, K = {units}"
+__all__ = ["compact", "duration"]
 
 
 def compact(count: float) -> str:

@@ -12,26 +12,25 @@ from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_opt
 
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
-    from fieldwise.models.config import Kind, ModelConfig
+    from fieldwise.models.config import ModelConfig
     from fieldwise.optim.config import TableOptimizerConfig
 
-_KINDS: tuple[Kind, ...] = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
+_KINDS = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
+_SHOWN = ("model", "units", "parameters", "biases")
 
 
 class _Sizes(NamedTuple):
-    """What the counts follow from: D, F, K, the hidden layers, the number of classes; and what trains the table."""
+    """What the counts follow from: D, F, what all models share, the number of classes; and what trains the table."""
 
     num_features: int
     num_fields: int
-    units: int
-    hidden: Sequence[int]
+    model: ModelConfig
     num_classes: int
     batch_size: int
     optimizer: TableOptimizerConfig
     lr_optimizer: TableOptimizerConfig
-    config: ModelConfig | None = None
-    histories: Sequence[int] = ()
-    """Rows of the fields that models with pairs add to those of the log."""
+    bags: Sequence[int] = ()
+    """Rows of the co-occurrence bags that models with interactions add to the fields of the log."""
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -93,6 +92,7 @@ def command(
     """
     import msgspec
 
+    from fieldwise.models.config import ModelConfig
     from fieldwise.models.memory import training_memory
     from fieldwise.models.sizes import count_parameters, num_outputs
     from fieldwise.training.config import PretrainConfig, TrainConfig
@@ -104,44 +104,55 @@ def command(
         if overrides:
             raise click.UsageError("--set replaces values of a configuration, and none is named.")
         sizes = _Sizes(
-            features, fields, units or 1, hidden, classes or 2, train.largest_batch, train.table, PretrainConfig().table
+            features,
+            fields,
+            ModelConfig(units=1),
+            classes or 2,
+            train.largest_batch,
+            train.table,
+            PretrainConfig().table,
         )
     else:
         if fields or features or classes:
             raise click.UsageError(f"--fields, --features and --classes: {source} says so already.")
         sizes = _of_run(source) if source.is_dir() else _of_config(source, units, overrides, threads, quiet)
-        sizes = sizes._replace(units=units or sizes.units, hidden=hidden or sizes.hidden)
+    model = msgspec.structs.replace(sizes.model, units=units or sizes.model.units, hidden=hidden or sizes.model.hidden)
     asked = {name: value for name, value in (("name", optimizer), ("storage", storage)) if value is not None}
     outputs, counts, memories = num_outputs(sizes.num_classes), [], []
-    for kind in _KINDS:
-        if sizes.hidden or kind not in ("dnn", "lc-resnet"):
-            shape = (kind, sizes.num_features, sizes.num_fields, sizes.units, sizes.hidden)
-            moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
-            counts.append(count_parameters(*shape, outputs, sizes.config, sizes.histories))
-            memories.append(
-                training_memory(
-                    *shape,
-                    moved_by,
-                    num_outputs=outputs,
-                    batch_size=sizes.batch_size,
-                    averaged=train.average_epochs > 0,
-                    config=sizes.config,
-                    histories=sizes.histories,
-                )
+    for kind in dict.fromkeys((*_KINDS, model.kind)):
+        if kind == "auto" or (not model.hidden and kind in ("dnn", "lc-resnet")):
+            continue
+        own = msgspec.structs.replace(model, kind=kind)
+        moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
+        size = count_parameters(own, sizes.num_features, sizes.num_fields, outputs, sizes.bags)
+        counts.append(size)
+        memories.append(
+            training_memory(
+                own,
+                size,
+                sizes.num_fields + len(sizes.bags),
+                moved_by,
+                batch_size=sizes.batch_size,
+                averaged=train.average_epochs > 0,
             )
+        )
     if as_json:
         from fieldwise.cli.output import print_json
 
         print_json(
             [
-                {**count._asdict(), "table_bytes": memory.table, "training_bytes": memory.total}
+                {
+                    **{name: getattr(count, name) for name in _SHOWN},
+                    "table_bytes": memory.table,
+                    "training_bytes": memory.total,
+                }
                 for count, memory in zip(counts, memories, strict=True)
             ]
         )
     else:
         from fieldwise.cli.tables import print_sizes
 
-        print_sizes(counts, memories, sizes.num_fields, sizes.num_features, sizes.hidden)
+        print_sizes(counts, memories, sizes.num_fields, sizes.num_features, model.hidden)
 
 
 def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
@@ -149,18 +160,18 @@ def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads:
 
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.prepare.prepare import prepare
-    from fieldwise.jobs.train.begin import with_start
-    from fieldwise.jobs.train.plan import history_rows
+    from fieldwise.jobs.train.begin import with_kind
+    from fieldwise.jobs.train.plan import cooccurrence_rows
 
     config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
     # What the log adds to a locally connected model, whatever the model of the configuration is.
-    model = config.model if config.model.locally_connected else msgspec.structs.replace(config.model, kind="lc-dnn")
+    model = config.model if config.model.locally_connected else msgspec.structs.replace(config.model, kind="auto")
     model = msgspec.structs.replace(model, units=units or model.units)
-    config, own = with_start(msgspec.structs.replace(config, model=model), prepared), config.train
+    config, own = with_kind(msgspec.structs.replace(config, model=model), prepared), config.train
     sizes = _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
-    return sizes._replace(histories=history_rows(config.model, prepared))
+    return sizes._replace(bags=cooccurrence_rows(config.model, prepared))
 
 
 def _of_run(folder: Path) -> _Sizes:
@@ -173,7 +184,7 @@ def _of_run(folder: Path) -> _Sizes:
     bundle = open_bundle(folder)
     own, model = TrainConfig(), load_model(bundle)
     sizes = _of_encoder(bundle.encoder, model.config, own.largest_batch, own.table, PretrainConfig().table)
-    return sizes._replace(histories=np.diff(model.table.layout.base)[sizes.num_fields :].tolist())
+    return sizes._replace(bags=np.diff(model.table.layout.base)[sizes.num_fields :].tolist())
 
 
 def _of_encoder(
@@ -187,11 +198,9 @@ def _of_encoder(
     return _Sizes(
         layout.num_features,
         layout.num_fields,
-        model.for_fields(layout.num_fields).units,
-        model.hidden,
+        model.for_fields(layout.num_fields),
         len(encoder.schema.classes),
         batch_size,
         optimizer,
         lr_optimizer,
-        model,
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from fieldwise.cli.names import compact, duration, model_label
+from fieldwise.cli.names import compact, duration
 from fieldwise.events import (
     EpochEnd,
     Event,
@@ -28,6 +28,7 @@ from fieldwise.events import (
     ignore,
 )
 from fieldwise.metrics import Metrics
+from fieldwise.models.registry import model_label
 
 __all__ = ["Reporter", "aside", "show_progress"]
 

@@ -10,10 +10,11 @@ import click
 import msgspec
 
 from fieldwise.cli.coverage import print_coverage
-from fieldwise.cli.names import compact, duration, model_label
+from fieldwise.cli.names import compact, duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.data.read_report import ReadReport, describe
 from fieldwise.io.memory import readable_bytes
+from fieldwise.models.registry import model_label
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.predict.predict import Prediction
     from fieldwise.jobs.prepare.estimate import Estimate
-    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.run import MemberResult, Result
     from fieldwise.jobs.train.plan import Plan
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.jobs.verify import Verification
@@ -38,6 +39,7 @@ __all__ = [
     "print_estimate",
     "print_evaluation",
     "print_facts",
+    "print_members",
     "print_parts",
     "print_plan",
     "print_prepared",
@@ -304,6 +306,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
             notes=notes,
         )
+    print_members([result])
     print_warnings(result.warnings)
     if result.workers:
         _print_workers(result.workers)
@@ -311,6 +314,26 @@ def print_result(result: Result, path: Path, config: Config) -> None:
     click.echo(f"The run is in {result.folder}")
     compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
     print_commands("Next:", [predicting(result.folder, config), ("the models side by side", compare)])
+
+
+def print_members(results: Sequence[Result]) -> None:
+    """Print what each member of the stacks among some models reaches alone; nothing where there is no stack."""
+    lines, notes = [], Footnotes()
+    columns = [(part, name) for part in evaluated(results[0]) for name in ("auc", "logloss")]
+    for result in results:
+        for member in result.members:
+            metrics = evaluated(member)
+            cells = [figure(metrics[part], name, notes) for part, name in columns]
+            weights = " + ".join(f"{weight:.2f}" for weight in member.weights)
+            lines.append([model_label(result.model), model_label(member.model), weights, *cells])
+    if lines:
+        print_table(
+            "Members of a stack, each alone, and its weight in the stack",
+            ["stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)],
+            lines,
+            num_texts=3,
+            notes=notes,
+        )
 
 
 def _print_workers(workers: Sequence[Traffic]) -> None:
@@ -354,7 +377,7 @@ def print_warnings(warnings: Sequence[str]) -> None:
         click.echo()
 
 
-def evaluated(result: Result) -> dict[str, Metrics]:
+def evaluated(result: Result | MemberResult) -> dict[str, Metrics]:
     """Return the metrics of the parts that the log has."""
     parts = {"valid": result.valid, "test": result.test}
     return {name: metrics for name, metrics in parts.items() if metrics is not None}

@@ -75,9 +75,9 @@ def command(
 ) -> None:
     """Train the model of CONFIG on its log, and save it in the run folder RUN with its metrics.
 
-    The log is prepared first where that is not done. Locally connected models start from a logistic regression, which
-    is trained first. The weights of the best epoch on the validation rows are kept. A run that is finished is left
-    alone.
+    The log is prepared first where that is not done. Locally connected models begin with the weights of a logistic
+    regression, which is trained first. The weights of the best epoch on the validation rows are kept. A run that is
+    finished is left alone.
     """
     if dry_run:
         from fieldwise.jobs.train.plan import plan

@@ -213,7 +213,7 @@ def network_stepper(
     optimizer: TableOptimizerConfig | None = None,
 ) -> Stepper:
     """Return what trains a network, by default one unit per field."""
-    model = build_model(ModelConfig(kind=kind, units=units, hidden=hidden), layout, 2)  # type: ignore[arg-type]
+    model = build_model(ModelConfig(kind=kind, units=units, hidden=hidden), layout, 2)
     table = TableOptimizer(model.table, optimizer or TableOptimizerConfig(), _BATCH)
     table.draw(0)
     dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())

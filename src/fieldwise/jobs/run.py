@@ -34,13 +34,32 @@ from fieldwise.io.stores import local_path
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["LOCK_NAME", "RUN_NAME", "Result", "RunFolder", "read_result"]
+__all__ = ["LOCK_NAME", "RUN_NAME", "MemberResult", "Result", "RunFolder", "read_result"]
 
 _FORMAT = "fieldwise-run"
 _VERSION = 2
 _UPGRADES: Upgrades = {1: lambda content: content}
 """Version 1 did not say which bundle is the run's."""
 RUN_NAME, LOCK_NAME = "run.json", ".lock"
+
+
+class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one member of a stack reaches alone.
+
+    Attributes
+    ----------
+    model
+        Its kind.
+    weights
+        How much its logit counts in that of the stack, one number for each of its heads (`models.stack`).
+    valid, test
+        Its metrics; None where there is no such part.
+    """
+
+    model: str
+    weights: list[float]
+    valid: Metrics | None
+    test: Metrics | None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +73,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Weights; and biases and normalisation apart.
     valid, test
         Metrics of the weights that were kept; None where there is no such part.
+    members
+        What each member of a stack reaches alone; empty where the model is one.
     pretrain_seconds
-        Training of the logistic regression that it started from, or sampling of the posterior; None where there was
-        neither.
+        Training of the logistic regression that it began with, and sampling of a member of a stack; None where there
+        was neither. (Of a Bayesian factorisation machine alone, a sweep is an epoch.)
     seconds_per_epoch, examples_per_second
         Training alone, without validation.
     epochs, best_epoch
@@ -87,6 +108,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    members: list[MemberResult] = []
 
     @property
     def warnings(self) -> list[str]:

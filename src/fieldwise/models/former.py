@@ -9,30 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy.typing as npt
+
 from fieldwise.errors import ConfigError
 
-__all__ = ["read_former", "refuse_former"]
+__all__ = ["read_former", "read_former_arrays", "refuse_former"]
 
 _GONE = "it is gone: on no log was it worth .001 AUC or a tenth of the time"
+_STACK = 'kind = "lc-dnn+bayesian-fm" is a stack of both, "lc-dnn" the network alone, "auto" chooses by the log'
 
 
 class _Key(NamedTuple):
-    """A key that went: what to do, and the values that said nothing, with which a saved model is read."""
+    """A key that went: what to do; the values that said nothing, with which a saved model is read; its new name."""
 
     instead: str
-    harmless: tuple[object, ...]
+    harmless: tuple[object, ...] = ()
+    now: str | None = None
 
 
 _KEYS = {
     "model.gate": _Key(_GONE, (False,)),
     "model.widths": _Key(f"{_GONE}; the deep part reads all units", ("uniform",)),
+    "model.pairs": _Key("model.fm_interactions = true, false or auto", now="fm_interactions"),
+    "model.histories": _Key("model.cooccurrence, with the same values", now="cooccurrence"),
+    "model.history_limit": _Key("model.cooccurrence_limit, with the same values", now="cooccurrence_limit"),
+    "model.losses": _Key("model.auxiliary_loss = true (apart) or false (joint)", now="auxiliary_loss"),
+    "model.start": _Key(f'model.initial_model = "lr" or "random"; {_STACK}', now="initial_model"),
+    "model.posterior_units": _Key("model.factors, one less", now="factors"),
+    "pretrain.sweeps": _Key("train.sampler.sweeps"),
+    "pretrain.burn_in": _Key("train.sampler.burn_in"),
 }
 _VALUES: dict[str, dict[object, str]] = {
     "model.kind": {"lr-network": 'kind = "lr" is the same function'},
     "model.deep": dict.fromkeys(
         ("cross-low-rank", "bilinear", "ensemble"), f"{_GONE}; perceptron, residual and cross are left"
     ),
-    "model.pairs": {"weighted": f'{_GONE}; pairs = "plain"'},
     "model.deep_units": {"all": "leave it out: a deep part that moves all units cost .0025 AUC on MovieLens-1M"},
 }
 
@@ -75,11 +86,51 @@ def read_former(model: Mapping[str, Any]) -> dict[str, Any]:
     ------
     ConfigError
         It has something that is gone.
+
+    Examples
+    --------
+    >>> read_former({"kind": "lc-dnn", "pairs": "plain", "start": "posterior", "posterior_units": 13})
+    {'kind': 'lc-dnn+bayesian-fm', 'fm_interactions': True, 'initial_model': 'lr', 'factors': 12}
     """
-    found = dict(model)
-    for name in model:
+    found: dict[str, Any] = {}
+    for name, value in model.items():
         former = _KEYS.get(f"model.{name}")
-        if former is not None and found[name] in former.harmless:
-            del found[name]
+        if former is not None and former.now is not None:
+            found[former.now] = value
+        elif former is None or value not in former.harmless:
+            found[name] = value
     refuse_former({"model": found}, "the saved model")
+    if "pairs" in model:
+        if model["pairs"] == "weighted":
+            raise ConfigError(
+                "this value is of an earlier version",
+                where="the saved model, [model]",
+                got="pairs = 'weighted'",
+                fix=f"{_GONE}; fm_interactions = true",
+            )
+        found["fm_interactions"] = {"plain": True, "none": False}.get(model["pairs"], model["pairs"])
+    if "losses" in model:
+        found["auxiliary_loss"] = model["losses"] == "apart"
+    if "posterior_units" in model:
+        found["factors"] = model["posterior_units"] - 1
+    if model.get("start") == "posterior":
+        found |= {"kind": f"{model['kind']}+bayesian-fm", "initial_model": "lr"}
+    return found
+
+
+def read_former_arrays(kind: str, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the dense arrays of a saved model by today's names; those of today's version as they are."""
+    if any(name.startswith("members.") for name in arrays):
+        return dict(arrays)
+    own = f"members.{kind.split('+')[0]}."
+    found = {}
+    for name, array in arrays.items():
+        if name.startswith("histories."):
+            found["cooccurrence." + name.removeprefix("histories.")] = array
+        elif name.startswith("posterior."):
+            found["members.bayesian-fm." + name.removeprefix("posterior.").replace("pairs.", "interactions.")] = array
+        elif name == "blend.weight":  # an offset, the sampled member, the heads of the other
+            found["stacker.weight"] = array[[0, *range(2, len(array)), 1]]
+        else:
+            found[own + name.replace("pairs.", "interactions.")] = array
     return found

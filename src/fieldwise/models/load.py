@@ -13,22 +13,20 @@ import torch
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError, ConfigError, UserError
-from fieldwise.kernels.histories import History
+from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.former import read_former
-from fieldwise.models.memory import table_weights
+from fieldwise.models.former import read_former, read_former_arrays
 from fieldwise.models.sizes import count_parameters, num_outputs
-from fieldwise.nn.histories import Histories
+from fieldwise.nn.cooccurrence import CooccurrenceBags
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-
 _BEFORE_PAIRS = {"pairs": "none"}
-"""What the models of bundles are that were saved when there were no pairs of fields to speak of."""
+"""What the models of bundles are that were saved when there were no interactions to speak of."""
 
 
 def dense_arrays(model: ClickModel) -> dict[str, npt.NDArray[Any]]:
@@ -51,7 +49,8 @@ def load_model(bundle: Bundle) -> ClickModel:
         The weights do not fit the model that the manifest names.
     """
     try:
-        config = msgspec.convert(read_former(_BEFORE_PAIRS | bundle.model), ModelConfig)
+        plain = bundle.model if "fm_interactions" in bundle.model else read_former(_BEFORE_PAIRS | bundle.model)
+        config = msgspec.convert(plain, ModelConfig)
         dtype = DTYPES[bundle.dtype]
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except ConfigError as error:
@@ -63,11 +62,12 @@ def load_model(bundle: Bundle) -> ClickModel:
         raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
     layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
     try:
-        _refuse_larger(config, layout, num_classes, sum(array.size for array in bundle.dense.values()))
-        histories = Histories.saved(bundle.dense, "histories.")
-        if not all(_fits(history, layout) for history in histories):
-            raise ArtefactError("a history names fields or values that there are not")
-        model = build_model(config, layout, num_classes, dtype=dtype, histories=histories)
+        dense = read_former_arrays(config.kind, bundle.dense)
+        _refuse_larger(config, layout, num_classes, sum(array.size for array in dense.values()))
+        bags = CooccurrenceBags.saved(dense, "cooccurrence.")
+        if not all(_fits(bag, layout) for bag in bags):
+            raise ArtefactError("a co-occurrence bag names fields or values that there are not")
+        model = build_model(config, layout, num_classes, dtype=dtype, bags=bags)
     except (UserError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None
     model.calibration = calibration
@@ -76,33 +76,30 @@ def load_model(bundle: Bundle) -> ClickModel:
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     try:
-        load_dense(model, bundle.dense)
+        load_dense(model, dense)
     except (RuntimeError, TypeError) as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
     return model.eval()
 
 
-def _fits(history: History, layout: Layout) -> bool:
-    """Whether kernels can take a history from a file for places in a batch and in a table."""
+def _fits(bag: Cooccurrence, layout: Layout) -> bool:
+    """Whether kernels can take a bag from a file for places in a batch and in a table."""
     num_rows = np.diff(layout.base)
-    fields = history.key, history.value
+    fields = bag.key, bag.value
     if not all(0 <= field < layout.num_fields and layout.single[field] >= 0 for field in fields):
         return False
-    offsets, ids = history.offsets, history.ids
-    rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[history.key] + 1,) and offsets[0] == 0
+    offsets, ids = bag.offsets, bag.ids
+    rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[bag.key] + 1,) and offsets[0] == 0
     return bool(
         rises
         and (offsets[1:] >= offsets[:-1]).all()
         and ids.shape == (offsets[-1],)
-        and (not len(ids) or ids.max() < num_rows[history.value])
+        and (not len(ids) or ids.max() < num_rows[bag.value])
     )
 
 
 def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:
     """Raise ArtefactError where a model would have more dense weights than there are, before it takes their memory."""
-    sizes = layout.num_features, layout.num_fields, config.units, config.hidden, num_outputs(num_classes)
-    size = count_parameters(config.kind, *sizes, config)
-    of_table = layout.num_features * table_weights(config.kind, *sizes[2:], config.num_posterior(layout.num_fields))
-    needed = size.parameters - of_table + size.biases
+    needed = count_parameters(config, layout.num_features, layout.num_fields, num_outputs(num_classes)).dense
     if needed > num_weights:
         raise ArtefactError("dense weights are missing", expected=f"{needed:,}", got=f"{num_weights:,}")

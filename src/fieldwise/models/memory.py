@@ -12,16 +12,13 @@ These are bytes that cannot be dropped. Caches and saved models are mapped files
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from fieldwise.models.config import Kind, ModelConfig
-from fieldwise.models.sizes import count_parameters
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.sizes import Size
 from fieldwise.optim.config import TableOptimizerConfig
 
-__all__ = ["PROCESS_BYTES", "TrainingMemory", "table_weights", "training_memory"]
+__all__ = ["PROCESS_BYTES", "TrainingMemory", "training_memory"]
 
 PROCESS_BYTES = 400 << 20
 """Of a process that trains, beside what grows with model and log: libraries, compiled kernels, threads."""
@@ -36,42 +33,24 @@ class TrainingMemory(NamedTuple):
     total: int
 
 
-def table_weights(kind: Kind, units: int, hidden: Sequence[int], num_outputs: int = 1, posterior: int = 0) -> int:
-    """Return n, the weights of one row of the table, `posterior` of them kept from a posterior.
-
-    Examples
-    --------
-    >>> [table_weights(kind, 8, [256]) for kind in ("lr", "dnn", "lc-dnn", "lc-wide-deep")]
-    [1, 256, 8, 9]
-    """
-    if kind == "dnn":
-        return hidden[0]
-    if kind == "lr":
-        return num_outputs
-    return posterior + units + (num_outputs if kind == "lc-wide-deep" else 0)
-
-
 def training_memory(
-    kind: Kind,
-    num_features: int,
+    config: ModelConfig,
+    size: Size,
     num_fields: int,
-    units: int,
-    hidden: Sequence[int],
     optimizer: TableOptimizerConfig,
     *,
-    num_outputs: int = 1,
     batch_size: int = 4096,
     itemsize: int = 4,
     averaged: bool = False,
-    config: ModelConfig | None = None,
-    histories: Sequence[int] = (),
 ) -> TrainingMemory:
     """Return what training a model takes.
 
     Parameters
     ----------
-    kind, num_features, num_fields, units, hidden, num_outputs, config, histories
-        As in `models.sizes.count_parameters`.
+    config, size
+        The model, and what `models.sizes.count_parameters` says of it.
+    num_fields
+        F, co-occurrence bags among them.
     optimizer
         Of the table.
     batch_size
@@ -86,24 +65,17 @@ def training_memory(
     --------
     A billion features, one weight each, by Adagrad:
 
-    >>> training_memory("lc-dnn", 10**9, 39, 1, [64], TableOptimizerConfig(name="adagrad")).table
+    >>> from fieldwise.models.sizes import count_parameters
+    >>> config = ModelConfig(kind="lc-dnn", units=1, hidden=(64,))
+    >>> size = count_parameters(config, 10**9, 39)
+    >>> training_memory(config, size, 39, TableOptimizerConfig(name="adagrad")).table
     8000000000
     """
-    size = count_parameters(kind, num_features, num_fields, units, hidden, num_outputs, config, histories)
-    config = msgspec.structs.replace(config or ModelConfig(), kind=kind, units=units).for_fields(num_fields)
-    if config.has_pairs(num_fields):
-        num_features, added = num_features + sum(histories), len(histories)
-    else:
-        added = 0
-    n = table_weights(kind, config.units, hidden, num_outputs, config.num_posterior(num_fields))
-    num_fields, units = num_fields + added, config.units
-    table = num_features * optimizer.bytes_per_row(n, itemsize)
-    dense = (size.parameters - num_features * n + size.biases) * 4 * itemsize
-    if kind == "lr":
-        widths = [num_outputs]
-    else:
-        widths = [num_fields * units if kind != "dnn" else hidden[0], *hidden, num_outputs]
-    dense += batch_size * (4 * sum(widths) * itemsize + _BATCHES_AHEAD * num_fields * 8)
-    if averaged and kind != "lr":
-        dense += num_features * n * (itemsize + (2 if optimizer.storage == "bfloat16" else itemsize))
+    table = size.num_rows * optimizer.bytes_per_row(size.row_weights, itemsize)
+    deep = 0 if config.kind == "lr" else sum(config.hidden) + 1
+    outputs = 4 * (size.table_outputs + deep) * itemsize
+    dense = size.dense * 4 * itemsize + batch_size * (outputs + _BATCHES_AHEAD * num_fields * 8)
+    if averaged and config.kind != "lr":
+        stored = 2 if optimizer.storage == "bfloat16" else itemsize
+        dense += size.num_rows * size.row_weights * (itemsize + stored)
     return TrainingMemory(table, dense, table + dense + PROCESS_BYTES)

@@ -1,6 +1,6 @@
 """The deep parts: what stands on the locally connected layer and ends in a logit.
 
-Each takes ``x`` (B, num_inputs) and returns (B, num_outputs). Another one is in `nn.cross`; `models.parts` has their
+Each takes ``x`` (B, num_inputs) and returns (B, num_outputs). Another one is in `nn.cross`; `models.registry` has their
 names.
 """
 

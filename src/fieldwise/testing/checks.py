@@ -35,8 +35,8 @@ from fieldwise.optim.table import take_gradients
 from fieldwise.testing.subject import NUM_ROWS, Builder, CheckFailed, DeepPart, Subject, make_log
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.guard import NotFinite
+from fieldwise.training.initial import LrWeights, warm_start
 from fieldwise.training.loss import logloss
-from fieldwise.training.start import LrStart, start_from_lr
 from fieldwise.training.step import Stepper
 
 __all__ = ["CHECKS", "check_model"]
@@ -256,24 +256,28 @@ def check_a_single_class_is_learnt(subject: Subject) -> None:
 
 
 def check_the_start_is_logistic_regression_where_it_should(subject: Subject) -> None:
-    """A model with a linear path starts with LR's logits; every locally connected model has LR's weights in unit 0.
+    """A member that says so starts with LR's weights in its linear columns, and where it is linear with LR's logits.
 
-    The first holds because the last matrix of a deep part starts at zero.
+    The second holds because the last matrix of a deep part starts at zero.
     """
     outputs = 1 if subject.num_classes == 2 else subject.num_classes
     rng = np.random.default_rng(3)
     lr = Subject(ModelConfig(kind="lr"), num_classes=subject.num_classes).woken().model.eval()
     lr.table.write(0, weights := rng.normal(size=lr.table.weights.shape))
     with torch.no_grad():
-        lr.bias.copy_(torch.from_numpy(bias := rng.normal(size=outputs)))
+        for parameter in lr.parameters():
+            parameter.copy_(torch.from_numpy(bias := rng.normal(size=outputs)))
     expected = _logits(lr, subject.examples.batch)
     for name in ("adagrad", "ftrl"):
         stepper = subject.stepper(table=TableOptimizerConfig(name=name))
         model = stepper.model
-        start_from_lr(model, stepper.table_rows, LrStart(weights, bias))
-        for unit in range(min(outputs, model.table.num_local)):
-            _close(model.table.weights[:, unit], weights[:, unit], f"unit {unit} does not start as LR's weights")
-        if model.config.kind in ("lr", "lc-wide-deep") or model.num_skip:
+        warm_start(model, stepper.table_rows, LrWeights(weights, bias))
+        for member_name, member in model.trained.items():
+            local, _ = model.columns(member_name)
+            for unit in range(member.linear_local):
+                started = model.table.weights[:, local.start + unit]
+                _close(started, weights[:, unit], f"unit {unit} does not start as LR's weights")
+        if model.stacker is None and all(member.is_linear for member in model.trained.values()):
             with torch.no_grad():
                 model(subject.examples.batch)  # statistics of the log, where it keeps some
             logits = _logits(model.eval(), subject.examples.batch)

@@ -17,6 +17,8 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
+from fieldwise.models.dnn import DNN
+from fieldwise.models.lc import LocallyConnected
 from fieldwise.nn.cuda.table import DeviceTable
 from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 from fieldwise.optim.dense import build_dense_optimizer
@@ -127,18 +129,19 @@ class Subject:
 
 
 def _builder(config: ModelConfig, deep: DeepPart | None) -> Builder:
-    if deep is not None and config.pairs == "auto":  # the part is looked at alone
-        config = msgspec.structs.replace(config, pairs="none")
+    if deep is not None and config.fm_interactions == "auto":  # the part is looked at alone
+        config = msgspec.structs.replace(config, fm_interactions=False)
 
     def build(layout: Layout, num_classes: int, seed: int, dtype: torch.dtype) -> ClickModel:
         model = build_model(config, layout, num_classes, seed, dtype)
         if deep is not None:
-            if model.network is None:
+            [member] = model.members.values()
+            if not isinstance(member, DNN | LocallyConnected) or member.network is None:
                 raise ValueError(f"a model of kind {config.kind} has no deep part to replace")
-            num_inputs = model.table.num_full if config.kind == "dnn" else layout.num_fields * model.table.num_local
+            num_inputs = member.num_full if isinstance(member, DNN) else layout.num_fields * member.num_local
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                model.network = deep(num_inputs, model.num_outputs).to(dtype)
+                member.network = deep(num_inputs, model.num_outputs).to(dtype)
         return model
 
     return build

@@ -10,11 +10,30 @@ from msgspec import Meta
 from fieldwise.calibration import Method
 from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
 
-__all__ = ["PretrainConfig", "Seed", "TrainConfig"]
+__all__ = ["PretrainConfig", "SamplerConfig", "Seed", "TrainConfig"]
 
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """The generators of the libraries that we draw from take no larger one, or not all of them."""
 _STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
+
+
+class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a Bayesian factorisation machine is sampled (`training.gibbs`).
+
+    Attributes
+    ----------
+    sweeps
+        How often everything is drawn.
+    burn_in
+        How many of the first draws are left out of the mean, 0 <= burn_in < sweeps.
+    """
+
+    sweeps: Annotated[int, Meta(ge=1)] = 300
+    burn_in: Annotated[int, Meta(ge=0)] = 120
+
+    def __post_init__(self) -> None:
+        if self.burn_in >= self.sweeps:
+            raise ValueError(f"burn_in (={self.burn_in}) must be smaller than sweeps (={self.sweeps})")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +74,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         The optimizer of the table; `optim.config.TableOptimizerConfig`.
     dense
         The optimizer of all other weights; `optim.config.DenseOptimizerConfig`.
+    sampler
+        Of a Bayesian factorisation machine; `SamplerConfig`.
     device
         Where a model is trained: ``cpu``; ``cuda``, an NVIDIA GPU with the whole table in its memory; ``auto``, the GPU
         where there is one; or ``torch``, for checking: what ``cuda`` does, on the processor, in torch's operations.
@@ -80,6 +101,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     checkpoint_steps: Annotated[int, Meta(ge=1)] | None = None
     table: TableOptimizerConfig = TableOptimizerConfig()
     dense: DenseOptimizerConfig = DenseOptimizerConfig()
+    sampler: SamplerConfig = SamplerConfig()
     device: Literal["cpu", "cuda", "auto", "torch"] = "cpu"
     threads: Annotated[int, Meta(ge=1)] | None = None
     wire: Literal["full", "bfloat16"] = "full"
@@ -93,7 +115,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return these settings with a batch size for a log of so many training examples, where none is given.
 
         The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
-        have not learnt much before they have learnt it by heart
+        overfit before they have learnt much
         (docs/log/2026-11.md#which-changes-make-a-better-model).
 
         Examples
@@ -121,27 +143,17 @@ class LrDenseOptimizerConfig(DenseOptimizerConfig, frozen=True, kw_only=True, fo
 
 
 class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What comes before a model: logistic regression, as a model of its own and as the start of the others; and the
-    posterior that the units of pairs start from.
+    """How logistic regression is trained, as a model of its own and as the initial model of others.
 
     Attributes
     ----------
     epochs, patience
-        As in `TrainConfig`, of logistic regression.
+        As in `TrainConfig`.
     table, dense
         The optimizers of its weights and of its bias.
-    sweeps, burn_in
-        Of the posterior (`training.posterior`): how often everything is drawn, and how many of the first draws are
-        left out of the mean, 0 <= burn_in < sweeps.
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
     patience: Annotated[int, Meta(ge=1)] = 1
     table: LrTableOptimizerConfig = LrTableOptimizerConfig()
     dense: LrDenseOptimizerConfig = LrDenseOptimizerConfig()
-    sweeps: Annotated[int, Meta(ge=1)] = 300
-    burn_in: Annotated[int, Meta(ge=0)] = 120
-
-    def __post_init__(self) -> None:
-        if self.burn_in >= self.sweeps:
-            raise ValueError(f"burn_in (={self.burn_in}) must be smaller than sweeps (={self.sweeps})")

@@ -1,7 +1,7 @@
 """Which fields say nothing new beside which others: an age beside its user, a year beside its film.
 
 A product of the units of two such fields is a function of one of them, for which that field has units already; all
-that it adds is a way to learn rare features by heart. So these pairs are left out (`nn.pairs`).
+that it adds is a way to overfit rare features. So these pairs are left out (`nn.fm_interactions`).
 """
 
 from __future__ import annotations

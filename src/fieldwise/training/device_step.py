@@ -22,7 +22,7 @@ from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
 from fieldwise.errors import UserError
 from fieldwise.io.arrays import Pieces
-from fieldwise.kernels.histories import Complete
+from fieldwise.kernels.cooccurrence import AugmentedBatch
 from fieldwise.kernels.layout import Batch
 from fieldwise.models.click import ClickModel
 from fieldwise.models.load import dense_arrays
@@ -62,8 +62,8 @@ class DeviceStepper(Stepper):
         self.device = self.table.device
         self._staging = Staging(self.device)
         self._next: Examples | None = None
-        self._coming: tuple[Examples, Complete] | None = None
-        self._written = torch.zeros(2, dtype=model.bias.dtype, device=self.device)
+        self._coming: tuple[Examples, AugmentedBatch] | None = None
+        self._written = torch.zeros(2, dtype=model.dtype, device=self.device)
 
     @contextmanager
     def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
@@ -97,15 +97,15 @@ class DeviceStepper(Stepper):
         )
         weights = others[0] if others else None
         coming = self._coming
-        given = coming[1] if coming and coming[0] is examples else self.model.complete(examples.batch)
+        given = coming[1] if coming and coming[0] is examples else self.model.augmented(examples.batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(given)
+            logits = self.model.member_logits(given)
         loss = penalised = logloss(logits, labels, weights)
         if self.model.penalty is not None:
             penalised = loss + weighted_mean(self.model.penalty, weights)
         penalised.backward()  # type: ignore[no-untyped-call]
         if self._next is not None:
-            self._coming = self._next, self.model.complete(self._next.batch)
+            self._coming = self._next, self.model.augmented(self._next.batch)
             self.table.place(self._coming[1].batch)
         value = self._wait(loss)
         if self.dense_optimizer:
@@ -213,7 +213,7 @@ class DeviceAverage(Average):
 
     def _make_room(self, num_bytes: int) -> None:
         require_device_memory(num_bytes, self.device, "the average of the table's weights")
-        dtype = self.model.bias.dtype
+        dtype = self.model.dtype
         self.there = torch.zeros(self.weights.shape, dtype=dtype, device=self.device)
 
     def _mix_table(self, share: float) -> None:

@@ -36,8 +36,9 @@ class LinearStepper(Stepper):
         self, model: ClickModel, table_optimizer: TableOptimizer, dense_optimizer: torch.optim.Optimizer | None
     ) -> None:
         super().__init__(model, table_optimizer, dense_optimizer)
-        model.bias.grad = torch.zeros_like(model.bias)
-        self._bias = model.bias.detach().numpy()
+        [self._number] = model.parameters()
+        self._number.grad = torch.zeros_like(self._number)
+        self._bias = self._number.detach().numpy()
         self._state_of: torch.Tensor | None = None
         self._state: dict[str, npt.NDArray[np.floating]] = {}
         self._errors = np.empty((0, 1), dtype=model.table.dtype)
@@ -97,7 +98,7 @@ class LinearStepper(Stepper):
 
     def _move_bias(self, optimizer: torch.optim.Optimizer, slope: float, factor: float) -> None:
         """Take the step of torch's optimizer for the one number that it moves."""
-        bias, group = self.model.bias, optimizer.param_groups[0]
+        bias, group = self._number, optimizer.param_groups[0]
         group["lr"] = self._rates[0] * factor
         state: dict[str, torch.Tensor] = optimizer.state.get(bias, {})
         if not state:  # torch makes it

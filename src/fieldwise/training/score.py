@@ -21,10 +21,10 @@ __all__ = [
     "accumulate",
     "evaluate_model",
     "fit_calibration",
+    "heads_and_labels",
     "logits_and_labels",
     "predict_batches",
     "predict_logits",
-    "voices_and_labels",
 ]
 
 Accumulator = BinaryMetrics | MulticlassMetrics
@@ -73,26 +73,26 @@ def accumulate(model: ClickModel, logits: Callable[[Batch], torch.Tensor], examp
 
 
 def logits_and_labels(
-    logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]
+    logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples], name: str = "logits"
 ) -> dict[str, npt.NDArray[Any]]:
     """Return what a calibration is learned from, one array each: logits, labels and, where there are some, weights."""
-    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": []}
+    found: dict[str, list[npt.NDArray[Any]]] = {name: [], "labels": [], "weights": []}
     for each in examples:
         array = logits(each.batch).cpu().numpy()
-        found["logits"].append(array[:, 0] if array.shape[1] == 1 else array)
-        for name, column in (("labels", each.labels), ("weights", each.weights)):
-            if column is not None:
-                found[name].append(column)
-    return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}
+        found[name].append(array[:, 0] if array.shape[1] == 1 else array)
+        for column, values in (("labels", each.labels), ("weights", each.weights)):
+            if values is not None:
+                found[column].append(values)
+    return {column: np.concatenate(arrays) for column, arrays in found.items() if arrays}
 
 
-def voices_and_labels(
-    voices: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]
+def heads_and_labels(
+    all_logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return what a blend is fitted to: the logits of each member (N, M), from `voices`, and the labels."""
-    found = [(voices(part.batch)[:, :, 0].cpu().numpy(), part.labels) for part in examples]
-    labels = [part for _, part in found if part is not None]
-    return {"voices": np.concatenate([members for members, _ in found]), "labels": np.concatenate(labels)}
+    """Return what a stacker is fitted to, one array each: the logits of each head (N, H), labels and, where there are
+    some, weights.
+    """
+    return logits_and_labels(lambda batch: all_logits(batch)[:, :, 0], examples, "heads")
 
 
 def fit_calibration(model: ClickModel, method: Method, columns: Mapping[str, npt.NDArray[Any]]) -> Calibration:

@@ -20,7 +20,7 @@ from fieldwise.distributed.standardise import SharedStandardise
 from fieldwise.distributed.table import Planning, ShardedTable
 from fieldwise.distributed.wire import pack_arrays, unpack_arrays
 from fieldwise.io.arrays import Pieces
-from fieldwise.kernels.histories import Complete
+from fieldwise.kernels.cooccurrence import AugmentedBatch
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.storage import step_key
 from fieldwise.metrics import Metrics
@@ -31,7 +31,7 @@ from fieldwise.training.averaging import Average
 from fieldwise.training.device_step import DeviceAverage
 from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import accumulate, fit_calibration, logits_and_labels, voices_and_labels
+from fieldwise.training.score import accumulate, fit_calibration, heads_and_labels, logits_and_labels
 from fieldwise.training.step import Stepper, Wishes
 from fieldwise.training.unseen import fill_unseen_shards
 
@@ -43,7 +43,7 @@ _NO_WISHES = Wishes(False, False)
 class _Planned(NamedTuple):
     """A complete batch, and the plan for its rows in the making."""
 
-    given: Complete
+    given: AugmentedBatch
     planning: Planning
 
 
@@ -80,7 +80,7 @@ class ShardedStepper(Stepper):
         self._class_weights = np.zeros(self.num_classes)
         self._current: tuple[Examples, _Planned] | None = None
         self._next: tuple[Examples, _Planned] | None = None
-        self._device = model.bias.device
+        self._device = model.device
 
     @contextmanager
     def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
@@ -121,7 +121,7 @@ class ShardedStepper(Stepper):
         plan = planning.finish()
         self.sharded.pull(plan)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(given._replace(batch=plan.small.batch))
+            logits = self.model.member_logits(given._replace(batch=plan.small.batch))
         if self._next:
             self._next[1].planning.advance()
         share = _amount(examples) / plan.total if plan.total else 0.0
@@ -154,11 +154,11 @@ class ShardedStepper(Stepper):
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Return the logits (B, O) of a batch that is not learnt from; every worker must call it."""
-        return self._say(self.model.blended, batch)
+        return self._say(self.model.logits, batch)
 
-    def voices(self, batch: Batch) -> torch.Tensor:
-        """See `Stepper.voices`; every worker must call it."""
-        return self._say(self.model.voices, batch)
+    def all_logits(self, batch: Batch) -> torch.Tensor:
+        """See `Stepper.all_logits`; every worker must call it."""
+        return self._say(self.model.all_logits, batch)
 
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of the examples of all workers together, exactly those of one process."""
@@ -187,19 +187,19 @@ class ShardedStepper(Stepper):
 
         return workers.first(fitted, Calibration)
 
-    def fit_blend(self, examples: Iterable[Examples]) -> None:
-        """Let the examples of all workers say how much each of the model's members counts."""
-        workers, blend = self.sharded.workers, self.model.blend
-        assert blend is not None, "only a model with members of different kinds is blended"
+    def fit_stacker(self, examples: Iterable[Examples]) -> None:
+        """Let the examples of all workers say how much each of a stack's members counts."""
+        workers, stacker = self.sharded.workers, self.model.stacker
+        assert stacker is not None, "only a stack is weighed"
         with workers.uncounted():
-            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(voices_and_labels(self.voices, examples)))]
+            parts = [unpack_arrays(p) for p in workers.gather(pack_arrays(heads_and_labels(self.all_logits, examples)))]
 
         def fitted() -> list[float]:
-            self._fit_blend({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-            weight: list[float] = blend.weight.tolist()
+            self._fit_stacker({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+            weight: list[float] = stacker.weight.tolist()
             return weight
 
-        blend.weight.copy_(torch.tensor(workers.first(fitted, list[float]), dtype=blend.weight.dtype))
+        stacker.weight.copy_(torch.tensor(workers.first(fitted, list[float]), dtype=stacker.weight.dtype))
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:
@@ -249,10 +249,10 @@ class ShardedStepper(Stepper):
         self.sharded.load(weights)
         load_dense(self.model, dense)
 
-    def _say(self, answer: Callable[[Complete], torch.Tensor], batch: Batch) -> torch.Tensor:
+    def _say(self, answer: Callable[[AugmentedBatch], torch.Tensor], batch: Batch) -> torch.Tensor:
         """Return what the model answers to a batch that is not learnt from."""
         self.model.eval()
-        given = self.model.complete(batch)
+        given = self.model.augmented(batch)
         plan = Planning(self.sharded.plan(given.batch)).finish()
         self.sharded.pull(plan, learning=False)
         with torch.no_grad():
@@ -261,7 +261,7 @@ class ShardedStepper(Stepper):
         return said
 
     def _plan(self, examples: Examples) -> _Planned:
-        given = self.model.complete(examples.batch)
+        given = self.model.augmented(examples.batch)
         return _Planned(given, Planning(self.sharded.plan(given.batch, _amount(examples))))
 
     def _share_of_loss(self, logits: torch.Tensor, examples: Examples, share: float) -> torch.Tensor:
@@ -318,6 +318,8 @@ def _amount(examples: Examples) -> float:
 
 def share_statistics(model: ClickModel, sharded: ShardedTable) -> None:
     """Let a model standardise its units over the global batch."""
-    if isinstance(model.standardise, Standardise):
-        shared = SharedStandardise(model.standardise.num_features, sharded.workers)
-        model.standardise = shared.to(model.bias)
+    for member in model.members.values():
+        for name, module in member.named_children():
+            if isinstance(module, Standardise):
+                shared = SharedStandardise(module.num_features, sharded.workers)
+                setattr(member, name, shared.to(model.device, model.dtype))

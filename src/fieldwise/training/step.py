@@ -27,7 +27,7 @@ from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.averaging import Average
 from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import evaluate_model, fit_calibration, logits_and_labels, voices_and_labels
+from fieldwise.training.score import evaluate_model, fit_calibration, heads_and_labels, logits_and_labels
 from fieldwise.training.unseen import fill_unseen
 
 __all__ = ["Stepper", "Wishes"]
@@ -84,7 +84,7 @@ class Stepper:
         """
         assert examples.labels is not None, "training needs labels"
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.members(self.model.complete(examples.batch))
+            logits = self.model.member_logits(self.model.augmented(examples.batch))
         weights = None if examples.weights is None else torch.from_numpy(examples.weights)
         loss = logloss(logits, torch.from_numpy(examples.labels), weights)
         value = float(loss.item())
@@ -131,11 +131,11 @@ class Stepper:
             logits: torch.Tensor = self.model(batch)
         return logits
 
-    def voices(self, batch: Batch) -> torch.Tensor:
-        """Return the logits (B, M, O) of every member that is blended, for a batch that is not learnt from."""
+    def all_logits(self, batch: Batch) -> torch.Tensor:
+        """Return the logits (B, H, O) of every head, for a batch that is not learnt from."""
         self.model.eval()
         with torch.no_grad():
-            return self.model.voices(self.model.complete(batch))
+            return self.model.all_logits(self.model.augmented(batch))
 
     def evaluate(self, examples: Iterable[Examples]) -> Metrics:
         """Return the metrics of all examples together."""
@@ -145,9 +145,9 @@ class Stepper:
         """Return the model's calibration after it has learned from examples."""
         return fit_calibration(self.model, method, logits_and_labels(self.logits, examples))
 
-    def fit_blend(self, examples: Iterable[Examples]) -> None:
-        """Let labelled examples say how much each of the model's members counts (`nn.blend`)."""
-        self._fit_blend(voices_and_labels(self.voices, examples))
+    def fit_stacker(self, examples: Iterable[Examples]) -> None:
+        """Let labelled examples say how much each of a stack's members counts (`models.stack`)."""
+        self._fit_stacker(heads_and_labels(self.all_logits, examples))
 
     @property
     def rows(self) -> npt.NDArray[np.floating]:
@@ -177,9 +177,9 @@ class Stepper:
         self.model.table.write(0, weights)
         load_dense(self.model, dense)
 
-    def _fit_blend(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-        assert self.model.blend is not None, "only a model with members of different kinds is blended"
-        self.model.blend.fit(columns["voices"], columns["labels"])
+    def _fit_stacker(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        assert self.model.stacker is not None, "only a stack is weighed"
+        self.model.stacker.fit(columns["heads"], columns["labels"], columns.get("weights"))
 
     def _check_gradients(self, loss: float) -> None:
         of_table = [part.grad for visit in self.model.table.visits for part in visit[1:3] if part.grad is not None]

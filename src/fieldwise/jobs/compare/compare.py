@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
-from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Outlook, Seconds, ignore
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.compare.differences import Contender, Difference, Spread, differences, spreads
@@ -20,9 +20,10 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
-from fieldwise.jobs.train.begin import with_start
+from fieldwise.jobs.train.begin import with_kind
 from fieldwise.jobs.train.train import lr_settings, train, use_threads
-from fieldwise.models.config import Kind, ModelConfig
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.registry import refuse_unknown
 
 __all__ = ["DEFAULT_MODELS", "Comparison", "compare"]
 
@@ -36,6 +37,8 @@ DEFAULT_MODELS = (
     "lc-resnet",
 )
 """The paper's models with one unit per field, then with the width of ``[model]``."""
+_STACKED = ("bayesian-fm", "lc-dnn+bayesian-fm")
+"""Those that follow where the log lets ``model.kind = "auto"`` be a stack."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,10 +101,10 @@ def compare(
 ) -> Comparison:
     """Train and evaluate several models on one log, each in a run folder of its own under `out`.
 
-    Logistic regression is trained once per seed, for all models that start from it, and a posterior is sampled once per
-    seed, for all that keep it. Models without pairs of fields come first, for they take seconds where the others, and
-    the sampling before them, take minutes. A model whose run is finished is not trained again, so a comparison that was
-    stopped goes on where it was, and one more model or seed costs only itself.
+    Logistic regression is trained once per seed, for all models that begin with it, and a Bayesian FM is sampled once
+    per seed, for all stacks that have it. Models without interactions come first, for they take seconds where the
+    others, and the sampling before them, take minutes. A model whose run is finished is not trained again, so a
+    comparison that was stopped goes on where it was, and one more model or seed costs only itself.
 
     Parameters
     ----------
@@ -115,7 +118,8 @@ def compare(
         the folder of prepared logs (`jobs.prepare.logs`).
     models
         Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
-        "lc-dnn"]``. `DEFAULT_MODELS` unless given.
+        "lc-dnn"]``; a stack with ``+``, as in ``lc-dnn+bayesian-fm``. `DEFAULT_MODELS` unless given, and where the log
+        lets ``model.kind = "auto"`` be a stack, that and its sampled member.
     seeds
         How many training seeds: ``train.seed`` and those after it.
     against
@@ -127,7 +131,7 @@ def compare(
     listen
         Called with every event.
     show
-        Called once, as soon as the models without pairs of fields are trained, with what is known of them and the names
+        Called once, as soon as the models without interactions are trained, with what is known of them and the names
         of those that follow, if there are any.
 
     Raises
@@ -155,6 +159,9 @@ def compare(
     prepared = prepare(config, listen=listen)
     check_parts(config, prepared, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    if models is None:
+        alone = with_kind(msgspec.structs.replace(config, model=parse_model("auto", config.model)), prepared)
+        models = DEFAULT_MODELS + _STACKED * alone.model.is_sampled
     chosen = _models(models, config.model)
     reference = None if against is None else model_name(parse_model(against, config.model))
     numbers = [config.train.seed + number for number in range(seeds)]
@@ -209,10 +216,10 @@ def _foretell(
     seconds: dict[str, Seconds] = {}
     for (name, seed), model in to_train.items():
         rates = rates or measure_rates()
-        own = with_start(msgspec.structs.replace(config, model=model), prepared)
+        own = with_kind(msgspec.structs.replace(config, model=model), prepared)
         settings = lr_settings(own) if model.kind == "lr" else own.train
         taken = [seconds.get(name, Seconds(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
-        if own.model.num_posterior(prepared.encoder.layout.num_fields) and seed not in sampled:
+        if own.model.is_sampled and seed not in sampled:
             sampled.add(seed)
             taken.append(sampling_seconds(own, prepared, rates))
         seconds[name] = Seconds(sum(part.least for part in taken), sum(part.most for part in taken))
@@ -251,9 +258,9 @@ def _models(names: Sequence[str] | None, base: ModelConfig) -> dict[str, ModelCo
 
 
 def _in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str], list[str]]:
-    """Return the names of the models without pairs of fields, then of those with, each in the order given."""
-    with_pairs = [name for name, model in chosen.items() if model.has_pairs(num_fields)]
-    return [name for name in chosen if name not in with_pairs], with_pairs
+    """Return the names of the models that take seconds, then of those with interactions, each in the order given."""
+    slow = [name for name, model in chosen.items() if model.is_sampled or model.has_interactions(num_fields)]
+    return [name for name in chosen if name not in slow], slow
 
 
 def _run(
@@ -270,27 +277,33 @@ def _run(
 
 
 def parse_model(name: str, base: ModelConfig) -> ModelConfig:
-    """Read ``kind`` or ``kind:units``.
+    """Read ``kind`` or ``kind:units``; in a stack one member may have units, as in ``lc-dnn:8+bayesian-fm``.
 
     Examples
     --------
     >>> parse_model("lc-dnn:1", ModelConfig()).units
     1
     """
-    kind, colon, units = name.partition(":")
-    known = get_args(Kind)
-    if kind not in known:
-        raise ConfigError("there is no such model", where="--models", got=kind, fix=did_you_mean(kind, known))
-    if kind == "lr":
-        return ModelConfig(kind="lr")  # nothing else matters to it, and it is the start of the others
-    tree = {**msgspec.to_builtins(base), "kind": kind}
-    if colon:
-        if not units.isdecimal() or not 1 <= int(units) <= 64:
+    kinds, units = [], ""
+    for member in name.split("+"):
+        kind, colon, given = member.partition(":")
+        if colon and (units or not given.isdecimal() or not 1 <= int(given) <= 64):
             raise ConfigError("the units per field are not understood", where="--models", expected="1 to 64", got=name)
-        tree["units"] = int(units)
-    return msgspec.convert(tree, ModelConfig)
+        kinds.append(kind)
+        units = units or given
+    kind = "+".join(kinds)
+    refuse_unknown(kind, "none", where="--models")
+    if kind == "lr":
+        return ModelConfig(kind="lr")  # nothing else matters to it, and it is the initial model of others
+    return msgspec.structs.replace(base, kind=kind, **({"units": int(units)} if units else {}))
 
 
 def model_name(model: ModelConfig) -> str:
-    """Return the folder name of a model: its kind, and its units where it has some."""
-    return f"{model.kind}-{model.units}" if model.locally_connected else model.kind
+    """Return the folder name of a model: its kind, and its units where it has some.
+
+    Examples
+    --------
+    >>> model_name(ModelConfig(kind="lc-dnn+bayesian-fm", units=8))
+    'lc-dnn-8+bayesian-fm'
+    """
+    return "+".join(f"{kind}-{model.units}" if kind.startswith("lc-") else kind for kind in model.members)

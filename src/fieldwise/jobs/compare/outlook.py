@@ -19,10 +19,9 @@ import torch
 from fieldwise.config import Config
 from fieldwise.events import Seconds
 from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.kernels.gibbs import row_width
 from fieldwise.kernels.layout import BAG
-from fieldwise.kernels.posterior import row_width
 from fieldwise.kernels.threads import num_threads
-from fieldwise.models.memory import table_weights
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.product import product
 from fieldwise.training.config import TrainConfig
@@ -36,7 +35,7 @@ _PRODUCTS = 3.5
 _TOUCHED = 5.0
 """Of the reading of a row: its gradient, and its optimizer's state read and written."""
 _SAMPLED = 11.0
-"""Of the reading of a row: what a draw does with an example (`kernels.posterior`)."""
+"""Of the reading of a row: what a draw does with an example (`kernels.gibbs`)."""
 _EXAMPLE = 300.0
 """Of the reading of a number: what an example takes whatever the model, in batches and metrics."""
 _SLOWER = 1.5
@@ -74,13 +73,11 @@ def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, 
         The log and the machine.
     """
     model, layout = config.model, prepared.encoder.layout
-    outputs = num_outputs(len(prepared.encoder.schema.classes))
-    model = model.for_fields(layout.num_fields)
-    n = table_weights(model.kind, model.units, model.hidden, outputs, model.num_posterior(layout.num_fields))
     size = count_parameters(
-        model.kind, layout.num_features, layout.num_fields, model.units, model.hidden, outputs, model
+        model, layout.num_features, layout.num_fields, num_outputs(len(prepared.encoder.schema.classes))
     )
-    products = _PRODUCTS * (size.parameters - n * layout.num_features) / rates.products
+    n = size.row_weights
+    products = _PRODUCTS * size.dense / rates.products
     rows = (_TOUCHED * n * _ids_per_example(prepared) + _EXAMPLE) / rates.numbers / num_threads()
     epoch = prepared.parts["train"].num_examples * settings.negative_rate * (products + rows)
     fewest = min(settings.patience + 1, settings.epochs)
@@ -88,11 +85,11 @@ def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, 
 
 
 def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> Seconds:
-    """Return what sampling the posterior of a model takes."""
-    width = row_width(config.model.posterior_units)
+    """Return what sampling a Bayesian factorisation machine takes."""
+    width = row_width(config.model.factors + 1)
     examples = prepared.parts["train"].num_examples * _ids_per_example(prepared)
     draw = _SAMPLED * width / rates.numbers / num_threads() + width * (width + 8) / 2 / rates.products
-    seconds = config.pretrain.sweeps * examples * draw
+    seconds = config.train.sampler.sweeps * examples * draw
     return Seconds(seconds, _SLOWER * seconds)
 
 

@@ -53,22 +53,28 @@ buckets = 1000
 cross = ["user", "item"]
 buckets = 1000
 """
-_SMALL = ("train.epochs=1", "pretrain.epochs=1", "pretrain.sweeps=3", "pretrain.burn_in=1", "model.hidden=[8]")
+_SMALL = (
+    "train.epochs=1",
+    "pretrain.epochs=1",
+    "train.sampler.sweeps=3",
+    "train.sampler.burn_in=1",
+    "model.hidden=[8]",
+)
 _MODELS: tuple[tuple[str, ...], ...] = (
     ("model.kind=lr",),
     ("model.kind=lr", "train.negative_rate=0.5", "train.calibration=isotonic"),
     ("model.kind=dnn",),
-    ("model.kind=lc-dnn",),
-    ("model.kind=lc-dnn", "model.start=lr", "model.histories=none"),
-    ("model.kind=lc-dnn", "model.start=lr", "model.units=1"),
-    ("model.kind=lc-wide-deep", "model.start=lr", "model.deep=cross"),
-    ("model.kind=lc-resnet", "model.start=random", "model.dropout=0.1"),
+    ("model.kind=lc-dnn+bayesian-fm",),
+    ("model.kind=lc-dnn", "model.cooccurrence=none"),
+    ("model.kind=lc-dnn", "model.units=1"),
+    ("model.kind=lc-wide-deep", "model.deep=cross"),
+    ("model.kind=lc-resnet", "model.initial_model=random", "model.dropout=0.1"),
     *(
-        ("model.kind=lc-dnn", "model.start=lr", f"train.table.name={name}", "model.histories=none")
+        ("model.kind=lc-dnn", f"train.table.name={name}", "model.cooccurrence=none")
         for name in ("rowwise-adagrad", "adam", "ftrl")
     ),
-    ("model.kind=lc-dnn", "model.start=lr", "train.table.storage=bfloat16"),
-    ("model.kind=lc-dnn", "model.start=lr", "train.precision=float64"),
+    ("model.kind=lc-dnn", "train.table.storage=bfloat16"),
+    ("model.kind=lc-dnn", "train.precision=float64"),
 )
 
 

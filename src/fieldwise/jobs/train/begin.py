@@ -1,4 +1,4 @@
-"""What a model begins with where there is more to it than logistic regression: the mean of a posterior."""
+"""What comes before the steps of a training: which model the log allows, and the sampling of a Bayesian FM."""
 
 from __future__ import annotations
 
@@ -12,48 +12,35 @@ from fieldwise.errors import Stopped
 from fieldwise.events import Listener, Stage, Warned
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.train.team import Team
-from fieldwise.kernels.layout import Layout
+from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
-from fieldwise.models.config import ModelConfig, Start
 from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.gibbs import read_chain, run_chain
+from fieldwise.training.initial import set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.posterior import read_posterior, sample_posterior
-from fieldwise.training.start import keep_posterior, starts_from_posterior
 from fieldwise.training.step import Stepper
 
-__all__ = ["sample", "start_for", "starts_from_lr", "with_start"]
+__all__ = ["sample", "with_kind"]
 
 
-def with_start(config: Config, prepared: Prepared) -> Config:
-    """Return the configuration with ``model.start`` as it is for this log, where that is left to us.
+def with_kind(config: Config, prepared: Prepared) -> Config:
+    """Return the configuration with ``model.kind`` as it is for this log, where that is ``auto``.
 
     Raises
     ------
     ConfigError
-        It says ``posterior``, and there can be none.
+        It has a Bayesian factorisation machine, and there can be none.
     """
     train, encoder = prepared.parts["train"], prepared.encoder
-    return start_for(config, encoder.layout, train.num_examples, len(encoder.schema.classes))
-
-
-def start_for(config: Config, layout: Layout, num_examples: int, num_classes: int) -> Config:
-    """As `with_start`, for a training part of so many examples and classes."""
-    samples = starts_from_posterior(
+    model = settled(
         config.model,
         config.train,
-        config.pretrain,
-        layout,
-        num_examples,
-        num_classes=num_classes,
+        encoder.layout,
+        train.num_examples,
+        num_classes=len(encoder.schema.classes),
         weighted=config.data.weight is not None,
     )
-    start: Start = "posterior" if samples else "lr" if config.model.start == "auto" else config.model.start
-    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, start=start))
-
-
-def starts_from_lr(model: ModelConfig) -> bool:
-    """Whether logistic regression is trained before a model whose start is settled."""
-    return model.locally_connected and model.start in ("lr", "posterior")
+    return msgspec.structs.replace(config, model=model)
 
 
 def sample(
@@ -66,8 +53,9 @@ def sample(
     team: Team,
     listen: Listener,
 ) -> float:
-    """Give the model the mean of a posterior, and return the seconds it took; `folder` keeps the chain, for all models
-    that want the same.
+    """Sample a model's Bayesian factorisation machine, and return the seconds it took.
+
+    `folder` keeps the chain, for all models that want the same.
 
     Of several workers the first samples, with the threads of all that are on its host, and the others wait; then each
     takes the rows that it owns from the folder. So what they begin with is one process's, to the bit.
@@ -77,22 +65,22 @@ def sample(
     Stopped
         On request; the chain is kept.
     """
-    log, train = prepared.folder.name, prepared.parts["train"]
+    [(name, member)] = model.sampled.items()
+    assert isinstance(member, BayesianFM), "nothing else is sampled"
     listen(Stage("sample", config.model.kind))
-    assert model.posterior is not None, "the model keeps no posterior"
-    mask = model.posterior.pairs.mask.cpu().numpy()
+    mask = member.interactions.mask.cpu().numpy()
     left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
-    num_factors, settings, seed = model.num_posterior - 1, config.pretrain, config.train.seed
-    name = f"posterior-{log[:12]}-{num_factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
-    chain = Checkpoints(folder / name, keep=1, warn=lambda text: listen(Warned(text)))
+    factors, settings, seed = member.num_local - 1, config.train.sampler, config.train.seed
+    kept = f"{name}-{prepared.folder.name[:12]}-{factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
+    chain = Checkpoints(folder / kept, keep=1, warn=lambda text: listen(Warned(text)))
 
     def run() -> float:
         try:
             with team.all_threads():
-                return sample_posterior(
-                    train,
+                return run_chain(
+                    prepared.parts["train"],
                     left_out,
-                    num_factors,
+                    factors,
                     settings,
                     seed,
                     chain,
@@ -101,9 +89,9 @@ def sample(
                     listen=listen,
                 )
         except Interrupted:
-            raise Stopped("stopped while the posterior was sampled; the same command goes on from there") from None
+            raise Stopped("stopped while sampling; the same command goes on from there") from None
 
     seconds = team.first(run, float)
     with team.together():
-        keep_posterior(model, stepper.table_rows, read_posterior(chain))
+        set_sampled(model, name, stepper.table_rows, read_chain(chain))
     return seconds

@@ -13,18 +13,18 @@ from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import held_bytes
 from fieldwise.jobs.prepare.estimate import estimate
 from fieldwise.jobs.prepare.prepare import Prepared, find_prepared
-from fieldwise.jobs.train.begin import start_for, starts_from_lr
 from fieldwise.jobs.train.train import lr_settings
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.memory import PROCESS_BYTES, table_weights, training_memory
+from fieldwise.models.memory import PROCESS_BYTES, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.schema import Schema
+from fieldwise.training.cooccurrence import cooccurrence_fields
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.histories import history_fields
-from fieldwise.training.posterior import posterior_memory, posterior_row_bytes
+from fieldwise.training.gibbs import sampling_memory, sampling_row_bytes
+from fieldwise.training.initial import settled
 
-__all__ = ["Plan", "Stage", "history_rows", "plan"]
+__all__ = ["Plan", "Stage", "cooccurrence_rows", "plan"]
 
 _CHECKPOINTS = 3
 
@@ -108,14 +108,22 @@ def plan(config: Config) -> Plan:
     else:
         log = _of_sample(config)
         held, of_encoder = 0, 0  # what they take is known once the log is prepared
-    config = start_for(log.config, log.layout, log.num_examples, log.num_classes)
-    model, num_features, num_fields = config.model, log.layout.num_features, log.layout.num_fields
+    model = settled(
+        log.config.model,
+        config.train,
+        log.layout,
+        log.num_examples,
+        num_classes=log.num_classes,
+        weighted=config.data.weight is not None,
+    )
+    num_features, num_fields = log.layout.num_features, log.layout.num_fields
     stages = []
-    if starts_from_lr(model):
+    if model.has_lr:
         stages.append(_stage(config, ModelConfig(kind="lr"), log, held, of_encoder))
-    if model.num_posterior(num_fields):
+    if model.is_sampled:
         stages.append(_sampling(model, log.num_examples, num_features, num_fields))
-    stages.append(_stage(config, model, log, held, of_encoder))
+    if model.members != ("bayesian-fm",):
+        stages.append(_stage(config, model, log, held, of_encoder))
     return Plan(
         prepared=prepared is not None,
         examples=log.num_examples,
@@ -128,66 +136,66 @@ def plan(config: Config) -> Plan:
     )
 
 
-def history_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
-    """Return the rows of each field that a model adds to those of the log (`training.histories`)."""
+def cooccurrence_rows(model: ModelConfig, prepared: Prepared) -> list[int]:
+    """Return the rows of each field that a model adds to those of the log (`training.cooccurrence`)."""
     train = prepared.parts["train"]
     sizes = np.diff(train.layout.base).tolist()
-    return [sizes[value] for value in _in_histories(model, train, prepared.encoder.schema)]
+    return [sizes[value] for value in _in_bags(model, train, prepared.encoder.schema)]
 
 
-def _in_histories(model: ModelConfig, train: Cache, schema: Schema) -> list[int]:
-    """Return the numbers of the fields that a model's histories are of."""
+def _in_bags(model: ModelConfig, train: Cache, schema: Schema) -> list[int]:
+    """Return the numbers of the fields that a model's co-occurrence bags are of."""
     names = [field.name for field in schema.fields]
-    if not model.has_pairs(len(names)) or model.histories == "none":
+    if not model.has_interactions(len(names)) or model.cooccurrence == "none":
         return []
-    return [value for _, value in history_fields(model, train, names, find_determined(train))]
+    return [value for _, value in cooccurrence_fields(model, train, names, find_determined(train))]
 
 
 class _Log(NamedTuple):
     """What a plan follows from: the configuration with the units of this log, its training part, and the rows of each
-    field that a model with pairs adds.
+    co-occurrence bag.
     """
 
     config: Config
     layout: Layout
     num_examples: int
     num_classes: int
-    histories: list[int]
+    bags: list[int]
 
 
 def _of_prepared(config: Config, prepared: Prepared) -> _Log:
     layout, num_classes = prepared.encoder.layout, len(prepared.encoder.schema.classes)
     config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
-    histories = history_rows(config.model, prepared)
-    return _Log(config, layout, prepared.parts["train"].num_examples, num_classes, histories)
+    bags = cooccurrence_rows(config.model, prepared)
+    return _Log(config, layout, prepared.parts["train"].num_examples, num_classes, bags)
 
 
 def _of_sample(config: Config) -> _Log:
     """Look at the first rows of a log that is not prepared."""
     forms: list[int] = []
-    of_histories: list[int] = []
+    of_bags: list[int] = []
 
     def see(train: Cache, schema: Schema) -> None:
         forms.extend(train.layout.form.tolist())
-        of_histories.extend(_in_histories(config.model, train, schema))
+        of_bags.extend(_in_bags(config.model, train, schema))
 
     expected = estimate(config, see=see)
     rows = [field.features for field in expected.fields]
     config = msgspec.structs.replace(config, model=config.model.for_fields(len(rows)))
-    histories = [rows[field] for field in of_histories]
-    return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, histories)
+    bags = [rows[field] for field in of_bags]
+    return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, bags)
 
 
 def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
-    """Say what the posterior takes that a model starts from."""
-    factors, saved = model.posterior_units - 1, num_features * model.posterior_units * 12
-    row_bytes = posterior_row_bytes(factors)
+    """Say what sampling a Bayesian factorisation machine takes."""
+    factors, saved = model.factors, num_features * (model.factors + 1) * 12
+    row_bytes = sampling_row_bytes(factors)
     return Stage(
-        model="posterior",
-        parameters=num_features * model.posterior_units,
+        model="bayesian-fm",
+        parameters=num_features * (factors + 1),
         row_bytes=row_bytes,
         table_bytes=num_features * row_bytes,
-        memory=posterior_memory(num_examples, num_features, num_fields, factors) + PROCESS_BYTES,
+        memory=sampling_memory(num_examples, num_features, num_fields, factors) + PROCESS_BYTES,
         saved=saved,
         disk=2 * saved,
     )
@@ -196,32 +204,27 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
 def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> Stage:
     settings = lr_settings(config) if model.kind == "lr" else config.train
     itemsize = 8 if settings.precision == "float64" else 4
-    num_features, num_fields, outputs = log.layout.num_features, log.layout.num_fields, num_outputs(log.num_classes)
-    n = table_weights(model.kind, model.units, model.hidden, outputs, model.num_posterior(num_fields))
-    shape = (model.kind, num_features, num_fields, model.units, model.hidden)
+    num_fields = log.layout.num_fields
+    size = count_parameters(model, log.layout.num_features, num_fields, num_outputs(log.num_classes), log.bags)
     memory = training_memory(
-        *shape,
+        model,
+        size,
+        num_fields + len(log.bags),
         settings.table,
-        num_outputs=outputs,
         batch_size=settings.largest_batch,
         itemsize=itemsize,
         averaged=settings.average_epochs > 0,
-        config=model,
-        histories=log.histories,
     )
-    size = count_parameters(*shape, outputs, model, log.histories)
-    if model.has_pairs(num_fields):
-        num_features += sum(log.histories)
-    dense = size.parameters - num_features * n + size.biases
+    num_weights = size.num_rows * size.row_weights
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
-    bundle = of_encoder + num_features * n * weight_bytes + dense * itemsize
-    average = num_features * n * itemsize if settings.average_epochs else 0
-    on_gpu = average + num_features * n * weight_bytes if settings.average_epochs else 0
-    checkpoint = memory.table + average + 4 * dense * itemsize
+    bundle = of_encoder + num_weights * weight_bytes + size.dense * itemsize
+    average = num_weights * itemsize if settings.average_epochs else 0
+    on_gpu = average + num_weights * weight_bytes if settings.average_epochs else 0
+    checkpoint = memory.table + average + 4 * size.dense * itemsize
     return Stage(
         model=model.kind,
         parameters=size.parameters,
-        row_bytes=settings.table.bytes_per_row(n, itemsize),
+        row_bytes=settings.table.bytes_per_row(size.row_weights, itemsize),
         table_bytes=memory.table,
         memory=max(memory.total, memory.table + memory.dense + held),
         saved=bundle,

@@ -161,7 +161,7 @@ class Team:
                 settings.batch_size,
                 self.workers,
                 bfloat16=settings.wire == "bfloat16",
-                num_kept=model.num_posterior,
+                num_kept=model.num_frozen,
                 rounding_seed=settings.seed,
             )
         share_statistics(model, sharded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from fieldwise.data.batches import Batches
 from fieldwise.data.sources import format_of
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError, Stopped
-from fieldwise.events import Listener, Stage, Warned, ignore
+from fieldwise.events import EpochEnd, Listener, Stage, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.disk import require_disk
 from fieldwise.io.stores import local_path
@@ -23,8 +24,8 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.run import RUN_NAME, Result, RunFolder
-from fieldwise.jobs.train.begin import sample, starts_from_lr, with_start
+from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder
+from fieldwise.jobs.train.begin import sample, with_kind
 from fieldwise.jobs.train.team import Team
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
@@ -36,11 +37,11 @@ from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.nn.deep import count_weights
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.histories import find_histories
+from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.start import LrStart, start_bias, start_from_lr, start_pairs
 from fieldwise.training.step import Stepper
 
 __all__ = ["Pretrained", "pretrain", "train"]
@@ -51,16 +52,19 @@ _EVALUATION_BATCH = 8192
 class Pretrained(NamedTuple):
     """A trained logistic regression, and what its training took."""
 
-    start: LrStart
+    start: LrWeights
     seconds: float
 
 
 class _Trained(NamedTuple):
-    """A model with the weights that were kept, how it came to them, and the metrics of each part."""
+    """A model with the weights that were kept, how it came to them, the metrics of each part, and those of each member
+    of a stack alone.
+    """
 
     model: ClickModel
     history: History
     metrics: dict[str, Metrics | None]
+    members: list[MemberResult]
     pretrain_seconds: float | None
 
 
@@ -129,8 +133,8 @@ def train(
         if finished is not None:
             return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
         pretrained = None
-        config = with_start(config, prepared)
-        if starts_from_lr(config.model):
+        config = with_kind(config, prepared)
+        if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt):
             samples = (lr_folder or run.folder / "pretrain").parent
@@ -144,6 +148,7 @@ def train(
             biases=others,
             valid=metrics["valid"],
             test=metrics["test"],
+            members=trained.members,
             pretrain_seconds=trained.pretrain_seconds,
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
@@ -164,9 +169,8 @@ def pretrain(
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
     bundle = open_bundle(folder).verify()
-    return Pretrained(
-        LrStart(decode_weights(bundle.table), bundle.dense["bias"]), result.epochs * result.seconds_per_epoch
-    )
+    [bias] = bundle.dense.values()
+    return Pretrained(LrWeights(decode_weights(bundle.table), bias), result.epochs * result.seconds_per_epoch)
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -216,25 +220,25 @@ def _train_model(
     settings = settings.for_examples(prepared.parts["train"].num_examples)
     dtype = "float64" if settings.precision == "float64" else "float32"
     learnt_from = prepared.parts["train"]
-    determined = find_determined(learnt_from) if model_config.has_pairs(encoder.layout.num_fields) else []
-    histories = find_histories(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
+    pairs = model_config.is_sampled or model_config.has_interactions(encoder.layout.num_fields)
+    determined = find_determined(learnt_from) if pairs else []
+    bags = find_cooccurrence(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
     num_classes = len(encoder.schema.classes)
-    model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], histories)
+    model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], bags)
     stepper = team.stepper(model, settings)
     if not linear:
         stepper.table_rows.draw(settings.seed)
-    start_bias(model, learnt_from)
-    start_pairs(model, determined)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
-    with torch.no_grad():  # among the negatives that are left, clicks are more frequent
-        model.bias.sub_(model.calibration.offset)
+    set_base_rate(model, learnt_from)
+    leave_out_determined(model, determined)
     pretrain_seconds = None
     if pretrained is not None:
-        start_from_lr(model, stepper.table_rows, pretrained.start)
+        warm_start(model, stepper.table_rows, pretrained.start)
         pretrain_seconds = pretrained.seconds
-    if model.posterior is not None:
-        seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
-        pretrain_seconds = seconds + (pretrain_seconds or 0.0)
+    if model.sampled:
+        sampling_seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
+        if model.trained:
+            pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
@@ -259,29 +263,34 @@ def _train_model(
     )
 
     def settle() -> None:
-        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(histories)])
-        if model.blend is not None and valid is not None:
-            stepper.fit_blend(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
+        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(bags)])
+        if model.stacker is not None and valid is not None:
+            stepper.fit_stacker(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
 
     checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
-    # Dropout draws from torch's global generator: seeded here, restored afterwards.
-    with torch.random.fork_rng(devices=[model.bias.device] if model.bias.is_cuda else []):
-        torch.manual_seed(settings.seed)
-        history = fit(
-            stepper,
-            batches,
-            Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
-            settings,
-            keep=lambda number: stepper.save(writer, number),
-            settle=settle,
-            checkpoints=checkpoints,
-            interrupt=interrupt,
-            report=folder / team.name_of("not_finite.jsonl"),
-            listen=listen,
-        )
-    if settings.average_epochs or history.best_epoch != len(history.epochs):
-        bundle = open_bundle(folder / "bundle").verify()
-        stepper.load(bundle.table, bundle.dense)
+    if not model.trained:
+        settle()
+        stepper.save(writer, 1)
+        history = _sampled_history(settings.sampler.sweeps, sampling_seconds, learnt_from.num_examples)
+    else:
+        # Dropout draws from torch's global generator: seeded here, restored afterwards.
+        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            torch.manual_seed(settings.seed)
+            history = fit(
+                stepper,
+                batches,
+                Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
+                settings,
+                keep=lambda number: stepper.save(writer, number),
+                settle=settle,
+                checkpoints=checkpoints,
+                interrupt=interrupt,
+                report=folder / team.name_of("not_finite.jsonl"),
+                listen=listen,
+            )
+        if settings.average_epochs or history.best_epoch != len(history.epochs):
+            bundle = open_bundle(folder / "bundle").verify()
+            stepper.load(bundle.table, bundle.dense)
     try:
         if settings.calibration != "none" and valid is not None:
             rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
@@ -290,12 +299,37 @@ def _train_model(
             team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
         listen(Stage("evaluate", model_config.kind))
         metrics = {name: _evaluate_part(stepper, prepared, name, team, interrupt) for name in ("valid", "test")}
+        members = _evaluate_members(stepper, settings, prepared, team, interrupt)
     except Interrupted:
-        # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
-        num_steps = len(history.epochs) * batches.num_batches
-        checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
+        if model.trained:
+            # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
+            num_steps = len(history.epochs) * batches.num_batches
+            checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
-    return _Trained(model, history, metrics, pretrain_seconds)
+    return _Trained(model, history, metrics, members, pretrain_seconds)
+
+
+def _sampled_history(sweeps: int, seconds: float, num_examples: int) -> History:
+    """Return what happened to a model that was sampled and not trained: a sweep is an epoch, and the last is kept."""
+    each = max(seconds / sweeps, 1e-9)
+    epochs = [EpochEnd(number + 1, math.nan, each, num_examples / each, None) for number in range(sweeps)]
+    return History(epochs=epochs, best_epoch=sweeps)
+
+
+def _evaluate_members(
+    stepper: Stepper, settings: TrainConfig, prepared: Prepared, team: Team, interrupt: Interrupt
+) -> list[MemberResult]:
+    """Return what each member of a stack reaches alone: as it is, without the calibration of the whole."""
+    model, found = stepper.model, []
+    if model.stacker is None:
+        return []
+    of_stack, model.calibration = model.calibration, Calibration.of_negative_rate(settings.negative_rate)
+    for name in model.members:
+        with model.answering_as(name):
+            parts = {part: _evaluate_part(stepper, prepared, part, team, interrupt) for part in ("valid", "test")}
+        found.append(MemberResult(model=name, weights=model.stacking_weights(name), **parts))
+    model.calibration = of_stack
+    return found
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:

@@ -53,7 +53,7 @@ def _deep(config: Config) -> bool:
 
 
 def _chooses_deep(config: Config) -> bool:
-    return config.model.kind in ("lc-dnn", "lc-wide-deep") and config.model.deep != "none"
+    return _local(config) and "lc-resnet" not in config.model.members and config.model.deep != "none"
 
 
 def _linear(config: Config) -> bool:
@@ -62,7 +62,7 @@ def _linear(config: Config) -> bool:
 
 
 def _from_lr(config: Config) -> bool:
-    return _local(config) and config.model.start in ("auto", "lr")
+    return config.model.has_lr
 
 
 SPACE = (
@@ -70,10 +70,10 @@ SPACE = (
     Dimension("model.hidden", Choice(((128, 64), (256, 128), (400, 400), (256, 256, 256))), _deep),
     Dimension("model.dropout", Range(0.0, 0.5), _deep),
     Dimension("model.deep", Choice(("perceptron", "residual", "cross")), _chooses_deep),
-    Dimension("model.pairs", Choice(("auto", "none", "plain")), _local),
+    Dimension("model.fm_interactions", Choice((True, False)), _local),
     Dimension("model.unit_l2", Choice((0.001, 0.003, 0.01, 0.03, 0.1)), _local),
     Dimension("model.unit_dropout", Range(0.0, 0.4), _local),
-    Dimension("model.start", Choice(("lr", "random")), _local),
+    Dimension("model.initial_model", Choice(("lr", "random")), _local),
     Dimension("train.table.learning_rate", Range(5e-4, 2e-2, log=True), _deep),
     Dimension("train.table.l2", Choice((0.0, 1e-6, 1e-5, 1e-4)), _deep),
     Dimension("train.dense.learning_rate", Range(2e-4, 5e-3, log=True), _deep),

@@ -332,7 +332,8 @@ class _Watch:
     def __call__(self, event: Event) -> None:
         self.search.listen(event)
         if isinstance(event, Stage):
-            self.own = event.name == "train" and event.model == self.search.config.model.kind
+            is_lr = self.search.config.model.kind == "lr"  # of others, LR is the initial model
+            self.own = event.name == "train" and (event.model == "lr") == is_lr
         self.count()
         self.since = time.monotonic()
         if isinstance(event, Progress) or (isinstance(event, Stage) and event.name in ("pretrain", "train")):

@@ -1,4 +1,4 @@
-"""Models that begin with the mean of a posterior, from a log to predictions."""
+"""Stacks and Bayesian factorisation machines, from a log to predictions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fieldwise.jobs.train.plan import plan
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.load import load_model
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.config import PretrainConfig
+from fieldwise.training.config import SamplerConfig
+from fieldwise.training.gibbs import read_chain, run_chain
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.posterior import read_posterior, sample_posterior
 
 SETTINGS = """
 [data]
@@ -26,13 +26,13 @@ label = "click"
 split = "split"
 [model]
 units = 8
-posterior_units = 6
+factors = 5
 hidden = [16]
 {model}
 [train]
 epochs = 2
 threads = 1
-[pretrain]
+[train.sampler]
 sweeps = 12
 burn_in = 4
 """
@@ -61,25 +61,28 @@ def load(folder, model=""):
     return fw.load_config(path)
 
 
-def test_training_keeps_the_mean_and_blends_the_rest(folder):
+def test_a_stack_keeps_what_was_sampled_and_weighs_its_members(folder):
     events = []
     result = fw.train(load(folder), folder / "run", listen=events.append)
-    assert Stage("sample", "lc-dnn") in events
+    assert Stage("sample", "lc-dnn+bayesian-fm") in events
     assert [event.sweep for event in events if isinstance(event, Sampling)] == list(range(1, 13))
     assert result.pretrain_seconds > 0
     model = load_model(fw.open_bundle(folder / "run"))
-    assert model.config.start == "posterior"
-    assert model.num_posterior == 6
-    chain = next(folder.glob("run/posterior-*"))
+    assert result.model == model.config.kind == "lc-dnn+bayesian-fm"
+    assert model.num_frozen == 6
+    chain = next(folder.glob("run/bayesian-fm-*"))
     mean = Checkpoints(chain).newest().dense["mean"]
     learnt = decode_weights(model.table.weights)
     seen = np.abs(mean).sum(axis=1) > 0
     np.testing.assert_allclose(learnt[seen][:, 0], 1.6 * mean[seen][:, 0], rtol=1e-5)
     np.testing.assert_allclose(learnt[seen][:, 1:6], np.sqrt(1.6) * mean[seen][:, 1:], rtol=1e-5)
     assert learnt.shape[1] == 6 + 8
-    assert model.pairs is None
-    assert model.blend.weight.tolist() != [0.0, 0.5, 0.5]  # an offset, the posterior, and what was trained
+    assert model.members["lc-dnn"].interactions is None
+    assert model.stacker.weight.tolist() != [0.0, 0.5, 0.5]  # an offset, LC-DNN, the sampled machine
     assert result.test.auc > 0.75
+    assert [member.model for member in result.members] == ["lc-dnn", "bayesian-fm"]
+    assert [weight for member in result.members for weight in member.weights] == model.stacker.weight[1:].tolist()
+    assert result.as_dict()["members"][1]["test"]["auc"] == result.members[1].test.auc
     again = fw.evaluate(folder / "run", folder / "log.parquet")
     assert again.metrics.num_examples == 3000
 
@@ -88,17 +91,17 @@ def test_what_has_no_validation_rows_takes_the_mean_of_its_members(folder):
     config = load(folder)
     plain = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, split=None, valid=None))
     fw.train(plain, folder / "no-valid")
-    assert load_model(fw.open_bundle(folder / "no-valid")).blend.weight.tolist() == [0.0, 0.5, 0.5]
+    assert load_model(fw.open_bundle(folder / "no-valid")).stacker.weight.tolist() == [0.0, 0.5, 0.5]
 
 
 def test_a_chain_that_was_stopped_ends_as_if_it_had_not(folder):
     prepared = fw.prepare(load(folder))
-    settings, train = PretrainConfig(sweeps=8, burn_in=3), prepared.parts["train"]
+    settings, train = SamplerConfig(sweeps=8, burn_in=3), prepared.parts["train"]
 
     def run(name, interrupt=None, listen=lambda event: None):
         checkpoints = Checkpoints(folder / name)
-        seconds = sample_posterior(train, [], 3, settings, 5, checkpoints, interrupt=interrupt, listen=listen)
-        return read_posterior(checkpoints), seconds
+        seconds = run_chain(train, [], 3, settings, 5, checkpoints, interrupt=interrupt, listen=listen)
+        return read_chain(checkpoints), seconds
 
     whole, _ = run("whole")
     interrupt = Interrupt()
@@ -132,43 +135,95 @@ def test_training_stops_on_request_while_it_samples_and_goes_on(folder, monkeypa
     def stop(event):
         interrupt.requested = isinstance(event, Sampling) and event.sweep == 6
 
-    with pytest.raises(Stopped, match="posterior"):
+    with pytest.raises(Stopped, match="sampling"):
         fw.train(config, folder / "interrupted", listen=stop)
     interrupt.requested = False
     resumed = fw.train(config, folder / "interrupted")
     assert resumed.test == whole.test
 
 
+def test_what_a_member_reaches_alone_is_what_it_reaches_as_a_model_of_its_own(folder):
+    stack = fw.train(load(folder), folder / "run")
+    events = []
+    config = load(folder, 'kind = "bayesian-fm"')
+    alone = fw.train(config, folder / "alone", listen=events.append)
+    assert Stage("pretrain", "lr") not in events
+    for part in ("valid", "test"):
+        assert getattr(alone, part).auc == pytest.approx(getattr(stack.members[1], part).auc, abs=1e-6)
+        assert getattr(alone, part).logloss == pytest.approx(getattr(stack.members[1], part).logloss, abs=1e-6)
+    assert (alone.epochs, alone.best_epoch, alone.members) == (12, 12, [])
+    assert alone.parameters == plan(config).stages[-1].parameters
+    assert fw.evaluate(folder / "alone", folder / "log.parquet").metrics.num_examples == 3000
+    assert fw.train(config, folder / "alone") == alone
+    trained = fw.train(load(folder, 'kind = "lc-dnn"\nfm_interactions = false'), folder / "lc-dnn")
+    assert trained.test.auc == pytest.approx(stack.members[0].test.auc, abs=0.02)
+
+
+def test_any_models_make_a_stack(folder):
+    result = fw.train(load(folder, 'kind = "lr+dnn"'), folder / "lr+dnn")
+    assert [member.model for member in result.members] == ["lr", "dnn"]
+    assert result.units is None
+    best = max(member.valid.logloss for member in result.members)
+    assert result.valid.logloss < best + 1e-9
+
+
 def test_models_of_a_comparison_share_a_chain(folder):
     events = []
-    comparison = fw.compare(load(folder), folder / "compared", models=["lc-dnn", "lc-wide-deep"], listen=events.append)
-    assert len(list(folder.glob("compared/posterior-*"))) == 1
+    comparison = fw.compare(
+        load(folder), folder / "compared", models=["bayesian-fm", "lc-dnn+bayesian-fm"], listen=events.append
+    )
+    assert len(list(folder.glob("compared/bayesian-fm-*"))) == 1
     assert sum(isinstance(event, Sampling) for event in events) == 12
     assert all(result.test.auc > 0.7 for result in comparison.models)
 
 
 @pytest.mark.parametrize(
     "more",
-    ["kind=lc-dnn", "start=lr", "start=random", "units=1", "kind=lr", "histories=[['user', 'film']]"],
+    [
+        "kind=auto",
+        "kind=lc-dnn",
+        "initial_model=random",
+        "units=1",
+        "kind=bayesian-fm",
+        "cooccurrence=[['user', 'film']]",
+    ],
 )
 def test_a_plan_tells_of_what_a_training_goes_through_before_the_log_is_prepared_and_after(folder, tmp_path, more):
     load(folder)
-    overrides = [f"model.{more}", f"data.cache={tmp_path / 'cache'}", "train.epochs=1", "pretrain.sweeps=5"]
+    overrides = [f"model.{more}", f"data.cache={tmp_path / 'cache'}", "train.epochs=1", "train.sampler.sweeps=5"]
     fresh = fw.load_config(folder / "fieldwise.toml", overrides)
     before, events = plan(fresh), []
     result = fw.train(fresh, tmp_path / "run", listen=events.append)
     after = plan(fresh)
     gone_through = [
-        "posterior" if event.name == "sample" else event.model
+        "bayesian-fm" if event.name == "sample" else event.model
         for event in events
         if isinstance(event, Stage) and event.name in ("sample", "train")
     ]
-    # What is sampled is announced by the model that keeps it, before that trains.
+    if more == "kind=bayesian-fm":
+        assert gone_through.pop() == gone_through[0]
+    # What is sampled is announced by the model that has it, before that trains.
     assert [stage.model for stage in after.stages] == gone_through
     assert [stage.model for stage in before.stages] == gone_through
     assert after.stages[-1].parameters == result.parameters
 
 
-def test_a_model_without_pairs_says_why_it_cannot(folder):
-    with pytest.raises(ConfigError, match="no pairs"):
-        fw.train(load(folder, 'start = "posterior"\npairs = "none"'), folder / "refused")
+def test_a_log_without_a_sampled_machine_says_why(folder):
+    load(folder)
+    config = fw.load_config(folder / "fieldwise.toml", ["train.negative_rate=0.5", "model.kind=bayesian-fm"])
+    with pytest.raises(ConfigError, match=r"no Bayesian factorisation machine: train\.negative_rate"):
+        fw.train(config, folder / "refused")
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("lc-dn", "did you mean lc-dnn"),
+        ("lc-dnn+bayes-fm", "did you mean bayesian-fm"),
+        ("lr+lr", "different members"),
+        ("lc-dnn+lc-resnet", "one of them locally connected"),
+    ],
+)
+def test_a_stack_that_cannot_be_is_refused(folder, kind, says):
+    with pytest.raises(ConfigError, match=says):
+        load(folder, f'kind = "{kind}"')

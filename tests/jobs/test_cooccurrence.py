@@ -63,12 +63,12 @@ def test_entities_have_histories_of_each_other_from_the_training_rows_alone(fold
     result = fw.train(config, folder / "auto")
     model = load_model(open_bundle(folder / "auto"))
     names = [field.name for field in open_bundle(folder / "auto").encoder.schema.fields]
-    found = {(names[h.key], names[h.value]) for h in model.histories.histories}
+    found = {(names[h.key], names[h.value]) for h in model.cooccurrence.bags}
     assert found == {("user", "item"), ("item", "user")}
     log = pa.parquet.read_table(folder / "log.parquet").to_pydict()
     rows = [row for row, part in enumerate(log["split"]) if part == "train"]
     met = {(log["user"][row], log["item"][row]) for row in rows}
-    assert [len(h.ids) for h in model.histories.histories] == [len(met)] * 2
+    assert [len(h.ids) for h in model.cooccurrence.bags] == [len(met)] * 2
     assert result.parameters == plan(config).stages[-1].parameters
     raw = write(
         pa.parquet.read_table(folder / "log.parquet", filters=[("split", "=", "test")]), folder / "test.parquet"
@@ -92,9 +92,9 @@ def test_whoever_was_never_met_has_an_empty_history(folder):
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ('histories = "none"', []),
-        ('histories = [["user", "hour"]]', [("user", "hour")]),
-        ('pairs = "none"', []),
+        ('cooccurrence = "none"', []),
+        ('cooccurrence = [["user", "hour"]]', [("user", "hour")]),
+        ("fm_interactions = false", []),
     ],
 )
 def test_the_configuration_says_which_histories_there_are(folder, more, expected):
@@ -102,10 +102,10 @@ def test_the_configuration_says_which_histories_there_are(folder, more, expected
     fw.train(load(folder, more), out)
     bundle = open_bundle(out)
     model, names = load_model(bundle), [field.name for field in bundle.encoder.schema.fields]
-    found = [] if model.histories is None else model.histories.histories
+    found = [] if model.cooccurrence is None else model.cooccurrence.bags
     assert [(names[h.key], names[h.value]) for h in found] == expected
 
 
 def test_a_field_that_does_not_exist_has_no_history(folder):
     with pytest.raises(ConfigError, match="no such field"):
-        fw.train(load(folder, 'histories = [["usr", "item"]]'), folder / "wrong")
+        fw.train(load(folder, 'cooccurrence = [["usr", "item"]]'), folder / "wrong")

@@ -1,4 +1,4 @@
-"""A model with histories: its function, its gradients, and its way through a bundle."""
+"""A model with bags: its function, its gradients, and its way through a bundle."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers import make_batch, make_layout
-from tests.reference import histories as reference
+from tests.reference import cooccurrence as reference
 from tests.reference import table as dense
 from tests.reference.batches import random_fields
 
-from fieldwise.kernels.histories import History, collect
+from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.histories import Histories
+from fieldwise.nn.cooccurrence import CooccurrenceBags
 from fieldwise.optim.config import TableOptimizerConfig
 from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.initial import LrWeights, leave_out_determined, warm_start
 from fieldwise.training.loss import logloss
-from fieldwise.training.start import LrStart, start_from_lr, start_pairs
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
 LAYOUT = make_layout(FORMS, ROWS)
@@ -31,18 +31,21 @@ def batch_of(num_examples=30, seed=0):
     return make_batch(FORMS, random_fields(rng, FORMS, ROWS, num_examples)), rng
 
 
-def histories_of(batch):
-    """Make histories of these examples and of others."""
+def bags_of(batch):
+    """Make bags of these examples and of others."""
     rng = np.random.default_rng(7)
     users, items = (np.concatenate([batch.ids[line], rng.integers(0, ROWS[f], 25)]) for line, f in ((0, 0), (2, 3)))
     users, items = users.astype(np.uint32), items.astype(np.uint32)
-    return [History(0, 3, *collect([(users, items)], 7, 100)), History(3, 0, *collect([(items, users)], 40, 100))]
+    return [
+        Cooccurrence(0, 3, *collect([(users, items)], 7, 100)),
+        Cooccurrence(3, 0, *collect([(items, users)], 40, 100)),
+    ]
 
 
-def make(histories, kind="lc-dnn", units=3, optimizer="adagrad", **settings):
-    settings = {"unit_dropout": 0.0, "pairs": "plain", "activation": "tanh", **settings}
+def make(bags, kind="lc-dnn", units=3, optimizer="adagrad", **settings):
+    settings = {"unit_dropout": 0.0, "fm_interactions": True, "activation": "tanh", **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
-    model = build_model(config, LAYOUT, 2, 0, torch.float64, histories).train()
+    model = build_model(config, LAYOUT, 2, 0, torch.float64, bags).train()
     moved = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
     model.table.weights[:] = np.random.default_rng(1).normal(size=model.table.weights.shape) * 0.5
     with torch.no_grad():
@@ -51,17 +54,17 @@ def make(histories, kind="lc-dnn", units=3, optimizer="adagrad", **settings):
     return model, moved
 
 
-def test_units_of_a_history_are_the_sum_of_what_else_was_met_over_the_root_of_its_length():
+def test_units_of_a_bag_are_the_sum_of_what_else_was_met_over_the_root_of_its_length():
     batch, _ = batch_of()
-    histories = histories_of(batch)
-    model, _ = make(histories)
-    given = model.complete(batch)
+    bags = bags_of(batch)
+    model, _ = make(bags)
+    given = model.augmented(batch)
     local, _ = model.table(given.batch)
-    units = model.histories(local.view(given.batch.num_examples, 6, 3), given).detach().numpy()
+    units = model.cooccurrence(local.view(given.batch.num_examples, 6, 3), given).detach().numpy()
     assert units.shape == (30, 6, 3)
     base = model.table.layout.base
     assert np.diff(base).tolist() == [*ROWS, 40, 7]
-    for number, history in enumerate(histories):
+    for number, history in enumerate(bags):
         lists = [history.ids[a:b].tolist() for a, b in pairwise(history.offsets.tolist())]
         keys, own = (batch.ids[LAYOUT.single[field]].tolist() for field in (history.key, history.value))
         rows = model.table.weights[base[4 + number] : base[5 + number]].tolist()
@@ -73,13 +76,13 @@ def test_units_of_a_history_are_the_sum_of_what_else_was_met_over_the_root_of_it
 
 @pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-resnet"])
 @pytest.mark.parametrize("heads", [slice(0, 1), slice(0, 2)], ids=["without the deep part", "both"])
-def test_gradients_with_histories_are_finite_differences(kind, heads):
+def test_gradients_with_bags_are_finite_differences(kind, heads):
     batch, rng = batch_of()
     labels = torch.from_numpy(rng.integers(0, 2, 30))
-    model, optimizer = make(histories_of(batch), kind=kind, unit_l2=0.3, deep_units=1)
+    model, optimizer = make(bags_of(batch), kind=kind, unit_l2=0.3, deep_units=1)
 
     def loss():
-        members = model.members(model.complete(batch))[:, heads]
+        members = model.member_logits(model.augmented(batch))[:, heads]
         return logloss(members, labels) + model.penalty.mean()
 
     loss().backward()
@@ -103,10 +106,10 @@ def test_gradients_with_histories_are_finite_differences(kind, heads):
 
 
 def test_the_gradient_of_the_table_is_that_of_the_dense_algebra():
-    """Of a table's outputs, those for the examples that histories are made of included."""
+    """Of a table's outputs, those for the examples that bags are made of included."""
     batch, _ = batch_of()
-    model, _ = make(histories_of(batch))
-    given = model.complete(batch)
+    model, _ = make(bags_of(batch))
+    given = model.augmented(batch)
     local, _ = model.table(given.batch)
     fields = as_fields(given.batch, model.table.layout)
     expected, _ = dense.gather(dense.encode(fields, np.diff(model.table.layout.base).tolist()), model.table.weights, 3)
@@ -130,7 +133,7 @@ def as_fields(batch, layout):
 
 def test_an_example_has_the_same_logit_alone():
     batch, _ = batch_of()
-    model, _ = make(histories_of(batch))
+    model, _ = make(bags_of(batch))
     model.eval()
     together = model(batch)
     fields = as_fields(batch, LAYOUT)
@@ -140,30 +143,32 @@ def test_an_example_has_the_same_logit_alone():
     assert model(make_batch(FORMS, [[] for _ in FORMS])).shape == (0, 1)
 
 
-def test_logistic_regression_starts_the_fields_of_the_log_and_leaves_histories_at_zero():
+def test_logistic_regression_starts_the_fields_of_the_log_and_leaves_bags_at_zero():
     batch, rng = batch_of()
-    model, optimizer = make(histories_of(batch), units=2)
-    start = LrStart(rng.normal(size=(NUM_LOG_ROWS, 1)), np.array([0.5]))
-    start_from_lr(model, optimizer, start)
+    model, optimizer = make(bags_of(batch), units=2)
+    start = LrWeights(rng.normal(size=(NUM_LOG_ROWS, 1)), np.array([0.5]))
+    warm_start(model, optimizer, start)
     np.testing.assert_array_equal(model.table.weights[:NUM_LOG_ROWS, 0], start.weights[:, 0])
     assert (model.table.weights[NUM_LOG_ROWS:, 0] == 0).all()
 
 
-def test_a_history_is_left_out_with_whatever_its_key_is_left_out_with():
+def test_a_bag_is_left_out_with_whatever_its_key_is_left_out_with():
     batch, _ = batch_of()
-    model, _ = make(histories_of(batch))
-    start_pairs(model, [(0, 2), (3, 1)])
-    left_out = {(f, g) for f in range(6) for g in range(f + 1, 6) if not model.pairs.mask[f, g]}
+    model, _ = make(bags_of(batch))
+    leave_out_determined(model, [(0, 2), (3, 1)])
+    left_out = {
+        (f, g) for f in range(6) for g in range(f + 1, 6) if not model.members["lc-dnn"].interactions.mask[f, g]
+    }
     assert left_out == {(0, 2), (1, 3), (0, 4), (2, 4), (3, 5), (1, 5)}
 
 
-def test_saved_histories_come_back():
+def test_saved_bags_come_back():
     batch, _ = batch_of()
-    model, _ = make(histories_of(batch))
-    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if "histories" in name}
-    found = Histories.saved(arrays, "histories.")
-    for history, mine in zip(found, model.histories.histories, strict=True):
+    model, _ = make(bags_of(batch))
+    arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if "cooccurrence" in name}
+    found = CooccurrenceBags.saved(arrays, "cooccurrence.")
+    for history, mine in zip(found, model.cooccurrence.bags, strict=True):
         assert (history.key, history.value) == (mine.key, mine.value)
         np.testing.assert_array_equal(history.offsets, mine.offsets)
         np.testing.assert_array_equal(history.ids, mine.ids)
-    assert Histories.saved({}, "histories.") == []
+    assert CooccurrenceBags.saved({}, "cooccurrence.") == []

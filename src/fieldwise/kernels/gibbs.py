@@ -1,4 +1,4 @@
-"""Kernels that draw a factorisation machine from its posterior, one field after the other (`training.posterior`).
+"""Kernels that draw a factorisation machine from its posterior, one field after the other (`training.gibbs`).
 
 Letters: n examples, F fields, D features, K factors, d = K + 1 numbers of a feature: its weight, then its factors.
 

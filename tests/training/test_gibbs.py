@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.reference import posterior as reference
+from tests.reference import gibbs as reference
 
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
@@ -12,9 +12,9 @@ from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.config import PretrainConfig, TrainConfig
-from fieldwise.training.posterior import Sampler
-from fieldwise.training.start import starts_from_posterior
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.gibbs import GibbsSampler
+from fieldwise.training.initial import settled
 
 SIZES = [30, 20, 5]
 
@@ -43,7 +43,7 @@ def batch_of(ids):
 
 def sampler(seed=3, factors=4):
     batch, labels, layout, _ = planted()
-    return Sampler(batch, labels, layout, [(0, 2)], factors, seed)
+    return GibbsSampler(batch, labels, layout, [(0, 2)], factors, seed)
 
 
 def test_predictions_follow_the_weights_through_a_sweep():
@@ -113,13 +113,13 @@ def test_bags_and_numbers_are_the_single_features_that_they_stand_for():
     """A bag with one value of weight 1 is a category, and so is a number whose value is 1."""
     batch, labels, layout, _ = planted(500)
     count = len(labels)
-    plain = Sampler(batch, labels, layout, [], 2, 0)
+    plain = GibbsSampler(batch, labels, layout, [], 2, 0)
     as_bag = Batch(
         batch.ids[:2], batch.values, np.arange(count + 1)[None], batch.ids[2].copy(), np.ones(count, np.float32)
     )
-    bag = Sampler(as_bag, labels, Layout.of([SINGLE, SINGLE, BAG], SIZES), [], 2, 0)
+    bag = GibbsSampler(as_bag, labels, Layout.of([SINGLE, SINGLE, BAG], SIZES), [], 2, 0)
     as_value = batch._replace(values=np.ones((1, count), np.float32))
-    value = Sampler(as_value, labels, Layout.of([SINGLE, SINGLE, VALUE], SIZES), [], 2, 0)
+    value = GibbsSampler(as_value, labels, Layout.of([SINGLE, SINGLE, VALUE], SIZES), [], 2, 0)
     for chain in (plain, bag, value):
         for _ in range(3):
             chain.sweep(keep=True)
@@ -138,33 +138,37 @@ def test_a_feature_that_a_bag_has_twice_is_one_of_twice_the_weight():
     heavy = Batch(
         ids, none, np.array([[0, 1, 2, 2, 3, 4]]), np.array([1, 2, 0, 2], np.uint32), np.array([2, 1, 1, 2], np.float32)
     )
-    chains = [Sampler(batch, labels, layout, [], 2, 0) for batch in (twice, heavy)]
+    chains = [GibbsSampler(batch, labels, layout, [], 2, 0) for batch in (twice, heavy)]
     for chain in chains:
         chain.sweep(keep=True)
     np.testing.assert_allclose(chains[0].mean, chains[1].mean, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("model", "train", "options", "reason"),
+    ("sizes", "options", "train", "reason"),
     [
-        ({"pairs": "none"}, {}, {}, "no pairs"),
-        ({"units": 1}, {}, {}, "no pairs"),
-        ({}, {"negative_rate": 0.5}, {}, "negative_rate"),
-        ({}, {}, {"num_classes": 3}, "two classes"),
-        ({}, {}, {"weighted": True}, "weights"),
+        (SIZES[:1], {}, {}, "no two fields"),
+        (SIZES, {"num_classes": 3}, {}, "more than two classes"),
+        (SIZES, {"weighted": True}, {}, "examples have weights"),
+        (SIZES, {}, {"negative_rate": 0.5}, "leaves examples out"),
     ],
 )
-def test_what_cannot_start_from_a_posterior_says_why(model, train, options, reason):
-    layout, settings = Layout.of([SINGLE] * 3, SIZES), (TrainConfig(**train), PretrainConfig())
-    assert not starts_from_posterior(ModelConfig(**model), *settings, layout, 1000, **options)
-    with pytest.raises(ConfigError, match=reason):
-        starts_from_posterior(ModelConfig(**model, start="posterior"), *settings, layout, 1000, **options)
+def test_what_cannot_be_sampled_is_refused_where_it_is_asked_for_and_else_left_out(sizes, options, train, reason):
+    log = Layout.of([SINGLE] * len(sizes), sizes), 1000
+    assert settled(ModelConfig(), TrainConfig(**train), *log, **options).kind == "lc-dnn"
+    for kind in ("bayesian-fm", "lr+bayesian-fm"):
+        with pytest.raises(ConfigError, match=reason):
+            settled(ModelConfig(kind=kind), TrainConfig(**train), *log, **options)
 
 
 def test_auto_leaves_alone_what_it_would_not_help():
-    settings = ModelConfig(), TrainConfig(), PretrainConfig()
+    def kind(layout, num_examples=1000, **model):
+        return settled(ModelConfig(**model), TrainConfig(), layout, num_examples).kind
+
     layout = Layout.of([SINGLE] * 3, SIZES)
-    assert starts_from_posterior(*settings, layout, 1000)
-    assert not starts_from_posterior(*settings, layout, 10**9)
-    assert not starts_from_posterior(*settings, Layout.of([SINGLE, VALUE], [5, 2]), 1000)
-    assert not starts_from_posterior(ModelConfig(start="lr"), *settings[1:], layout, 1000)
+    assert kind(layout) == "lc-dnn+bayesian-fm"
+    assert kind(layout, 10**9) == "lc-dnn"
+    assert kind(layout, fm_interactions=False) == "lc-dnn"
+    assert kind(layout, units=1) == "lc-dnn"
+    assert kind(Layout.of([SINGLE, VALUE], [5, 2])) == "lc-dnn"
+    assert kind(layout, kind="lc-wide-deep") == "lc-wide-deep"

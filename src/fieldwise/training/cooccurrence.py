@@ -1,8 +1,8 @@
-"""Which histories a model gets, and their collection from the training rows (`nn.histories`).
+"""Which bags a model gets, and their collection from the training rows (`nn.cooccurrence`).
 
 An *entity* is a field that stands for a thing with properties of its own, such as a user with an age: it has 256 values
 or more, determines another field, and no other field determines it. Where a log has two entities, whoever meets the one
-has a history of the other. Fields that say nothing of each other, or only few values each, have no entity among them.
+has a bag of the other. Fields that say nothing of each other, or only few values each, have no entity among them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ConfigError, did_you_mean
-from fieldwise.kernels.histories import History, Uint32s, collect
+from fieldwise.kernels.cooccurrence import Cooccurrence, Uint32s, collect
 from fieldwise.kernels.layout import SINGLE
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.dependence import Determined
 
-__all__ = ["find_histories", "history_fields"]
+__all__ = ["cooccurrence_fields", "find_cooccurrence"]
 
 _MIN_VALUES = 256
 _MOST_EXAMPLES = 1 << 26
@@ -26,23 +26,23 @@ _MOST_EXAMPLES = 1 << 26
 _CHUNK_EXAMPLES = 1 << 18
 
 
-def find_histories(
+def find_cooccurrence(
     config: ModelConfig, train: Cache, names: Sequence[str], determined: Sequence[Determined]
-) -> list[History]:
-    """Return the histories of a model, as its configuration says (`history_fields`); the training rows are read once
+) -> list[Cooccurrence]:
+    """Return the bags of a model, as its configuration says (`cooccurrence_fields`); the training rows are read once
     for each.
     """
     sizes = np.diff(train.layout.base).tolist()
     return [
-        History(key, value, *collect(_ids(train, key, value), sizes[key], config.history_limit))
-        for key, value in history_fields(config, train, names, determined)
+        Cooccurrence(key, value, *collect(_ids(train, key, value), sizes[key], config.cooccurrence_limit))
+        for key, value in cooccurrence_fields(config, train, names, determined)
     ]
 
 
-def history_fields(
+def cooccurrence_fields(
     config: ModelConfig, train: Cache, names: Sequence[str], determined: Sequence[Determined]
 ) -> list[tuple[int, int]]:
-    """Return whose histories a model has and what is in them, as numbers of fields; none where it has no pairs.
+    """Return whose bags a model has and what is in them, as numbers of fields; none where it has no interactions.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def history_fields(
     Raises
     ------
     ConfigError
-        A field that is named does not exist, or has no values to make a history of.
+        A field that is named does not exist, or has no values to make a bag of.
     """
-    if not config.has_pairs(len(names)) or config.histories == "none":
+    if not config.has_interactions(len(names)) or config.cooccurrence == "none":
         return []
-    if isinstance(config.histories, str):
+    if isinstance(config.cooccurrence, str):
         return _between_entities(train, determined)
-    return [(_number(train, names, key), _number(train, names, value)) for key, value in config.histories]
+    return [(_number(train, names, key), _number(train, names, value)) for key, value in config.cooccurrence]
 
 
 def _between_entities(train: Cache, determined: Sequence[Determined]) -> list[tuple[int, int]]:
@@ -81,12 +81,12 @@ def _between_entities(train: Cache, determined: Sequence[Determined]) -> list[tu
 
 def _number(train: Cache, names: Sequence[str], name: str) -> int:
     if name not in names:
-        raise ConfigError("there is no such field", where="model.histories", got=name, fix=did_you_mean(name, names))
+        raise ConfigError("there is no such field", where="model.cooccurrence", got=name, fix=did_you_mean(name, names))
     number = names.index(name)
     if train.layout.form[number] != SINGLE:
         raise ConfigError(
-            "a history is made of two fields with one value each",
-            where="model.histories",
+            "a bag is made of two fields with one value each",
+            where="model.cooccurrence",
             expected="categories, crosses, or numbers with bins",
             got=name,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from fieldwise.nn.blend import Blend
+from fieldwise.models.stack import Stacker
 
 
 def rows(count=4000):
@@ -19,7 +19,7 @@ def rows(count=4000):
 
 def test_it_is_logistic_regression_held_at_the_mean():
     members, labels = rows(100_000)
-    blend = Blend(2)
+    blend = Stacker(2)
     blend.fit(members, labels)
     free = LogisticRegression(C=1e10, tol=1e-8).fit(members, labels)
     np.testing.assert_allclose(blend.weight[1:], free.coef_[0], atol=5e-3)
@@ -29,7 +29,7 @@ def test_it_is_logistic_regression_held_at_the_mean():
 
 
 def test_few_rows_of_one_label_fit_nothing():
-    blend = Blend(2)
+    blend = Stacker(2)
     members, labels = rows(10)
     for some in (labels * 0, labels * 0 + 1):
         blend.fit(members, some)
@@ -40,7 +40,7 @@ def test_few_rows_of_one_label_fit_nothing():
 
 def test_separable_rows_leave_it_finite():
     members = np.array([[-1.0], [-2.0], [1.0], [2.0]], np.float32)
-    blend = Blend(1)
+    blend = Stacker(1)
     blend.fit(members, np.array([0, 0, 1, 1]))
     assert torch.isfinite(blend.weight).all()
     assert blend.weight[1] >= 1

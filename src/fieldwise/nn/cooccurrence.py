@@ -1,4 +1,4 @@
-"""Fields that a model adds to those of the log: the histories of the values of others (`kernels.histories`)."""
+"""Fields that a model adds to those of the log: the bags of the values of others (`kernels.cooccurrence`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fieldwise.kernels.histories import Complete, History, complete
+from fieldwise.kernels.cooccurrence import AugmentedBatch, Cooccurrence, augment
 from fieldwise.kernels.layout import BAG, Batch, Layout
 
-__all__ = ["Histories"]
+__all__ = ["CooccurrenceBags"]
 
 
-class Histories(nn.Module):
-    """The histories of a model: a bag field each, after the fields of the log.
+class CooccurrenceBags(nn.Module):
+    """The bags of a model: a bag field each, after the fields of the log.
 
     With N(u) the values of field `value` that the training rows have beside value u of field `key`, and i the
     example's own, the units of the new field are ::
@@ -34,35 +34,35 @@ class Histories(nn.Module):
     ----------
     layout
         Of the log's fields.
-    histories
+    bags
         In the order of their fields.
     """
 
-    def __init__(self, layout: Layout, histories: Sequence[History]) -> None:
+    def __init__(self, layout: Layout, bags: Sequence[Cooccurrence]) -> None:
         super().__init__()
-        self.log_layout, self.histories = layout, tuple(histories)
+        self.log_layout, self.bags = layout, tuple(bags)
         sizes = np.diff(layout.base).tolist()
         self.layout = Layout.of(
-            [*layout.form.tolist(), *[BAG] * len(self.histories)],
-            [*sizes, *(sizes[history.value] for history in self.histories)],
+            [*layout.form.tolist(), *[BAG] * len(self.bags)],
+            [*sizes, *(sizes[bag.value] for bag in self.bags)],
         )
-        # Buffers and histories share their memory, so that what is loaded into one is in the other.
-        for number, history in enumerate(self.histories):
-            self.register_buffer(f"{number}_fields", torch.tensor([history.key, history.value]))
-            self.register_buffer(f"{number}_offsets", torch.from_numpy(history.offsets))
-            self.register_buffer(f"{number}_ids", torch.from_numpy(history.ids.view(np.int32)))
+        # Buffers and bags share their memory, so that what is loaded into one is in the other.
+        for number, bag in enumerate(self.bags):
+            self.register_buffer(f"{number}_fields", torch.tensor([bag.key, bag.value]))
+            self.register_buffer(f"{number}_offsets", torch.from_numpy(bag.offsets))
+            self.register_buffer(f"{number}_ids", torch.from_numpy(bag.ids.view(np.int32)))
 
-    def complete(self, batch: Batch) -> Complete:
-        """Return the batch with what the histories of its examples are made of, for a table of `layout`."""
-        return complete(batch, self.log_layout, self.histories)
+    def augmented(self, batch: Batch) -> AugmentedBatch:
+        """Return the batch with what the bags of its examples are made of, for a table of `layout`."""
+        return augment(batch, self.log_layout, self.bags)
 
-    def forward(self, units: Tensor, given: Complete) -> Tensor:
-        """Return the units (B, F, K) of the examples, the histories among their F fields, from those of all examples
+    def forward(self, units: Tensor, augmented: AugmentedBatch) -> Tensor:
+        """Return the units (B, F, K) of the examples, the bags among their F fields, from those of all examples
         of the complete batch.
         """
-        num_examples, first = given.num_examples, self.log_layout.num_fields
+        num_examples, first = augmented.num_examples, self.log_layout.num_fields
         fields = [units[:num_examples, :first]]
-        for number, link in enumerate(given.links):
+        for number, link in enumerate(augmented.links):
             rows, device = units[:, first + number], units.device
             whole, own = (rows.index_select(0, torch.from_numpy(at).to(device)) for at in (link.whole, link.own))
             others, has_own = torch.from_numpy(link.others).to(device), torch.from_numpy(link.has_own).to(device)
@@ -72,12 +72,12 @@ class Histories(nn.Module):
         return torch.cat(fields, dim=1)
 
     @staticmethod
-    def saved(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[History]:
-        """Return the histories whose buffers are among a model's saved arrays, under names that begin with `prefix`."""
-        found: list[History] = []
+    def saved(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[Cooccurrence]:
+        """Return the bags whose buffers are among a model's saved arrays, under names that begin with `prefix`."""
+        found: list[Cooccurrence] = []
         while f"{prefix}{len(found)}_fields" in arrays:
             name = f"{prefix}{len(found)}_"
             key, value = arrays[f"{name}fields"].tolist()
             ids = np.array(arrays[f"{name}ids"]).view(np.uint32)
-            found.append(History(key, value, np.array(arrays[f"{name}offsets"]), ids))
+            found.append(Cooccurrence(key, value, np.array(arrays[f"{name}offsets"]), ids))
         return found

@@ -1,4 +1,4 @@
-"""Histories are collected as sets are, whatever the order of the rows, and a batch is completed with them."""
+"""CooccurrenceBags are collected as sets are, whatever the order of the rows, and a batch is completed with them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from tests.helpers import make_batch, make_layout
-from tests.reference import histories as reference
+from tests.reference import cooccurrence as reference
 from tests.reference.batches import random_fields
 
-from fieldwise.kernels.histories import History, collect, complete
+from fieldwise.kernels.cooccurrence import Cooccurrence, augment, collect
 
 FORMS, ROWS = ["single", "bag", "value", "single"], [12, 5, 2, 9]
 
@@ -49,9 +49,9 @@ def test_a_completed_batch_is_the_batch_and_every_history_once(num_examples):
     batch, layout = make_batch(FORMS, fields), make_layout(FORMS, ROWS)
     rng = np.random.default_rng(2)
     known = [rng.integers(0, size, 60).astype(np.uint32) for size in (12, 9)]
-    of_users = History(0, 3, *collect([(known[0], known[1])], 12, 100))
-    of_items = History(3, 0, *collect([(known[1], known[0])], 9, 100))
-    given = complete(batch, layout, [of_users, of_items])
+    of_users = Cooccurrence(0, 3, *collect([(known[0], known[1])], 12, 100))
+    of_items = Cooccurrence(3, 0, *collect([(known[1], known[0])], 9, 100))
+    given = augment(batch, layout, [of_users, of_items])
     assert given.num_examples == num_examples
     for mine, theirs in ((given.batch.ids, batch.ids), (given.batch.values, batch.values)):
         np.testing.assert_array_equal(mine[:, :num_examples], theirs)

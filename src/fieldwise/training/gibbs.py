@@ -1,4 +1,4 @@
-"""A Bayesian factorisation machine of the fields' pairs, by Gibbs sampling: where the units of pairs begin.
+"""Gibbs sampling of a Bayesian factorisation machine (`models.bayesian_fm`).
 
 With w_r and v_r the weight and the K factors of feature r, summed over the features of field f in an example (times
 their inputs) to w_f and v_f, the model is ::
@@ -7,7 +7,7 @@ their inputs) to w_f and v_f, the model is ::
     w_r ~ N(0, 1 / precision[f, 0]),   v_r[k] ~ N(0, 1 / precision[f, k]),   precision ~ Gamma(1, 1)
 
 Each sweep draws a latent number for every example (Albert and Chib 1993), mu, the precisions, and then all features of
-one field after the other, given the rest (`kernels.posterior`). What is kept is the mean of the weights and factors
+one field after the other, given the rest (`kernels.gibbs`). What is kept is the mean of the weights and factors
 over the sweeps, each turned first to lie on the mean so far (factors may be rotated together without changing any dot
 product; Schoenemann 1966). How strongly a feature is held back follows from how often it occurs and how much its
 field's features differ, and is not set by hand; and a mean over what the data leave open generalises better than the
@@ -30,21 +30,21 @@ from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError
 from fieldwise.events import Listener, Sampling, ignore
 from fieldwise.io.memory import require_memory
-from fieldwise.kernels import posterior as kernels
+from fieldwise.kernels import gibbs as kernels
 from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
-from fieldwise.training.config import PretrainConfig
+from fieldwise.training.config import SamplerConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
 
 __all__ = [
-    "PosteriorMean",
-    "Sampler",
-    "posterior_memory",
-    "posterior_row_bytes",
-    "read_posterior",
-    "sample_posterior",
+    "FactorMeans",
+    "GibbsSampler",
+    "read_chain",
+    "run_chain",
+    "sampling_memory",
+    "sampling_row_bytes",
 ]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -54,7 +54,7 @@ _LOGITS = 1.6
 _SMALL = 0.1
 
 
-class PosteriorMean(NamedTuple):
+class FactorMeans(NamedTuple):
     """A weight and K factors of each feature, and a bias: `sampled` (D, 1 + K) and `sampled_bias` those of z, which may
     be a map of a file; all else of a logit.
     """
@@ -79,7 +79,7 @@ class PosteriorMean(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The examples of each feature of a field; the fields whose sums change hands while it is drawn (`Sampler`)."""
+    """The examples of each feature of a field; the fields whose sums change while it is drawn (`GibbsSampler`)."""
 
     base: int
     starts: npt.NDArray[np.int64]
@@ -89,7 +89,7 @@ class _Field(NamedTuple):
     apart: Layout
 
 
-class Sampler:
+class GibbsSampler:
     """The chain.
 
     Parameters
@@ -137,7 +137,7 @@ class Sampler:
         self.mean = np.zeros((num_features, d))
         self.mean_bias = 0.0
         self._left_out = np.argwhere(np.triu(apart, 1))
-        # Of the sweep under way (`kernels.posterior`).
+        # Of the sweep under way (`kernels.gibbs`).
         self._state = _lines(len(labels), self._rows.shape[1])
         self._latent, self._predicted = np.empty(len(labels)), np.empty(len(labels))
 
@@ -156,9 +156,9 @@ class Sampler:
         if keep:
             self._keep()
 
-    def result(self) -> PosteriorMean:
+    def result(self) -> FactorMeans:
         """Return the mean so far."""
-        return PosteriorMean(self.mean, self.mean_bias)
+        return FactorMeans(self.mean, self.mean_bias)
 
     def save(self, checkpoints: Checkpoints, seconds: float = 0.0) -> None:
         """Write the chain as it is, and how long it took to come here."""
@@ -224,11 +224,11 @@ class Sampler:
         run_each(kernel, [(*arguments, begin, end) for begin, end in pairwise(cuts)])
 
 
-def sample_posterior(
+def run_chain(
     train: Cache,
     left_out: Iterable[tuple[int, int]],
     num_factors: int,
-    settings: PretrainConfig,
+    settings: SamplerConfig,
     seed: int,
     checkpoints: Checkpoints,
     *,
@@ -238,7 +238,7 @@ def sample_posterior(
 ) -> float:
     """Run a chain over the training examples to its end, and return the seconds that it took.
 
-    It goes on from the newest of its checkpoints, and leaves one behind when it is done, for `read_posterior`, and so
+    It goes on from the newest of its checkpoints, and leaves one behind when it is done, for `read_chain`, and so
     that the same call later takes no time.
 
     Parameters
@@ -246,7 +246,7 @@ def sample_posterior(
     train
         Read into memory as a whole.
     left_out, num_factors, seed
-        As in `Sampler`.
+        As in `GibbsSampler`.
     settings
         How many sweeps, and how many of the first are left out of the mean.
     checkpoints
@@ -264,11 +264,13 @@ def sample_posterior(
         The examples and their sums do not fit in memory.
     """
     interrupt = interrupt or Interrupt()
-    needed = posterior_memory(train.num_examples, train.layout.num_features, train.layout.num_fields, num_factors)
-    require_memory(needed, "the posterior of the pairs' factors", 'set model.start = "lr", or use fewer units')
+    needed = sampling_memory(train.num_examples, train.layout.num_features, train.layout.num_fields, num_factors)
+    require_memory(
+        needed, "sampling a factorisation machine", "leave bayesian-fm out of model.kind, or use fewer factors"
+    )
     examples = train.gather(np.arange(train.num_examples))
     assert examples.labels is not None, "training needs labels"
-    sampler = Sampler(examples.batch, examples.labels, train.layout, left_out, num_factors, seed)
+    sampler = GibbsSampler(examples.batch, examples.labels, train.layout, left_out, num_factors, seed)
     seconds = 0.0
     if (checkpoint := checkpoints.newest()) is not None:
         sampler.restore(checkpoint)
@@ -289,8 +291,8 @@ def sample_posterior(
     return seconds
 
 
-def read_posterior(checkpoints: Checkpoints) -> PosteriorMean:
-    """Return the mean of the chain that `sample_posterior` has run to its end, here or in another process.
+def read_chain(checkpoints: Checkpoints) -> FactorMeans:
+    """Return the mean of the chain that `run_chain` has run to its end, here or in another process.
 
     Raises
     ------
@@ -300,29 +302,29 @@ def read_posterior(checkpoints: Checkpoints) -> PosteriorMean:
     checkpoint = checkpoints.newest()
     if checkpoint is None:
         raise ArtefactError(
-            "the posterior that the first worker has sampled is not there",
+            "what the first worker has sampled is not there",
             where=checkpoints.folder,
             fix="let the run folder lie where all workers see it",
         )
-    return PosteriorMean(checkpoint.dense["mean"], float(checkpoint.dense["bias"][1]))
+    return FactorMeans(checkpoint.dense["mean"], float(checkpoint.dense["bias"][1]))
 
 
-def posterior_row_bytes(num_factors: int) -> int:
+def sampling_row_bytes(num_factors: int) -> int:
     """Return the bytes of a feature's numbers and of what is made of them: a draw, its mean, and a turned copy."""
     return 24 * (num_factors + 1) + 4 * kernels.row_width(num_factors + 1)
 
 
-def posterior_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:
+def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:
     """Return the bytes that a chain takes beside the process: a sum of every example's factors, its latent number and
     its features twice, and the features' numbers.
 
     Examples
     --------
-    >>> posterior_memory(600_000, 9_827, 7, 16) / 1e6
+    >>> sampling_memory(600_000, 9_827, 7, 16) / 1e6
     110.5...
     """
     of_example = 4 * kernels.row_width(num_factors + 1) + 24 + 8 * num_fields
-    return num_examples * of_example + num_features * posterior_row_bytes(num_factors)
+    return num_examples * of_example + num_features * sampling_row_bytes(num_factors)
 
 
 def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int64]) -> _Field:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from fieldwise.nn.product import autocast_where_it_pays
 
-__all__ = ["FieldPairs"]
+__all__ = ["FMInteractions"]
 
 
-class FieldPairs(nn.Module):
+class FMInteractions(nn.Module):
     """The dot products of the units of every two fields, summed: a factorisation machine (Rendle 2010, equation 1; with
     a user and an item, matrix factorisation).
 
@@ -47,7 +47,7 @@ class FieldPairs(nn.Module):
 
     Examples
     --------
-    >>> pairs = FieldPairs(3)
+    >>> pairs = FMInteractions(3)
     >>> pairs(torch.tensor([[[1.0], [2.0], [3.0]]])).tolist()  # 1 2 + 1 3 + 2 3
     [[11.0]]
     """

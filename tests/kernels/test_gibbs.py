@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from tests.reference import posterior as reference
+from tests.reference import gibbs as reference
 
 from fieldwise.kernels.draws import draw_latents
+from fieldwise.kernels.gibbs import draw_rows, predict, row_width, shift
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
-from fieldwise.kernels.posterior import draw_rows, predict, row_width, shift
 
 KEY = 0x1234_5678_9ABC_DEF0
 

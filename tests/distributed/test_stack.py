@@ -1,4 +1,4 @@
-"""Several workers begin with the posterior that one process samples, also where they are killed on the way."""
+"""Several workers begin with what one process samples, also where they are killed on the way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ label = "click"
 split = "split"
 [model]
 units = 4
-posterior_units = 5
+factors = 4
 hidden = [8]
 unit_dropout = 0.0
 [train]
@@ -33,10 +33,11 @@ batch_size = 256
 threads = 1
 precision = "float64"
 checkpoint_minutes = 0.0001  # so the chain saves one after every sweep
-[pretrain]
-epochs = 1
+[train.sampler]
 sweeps = 40
 burn_in = 15
+[pretrain]
+epochs = 1
 """
 
 
@@ -69,14 +70,14 @@ def assert_same_model(folder, name):
     kept = np.setdiff1d(np.arange(len(theirs["table"])), alone.table.layout.base[:-1] + UNSEEN)
     assert ours["table"][kept, :5].tobytes() == theirs["table"][kept, :5].tobytes()
     assert np.abs(theirs["table"][:, :5]).sum(axis=0).all()
-    assert alone.blend.weight.tolist() != [0.0, 0.5, 0.5]
+    assert alone.stacker.weight.tolist() != [0.0, 0.5, 0.5]
     for key, array in theirs.items():
         np.testing.assert_allclose(ours[key], array, rtol=1e-7, atol=1e-9, err_msg=key)
 
 
 def sampled(out):
     """Return how many sweeps the newest checkpoint of the chain of a run has; 0 where there is none."""
-    return max((int(path.parent.name) for path in out.glob("posterior-*/[0-9]*/manifest.json")), default=0)
+    return max((int(path.parent.name) for path in out.glob("bayesian-fm-*/[0-9]*/manifest.json")), default=0)
 
 
 def test_workers_killed_while_one_samples_begin_with_what_one_process_samples(folder):

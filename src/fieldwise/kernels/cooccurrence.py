@@ -1,13 +1,13 @@
-"""Histories: for every value of one field, the values of another field that the training rows have beside it.
+"""Co-occurrence bags: for every value of one field, the values of another field that the training rows have beside it.
 
-Letters: B examples, V values of the field that owns the histories (the *key*), N ids in all of them.
+Letters: B examples, V values of the field that owns the bags (the *key*), N ids in all of them.
 
-A user's history is the items that the user met, an item's the users that met it. They are kept as lists of local ids,
+A user's bag is the items that the user met, an item's the users that met it. They are kept as lists of local ids,
 without repetition and in ascending order; the ids for missing and unseen values have none and are in none::
 
-    history of value v:   ids[offsets[v] : offsets[v + 1]]
+    bag of value v:   ids[offsets[v] : offsets[v + 1]]
 
-`complete` gives a batch what a model needs of them: every different history of its examples once, however many
+`augment` gives a batch what a model needs of them: every different bag of its examples once, however many
 examples have it, as an example of its own at the end of the batch.
 """
 
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import UNSEEN, Batch, Layout
 
-__all__ = ["Complete", "History", "Link", "collect", "complete"]
+__all__ = ["AugmentedBatch", "Cooccurrence", "Link", "augment", "collect"]
 
 Int64s = npt.NDArray[np.int64]
 Uint32s = npt.NDArray[np.uint32]
@@ -31,13 +31,13 @@ _U = np.uint64
 _GOLDEN = _U(0x9E3779B97F4A7C15)
 
 
-class History(NamedTuple):
-    """The histories of one field.
+class Cooccurrence(NamedTuple):
+    """The bags of one field.
 
     Attributes
     ----------
     key, value
-        The numbers of two fields with one id per example: whose histories they are, and what is in them.
+        The numbers of two fields with one id per example: whose bags they are, and what is in them.
     offsets
         (V + 1,) int64.
     ids
@@ -51,7 +51,7 @@ class History(NamedTuple):
 
 
 def collect(chunks: Iterable[tuple[Uint32s, Uint32s]], num_keys: int, limit: int) -> tuple[Int64s, Uint32s]:
-    """Return offsets and ids of the histories of all keys, from (keys, values) of the training rows.
+    """Return offsets and ids of the bags of all keys, from (keys, values) of the training rows.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def collect(chunks: Iterable[tuple[Uint32s, Uint32s]], num_keys: int, limit: int
     num_keys
         V.
     limit
-        Of a longer history so many ids stay, chosen by a hash of both: the same ones whatever the order of the rows.
+        Of a longer bag so many ids stay, chosen by a hash of both: the same ones whatever the order of the rows.
 
     Examples
     --------
@@ -86,16 +86,16 @@ def collect(chunks: Iterable[tuple[Uint32s, Uint32s]], num_keys: int, limit: int
 
 
 class Link(NamedTuple):
-    """Where the examples of a batch find one of their histories.
+    """Where the examples of a batch find one of their bags.
 
     Attributes
     ----------
     whole
-        (B,) int64: the example at the end of the batch that has the whole history.
+        (B,) int64: the example at the end of the batch that has the whole bag.
     own
         (B,) int64: the one that has the example's own value alone.
     has_own
-        (B,) whether that value is in the history.
+        (B,) whether that value is in the bag.
     others
         (B,) int64: how many others are.
     """
@@ -106,8 +106,8 @@ class Link(NamedTuple):
     others: Int64s
 
 
-class Complete(NamedTuple):
-    """A batch of B examples, and after them those that histories are made of; a link for each history."""
+class AugmentedBatch(NamedTuple):
+    """A batch of B examples, and after them those that bags are made of; a link for each bag."""
 
     batch: Batch
     num_examples: int
@@ -116,7 +116,7 @@ class Complete(NamedTuple):
 
 @kernel
 def _contains(keys: Uint32s, values: Uint32s, offsets: Int64s, ids: Uint32s, found: npt.NDArray[np.bool_]) -> None:
-    """Set whether each value is in the history of its key."""
+    """Set whether each value is in the bag of its key."""
     for b in range(_U(len(keys))):
         low, last = offsets[_U(keys[b])], offsets[_U(keys[b]) + _U(1)]
         high = last
@@ -131,7 +131,7 @@ def _contains(keys: Uint32s, values: Uint32s, offsets: Int64s, ids: Uint32s, fou
 
 @kernel
 def _copy_lists(keys: Uint32s, offsets: Int64s, ids: Uint32s, out: Uint32s) -> None:
-    """Write the histories of keys, one after the other."""
+    """Write the bags of keys, one after the other."""
     at = _U(0)
     for key in keys:
         for i in range(_U(offsets[_U(key)]), _U(offsets[_U(key) + _U(1)])):
@@ -139,37 +139,37 @@ def _copy_lists(keys: Uint32s, offsets: Int64s, ids: Uint32s, out: Uint32s) -> N
             at += _U(1)
 
 
-def complete(batch: Batch, layout: Layout, histories: Sequence[History]) -> Complete:
-    """Return the batch with one more bag for each history, and with examples that have nothing but these.
+def augment(batch: Batch, layout: Layout, bags: Sequence[Cooccurrence]) -> AugmentedBatch:
+    """Return the batch with one more bag for each bag, and with examples that have nothing but these.
 
-    The examples of the batch have nothing in these bags. Costs the lengths of the different histories among them.
+    The examples of the batch have nothing in these bags. Costs the lengths of the different bags among them.
 
     Parameters
     ----------
     batch, layout
         Of the log's fields.
-    histories
+    bags
         A bag of each follows those of the layout, in this order.
     """
     num_examples, num_bags = batch.num_examples, len(batch.offsets)
     links, lengths, pieces = [], [], []
     total = num_examples
-    for history in histories:
-        keys, values = (batch.ids[layout.single[field]] for field in (history.key, history.value))
+    for bag in bags:
+        keys, values = (batch.ids[layout.single[field]] for field in (bag.key, bag.value))
         has_own = np.empty(num_examples, dtype=np.bool_)
-        _contains(keys, values, history.offsets, history.ids, has_own)
+        _contains(keys, values, bag.offsets, bag.ids, has_own)
         whole, of_key = np.unique(keys, return_inverse=True)
         own, of_value = np.unique(values, return_inverse=True)
-        sizes = np.diff(history.offsets)[whole]
+        sizes = np.diff(bag.offsets)[whole]
         others = sizes[of_key] - has_own
         links.append(Link(total + of_key, total + len(whole) + of_value, has_own, others))
         listed = np.empty(int(sizes.sum()), dtype=np.uint32)
-        _copy_lists(whole, history.offsets, history.ids, listed)
+        _copy_lists(whole, bag.offsets, bag.ids, listed)
         pieces += [listed, own]
         lengths.append((total, np.concatenate((sizes, np.ones(len(own), dtype=np.int64)))))
         total += len(whole) + len(own)
     begin = int(batch.offsets[-1, -1]) if num_bags else 0
-    offsets = np.empty((num_bags + len(histories), total + 1), dtype=np.int64)
+    offsets = np.empty((num_bags + len(bags), total + 1), dtype=np.int64)
     offsets[:num_bags, : num_examples + 1] = batch.offsets
     offsets[:num_bags, num_examples + 1 :] = batch.offsets[:, -1:]
     for line, (first, sizes) in zip(offsets[num_bags:], lengths, strict=True):
@@ -188,4 +188,4 @@ def complete(batch: Batch, layout: Layout, histories: Sequence[History]) -> Comp
         bag_ids,
         bag_weights,
     )
-    return Complete(whole_batch, num_examples, tuple(links))
+    return AugmentedBatch(whole_batch, num_examples, tuple(links))

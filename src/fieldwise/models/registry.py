@@ -1,0 +1,181 @@
+"""Models and deep parts by the names that a configuration gives them, and how to add one.
+
+A deep part of your own is a module built as ``part(num_inputs, hidden, num_outputs, activation, dropout)`` that takes
+(B, num_inputs), the standardised units, and returns (B, num_outputs); a model of your own derives from
+`models.member.Member`::
+
+    register_deep("mine", MyPart)                      # model.deep = "mine"
+    register_model("sum", Sum, label="Sum")            # model.kind = "sum", or in a stack: "lc-dnn+sum"
+
+A bundle holds the name and the weights, never code: whoever loads it registers first. On the command line,
+``--import MODULE`` imports the module that does so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fieldwise.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:  # a configuration is read, and sizes are named, without torch
+    from torch import nn
+
+__all__ = [
+    "build_deep",
+    "find_model",
+    "model_label",
+    "refuse_unknown",
+    "register_deep",
+    "register_model",
+]
+
+Made = Callable[..., Any] | str
+"""A class, or where it is to be imported from."""
+
+_LC = "fieldwise.models.lc:LocallyConnected"
+_MODELS: dict[str, Made] = {
+    "lr": "fieldwise.models.lr:LogisticRegression",
+    "dnn": "fieldwise.models.dnn:DNN",
+    "lc-dnn": _LC,
+    "lc-wide-deep": _LC,
+    "lc-resnet": _LC,
+    "bayesian-fm": "fieldwise.models.bayesian_fm:BayesianFM",
+}
+_LABELS = {
+    "lr": "LR",
+    "dnn": "DNN",
+    "lc-dnn": "LC-DNN",
+    "lc-wide-deep": "LC-W&D",
+    "lc-resnet": "LC-ResNet",
+    "bayesian-fm": "Bayesian FM",
+}
+_DEEP: dict[str, Made] = {
+    "perceptron": "fieldwise.nn.deep:Perceptron",
+    "residual": "fieldwise.nn.deep:Residual",
+    "cross": "fieldwise.nn.cross:Cross",
+}
+
+
+def register_model(name: str, model: Callable[..., Any], label: str | None = None) -> None:
+    """Make a model known as ``model.kind = name``, alone and in stacks, to training and to the loading of bundles.
+
+    Parameters
+    ----------
+    name
+        Letters, digits, ``-`` and ``_``.
+    model
+        A class that derives from `models.member.Member`, or a function that returns one.
+    label
+        What tables call it; the name unless given.
+
+    Raises
+    ------
+    ConfigError
+        The name belongs to another model, or holds another character.
+    """
+    _register(_MODELS, "auto", name, model)
+    _LABELS[name] = label or name
+
+
+def register_deep(name: str, part: Callable[..., Any]) -> None:
+    """Make `part` known as ``model.deep = name``, to training and to the loading of bundles.
+
+    Raises
+    ------
+    ConfigError
+        The name belongs to another part, or holds another character than letters, digits, ``-`` and ``_``.
+    """
+    _register(_DEEP, "none", name, part)
+
+
+def model_label(kind: str, units: int | None = None) -> str:
+    """Return the name of a model for people, with its units per field.
+
+    Examples
+    --------
+    >>> model_label("lc-wide-deep", 8), model_label("lr"), model_label("lc-dnn+bayesian-fm")
+    ('LC-W&D, K = 8', 'LR', 'LC-DNN + Bayesian FM')
+    """
+    label = " + ".join(_LABELS.get(name, name) for name in kind.split("+"))
+    return label if units is None else f"{label}, K = {units}"
+
+
+def refuse_unknown(kind: str, deep: str, where: str = "model.kind") -> None:
+    """Refuse a configuration's ``model.kind`` or ``model.deep`` that nobody has registered.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest one that there is.
+
+    Examples
+    --------
+    >>> refuse_unknown("lc-dnn+bayesian-fm", "cross")
+    """
+    members = kind.split("+")
+    for name in members if kind != "auto" else ():
+        _find(_MODELS, name, "model", where)
+    if len(set(members)) < len(members) or sum(name.startswith("lc-") for name in members) > 1:
+        raise ConfigError("a stack has different members, one of them locally connected at most", where=where, got=kind)
+    if deep != "none":
+        _find(_DEEP, deep, "deep part", "model.deep")
+
+
+def find_model(name: str) -> Callable[..., Any]:
+    """Return what builds a model, as ``(config, layout, num_outputs, num_bags)``.
+
+    Raises
+    ------
+    ConfigError
+        There is none of this name.
+    """
+    return _imported(_MODELS, name, "model", "model.kind")
+
+
+def build_deep(
+    name: str, num_inputs: int, hidden: Sequence[int], num_outputs: int, activation: str, dropout: float
+) -> nn.Module | None:
+    """Build a deep part; None for ``none``.
+
+    Raises
+    ------
+    ConfigError
+        There is none of this name, or it cannot be built with these layers.
+    """
+    if name == "none":
+        return None
+    make = _imported(_DEEP, name, "deep part", "model.deep")
+    try:
+        part: nn.Module = make(num_inputs, hidden, num_outputs, activation, dropout)
+    except ValueError as error:
+        raise ConfigError("the deep part cannot be built", where="model.hidden", got=error) from None
+    return part
+
+
+def _register(known: dict[str, Made], reserved: str, name: str, made: Callable[..., Any]) -> None:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError("a name is not understood", where="register", expected="letters, digits, - and _", got=name)
+    if name == reserved or known.get(name, made) is not made:
+        raise ConfigError("the name belongs to another", where="register", got=name)
+    known[name] = made
+
+
+def _find(known: Mapping[str, Made], name: str, what: str, where: str) -> Made:
+    if name not in known:
+        raise ConfigError(
+            f"there is no such {what}",
+            where=where,
+            got=name,
+            fix=f"{did_you_mean(name, known)} One of your own is made known by --import MODULE",
+        )
+    return known[name]
+
+
+def _imported(known: dict[str, Made], name: str, what: str, where: str) -> Callable[..., Any]:
+    made = _find(known, name, what, where)
+    if isinstance(made, str):
+        module, _, attribute = made.partition(":")
+        made = getattr(import_module(module), attribute)
+    return made

@@ -1,0 +1,172 @@
+"""Where training begins: biases at the base rate, logistic regression's weights, a sampled machine's means; and which
+models a log allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fieldwise.data.cache import Cache
+from fieldwise.distributed.table import ShardedTable
+from fieldwise.errors import ConfigError
+from fieldwise.kernels.layout import VALUE, Layout
+from fieldwise.models.bayesian_fm import BayesianFM
+from fieldwise.models.click import ClickModel
+from fieldwise.models.config import ModelConfig
+from fieldwise.models.lc import LocallyConnected
+from fieldwise.optim.table import TableOptimizer
+from fieldwise.training.config import TrainConfig
+from fieldwise.training.dependence import Determined
+from fieldwise.training.gibbs import FactorMeans
+
+__all__ = ["LrWeights", "leave_out_determined", "set_base_rate", "set_sampled", "settled", "warm_start"]
+
+_SAMPLE_EXAMPLES = 100_000
+_MOST_WORK = 1e12
+"""Products of two numbers in all sweeps, beyond which nothing is sampled unasked: some minutes of two cores."""
+
+
+class LrWeights(NamedTuple):
+    """A trained logistic regression: (D, O) weights and (O,) bias."""
+
+    weights: npt.NDArray[np.floating]
+    bias: npt.NDArray[np.floating]
+
+
+def set_base_rate(model: ClickModel, train: Cache) -> None:
+    """Set biases to the log-odds of the click rate (for more classes: the logarithms of their shares).
+
+    Taken from at most 100,000 examples, evenly spread. Without it the first steps move all weights the same way, to
+    say the same thing many times: with 158 fields logistic regression never recovers from that
+    (docs/log/2026-11.md#where-should-the-bias-start). Where ``model.calibration`` corrects for negatives that are left
+    out, the bias is that of what is left.
+    """
+    step = max(train.num_examples // _SAMPLE_EXAMPLES, 1)
+    examples = train.gather(np.arange(0, train.num_examples, step))
+    assert examples.labels is not None, "training needs labels"
+    num_classes = max(model.num_outputs, 2)
+    counts = np.bincount(examples.labels, weights=examples.weights, minlength=num_classes)
+    logs = np.log((counts + 1.0) / (counts.sum() + num_classes))
+    start = logs if num_classes > 2 else logs[1:] - logs[:1]
+    for member in model.trained.values():
+        if isinstance(bias := getattr(member, "bias", None), torch.Tensor):
+            with torch.no_grad():
+                bias.copy_(torch.from_numpy(start))
+                bias.sub_(model.calibration.offset)
+
+
+def leave_out_determined(model: ClickModel, determined: Sequence[Determined]) -> None:
+    """Leave out interactions of fields of which one determines the other.
+
+    A co-occurrence bag says what its key says, so it is left out with whatever determines the key or is determined by
+    it.
+    """
+    num_fields = model.table.layout.num_fields
+    bags = () if model.cooccurrence is None else model.cooccurrence.bags
+    stands_for = [*range(model.num_log_fields), *(bag.key for bag in bags)]
+    told = {frozenset(pair) for pair in determined}
+    for member in model.members.values():
+        if isinstance(member, BayesianFM):
+            member.interactions.leave_out(sorted((min(pair), max(pair)) for pair in told))
+        elif isinstance(member, LocallyConnected) and member.interactions is not None:
+            member.interactions.leave_out(
+                (f, g)
+                for f in range(num_fields)
+                for g in range(f + 1, num_fields)
+                if stands_for[f] == stands_for[g] or frozenset((stands_for[f], stands_for[g])) in told
+            )
+
+
+def warm_start(model: ClickModel, rows: TableOptimizer | ShardedTable, lr: LrWeights) -> None:
+    """Let training begin with logistic regression's weights.
+
+    They go into the columns that a member says are linear (`models.member`): for ``lc-*`` unit 0 of every field (unit o
+    for class o where there are more classes), and the wide part.
+    """
+    # Co-occurrence bags have no weights in logistic regression; their rows come last.
+    missing = model.table.layout.num_features - len(lr.weights)
+    weights = np.pad(lr.weights, ((0, missing), (0, 0)))
+    for name, member in model.trained.items():
+        local, full = model.columns(name)
+        for unit in range(member.linear_local):
+            rows.start(local.start + unit, weights[:, unit])
+        for output in range(member.linear_full):
+            rows.start(model.table.num_local + full.start + output, weights[:, output])
+        if member.is_linear and isinstance(member.bias, torch.Tensor):
+            with torch.no_grad():
+                member.bias.copy_(torch.from_numpy(np.array(lr.bias)))
+
+
+def set_sampled(model: ClickModel, name: str, rows: TableOptimizer | ShardedTable, means: FactorMeans) -> None:
+    """Give a sampled member its means; co-occurrence bags have no part in it."""
+    member, (local, _) = model.sampled[name], model.columns(name)
+    missing = model.table.layout.num_features - len(means.sampled)
+    for number in range(member.num_local):
+        rows.start(local.start + number, np.pad(means.numbers(number), (0, missing)))
+    assert isinstance(member.bias, torch.Tensor)
+    member.bias.fill_(means.bias)
+
+
+def settled(
+    model: ModelConfig,
+    train: TrainConfig,
+    layout: Layout,
+    num_examples: int,
+    *,
+    num_classes: int = 2,
+    weighted: bool = False,
+) -> ModelConfig:
+    """Return a model with its kind, where that is ``auto``: a stack with a Bayesian factorisation machine where there
+    can be one, and it takes no more than some minutes.
+
+    Parameters
+    ----------
+    model, train
+        The configuration.
+    layout, num_examples, num_classes, weighted
+        Of the training part; `weighted` where examples have weights. All workers know them, and decide alike.
+
+    Raises
+    ------
+    ConfigError
+        The model has a Bayesian factorisation machine, and there can be none.
+
+    Examples
+    --------
+    >>> from fieldwise.kernels.layout import SINGLE
+    >>> layout = Layout.of([SINGLE] * 7, [1400] * 7)
+    >>> [settled(ModelConfig(), TrainConfig(), layout, count).kind for count in (600_000, 10**8)]
+    ['lc-dnn+bayesian-fm', 'lc-dnn']
+    >>> settled(ModelConfig(), TrainConfig(), Layout.of([SINGLE] * 2, [1400, 10**9]), 1000).kind
+    'lc-dnn'
+    """
+    obstacles = {
+        "there are no two fields": layout.num_fields < 2,
+        "there are more than two classes": num_classes > 2,
+        "examples have weights": weighted,
+        "train.negative_rate leaves examples out": train.negative_rate < 1.0,
+    }
+    for reason, is_so in obstacles.items():
+        if is_so and model.is_sampled:
+            raise ConfigError(
+                f"this log has no Bayesian factorisation machine: {reason}",
+                where="model.kind",
+                got=model.kind,
+                fix="leave bayesian-fm out of it",
+            )
+    if model.kind != "auto":
+        return model
+    # A field of an example adds a square of its feature's P numbers; a feature solves P equations.
+    num_numbers = model.factors + 1
+    squares = num_examples * layout.num_fields + layout.num_features * num_numbers
+    work = float(squares) * num_numbers**2 * train.sampler.sweeps
+    # A number's heavy tail, as it is, makes a poor factor.
+    can = not any(obstacles.values()) and VALUE not in layout.form
+    stack = can and work <= _MOST_WORK and model.has_interactions(layout.num_fields)
+    return msgspec.structs.replace(model, kind="lc-dnn+bayesian-fm" if stack else "lc-dnn")
