@@ -17,7 +17,7 @@ from fieldwise.io.blocks import Block, BlockVerifier
 from fieldwise.io.files import map_file
 from fieldwise.io.manifests import read_manifest
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
-from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.layout import Batch, Examples, Layout
 
 __all__ = ["Cache", "Examples", "Unread"]
 
@@ -26,27 +26,6 @@ Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.u
 
 _PREPARE = "remove the prepared folder that it belongs to, and run the same command again"
 _PAGE_BYTES = 4096
-
-
-class Examples(NamedTuple):
-    """A batch and what is known about its examples.
-
-    Attributes
-    ----------
-    batch
-        The features.
-    labels
-        (B,) int32 classes.
-    weights
-        (B,) float32; None where all are 1.
-    groups
-        (B,) uint64 fingerprints of the groups for GAUC.
-    """
-
-    batch: Batch
-    labels: npt.NDArray[np.int32] | None
-    weights: npt.NDArray[np.float32] | None
-    groups: npt.NDArray[np.uint64] | None
 
 
 class Unread(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from fieldwise.data.cache import Cache, Examples
+from fieldwise.data.cache import Cache
 from fieldwise.data.cache_format import (
     BLOCK_EXAMPLES,
     DATA_NAME,
@@ -29,10 +29,7 @@ from fieldwise.errors import DataError
 from fieldwise.io.files import atomic_file, explaining
 from fieldwise.io.manifests import write_manifest
 from fieldwise.kernels.decode import pack_lines
-from fieldwise.kernels.layout import Batch, Layout
-
-if TYPE_CHECKING:
-    from fieldwise.features.encoder import Encoded
+from fieldwise.kernels.layout import Batch, Examples, Layout
 
 __all__ = ["CacheWriter"]
 
@@ -123,7 +120,7 @@ class CacheWriter:
         else:
             self._stack.__exit__(kind, error, traceback)
 
-    def add(self, examples: Examples | Encoded) -> None:
+    def add(self, examples: Examples) -> None:
         """Append examples, which must have labels, weights and groups as the cache was told.
 
         Raises

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.features.columns import Columns, Reject
-from fieldwise.kernels.layout import Batch, select
+from fieldwise.kernels.layout import Batch, Examples
 
 if TYPE_CHECKING:
     from fieldwise.features.fields import FieldEncoder
@@ -83,7 +83,7 @@ class ReadRows(NamedTuple):
     labels
         Of all R rows; None where labels are not asked for.
     weights, groups
-        (B,) as in `Encoded`.
+        (B,) as in `Examples`.
     rejects, accepted
         As in `Encoded`.
     """
@@ -102,18 +102,12 @@ class ReadRows(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A chunk of the log as a batch, and what became of its rows; B rows are accepted.
+    """A chunk of the log as examples, and what became of its rows; B rows are accepted.
 
     Attributes
     ----------
-    batch
-        The features of the accepted rows.
-    labels
-        (B,) int32: indices into the classes; None without labels.
-    weights
-        (B,) float32: weights of the examples; None without labels or without such a column.
-    groups
-        (B,) uint64: fingerprints of the groups for GAUC, 0 for missing; None without labels or without such a column.
+    examples
+        The accepted rows: no labels, weights and groups where labels were not asked for.
     rejects
         The rows left out, in order, each once with the first reason.
     accepted
@@ -122,26 +116,37 @@ class Encoded(NamedTuple):
         How many cells of each bag were cut to its `max_length`; those of bags without such cells are left out.
     """
 
-    batch: Batch
-    labels: npt.NDArray[np.int32] | None
-    weights: npt.NDArray[np.float32] | None
-    groups: npt.NDArray[np.uint64] | None
+    examples: Examples
     rejects: list[Reject]
     accepted: npt.NDArray[np.int64]
     cut: Mapping[str, int] = {}
+
+    @property
+    def batch(self) -> Batch:
+        """The features of the accepted rows."""
+        return self.examples.batch
+
+    @property
+    def labels(self) -> npt.NDArray[np.int32] | None:
+        """See `Examples`."""
+        return self.examples.labels
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32] | None:
+        """See `Examples`."""
+        return self.examples.weights
+
+    @property
+    def groups(self) -> npt.NDArray[np.uint64] | None:
+        """See `Examples`."""
+        return self.examples.groups
 
     def leave_out(self, rejects: Iterable[Reject]) -> Encoded:
         """Return what is left without these rows; of one that was left out before, this reason is the first."""
         first = {reject.row: reject for reject in (*self.rejects, *rejects)}
         kept = ~np.isin(self.accepted, list(first))
-        return self._replace(
-            batch=self.batch if kept.all() else select(self.batch, kept),
-            labels=None if self.labels is None else self.labels[kept],
-            weights=None if self.weights is None else self.weights[kept],
-            groups=None if self.groups is None else self.groups[kept],
-            rejects=[first[row] for row in sorted(first)],
-            accepted=self.accepted[kept],
-        )
+        examples = self.examples if kept.all() else self.examples.select(kept)
+        return Encoded(examples, [first[row] for row in sorted(first)], self.accepted[kept], self.cut)
 
 
 class _CellsByField(dict[str, Cells]):

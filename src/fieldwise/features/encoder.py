@@ -33,7 +33,7 @@ from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
-from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
+from fieldwise.kernels.layout import BAG, VALUE, Batch, Examples, Layout
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Field, Schema
 
@@ -367,19 +367,11 @@ class Encoder:
         The one way from what was read to features: `transform` takes it, and so does preparing (`jobs.prepare`).
         """
         self._need_fitted()
-        encoded = Encoded(
-            batch=self._batch(rows.cells, rows.num_examples),
-            labels=None,
-            weights=rows.weights,
-            groups=rows.groups,
-            rejects=rows.rejects,
-            accepted=rows.accepted,
-            cut={name: rows.cells[name].num_cut for name in self._fields if rows.cells[name].num_cut},
-        )
-        if rows.labels is None:
-            return encoded
-        labels, no_class = self._target.encode(rows.labels)
-        encoded = encoded._replace(labels=labels[rows.accepted])
+        classes, no_class = (None, []) if rows.labels is None else self._target.encode(rows.labels)
+        labels = None if classes is None else classes[rows.accepted]
+        examples = Examples(self._batch(rows.cells, rows.num_examples), labels, rows.weights, rows.groups)
+        cut = {name: rows.cells[name].num_cut for name in self._fields if rows.cells[name].num_cut}
+        encoded = Encoded(examples, rows.rejects, rows.accepted, cut)
         return encoded.leave_out(no_class) if no_class else encoded
 
     def _batch(self, cells: Mapping[str, Cells], num_examples: int) -> Batch:

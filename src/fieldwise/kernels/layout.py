@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import DataError
 
-__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Layout", "Uint32s", "join", "select"]
+__all__ = ["BAG", "MISSING", "SINGLE", "UNSEEN", "VALUE", "Batch", "Examples", "Layout", "Uint32s", "join", "select"]
 
 MISSING = 0
 """Local id of a value that is absent: null, NaN or the empty text."""
@@ -120,6 +120,36 @@ def select(batch: Batch, kept: npt.NDArray[np.bool_]) -> Batch:
     return Batch(
         batch.ids[:, kept], batch.values[:, kept], offsets, batch.bag_ids[of_entries], batch.bag_weights[of_entries]
     )
+
+
+class Examples(NamedTuple):
+    """A batch and what is known about its B examples.
+
+    Attributes
+    ----------
+    batch
+        The features.
+    labels
+        (B,) int32: indices into the classes; None where they are not known.
+    weights
+        (B,) float32: weights of the examples; None where all are 1.
+    groups
+        (B,) uint64: fingerprints of the groups for GAUC, 0 for missing; None where there are none.
+    """
+
+    batch: Batch
+    labels: npt.NDArray[np.int32] | None
+    weights: npt.NDArray[np.float32] | None
+    groups: npt.NDArray[np.uint64] | None
+
+    def select(self, kept: npt.NDArray[np.bool_]) -> Examples:
+        """Return some of the examples, in order; `kept` is (B,)."""
+        return Examples(
+            select(self.batch, kept),
+            None if self.labels is None else self.labels[kept],
+            None if self.weights is None else self.weights[kept],
+            None if self.groups is None else self.groups[kept],
+        )
 
 
 class Layout(NamedTuple):

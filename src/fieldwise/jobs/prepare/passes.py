@@ -178,7 +178,7 @@ def transform(
                     if part not in writers:
                         writers[part] = caches.enter_context(cache_writer(encoder, folder / part))
                         parts[part] = {"read": 0, "rejected": 0, "examples": 0}
-                    writers[part].add(of_part)
+                    writers[part].add(of_part.examples)
                     num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
                     parts[part]["read"] += num_examples + num_rejects
                     parts[part]["rejected"] += num_rejects
