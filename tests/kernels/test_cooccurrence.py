@@ -10,7 +10,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference import cooccurrence as reference
 from tests.reference.batches import random_fields
 
-from fieldwise.kernels.cooccurrence import Cooccurrence, augment, collect
+from fieldwise.kernels.cooccurrence import Cooccurrence, add_gradients, augment, collect, copy_gradients, join
 
 FORMS, ROWS = ["single", "bag", "value", "single"], [12, 5, 2, 9]
 
@@ -72,3 +72,21 @@ def test_a_completed_batch_is_the_batch_and_every_history_once(num_examples):
 def bags(batch, line):
     offsets = batch.offsets[line]
     return [batch.bag_ids[a:b].tolist() for a, b in pairwise(offsets.tolist())]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_examples_and_their_bags_are_joined_and_taken_apart(dtype):
+    rng = np.random.default_rng(3)
+    units, gradient = rng.normal(size=(9, 5, 4)).astype(dtype), rng.normal(size=(6, 5, 4)).astype(dtype)
+    whole, own = np.array([[6, 7, 6, 6, 7, 7], [8, 8, 8, 8, 8, 8]]), rng.integers(6, 9, (2, 6))
+    known, leave = rng.normal(size=(2, 2, 6)).astype(dtype)
+    found, back = np.full((6, 5, 4), np.nan, dtype), np.full((9, 5, 4), np.nan, dtype)
+    for begin, end in ((0, 4), (4, 6)):
+        join(units, whole, own, known, leave, begin, end, found)
+    for begin, end in ((0, 4), (4, 8), (8, 9)):
+        copy_gradients(gradient, 3, begin, end, back)
+    for h in range(2):
+        add_gradients(gradient, 3 + h, whole[h], own[h], known[h], leave[h], back)
+    links = [each.tolist() for each in (whole, own, known, leave)]
+    np.testing.assert_allclose(found, reference.join(units.tolist(), *links), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(back, reference.join_gradient(gradient.tolist(), 9, *links), rtol=1e-6, atol=1e-6)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fieldwise.nn import product as module
-from fieldwise.nn.fm_interactions import FMInteractions
 from fieldwise.nn.product import has_product, product
 
 SHAPES = [(1, 5, 1), (2, 1, 3), (513, 300, 65), (64, 7, 256)]
@@ -56,17 +55,3 @@ def test_what_there_is_is_found_by_trying(machine):
     if machine != "as it is":
         assert not has_product(torch.bfloat16)
         assert has_product(torch.float32) == (machine == "no primitive for bfloat16")
-
-
-@pytest.mark.parametrize("machine", ["no primitive for bfloat16"], indirect=True)
-def test_interactions_take_their_products_in_float32_where_bfloat16_would_be_slow(machine):
-    torch.manual_seed(0)
-    part, x = FMInteractions(6), torch.randn(40, 6, 2, requires_grad=True)
-    part.leave_out([(0, 1)])
-    plain = part(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        reduced = part(x)
-    reduced.sum().backward()
-    assert torch.isfinite(x.grad).all()
-    error = (reduced.float() - plain).square().mean().sqrt()
-    assert error < 0.02 * plain.square().mean().sqrt()

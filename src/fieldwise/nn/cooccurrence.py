@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from fieldwise.kernels.cooccurrence import AugmentedBatch, Cooccurrence, augment
+from fieldwise.kernels import cooccurrence as kernels
+from fieldwise.kernels.cooccurrence import AugmentedBatch, Cooccurrence, Floats, Int64s, Link, augment
 from fieldwise.kernels.layout import BAG, Batch, Layout
+from fieldwise.nn.blocks import cut, run_blocks
 
 __all__ = ["CooccurrenceBags"]
+
+_EXAMPLES = 256
+"""Examples in a block."""
 
 
 class CooccurrenceBags(nn.Module):
@@ -60,16 +66,25 @@ class CooccurrenceBags(nn.Module):
         """Return the units (B, F, K) of the examples, the bags among their F fields, from those of all examples
         of the complete batch.
         """
-        num_examples, first = augmented.num_examples, self.log_layout.num_fields
+        num_examples, first, device = augmented.num_examples, self.log_layout.num_fields, units.device
+        factors = [self._factors(link, units) for link in augmented.links]
+        if device.type == "cpu":
+            of_links = [np.stack([getattr(link, name) for link in augmented.links]) for name in ("whole", "own")]
+            scales = [torch.stack(each).numpy() for each in zip(*factors, strict=True)]
+            joined: Tensor = _Join.apply(units, num_examples, *of_links, *scales)  # type: ignore[no-untyped-call]
+            return joined
         fields = [units[:num_examples, :first]]
-        for number, link in enumerate(augmented.links):
-            rows, device = units[:, first + number], units.device
+        for number, (link, (known, leave)) in enumerate(zip(augmented.links, factors, strict=True)):
+            rows = units[:, first + number]
             whole, own = (rows.index_select(0, torch.from_numpy(at).to(device)) for at in (link.whole, link.own))
-            others, has_own = torch.from_numpy(link.others).to(device), torch.from_numpy(link.has_own).to(device)
-            known = (others > 0).to(units.dtype) * others.clamp_min(1).to(units.dtype).rsqrt()
-            leave = has_own.to(units.dtype) * known
             fields.append((whole * known.unsqueeze(1) - own * leave.unsqueeze(1)).unsqueeze(1))
         return torch.cat(fields, dim=1)
+
+    def _factors(self, link: Link, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B,) what the sum of a whole bag is multiplied by, and what that of the example's own value is."""
+        others, has_own = (torch.from_numpy(each).to(units.device) for each in (link.others, link.has_own))
+        known = (others > 0).to(units.dtype) * others.clamp_min(1).to(units.dtype).rsqrt()
+        return known, has_own.to(units.dtype) * known
 
     @staticmethod
     def saved(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[Cooccurrence]:
@@ -81,3 +96,40 @@ class CooccurrenceBags(nn.Module):
             ids = np.array(arrays[f"{name}ids"]).view(np.uint32)
             found.append(Cooccurrence(key, value, np.array(arrays[f"{name}offsets"]), ids))
         return found
+
+
+class _Join(torch.autograd.Function):
+    """From the units of all examples of an augmented batch to those of the batch: slices and sums of torch would write
+    the gradient of all once for each.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, units: Tensor, num_examples: int, whole: Int64s, own: Int64s, known: Floats, leave: Floats
+    ) -> Tensor:
+        out = units.new_empty(num_examples, *units.shape[1:])
+        numbers, of_out = units.detach().numpy(), out.numpy()
+
+        def block(of: slice) -> None:
+            kernels.join(numbers, whole, own, known, leave, of.start, of.stop, of_out)
+
+        run_blocks(block, cut(num_examples, _EXAMPLES))
+        ctx.shape, ctx.links = units.shape, (whole, own, known, leave)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, out = gradients[0].contiguous().numpy(), gradients[0].new_empty(ctx.shape)
+        whole, own, known, leave = ctx.links
+        of_out, num_plain = out.numpy(), out.shape[1] - len(whole)
+
+        def copy(of: slice) -> None:
+            kernels.copy_gradients(gradient, num_plain, of.start, of.stop, of_out)
+
+        def add(h: int) -> None:  # in one thread, for two examples may have the same bag
+            kernels.add_gradients(gradient, num_plain + h, whole[h], own[h], known[h], leave[h], of_out)
+
+        run_blocks(copy, cut(len(out), _EXAMPLES))
+        run_blocks(add, range(len(whole)))
+        return out, None, None, None, None, None

@@ -13,14 +13,13 @@ product is tried instead of asking for names.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["autocast_where_it_pays", "has_product", "product"]
+__all__ = ["has_product", "product"]
 
 _onednn: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # None in a build of torch without oneDNN
 _onednn = _onednn and _onednn.default  # a call takes 27 microseconds beside its product, not 34
@@ -64,12 +63,3 @@ def product(a: Tensor, w: Tensor, bias: Tensor | None = None, relu: bool = False
         return out
     out = a @ w.t() if bias is None else torch.addmm(bias, a, w.t())
     return out.relu_() if relu else out
-
-
-def autocast_where_it_pays(device: str) -> AbstractContextManager[Any]:
-    """Return a block in which torch's own products are in float32 where autocast asks for bfloat16 and the processor
-    has none: they would take 6 to 8 times as long. Elsewhere autocast has its say.
-    """
-    if device == "cpu" and torch.is_autocast_enabled("cpu") and not has_product(torch.bfloat16):
-        return torch.autocast("cpu", enabled=False)
-    return nullcontext()

@@ -193,7 +193,8 @@ def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team, 
     if name not in prepared.parts:
         return None
     batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False, share=team.share)
-    return stepper.evaluate(interrupt.watch(batches.epoch(0)))
+    with stepper.at_work():
+        return stepper.evaluate(interrupt.watch(batches.epoch(0)))
 
 
 def use_threads(count: int | None) -> None:
