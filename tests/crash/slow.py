@@ -16,7 +16,7 @@ from fieldwise.jobs.check import check
 from fieldwise.jobs.predict import predict
 from fieldwise.jobs.prepare import passes
 from fieldwise.jobs.train import train
-from fieldwise.training.gibbs import Sampler
+from fieldwise.training.gibbs import GibbsSampler
 from fieldwise.training.linear import LinearStepper
 from fieldwise.training.step import Stepper
 
@@ -73,7 +73,7 @@ PLACES: dict[str, Callable[[Gate], None]] = {
     "train": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: not isinstance(own, LinearStepper)),
     "validation": lambda gate: wait_in_evaluation(gate, is_validating),
     "evaluation": lambda gate: wait_in_evaluation(gate, lambda: not is_validating()),
-    "sample": lambda gate: wait_before(gate, Sampler, "sweep"),
+    "sample": lambda gate: wait_before(gate, GibbsSampler, "sweep"),
     "check": lambda gate: wait_before(gate, check, "_read"),
     "evaluate": lambda gate: wait_before(gate, evaluate, "predict_batches"),
     "predict": lambda gate: wait_before(gate, predict, "predict_batches"),
