@@ -22,6 +22,7 @@ from fieldwise.features.missing import MissingTexts
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
 from fieldwise.features.vocabulary import Buckets, Vocabulary
+from fieldwise.io.arrays import expect
 from fieldwise.kernels.hashtable import take
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.kernels.threads import run_each
@@ -33,10 +34,20 @@ __all__ = ["CategoryEncoder", "FieldEncoder", "IndexedEncoder"]
 class FieldEncoder(ABC):
     """One field: from columns to cells, and from cells to local ids.
 
-    Attributes
+    A kind of field whose ids are known beforehand says how cells are read, with ids in place of fingerprints, and what
+    ids stand for: learning is to count them. A kind that learns more overrides the rest.
+
+    Parameters
     ----------
     field
         Its part of the schema.
+    num_ids
+        How many local ids it has before it learns: missing, unseen and its values.
+
+    Attributes
+    ----------
+    field
+        As given.
     form
         SINGLE, VALUE or BAG.
     fit_pass
@@ -56,39 +67,48 @@ class FieldEncoder(ABC):
     cells_pass: int = 1
     strict: bool = False
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: Field, num_ids: int = 0) -> None:
         self.field = field
         self.lock = threading.Lock()
         self.largest = 0.0
         self.seed = xxhash.xxh64_intdigest(field.name.encode())
+        self._counts = np.zeros(num_ids, dtype=np.int64)
+        self._base_counts: npt.NDArray[np.int64] | None = None  # while it grows: `_counts` are of the new rows
 
     @abstractmethod
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the field's cells; `others` are the cells of the fields before it, by name."""
 
     @abstractmethod
+    def texts(self, ids: Iterable[int]) -> list[str | None]:
+        """Return what features stand for, for people; None for missing, unseen, and where no text was kept."""
+
     def fit_chunk(self, cells: Cells) -> Learned | None:
         """Learn from the cells of training rows; a field with a vocabulary says what it made of the values."""
+        self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
+        return None
 
-    @abstractmethod
     def learned(self) -> Arrays:
         """Return what was learned in this pass, for `add_learned` in another process."""
+        return {"counts": self._counts}
 
-    @abstractmethod
     def add_learned(self, arrays: Arrays) -> None:
         """Add what another encoder of the same field has learned from other rows in the same pass."""
+        self._counts += arrays["counts"]
 
-    @abstractmethod
     def finish(self, scratch: Scratch) -> None:
         """Fix what was learned; large arrays come from `scratch`."""
+        if self._base_counts is not None:
+            self._counts += self._base_counts
+            self._base_counts = None
 
-    @abstractmethod
     def extend(self, base: Self) -> None:
         """Go on from what a fitted encoder of the same field knows, before learning: its ids stay."""
+        self._base_counts, self._counts = base.counts, np.zeros(base.rows, dtype=np.int64)
 
-    @abstractmethod
     def encode(self, cells: Cells) -> Uint32s:
         """Return the local ids of the N values of cells."""
+        return cells.fingerprints.astype(np.uint32)
 
     def inputs(self, cells: Cells) -> npt.NDArray[np.float32] | None:
         """Return the inputs of a field of form VALUE, (B,); None for all others."""
@@ -99,9 +119,9 @@ class FieldEncoder(ABC):
         return cells
 
     @property
-    @abstractmethod
     def counts(self) -> npt.NDArray[np.int64]:
         """(rows,): how often each feature occurred in training."""
+        return self._counts
 
     @property
     def rows(self) -> int:
@@ -114,21 +134,17 @@ class FieldEncoder(ABC):
         total = max(int(counts.sum()), 1)
         return float(counts[MISSING] / total), 0.0 if self.form == VALUE else float(counts[UNSEEN] / total)
 
-    @abstractmethod
-    def texts(self, ids: Iterable[int]) -> list[str | None]:
-        """Return what features stand for, for people; None for missing, unseen, and where no text was kept."""
-
-    @abstractmethod
     def arrays(self) -> Arrays:
         """Return the arrays that have to be saved."""
+        return {"counts": self._counts}
 
     def describe(self) -> dict[str, Any]:
         """Return the rest that has to be saved, as JSON."""
         return {}
 
-    @abstractmethod
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over what `describe` and `arrays` returned; arrays may be read-only, and are not copied."""
+        self._counts = expect(arrays, "counts", np.int64, self._counts.shape)
 
 
 class IndexedEncoder(FieldEncoder):

@@ -61,19 +61,18 @@ def rejected_numbers(columns: Columns, name: str, bad: Bools, field: Field) -> t
 class ScaleEncoder(_NumberEncoder):
     """A number as the input of one feature: local id 1 with the scaled value, id 0 with 1.0 where it is missing.
 
-    With ``g(x) = x``, ``sign(x) log(1 + abs(x))`` or ``sign(x) sqrt(abs(x))`` as the field's `scale` says, the input is
-    ``(g(x) - mean) / std`` over the training rows, and x itself for scale ``none``. A std of 0 counts as 1. Mean and
-    std are those of the sketch: exact up to 65,536 distinct values.
+    Counts are of missing and present numbers. With ``g(x) = x``, ``sign(x) log(1 + abs(x))`` or ``sign(x)
+    sqrt(abs(x))`` as the field's `scale` says, the input is ``(g(x) - mean) / std`` over the training rows, and x
+    itself for scale ``none``. A std of 0 counts as 1. Mean and std are those of the sketch: exact up to 65,536 distinct
+    values.
     """
 
     form = VALUE
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
+        super().__init__(field, num_ids=2)
         self._sketch = NumberSketch()
-        self._counts = np.zeros(2, dtype=np.int64)
         self._mean, self._std = 0.0, 1.0
-        self._base: ScaleEncoder | None = None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the numbers."""
@@ -86,31 +85,30 @@ class ScaleEncoder(_NumberEncoder):
         self._counts += [num_missing, len(cells.numbers) - num_missing]
         if self.field.scale == "none":
             self.largest = float(np.nanmax(np.abs(cells.numbers), initial=self.largest))
-        elif self._base is None:
+        elif self._base_counts is None:
             self._sketch.add(cells.numbers)
 
     def learned(self) -> Arrays:
         """Return counts and distribution."""
-        return {"counts": self._counts, "largest": np.array([self.largest]), **self._sketch.learned()}
+        return {**super().learned(), "largest": np.array([self.largest]), **self._sketch.learned()}
 
     def add_learned(self, arrays: Arrays) -> None:
         """Add counts and a distribution."""
-        self._counts += arrays["counts"]
+        super().add_learned(arrays)
         self._sketch.add_learned(arrays)
         self.largest = max(self.largest, float(arrays["largest"][0]))
 
     def finish(self, scratch: Scratch) -> None:
-        """Fix mean and standard deviation."""
-        if self._base is not None:
-            self._counts += self._base.counts
-            self._base = None
-            return
-        self._mean, self._std = _moments(self._sketch.finish(), self._curve)
-        self._sketch = NumberSketch()
+        """Fix mean and standard deviation, unless they are known."""
+        if self._base_counts is None:
+            self._mean, self._std = _moments(self._sketch.finish(), self._curve)
+            self._sketch = NumberSketch()
+        super().finish(scratch)
 
     def extend(self, base: Self) -> None:
         """Go on with the same mean and standard deviation."""
-        self._base, self._mean, self._std = base, base._mean, base._std
+        super().extend(base)
+        self._mean, self._std = base._mean, base._std
 
     def _curve(self, numbers: Float64s) -> Float64s:
         if self.field.scale == "log":
@@ -134,18 +132,9 @@ class ScaleEncoder(_NumberEncoder):
         values[np.isnan(numbers)] = 1.0
         return values
 
-    @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """(2,): missing and present."""
-        return self._counts
-
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return None for each id: the feature is the number itself."""
         return [None for _ in ids]
-
-    def arrays(self) -> Arrays:
-        """Return the counts."""
-        return {"counts": self._counts}
 
     def describe(self) -> dict[str, Any]:
         """Return mean and standard deviation of the curved numbers."""
@@ -153,7 +142,7 @@ class ScaleEncoder(_NumberEncoder):
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over counts, mean and standard deviation."""
-        self._counts = expect(arrays, "counts", np.int64, (2,))
+        super().restore(described, arrays)
         self._mean, self._std = float(described["mean"]), float(described["std"])
         if not (math.isfinite(self._mean) and math.isfinite(self._std) and self._std > 0):
             raise ArtefactError("a scale is not what it must be", where=self.field.name, got=(self._mean, self._std))
@@ -181,16 +170,13 @@ class BinEncoder(_NumberEncoder):
     form = SINGLE
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
+        super().__init__(field, num_ids=0 if field.edges is None else _FIRST_BIN + len(field.edges) + 1)
         self._edges: Float64s | None = None
-        self._base: BinEncoder | None = None
         if field.edges is not None:
             self._edges = np.asarray(field.edges, dtype=np.float64)
-            self._counts = np.zeros(_FIRST_BIN + len(field.edges) + 1, dtype=np.int64)
         else:
             assert field.bins is not None
             self.cells_pass = 2
-            self._counts = np.zeros(0, dtype=np.int64)
             self._sketch = NumberSketch(capacity=max(65_536, 16 * field.bins))
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
@@ -214,24 +200,22 @@ class BinEncoder(_NumberEncoder):
             assert cells.numbers is not None
             self._sketch.add(cells.numbers)
         else:
-            self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
+            super().fit_chunk(cells)
 
     def learned(self) -> Arrays:
         """Return the distribution, or counts of the bins."""
-        return self._sketch.learned() if self._edges is None else {"counts": self._counts}
+        return self._sketch.learned() if self._edges is None else super().learned()
 
     def add_learned(self, arrays: Arrays) -> None:
         """Add a distribution, or counts of the bins."""
         if self._edges is None:
             self._sketch.add_learned(arrays)
         else:
-            self._counts += arrays["counts"]
+            super().add_learned(arrays)
 
     def finish(self, scratch: Scratch) -> None:
-        """Fix the edges."""
-        if self._base is not None:
-            self._counts += self._base.counts
-            self._base = None
+        """Fix the edges, unless they are known."""
+        super().finish(scratch)
         if self._edges is not None:
             return
         assert self.field.bins is not None
@@ -246,18 +230,12 @@ class BinEncoder(_NumberEncoder):
 
     def extend(self, base: Self) -> None:
         """Go on with the same edges."""
-        self._base, self._edges = base, base._edges
-        self._counts = np.zeros(base.rows, dtype=np.int64)
-        self.cells_pass = 1
+        super().extend(base)
+        self._edges, self.cells_pass = base._edges, 1
 
     def encode(self, cells: Cells) -> Uint32s:
         """Return the bins."""
         return self._bins(cells).astype(np.uint32)
-
-    @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """(rows,): missing, unseen (0) and the numbers in each bin."""
-        return self._counts
 
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return the ranges of bins: ``< 18``, ``[18, 65)``, ``>= 65``."""
@@ -267,7 +245,7 @@ class BinEncoder(_NumberEncoder):
     def arrays(self) -> Arrays:
         """Return edges and counts."""
         assert self._edges is not None
-        return {"edges": self._edges, "counts": self._counts}
+        return {"edges": self._edges, **super().arrays()}
 
     def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
         """Take over edges and counts."""

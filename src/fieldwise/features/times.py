@@ -27,7 +27,6 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -43,8 +42,7 @@ from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.missing import is_missing
 from fieldwise.features.numerals import parse_text, read_numbers
 from fieldwise.features.scratch import Scratch
-from fieldwise.io.arrays import expect
-from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, Uint32s
+from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
 
@@ -226,12 +224,10 @@ class CalendarEncoder(FieldEncoder):
     form = SINGLE
 
     def __init__(self, field: Field) -> None:
-        super().__init__(field)
         assert field.part is not None
+        super().__init__(field, num_ids=_FIRST + len(_VALUES[field.part]))
         self._part = field.part
-        self._counts = np.zeros(_FIRST + len(_VALUES[field.part]), dtype=np.int64)
         self._no_moment: str | None = None
-        self._base: CalendarEncoder | None = None
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the moments, and look at the clock or the calendar."""
@@ -246,18 +242,14 @@ class CalendarEncoder(FieldEncoder):
             self._no_moment = columns.reject(int(np.argmax(bad)), name, _NOT_A_TIME).value
         return Cells(ids, lambda at: pa.array(self.texts(ids[at].tolist()), pa.string()))
 
-    def fit_chunk(self, cells: Cells) -> None:
-        """Count the values."""
-        self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
-
     def learned(self) -> Arrays:
         """Return the counts, and a value that is no moment."""
         value = (self._no_moment or "").encode()
-        return {"counts": self._counts, "no_moment": np.frombuffer(value, dtype=np.uint8)}
+        return {**super().learned(), "no_moment": np.frombuffer(value, dtype=np.uint8)}
 
     def add_learned(self, arrays: Arrays) -> None:
         """Add counts."""
-        self._counts += arrays["counts"]
+        super().add_learned(arrays)
         self._no_moment = self._no_moment or arrays["no_moment"].tobytes().decode() or None
 
     def finish(self, scratch: Scratch) -> None:
@@ -270,35 +262,12 @@ class CalendarEncoder(FieldEncoder):
                 got=self._no_moment,
                 fix='state how times are written, as in format = "%d/%m/%Y %H:%M", or leave the field out',
             )
-        if self._base is not None:
-            self._counts += self._base.counts
-            self._base = None
-
-    def extend(self, base: Self) -> None:
-        """Go on counting."""
-        self._base = base
-
-    def encode(self, cells: Cells) -> Uint32s:
-        """Return the values."""
-        return cells.fingerprints.astype(np.uint32)
-
-    @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """(rows,): how often each value occurred in training."""
-        return self._counts
+        super().finish(scratch)
 
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return names: ``09:00``, ``Monday``, ``day 31``, ``November``."""
         values = _VALUES[self._part]
         return [values[id_ - _FIRST] if id_ >= _FIRST else None for id_ in ids]
-
-    def arrays(self) -> Arrays:
-        """Return the counts."""
-        return {"counts": self._counts}
-
-    def restore(self, described: Mapping[str, Any], arrays: Arrays) -> None:
-        """Take over the counts."""
-        self._counts = expect(arrays, "counts", np.int64, self._counts.shape)
 
 
 def _local(seconds: Int64s, timezone: str | None) -> Int64s:
