@@ -63,7 +63,8 @@ class FMInteractions(nn.Module):
         self.num_outputs = num_outputs
         self.mask: Tensor
         self.register_buffer("mask", torch.ones(num_fields, num_fields))
-        self._read_mask()
+        # Not read from the mask: where sizes alone are asked for, tensors have no numbers (`models.sizes`).
+        self._takes_all, self._pairs = True, np.empty((0, 2), np.int64)
 
     def leave_out(self, pairs: Iterable[tuple[int, int]]) -> None:
         """Leave out the pairs of fields (f, g), f < g, and no others."""
