@@ -21,7 +21,7 @@ test: lint ## check everything: imports, style, types, tests
 # compiled anew for it, one part of a machine's cache beside the other.
 generic := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=generic
 products := tests/kernels tests/nn/test_product.py tests/nn/test_linear.py tests/nn/test_units.py tests/nn/test_blocks.py \
-	tests/optim/test_table_optimizer.py tests/training/test_precision.py tests/training/test_linear_step.py
+	tests/tables/test_optimizer.py tests/training/test_precision.py tests/training/test_step.py
 
 test-generic: $(stamp) ## check products and kernels as on a processor without AVX-512 and bfloat16
 	$(generic) $(bin)/python -m pytest -q --numprocesses auto --maxprocesses 4 $(products)

@@ -19,12 +19,11 @@ from statistics import median
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.config import TrainConfig
-from fieldwise.training.step import Stepper
+from fieldwise.training.config import DenseOptimizerConfig, TrainConfig
+from fieldwise.training.make import make_stepper
 
 NUM_FIELDS = 10
 
@@ -33,20 +32,19 @@ def measure(num_rows: int, folder: Path, repeats: int) -> tuple[int, list[float]
     """Return the bytes of a checkpoint, the seconds of each saving, and those of a copy."""
     layout = Layout.of([SINGLE] * NUM_FIELDS, [num_rows // NUM_FIELDS] * NUM_FIELDS)
     model = build_model(ModelConfig(kind="lc-dnn", units=1), layout, 2)
-    table = TableOptimizer(model.table, TableOptimizerConfig())
-    stepper = Stepper(model, table, build_dense_optimizer(model.parameters(), DenseOptimizerConfig()))
-    stepper.rows.fill(1)  # pages that were never written are not there
-    average = stepper.average(1.0, 100)
-    average.table.fill(1)
+    stepper = make_stepper(model, TableOptimizerConfig(), DenseOptimizerConfig(), 1)
+    model.table.rows.fill(1)  # pages that were never written are not there
+    average = Average(model, 1.0, 100)
+    average.rows.fill(1)
     checkpoints, seconds = Checkpoints(folder / str(num_rows)), []
     for step in range(repeats):
         started = time.perf_counter()
-        rows, arrays = stepper.rows, stepper.arrays() | average.arrays()
+        rows, arrays = model.table.rows, stepper.arrays() | average.arrays()
         checkpoints.save(step, average.beside(rows), arrays, {})
         seconds.append(time.perf_counter() - started)
     num_bytes = sum(path.stat().st_size for path in (checkpoints.folder / f"{repeats - 1:08d}").iterdir())
     started = time.perf_counter()
-    copies = stepper.rows.copy(), average.table.copy()
+    copies = model.table.rows.copy(), average.rows.copy()
     copied = time.perf_counter() - started
     del copies
     checkpoints.remove()

@@ -42,10 +42,9 @@ from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import run_blocks, single_threaded_torch
 from fieldwise.nn.product import has_product, product
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.step import Stepper
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.make import make_stepper
 
 NUM_FEATURES, BATCH_SIZE = 8_670_000, 4096
 LARGE = {"num_fields": 158, "hidden": [2048, 1024]}
@@ -135,10 +134,8 @@ def ours(
             for _ in range(24):
                 writer.add(make_batch(rng, num_fields, BATCH_SIZE))
     model = build_model(ModelConfig(kind="lc-dnn", units=units, hidden=tuple(hidden)), layout, 2).train()
-    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(), BATCH_SIZE)
-    table_optimizer.draw(0)
-    dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
-    stepper = Stepper(model, table_optimizer, dense, precision == "bfloat16")
+    stepper = make_stepper(model, TableOptimizerConfig(), DenseOptimizerConfig(), BATCH_SIZE, precision=precision)
+    model.table.draw(0)
     batches = Batches(Cache.open(folder), BATCH_SIZE)
     whole: list[float] = []
     waiting: list[float] = []

@@ -35,14 +35,14 @@ import fieldwise as fw
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.group import Workers
-from fieldwise.jobs.train.team import Team
+from fieldwise.jobs.train.team import stepper_of, world_of
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
 from fieldwise.nn.standardise import Standardise
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 
 WARM = 5
@@ -149,14 +149,14 @@ def task(options: argparse.Namespace) -> None:
     set_num_threads(1)
     torch.set_num_threads(1)
     workers = Workers.join() if "RANK" in os.environ else None
-    team = Team(workers)
-    layout, batches, epoch_examples = source(options, team.share)
+    world = world_of(workers)
+    layout, batches, epoch_examples = source(options, (world.rank, world.size))
     kind, _, units = options.task.partition(":")
     config = ModelConfig(kind=kind, units=int(units or 8), hidden=tuple(map(int, options.hidden.split(","))))
     model = build_model(config, layout, 2)
     rule = TableOptimizerConfig(name="ftrl" if kind == "lr" else "adam")
-    stepper = team.stepper(model, TrainConfig(batch_size=options.batch, table=rule, wire=options.wire))
-    stepper.table_rows.draw(0)
+    stepper = stepper_of(model, TrainConfig(batch_size=options.batch, table=rule, wire=options.wire), world)
+    model.table.draw(0)
     model.train()
     seconds: list[float] = []
     own_work: list[float] = []

@@ -33,7 +33,7 @@ from fieldwise.jobs.machine import describe_machine
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
 from fieldwise.models.sizes import count_parameters
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
 _HIDDEN = (2048, 1024)
 _FIELDS, _BATCH, _EPOCH = 158, 4096, 1_000_000

@@ -36,19 +36,14 @@ from fieldwise.jobs.machine import describe_machine
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.cuda import operations
-from fieldwise.nn.cuda.batch import Placing, merge_plan
-from fieldwise.nn.cuda.rule import Rule
-from fieldwise.nn.cuda.table import DeviceTable
-from fieldwise.nn.table import Table
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.device import choose_device, place_model
-from fieldwise.training.device_step import DeviceStepper
-from fieldwise.training.linear import make_stepper
-from fieldwise.training.precision import takes_bfloat16
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.tables.device import DeviceTable
+from fieldwise.tables.optimizer import Rule
+from fieldwise.tables.torch_ops import operations
+from fieldwise.tables.torch_ops.batch import Placing, merge_plan
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.device import choose_device
+from fieldwise.training.make import make_stepper
 
 NUM_FEATURES, BATCH_SIZE = 8_670_000, 4096
 TABLES = [(39, 1), (39, 16), (158, 1), (158, 10)]
@@ -99,8 +94,8 @@ def of_tables(device: torch.device, clock: Clock, num_features: int) -> Iterator
     for num_fields, units in TABLES:
         layout = make_layout(num_fields, num_features)
         batch = drawn_batch(layout, BATCH_SIZE, np.random.default_rng(0))
-        table = DeviceTable(Table(layout, units, 0), device)
-        DeviceTableOptimizer(table, TableOptimizerConfig(), BATCH_SIZE).draw(0)
+        table = DeviceTable(layout, units, 0, device=device).train_by(TableOptimizerConfig(), BATCH_SIZE)
+        table.draw(0)
         rows, there = table.stored, Placing(layout, device).place(batch)
         what = f"{num_fields} fields, {units} units"
         weights = rows[:, :units].contiguous()
@@ -137,19 +132,9 @@ def of_steps(device: torch.device, clock: Clock, num_features: int) -> Iterator[
         seconds = []
         for where in (device, None):
             model = build_model(ModelConfig(fm_interactions=False, **options), layout, 2).train()
-            if where is not None:
-                place_model(model, where)
-                table: TableOptimizer = DeviceTableOptimizer(model.table, TableOptimizerConfig(), BATCH_SIZE)
-            else:
-                table = TableOptimizer(model.table, TableOptimizerConfig(), BATCH_SIZE)
-            table.draw(0)
-            dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
-            bfloat16 = takes_bfloat16("auto", model)
-            stepper = (
-                make_stepper(model, table, dense, bfloat16)
-                if where is None
-                else DeviceStepper(model, table, dense, bfloat16)
-            )
+            settings = TableOptimizerConfig(), DenseOptimizerConfig(), BATCH_SIZE
+            stepper = make_stepper(model, *settings, device=where, precision="auto")
+            model.table.draw(0)
 
             def epoch(stepper: Any = stepper, batches: list[Examples] = batches) -> None:
                 for examples in stepper.ahead(batches * 4):
@@ -157,7 +142,7 @@ def of_steps(device: torch.device, clock: Clock, num_features: int) -> Iterator[
 
             with stepper.at_work():
                 seconds.append(Clock(where, max(clock.repeats // 4, 1))(epoch) / (4 * len(batches)))
-            del model, table, dense, stepper, epoch
+            del model, stepper, epoch
         yield result(f"step, {name}", seconds[0], peer=seconds[1])
 
 

@@ -15,11 +15,11 @@ from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training import step
-from fieldwise.training.guard import Divergence, all_finite
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.guard import Divergence, sum_all
+from fieldwise.training.make import make_stepper
 
 NUM_FIELDS, BATCH_SIZE, ROWS, STEPS = 26, 4096, 20_000, 60
 
@@ -45,21 +45,19 @@ def main() -> None:
     for kind, units, hidden in (("lr", 1, (256, 128)), ("lc-dnn", 8, (256, 128)), ("lc-wide-deep", 16, (2048, 1024))):
         config = ModelConfig(kind=kind, units=units, hidden=hidden)
         model = build_model(config, Layout.of([SINGLE] * NUM_FIELDS, [ROWS] * NUM_FIELDS), 2).train()
-        table_optimizer = TableOptimizer(model.table, TableOptimizerConfig())
-        table_optimizer.draw(0)
-        dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
-        stepper = step.Stepper(model, table_optimizer, dense)
+        stepper = make_stepper(model, TableOptimizerConfig(), DenseOptimizerConfig(), BATCH_SIZE)
+        model.table.draw(0)
         seconds: dict[bool, list[float]] = {True: [], False: []}
-        divergence = Divergence(2)
+        divergence = Divergence.of(2)
         num_steps = STEPS if hidden[0] < 1000 else STEPS // 4
         for number in range(2 * num_steps):
             checked = (number + number // 2) % 2 == 0  # who comes second finds the rows in the processor's cache
-            step.all_finite = all_finite if checked else lambda tensors: True
+            step.sum_all = sum_all if checked else lambda tensors: 0.0
             examples = batches[number // 2 % len(batches)]
             started = time.perf_counter()
             loss = stepper.step(examples, 1.0)
             if checked:
-                divergence.add(loss, examples.labels, None)
+                divergence.add(loss, BATCH_SIZE, stepper.class_weights)
             seconds[checked].append(time.perf_counter() - started)
         with_, without = (float(np.median(seconds[checked][2:])) for checked in (True, False))
         print(f"{kind:13} K={units:<2} {hidden}: {without * 1e3:7.2f} ms without, {with_ * 1e3:7.2f} ms with "

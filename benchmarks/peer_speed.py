@@ -45,11 +45,9 @@ from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.config import PretrainConfig, TrainConfig
 from fieldwise.training.initial import set_base_rate
-from fieldwise.training.linear import make_stepper
+from fieldwise.training.make import make_stepper
 from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.score import evaluate_model
 from fieldwise.training.step import Stepper
@@ -166,11 +164,10 @@ def precisions() -> list[str]:
 def stepper_of(config: ModelConfig, layout: Layout, precision: str = "float32") -> Stepper:
     """Return what trains a model with the default optimizers."""
     model, settings = build_model(config, layout, 2), PretrainConfig() if config.kind == "lr" else TrainConfig()
-    table = TableOptimizer(model.table, settings.table, BATCH)
+    stepper = make_stepper(model, settings.table, settings.dense, BATCH, precision=precision)
     if config.kind != "lr":
-        table.draw(0)
-    dense = build_dense_optimizer(model.parameters(), settings.dense)
-    return make_stepper(model, table, dense, precision == "bfloat16")
+        model.table.draw(0)
+    return stepper
 
 
 def until(layout: Layout, caches: dict[str, Cache], wanted: float) -> dict[str, Any]:

@@ -289,20 +289,20 @@ def batches(log: str) -> dict[str, Any]:
 
 
 def waiting(log: str) -> dict[str, Any]:
-    """Train logistic regression for two epochs, and say what share of the second is spent waiting for the order of
-    batches and for the disk; they are copied in the step.
+    """Train logistic regression for two epochs, and say what share of the second is spent on batches: their order,
+    the disk, and copying them.
     """
     import fieldwise as fw
     from fieldwise.data.batches import Batches
     from fieldwise.events import EpochEnd
-    from fieldwise.training.linear import LinearStepper
+    from fieldwise.training.step import Stepper
 
     waits: list[float] = []
     epochs: list[EpochEnd] = []
-    original = LinearStepper.reading
+    original = Stepper.reading
 
     @contextmanager
-    def watched(stepper: LinearStepper, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Any]]:
+    def watched(stepper: Stepper, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Any]]:
         waits.append(0.0)
 
         def timed(batches: Iterator[Any]) -> Iterator[Any]:
@@ -321,7 +321,7 @@ def waiting(log: str) -> dict[str, Any]:
         if isinstance(event, EpochEnd):
             epochs.append(event)
 
-    LinearStepper.reading = watched  # type: ignore[method-assign]
+    Stepper.reading = watched  # type: ignore[method-assign]
     place = Path(log).with_suffix(".cache")
     data = fw.DataConfig(train=str(Path(log).resolve()), label="click", cache=str(place.resolve()))
     settings = fw.TrainConfig(epochs=2, batch_size=8192)

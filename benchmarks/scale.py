@@ -47,7 +47,7 @@ from fieldwise.kernels.table import gather
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
 from fieldwise.models.sizes import count_parameters
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
 _MANY = 8_670_000
 _AXES = {

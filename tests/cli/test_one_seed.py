@@ -28,7 +28,7 @@ epochs = 2
 sweeps = 20
 burn_in = 5
 """
-"""With batches that are large enough for the kernels to share their work (`optim.table`)."""
+"""With batches that are large enough for the kernels to share their work (`tables.optimizer`)."""
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from fieldwise.jobs.check import check
 from fieldwise.jobs.predict import predict
 from fieldwise.jobs.prepare import passes
 from fieldwise.jobs.train import train
+from fieldwise.training import loop
 from fieldwise.training.gibbs import GibbsSampler
-from fieldwise.training.linear import LinearStepper
 from fieldwise.training.step import Stepper
 
 
@@ -46,7 +46,7 @@ def wait_before(gate: Gate, place: Any, name: str, when: Callable[..., bool] = l
 
 def wait_in_evaluation(gate: Gate, when: Callable[[], bool]) -> None:
     """Let an evaluation wait before its first batch, and have at least 100 of them."""
-    evaluate = Stepper.evaluate
+    evaluate = train.evaluate_model
     train._EVALUATION_BATCH = 3
 
     def watched(examples: Any) -> Any:
@@ -55,7 +55,10 @@ def wait_in_evaluation(gate: Gate, when: Callable[[], bool]) -> None:
                 gate.wait()
             yield part
 
-    Stepper.evaluate = lambda stepper, examples: evaluate(stepper, watched(examples))
+    def watching(model: Any, examples: Any, *others: Any) -> Any:
+        return evaluate(model, watched(examples), *others)
+
+    train.evaluate_model = loop.evaluate_model = watching
 
 
 def is_validating() -> bool:
@@ -69,8 +72,8 @@ def is_validating() -> bool:
 PLACES: dict[str, Callable[[Gate], None]] = {
     "fit": lambda gate: wait_before(gate, passes, "_learn"),
     "transform": lambda gate: wait_before(gate, passes, "_encode_record"),
-    "pretrain": lambda gate: wait_before(gate, LinearStepper, "step"),
-    "train": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: not isinstance(own, LinearStepper)),
+    "pretrain": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: own.model.logistic_bias is not None),
+    "train": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: own.model.logistic_bias is None),
     "validation": lambda gate: wait_in_evaluation(gate, is_validating),
     "evaluation": lambda gate: wait_in_evaluation(gate, lambda: not is_validating()),
     "sample": lambda gate: wait_before(gate, GibbsSampler, "sweep"),

@@ -67,7 +67,6 @@ def test_memory_that_is_used_again_changes_no_batch_that_a_loop_still_holds(cach
         for at, batch in held:
             assert batch.batch.ids[0].tolist() == expected[at]
     assert ids(batches.epoch(0, keep=0)) == expected
-    assert ids(examples.read() for examples in batches.unread(0, keep=0)) == expected
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

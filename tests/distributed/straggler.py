@@ -13,7 +13,7 @@ from tests.reference.batches import random_fields
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.traffic import find_straggler
-from fieldwise.jobs.train.team import Team
+from fieldwise.jobs.train.team import stepper_of
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.config import TrainConfig
@@ -23,10 +23,10 @@ FORMS, ROWS, SIZE, STEPS, SLEEP = ["single", "value", "bag"], [50, 2, 9], 64, 4,
 
 def report(workers: Workers) -> dict[str, Any]:
     model = build_model(ModelConfig(kind="lc-dnn", units=2, hidden=(8,), unit_dropout=0.0), make_layout(FORMS, ROWS), 2)
-    stepper = Team(workers).stepper(model, TrainConfig(batch_size=SIZE))
-    stepper.table_rows.draw(0)
+    stepper = stepper_of(model, TrainConfig(batch_size=SIZE), workers)
+    model.table.draw(0)
     model.train()
-    forward = model.members
+    forward = model.member_logits
 
     def slowly(batch):
         time.sleep(SLEEP)
@@ -36,7 +36,7 @@ def report(workers: Workers) -> dict[str, Any]:
     for step in range(STEPS + 2):
         if step == 2:  # what was compiled in the first steps is no worker's fault
             workers.traffic = type(workers.traffic)()
-            model.members = slowly if workers.rank == 1 else forward
+            model.member_logits = slowly if workers.rank == 1 else forward
         batch = make_batch(FORMS, random_fields(rng, FORMS, ROWS, SIZE))
         labels = rng.integers(0, 2, SIZE).astype(np.int32)
         stepper.step(Examples(batch, labels, None, None), 1.0)

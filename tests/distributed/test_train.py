@@ -16,7 +16,7 @@ from tests.helpers import PATIENCE
 from tests.logs import make_table
 
 import fieldwise as fw
-from fieldwise.distributed.shards import Shards
+from fieldwise.tables.shards import Shards
 from fieldwise.training.checkpoint import Part, read_checkpoint
 
 

@@ -10,20 +10,16 @@ from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
 from fieldwise.data.cache import Examples
-from fieldwise.distributed.device_table import DeviceShardedTable
 from fieldwise.distributed.group import Workers
-from fieldwise.distributed.table import ShardedTable
+from fieldwise.distributed.world import ALONE
 from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.device import place_model
-from fieldwise.training.sharded import ShardedStepper, share_statistics
-from fieldwise.training.step import Stepper
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.make import make_stepper
 
 FORMS = ["single", "value", "bag", "single"]
 ROWS = [7, 2, 5, 60]
@@ -57,41 +53,37 @@ def train(workers, kind, units, stored, weighted, device):
     model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype, histories)
     table_config = TableOptimizerConfig(name=RULES[kind], learning_rate=0.05, storage=STORAGE[stored])
     if device:
-        place_model(model, torch.device(device))
-        model.reading = None  # a GPU's units are read by torch
-    table = (
-        TableOptimizer(model.table, table_config, SIZES[0], ROUNDING_SEED)
-        if workers is None
-        else (DeviceShardedTable if device else ShardedTable)(
-            model.table, table_config, SIZES[0], workers, rounding_seed=ROUNDING_SEED
-        )
+        for member in model.members.values():
+            member.reading = None  # a GPU's units are read by torch
+    world = ALONE if workers is None else workers
+    stepper = make_stepper(
+        model,
+        table_config,
+        DenseOptimizerConfig(learning_rate=0.01),
+        SIZES[0],
+        world=world,
+        device=torch.device(device) if device else None,
+        seed=ROUNDING_SEED,
     )
+    table = model.table
     table.draw(3)
     # The last matrix starts at zero, which would keep all gradients of the table there at first.
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(dtype))
-    if workers is None:
-        stepper = Stepper(model, table, dense_optimizer(model))
-    else:
-        share_statistics(model, table)
-        stepper = ShardedStepper(model, table, dense_optimizer(model))
     model.train()
     rng, losses, classes = np.random.default_rng(1), [], []
     for size in SIZES:
         fields = random_fields(rng, FORMS, ROWS, size)
         labels = rng.integers(0, 2, size).astype(np.int32)
         weights = rng.uniform(0.5, 2, size).astype(np.float32)
-        rank, count = (0, 1) if workers is None else (workers.rank, workers.size)
-        own = slice(size * rank // count, size * (rank + 1) // count)
+        own = slice(size * world.rank // world.size, size * (world.rank + 1) // world.size)
         batch = make_batch(FORMS, [field[own] for field in fields])
         examples = Examples(batch, labels[own], weights[own] if weighted else None, None)
         losses.append(stepper.step(examples, 1.0))
-        classes.append(stepper.class_weights(examples))
+        classes.append(stepper.class_weights)
     dense = np.concatenate([part.detach().numpy().ravel() for part in model.state_dict().values()])
-    if workers is None:
-        return losses, classes, decode_weights(model.table.weights), dense
     pieces = list(table.stream(40))
     return losses, classes, decode_weights(np.concatenate(pieces)) if pieces else None, dense
 
@@ -100,7 +92,3 @@ def make_histories():
     rng = np.random.default_rng(8)
     one, other = (rng.integers(0, size, 150).astype(np.uint32) for size in (7, 60))
     return [Cooccurrence(0, 3, *collect([(one, other)], 7, 100)), Cooccurrence(3, 0, *collect([(other, one)], 60, 100))]
-
-
-def dense_optimizer(model):
-    return build_dense_optimizer(model.parameters(), DenseOptimizerConfig(learning_rate=0.01))

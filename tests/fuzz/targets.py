@@ -34,13 +34,11 @@ from fieldwise.jobs.prepare.prepare import read_prepared
 from fieldwise.jobs.verify import verify
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
 from fieldwise.schema import Field, Schema
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, Checkpoints, Spread
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.loop import History, resume
-from fieldwise.training.step import Stepper
+from fieldwise.training.make import make_stepper
 
 FIXTURE = max((Path(__file__).parents[1] / "fixtures").glob("[0-9]*"), key=lambda path: int(path.name))
 ROWS = make_table(5, seed=1)
@@ -380,18 +378,17 @@ class Resumed(Artefact):
         config = ModelConfig(kind="lc-wide-deep", units=2, hidden=(4,))
         model = build_model(config, encoder.layout, 2)
         settings = TrainConfig()
-        table = TableOptimizer(model.table, settings.table, 100, 0)
-        self.stepper = Stepper(model, table, build_dense_optimizer(model.parameters(), settings.dense))
+        self.stepper = make_stepper(model, settings.table, settings.dense, 100)
         state = msgspec.to_builtins(History(position=2, loss_sum=1.0, seconds=2.0))
         self.checkpoints = Checkpoints(self.folder)
-        self.checkpoints.save(2, self.stepper.rows, self.stepper.arrays(), state)
+        self.checkpoints.save(2, model.table.rows, self.stepper.arrays(), state)
         self.folder = self.folder / "00000002"
         # The same table as two workers write it: which of the two a manifest means, it says.
-        self.spread = Spread(len(self.stepper.rows), 2, 7)
+        self.spread = Spread(len(model.table.rows), 2, 7)
         self.checksums = {
             self.spread.name(part): arrays.save_arrays(
                 self.folder / f"{self.spread.name(part)}.safetensors",
-                {"rows": self.stepper.rows[self.spread.shards.rows(np.array(self.spread.shards.owned(part)))]},
+                {"rows": model.table.rows[self.spread.shards.rows(np.array(self.spread.shards.owned(part)))]},
             )
             for part in (0, 1)
         }

@@ -14,7 +14,7 @@ from fieldwise.jobs.train.plan import plan
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
 from fieldwise.models.sizes import count_parameters
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
 MORE = """
 [model]

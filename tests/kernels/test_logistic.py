@@ -9,8 +9,6 @@ from tests.reference import logistic as reference
 from tests.reference import table as dense
 from tests.reference.batches import random_fields
 
-from fieldwise.data.cache import Cache, Examples
-from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.kernels.logistic import linear_errors, logistic_errors
 from fieldwise.kernels.threads import num_threads, set_num_threads
 
@@ -42,7 +40,7 @@ def test_no_example_and_no_weight_cost_nothing():
     layout = make_layout(["single"], [3])
     for size, weights in ((0, None), (1, np.zeros(1, np.float32))):
         batch, errors = make_batch(["single"], [[[(0, 1.0)]] * size]), np.full((size, 1), np.nan)
-        found = linear_errors(np.ones((3, 1)), batch, layout, 1.0, np.ones(size, np.int32), weights, errors)
+        found = linear_errors(np.ones((3, 1)), batch, layout, 1.0, np.ones(size, np.int32), weights, 0.0, errors)
         assert (*found, errors.tolist()) == (0.0, 0.0, [[0.0]] * size)
 
 
@@ -59,7 +57,8 @@ def test_a_batch_gives_the_loss_of_its_sums_and_the_same_bits_for_any_number_of_
         for threads in (1, 3):
             set_num_threads(threads)
             errors = np.full((size, 1), np.nan)
-            got.append((*linear_errors(table, batch, layout, 0.2, labels, weights, errors), errors.tolist()))
+            total = size if weights is None else weights.sum(dtype=float)
+            got.append((*linear_errors(table, batch, layout, 0.2, labels, weights, total, errors), errors.tolist()))
     finally:
         set_num_threads(before)
     assert got[0] == got[1]
@@ -69,29 +68,6 @@ def test_a_batch_gives_the_loss_of_its_sums_and_the_same_bits_for_any_number_of_
     assert got[0][0] == pytest.approx(np.sum(share * (np.logaddexp(0, z) - labels * z)), rel=1e-9)
     assert got[0][1] == pytest.approx(slopes.sum(), abs=1e-12)
     np.testing.assert_allclose(np.array(got[0][2])[:, 0], slopes, rtol=1e-7, atol=1e-15)
-
-
-def test_a_batch_that_is_filled_on_the_way_gives_the_same_bits(tmp_path):
-    forms, sizes, rng, size = ["single"] * 3 + ["value"], [7, 300, 70_000, 2], np.random.default_rng(2), 3_000
-    fields, layout = random_fields(rng, forms, sizes, size), make_layout(forms, sizes)
-    labels, table = rng.integers(0, 2, size).astype(np.int32), rng.normal(size=(sum(sizes), 1))
-    with CacheWriter(tmp_path, layout, num_classes=2, block_examples=700) as writer:
-        writer.add(Examples(make_batch(forms, fields), labels, None, None))
-    cache, order, before = Cache.open(tmp_path), rng.permutation(size)[:2_900], num_threads()
-    found = []
-    try:
-        for threads in (1, 3):
-            set_num_threads(threads)
-            unread = cache.gather_later(order)
-            for examples, reading in ((cache.gather(order), None), unread):
-                errors = np.full((len(order), 1), np.nan)
-                given = (0.2, examples.labels, None, errors, reading)
-                loss = linear_errors(table, examples.batch, layout, *given)
-                found.append((*loss, errors.tolist(), examples.labels.tolist(), examples.batch.ids.tolist()))
-    finally:
-        set_num_threads(before)
-    assert found[0][3] == labels[order].tolist()
-    assert all(one == found[0] for one in found)
 
 
 def test_what_is_not_a_number_stays_so():

@@ -14,8 +14,7 @@ from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS as ALL_KINDS
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.initial import LrWeights, warm_start
 from fieldwise.training.loss import logloss
 
@@ -30,9 +29,8 @@ def make(kind, *, units=1, num_classes=2, optimizer="adagrad", seed=0, **setting
     settings = {"fm_interactions": False, "unit_l2": 0.0, "unit_dropout": 0.0, **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, num_classes, seed, torch.float64)
-    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
-    table_optimizer.draw(seed)
-    return model, table_optimizer
+    model.table.train_by(TableOptimizerConfig(name=optimizer, learning_rate=0.1)).draw(seed)
+    return model
 
 
 def random_batch(seed=0, num_examples=30, num_classes=2):
@@ -56,7 +54,7 @@ def wake(model, seed=1):
 def test_gradients_are_finite_differences(kind, num_classes, units):
     if units == 3 and not kind.startswith("lc-"):
         pytest.skip("one width")
-    model, _ = make(kind, units=units, num_classes=num_classes, activation="tanh")
+    model = make(kind, units=units, num_classes=num_classes, activation="tanh")
     wake(model)
     fields, batch, labels = random_batch(num_classes=num_classes)
     # In training the pass uses the batch's own mean and variance, so repeated passes are one function.
@@ -74,7 +72,7 @@ VARIANTS = [
 
 
 def test_the_deep_part_moves_its_own_units_alone():
-    model, _ = make("lc-dnn", units=5, fm_interactions=True, deep_units=2)
+    model = make("lc-dnn", units=5, fm_interactions=True, deep_units=2)
     wake(model)
     _, batch, _ = random_batch()
     local, _ = model.table(batch)
@@ -101,7 +99,7 @@ def test_the_deep_part_moves_its_own_units_alone():
 def test_units_are_read_at_once_as_one_by_one(settings):
     found = []
     for at_once in (True, False):
-        model, _ = make(
+        model = make(
             settings.get("kind", "lc-dnn"), unit_dropout=0.25, **{k: v for k, v in settings.items() if k != "kind"}
         )
         wake(model)
@@ -112,10 +110,10 @@ def test_units_are_read_at_once_as_one_by_one(settings):
         torch.manual_seed(3)
         members = model.member_logits(model.augmented(batch))
         logloss(members, labels).backward()
-        [visit] = model.table.visits
+        [record] = model.table.records
         statistics = {name: each for name, each in member.standardise.named_buffers() if each.is_floating_point()}
         gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
-        found.append({"members": members.detach(), "units": visit.local.grad, **statistics, **gradients})
+        found.append({"members": members.detach(), "units": record.local.grad, **statistics, **gradients})
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
 
 
@@ -123,7 +121,7 @@ def test_units_are_read_at_once_as_one_by_one(settings):
 @pytest.mark.parametrize("num_classes", [2, 4])
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
 def test_gradients_of_every_deep_part_are_finite_differences(settings, num_classes, kind):
-    model, _ = make(kind, units=3, num_classes=num_classes, activation="tanh", **settings)
+    model = make(kind, units=3, num_classes=num_classes, activation="tanh", **settings)
     wake(model)
     fields, batch, labels = random_batch(num_classes=num_classes)
     model.train()
@@ -142,9 +140,9 @@ def check_gradients(model, fields, batch, labels):
             return loss_of(model.member_logits(model.augmented(batch))).item()
 
     loss_of(model.member_logits(model.augmented(batch))).backward()
-    visit = model.table.visits[-1]
+    record = model.table.records[-1]
     matrices = reference.encode(fields, ROWS)
-    local, full = (part.grad.numpy() if part.grad is not None else np.zeros(part.shape) for part in visit[1:3])
+    local, full = (part.numpy() for part in record.gradients())
     of_table = reference.gradients(matrices, local, full, model.table.num_local)
     rng = np.random.default_rng(0)
     for _ in range(12):
@@ -169,7 +167,7 @@ def check_gradients(model, fields, batch, labels):
 
 
 def test_the_penalty_is_half_the_sum_of_squares_of_all_units_but_the_first_of_each_field():
-    model, _ = make("lc-dnn", units=2, fm_interactions=True, unit_l2=0.1)
+    model = make("lc-dnn", units=2, fm_interactions=True, unit_l2=0.1)
     wake(model)
     fields, batch, _ = random_batch()
     local, _ = reference.gather(reference.encode(fields, ROWS), model.table.weights, 2)
@@ -182,7 +180,7 @@ def test_the_penalty_is_half_the_sum_of_squares_of_all_units_but_the_first_of_ea
 
 
 def test_members_have_the_loss_of_each_and_the_logit_of_their_mean():
-    model, _ = make("lc-dnn", units=3, fm_interactions=True)
+    model = make("lc-dnn", units=3, fm_interactions=True)
     wake(model)
     _, batch, labels = random_batch()
     model.eval()
@@ -206,8 +204,8 @@ def test_a_model_with_a_linear_path_starts_with_the_logits_of_lr(kind, num_class
     fields, batch, _ = random_batch()
     _, expected = reference.gather(reference.encode(fields, ROWS), start.weights, 0)
     for optimizer in ("adagrad", "ftrl"):
-        model, table_optimizer = make(kind, units=4, num_classes=num_classes, optimizer=optimizer)
-        warm_start(model, table_optimizer, start)
+        model = make(kind, units=4, num_classes=num_classes, optimizer=optimizer)
+        warm_start(model, start)
         model.eval()
         with torch.no_grad():
             np.testing.assert_allclose(model(batch).numpy(), expected + start.bias, rtol=1e-12, atol=1e-12)
@@ -215,7 +213,7 @@ def test_a_model_with_a_linear_path_starts_with_the_logits_of_lr(kind, num_class
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_example_alone_has_the_logit_it_has_in_a_batch(kind):
-    model, _ = make(kind, units=2)
+    model = make(kind, units=2)
     wake(model)
     fields, batch, _ = random_batch()
     model.train()
@@ -231,19 +229,19 @@ def test_one_example_alone_has_the_logit_it_has_in_a_batch(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_of_one_example_can_be_trained_on(kind):
-    model, optimizer = make(kind, units=2)
+    model = make(kind, units=2)
     wake(model)
     _, batch, labels = random_batch(num_examples=1)
     before = model.table.weights.copy()
     logloss(model(batch), labels).backward()
-    optimizer.step()
+    model.table.push()(1.0)
     assert np.isfinite(model.table.weights).all()
     assert (model.table.weights != before).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_gives_the_same_weights_and_another_seed_others(kind):
-    first, again, other = (make(kind, seed=seed)[0] for seed in (1, 1, 2))
+    first, again, other = (make(kind, seed=seed) for seed in (1, 1, 2))
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
     assert all(same)
     np.testing.assert_array_equal(first.table.weights, again.table.weights)
@@ -258,7 +256,7 @@ def test_the_paper_s_parameter_counts_are_those_of_the_modules():
     dense = num_fields * k1 + k1 * k2 + k2
     expected = {"lr": d, "dnn": d * k1 + k1 * k2 + k2, "lc-dnn": d + dense, "lc-wide-deep": 2 * d + dense}
     for kind, parameters in expected.items():
-        model, _ = make(kind)
+        model = make(kind)
         assert model.table.num_parameters + count_weights(model)[0] == parameters
 
 
@@ -266,7 +264,7 @@ def test_a_table_that_cannot_fit_is_refused_with_the_sizes(monkeypatch):
     monkeypatch.setattr("fieldwise.io.memory.available_bytes", lambda: 10_000)
     model = build_model(ModelConfig(kind="dnn", hidden=(2048,)), LAYOUT, 2)
     with pytest.raises(ResourceError, match=r"(?s)54 features with 2,048 weights .*10.00 kB.*1.33 MB"):
-        TableOptimizer(model.table, TableOptimizerConfig())
+        model.table.train_by(TableOptimizerConfig())
 
 
 def test_a_dnn_without_a_hidden_layer_is_refused():

@@ -18,7 +18,7 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
 KINDS = [kind for kind in ALL_KINDS if kind != "bayesian-fm"]  # those that steps train
 

@@ -16,8 +16,7 @@ from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.cooccurrence import CooccurrenceBags
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.initial import LrWeights, leave_out_determined, warm_start
 from fieldwise.training.loss import logloss
 
@@ -46,18 +45,18 @@ def make(bags, kind="lc-dnn", units=3, optimizer="adagrad", **settings):
     settings = {"unit_dropout": 0.0, "fm_interactions": True, "activation": "tanh", **settings}
     config = ModelConfig(kind=kind, units=units, hidden=(6, 5), **settings)
     model = build_model(config, LAYOUT, 2, 0, torch.float64, bags).train()
-    moved = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer, learning_rate=0.1))
+    model.table.train_by(TableOptimizerConfig(name=optimizer, learning_rate=0.1))
     model.table.weights[:] = np.random.default_rng(1).normal(size=model.table.weights.shape) * 0.5
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.5)
-    return model, moved
+    return model
 
 
 def test_units_of_a_bag_are_the_sum_of_what_else_was_met_over_the_root_of_its_length():
     batch, _ = batch_of()
     bags = bags_of(batch)
-    model, _ = make(bags)
+    model = make(bags)
     given = model.augmented(batch)
     local, _ = model.table(given.batch)
     units = model.cooccurrence(local.view(given.batch.num_examples, 6, 3), given).detach().numpy()
@@ -69,7 +68,7 @@ def test_units_of_a_bag_are_the_sum_of_what_else_was_met_over_the_root_of_its_le
         keys, own = (batch.ids[LAYOUT.single[field]].tolist() for field in (history.key, history.value))
         rows = model.table.weights[base[4 + number] : base[5 + number]].tolist()
         np.testing.assert_allclose(units[:, 4 + number], reference.units(lists, keys, own, rows), rtol=1e-12)
-    plain, _ = make([])
+    plain = make([])
     plain.table.weights[:] = model.table.weights[:NUM_LOG_ROWS]
     np.testing.assert_array_equal(units[:, :4].reshape(30, -1), plain.table(batch)[0].detach().numpy())
 
@@ -79,7 +78,7 @@ def test_units_of_a_bag_are_the_sum_of_what_else_was_met_over_the_root_of_its_le
 def test_gradients_with_bags_are_finite_differences(kind, heads):
     batch, rng = batch_of()
     labels = torch.from_numpy(rng.integers(0, 2, 30))
-    model, optimizer = make(bags_of(batch), kind=kind, unit_l2=0.3, deep_units=1)
+    model = make(bags_of(batch), kind=kind, unit_l2=0.3, deep_units=1)
 
     def loss():
         members = model.member_logits(model.augmented(batch))[:, heads]
@@ -87,9 +86,9 @@ def test_gradients_with_bags_are_finite_differences(kind, heads):
 
     loss().backward()
     before = model.table.weights.copy()
-    optimizer.config = TableOptimizerConfig(name="adagrad", learning_rate=1.0, epsilon=1e6)  # the gradient itself
-    optimizer.rate = 1.0
-    optimizer.step()
+    model.table.optimizer.config = TableOptimizerConfig(name="adagrad", epsilon=1e6)
+    model.table.optimizer.rate = 1.0  # the gradient itself
+    model.table.push()(1.0)
     gradient = (before - model.table.weights) * 1e6
     model.table.weights[:] = before
     rows = [*rng.integers(0, NUM_LOG_ROWS, 8), *rng.integers(NUM_LOG_ROWS, NUM_LOG_ROWS + 47, 16)]
@@ -108,7 +107,7 @@ def test_gradients_with_bags_are_finite_differences(kind, heads):
 def test_the_gradient_of_the_table_is_that_of_the_dense_algebra():
     """Of a table's outputs, those for the examples that bags are made of included."""
     batch, _ = batch_of()
-    model, _ = make(bags_of(batch))
+    model = make(bags_of(batch))
     given = model.augmented(batch)
     local, _ = model.table(given.batch)
     fields = as_fields(given.batch, model.table.layout)
@@ -133,7 +132,7 @@ def as_fields(batch, layout):
 
 def test_an_example_has_the_same_logit_alone():
     batch, _ = batch_of()
-    model, _ = make(bags_of(batch))
+    model = make(bags_of(batch))
     model.eval()
     together = model(batch)
     fields = as_fields(batch, LAYOUT)
@@ -145,16 +144,16 @@ def test_an_example_has_the_same_logit_alone():
 
 def test_logistic_regression_starts_the_fields_of_the_log_and_leaves_bags_at_zero():
     batch, rng = batch_of()
-    model, optimizer = make(bags_of(batch), units=2)
+    model = make(bags_of(batch), units=2)
     start = LrWeights(rng.normal(size=(NUM_LOG_ROWS, 1)), np.array([0.5]))
-    warm_start(model, optimizer, start)
+    warm_start(model, start)
     np.testing.assert_array_equal(model.table.weights[:NUM_LOG_ROWS, 0], start.weights[:, 0])
     assert (model.table.weights[NUM_LOG_ROWS:, 0] == 0).all()
 
 
 def test_a_bag_is_left_out_with_whatever_its_key_is_left_out_with():
     batch, _ = batch_of()
-    model, _ = make(bags_of(batch))
+    model = make(bags_of(batch))
     leave_out_determined(model, [(0, 2), (3, 1)])
     left_out = {
         (f, g) for f in range(6) for g in range(f + 1, 6) if not model.members["lc-dnn"].interactions.mask[f, g]
@@ -164,7 +163,7 @@ def test_a_bag_is_left_out_with_whatever_its_key_is_left_out_with():
 
 def test_saved_bags_come_back():
     batch, _ = batch_of()
-    model, _ = make(bags_of(batch))
+    model = make(bags_of(batch))
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if "cooccurrence" in name}
     found = CooccurrenceBags.saved(arrays, "cooccurrence.")
     for history, mine in zip(found, model.cooccurrence.bags, strict=True):

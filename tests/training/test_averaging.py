@@ -11,14 +11,13 @@ from fieldwise.errors import ResourceError
 from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.averaging import Average
 
 
 def make():
     model = build_model(ModelConfig(units=2, hidden=(3,)), make_layout(["single", "bag"], [5, 9]), 2, 0, torch.float64)
-    TableOptimizer(model.table, TableOptimizerConfig())
+    model.table.train_by(TableOptimizerConfig())
     return model
 
 
@@ -42,7 +41,7 @@ def flat(model):
 )
 def test_the_average_is_a_mean_that_turns_exponential(epochs, batches_per_epoch, every, least):
     model, rng = make(), np.random.default_rng(0)
-    average, expected, num_snapshots = Average(model, model.table.weights, epochs, batches_per_epoch), 0.0, 0
+    average, expected, num_snapshots = Average(model, epochs, batches_per_epoch), 0.0, 0
     for step in range(1, 3 * batches_per_epoch + 1):
         weights = shake(model, rng)
         average.after(step)
@@ -58,7 +57,7 @@ def test_the_average_is_a_mean_that_turns_exponential(epochs, batches_per_epoch,
 
 def test_an_average_that_looks_back_on_less_than_a_snapshot_is_the_last_one():
     model, rng = make(), np.random.default_rng(0)
-    average = Average(model, model.table.weights, 0.001, 100)
+    average = Average(model, 0.001, 100)
     for step in range(1, 31):
         last = shake(model, rng)
         average.after(step)
@@ -69,13 +68,13 @@ def test_an_average_that_looks_back_on_less_than_a_snapshot_is_the_last_one():
 def test_before_the_first_snapshot_the_model_keeps_its_weights():
     model = make()
     own = shake(model, np.random.default_rng(0))
-    with Average(model, model.table.weights, 1.0, 100).applied():
+    with Average(model, 1.0, 100).applied():
         assert (flat(model) == own).all()
 
 
 def test_weights_come_back_where_validation_fails():
     model, rng = make(), np.random.default_rng(0)
-    average = Average(model, model.table.weights, 1.0, 10)
+    average = Average(model, 1.0, 10)
     shake(model, rng)
     average.after(1)
     own = shake(model, rng)
@@ -87,7 +86,7 @@ def test_weights_come_back_where_validation_fails():
 def test_an_average_that_was_saved_goes_on_as_if_nothing_had_happened():
     values = np.random.default_rng(0)
     model = make()
-    average = Average(model, model.table.weights, 0.5, 20)
+    average = Average(model, 0.5, 20)
     for step in range(1, 31):
         shake(model, values)
         average.after(step)
@@ -96,7 +95,7 @@ def test_an_average_that_was_saved_goes_on_as_if_nothing_had_happened():
     saved = {name: array.copy() for name, array in average.arrays().items()}
     other = make()
     shake(other, np.random.default_rng(9))
-    resumed = Average(other, other.table.weights, 0.5, 20)
+    resumed = Average(other, 0.5, 20)
     assert (resumed.restore(other.table.rows, joined, saved) == rows).all()
     rest = [np.random.default_rng(5), np.random.default_rng(5)]
     for step in range(31, 41):
@@ -110,16 +109,16 @@ def test_an_average_that_was_saved_goes_on_as_if_nothing_had_happened():
 def test_what_cannot_be_is_refused(monkeypatch):
     model = make()
     with pytest.raises(ValueError, match=r"epochs \(=0\) must be above 0"):
-        Average(model, model.table.weights, 0, 10)
+        Average(model, 0, 10)
     monkeypatch.setattr("fieldwise.io.memory.available_bytes", lambda: 10, raising=True)
     with pytest.raises(ResourceError, match="average of the table's weights"):
-        Average(model, model.table.weights, 1.0, 10)
+        Average(model, 1.0, 10)
 
 
 def test_weights_stored_as_bfloat16_are_averaged_in_float32_and_come_back_as_they_were():
     model = build_model(ModelConfig(units=2, hidden=(3,)), make_layout(["single", "bag"], [5, 9]), 2)
-    TableOptimizer(model.table, TableOptimizerConfig(storage="bfloat16"))
-    rng, average, sum_of_weights = np.random.default_rng(0), Average(model, model.table.weights, 1.0, 10), 0.0
+    model.table.train_by(TableOptimizerConfig(storage="bfloat16"))
+    rng, average, sum_of_weights = np.random.default_rng(0), Average(model, 1.0, 10), 0.0
     for step in range(1, 6):
         for unit in range(2):
             encode_weights(model.table.weights, unit, rng.normal(size=14))

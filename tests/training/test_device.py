@@ -22,16 +22,15 @@ from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.testing import check_model
+from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.device import choose_device, own_gpu, place_model
-from fieldwise.training.device_step import DeviceStepper
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.device import choose_device, own_gpu
 from fieldwise.training.guard import NotFinite
-from fieldwise.training.linear import make_stepper
+from fieldwise.training.make import make_stepper
+from fieldwise.training.score import answer
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 SMALL = {"units": 3, "hidden": (12, 8)}
@@ -61,15 +60,10 @@ def test_models_do_there_what_every_model_must(options, num_classes, skip):
 
 def make(config, device, dtype=torch.float64, table="adam", dense="adamw", histories=()):
     model = build_model(config, make_layout(FORMS, ROWS), 2, dtype=dtype, bags=histories)
-    settings = TableOptimizerConfig(name=table, learning_rate=0.05)
-    if device is not None:
-        place_model(model, torch.device(device))
-        optimizer = DeviceTableOptimizer(model.table, settings, 40)
-    else:
-        optimizer = TableOptimizer(model.table, settings, 40)
-    optimizer.draw(1)
-    moves = build_dense_optimizer(model.train().parameters(), DenseOptimizerConfig(name=dense))
-    return make_stepper(model, optimizer, moves) if device is None else DeviceStepper(model, optimizer, moves)
+    settings, rates = TableOptimizerConfig(name=table, learning_rate=0.05), DenseOptimizerConfig(name=dense)
+    stepper = make_stepper(model.train(), settings, rates, 40, device=None if device is None else torch.device(device))
+    model.table.draw(1)
+    return stepper
 
 
 def some_examples(rng, num_examples=40, weighted=False):
@@ -90,11 +84,12 @@ def test_every_step_is_that_of_the_processor(kind, table, dense, weighted):
     for number, examples in enumerate(there.ahead(batches)):
         factor = 1.0 - number / 10
         assert there.step(examples, factor) == pytest.approx(here.step(examples, factor), rel=1e-9)
-        np.testing.assert_allclose(there.rows, here.rows, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(there.table.rows, here.table.rows, rtol=1e-7, atol=1e-10)
     for name, array in here.arrays().items():
         np.testing.assert_allclose(there.arrays()[name], array, rtol=1e-6, atol=1e-9)
     batch = batches[0].batch
-    np.testing.assert_allclose(there.logits(batch).numpy(), here.logits(batch).numpy(), rtol=1e-9)
+    answers = [answer(each.model, batch).numpy() for each in (there, here)]
+    np.testing.assert_allclose(*answers, rtol=1e-9)
 
 
 def test_a_model_with_histories_takes_the_steps_of_the_processor():
@@ -106,52 +101,53 @@ def test_a_model_with_histories_takes_the_steps_of_the_processor():
     rng = np.random.default_rng(1)
     for examples in there.ahead([some_examples(rng) for _ in range(4)]):
         assert there.step(examples, 1.0) == pytest.approx(here.step(examples, 1.0), rel=1e-9)
-        np.testing.assert_allclose(there.rows, here.rows, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(there.table.rows, here.table.rows, rtol=1e-7, atol=1e-10)
 
 
 def test_the_average_is_that_of_the_processor():
     config = ModelConfig(kind="lc-dnn", unit_dropout=0, **SMALL)
     here, there = (make(config, device, torch.float32) for device in (None, "cpu"))
-    averages = [each.average(1.0, 20) for each in (here, there)]
+    averages = [Average(each.model, 1.0, 20) for each in (here, there)]
     rng = np.random.default_rng(1)
     for step in range(1, 9):
         examples = some_examples(rng)
         for each, average in zip((here, there), averages, strict=True):
             each.step(examples, 1.0)
             average.after(step)
-    own = there.rows
+    own = there.table.rows
     with averages[0].applied(), averages[1].applied():
-        np.testing.assert_allclose(there.weights, here.weights, rtol=1e-4, atol=1e-5)
-        assert not np.array_equal(there.rows, own)
-    np.testing.assert_array_equal(there.rows, own)
-    joined = np.concatenate(list(averages[1].beside(there.rows).parts))
-    again = there.average(1.0, 20)
-    np.testing.assert_array_equal(again.restore(there.rows, joined, averages[1].arrays()), own)
+        np.testing.assert_allclose(there.table.weights, here.table.weights, rtol=1e-4, atol=1e-5)
+        assert not np.array_equal(there.table.rows, own)
+    np.testing.assert_array_equal(there.table.rows, own)
+    joined = np.concatenate(list(averages[1].beside(there.table.rows).parts))
+    again = Average(there.model, 1.0, 20)
+    np.testing.assert_array_equal(again.restore(there.table.rows, joined, averages[1].arrays()), own)
     with again.applied(), averages[1].applied():
         pass
-    np.testing.assert_array_equal(again.there.numpy(), averages[1].there.numpy())
+    np.testing.assert_array_equal(again.rows, averages[1].rows)
 
 
-def test_what_is_not_finite_is_found_in_the_step_or_in_the_next_and_no_checkpoint_holds_it():
+def test_what_is_not_finite_is_found_in_the_step_or_in_the_next():
     rng = np.random.default_rng(0)
     stepper, examples = make(ModelConfig(kind="lr"), "cpu"), some_examples(rng)
     examples.batch.values[0, 3] = math.nan
-    before = stepper.rows
+    before = stepper.table.rows
     with pytest.raises(NotFinite, match="the loss"):
         stepper.step(examples, 1.0)
-    np.testing.assert_array_equal(stepper.rows, before)
+    np.testing.assert_array_equal(stepper.table.rows, before)
 
     stepper = make(ModelConfig(kind="lr"), "cpu", table="adagrad")
-    stepper.table_optimizer.rate = math.inf
+    stepper.table.optimizer.rate = math.inf
+    stepper.step(some_examples(rng), 1.0)
     with pytest.raises(NotFinite, match="weight of the table"):
         stepper.step(some_examples(rng), 1.0)
 
     stepper = make(ModelConfig(kind="lr"), "cpu", table="adagrad", dense="sgd")
-    stepper._rates = [math.inf]
+    stepper.dense._rates = [math.inf]
     batches = stepper.ahead([some_examples(rng) for _ in range(3)])
     stepper.step(next(batches), 1.0)
-    with pytest.raises(fw.errors.UserError, match="a dense weight is not a finite number"):
-        stepper.arrays()
+    with pytest.raises(NotFinite, match="a dense weight"):
+        stepper.refuse_written()
     with pytest.raises(NotFinite, match="a dense weight"):
         stepper.step(next(batches), 1.0)
 
@@ -290,6 +286,5 @@ def test_ray_is_refused_a_gpu_before_it_begins(log, tmp_path):
 
 def test_a_plan_says_what_the_gpu_must_hold(log):
     stage = plan(configured(log, "lc-dnn", "cuda")).stages[-1]
-    num_weights = stage.table_bytes // stage.row_bytes * 2
-    assert stage.gpu_memory == stage.table_bytes + 2 * 4 * num_weights
+    assert stage.gpu_memory == stage.table_bytes
     assert plan(configured(log, "lc-dnn", "cpu")).stages[-1].gpu_memory is None

@@ -20,11 +20,11 @@ import fieldwise as fw
 from fieldwise.data.cache import Examples
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
 from fieldwise.training.guard import Divergence, NotFinite, all_finite
 from fieldwise.training.loop import History
+from fieldwise.training.make import make_stepper as make_stepper_of
 from fieldwise.training.step import Stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
@@ -58,9 +58,9 @@ def config_for(folder, *overrides):
 def make_stepper(name="adam", rate=0.01, kind="lc-wide-deep"):
     config = ModelConfig(kind=kind, units=2, hidden=(4,))
     model = build_model(config, make_layout(FORMS, ROWS), 2).train()
-    optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=name, learning_rate=rate))
-    optimizer.draw(0)
-    return Stepper(model, optimizer, build_dense_optimizer(model.parameters(), DenseOptimizerConfig()))
+    stepper = make_stepper_of(model, TableOptimizerConfig(name=name, learning_rate=rate), DenseOptimizerConfig(), 1)
+    model.table.draw(0)
+    return stepper
 
 
 def some_examples(num_examples=30):
@@ -124,7 +124,7 @@ def test_a_weight_of_the_table_that_leaves_the_numbers_is_noticed_in_the_step_th
     local, _ = stepper.model.table(examples.batch)
     local.backward(torch.ones_like(local))
     stepper.model.table.rows[row, 0] = np.inf
-    assert not stepper.table_optimizer.step()
+    assert math.isnan(stepper.table.push()(1.0))
 
 
 @pytest.mark.parametrize("name", ["adam", "adagrad", "rowwise-adagrad", "ftrl"])
@@ -132,14 +132,18 @@ def test_a_state_that_overflows_is_noticed(name):
     stepper, examples = make_stepper(name), some_examples()
     local, _ = stepper.model.table(examples.batch)
     local.backward(torch.full_like(local, 1e30))  # its square is beyond float32
-    assert not stepper.table_optimizer.step()
+    assert math.isnan(stepper.table.push()(1.0))
 
 
 def test_a_dense_weight_that_overflows_is_noticed():
     stepper, examples = make_stepper(), some_examples()
-    stepper._rates = [3e38] * len(stepper._rates)
-    with pytest.raises(NotFinite, match="weight"):
-        stepper.step(examples, 100.0)
+    stepper.dense._rates = [3e38] * len(stepper.dense._rates)
+    stepper.step(examples, 100.0)
+    with pytest.raises(NotFinite, match="weight") as caught:
+        stepper.refuse_written()
+    assert caught.value.before
+    with pytest.raises(NotFinite, match="a dense weight"):
+        stepper.step(examples, 1.0)
 
 
 def test_finite_numbers_whose_sum_is_not_are_finite():

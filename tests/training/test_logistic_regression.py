@@ -12,8 +12,7 @@ from tests.reference.batches import random_fields
 
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.loss import logloss
 
 FORMS = ["single", "value", "bag", "single"]
@@ -37,16 +36,14 @@ def test_the_minimum_is_scikit_learns(num_classes, weighted):
     model = build_model(ModelConfig(kind="lr"), layout, num_classes, dtype=torch.float64)
     # The whole data set is one batch, so the rows of the batch are all rows, and the objectives are the same:
     # sum of weight loss / sum of weight + l2 / 2 |w|^2.
-    optimizer = TableOptimizer(
-        model.table, TableOptimizerConfig(name="adagrad", learning_rate=0.5, l2=l2, epsilon=1e-12)
-    )
+    model.table.train_by(TableOptimizerConfig(name="adagrad", learning_rate=0.5, l2=l2, epsilon=1e-12))
     bias = torch.optim.Adagrad([model.members["lr"].bias], lr=0.5)
     for _ in range(2500):
         loss = logloss(model(batch), torch.from_numpy(labels), torch.from_numpy(weights))
         bias.zero_grad()
         loss.backward()
         bias.step()
-        optimizer.step()
+        model.table.push()(1.0)
 
     def objective(logits: np.ndarray, w: np.ndarray) -> float:
         losses = logloss(torch.from_numpy(logits), torch.from_numpy(labels), torch.from_numpy(weights))

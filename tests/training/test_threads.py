@@ -16,10 +16,9 @@ from fieldwise.data.cache import Examples
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS, ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.step import Stepper
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.make import make_stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
 
@@ -50,10 +49,8 @@ def hash_of_run(kind, precision, count):
     config = ModelConfig(kind=kind, units=3, hidden=(300, 70), dropout=0.1)
     dtype = torch.float64 if precision == "float64" else torch.float32
     model = build_model(config, make_layout(FORMS, ROWS), 2, 0, dtype).train()
-    table_optimizer = TableOptimizer(model.table, TableOptimizerConfig())
-    table_optimizer.draw(0)
-    dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
-    stepper = Stepper(model, table_optimizer, dense, precision == "bfloat16")
+    stepper = make_stepper(model, TableOptimizerConfig(), DenseOptimizerConfig(), 1, precision=precision)
+    model.table.draw(0)
     torch.manual_seed(0)
     with stepper.at_work():
         losses = [stepper.step(examples, 1.0) for examples in BATCHES]

@@ -9,7 +9,7 @@ from tests.helpers import make_layout
 from tests.logs import QUICK, config_text, make_table, write
 
 import fieldwise as fw
-from fieldwise.nn.table import Table
+from fieldwise.tables.host import HostTable
 from fieldwise.training import unseen
 from fieldwise.training.unseen import fill_unseen
 
@@ -21,8 +21,8 @@ def test_an_unseen_row_is_the_mean_by_counts_only_where_nothing_has_trained_it(m
         ["single", "bag", "value", "single", "single"],
         [[3, 0, 1, 0, 5], [0, 0, 4], [1, 9], [2, 1, 7], [9, 0]],
     )
-    table = Table(make_layout(forms, [len(of_field) for of_field in counts]), 2, 1)
-    table.load(np.arange(3 * 15, dtype=np.float32).reshape(15, 3) ** 2)
+    table = HostTable(make_layout(forms, [len(of_field) for of_field in counts]), 2, 1)
+    table.serve(np.arange(3 * 15, dtype=np.float32).reshape(15, 3) ** 2)
     before = table.weights.copy()
     fill_unseen(table, [None if of_field is None else np.array(of_field) for of_field in counts])
     expected = before.copy()

@@ -13,7 +13,7 @@ from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_opt
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
     from fieldwise.models.config import ModelConfig
-    from fieldwise.optim.config import TableOptimizerConfig
+    from fieldwise.tables.config import TableOptimizerConfig
 
 _KINDS = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 _SHOWN = ("model", "units", "parameters", "biases")

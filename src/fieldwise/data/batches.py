@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -30,7 +30,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.cache import Cache, Examples, Unread
+from fieldwise.data.cache import Cache, Examples
 from fieldwise.kernels.shuffle import name_rows, permutation
 
 __all__ = ["ROOMS", "Batches", "epoch_order", "prefetch"]
@@ -40,7 +40,7 @@ Int64s = npt.NDArray[np.int64]
 
 _DEPTH = 2
 ROOMS = _DEPTH + 2
-"""Batches that live while the next is made, with `prefetch`: one is worked on, one is looked at by who looks ahead, two
+"""Batches that live while the next is made, with `prefetch`: one is worked on, one is planned, two
 wait, one is on its way there."""
 RUN_EXAMPLES = 1_024
 WINDOW_RUNS = 256
@@ -94,20 +94,14 @@ class Batches:
         With `keep`, a batch holds until so many more were asked for, and its memory is used again then: 0 for a loop
         that works on one batch, `ROOMS` for one that takes them through `prefetch`.
         """
-        with closing(self.unread(number, start, keep=keep)) as coming:
-            for batch in coming:
-                yield batch.read()
-
-    def unread(self, number: int, start: int = 0, *, keep: int | None = None) -> Generator[Unread, None, None]:
-        """As `epoch`; whoever wants a batch fills it."""
         kept: deque[Examples] = deque()
         with prefetch(self._read_ahead(self._pieces(number, start * self.batch_size)), depth=1) as pieces:
             for rows in self._cut(pieces):
                 room = kept.popleft() if keep is not None and len(kept) > keep else None
-                batch = self.cache.gather_later(rows, room)
+                examples = self.cache.gather(rows, room)
                 if keep is not None:
-                    kept.append(batch.examples)
-                yield batch
+                    kept.append(examples)
+                yield examples
 
     def size(self, position: int) -> int:
         """Return the examples of a batch of an epoch, all parts together."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +18,13 @@ from fieldwise.io.manifests import read_manifest
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Examples, Layout
 
-__all__ = ["Cache", "Examples", "Unread"]
+__all__ = ["Cache", "Examples"]
 
 Int64s = npt.NDArray[np.int64]
 Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.uint64]]
 
 _PREPARE = "remove the prepared folder that it belongs to, and run the same command again"
 _PAGE_BYTES = 4096
-
-
-class Unread(NamedTuple):
-    """Examples whose arrays are there but not filled, apart from bags.
-
-    For a kernel that copies a piece of the batch just before it works on it: it is then in the nearest cache.
-
-    Attributes
-    ----------
-    examples, reading
-        The examples, and what fills their arrays.
-    """
-
-    examples: Examples
-    reading: Reading
-
-    def read(self) -> Examples:
-        """Return the examples, filled."""
-        read_examples(self.reading)
-        return self.examples
 
 
 class Cache:
@@ -161,10 +140,6 @@ class Cache:
         IndexError
             A row is out of range.
         """
-        return self.gather_later(rows, room).read()
-
-    def gather_later(self, rows: Int64s, room: Examples | None = None) -> Unread:
-        """As `gather`; whoever wants the examples fills them."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < self.num_examples:
             raise IndexError(f"rows must be 0 to {self.num_examples - 1}, got {rows.min()} to {rows.max()}")
         self._admit(rows)
@@ -181,7 +156,8 @@ class Cache:
             weights[0] if len(weights) else None,
             groups[0] if len(groups) else None,
         )
-        return Unread(examples, self._reading(self._source, rows, ids, values, (labels, weights, groups)))
+        read_examples(self._reading(self._source, rows, ids, values, (labels, weights, groups)))
+        return examples
 
     def read_ahead(self, rows: Int64s) -> None:
         """Have the system read these examples, as `gather` will; this thread waits for the disk in its place.

@@ -1,4 +1,4 @@
-"""The workers of a training, and what they say to each other."""
+"""Several workers: processes that meet, and their messages, by torch.distributed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
@@ -21,8 +20,11 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 from fieldwise.distributed.failures import decode_failure, encode_failure
 from fieldwise.distributed.interface import address_towards, interface_of
 from fieldwise.distributed.meeting import Store, meet, wait_for
+from fieldwise.distributed.packing import pack_arrays, unpack_arrays
 from fieldwise.distributed.traffic import Traffic
+from fieldwise.distributed.world import Arrays, World
 from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
+from fieldwise.kernels.storage import step_key
 
 __all__ = ["TIMEOUT", "Workers", "is_worker"]
 
@@ -38,27 +40,15 @@ def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
     return "RANK" in environment and "WORLD_SIZE" in environment
 
 
-class Workers:
+class Workers(World):
     """A group of W processes that do the same steps; made by `Workers.join`.
 
-    Every method but `close` and `end` must be called by all workers, in the same order.
-
-    Attributes
-    ----------
-    rank, size
-        Which of the workers this is, 0 .. W - 1; and W.
-    num_local, local_rank
-        How many of them are on this host, and which of those this is.
-    traffic
-        What this worker has sent.
-    stopping
-        Asked while this worker waits for worker 0: whether it was told to end.
+    Attributes are those of `World`; all workers must call every method but `close` and `end`, in the same order.
     """
 
     def __init__(self, rank: int, size: int, store: Store, num_local: int, local_rank: int) -> None:
+        super().__init__()
         self.rank, self.size, self.num_local, self.local_rank = rank, size, num_local, local_rank
-        self.traffic = Traffic()
-        self.stopping: Callable[[], bool] = lambda: False
         self._store = store
         self._num_firsts = 0
 
@@ -124,18 +114,30 @@ class Workers:
 
     # --- messages of a step ---
 
-    def send(self, parts: torch.Tensor, sent: list[int], received: list[int], kind: str) -> Callable[[], torch.Tensor]:
-        """Begin to send each worker its part; what is returned waits for what all have sent here, and returns that.
+    def total(
+        self, numbers: Sequence[float | torch.Tensor], tensors: Sequence[torch.Tensor]
+    ) -> Callable[[], tuple[list[float], list[torch.Tensor]]]:
+        """See `World.total`."""
+        like = tensors[0] if tensors else torch.zeros(0, dtype=torch.float64)
+        known = [0.0 if isinstance(number, torch.Tensor) else number for number in numbers]
+        head = torch.tensor(known, dtype=like.dtype, device=like.device)
+        for place, number in enumerate(numbers):
+            if isinstance(number, torch.Tensor):
+                head[place] = number
+        message = torch.cat([head, *(tensor.reshape(-1) for tensor in tensors)])
+        wait_for_sums = self.add(message, "dense")
 
-        Parameters
-        ----------
-        parts
-            (sum of sent, ...): the part for worker 0, then that for worker 1, and so on. Not to be touched meanwhile.
-        sent, received
-            (W,) lines that go to, and come from, each worker.
-        kind
-            Under which it is counted.
-        """
+        def wait() -> tuple[list[float], list[torch.Tensor]]:
+            wait_for_sums()
+            parts = torch.split(message[len(head) :], [tensor.numel() for tensor in tensors])
+            return message[: len(head)].tolist(), [
+                part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)
+            ]
+
+        return wait
+
+    def send(self, parts: torch.Tensor, sent: list[int], received: list[int], kind: str) -> Callable[[], torch.Tensor]:
+        """See `World.send`."""
         parts = parts.contiguous()
         out = parts.new_empty((sum(received), *parts.shape[1:]))
         own = sent[self.rank] * (parts.nbytes // len(parts)) if len(parts) else 0
@@ -151,15 +153,8 @@ class Workers:
         parts_held = [parts]
         return wait
 
-    def exchange(
-        self, parts: npt.NDArray[Any], sent: list[int], received: list[int], kind: str = "other"
-    ) -> npt.NDArray[Any]:
-        """Send each worker its part, and return what all have sent here, in the order of the workers (see `send`)."""
-        out: npt.NDArray[Any] = self.send(torch.from_numpy(np.ascontiguousarray(parts)), sent, received, kind)().numpy()
-        return out
-
     def add(self, tensor: torch.Tensor, kind: str = "other") -> Callable[[], None]:
-        """Begin to replace a tensor by its sum over the workers, the same bits on each; what is returned waits."""
+        """See `World.add`."""
         # In a ring every worker passes on all but its own part of the sum, and then of the result.
         with self.traffic.counting(kind, 2 * tensor.nbytes * (self.size - 1) // self.size), _losing_workers():
             work = dist.all_reduce(tensor, async_op=True)
@@ -171,17 +166,27 @@ class Workers:
         return wait
 
     def collect(self, numbers: torch.Tensor, kind: str = "other") -> torch.Tensor:
-        """Return (W, ...): the tensor of every worker, all of one shape."""
+        """See `World.collect`."""
         out = numbers.new_empty((self.size, *numbers.shape))
         with self.traffic.counting(kind, numbers.nbytes * (self.size - 1)), _losing_workers():
             dist.all_gather(list(out), numbers.contiguous())
         return out
 
+    def reseed(self, seed: int, step: int) -> None:
+        """See `World.reseed`."""
+        torch.manual_seed(step_key(seed, step * self.size + self.rank))
+
+    @contextmanager
+    def stepping(self, num_examples: int) -> Iterator[None]:
+        """See `World.stepping`."""
+        with self.traffic.stepping(num_examples):
+            yield
+
     # --- whatever has no part in a step ---
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Leave the messages of the block out of `traffic`."""
+        """See `World.uncounted`."""
         traffic, self.traffic = self.traffic, Traffic()
         try:
             yield
@@ -189,28 +194,27 @@ class Workers:
             self.traffic = traffic
 
     def report(self) -> list[Traffic]:
-        """Return the traffic of every worker, on worker 0; an empty list on the others."""
+        """See `World.report`."""
         parts = self.gather(msgspec.json.encode(self.traffic))
         return [msgspec.json.decode(part, type=Traffic) for part in parts]
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Return the bytes of every worker, on worker 0; an empty list on the others."""
+        """See `World.gather`."""
         sizes = self.collect(torch.tensor([len(data)]))[:, 0].tolist()
         first = self.rank == 0
         received = sizes if first else [0] * self.size
         parts = np.frombuffer(bytearray(data), dtype=np.uint8)  # torch warns of memory that it must not write
-        joined = self.exchange(parts, [len(data)] + [0] * (self.size - 1), received).tobytes()
+        sent = [len(data)] + [0] * (self.size - 1)
+        joined = self.send(torch.from_numpy(parts), sent, received, "other")().numpy().tobytes()
         ends = np.cumsum(received).tolist()
         return [joined[end - size : end] for end, size in zip(ends, received, strict=True)] if first else []
 
-    def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
-        """Call `make` on worker 0, however long it takes, and return or raise the same on all workers.
+    def gather_arrays(self, arrays: Arrays) -> list[Arrays]:
+        """See `World.gather_arrays`."""
+        return [unpack_arrays(part) for part in self.gather(pack_arrays(arrays))]
 
-        Parameters
-        ----------
-        type
-            Of what `make` returns: plain data that msgspec writes and reads.
-        """
+    def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
+        """See `World.first`."""
         key = f"first/{self._num_firsts}"
         self._num_firsts += 1
         if self.rank == 0:
@@ -234,7 +238,7 @@ class Workers:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raise on all workers, when the block ends, what it raised on one of them."""
+        """See `World.together`."""
         failure = b""
         try:
             yield

@@ -35,10 +35,9 @@ from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.nn.blocks import cut, run_blocks, single_threaded_torch
 from fieldwise.nn.product import product
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.linear import make_stepper
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.make import make_stepper
 from fieldwise.training.precision import has_bfloat16
 from fieldwise.training.step import Stepper
 
@@ -200,8 +199,8 @@ def drawn_cache(folder: Path, layout: Layout, num_examples: int, seed: int = 1, 
 def lr_stepper(layout: Layout, optimizer: str = "adagrad") -> Stepper:
     """Return what trains logistic regression."""
     model = build_model(ModelConfig(kind="lr"), layout, 2)
-    table = TableOptimizer(model.table, TableOptimizerConfig(name=optimizer), _BATCH)  # type: ignore[arg-type]
-    return make_stepper(model, table, build_dense_optimizer(model.parameters(), DenseOptimizerConfig()))
+    table = TableOptimizerConfig(name=optimizer)  # type: ignore[arg-type]
+    return make_stepper(model, table, DenseOptimizerConfig(), _BATCH)
 
 
 def network_stepper(
@@ -214,10 +213,10 @@ def network_stepper(
 ) -> Stepper:
     """Return what trains a network, by default one unit per field."""
     model = build_model(ModelConfig(kind=kind, units=units, hidden=hidden), layout, 2)
-    table = TableOptimizer(model.table, optimizer or TableOptimizerConfig(), _BATCH)
-    table.draw(0)
-    dense = build_dense_optimizer(model.parameters(), DenseOptimizerConfig())
-    return make_stepper(model, table, dense, bfloat16=precision == "bfloat16")
+    table = optimizer or TableOptimizerConfig()
+    stepper = make_stepper(model, table, DenseOptimizerConfig(), _BATCH, precision=precision)
+    model.table.draw(0)
+    return stepper
 
 
 # Measuring.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels.decode import PIECE, Reading, read_piece
+from fieldwise.kernels.decode import PIECE
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather_part
@@ -67,7 +67,6 @@ def logistic_errors(
 
 @kernel(allocates=True)
 def _take_blocks(
-    reading: Reading | None,
     rows: Rows,
     batch: Batch,
     layout: Layout,
@@ -82,11 +81,8 @@ def _take_blocks(
     tickets: npt.NDArray[np.int64],
 ) -> None:
     """Work on blocks until none is left; ``found`` (blocks, 2) gets the loss and the slope of each."""
-    room = np.empty((3, PIECE), dtype=np.int64)
     block = next_ticket(tickets)
     while block < len(found):
-        if reading is not None:
-            read_piece(reading, block, room)
         begin, end = block * PIECE, min((block + 1) * PIECE, len(labels))
         gather_part(rows, batch, layout, 0, none, sums, begin, end)
         of_block = weights[begin:end]  # empty where all are 1
@@ -101,10 +97,10 @@ def linear_errors(
     bias: float,
     labels: Int32s,
     weights: Float32s | None,
+    total: float,
     errors: Floats,
-    reading: Reading | None = None,
 ) -> tuple[float, float]:
-    """Return the mean logloss of logistic regression over a batch, and its derivative by the bias.
+    """Return the logloss of logistic regression over a batch, and its derivative by the bias.
 
     The loss is summed block by block of `decode.PIECE` examples, so it is the same for any number of threads.
 
@@ -115,16 +111,16 @@ def linear_errors(
     labels
         (B,) 0 or 1.
     weights
-        (B,), or None where all are 1; where their sum is 0, so is the loss.
+        (B,), or None where all are 1.
+    total
+        By which sums over the examples are divided: the sum of their weights, where means are wanted; where it is 0, so
+        is the loss.
     errors
-        (B, 1), written: the derivative of the mean by each example's logit.
-    reading
-        What fills the batch and its labels, where they are not filled yet, and all weights are 1.
+        (B, 1), written: the derivative of the loss by each example's logit.
     """
-    total = len(labels) if weights is None else float(weights.sum(dtype=np.float64))
     share = 1.0 / total if total > 0 else 0.0
     found = np.empty((-(-len(labels) // PIECE), 2))
-    common = (reading, rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
+    common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
     work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
     threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
     run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))

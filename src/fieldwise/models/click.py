@@ -22,7 +22,8 @@ from fieldwise.models.registry import find_model
 from fieldwise.models.sizes import num_outputs
 from fieldwise.models.stack import Stacker
 from fieldwise.nn.cooccurrence import CooccurrenceBags
-from fieldwise.nn.table import Table
+from fieldwise.tables.host import HostTable
+from fieldwise.tables.interface import Table
 
 __all__ = ["ClickModel", "build_members", "build_model"]
 
@@ -86,7 +87,8 @@ class ClickModel(nn.Module):
             name: (slice(local[i], local[i + 1]), slice(full[i], full[i + 1])) for i, name in enumerate(in_row)
         }
         self.num_frozen = sum(member.num_local for member in built.values() if member.sampled)
-        self.table = Table(layout, local[-1], full[-1], np.float64 if dtype == torch.float64 else np.float32)
+        kind = np.float64 if dtype == torch.float64 else np.float32
+        self.table: Table = HostTable(layout, local[-1], full[-1], kind)
         self.stacker = Stacker(sum(member.num_heads for member in built.values())) if len(built) > 1 else None
         self._alone: str | None = None
         self.to(dtype)
@@ -117,6 +119,13 @@ class ClickModel(nn.Module):
         """Where the weights beside the table lie."""
         tensor = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if tensor is None else tensor.device
+
+    @property
+    def logistic_bias(self) -> nn.Parameter | None:
+        """The bias, where the logit is that and a weight of each feature, which a table may take in one pass."""
+        members = list(self.trained.values())
+        bias = members[0].bias if len(self.members) == 1 and members and members[0].is_logistic else None
+        return bias if isinstance(bias, nn.Parameter) else None
 
     def columns(self, name: str) -> tuple[slice, slice]:
         """Return a member's columns: of the units of single fields, and of those that see all fields."""

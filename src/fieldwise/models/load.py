@@ -20,6 +20,7 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import read_former, read_former_arrays
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.cooccurrence import CooccurrenceBags
+from fieldwise.tables.host import HostTable
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
 
@@ -72,7 +73,8 @@ def load_model(bundle: Bundle) -> ClickModel:
         raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None
     model.calibration = calibration
     try:
-        model.table.load(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
+        assert isinstance(model.table, HostTable)
+        model.table.serve(bundle.table, lambda batch: bundle.admit(batch, model.table.layout))
     except ValueError as error:
         raise ArtefactError("the table does not fit the model", where=bundle.folder, got=error) from None
     try:

@@ -19,13 +19,13 @@ class LogisticRegression(Member):
 
         logit = b + x' w        x (B, D), w (D, O), b (O,)
 
-    The table's W = O fully connected units are x' w. With two classes its step takes no autograd (`training.linear`).
+    The table's W = O fully connected units are x' w. With two classes a step takes no autograd (`Table.logistic`).
     """
 
     def __init__(self, config: ModelConfig, layout: Layout, num_outputs: int, num_bags: int = 0) -> None:
         super().__init__()
         self.num_full = self.linear_full = num_outputs
-        self.is_linear = True
+        self.is_linear, self.is_logistic = True, num_outputs == 1
         self.bias = nn.Parameter(torch.zeros(num_outputs))
 
     def forward(self, units: Tensor, full: Tensor) -> Tensor:

@@ -45,6 +45,8 @@ class Member(nn.Module):
         How many of its first columns of each kind begin with logistic regression's weights, one for each output.
     is_linear
         Whether it then begins with logistic regression's logits.
+    is_logistic
+        Whether it is a bias (1,) and its W = 1 fully connected unit alone, which a table may take in one pass.
     penalty
         (B,), what the last pass in training adds to the loss of each example; None where that is nothing.
     """
@@ -57,6 +59,7 @@ class Member(nn.Module):
     linear_local = 0
     linear_full = 0
     is_linear = False
+    is_logistic = False
     penalty: Tensor | None = None
 
     def forward(self, units: Tensor, full: Tensor) -> Tensor:

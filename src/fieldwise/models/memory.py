@@ -2,7 +2,7 @@
 
 With D features, n weights in a row of the table (K locally connected and W others) and B examples a batch::
 
-    table        D times the bytes of a row, weights and optimizer's state (`optim.table`)
+    table        D times the bytes of a row, weights and optimizer's state (`tables.optimizer`)
     dense        16 bytes a weight: itself, its gradient, and two moments
     batch        outputs of the table and of every layer, each with its gradient, and batches read ahead
     process      libraries and compiled kernels
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.sizes import Size
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
 __all__ = ["PROCESS_BYTES", "TrainingMemory", "training_memory"]
 

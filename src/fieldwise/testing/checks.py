@@ -30,8 +30,8 @@ from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import dense_arrays, load_model
 from fieldwise.nn.blocks import set_torch_threads
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import take_gradients
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.tables.host import HostTable
 from fieldwise.testing.subject import NUM_ROWS, Builder, CheckFailed, DeepPart, Subject, make_log
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.guard import NotFinite
@@ -169,7 +169,7 @@ def check_gradients_are_finite_differences(subject: Subject) -> None:
     """The gradient of the loss in every part of the weights, along random directions, is what the loss does."""
     stepper, examples = subject.woken(), subject.examples
     model, rng = stepper.model.train(), np.random.default_rng(1)
-    model.table.visits.clear()
+    model.table.records.clear()
     table = torch.from_numpy(np.array(model.table.weights))
 
     def loss() -> Tensor:
@@ -178,7 +178,8 @@ def check_gradients_are_finite_differences(subject: Subject) -> None:
 
     with torch.random.fork_rng(devices=[]):
         loss().backward()  # type: ignore[no-untyped-call]
-        batch, *of_outputs = take_gradients(model.table)
+        [record] = model.table.records
+        batch, of_outputs = record.batch, [part.cpu().numpy() for part in record.gradients()]
         for name, weight in {"table": table, **dict(model.named_parameters())}.items():
             direction = torch.from_numpy(rng.normal(size=tuple(weight.shape)))
             with torch.no_grad():
@@ -271,7 +272,7 @@ def check_the_start_is_logistic_regression_where_it_should(subject: Subject) -> 
     for name in ("adagrad", "ftrl"):
         stepper = subject.stepper(table=TableOptimizerConfig(name=name))
         model = stepper.model
-        warm_start(model, stepper.table_rows, LrWeights(weights, bias))
+        warm_start(model, LrWeights(weights, bias))
         for member_name, member in model.trained.items():
             local, _ = model.columns(member_name)
             for unit in range(member.linear_local):
@@ -324,7 +325,8 @@ def check_what_was_saved_is_what_was_trained(subject: Subject) -> None:
         BundleWriter(folder, subject.encoder, config, "float32", {}).save(1, model.table.weights, dense_arrays(model))
         bundle = open_bundle(folder)
         loaded = subject.build(bundle.encoder.layout, subject.num_classes, 99, torch.float32)
-        loaded.table.load(bundle.table)
+        assert isinstance(loaded.table, HostTable)
+        loaded.table.serve(bundle.table)
         loaded.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in bundle.dense.items()})
         ways = {"its weights, in a model that was built anew,": loaded}
         if subject.config is not None:
@@ -430,7 +432,7 @@ def _trained(
 
 
 def _arrays(stepper: Stepper) -> dict[str, npt.NDArray[Any]]:
-    return {**stepper.arrays(), "rows": stepper.rows}
+    return {**stepper.arrays(), "rows": stepper.table.rows}
 
 
 def _close(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import cast
 
 import msgspec
 import numpy as np
@@ -19,14 +18,11 @@ from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.dnn import DNN
 from fieldwise.models.lc import LocallyConnected
-from fieldwise.nn.cuda.table import DeviceTable
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.device import DeviceTableOptimizer
-from fieldwise.optim.table import TableOptimizer
 from fieldwise.schema import Field, Schema
-from fieldwise.training.device import choose_device, place_model
-from fieldwise.training.device_step import DeviceStepper
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.device import choose_device
+from fieldwise.training.make import make_stepper
 from fieldwise.training.step import Stepper
 
 __all__ = ["NUM_ROWS", "Builder", "CheckFailed", "DeepPart", "Subject", "make_log"]
@@ -101,16 +97,9 @@ class Subject:
     ) -> Stepper:
         """Build the model with drawn weights, and what moves them."""
         model = self.build(layout or self.encoder.layout, self.num_classes, seed, dtype)
-        stepper: Stepper
         rates = DenseOptimizerConfig(learning_rate=0.01)
-        if self.device is None:
-            optimizer = TableOptimizer(model.table, table, NUM_ROWS)
-            stepper = Stepper(model.train(), optimizer, build_dense_optimizer(model.parameters(), rates))
-        else:
-            place_model(model, self.device)
-            there = DeviceTableOptimizer(cast(DeviceTable, model.table), table, NUM_ROWS)
-            stepper = DeviceStepper(model.train(), there, build_dense_optimizer(model.parameters(), rates))
-        stepper.table_rows.draw(seed)
+        stepper = make_stepper(model.train(), table, rates, NUM_ROWS, device=self.device)
+        model.table.draw(seed)
         return stepper
 
     def woken(self, seed: int = 0, layout: Layout | None = None) -> Stepper:

@@ -16,7 +16,6 @@ Training itself goes on from the weights, not from their average.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,30 +40,34 @@ _DENSE, _COUNT = "average.dense.", "average.num_snapshots"
 class Average:
     """The average of one model's weights, and of the statistics that it standardises with.
 
-    Takes as much memory as the table's weights, in the type of its arithmetic where they are stored as bfloat16, and as
-    much again while it is applied. A snapshot is one pass over them: ten of those an epoch, whatever the
-    number of batches, and none in a step between.
+    Takes as much of the host's memory as the weights of the table's rows that are kept here, in the type of its
+    arithmetic where they are stored as bfloat16, and as much again while it is applied. A snapshot is one pass over
+    them: ten of those an epoch, whatever the number of batches, and none in a step between.
 
     Parameters
     ----------
     model
-        Its dense weights are averaged.
-    weights
-        (R, n), those of the table's rows that are kept here, as they are stored; changed in place by `applied`.
+        With its table placed.
     epochs
         E > 0: how far the average looks back.
     batches_per_epoch
         Steps of an epoch, 1 or more.
     """
 
-    def __init__(self, model: ClickModel, weights: Any, epochs: float, batches_per_epoch: int) -> None:
+    def __init__(self, model: ClickModel, epochs: float, batches_per_epoch: int) -> None:
         if epochs <= 0:
             raise ValueError(f"epochs (={epochs}) must be above 0")
-        self.model, self.weights = model, weights
+        self.model, table = model, model.table
         self.every = max(batches_per_epoch // _SNAPSHOTS_PER_EPOCH, 1)
         self.least_share = min(1.0, self.every / (epochs * batches_per_epoch))
         self.num_snapshots = 0
-        self._make_room(math.prod(weights.shape) * model.table.dtype.itemsize + weights.nbytes)
+        num_rows, itemsize = table.num_rows, table.read(0, 0).itemsize
+        require_memory(
+            num_rows * table.num_weights * (table.dtype.itemsize + itemsize),
+            "the average of the table's weights",
+            "set train.average_epochs=0, or use fewer units",
+        )
+        self.rows: npt.NDArray[np.floating] = np.zeros((num_rows, table.num_weights), table.dtype)
         self.dense = {name: torch.zeros_like(tensor) for name, tensor in self._tensors().items()}
 
     def after(self, step: int) -> None:
@@ -73,7 +76,8 @@ class Average:
             return
         self.num_snapshots += 1
         share = max(1.0 / self.num_snapshots, self.least_share)
-        self._mix_table(share)
+        for average, weights in self._chunks():
+            average += average.dtype.type(share) * (decode_weights(weights) - average)
         for name, tensor in self._tensors().items():
             self.dense[name] += share * (tensor - self.dense[name])
 
@@ -83,13 +87,19 @@ class Average:
         if not self.num_snapshots:
             yield
             return
-        own = self._exchange_table()
+        table = self.model.table
+        own = np.array(table.read(0, table.num_rows))
+        for first, last in self._pieces():
+            stored = np.empty_like(own[first:last])
+            for unit in range(stored.shape[1]):
+                encode_weights(stored, unit, self.rows[first:last, unit])
+            table.write(first, stored)
         own_dense = {name: tensor.clone() for name, tensor in self._tensors().items()}
         self._set_dense(self.dense)
         try:
             yield
         finally:
-            self._take_back(own)
+            table.write(0, own)
             self._set_dense(own_dense)
 
     def beside(self, rows: npt.NDArray[Any]) -> Pieces:
@@ -99,10 +109,10 @@ class Average:
         """
 
         def joined() -> Iterator[npt.NDArray[np.uint8]]:
-            for some in self._slices():
-                yield np.concatenate([_bytes(rows[some]), _bytes(self._average(some))], axis=1)
+            for first, last in self._pieces():
+                yield np.concatenate([_bytes(rows[first:last]), _bytes(self.rows[first:last])], axis=1)
 
-        width = rows.itemsize * rows.shape[1] + self.model.table.dtype.itemsize * self.weights.shape[1]
+        width = rows.itemsize * rows.shape[1] + self.rows.itemsize * self.rows.shape[1]
         return Pieces(np.dtype(np.uint8), (len(rows), width), joined())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -115,46 +125,12 @@ class Average:
     ) -> npt.NDArray[Any]:
         """Go back to where `joined` (`beside`) and `arrays` were taken, and return what `rows` were then."""
         num_bytes = rows.itemsize * rows.shape[1]
-        self._set_average(joined[:, num_bytes:].view(self.model.table.dtype))
+        self.rows[:] = joined[:, num_bytes:].view(self.rows.dtype)
         self.num_snapshots = int(arrays[_COUNT])
         for name, tensor in self.dense.items():
             tensor.copy_(torch.from_numpy(np.array(arrays[_DENSE + name])))
         then: npt.NDArray[Any] = joined[:, :num_bytes].view(rows.dtype)
         return then
-
-    # --- of the table, wherever it lies (`training.device`) ---
-
-    def _make_room(self, num_bytes: int) -> None:
-        """Make room for the average, so many bytes with what `applied` takes."""
-        require_memory(
-            num_bytes, "the average of the table's weights", "set train.average_epochs=0, or use fewer units"
-        )
-        self.table: npt.NDArray[np.floating] = np.zeros(self.weights.shape, self.model.table.dtype)
-
-    def _mix_table(self, share: float) -> None:
-        for average, rows in self._chunks():
-            weights = decode_weights(rows)
-            average += average.dtype.type(share) * (weights - average)
-
-    def _exchange_table(self) -> Any:
-        """Give the table the average for its weights, and return a copy of its own."""
-        own = self.weights.copy()
-        for average, rows in self._chunks():
-            for unit in range(rows.shape[1]):
-                encode_weights(rows, unit, average[:, unit])
-        return own
-
-    def _take_back(self, own: Any) -> None:
-        self.weights[:] = own
-
-    def _average(self, some: slice) -> npt.NDArray[np.floating]:
-        """Return the average of some rows, on the host."""
-        return self.table[some]
-
-    def _set_average(self, average: npt.NDArray[np.floating]) -> None:
-        self.table[:] = average
-
-    # --- helpers ---
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return the dense weights and statistics, without what counts."""
@@ -162,13 +138,13 @@ class Average:
 
     def _chunks(self) -> Iterator[tuple[npt.NDArray[np.floating], npt.NDArray[Any]]]:
         """Yield the same rows of the average and of the weights as they are stored, few at a time."""
-        for rows in self._slices():
-            yield self.table[rows], self.weights[rows]
+        for first, last in self._pieces():
+            yield self.rows[first:last], self.model.table.read(first, last)
 
-    def _slices(self) -> Iterator[slice]:
-        num_rows = max(_CHUNK_NUMBERS // max(self.weights.shape[1], 1), 1)
-        for start in range(0, len(self.weights), num_rows):
-            yield slice(start, start + num_rows)
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        step = max(_CHUNK_NUMBERS // max(self.rows.shape[1], 1), 1)
+        for first in range(0, len(self.rows), step):
+            yield first, min(first + step, len(self.rows))
 
     def _set_dense(self, values: dict[str, Tensor]) -> None:
         for name, tensor in self._tensors().items():

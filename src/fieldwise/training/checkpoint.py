@@ -27,18 +27,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.distributed.shards import Shards
+from fieldwise.distributed.world import ALONE, World
 from fieldwise.errors import ArtefactError
 from fieldwise.io.arrays import Pieces, load_verified, save_arrays
 from fieldwise.io.disk import require_disk
 from fieldwise.io.files import discard, explaining, sync_folder
 from fieldwise.io.manifests import read_manifest, write_manifest
+from fieldwise.tables.shards import Part, Shards
 
 __all__ = [
     "CHECKPOINT_FORMAT",
     "Checkpoint",
     "Checkpoints",
-    "Part",
     "Spread",
     "checkpoint_files",
     "checkpoint_state",
@@ -54,7 +54,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 class Spread(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """How the rows of a table are dealt to files: spread with a seed (`distributed.shards`), cut into blocks."""
+    """How the rows of a table are dealt to files: spread with a seed (`tables.shards`), cut into blocks."""
 
     num_rows: int
     num_parts: int
@@ -85,7 +85,7 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one training.
+    """The checkpoints of one training, in a folder that all workers see; each must call `save` and `newest`.
 
     Parameters
     ----------
@@ -97,12 +97,21 @@ class Checkpoints:
         Called with a sentence where a checkpoint cannot be used.
     run
         What tells this training from others: a checkpoint of another cannot be used. Any can where it is empty.
+    world, part
+        The workers, and which rows of the table are kept here; all unless given.
     """
 
     def __init__(
-        self, folder: str | Path, keep: int = 3, warn: Callable[[str], None] = lambda text: None, run: str = ""
+        self,
+        folder: str | Path,
+        keep: int = 3,
+        warn: Callable[[str], None] = lambda text: None,
+        run: str = "",
+        world: World = ALONE,
+        part: Part | None = None,
     ) -> None:
         self.folder, self.keep, self.warn, self.run = Path(folder), keep, warn, run
+        self.world, self.part = world, part
 
     def save(
         self,
@@ -111,16 +120,29 @@ class Checkpoints:
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
     ) -> None:
-        """Write the checkpoint of a step; when this returns it is on the disk.
+        """Write the checkpoint of a step, `table` being the rows kept here; when this returns it is on the disk.
 
         Raises
         ------
         ResourceError
             The disk has no room for it; those of before are kept.
         """
-        temporary = self._begin(step, int(table.nbytes) + sum(array.nbytes for array in dense.values()))
-        checksums = {"table": save_arrays(temporary / "table.safetensors", {"rows": table})}
-        self._finish(step, temporary, dense, state, checksums)
+        world, spread, name = self.world, None, "table"
+        num_rows = table.shape[0]
+        if self.part is not None:
+            shards = self.part.shards
+            spread, num_rows = Spread(shards.num_rows, shards.num_workers, shards.seed), shards.num_rows
+            name = spread.name(world.rank)
+        num_bytes = table.itemsize * table.shape[1] * num_rows + sum(array.nbytes for array in dense.values())
+        temporary = Path(world.first(lambda: str(self._begin(step, num_bytes)), str))
+        checksum = ""
+        with world.together():
+            checksum = save_arrays(temporary / f"{name}.safetensors", {"rows": table})
+        checksums = {
+            name if spread is None else spread.name(part): text.decode()
+            for part, text in enumerate(world.gather(checksum.encode()))
+        }
+        world.first(lambda: self._finish(step, temporary, dense, state, checksums, spread), type(None))
 
     def _begin(self, step: int, num_bytes: int) -> Path:
         """Make the folder in which the checkpoint of a step is written, and return it."""
@@ -139,7 +161,7 @@ class Checkpoints:
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
         checksums: dict[str, str],
-        spread: Spread | None = None,
+        spread: Spread | None,
     ) -> None:
         """Write all but the table, give the folder its name, and remove the oldest."""
         folder = self.folder / f"{step:08d}"
@@ -154,19 +176,23 @@ class Checkpoints:
             discard(old)
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that is whole; None where there is none.
+        """Return the newest checkpoint that is whole for all workers, with the rows kept here; None where none is.
 
         Raises
         ------
         ArtefactError
             There are checkpoints, and none of them is whole.
         """
-        numbered = self._numbered()
-        for folder in reversed(numbered):
+        numbered = self.world.first(lambda: [path.name for path in self._numbered()], list[str])
+        for name in reversed(numbered):
+            checkpoint = None
             try:
-                return self._own(folder, read_checkpoint(folder))
+                with self.world.together():
+                    checkpoint = self._own(self.folder / name, read_checkpoint(self.folder / name, self.part))
             except ArtefactError as error:
-                self.warn(f"checkpoint {folder.name} cannot be used, taking the one before it: {error}")
+                self.warn(f"checkpoint {name} cannot be used, taking the one before it: {error}")
+            else:
+                return checkpoint
         if numbered:
             raise ArtefactError(
                 "no checkpoint is whole", where=self.folder, fix="train anew with --overwrite, or restore the folder"
@@ -251,23 +277,6 @@ def checkpoint_state(folder: Path) -> dict[str, Any]:
     """Return the plain values of a checkpoint; its arrays are not looked at."""
     path = folder / "manifest.json"
     return read_manifest(path, _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)[0].state
-
-
-class Part(NamedTuple):
-    """Some of a table's rows: those at `places` of the spread order, or of their own where `spread` is false."""
-
-    shards: Shards
-    places: range
-    spread: bool = True
-
-    @classmethod
-    def whole(cls, num_rows: int) -> Part:
-        """Return all rows in their order."""
-        return cls(Shards(num_rows, 1), range(num_rows), spread=False)
-
-    def rows(self, places: Int64s) -> Int64s:
-        """Return the rows at some of the places."""
-        return self.shards.rows(places) if self.spread else places
 
 
 def _shards_of(folder: Path, spread: Spread, checksums: Mapping[str, str]) -> Shards:

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from fieldwise.calibration import Method
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 
-__all__ = ["PretrainConfig", "SamplerConfig", "Seed", "TrainConfig"]
+__all__ = ["DenseOptimizerConfig", "PretrainConfig", "SamplerConfig", "Seed", "TrainConfig"]
 
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """The generators of the libraries that we draw from take no larger one, or not all of them."""
@@ -34,6 +34,25 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.burn_in >= self.sweeps:
             raise ValueError(f"burn_in (={self.burn_in}) must be smaller than sweeps (={self.sweeps})")
+
+
+class DenseOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of torch's optimizers moves the dense weights, and how fast.
+
+    Attributes
+    ----------
+    name
+        ``adam``, ``adamw``, ``adagrad`` or ``sgd``.
+    learning_rate
+        > 0. With Adam and AdamW, a matrix with n > 256 inputs moves by 256 / n of it: every weight moves by about the
+        rate, so what its output moves by grows with the number of inputs (Yang et al. 2021, "Tensor Programs V").
+    weight_decay
+        >= 0; for ``adamw`` decoupled from the gradient. Matrices only, not biases.
+    """
+
+    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,9 +90,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         A checkpoint is saved when so many minutes have passed since the last, and after every so many steps (not,
         unless given).
     table
-        The optimizer of the table; `optim.config.TableOptimizerConfig`.
+        The optimizer of the table; `tables.config.TableOptimizerConfig`.
     dense
-        The optimizer of all other weights; `optim.config.DenseOptimizerConfig`.
+        The optimizer of all other weights; `DenseOptimizerConfig`.
     sampler
         Of a Bayesian factorisation machine; `SamplerConfig`.
     device

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fieldwise.errors import ConfigError
-from fieldwise.models.click import ClickModel
-from fieldwise.nn.cuda.table import DeviceTable
 
-__all__ = ["choose_device", "missing_for_cuda", "own_gpu", "place_model"]
+__all__ = ["choose_device", "missing_for_cuda", "own_gpu", "random_state", "set_random_state"]
+
+_RANDOM = "random.{}"
 
 
 class Missing(NamedTuple):
@@ -85,7 +88,16 @@ def missing_for_cuda() -> Missing | None:
     return None
 
 
-def place_model(model: ClickModel, device: torch.device) -> None:
-    """Move a model whose table has no memory yet to a device; its table then takes its memory there."""
-    model.table = DeviceTable(model.table, device)
-    model.to(device)
+def random_state(device: torch.device) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return the states of torch's generators that a model on a device draws from, as arrays for a checkpoint."""
+    states = {_RANDOM.format("torch"): torch.get_rng_state().numpy()}
+    if device.type == "cuda":
+        states[_RANDOM.format("cuda")] = torch.cuda.get_rng_state(device).numpy()
+    return states
+
+
+def set_random_state(arrays: Mapping[str, npt.NDArray[Any]], device: torch.device) -> None:
+    """Go on from `random_state`, as far as the same generators are used here."""
+    torch.set_rng_state(torch.from_numpy(np.array(arrays[_RANDOM.format("torch")])))
+    if device.type == "cuda" and _RANDOM.format("cuda") in arrays:
+        torch.cuda.set_rng_state(torch.from_numpy(np.array(arrays[_RANDOM.format("cuda")])), device)

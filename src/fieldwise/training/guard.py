@@ -7,7 +7,7 @@ sums: a sum over numbers of which one is NaN or infinite is not finite itself. W
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.nn import functional
 from fieldwise.data.cache import Examples
 from fieldwise.io.files import write_bytes
 
-__all__ = ["Divergence", "NotFinite", "all_finite", "class_weights", "write_batch"]
+__all__ = ["Divergence", "NotFinite", "all_finite", "class_weights", "sum_all", "write_batch"]
 
 _TIMES_BASE = 4.0
 _TINY = 1e-30
@@ -32,11 +32,13 @@ Float64s = npt.NDArray[np.float64]
 
 
 class NotFinite(Exception):
-    """Something in a step is NaN or infinite: `what`; and the loss of the step."""
+    """Something in a step is NaN or infinite: `what`; and the loss of the step, which is the one before this where
+    `before` is true.
+    """
 
-    def __init__(self, what: str, loss: float) -> None:
+    def __init__(self, what: str, loss: float, before: bool = False) -> None:
         super().__init__(what)
-        self.what, self.loss = what, loss
+        self.what, self.loss, self.before = what, loss, before
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -52,6 +54,20 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
         return True
     # Large finite numbers have a sum that is not: look at each.
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+def sum_all(tensors: Sequence[Tensor]) -> Tensor | float:
+    """Return the sum of all numbers: where one of them is not finite, nor is the sum.
+
+    Nobody waits for a device.
+
+    Examples
+    --------
+    >>> sum_all([torch.ones(2), torch.tensor([1.0, math.inf])]), sum_all([])
+    (tensor(inf), 0.0)
+    """
+    sums = [tensor.detach().sum() for tensor in tensors]
+    return torch.stack(sums).sum() if len(sums) > 1 else sums[0] if sums else 0.0
 
 
 def class_weights(examples: Examples, num_classes: int) -> Float64s:

@@ -13,14 +13,12 @@ import numpy.typing as npt
 import torch
 
 from fieldwise.data.cache import Cache
-from fieldwise.distributed.table import ShardedTable
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.lc import LocallyConnected
-from fieldwise.optim.table import TableOptimizer
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import Determined
 from fieldwise.training.gibbs import FactorMeans
@@ -83,7 +81,7 @@ def leave_out_determined(model: ClickModel, determined: Sequence[Determined]) ->
             )
 
 
-def warm_start(model: ClickModel, rows: TableOptimizer | ShardedTable, lr: LrWeights) -> None:
+def warm_start(model: ClickModel, lr: LrWeights) -> None:
     """Let training begin with logistic regression's weights.
 
     They go into the columns that a member says are linear (`models.member`): for ``lc-*`` unit 0 of every field (unit o
@@ -95,20 +93,20 @@ def warm_start(model: ClickModel, rows: TableOptimizer | ShardedTable, lr: LrWei
     for name, member in model.trained.items():
         local, full = model.columns(name)
         for unit in range(member.linear_local):
-            rows.start(local.start + unit, weights[:, unit])
+            model.table.start(local.start + unit, weights[:, unit])
         for output in range(member.linear_full):
-            rows.start(model.table.num_local + full.start + output, weights[:, output])
+            model.table.start(model.table.num_local + full.start + output, weights[:, output])
         if member.is_linear and isinstance(member.bias, torch.Tensor):
             with torch.no_grad():
                 member.bias.copy_(torch.from_numpy(np.array(lr.bias)))
 
 
-def set_sampled(model: ClickModel, name: str, rows: TableOptimizer | ShardedTable, means: FactorMeans) -> None:
+def set_sampled(model: ClickModel, name: str, means: FactorMeans) -> None:
     """Give a sampled member its means; co-occurrence bags have no part in it."""
     member, (local, _) = model.sampled[name], model.columns(name)
     missing = model.table.layout.num_features - len(means.sampled)
     for number in range(member.num_local):
-        rows.start(local.start + number, np.pad(means.numbers(number), (0, missing)))
+        model.table.start(local.start + number, np.pad(means.numbers(number), (0, missing)))
     assert isinstance(member.bias, torch.Tensor)
     member.bias.fill_(means.bias)
 

@@ -20,7 +20,8 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
-from fieldwise.training.step import Stepper, Wishes
+from fieldwise.training.score import answer, evaluate_model
+from fieldwise.training.step import ControlFlags, Stepper
 
 __all__ = ["History", "fit", "goodness", "resume"]
 
@@ -78,7 +79,7 @@ def fit(
     config: TrainConfig,
     keep: Callable[[int], None],
     *,
-    settle: Callable[[], None] | None = None,
+    before_evaluation: Callable[[], None] | None = None,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
@@ -98,7 +99,7 @@ def fit(
     keep
         Called with the number of the save when the weights are the best so far; saves them. The weights are those of
         `averaging` where the configuration asks for an average; afterwards the model has its own.
-    settle
+    before_evaluation
         Called at the end of an epoch, before its weights (or their average) are judged: sets those that no example
         trains.
     checkpoints
@@ -121,7 +122,7 @@ def fit(
     """
     history, interrupt, average = History(), interrupt or Interrupt(), None
     if config.average_epochs:
-        average = stepper.average(config.average_epochs, train.num_batches)
+        average = Average(stepper.model, config.average_epochs, train.num_batches)
     if checkpoints is not None:
         history = resume(stepper, average, checkpoints)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
@@ -129,11 +130,14 @@ def fit(
     saver.resumed(history)
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
-            _run_epoch(stepper, train, history, schedule, saver, interrupt, report, listen)
+            try:
+                _run_epoch(stepper, train, history, schedule, saver, interrupt, listen)
+            except NotFinite as error:
+                raise _not_finite(error, stepper, train, history, saver, report) from None
             try:
                 with average.applied() if average is not None else nullcontext():
-                    if settle is not None:
-                        settle()
+                    if before_evaluation is not None:
+                        before_evaluation()
                     valid_metrics = _validate(stepper, valid, interrupt) if valid else None
                     _end_epoch(history, train.num_examples, valid_metrics, listen)
                     value = goodness(valid_metrics, config.stop_on)
@@ -165,7 +169,7 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
         history = msgspec.convert(checkpoint.state, History)
         rows = checkpoint.table
         if average is not None:
-            rows = average.restore(stepper.rows, rows, checkpoint.dense)
+            rows = average.restore(stepper.table.rows, rows, checkpoint.dense)
         stepper.restore(rows, checkpoint.dense)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ArtefactError(
@@ -180,7 +184,7 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
 def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
     """Return the metrics of the validation examples."""
     with closing(valid.epoch(0, keep=0)) as coming:
-        return stepper.evaluate(interrupt.watch(coming))
+        return evaluate_model(stepper.model, interrupt.watch(coming), stepper.world)
 
 
 def _enough(history: History, patience: int) -> bool:
@@ -194,7 +198,6 @@ def _run_epoch(
     schedule: Schedule,
     saver: _Saver,
     interrupt: Interrupt,
-    report: Path | None,
     listen: Listener,
 ) -> None:
     """Train on the batches of the epoch that are left."""
@@ -204,17 +207,14 @@ def _run_epoch(
     stepper.model.train()
     with stepper.reading(train, epoch, history.position) as batches:
         for examples in _until_unreadable(batches, history, saver, interrupt):
-            try:
-                loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
-            except NotFinite as error:
-                raise _not_finite(error, stepper, train, examples, history, saver, report) from None
+            loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             # Of the whole batch, the same on all workers: they need not agree on what it leads to.
             num_examples = train.size(history.position)
-            diverged = divergence.add(loss, num_examples, stepper.class_weights(examples))
+            diverged = divergence.add(loss, num_examples, stepper.class_weights)
             meter.add(num_examples, loss)
             if diverged:
                 raise _diverged(divergence, stepper, history, saver)
-            agreed = stepper.agree(Wishes(interrupt.requested, saver.is_late()))
+            agreed = stepper.agree(ControlFlags(interrupt.requested, saver.is_late()))
             if saver.average is not None:
                 saver.average.after(epoch * train.num_batches + history.position)
             if agreed.stop:
@@ -225,6 +225,7 @@ def _run_epoch(
                 )
             if agreed.save or saver.is_due(history):
                 saver.save(history)
+    stepper.refuse_written()
 
 
 def _until_unreadable(
@@ -247,14 +248,13 @@ def _not_finite(
     error: NotFinite,
     stepper: Stepper,
     train: Batches,
-    examples: Examples,
     history: History,
     saver: _Saver,
     report: Path | None,
 ) -> UserError:
     """Return what to tell of a step that was not finite, after its batch was written to `report`."""
-    epoch, batch = len(history.epochs) + 1, history.position + 1
-    rows = next(train.rows(epoch - 1, history.position))
+    epoch, batch = len(history.epochs) + 1, history.position + (not error.before)
+    rows = next(train.rows(epoch - 1, batch - 1))
     if report is not None:
         facts = {
             "what": error.what,
@@ -263,7 +263,8 @@ def _not_finite(
             "loss": error.loss,
             "cache": str(train.cache.folder),
         }
-        write_batch(report, stepper.logits(examples.batch), examples, rows, facts)
+        examples = train.cache.gather(rows)
+        write_batch(report, answer(stepper.model, examples.batch), examples, rows, facts)
     some = ", ".join(map(str, rows[:5].tolist())) + (", ..." if len(rows) > 5 else "")
     return UserError(
         f"training stopped: {error.what} is not a finite number",
@@ -336,8 +337,9 @@ class _Saver:
     def save(self, history: History) -> None:
         if self.checkpoints is None:
             return
+        self.stepper.refuse_written()
         state = msgspec.to_builtins(history)
-        rows, arrays = self.stepper.rows, self.stepper.arrays()
+        rows, arrays = self.stepper.table.rows, self.stepper.arrays()
         if self.average is None:
             self.checkpoints.save(self._step(history), rows, arrays, state)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,13 @@ import torch
 
 from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
+from fieldwise.distributed.world import ALONE, World
 from fieldwise.kernels.layout import Batch
 from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
 from fieldwise.models.click import ClickModel
 from fieldwise.training.loss import probabilities
 
-__all__ = [
-    "Accumulator",
-    "accumulate",
-    "evaluate_model",
-    "fit_calibration",
-    "heads_and_labels",
-    "logits_and_labels",
-    "predict_batches",
-    "predict_logits",
-]
+__all__ = ["Accumulator", "answer", "calibrate", "evaluate_model", "fit_stacker", "predict_batches", "predict_logits"]
 
 Accumulator = BinaryMetrics | MulticlassMetrics
 
@@ -56,45 +48,82 @@ def predict_logits(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.
             yield array[:, 0] if array.shape[1] == 1 else array
 
 
-def evaluate_model(model: ClickModel, examples: Iterable[Examples]) -> Metrics:
-    """Return the metrics of all examples together, which must be labelled."""
+def evaluate_model(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> Metrics:
+    """Return the metrics of the labelled examples of all workers together, exactly those of one process."""
+    with world.uncounted():
+        parts = world.gather_arrays(_accumulate(model, examples).columns())
+
+    def merged() -> Metrics:
+        whole = _new_metrics(model)
+        for part in parts:
+            whole.add_columns(part)
+        return whole.compute()
+
+    return world.first(merged, Metrics)
+
+
+def answer(model: ClickModel, batch: Batch) -> torch.Tensor:
+    """Return the logits (B, O) of a batch that is not learnt from, on the host; every worker must call it."""
     model.eval()
-    return accumulate(model, model, examples).compute()
+    with torch.inference_mode():
+        logits: torch.Tensor = model(batch)
+    return logits.cpu()
 
 
-def accumulate(model: ClickModel, logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]) -> Accumulator:
-    """Return all examples, which must be labelled, with the model's probabilities; `logits` takes the place of it."""
-    metrics = BinaryMetrics() if model.num_outputs == 1 else MulticlassMetrics(model.num_outputs)
+def calibrate(model: ClickModel, method: Method, examples: Iterable[Examples], world: World = ALONE) -> Calibration:
+    """Return the model's calibration after it has learned from the labelled examples of all workers."""
+    with world.uncounted():
+        columns = world.join_arrays(_columns(lambda batch: answer(model, batch), examples))
+
+    def fitted() -> Calibration:
+        logits = columns["logits"]
+        plain = logits[:, 0] if logits.shape[1] == 1 else logits
+        return model.calibration.fitted(method, plain, columns["labels"], columns.get("weights"))
+
+    return world.first(fitted, Calibration)
+
+
+def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> None:
+    """Let the labelled examples of all workers say how much each of a stack's members counts (`models.stack`)."""
+    stacker = model.stacker
+    assert stacker is not None, "only a stack is weighed"
+    model.eval()
+
+    def heads(batch: Batch) -> torch.Tensor:
+        return model.all_logits(model.augmented(batch))[:, :, 0]
+
+    with torch.inference_mode(), world.uncounted():
+        columns = world.join_arrays(_columns(heads, examples))
+
+    def fitted() -> list[float]:
+        stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
+        weight: list[float] = stacker.weight.tolist()
+        return weight
+
+    stacker.weight.copy_(torch.tensor(world.first(fitted, list[float]), dtype=stacker.weight.dtype))
+
+
+def _new_metrics(model: ClickModel) -> Accumulator:
+    return BinaryMetrics() if model.num_outputs == 1 else MulticlassMetrics(model.num_outputs)
+
+
+def _accumulate(model: ClickModel, examples: Iterable[Examples]) -> Accumulator:
+    """Return labelled examples with the model's probabilities."""
+    model.eval()
+    metrics = _new_metrics(model)
     with torch.inference_mode():
         for part in examples:
             assert part.labels is not None, "only labelled examples can be evaluated"
-            metrics.update(_probabilities(model, logits(part.batch)), part.labels, part.weights, part.groups)
+            metrics.update(_probabilities(model, model(part.batch)), part.labels, part.weights, part.groups)
     return metrics
 
 
-def logits_and_labels(
-    logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples], name: str = "logits"
-) -> dict[str, npt.NDArray[Any]]:
-    """Return what a calibration is learned from, one array each: logits, labels and, where there are some, weights."""
-    found: dict[str, list[npt.NDArray[Any]]] = {name: [], "labels": [], "weights": []}
+def _columns(logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]) -> dict[str, npt.NDArray[Any]]:
+    """Return the logits of examples, (N, M), their labels and, where there are some, weights."""
+    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": []}
     for each in examples:
-        array = logits(each.batch).cpu().numpy()
-        found[name].append(array[:, 0] if array.shape[1] == 1 else array)
-        for column, values in (("labels", each.labels), ("weights", each.weights)):
-            if values is not None:
-                found[column].append(values)
-    return {column: np.concatenate(arrays) for column, arrays in found.items() if arrays}
-
-
-def heads_and_labels(
-    all_logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return what a stacker is fitted to, one array each: the logits of each head (N, H), labels and, where there are
-    some, weights.
-    """
-    return logits_and_labels(lambda batch: all_logits(batch)[:, :, 0], examples, "heads")
-
-
-def fit_calibration(model: ClickModel, method: Method, columns: Mapping[str, npt.NDArray[Any]]) -> Calibration:
-    """Return the model's calibration after it has learned from what `logits_and_labels` returned."""
-    return model.calibration.fitted(method, columns["logits"], columns["labels"], columns.get("weights"))
+        found["logits"].append(logits(each.batch).cpu().numpy())
+        for name, column in (("labels", each.labels), ("weights", each.weights)):
+            if column is not None:
+                found[name].append(column)
+    return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}

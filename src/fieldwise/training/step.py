@@ -1,43 +1,67 @@
-"""One step: forward, loss, backward, and both optimizers once."""
+"""The step: forward, loss, backward, and both optimizers once; for every model, wherever its table's rows lie.
+
+Of several workers each has a share of every batch. With S the sum of the weights (the number of examples where there
+are none) of the whole batch, a worker's loss is ``sum over its examples of weight loss / S``: losses and gradients of
+the workers add up to those of one process. One worker has a share of 1.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
-from fieldwise.bundle import BundleWriter
-from fieldwise.calibration import Calibration, Method
-from fieldwise.data.batches import Batches
+from fieldwise.data.batches import ROOMS, Batches, prefetch
 from fieldwise.data.cache import Examples
-from fieldwise.distributed.table import ShardedTable
+from fieldwise.distributed.world import ALONE, World
 from fieldwise.io.memory import freed_memory_kept
-from fieldwise.kernels.layout import Batch
-from fieldwise.metrics import Metrics
+from fieldwise.kernels.cooccurrence import AugmentedBatch
 from fieldwise.models.click import ClickModel
-from fieldwise.models.load import dense_arrays, load_dense
 from fieldwise.nn.blocks import single_threaded_torch
 from fieldwise.nn.linear import owns_products
-from fieldwise.optim.table import TableOptimizer
-from fieldwise.training.averaging import Average
-from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights
+from fieldwise.tables.interface import Check, Table, Ticket
+from fieldwise.training.dense import DenseOptimizer
+from fieldwise.training.device import random_state, set_random_state
+from fieldwise.training.guard import Float64s, NotFinite, all_finite, class_weights, sum_all
 from fieldwise.training.loss import logloss, weighted_mean
-from fieldwise.training.score import evaluate_model, fit_calibration, heads_and_labels, logits_and_labels
-from fieldwise.training.unseen import fill_unseen
 
-__all__ = ["Stepper", "Wishes"]
+__all__ = ["ControlFlags", "Stepper", "at_work"]
+
+_NUM_CHECKS = 5
 
 
-class Wishes(NamedTuple):
+class ControlFlags(NamedTuple):
     """What the loop would do after a step, if it were alone: stop on request, save a checkpoint."""
 
     stop: bool
     save: bool
+
+
+class _Planned(NamedTuple):
+    """A batch, what it is to the model and to the table, and the sum of its weights."""
+
+    examples: Examples
+    augmented: AugmentedBatch
+    amount: float
+    ticket: Ticket
+
+
+@contextmanager
+def at_work(model: nn.Module) -> Iterator[None]:
+    """Set the process up for steps or evaluations, one after the other, and leave it as it was.
+
+    Results then do not depend on the number of threads, unless the deep part has matrices that are not in a
+    `nn.linear.Linear`: for those torch keeps its threads.
+    """
+    with freed_memory_kept(), single_threaded_torch() if owns_products(model) else nullcontext():
+        yield
 
 
 class Stepper:
@@ -45,192 +69,203 @@ class Stepper:
 
     Parameters
     ----------
-    model, table_optimizer, dense_optimizer
-        The model with its weights set; the optimizer of its table; torch's over its parameters, or None.
+    model
+        With its table placed (`tables.place`); its dense weights are the same on all workers.
+    dense
+        The optimizer of all other weights.
+    world
+        The workers that take the same steps.
     bfloat16
         Whether matrix products are taken in bfloat16; weights and all else stay as they are.
+    seed
+        Of what is random in the steps of several workers (`World.reseed`).
+
+    Attributes
+    ----------
+    class_weights
+        `guard.class_weights` of the batch of the last step, of all workers together.
     """
 
     def __init__(
-        self,
-        model: ClickModel,
-        table_optimizer: TableOptimizer,
-        dense_optimizer: torch.optim.Optimizer | None,
-        bfloat16: bool = False,
+        self, model: ClickModel, dense: DenseOptimizer, world: World = ALONE, bfloat16: bool = False, seed: int = 0
     ) -> None:
-        self.model, self.table_optimizer, self.dense_optimizer = model, table_optimizer, dense_optimizer
-        self.bfloat16 = bfloat16
-        self._parameters = list(model.parameters())
-        self._dense = [*self._parameters, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
-        self._rates = [group["lr"] for group in dense_optimizer.param_groups] if dense_optimizer else []
+        self.model, self.dense, self.world, self.bfloat16, self.seed = model, dense, world, bfloat16, seed
+        self.num_classes = max(model.num_outputs, 2)
+        self.class_weights: Float64s = np.zeros(self.num_classes)
+        self._dense = [*dense.parameters, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+        self._bias = model.logistic_bias if self.table.has_logistic else None
+        self._slope = torch.zeros(1, dtype=torch.float64)
+        self._written: tuple[Check, Check] = (0.0, 0.0)
+        self._loss = 0.0
+        self._own_flags = self._agreed = ControlFlags(False, False)
+        self._coming: deque[_Planned] = deque()
+
+    @property
+    def table(self) -> Table:
+        """The model's."""
+        return self.model.table
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """See `at_work`."""
+        return at_work(self.model)
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Set the process up for steps, one after the other, and leave it as it was.
+    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
+        """Read the batches that are learnt from next, in a thread of its own where steps leave the cores free.
 
-        Results then do not depend on the number of threads, unless the deep part has matrices that are not in a
-        `nn.linear.Linear`: for those torch keeps its threads.
+        The memory of a batch is used again when the next is asked for.
         """
-        with freed_memory_kept(), single_threaded_torch() if owns_products(self.model) else nullcontext():
-            yield
+        if self.table.leaves_cores:
+            with prefetch(batches.epoch(epoch, start, keep=ROOMS)) as read:
+                yield self.ahead(read)
+        else:
+            with closing(batches.epoch(epoch, start, keep=self.table.lookahead)) as coming:
+                yield self.ahead(coming)
+
+    def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:
+        """Yield the batches, each when the table knows of as many after it as it wants to know (`Table.lookahead`)."""
+        coming = self._coming = deque()
+        for examples in batches:
+            coming.append(self._plan(examples))
+            if len(coming) > self.table.lookahead:
+                yield coming[0].examples
+                coming.popleft()
+        while coming:
+            yield coming[0].examples
+            coming.popleft()
+
+    def _plan(self, examples: Examples) -> _Planned:
+        weights = examples.weights
+        amount = float(examples.batch.num_examples if weights is None else weights.sum(dtype=float))
+        augmented = self.model.augmented(examples.batch)
+        return _Planned(examples, augmented, amount, self.table.plan(augmented.batch, amount))
 
     def step(self, examples: Examples, factor: float) -> float:
-        """Learn from a batch at `factor` times the learning rates, and return its loss before that.
+        """Learn from this worker's share of a batch, which may be empty, at `factor` times the learning rates; return
+        the loss of the whole batch before that.
 
         Raises
         ------
         NotFinite
-            The loss or a gradient is not finite, and no weight has moved; or a weight that has moved is not.
+            On all workers at once. The loss or a gradient is not finite, and no weight has moved; or a weight that the
+            step before has moved is not.
         """
+        with self.world.stepping(examples.batch.num_examples):
+            return self._step(examples, factor)
+
+    def _step(self, examples: Examples, factor: float) -> float:
+        table, world = self.table, self.world
+        world.reseed(self.seed, table.optimizer.num_steps)
+        known = bool(self._coming) and self._coming[0].examples is examples
+        planned = self._coming[0] if known else self._plan(examples)
+        total = table.pull(planned.ticket)
+        loss: float | Tensor
+        if self._bias is not None:
+            loss, slopes = self._logistic(planned, float(self._bias.detach().numpy()[0]), total)
+        else:
+            loss, slopes = self._backpropagate(planned, planned.amount / total if total else 0.0)
+        of_batch, of_table = class_weights(examples, self.num_classes), table.gradients()
+        checks = (loss, sum_all(of_table), sum_all(slopes), *self._written)
+        summed = world.total([*checks, *of_batch.tolist(), *map(float, self._own_flags)], slopes)
+        move = table.push()
+        numbers, slopes = summed()
+        if not math.isfinite(sum(numbers[:_NUM_CHECKS])):
+            self._refuse(numbers[:_NUM_CHECKS], of_table, slopes)
+        self._loss = numbers[0]
+        self.class_weights = np.array(numbers[_NUM_CHECKS:-2])
+        self._agreed = ControlFlags(*(flag > 0 for flag in numbers[-2:]))
+        self.dense.step(slopes, factor)
+        self._written = move(factor), sum_all(self._dense)
+        return self._loss
+
+    def _backpropagate(self, planned: _Planned, share: float) -> tuple[Tensor, list[Tensor]]:
+        """Leave the gradients of its outputs with the table; return the loss, and those of the dense weights."""
+        labels, weights, device = planned.examples.labels, planned.examples.weights, self.model.device
+        assert labels is not None, "training needs labels"
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model.member_logits(planned.augmented)
+        for following in list(self._coming)[1:]:
+            following.ticket.advance()
+        if share:
+            of = None if weights is None else torch.from_numpy(weights).to(device)
+            loss = penalised = logloss(logits, torch.from_numpy(labels).to(device), of) * share
+            if self.model.penalty is not None:
+                penalised = loss + weighted_mean(self.model.penalty, of) * share
+        else:  # the mean over no examples is not a number; every worker must go backward all the same
+            loss = penalised = logits.sum() * 0.0
+        penalised.backward()  # type: ignore[no-untyped-call]
+        parameters = self.dense.parameters
+        slopes = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+        for each in parameters:
+            each.grad = None
+        return loss.detach(), slopes
+
+    def _logistic(self, planned: _Planned, bias: float, total: float) -> tuple[float, list[Tensor]]:
+        """As `_backpropagate` for logistic regression, by the table's kernel that does both passes in one."""
+        examples = planned.examples
         assert examples.labels is not None, "training needs labels"
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model.member_logits(self.model.augmented(examples.batch))
-        weights = None if examples.weights is None else torch.from_numpy(examples.weights)
-        loss = logloss(logits, torch.from_numpy(examples.labels), weights)
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise NotFinite("the loss", value)
-        if self.model.penalty is not None:
-            loss = loss + weighted_mean(self.model.penalty, weights)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._check_gradients(value)
-        if self.dense_optimizer:
-            for group, rate in zip(self.dense_optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = rate * factor
-            self.dense_optimizer.step()
-            self.dense_optimizer.zero_grad()
-        if not self.table_optimizer.step(factor):
-            raise NotFinite("a weight of the table, or its optimizer's state,", value)
-        if not all_finite(self._dense):
-            raise NotFinite("a dense weight", value)
-        return value
+        loss, slope = self.table.logistic(planned.augmented.batch, bias, examples.labels, examples.weights, total)
+        for following in list(self._coming)[1:]:
+            following.ticket.advance()
+        self._slope.numpy()[0] = slope
+        return loss, [self._slope]
 
-    @property
-    def num_classes(self) -> int:
-        """Classes that the model tells apart."""
-        return max(self.model.num_outputs, 2)
+    def refuse_written(self) -> None:
+        """Raise `NotFinite`, on all workers, where a weight that the last step has moved is not finite."""
+        numbers, _ = self.world.total([self._loss / self.world.size, 0.0, 0.0, *self._written], [])()
+        if not math.isfinite(sum(numbers)):
+            self._refuse(numbers, [], [])
 
-    def class_weights(self, examples: Examples) -> Float64s:
-        """Return the `guard.class_weights` of the batch of the last step: of all workers together."""
-        return class_weights(examples, self.num_classes)
+    def _refuse(self, numbers: Sequence[float], of_table: Sequence[Tensor], slopes: Sequence[Tensor]) -> None:
+        """Raise NotFinite where a number is not finite, and not just the sum that was taken to see it."""
+        loss, _, _, table_written, dense_written = numbers
+        wrong = [not all_finite(self._dense), not all_finite(of_table), not all_finite(slopes)]
+        found, _ = self.world.total([float(each) for each in wrong], [])()
+        for is_so, what, written in (
+            (not math.isfinite(table_written), "a weight of the table, or its optimizer's state,", True),
+            (found[0] > 0 and not math.isfinite(dense_written), "a dense weight", True),
+            (not math.isfinite(loss), "the loss", False),
+            (found[1] > 0, "a gradient of the table", False),
+            (found[2] > 0, "a gradient of the dense weights", False),
+        ):
+            if is_so:
+                raise NotFinite(what, self._loss if written else loss, before=written)
 
-    @contextmanager
-    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
-        """Read the batches that are learnt from next; the memory of one is used again when the next is asked for."""
-        with closing(batches.epoch(epoch, start, keep=0)) as coming:
-            yield coming
-
-    def agree(self, wishes: Wishes) -> Wishes:
-        """Return what all workers do now; there is one here."""
-        return wishes
-
-    def logits(self, batch: Batch) -> torch.Tensor:
-        """Return the logits (B, O) of a batch that is not learnt from."""
-        self.model.eval()
-        with torch.no_grad():
-            logits: torch.Tensor = self.model(batch)
-        return logits
-
-    def all_logits(self, batch: Batch) -> torch.Tensor:
-        """Return the logits (B, H, O) of every head, for a batch that is not learnt from."""
-        self.model.eval()
-        with torch.no_grad():
-            return self.model.all_logits(self.model.augmented(batch))
-
-    def evaluate(self, examples: Iterable[Examples]) -> Metrics:
-        """Return the metrics of all examples together."""
-        return evaluate_model(self.model, examples)
-
-    def calibrated(self, method: Method, examples: Iterable[Examples]) -> Calibration:
-        """Return the model's calibration after it has learned from examples."""
-        return fit_calibration(self.model, method, logits_and_labels(self.logits, examples))
-
-    def fit_stacker(self, examples: Iterable[Examples]) -> None:
-        """Let labelled examples say how much each of a stack's members counts (`models.stack`)."""
-        self._fit_stacker(heads_and_labels(self.all_logits, examples))
-
-    @property
-    def rows(self) -> npt.NDArray[np.floating]:
-        """The rows of the table that are kept here."""
-        return self.model.table.rows
-
-    @property
-    def weights(self) -> npt.NDArray[np.floating]:
-        """The weights of these rows, as they are stored."""
-        return self.model.table.weights
-
-    @property
-    def table_rows(self) -> TableOptimizer | ShardedTable:
-        """Where the weights of the table are drawn and set."""
-        return self.table_optimizer
-
-    def fill_unseen(self, counts: Sequence[npt.NDArray[np.int64] | None]) -> None:
-        """Give the features of values never seen, where no example has them, the mean weights of their fields."""
-        fill_unseen(self.model.table, counts)
-
-    def save(self, writer: BundleWriter, number: int) -> None:
-        """Write the weights into a bundle."""
-        writer.save(number, self.model.table.weights, dense_arrays(self.model))
-
-    def load(self, weights: npt.NDArray[np.floating], dense: dict[str, npt.NDArray[Any]]) -> None:
-        """Take the weights (D, n) of the table and all others; the optimizers' states stay."""
-        self.model.table.write(0, weights)
-        load_dense(self.model, dense)
-
-    def _fit_stacker(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-        assert self.model.stacker is not None, "only a stack is weighed"
-        self.model.stacker.fit(columns["heads"], columns["labels"], columns.get("weights"))
-
-    def _check_gradients(self, loss: float) -> None:
-        of_table = [part.grad for visit in self.model.table.visits for part in visit[1:3] if part.grad is not None]
-        if not all_finite(of_table):
-            raise NotFinite("a gradient of the table", loss)
-        if not all_finite(parameter.grad for parameter in self._parameters if parameter.grad is not None):
-            raise NotFinite("a gradient of the dense weights", loss)
-
-    def _restore_rows(self, table: npt.NDArray[np.floating]) -> None:
-        self.rows[:] = table
-
-    def average(self, epochs: float, batches_per_epoch: int) -> Average:
-        """Return the average of the weights, to be taken from now on (`training.averaging`)."""
-        return Average(self.model, self.weights, epochs, batches_per_epoch)
+    def agree(self, flags: ControlFlags) -> ControlFlags:
+        """Return what one of the workers wanted a step ago: flags travel with the sums of the next step."""
+        self._own_flags = flags
+        return self._agreed
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all that changes from step to step, but for the table's rows, as arrays that a checkpoint can hold."""
-        arrays = {f"model.{name}": tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
-        if self.dense_optimizer:
-            for index, slots in self.dense_optimizer.state_dict()["state"].items():
-                arrays |= {f"optimizer.{index}.{name}": tensor.cpu().numpy() for name, tensor in slots.items()}
-        arrays["random.torch"] = torch.get_rng_state().numpy()
-        arrays["table.num_steps"] = np.array(self.table_optimizer.num_steps)
-        return arrays
+        return {
+            **{f"model.{name}": tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()},
+            **self.dense.arrays(),
+            **random_state(self.model.device),
+            "table.num_steps": np.array(self.table.optimizer.num_steps),
+        }
 
-    def restore(self, table: npt.NDArray[np.floating], arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Go back to where `arrays` and the table's rows were taken.
+    def restore(self, rows: npt.NDArray[np.floating], arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Go back to where `arrays` and the table's rows were taken, on this device or elsewhere.
 
         Raises
         ------
         LookupError, TypeError, ValueError, RuntimeError
             They were taken of another model.
         """
-        if (table.shape, table.dtype) != (self.rows.shape, self.rows.dtype):
-            raise ValueError(f"a table of {table.dtype} {table.shape} for one of {self.rows.dtype} {self.rows.shape}")
-        self._restore_rows(table)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        own = self.table.rows
+        if (rows.shape, rows.dtype) != (own.shape, own.dtype):
+            raise ValueError(f"a table of {rows.dtype} {rows.shape} for one of {own.dtype} {own.shape}")
+        self.table.write(0, rows)
         prefix = "model."
         self.model.load_state_dict(
-            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            {
+                name.removeprefix(prefix): torch.from_numpy(np.array(array))
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
         )
-        if self.dense_optimizer:
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            moved = [parameter for group in self.dense_optimizer.param_groups for parameter in group["params"]]
-            for name, tensor in tensors.items():
-                if name.startswith("optimizer."):
-                    _, index, slot = name.split(".", 2)
-                    if tensor.dim() and tensor.shape != moved[int(index)].shape:
-                        raise ValueError(f"{name} is of shape {tuple(tensor.shape)}")
-                    state.setdefault(int(index), {})[slot] = tensor
-            groups = self.dense_optimizer.state_dict()["param_groups"]
-            self.dense_optimizer.load_state_dict({"state": state, "param_groups": groups})
-        torch.set_rng_state(tensors["random.torch"])
-        self.table_optimizer.num_steps = int(arrays["table.num_steps"])
+        self.dense.restore(arrays)
+        set_random_state(arrays, self.model.device)
+        self.table.optimizer.num_steps = int(arrays["table.num_steps"])
+        self._written = (0.0, 0.0)

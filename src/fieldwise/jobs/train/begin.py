@@ -8,17 +8,17 @@ import msgspec
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.distributed.world import World
 from fieldwise.errors import Stopped
 from fieldwise.events import Listener, Stage, Warned
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.train.team import Team
+from fieldwise.jobs.train.team import all_threads
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.gibbs import read_chain, run_chain
 from fieldwise.training.initial import set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.step import Stepper
 
 __all__ = ["sample", "with_kind"]
 
@@ -47,10 +47,9 @@ def sample(
     config: Config,
     folder: Path,
     model: ClickModel,
-    stepper: Stepper,
     prepared: Prepared,
     interrupt: Interrupt,
-    team: Team,
+    world: World,
     listen: Listener,
 ) -> float:
     """Sample a model's Bayesian factorisation machine, and return the seconds it took.
@@ -76,7 +75,7 @@ def sample(
 
     def run() -> float:
         try:
-            with team.all_threads():
+            with all_threads(world):
                 return run_chain(
                     prepared.parts["train"],
                     left_out,
@@ -91,7 +90,7 @@ def sample(
         except Interrupted:
             raise Stopped("stopped while sampling; the same command goes on from there") from None
 
-    seconds = team.first(run, float)
-    with team.together():
-        set_sampled(model, name, stepper.table_rows, read_chain(chain))
+    seconds = world.first(run, float)
+    with world.together():
+        set_sampled(model, name, read_chain(chain))
     return seconds

@@ -46,7 +46,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         The saved model; and at most while it trains: the model before and the next one, checkpoints that are kept and
         the next one.
     gpu_memory
-        With ``train.device = "cuda"``: bytes of the GPU for the table and its average, dense part and batches apart;
+        With ``train.device = "cuda"``: bytes of the GPU for the table, dense part and batches apart;
         else None.
     """
 
@@ -219,7 +219,6 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
     weight_bytes = 2 if settings.table.storage == "bfloat16" else itemsize
     bundle = of_encoder + num_weights * weight_bytes + size.dense * itemsize
     average = num_weights * itemsize if settings.average_epochs else 0
-    on_gpu = average + num_weights * weight_bytes if settings.average_epochs else 0
     checkpoint = memory.table + average + 4 * size.dense * itemsize
     return Stage(
         model=model.kind,
@@ -229,5 +228,5 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
         memory=max(memory.total, memory.table + memory.dense + held),
         saved=bundle,
         disk=2 * bundle + (_CHECKPOINTS + 1) * checkpoint,
-        gpu_memory=memory.table + on_gpu if settings.device == "cuda" else None,
+        gpu_memory=memory.table if settings.device == "cuda" else None,
     )

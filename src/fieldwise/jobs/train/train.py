@@ -13,8 +13,10 @@ from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
+from fieldwise.data.cache import Cache
 from fieldwise.data.sources import format_of
 from fieldwise.distributed.group import Workers
+from fieldwise.distributed.world import World
 from fieldwise.errors import ConfigError, Stopped
 from fieldwise.events import EpochEnd, Listener, Stage, Warned, ignore
 from fieldwise.features.encoder import Encoder
@@ -25,8 +27,8 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder
+from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import sample, with_kind
-from fieldwise.jobs.train.team import Team
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -35,18 +37,22 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
 from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.nn.deep import count_weights
-from fieldwise.optim.config import TableOptimizerConfig
+from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
-from fieldwise.training.step import Stepper
+from fieldwise.training.saving import load_weights, save_weights
+from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
+from fieldwise.training.step import at_work
+from fieldwise.training.unseen import fill_unseen
 
 __all__ = ["Pretrained", "pretrain", "train"]
 
 _EVALUATION_BATCH = 8192
+_SECONDS_FOR_OTHERS = 60.0
 
 
 class Pretrained(NamedTuple):
@@ -121,24 +127,26 @@ def train(
     use_threads(config.train.threads)
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
         config = msgspec.structs.replace(config, train=lr_settings(config))
-    team = Team(workers)
-    config = team.with_device(config, listen)
-    prepared = prepared or team.prepare(config, listen)
+    world = team.world_of(workers)
+    config = team.with_device(config, world, listen)
+    prepared = prepared or team.prepare_log(config, workers, listen)
     config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
     check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
-    run = RunFolder(out, config, prepared.folder.name, overwrite, team.patience)
+    # Workers of a start before this one, on a host that was cut off, hold the folder until they see that they are left.
+    patience = _SECONDS_FOR_OTHERS if workers is not None else 0.0
+    run = RunFolder(out, config, prepared.folder.name, overwrite, patience)
     schema = prepared.encoder.schema
-    with team.holding(run) as finished:
+    with team.holding(run, world) as finished:
         if finished is not None:
             return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
         pretrained = None
         config = with_kind(config, prepared)
         if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
-        with noting_signals() as interrupt, team.giving_way(interrupt):
+        with noting_signals() as interrupt, team.giving_way(interrupt, world):
             samples = (lr_folder or run.folder / "pretrain").parent
-            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, team, listen)
+            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, world, listen)
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
         result = Result(
@@ -158,7 +166,7 @@ def train(
             read=prepared.read,
             **schema.of_label,
         )
-        return team.finish(run, result)
+        return team.finish(run, result, world)
 
 
 def pretrain(
@@ -188,13 +196,20 @@ def lr_settings(config: Config) -> TrainConfig:
     )
 
 
-def _evaluate_part(stepper: Stepper, prepared: Prepared, name: str, team: Team, interrupt: Interrupt) -> Metrics | None:
+def _evaluate_part(
+    model: ClickModel, prepared: Prepared, name: str, world: World, interrupt: Interrupt
+) -> Metrics | None:
     """Return the metrics of one part of the log; None where there is no such part."""
     if name not in prepared.parts:
         return None
-    batches = Batches(prepared.parts[name], _EVALUATION_BATCH, shuffle=False, share=team.share)
-    with stepper.at_work():
-        return stepper.evaluate(interrupt.watch(batches.epoch(0)))
+    batches = _in_order(prepared.parts[name], world)
+    with at_work(model):
+        return evaluate_model(model, interrupt.watch(batches.epoch(0)), world)
+
+
+def _in_order(cache: Cache, world: World) -> Batches:
+    """Return the batches in which examples are answered, this worker's share of each."""
+    return Batches(cache, _EVALUATION_BATCH, shuffle=False, share=(world.rank, world.size))
 
 
 def use_threads(count: int | None) -> None:
@@ -211,7 +226,7 @@ def _train_model(
     pretrained: Pretrained | None,
     samples: Path,
     interrupt: Interrupt,
-    team: Team,
+    world: World,
     listen: Listener,
 ) -> _Trained:
     """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
@@ -226,23 +241,23 @@ def _train_model(
     bags = find_cooccurrence(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
     num_classes = len(encoder.schema.classes)
     model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], bags)
-    stepper = team.stepper(model, settings)
+    stepper = team.stepper_of(model, settings, world)
     if not linear:
-        stepper.table_rows.draw(settings.seed)
+        model.table.draw(settings.seed)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     set_base_rate(model, learnt_from)
     leave_out_determined(model, determined)
     pretrain_seconds = None
     if pretrained is not None:
-        warm_start(model, stepper.table_rows, pretrained.start)
+        warm_start(model, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.sampled:
-        sampling_seconds = sample(config, samples, model, stepper, prepared, interrupt, team, listen)
+        sampling_seconds = sample(config, samples, model, prepared, interrupt, world, listen)
         if model.trained:
             pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
-    team.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
+    world.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
     listen(Stage("train", model_config.kind))
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(
@@ -259,19 +274,19 @@ def _train_model(
         learnt_from,
         settings.batch_size,
         seed=settings.seed,
-        share=team.share,
+        share=(world.rank, world.size),
         negative_rate=settings.negative_rate,
     )
 
-    def settle() -> None:
-        stepper.fill_unseen([*encoder.vocabulary_counts, *[None] * len(bags)])
+    def before_evaluation() -> None:
+        fill_unseen(model.table, [*encoder.vocabulary_counts, *[None] * len(bags)], world)
         if model.stacker is not None and valid is not None:
-            stepper.fit_stacker(Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share).epoch(0))
+            fit_stacker(model, _in_order(valid, world).epoch(0), world)
 
-    checkpoints = team.checkpoints(run, stepper, warn=lambda text: listen(Warned(text)))
+    checkpoints = team.checkpoints_of(run, stepper, warn=lambda text: listen(Warned(text)))
     if not model.trained:
-        settle()
-        stepper.save(writer, 1)
+        before_evaluation()
+        save_weights(model, writer, 1, world)
         history = _sampled_history(settings.sampler.sweeps, sampling_seconds, learnt_from.num_examples)
     else:
         # Dropout draws from torch's global generator: seeded here, restored afterwards.
@@ -280,32 +295,32 @@ def _train_model(
             history = fit(
                 stepper,
                 batches,
-                Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share) if valid else None,
+                _in_order(valid, world) if valid else None,
                 settings,
-                keep=lambda number: stepper.save(writer, number),
-                settle=settle,
+                keep=lambda number: save_weights(model, writer, number, world),
+                before_evaluation=before_evaluation,
                 checkpoints=checkpoints,
                 interrupt=interrupt,
-                report=folder / team.name_of("not_finite.jsonl"),
+                report=folder / team.name_of("not_finite.jsonl", world),
                 listen=listen,
             )
         if settings.average_epochs or history.best_epoch != len(history.epochs):
             bundle = open_bundle(folder / "bundle").verify()
-            stepper.load(bundle.table, bundle.dense)
+            load_weights(model, bundle.table, bundle.dense)
     try:
         if settings.calibration != "none" and valid is not None:
-            rows = Batches(valid, _EVALUATION_BATCH, shuffle=False, share=team.share)
-            model.calibration = stepper.calibrated(settings.calibration, interrupt.watch(rows.epoch(0)))
+            rows = interrupt.watch(_in_order(valid, world).epoch(0))
+            model.calibration = calibrate(model, settings.calibration, rows, world)
             plain = msgspec.to_builtins(model.calibration)
-            team.first(lambda: set_calibration(folder / "bundle", plain), type(None))
+            world.first(lambda: set_calibration(folder / "bundle", plain), type(None))
         listen(Stage("evaluate", model_config.kind))
-        metrics = {name: _evaluate_part(stepper, prepared, name, team, interrupt) for name in ("valid", "test")}
-        members = _evaluate_members(stepper, settings, prepared, team, interrupt)
+        metrics = {name: _evaluate_part(model, prepared, name, world, interrupt) for name in ("valid", "test")}
+        members = _evaluate_members(model, settings, prepared, world, interrupt)
     except Interrupted:
         if model.trained:
             # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
             num_steps = len(history.epochs) * batches.num_batches
-            checkpoints.save(num_steps, stepper.rows, stepper.arrays(), msgspec.to_builtins(history))
+            checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
     return _Trained(model, history, metrics, members, pretrain_seconds)
 
@@ -318,16 +333,16 @@ def _sampled_history(sweeps: int, seconds: float, num_examples: int) -> History:
 
 
 def _evaluate_members(
-    stepper: Stepper, settings: TrainConfig, prepared: Prepared, team: Team, interrupt: Interrupt
+    model: ClickModel, settings: TrainConfig, prepared: Prepared, world: World, interrupt: Interrupt
 ) -> list[MemberResult]:
     """Return what each member of a stack reaches alone: as it is, without the calibration of the whole."""
-    model, found = stepper.model, []
+    found: list[MemberResult] = []
     if model.stacker is None:
-        return []
+        return found
     of_stack, model.calibration = model.calibration, Calibration.of_negative_rate(settings.negative_rate)
     for name in model.members:
         with model.answering_as(name):
-            parts = {part: _evaluate_part(stepper, prepared, part, team, interrupt) for part in ("valid", "test")}
+            parts = {part: _evaluate_part(model, prepared, part, world, interrupt) for part in ("valid", "test")}
         found.append(MemberResult(model=name, weights=model.stacking_weights(name), **parts))
     model.calibration = of_stack
     return found

@@ -1,8 +1,9 @@
-"""The fused step of logistic regression against the step through autograd."""
+"""The step: of logistic regression, by the kernel of its table, against the one through autograd."""
 
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,20 +14,22 @@ from tests.reference.batches import random_fields
 from fieldwise.data.cache import Examples
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.optim.config import DenseOptimizerConfig, TableOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.dense import DenseOptimizer
 from fieldwise.training.guard import NotFinite
-from fieldwise.training.linear import LinearStepper, make_stepper
-from fieldwise.training.step import Stepper
+from fieldwise.training.make import make_stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 
 
-def make(kind, table="ftrl", dense="adamw"):
+def make(table="ftrl", dense="adamw", fused=True):
     model = build_model(ModelConfig(kind="lr"), make_layout(FORMS, ROWS), 2, dtype=torch.float64).train()
-    optimizer = TableOptimizer(model.table, TableOptimizerConfig(name=table, learning_rate=0.1), 40)
-    return kind(model, optimizer, build_dense_optimizer(model.parameters(), DenseOptimizerConfig(name=dense)))
+    rates = DenseOptimizerConfig(name=dense)
+    stepper = make_stepper(model, TableOptimizerConfig(name=table, learning_rate=0.1), rates, 40)
+    if not fused:
+        stepper._bias, stepper.dense = None, DenseOptimizer([model.logistic_bias], rates)
+    return stepper
 
 
 def some_examples(rng, num_examples, weighted):
@@ -38,7 +41,7 @@ def some_examples(rng, num_examples, weighted):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("table", "dense"), [("ftrl", "adamw"), ("adagrad", "sgd"), ("adam", "adagrad")])
 def test_every_step_is_that_of_autograd(table, dense, weighted):
-    ours, peer = make(LinearStepper, table, dense), make(Stepper, table, dense)
+    ours, peer = make(table, dense), make(table, dense, fused=False)
     rng = np.random.default_rng(1)
     for number in range(8):
         examples, factor = some_examples(rng, 17 if number == 5 else 40, weighted), 1.0 - number / 10
@@ -48,16 +51,19 @@ def test_every_step_is_that_of_autograd(table, dense, weighted):
     assert ours.arrays().keys() == peer.arrays().keys()
 
 
-def test_logistic_regression_of_two_classes_takes_it_and_nothing_else():
-    layout = make_layout(FORMS, ROWS)
-    for kind, num_classes, expected in (("lr", 2, LinearStepper), ("lr", 3, Stepper), ("lc-dnn", 2, Stepper)):
-        model = build_model(ModelConfig(kind=kind, units=1, hidden=(2,)), layout, num_classes)
-        optimizer = TableOptimizer(model.table, TableOptimizerConfig())
-        assert type(make_stepper(model, optimizer, None)) is expected
+def test_logistic_regression_of_two_classes_takes_the_kernel_and_nothing_else():
+    for kind, num_classes, fused in (("lr", 2, True), ("lr", 3, False), ("lc-dnn", 2, False)):
+        model = build_model(ModelConfig(kind=kind, units=1, hidden=(2,)), make_layout(FORMS, ROWS), num_classes)
+        stepper = make_stepper(model, TableOptimizerConfig(), DenseOptimizerConfig(), 40)
+        labels = np.arange(20, dtype=np.int32) % num_classes
+        examples = some_examples(np.random.default_rng(0), 20, False)._replace(labels=labels)
+        with patch.object(model.table, "logistic", wraps=model.table.logistic) as logistic:
+            stepper.step(examples, 1.0)
+        assert logistic.called == fused
 
 
 def test_what_is_not_finite_stops_it_before_anything_moves():
-    stepper, examples = make(LinearStepper), some_examples(np.random.default_rng(0), 30, False)
+    stepper, examples = make(), some_examples(np.random.default_rng(0), 30, False)
     stepper.step(examples, 1.0)
     before = stepper.model.table.rows.copy(), stepper.model.members["lr"].bias.item()
     examples.batch.values[0, 3] = math.nan
@@ -68,11 +74,13 @@ def test_what_is_not_finite_stops_it_before_anything_moves():
 
 
 def test_weights_and_a_bias_that_overflow_are_noticed():
-    stepper, examples = make(LinearStepper, "adagrad"), some_examples(np.random.default_rng(0), 30, False)
-    stepper.table_optimizer.rate = math.inf
+    stepper, examples = make("adagrad"), some_examples(np.random.default_rng(0), 30, False)
+    stepper.table.optimizer.rate = math.inf
+    stepper.step(examples, 1.0)
     with pytest.raises(NotFinite, match="weight of the table"):
-        stepper.step(examples, 1.0)
-    stepper = make(LinearStepper, "adagrad", "sgd")
-    stepper._rates = [math.inf]
+        stepper.refuse_written()
+    stepper = make("adagrad", "sgd")
+    stepper.dense._rates = [math.inf]
+    stepper.step(examples, 1.0)
     with pytest.raises(NotFinite, match="a dense weight"):
-        stepper.step(examples, 1.0)
+        stepper.refuse_written()

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
-from fieldwise.nn.cuda.staging import Staging
+from fieldwise.tables.torch_ops.staging import Staging
 
 __all__ = ["DeviceBatch", "Merge", "Placing", "join_batches", "merge_plan"]
 
@@ -71,7 +71,7 @@ class Placing:
 
     def __init__(self, layout: Layout, device: torch.device, staging: Staging | None = None) -> None:
         self.layout, self.staging = layout, staging or Staging(device)
-        # The spare row after the last (`nn.cuda.table`) has a number, too.
+        # The spare row after the last (`tables.device`) has a number, too.
         dtype = torch.int32 if layout.num_features < 2**31 - 1 else torch.int64
         self._base = torch.from_numpy(layout.base[:-1].copy()).to(device, dtype)
         self._bag_fields = torch.from_numpy(np.flatnonzero(layout.form == BAG)).to(device)

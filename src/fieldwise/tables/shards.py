@@ -13,13 +13,14 @@ not depend on W, so a block for another W is cut from the same order.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels.numbering import MAX_ROWS, Numbering
 
-__all__ = ["Shards"]
+__all__ = ["Part", "Shards"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -89,3 +90,20 @@ class Shards:
         factor, shift, modulus = self.spread
         inverse = pow(factor, -1, modulus) if modulus > 1 else 0
         return Numbering(inverse, inverse * (first - shift) % modulus, modulus)
+
+
+class Part(NamedTuple):
+    """Some of a table's rows: those at `places` of the spread order, or of their own where `spread` is false."""
+
+    shards: Shards
+    places: range
+    spread: bool = True
+
+    @classmethod
+    def whole(cls, num_rows: int) -> Part:
+        """Return all rows in their order."""
+        return cls(Shards(num_rows, 1), range(num_rows), spread=False)
+
+    def rows(self, places: Int64s) -> Int64s:
+        """Return the rows at some of the places."""
+        return self.shards.rows(places) if self.spread else places

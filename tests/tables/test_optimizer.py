@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,28 +11,31 @@ from tests.helpers import make_batch, make_layout
 from tests.reference import table as reference
 from tests.reference.batches import random_fields
 
-from fieldwise.distributed.shards import Shards
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import num_threads, set_num_threads
-from fieldwise.nn.table import Table
-from fieldwise.optim.config import TableOptimizerConfig
-from fieldwise.optim.table import TableOptimizer
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.tables.host import HostTable
+from fieldwise.tables.shards import Shards
 
 FORMS = ["single", "value", "bag", "single"]
 ROWS = [7, 2, 5, 60]
 
 
 def make(config: TableOptimizerConfig, num_local=2, num_full=1, batch_size=1):
-    table = Table(make_layout(FORMS, ROWS), num_local, num_full, np.float64).train()
-    optimizer = TableOptimizer(table, config, batch_size)
+    table = HostTable(make_layout(FORMS, ROWS), num_local, num_full, np.float64).train_by(config, batch_size)
     start = np.random.default_rng(5).normal(size=(sum(ROWS), num_local + num_full))
     for unit in range(num_local + num_full):
-        optimizer.start(unit, start[:, unit])
-    return table, optimizer, start
+        table.start(unit, start[:, unit])
+    return table, start
 
 
-def run_steps(table, optimizer, num_steps=6):
-    """Yield the dense gradient of each step, after the optimizer acted on it."""
+def move(table):
+    """Take a step, and return whether all that was written is finite."""
+    return math.isfinite(table.push()(1.0))
+
+
+def run_steps(table, num_steps=6):
+    """Yield the dense gradient of each step, after the rows moved by it."""
     rng = np.random.default_rng(9)
     for number in range(num_steps):
         fields = random_fields(rng, FORMS, ROWS, 0 if number == 3 else 40)
@@ -40,7 +45,7 @@ def run_steps(table, optimizer, num_steps=6):
         gradient = reference.gradients(
             reference.encode(fields, ROWS), local.grad.numpy(), full.grad.numpy(), table.num_local
         )
-        optimizer.step()
+        assert move(table)
         yield gradient
 
 
@@ -59,11 +64,11 @@ def sparse(gradient: np.ndarray) -> torch.Tensor:
 def test_every_step_is_that_of_torchs_sparse_optimizer(name, num_local, threads):
     before = num_threads()
     set_num_threads(threads)
-    table, optimizer, start = make(TableOptimizerConfig(name=name, learning_rate=0.1, epsilon=1e-10), num_local)
+    table, start = make(TableOptimizerConfig(name=name, learning_rate=0.1, epsilon=1e-10), num_local)
     twin = torch.nn.Parameter(torch.from_numpy(start.copy()))
     kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.SparseAdam}[name]
     peer = kind([twin], lr=0.1, eps=1e-10)
-    for gradient in run_steps(table, optimizer):
+    for gradient in run_steps(table):
         twin.grad = sparse(gradient)
         peer.step()
         np.testing.assert_allclose(table.weights, twin.detach().numpy(), rtol=1e-10, atol=1e-12)
@@ -72,21 +77,21 @@ def test_every_step_is_that_of_torchs_sparse_optimizer(name, num_local, threads)
 
 @pytest.mark.parametrize("unit", [0, 7, 8, 15, 18])
 def test_adam_notices_a_weight_that_overflows_wherever_it_stands(unit):
-    table, optimizer, _ = make(TableOptimizerConfig(name="adam"), 18)
+    table, _ = make(TableOptimizerConfig(name="adam"), 18)
     batch = make_batch(FORMS, random_fields(np.random.default_rng(0), FORMS, ROWS, 20))
     for bad in (False, True):
         local, full = table(batch)
         (local.sum() + full.sum()).backward()
         (full if unit == 18 else local).grad[3, 0 if unit == 18 else unit] = np.inf if bad else 1.0
-        assert optimizer.step() is not bad
+        assert move(table) is not bad
 
 
 def test_every_step_of_ftrl_is_the_papers():
     settings = {"alpha": 0.3, "beta": 0.7, "l1": 0.2, "l2": 0.1}
-    table, optimizer, start = make(TableOptimizerConfig(name="ftrl", learning_rate=0.3, beta=0.7, l1=0.2, l2=0.1))
+    table, start = make(TableOptimizerConfig(name="ftrl", learning_rate=0.3, beta=0.7, l1=0.2, l2=0.1))
     w, n = start, np.zeros_like(start)
     z = -w * (0.7 / 0.3 + 0.1) - np.sign(w) * 0.2
-    for gradient in run_steps(table, optimizer):
+    for gradient in run_steps(table):
         w, z, n = reference.ftrl(w, z, n, gradient, **settings)
         np.testing.assert_allclose(table.weights, w, rtol=1e-10, atol=1e-12)
     assert (table.weights == 0).any(), "L1 sets weights to zero"
@@ -94,28 +99,24 @@ def test_every_step_of_ftrl_is_the_papers():
 
 def test_ftrl_counts_its_penalties_in_examples():
     settings = {"name": "ftrl", "learning_rate": 0.3, "beta": 0.7, "l1": 0.2, "l2": 0.1}
-    ours, ours_optimizer, _ = make(TableOptimizerConfig(**settings), batch_size=32)
-    peer, peer_optimizer, _ = make(
-        TableOptimizerConfig(**{**settings, "beta": 0.7 / 32, "l1": 0.2 / 32, "l2": 0.1 / 32}), batch_size=1
-    )
-    for _ in zip(run_steps(ours, ours_optimizer), run_steps(peer, peer_optimizer), strict=True):
+    ours, _ = make(TableOptimizerConfig(**settings), batch_size=32)
+    peer, _ = make(TableOptimizerConfig(**{**settings, "beta": 0.7 / 32, "l1": 0.2 / 32, "l2": 0.1 / 32}), batch_size=1)
+    for _ in zip(run_steps(ours), run_steps(peer), strict=True):
         np.testing.assert_allclose(ours.weights, peer.weights, rtol=1e-10, atol=1e-12)
 
 
 def test_ftrl_keeps_the_weights_it_starts_from_where_the_gradient_is_zero():
-    table, optimizer, start = make(TableOptimizerConfig(name="ftrl", l1=0.1, l2=0.2))
+    table, start = make(TableOptimizerConfig(name="ftrl", l1=0.1, l2=0.2))
     local, full = table(make_batch(FORMS, random_fields(np.random.default_rng(0), FORMS, ROWS, 20)))
     ((local * 0).sum() + (full * 0).sum()).backward()
-    optimizer.step()
+    move(table)
     np.testing.assert_array_equal(table.weights, start)
 
 
 def test_rowwise_adagrad_shares_the_mean_square_of_a_row():
-    table, optimizer, start = make(
-        TableOptimizerConfig(name="rowwise-adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.01)
-    )
+    table, start = make(TableOptimizerConfig(name="rowwise-adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.01))
     w, s = start.copy(), np.zeros(len(start))
-    for gradient in run_steps(table, optimizer):
+    for gradient in run_steps(table):
         touched = np.abs(gradient).sum(axis=1) > 0
         g = gradient[touched] + 0.01 * w[touched]
         s[touched] += (g**2).mean(axis=1)
@@ -124,9 +125,9 @@ def test_rowwise_adagrad_shares_the_mean_square_of_a_row():
 
 
 def test_l2_pulls_the_rows_of_the_batch_and_no_others():
-    table, optimizer, start = make(TableOptimizerConfig(name="adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.5))
+    table, start = make(TableOptimizerConfig(name="adagrad", learning_rate=0.1, epsilon=1e-10, l2=0.5))
     w, s = start.copy(), np.zeros_like(start)
-    for gradient in run_steps(table, optimizer):
+    for gradient in run_steps(table):
         touched = np.abs(gradient).sum(axis=1) > 0
         g = gradient[touched] + 0.5 * w[touched]
         s[touched] += g**2
@@ -141,20 +142,20 @@ def test_two_passes_before_one_step_are_summed():
     first, second = (random_fields(rng, FORMS, ROWS, 15) for _ in range(2))
     apart, together = (make(TableOptimizerConfig(learning_rate=0.1)) for _ in range(2))
     for fields in ([first, second], [[a + b for a, b in zip(first, second, strict=True)]]):
-        table, optimizer, _ = apart if len(fields) == 2 else together
+        table, _ = apart if len(fields) == 2 else together
         for part in fields:
             local, full = table(make_batch(FORMS, part))
             (local.square().sum() + full.sum()).backward()
-        optimizer.step()
+        move(table)
     np.testing.assert_allclose(apart[0].weights, together[0].weights, rtol=1e-12)
 
 
 def test_a_step_takes_the_passes_before_it_and_needs_one():
-    table, optimizer, _ = make(TableOptimizerConfig())
-    list(run_steps(table, optimizer))
-    assert table.visits == []
+    table, _ = make(TableOptimizerConfig())
+    list(run_steps(table))
+    assert table.records == []
     with pytest.raises(RuntimeError, match="no forward pass"):
-        optimizer.step()
+        table.push()
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rowwise-adagrad", "adam", "ftrl"])
@@ -164,15 +165,15 @@ def test_threads_and_shares_change_no_bit(name, storage):
     before, results = num_threads(), []
     for threads in (1, 2, 5):
         set_num_threads(threads)
-        table = Table(make_layout(forms, rows), 2, 1).train()
-        optimizer = TableOptimizer(table, TableOptimizerConfig(name=name, storage=storage), 4000, seed=3)
-        optimizer.draw(1)
+        config = TableOptimizerConfig(name=name, storage=storage)
+        table = HostTable(make_layout(forms, rows), 2, 1).train_by(config, 4000, seed=3)
+        table.draw(1)
         rng = np.random.default_rng(4)
         for _ in range(3):
             batch = make_batch(forms, random_fields(rng, forms, rows, 7000))
             local, full = table(batch)
             (local.square().sum() + (full - 1).square().sum()).backward()
-            optimizer.step()
+            move(table)
         results.append(table.rows.tobytes())
     set_num_threads(before)
     assert results[0] == results[1] == results[2]
@@ -185,15 +186,15 @@ def test_bfloat16_weights_are_those_of_float32_in_the_mean(name):
     config = {"name": name, "learning_rate": 0.01, "epsilon": 1e-3, "l2": 0.0}
     tables = []
     for storage in ("float32", "bfloat16"):
-        table = Table(make_layout(forms, rows), 1, 0).train()
-        optimizer = TableOptimizer(table, TableOptimizerConfig(storage=storage, **config), 1, seed=5)
-        optimizer.start(0, np.ones(rows[0], dtype=np.float32))
+        table = HostTable(make_layout(forms, rows), 1, 0)
+        table.train_by(TableOptimizerConfig(storage=storage, **config), 1, seed=5)
+        table.start(0, np.ones(rows[0], dtype=np.float32))
         batch = make_batch(forms, [[[(i, 1.0)] for i in range(rows[0])]])
         for _ in range(30):
             local, _ = table(batch)
             # Every row moves down alike, by less than bfloat16's spacing at 1.
             (local * (1.0 if name == "ftrl" else 1e-4)).sum().backward()
-            optimizer.step()
+            move(table)
         tables.append(decode_weights(table.weights)[:, 0].astype(np.float64))
     exact, rounded = tables
     assert exact.std() < 1e-6
@@ -215,12 +216,12 @@ def test_owners_of_parts_of_a_table_round_bfloat16_weights_by_the_bits_of_the_wh
     num_rows, shards, none = 50, Shards(50, num_owners, seed=2), np.empty((300, 0), dtype=np.float32)
     config = TableOptimizerConfig(name=name, storage="bfloat16", learning_rate=0.1)
 
-    def optimizer(size, **part):
-        return TableOptimizer(Table(make_layout(["single"], [size]), 3, 0).train(), config, 8, seed=7, **part)
+    def make_part(size, **part):
+        return HostTable(make_layout(["single"], [size]), 3, 0).train_by(config, 8, seed=7, **part)
 
-    whole, start = optimizer(num_rows), np.random.default_rng(5).normal(size=(num_rows, 3)).astype(np.float32)
+    whole, start = make_part(num_rows), np.random.default_rng(5).normal(size=(num_rows, 3)).astype(np.float32)
     owned = [shards.rows(np.array(shards.owned(worker))) for worker in range(num_owners)]
-    owners = [optimizer(len(rows), numbering=shards.numbering(worker)) for worker, rows in enumerate(owned)]
+    owners = [make_part(len(rows), numbering=shards.numbering(worker)) for worker, rows in enumerate(owned)]
     for unit in range(3):
         whole.start(unit, start[:, unit])
         for owner, rows in zip(owners, owned, strict=True):
@@ -228,17 +229,17 @@ def test_owners_of_parts_of_a_table_round_bfloat16_weights_by_the_bits_of_the_wh
     rng = np.random.default_rng(9)
     for _ in range(4):
         batch, gradients = exact_sums(rng, num_rows, 300, 3)
-        whole.apply(batch, gradients, none)
+        whole.move(batch, gradients, none)
         places = shards.places(batch.ids[0].astype(np.int64))
         for worker, owner in enumerate(owners):
             here = places // shards.block == worker
             own = batch._replace(
                 ids=(places[here] % shards.block).astype(np.uint32)[np.newaxis], values=batch.values[:, : here.sum()]
             )
-            owner.apply(own, gradients[here], none[here])
+            owner.move(own, gradients[here], none[here])
     for owner, rows in zip(owners, owned, strict=True):
-        np.testing.assert_array_equal(owner.table.rows, whole.table.rows[rows])
-    assert (decode_weights(whole.table.weights) != start).mean() > 0.9
+        np.testing.assert_array_equal(owner.rows, whole.rows[rows])
+    assert (decode_weights(whole.weights) != start).mean() > 0.9
 
 
 def test_a_row_of_bfloat16_is_half_of_float32s():
@@ -249,6 +250,6 @@ def test_a_row_of_bfloat16_is_half_of_float32s():
     }
     assert list(sizes.values()) == [16, 12, 12, 8, 24, 20, 24, 20]
     for (name, storage), size in sizes.items():
-        table = Table(make_layout(FORMS, ROWS), 1, 1)
-        TableOptimizer(table, TableOptimizerConfig(name=name, storage=storage))
+        table = HostTable(make_layout(FORMS, ROWS), 1, 1)
+        table.train_by(TableOptimizerConfig(name=name, storage=storage))
         assert table.rows.nbytes == sum(ROWS) * size

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fieldwise.nn.cuda import storage
-from fieldwise.nn.cuda.batch import DeviceBatch, Merge
-from fieldwise.nn.cuda.rule import Rule
+from fieldwise.tables.optimizer import Rule
+from fieldwise.tables.torch_ops import storage
+from fieldwise.tables.torch_ops.batch import DeviceBatch, Merge
 
 __all__ = ["gather", "sums", "update"]
 

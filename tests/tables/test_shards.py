@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.reference.storage import whole_row
 
-from fieldwise.distributed.shards import Shards
+from fieldwise.tables.shards import Shards
 
 
 @pytest.mark.parametrize("num_rows", [1, 2, 3, 10, 97, 1000, 65_536])

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fieldwise.distributed.group import Workers
+from fieldwise.distributed.world import World
 from fieldwise.nn.standardise import Standardise
 
-__all__ = ["SharedStandardise"]
+__all__ = ["SharedStandardise", "share_statistics"]
+
+
+def share_statistics(model: nn.Module, world: World) -> None:
+    """Let a model standardise its units over the global batch, whichever workers there are."""
+    if world.size == 1:
+        return
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is Standardise:
+                shared = SharedStandardise(child.num_features, world)
+                setattr(module, name, shared.to(child.running_mean).train(child.training))
 
 
 class SharedStandardise(Standardise):
@@ -19,20 +30,20 @@ class SharedStandardise(Standardise):
     (torch.nn.SyncBatchNorm runs on GPUs only, and refuses a worker without examples.)
     """
 
-    def __init__(self, num_inputs: int, workers: Workers, momentum: float = 0.1) -> None:
+    def __init__(self, num_inputs: int, world: World, momentum: float = 0.1) -> None:
         super().__init__(num_inputs, momentum)
-        self.workers = workers
+        self.world = world
 
     def over_all(self, sums: Tensor) -> Tensor:
         """Return sums over the examples of all workers, of those over the examples of each."""
-        self.workers.add(sums, "statistics")()
+        self.world.add(sums, "statistics")()
         return sums
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise x (B of this worker, num_inputs)."""
         if not self.training:
             return super().forward(x)
-        y, count, mean, variance = _Normalise.apply(x, self.eps, self.workers)  # type: ignore[no-untyped-call]
+        y, count, mean, variance = _Normalise.apply(x, self.eps, self.world)  # type: ignore[no-untyped-call]
         num_examples = int(count)
         if num_examples < 2:
             # On all workers alike: one that went backward through y would wait for the others' sums for ever.
@@ -54,11 +65,11 @@ class _Normalise(torch.autograd.Function):
     """``y = (x - mean) / sqrt(variance + eps)`` and its gradient, with sums over all workers."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float, workers: Workers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, eps: float, world: World) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         num = len(x)
         own_mean = x.mean(dim=0) if num else x.new_zeros(x.shape[1])
         own_spread = ((x - own_mean) ** 2).sum(dim=0)
-        parts = workers.collect(
+        parts = world.collect(
             torch.stack([torch.full_like(own_mean, num), own_mean, own_spread]).double(), "statistics"
         )
         # The parallel form of Chan, Golub and LeVeque 1979: no difference of large sums.
@@ -69,7 +80,7 @@ class _Normalise(torch.autograd.Function):
         scale = (1 / torch.sqrt(variance + eps)).to(x.dtype)
         y = (x - mean.to(x.dtype)) * scale
         ctx.save_for_backward(y, scale)
-        ctx.workers, ctx.count = workers, float(count[0])
+        ctx.world, ctx.count = world, float(count[0])
         others = (counts.sum(dim=0)[0], mean.to(x.dtype), variance.to(x.dtype))
         ctx.mark_non_differentiable(*others)
         return y, *others
@@ -79,5 +90,5 @@ class _Normalise(torch.autograd.Function):
         y, scale = ctx.saved_tensors
         g = gradients[0]
         sums = torch.stack([g.sum(dim=0), (g * y).sum(dim=0)])
-        ctx.workers.add(sums, "statistics")()
+        ctx.world.add(sums, "statistics")()
         return scale * (g - sums[0] / ctx.count - y * (sums[1] / ctx.count)), None, None

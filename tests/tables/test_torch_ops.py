@@ -12,11 +12,11 @@ from tests.reference.batches import random_fields
 
 from fieldwise.errors import ResourceError
 from fieldwise.kernels.layout import BAG, SINGLE, Layout
-from fieldwise.nn.cuda import operations, storage
-from fieldwise.nn.cuda.batch import DeviceBatch, Placing, join_batches, merge_plan
-from fieldwise.nn.cuda.staging import Staging
-from fieldwise.nn.cuda.table import DeviceTable
-from fieldwise.nn.table import Table
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.tables.device import DeviceTable
+from fieldwise.tables.torch_ops import operations, storage
+from fieldwise.tables.torch_ops.batch import DeviceBatch, Placing, join_batches, merge_plan
+from fieldwise.tables.torch_ops.staging import Staging
 
 FORMS, ROWS = ["single", "value", "bag", "single", "bag", "value", "value"], [7, 2, 5, 90, 11, 2, 2]
 CPU = torch.device("cpu")
@@ -111,18 +111,20 @@ def test_a_room_is_used_again_only_when_two_others_were_sent_and_what_was_sent_s
 
 
 def test_a_table_that_does_not_fit_is_refused_with_the_sizes():
-    table = DeviceTable(Table(Layout.of([SINGLE], [10**12]), 8, 0), CPU)
-    with pytest.raises(ResourceError, match=r"1,000,000,000,000 features(.|\n)*32.00 TB(.|\n)*train.device = cpu"):
-        table.allocate(8)
+    table = DeviceTable(Layout.of([SINGLE], [10**12]), 8, 0)
+    with pytest.raises(ResourceError, match=r"1,000,000,000,000 features(.|\n)*64.00 TB(.|\n)*train.device = cpu"):
+        table.train_by(TableOptimizerConfig(name="adagrad"))
 
 
-def test_a_batch_is_brought_over_once_whoever_asks_first():
-    table = DeviceTable(Table(make_layout(FORMS, ROWS), 1, 0), CPU)
-    first, second, third = (
-        make_batch(FORMS, random_fields(np.random.default_rng(n), FORMS, ROWS, 5)) for n in range(3)
-    )
-    there = table.place(first)
-    assert table.place(second) is not there
-    assert table.place(first) is there
-    table.place(third)
-    assert table.place(first) is not there
+def test_a_batch_is_brought_over_once_whoever_asks_first(monkeypatch):
+    table, brought = DeviceTable(make_layout(FORMS, ROWS), 1, 0).train_by(TableOptimizerConfig()), []
+    place = table.place
+    monkeypatch.setattr(table, "place", lambda batch: brought.append(batch) or place(batch))
+    first, second = (make_batch(FORMS, random_fields(np.random.default_rng(n), FORMS, ROWS, 5)) for n in range(2))
+    ticket = table.plan(first)
+    ticket.advance()
+    table.pull(ticket)
+    table(first)
+    assert len(brought) == 1
+    table(second)
+    assert len(brought) == 2

@@ -1,4 +1,4 @@
-"""What moves the weights, as data: tables of a configuration file, which every verb reads and few need torch for."""
+"""What moves the rows of a table, as data: the ``[train.table]`` table of a configuration file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 from fieldwise.kernels import optimizers as kernels
 from fieldwise.kernels.storage import columns
 
-__all__ = ["DenseOptimizerConfig", "TableOptimizerConfig"]
+__all__ = ["TableOptimizerConfig"]
 
 
 class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,22 +76,3 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         bfloat16 = self.storage == "bfloat16"
         count = columns(num_weights, kernels.NUM_STATES[self.name](num_weights), bfloat16)
         return count * (2 if bfloat16 else itemsize)
-
-
-class DenseOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which of torch's optimizers moves the dense weights, and how fast.
-
-    Attributes
-    ----------
-    name
-        ``adam``, ``adamw``, ``adagrad`` or ``sgd``.
-    learning_rate
-        > 0. With Adam and AdamW, a matrix with n > 256 inputs moves by 256 / n of it: every weight moves by about the
-        rate, so what its output moves by grows with the number of inputs (Yang et al. 2021, "Tensor Programs V").
-    weight_decay
-        >= 0; for ``adamw`` decoupled from the gradient. Matrices only, not biases.
-    """
-
-    name: Literal["adam", "adamw", "adagrad", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -9,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from fieldwise.optim.config import DenseOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.dense import DenseOptimizer, NumberOptimizer, build_dense_optimizer
 
 
 def rates(config, model):
-    groups = build_dense_optimizer(model.parameters(), config).param_groups
+    groups = build_dense_optimizer(model.parameters(), config).torch.param_groups
     of = {id(parameter): group for group in groups for parameter in group["params"]}
     return [of[id(parameter)]["lr"] for parameter in model.parameters()]
 
@@ -35,7 +36,7 @@ def test_other_rules_have_one_rate(name):
 
 def test_weight_decay_is_for_matrices_alone():
     optimizer = build_dense_optimizer(MODEL.parameters(), DenseOptimizerConfig(weight_decay=0.1))
-    for group in optimizer.param_groups:
+    for group in optimizer.torch.param_groups:
         assert all((group["weight_decay"] == 0.1) == (parameter.dim() > 1) for parameter in group["params"])
 
 
@@ -47,31 +48,59 @@ def test_a_matrix_moves_as_torch_moves_it_at_that_rate():
     reference = torch.optim.AdamW(peer.parameters(), lr=5e-3, weight_decay=0.0)
     for _ in range(5):
         inputs = torch.randn(8, 512)
-        for layer, mover in ((ours, optimizer), (peer, reference)):
-            mover.zero_grad()
+        reference.zero_grad()
+        for layer in (ours, peer):
             layer(inputs).square().sum().backward()
-            mover.step()
+        optimizer.step([ours.weight.grad], 1.0)
+        reference.step()
     torch.testing.assert_close(ours.weight, peer.weight)
 
 
-def test_nothing_to_move_is_no_optimizer():
-    assert build_dense_optimizer([], DenseOptimizerConfig()) is None
+def test_of_nothing_to_move_nothing_moves_and_nothing_is_kept():
+    optimizer = build_dense_optimizer([], DenseOptimizerConfig())
+    optimizer.step([], 1.0)
+    assert optimizer.arrays() == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["adam", "adamw", "adagrad"])
+def test_a_single_number_moves_as_torch_moves_it_and_goes_on_from_its_state(name, dtype):
+    config = DenseOptimizerConfig(name=name, learning_rate=0.03)
+    ours, peer, again = (nn.Parameter(torch.tensor([0.7], dtype=dtype)) for _ in range(3))
+    optimizer, reference = build_dense_optimizer([ours], config), DenseOptimizer([peer], config)
+    assert type(optimizer) is NumberOptimizer
+    for step in range(12):
+        if step == 5:
+            resumed = build_dense_optimizer([again], config)
+            resumed.restore(reference.arrays())
+            again.data.copy_(ours.data)
+        gradient, factor = torch.tensor([math.sin(step) * 10 ** (step % 4 - 2)], dtype=dtype), 1.0 - step / 20
+        optimizer.step([gradient], factor)
+        reference.step([gradient], factor)
+        if step >= 5:
+            resumed.step([gradient], factor)
+            torch.testing.assert_close(again, peer)
+        torch.testing.assert_close(ours, peer)
+    found, expected = optimizer.arrays(), reference.arrays()
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
+        assert found[key].dtype == array.dtype
+        assert found[key].shape == array.shape
+        assert found[key] == pytest.approx(array, rel=1e-5)
 
 
 _STEPS = """
 import sys
 import torch
-from fieldwise.optim.config import DenseOptimizerConfig
-from fieldwise.optim.dense import build_dense_optimizer
+from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.dense import build_dense_optimizer
 for name in ("adam", "adamw", "adagrad", "sgd"):
     weight = torch.nn.Parameter(torch.ones(3, 2))
     optimizer = build_dense_optimizer([weight], DenseOptimizerConfig(name=name))
-    weight.sum().backward()
-    optimizer.step()
-    optimizer.zero_grad()
+    optimizer.step([torch.ones(3, 2)], 1.0)
     assert (weight < 1).all()
     assert weight.grad is None
-    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.restore(optimizer.arrays())
 print("torch._dynamo" in sys.modules)
 """
 

@@ -1,1 +1,0 @@
-"""The optimizers: sparse ones for the table, torch's for the dense part."""

@@ -1,0 +1,349 @@
+"""What a table is to a model and to a step, wherever its rows lie.
+
+A table has a row of weights, and of the optimizer's state, for each of D features; the equations are in
+`kernels.table`. A model calls it as its first layer and does not know where the rows are; a step does, with
+`Examples` x_t and x_t+1 that follow each other::
+
+    ticket = table.plan(x_t+1)       while x_t is worked on: what can be known of a batch beforehand
+    ticket.advance()                 messages and copies go on beside the arithmetic of x_t
+    table.pull(ticket)               the rows of the batch are at hand
+    local, full = table(batch)       forward
+    ...backward()                    leaves the gradients of `local` and `full`
+    move = table.push()              gradients are on their way to where the rows are
+    check = move(factor)             each row has moved once, by the sum of its gradients
+
+`host` keeps rows in memory and `device` on a GPU; `sharded` spreads them over workers, each part being one of those
+two. Letters: B examples, F fields, D features, K locally connected units per field, W fully connected units, n = K + W.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.numbering import WHOLE, Numbering
+from fieldwise.kernels.storage import decode_weights
+from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.tables.optimizer import Floats, SparseOptimizer
+from fieldwise.tables.shards import Part
+
+__all__ = ["Check", "ForwardRecord", "Int64s", "LocalTable", "Table", "Ticket"]
+
+Int64s = npt.NDArray[np.int64]
+Check = float | Tensor
+"""0, or NaN where a number that was written is not finite; on a device it need not be known yet."""
+
+_SMALL = 0.01
+
+
+class Ticket:
+    """A batch that is to be learnt from, as far as it is known before its turn.
+
+    Parameters
+    ----------
+    batch
+        What the model will call the table with.
+    amount
+        A number of this worker's, whose sum over the workers `Table.pull` returns.
+    """
+
+    def __init__(self, batch: Batch, amount: float) -> None:
+        self.batch, self.amount = batch, amount
+
+    def advance(self) -> None:
+        """Do what can be done by now, without waiting long."""
+
+
+class ForwardRecord(NamedTuple):
+    """One forward pass in training: what moves the rows that it touched; `placed` is the batch as it is on a device."""
+
+    batch: Batch
+    local: Tensor
+    full: Tensor
+    placed: Any = None
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Return what ``backward`` left for the two outputs; zero where it did not reach one."""
+        local, full = (
+            torch.zeros_like(part) if part.grad is None else part.grad.contiguous() for part in (self.local, self.full)
+        )
+        return local, full
+
+
+class Table(nn.Module, ABC):
+    """A row of n = K + W weights for each of D features: the layer that sees the encoded example.
+
+    The weights are no torch parameters: a step touches the rows of its batch only, so they have an optimizer of their
+    own (`optimizer.SparseOptimizer`), whose state lies beside them.
+
+    Parameters
+    ----------
+    layout
+        Fields, and the rows of each.
+    num_local
+        K >= 0, units per field. K = 1 is the paper's locally connected layer.
+    num_full
+        W >= 0, units that see all fields.
+    dtype
+        Of what comes out, and of the arithmetic: float32, or float64 for checking.
+
+    Attributes
+    ----------
+    lookahead
+        How many batches ahead `plan` is to be called: 1 where there is something to do meanwhile.
+    leaves_cores
+        Whether a step leaves the processor's cores free, so that batches are read beside it.
+    has_logistic
+        Whether `logistic` can be called.
+    records
+        The forward passes in training since the last `push`.
+    """
+
+    lookahead = 0
+    leaves_cores = False
+    has_logistic = False
+
+    def __init__(self, layout: Layout, num_local: int, num_full: int, dtype: type[np.floating] = np.float32) -> None:
+        super().__init__()
+        if num_local < 0 or num_full < 0 or num_local + num_full == 0:
+            raise ValueError(f"num_local (={num_local}) and num_full (={num_full}) must be >= 0, one of them > 0")
+        self.layout, self.num_local, self.num_full, self.dtype = layout, num_local, num_full, np.dtype(dtype)
+        self.records: list[ForwardRecord] = []
+
+    @property
+    def num_weights(self) -> int:
+        """The weights of one row, n = K + W."""
+        return self.num_local + self.num_full
+
+    @property
+    def num_parameters(self) -> int:
+        """The weights of all rows, D n."""
+        return self.layout.num_features * self.num_weights
+
+    @property
+    def drawn(self) -> tuple[int, float]:
+        """How many units `draw` draws, the first ones, and from which [-scale, scale].
+
+        Locally connected weights are small, because what Adagrad adds to them is of the size of its learning rate: what
+        was learnt soon outweighs what was drawn (docs/log/2026-11.md#initial-model); wide weights beside them stay
+        zero. A first layer that is fully connected alone is drawn as torch draws a linear layer whose inputs are the F
+        that are not zero.
+        """
+        if self.num_local:
+            return self.num_local, _SMALL
+        return self.num_full, 1.0 / math.sqrt(self.layout.num_fields)
+
+    @property
+    @abstractmethod
+    def optimizer(self) -> SparseOptimizer:
+        """What moves the rows that are kept here."""
+
+    # --- a step ---
+
+    def plan(self, batch: Batch, amount: float = 0.0) -> Ticket:
+        """Begin with what a batch needs; every worker must do so for the same batches in the same order."""
+        return Ticket(batch, amount)
+
+    def pull(self, ticket: Ticket) -> float:
+        """Have the rows of a batch at hand, and return the sum of the workers' amounts."""
+        self.records.clear()
+        return ticket.amount
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return ``local`` (B, F K) and ``full`` (B, W).
+
+        In training mode the pass is remembered as a `ForwardRecord`. Out of it any batch will do, and several workers
+        must all call it.
+        """
+
+    def gradients(self) -> list[Tensor]:
+        """Return what ``backward`` has left for the outputs."""
+        return [part.grad for record in self.records for part in (record.local, record.full) if part.grad is not None]
+
+    @abstractmethod
+    def push(self) -> Callable[[float], Check]:
+        """Begin to send the gradients of the last ``backward`` to where their rows are.
+
+        What is returned moves every row that the batch touches, once, by the sum of its gradients, at a multiple of the
+        learning rate, and returns the check of what was written. Nothing in it is proportional to D.
+
+        Raises
+        ------
+        RuntimeError
+            There was no forward pass in training mode since the last push.
+        """
+
+    def logistic(
+        self,
+        batch: Batch,
+        bias: float,
+        labels: npt.NDArray[np.int32],
+        weights: npt.NDArray[np.float32] | None,
+        total: float,
+    ) -> tuple[float, float]:
+        """Return the loss of logistic regression over a pulled batch and its derivative by the bias, and keep the
+        gradients for `push`: forward and backward in one pass over the ids, for K = 0, W = 1 (`kernels.logistic`).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fused logistic regression")
+
+    # --- rows ---
+
+    @property
+    @abstractmethod
+    def rows(self) -> npt.NDArray[Any]:
+        """All rows that are kept here, weights and state, as they are stored: what a checkpoint holds."""
+
+    @property
+    def weights(self) -> npt.NDArray[Any]:
+        """The weights of all rows that are kept here, as stored (`kernels.storage.decode_weights` makes numbers of
+        them); in memory, a view.
+        """
+        return self.read(0, self.num_rows)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows are kept here."""
+        return self.layout.num_features
+
+    @property
+    @abstractmethod
+    def part(self) -> Part | None:
+        """Which rows of the whole table are kept here; None where all are."""
+
+    @abstractmethod
+    def read(self, first: int, last: int) -> npt.NDArray[Any]:
+        """Return the weights of rows `first` to `last` of those kept here, as stored; `write` changes them."""
+
+    @abstractmethod
+    def write(self, first: int, stored: npt.NDArray[Any]) -> None:
+        """Set the first columns of the rows kept here from `first` on: their weights, or all that they hold."""
+
+    @abstractmethod
+    def pick(self, rows: Int64s) -> tuple[Int64s, npt.NDArray[Any]]:
+        """Return, of some rows of the whole table, which are kept here, and a copy of their weights as stored."""
+
+    @abstractmethod
+    def put(self, row: int, stored: npt.NDArray[Any]) -> None:
+        """Set the weights (n,) of a row of the whole table, where it is kept here."""
+
+    @abstractmethod
+    def draw(self, seed: int) -> None:
+        """Draw the weights at random (`drawn`), with the optimizer's state that belongs to them.
+
+        A weight depends on the seed, its row and its unit alone, wherever the row is kept.
+        """
+
+    def derive_state(self) -> None:
+        """Give the optimizer the state that belongs to the weights of the rows kept here."""
+        if self.optimizer.config.name == "ftrl":
+            for unit in range(self.num_weights):
+                self.start(unit, decode_weights(self.read(0, self.layout.num_features)[:, unit : unit + 1])[:, 0])
+
+    @abstractmethod
+    def start(self, unit: int, weights: Floats) -> None:
+        """Set the weights (D,) of one unit, and the optimizer's state that belongs to them."""
+
+    @abstractmethod
+    def load(self, weights: npt.NDArray[Any]) -> None:
+        """Take the weights (D, n) of all rows, as stored; the optimizer's state stays."""
+
+    @abstractmethod
+    def stream(self, piece_rows: int) -> Iterator[npt.NDArray[Any]]:
+        """Yield the weights of all rows as they are stored, in order, so many rows at a time, on worker 0; nothing on
+        the others, which must go through to the end too.
+        """
+
+
+class LocalTable(Table):
+    """A table whose rows are in one place; several, each a part, are a `sharded.ShardedTable`."""
+
+    def __init__(self, layout: Layout, num_local: int, num_full: int, dtype: type[np.floating] = np.float32) -> None:
+        super().__init__(layout, num_local, num_full, dtype)
+        self._optimizer: SparseOptimizer | None = None
+
+    def train_by(
+        self,
+        config: TableOptimizerConfig,
+        batch_size: int = 1,
+        seed: int = 0,
+        numbering: Numbering = WHOLE,
+        num_fields: int | None = None,
+    ) -> Self:
+        """Take memory for weights and state, all zero, and be moved by a rule; return the table.
+
+        Parameters
+        ----------
+        config, batch_size, seed, numbering
+            As in `optimizer.SparseOptimizer`.
+        num_fields
+            Those of the whole table, where this is a part.
+
+        Raises
+        ------
+        ResourceError
+            Where it cannot fit, with the sizes.
+        """
+        self._optimizer = SparseOptimizer(config, num_fields or self.layout.num_fields, batch_size, seed, numbering)
+        columns, stored = self._optimizer.columns(self.num_weights, self.dtype)
+        self._allocate(
+            columns,
+            stored,
+            f"a table of {self.layout.num_features:,} features with {self.num_weights:,} weights each and their "
+            "optimizer's state",
+        )
+        return self
+
+    @abstractmethod
+    def _allocate(self, columns: int, stored: np.dtype[Any], what: str) -> None:
+        """Take memory for so many numbers a row, all zero."""
+
+    @property
+    def optimizer(self) -> SparseOptimizer:
+        """See `Table.optimizer`."""
+        assert self._optimizer is not None, "the table is not trained"
+        return self._optimizer
+
+    @property
+    def part(self) -> Part | None:
+        """All rows."""
+        return None
+
+    def load(self, weights: npt.NDArray[Any]) -> None:
+        """See `Table.load`."""
+        self.write(0, weights)
+
+    def stream(self, piece_rows: int) -> Iterator[npt.NDArray[Any]]:
+        """See `Table.stream`."""
+        for first in range(0, self.layout.num_features, piece_rows):
+            yield self.read(first, min(first + piece_rows, self.layout.num_features))
+
+    @abstractmethod
+    def hold(self, layout: Layout, order: Int64s, weights: Tensor, num_frozen: int) -> None:
+        """Be the small table of one batch: row ``order[i]`` has the weights ``weights[i]``, but for the first columns,
+        which are 0.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let go of what `hold` was given."""
+
+    @abstractmethod
+    def sum_gradients(self) -> Tensor:
+        """Return what the last ``backward`` left for each row, (D, n)."""
+
+    @abstractmethod
+    def lend(self, places: Int64s) -> Tensor:
+        """Return the weights (L, n) of some rows, as numbers."""
+
+    @abstractmethod
+    def move_rows(self, places: Int64s, gradients: Tensor, factor: float) -> Check:
+        """Move some rows, of which one may be named several times, by the sum of their gradients (L, n)."""
