@@ -26,7 +26,7 @@ import fieldwise as fw
 from fieldwise.data.cache import Cache
 from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.metrics import evaluate_predictions
-from fieldwise.training.loop import goodness
+from fieldwise.metrics.own import goodness
 
 _ACTIVATIONS = {"relu": "relu", "gelu": "relu", "silu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
 Floats = npt.NDArray[np.floating[Any]]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Stopped,
         UserError,
     )
+    from fieldwise.events import register_callback
     from fieldwise.features.encoder import Encoder
     from fieldwise.jobs.check.check import check
     from fieldwise.jobs.compare.compare import Comparison, compare
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     from fieldwise.jobs.tune.tune import tune
     from fieldwise.jobs.verify import Verification, verify
     from fieldwise.metrics import Metrics, evaluate_predictions
+    from fieldwise.metrics.own import register_metric
     from fieldwise.models.config import ModelConfig
+    from fieldwise.models.member import Member
+    from fieldwise.models.registry import register_deep, register_model
     from fieldwise.profile.survey.result import Survey
     from fieldwise.schema import Field, Schema
     from fieldwise.training.config import PretrainConfig, TrainConfig
@@ -72,6 +76,10 @@ forks.register()
 # Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
 _HOMES = {
     "bundle": ("open_bundle",),
+    "events": ("register_callback",),
+    "metrics.own": ("register_metric",),
+    "models.member": ("Member",),
+    "models.registry": ("register_deep", "register_model"),
     "jobs.check.check": ("check",),
     "jobs.compare.compare": ("Comparison", "compare"),
     "config": ("Config", "DataConfig", "FieldConfig", "load_config", "parse_config"),
@@ -114,6 +122,7 @@ __all__ = [
     "Field",
     "FieldConfig",
     "FieldwiseError",
+    "Member",
     "Metrics",
     "ModelConfig",
     "Prediction",
@@ -138,6 +147,10 @@ __all__ = [
     "parse_config",
     "predict",
     "prepare",
+    "register_callback",
+    "register_deep",
+    "register_metric",
+    "register_model",
     "train",
     "tune",
     "verify",

@@ -28,6 +28,7 @@ from msgspec import Meta
 
 from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.metrics.own import stop_metrics
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import refuse_former
 from fieldwise.models.registry import refuse_unknown
@@ -221,7 +222,6 @@ def parse_config(
         raise _explain(str(error), tree, where) from None
     if not config.data.train:
         raise _explain("Object missing required field `train` - at `$.data`", tree, where)
-    refuse_unknown(config.model.kind, config.model.deep)
     _check(config, where)
     return config
 
@@ -325,8 +325,16 @@ def _is_table(kind: Any) -> bool:
 
 
 def _check(config: Config, where: str) -> None:
-    """Refuse what single values cannot show: keys that exclude each other."""
+    """Refuse what single values cannot show: names that nobody has registered, keys that exclude each other."""
     data = config.data
+    refuse_unknown(config.model.kind, config.model.deep, f"{where}, ")
+    if config.train.stop_on not in stop_metrics():
+        raise ConfigError(
+            "there is no such metric",
+            where=f"{where}, [train.stop_on]",
+            got=config.train.stop_on,
+            fix=did_you_mean(config.train.stop_on, stop_metrics()),
+        )
     if data.split is not None and (data.valid is not None or data.test is not None):
         raise ConfigError(
             "split already says which rows are valid and test",

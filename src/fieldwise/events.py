@@ -21,6 +21,8 @@ __all__ = [
     "Stage",
     "Warned",
     "ignore",
+    "register_callback",
+    "tell",
 ]
 
 
@@ -115,3 +117,18 @@ Listener = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """Listen to nothing."""
+
+
+_CALLBACKS: list[Listener] = []
+
+
+def register_callback(callback: Listener) -> None:
+    """Let `callback` be called with every event of the command line; functions in Python take it as `listen`."""
+    if callback not in _CALLBACKS:
+        _CALLBACKS.append(callback)
+
+
+def tell(event: Event) -> None:
+    """Call every callback that was registered."""
+    for callback in _CALLBACKS:
+        callback(event)

@@ -16,7 +16,9 @@ from fieldwise.metrics import BinaryMetrics, Metrics, evaluate_predictions
 
 quick = settings(deadline=None, max_examples=60)
 GAUC = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
-FIGURES = [name for name in Metrics.__struct_fields__ if name not in ("num_examples", "sum_weights", "undefined")]
+FIGURES = [
+    name for name in Metrics.__struct_fields__ if name not in ("num_examples", "sum_weights", "undefined", "own")
+]
 
 
 @st.composite

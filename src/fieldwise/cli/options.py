@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fieldwise.config import Config
 
 __all__ = [
+    "IMPORTED",
     "Verb",
     "config_argument",
     "csv_options",
@@ -31,15 +33,52 @@ __all__ = [
 
 
 class Verb(click.Command):
-    """A command whose help ends in `examples`."""
+    """A command whose help ends in `examples`, and which imports modules of the user's first (``--import``)."""
 
     def __init__(self, *arguments: Any, examples: Sequence[str], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.examples = examples
+        self.params.append(
+            click.Option(
+                ["--import"],
+                metavar="MODULE",
+                multiple=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_import_modules,
+                help="Import a module first, which registers models, metrics and callbacks; may be repeated.",
+            )
+        )
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         write_examples(formatter, self.examples)
+
+
+IMPORTED: list[str] = []
+"""Modules that ``--import`` named."""
+
+
+def _import_modules(ctx: click.Context, param: click.Parameter, names: Sequence[str]) -> None:
+    """Import modules, those of the working directory among them."""
+    import sys
+    from importlib import import_module
+
+    from fieldwise.errors import ConfigError
+
+    for name in names:
+        IMPORTED.append(name)
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "a module cannot be imported",
+                where="--import",
+                got=f"{name}: {error}",
+                fix="name it without .py, as Python's import does; it lies in the working directory or is installed",
+            ) from None
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

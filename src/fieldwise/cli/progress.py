@@ -25,7 +25,7 @@ from fieldwise.events import (
     Seconds,
     Stage,
     Warned,
-    ignore,
+    tell,
 )
 from fieldwise.metrics import Metrics
 from fieldwise.models.registry import model_label
@@ -47,7 +47,7 @@ _PASSES = {
 def show_progress(quiet: bool = False) -> Iterator[Listener]:
     """Yield a listener that shows events on standard error; one that shows nothing where `quiet`."""
     if quiet:
-        yield ignore
+        yield tell
         return
     console = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
@@ -93,6 +93,7 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
+        tell(event)
         if isinstance(event, Stage):
             self._begin(event)
         elif isinstance(event, Preparing):

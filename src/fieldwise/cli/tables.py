@@ -240,7 +240,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     print_table(
         f"{metrics.num_examples:,} examples{probability_of(evaluation)}",
         ["metric", "value"],
-        [[title, figure(metrics, name, notes)] for name, title in METRICS.items()],
+        [[title, figure(metrics, name, notes)] for name, title in METRICS.items()] + _own([metrics]),
         notes=notes,
     )
     _print_slices("Calibration by probability, tenths of the examples", "probability", evaluation.by_probability)
@@ -303,7 +303,8 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         print_table(
             f"Metrics{probability_of(result)}",
             ["metric", *parts],
-            [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS],
+            [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS]
+            + _own(list(parts.values())),
             notes=notes,
         )
     print_members([result])
@@ -389,6 +390,12 @@ def predicting(run: str, config: Config) -> tuple[str, list[str]]:
     log = paths[-1].removeprefix(f"{Path.cwd()}/")
     words = ["fieldwise", "predict", run, "--data", log, "--out", "predictions.parquet"]
     return "the probabilities of raw rows", words
+
+
+def _own(parts: Sequence[Metrics]) -> list[list[str]]:
+    """Return the lines of the user's own metrics."""
+    values = {name: [part.own.get(name) for part in parts] for name in parts[0].own}
+    return [[name, *("-" if each is None else f"{each:.4f}" for each in of_parts)] for name, of_parts in values.items()]
 
 
 def figure(metrics: Metrics, name: str, notes: Footnotes) -> str:

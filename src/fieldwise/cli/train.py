@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldwise.cli.options import (
+    IMPORTED,
     Verb,
     config_argument,
     json_option,
@@ -117,6 +118,7 @@ def command(
                     address=address,
                     overwrite=overwrite,
                     timeout=timeout,
+                    imports=IMPORTED,
                     say=lambda text: listen(Warned(text)),
                 )
 

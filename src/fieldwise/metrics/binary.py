@@ -27,6 +27,7 @@ from fieldwise.metrics.columns import (
     weights_of,
 )
 from fieldwise.metrics.loss import entropy, logloss
+from fieldwise.metrics.own import OWN, own_metrics
 from fieldwise.metrics.result import Metrics
 from fieldwise.metrics.slices import Slice, by_probability
 
@@ -129,7 +130,8 @@ class BinaryMetrics:
             "mean_probability": total.probability / total.weight,
             "accuracy": total.correct / total.weight,
         }
-        return Metrics.of(len(keys), total.weight, {**figures, **_gauc(examples)})
+        own = own_metrics(*_labelled(keys), weights) if OWN else {}
+        return Metrics.of(len(keys), total.weight, {**figures, **_gauc(examples)}, own=own)
 
     def by_probability(self, num_bins: int = 10) -> list[Slice]:
         """Return predicted against observed in bins of equal weight; equal probabilities are never divided."""
@@ -141,6 +143,11 @@ class BinaryMetrics:
         probabilities, positive = unpack(examples["keys"])
         bounds = _equal_mass(examples["keys"], weights, num_bins)
         return by_probability(probabilities, positive, weights.astype(np.float64), bounds)
+
+
+def _labelled(keys: Keys) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int32]]:
+    probabilities, positive = unpack(keys)
+    return probabilities, positive.astype(np.int32)
 
 
 class _Sums(NamedTuple):

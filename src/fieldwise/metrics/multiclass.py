@@ -20,6 +20,7 @@ from fieldwise.metrics.columns import (
     weights_of,
 )
 from fieldwise.metrics.loss import entropy, logloss
+from fieldwise.metrics.own import OWN, own_metrics
 from fieldwise.metrics.result import Metrics
 
 __all__ = ["MulticlassMetrics"]
@@ -131,7 +132,11 @@ class MulticlassMetrics:
             figures["normalized_entropy"] = f"only label {present[0]} occurs"
         else:
             figures["normalized_entropy"] = mean_logloss / entropy(*(class_weights[c] for c in present))
-        return Metrics.of(len(labels), total, figures, otherwise="defined for two classes only")
+        found = {}
+        if OWN:
+            order = np.lexsort((weights, labels, *probabilities.T))
+            found = own_metrics(probabilities[order], labels[order], weights[order])
+        return Metrics.of(len(labels), total, figures, "defined for two classes only", found)
 
 
 def _one_against_rest(examples: Chunk, c: int) -> float:

@@ -47,6 +47,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         Weighted share of examples whose most probable class (the first one, among equals) is the label.
     undefined
         Why a metric is None, by its name.
+    own
+        Metrics of one's own, by their names (`metrics.own`).
     """
 
     num_examples: int
@@ -65,10 +67,16 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     mean_probability: float | None
     accuracy: float | None
     undefined: dict[str, str]
+    own: dict[str, float | None] = {}
 
     @classmethod
     def of(
-        cls, num_examples: int, sum_weights: float, figures: Mapping[str, float | str], otherwise: str = ""
+        cls,
+        num_examples: int,
+        sum_weights: float,
+        figures: Mapping[str, float | str],
+        otherwise: str = "",
+        own: Mapping[str, float | None] | None = None,
     ) -> Metrics:
         """Build the metrics from figures, or reasons in their place; `otherwise` is the reason for those left out.
 
@@ -80,12 +88,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, Any] = {"num_examples": num_examples, "sum_weights": sum_weights}
         undefined: dict[str, str] = {}
-        for name in cls.__struct_fields__[2:-1]:
+        for name in cls.__struct_fields__[2:-2]:
             figure = figures.get(name, otherwise)
             if isinstance(figure, str):
                 undefined[name] = figure
             values[name] = None if isinstance(figure, str) else figure
-        return cls(**values, undefined=undefined)
+        return cls(**values, undefined=undefined, own=dict(own or {}))
 
     @classmethod
     def nothing(cls, num_examples: int) -> Metrics:

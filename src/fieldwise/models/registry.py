@@ -102,13 +102,13 @@ def model_label(kind: str, units: int | None = None) -> str:
     return label if units is None else f"{label}, K = {units}"
 
 
-def refuse_unknown(kind: str, deep: str, where: str = "model.kind") -> None:
-    """Refuse a configuration's ``model.kind`` or ``model.deep`` that nobody has registered.
+def refuse_unknown(kind: str, deep: str = "none", where: str = "") -> None:
+    """Refuse a ``model.kind`` or ``model.deep`` that nobody has registered.
 
     Raises
     ------
     ConfigError
-        With the nearest one that there is.
+        With the nearest one that there is; `where` names the file.
 
     Examples
     --------
@@ -116,11 +116,15 @@ def refuse_unknown(kind: str, deep: str, where: str = "model.kind") -> None:
     """
     members = kind.split("+")
     for name in members if kind != "auto" else ():
-        _find(_MODELS, name, "model", where)
+        _find(_MODELS, name, "model", f"{where}[model.kind]")
     if len(set(members)) < len(members) or sum(name.startswith("lc-") for name in members) > 1:
-        raise ConfigError("a stack has different members, one of them locally connected at most", where=where, got=kind)
+        raise ConfigError(
+            "a stack has different members, one of them locally connected at most",
+            where=f"{where}[model.kind]",
+            got=kind,
+        )
     if deep != "none":
-        _find(_DEEP, deep, "deep part", "model.deep")
+        _find(_DEEP, deep, "deep part", f"{where}[model.deep]")
 
 
 def find_model(name: str) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
 from fieldwise.events import EpochEnd, Kept, Listener, Progress, ignore
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.own import goodness
 from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
@@ -23,9 +24,8 @@ from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import answer, evaluate_model
 from fieldwise.training.step import ControlFlags, Stepper
 
-__all__ = ["History", "fit", "goodness", "resume"]
+__all__ = ["History", "fit", "resume"]
 
-_SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 _SECONDS_BETWEEN_REPORTS = 0.5
 _SLOWER = (
     "lower train.table.learning_rate and train.dense.learning_rate (of lr: those of [pretrain]), and train into a new "
@@ -293,12 +293,6 @@ def _end_epoch(history: History, num_examples: int, valid: Metrics | None, liste
     history.epochs.append(end)
     history.position, history.loss_sum, history.seconds = 0, 0.0, 0.0
     listen(end)
-
-
-def goodness(metrics: Metrics | None, name: str) -> float | None:
-    """Return the metric turned so that more is better; None where it is undefined."""
-    value = None if metrics is None else getattr(metrics, name)
-    return None if value is None else -float(value) if name in _SMALLER_IS_BETTER else float(value)
 
 
 class _Saver:

@@ -292,7 +292,7 @@ def parse_model(name: str, base: ModelConfig) -> ModelConfig:
         kinds.append(kind)
         units = units or given
     kind = "+".join(kinds)
-    refuse_unknown(kind, "none", where="--models")
+    refuse_unknown(kind, where="--models, ")
     if kind == "lr":
         return ModelConfig(kind="lr")  # nothing else matters to it, and it is the initial model of others
     return msgspec.structs.replace(base, kind=kind, **({"units": int(units)} if units else {}))

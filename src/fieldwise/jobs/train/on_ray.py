@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def train_on_ray(
     address: str | None = None,
     overwrite: bool = False,
     timeout: float | None = None,
+    imports: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Train the model of `config` into the run folder `out` on workers of a Ray cluster.
@@ -54,6 +56,8 @@ def train_on_ray(
         on this machine for the time of the training.
     timeout
         Seconds that a message between workers may take, see `Workers.join`.
+    imports
+        Modules that workers import first, which register what the configuration names.
     say
         Called with a sentence where workers are started again; they go on from the last checkpoint.
     config, out, overwrite
@@ -81,7 +85,7 @@ def train_on_ray(
     with redirect_stdout(sys.stderr):  # Ray prints what befell its workers; standard output belongs to the result
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)
         try:
-            return _train(ray, config, out, num_workers, overwrite, timeout or TIMEOUT, say)
+            return _train(ray, config, out, num_workers, overwrite, timeout or TIMEOUT, imports, say)
         finally:
             ray.shutdown()
 
@@ -93,6 +97,7 @@ def _train(
     num_workers: int,
     overwrite: bool,
     timeout: float,
+    imports: Sequence[str],
     say: Callable[[str], None],
 ) -> Result:
     plain, folder = msgspec.json.encode(config), str(Path(out).absolute())
@@ -103,7 +108,9 @@ def _train(
             place = ray.get(actors[0].place.remote())
             shared = {"WORLD_SIZE": str(num_workers), "MASTER_ADDR": place[0], "MASTER_PORT": place[1]}
             running = [
-                each.train.remote(plain, folder, overwrite and attempt == 0, {**shared, "RANK": str(rank)}, timeout)
+                each.train.remote(
+                    plain, folder, overwrite and attempt == 0, {**shared, "RANK": str(rank)}, timeout, imports
+                )
                 for rank, each in enumerate(actors)
             ]
             done = [msgspec.json.decode(answer, type=_Done) for answer in ray.get(running)]
@@ -138,8 +145,18 @@ class _Worker:
         """Return this process's number."""
         return os.getpid()
 
-    def train(self, plain: bytes, out: str, overwrite: bool, environment: dict[str, str], timeout: float) -> bytes:
+    def train(
+        self,
+        plain: bytes,
+        out: str,
+        overwrite: bool,
+        environment: dict[str, str],
+        timeout: float,
+        imports: Sequence[str] = (),
+    ) -> bytes:
         """Train as one of the workers."""
+        for name in imports:
+            import_module(name)
         config: Any = msgspec.json.decode(plain, type=Config)
         try:
             workers = Workers.join(environment, timeout)

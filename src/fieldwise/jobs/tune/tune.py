@@ -47,10 +47,10 @@ from fieldwise.jobs.tune.space import Dimension, changed, space_of
 from fieldwise.jobs.tune.study import FIRST_TRIALS, Study, require_optuna
 from fieldwise.jobs.tune.trial import Trial, Tuning
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import load_model
-from fieldwise.training.loop import goodness
 from fieldwise.training.score import evaluate_model
 
 __all__ = ["SEARCH_NAME", "check_search", "tune"]

@@ -1,0 +1,76 @@
+"""Metrics of one's own: computed of all examples wherever the others are, and a metric to stop on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.errors import ConfigError
+from fieldwise.metrics.result import Metrics
+
+__all__ = ["OWN", "Metric", "goodness", "own_metrics", "register_metric", "stop_metrics"]
+
+Metric = Callable[
+    [npt.NDArray[np.floating[Any]], npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]], "float | None"
+]
+"""``metric(probabilities, labels, weights)``: (B,) of class 1, or (B, O) for more than two classes; (B,) indices of
+classes; (B,), 1 each where examples have none. Examples come sorted, so that sums do not depend on their order. None
+where it is not defined."""
+
+OWN: dict[str, Metric] = {}
+"""Those that were registered."""
+_STOP = ("auc", "gauc", "logloss", "pr_auc", "normalized_entropy")
+_SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
+
+
+def register_metric(name: str, metric: Metric, *, smaller_is_better: bool = False) -> None:
+    """Let `metric` be computed in every evaluation, under ``Metrics.own[name]``, and be what training stops on
+    (``train.stop_on = name``).
+
+    Parameters
+    ----------
+    name
+        Letters, digits and ``_``; none of the metrics that there are.
+    metric
+        See `Metric`.
+    smaller_is_better
+        Whether training looks for a smaller value.
+
+    Raises
+    ------
+    ConfigError
+        The name belongs to another metric.
+    """
+    if not name.isidentifier() or name in Metrics.__struct_fields__ or OWN.get(name, metric) is not metric:
+        raise ConfigError("the name belongs to another metric, or is none", where="register_metric", got=name)
+    OWN[name] = metric
+    (_SMALLER_IS_BETTER.add if smaller_is_better else _SMALLER_IS_BETTER.discard)(name)
+
+
+def own_metrics(
+    probabilities: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.integer[Any]], weights: npt.NDArray[Any]
+) -> dict[str, float | None]:
+    """Return what the registered metrics say of some examples."""
+    return {name: metric(probabilities, labels, weights.astype(np.float64)) for name, metric in OWN.items()}
+
+
+def stop_metrics() -> tuple[str, ...]:
+    """Return what ``train.stop_on`` may be."""
+    return (*_STOP, *OWN)
+
+
+def goodness(metrics: Metrics | None, name: str) -> float | None:
+    """Return the metric turned so that more is better; None where it is undefined.
+
+    Examples
+    --------
+    >>> goodness(Metrics.of(9, 9.0, {"logloss": 0.25}), "logloss")
+    -0.25
+    """
+    if metrics is None:
+        return None
+    value = metrics.own.get(name) if name in OWN else getattr(metrics, name)
+    return None if value is None else -float(value) if name in _SMALLER_IS_BETTER else float(value)
