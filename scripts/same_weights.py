@@ -113,6 +113,10 @@ def main(words: list[str] | None = None) -> int:
         f"train.device={options.device}",
         *options.set,
     ]
+    # Bags are divided by a norm since 0.2; without it, both read the same features.
+    for checkout, given in ((options.old, options.set_old), (options.new, options.set_new)):
+        if "norm: Norm" in (checkout / "src" / "fieldwise" / "schema.py").read_text():
+            given.append("fields.tags.norm=none")
     log = options.folder / f"log-{options.classes}.parquet"
     if not log.exists():
         options.folder.mkdir(parents=True, exist_ok=True)

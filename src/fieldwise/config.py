@@ -32,7 +32,7 @@ from fieldwise.metrics.own import stop_metrics
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import refuse_former
 from fieldwise.models.registry import refuse_unknown
-from fieldwise.schema import Decimal, Default, FieldType, Scale, TimePart, TimeUnit, WeightScale
+from fieldwise.schema import Decimal, Default, FieldType, Norm, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
@@ -75,7 +75,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     crosses
         Pairs and triples of fields to combine: ``auto`` looks for those that say more than their fields
         (`profile.crosses`), ``none`` does not, or a list, as in ``[["user_id", "item_id"]]``. Values that occur once
-        train the unseen one. ``[fields.NAME] cross = [...]`` makes one with other settings.
+        train the unseen one, and the linear parts of models alone read them. ``[fields.NAME] cross = [...]`` makes one
+        with other settings.
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
     csv
@@ -134,6 +135,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     weighted: bool | None = None
     weights: str | None = None
     weight_scale: WeightScale | None = None
+    norm: Norm | None = None
     max_length: Annotated[int, Meta(ge=1)] | None = None
     part: TimePart | None = None
     since: str | None = None
@@ -141,6 +143,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     format: str | None = None
     timezone: str | None = None
     cross: tuple[str, ...] | None = None
+    linear: bool | None = None
     exclude: bool = False
 
 

@@ -24,6 +24,7 @@ __all__ = ["Decimal", "Default", "Field", "FieldType", "Scale", "Schema", "TimeP
 FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
 WeightScale = Literal["log", "none"]
+Norm = Literal["none", "sqrt", "mean"]
 Decimal = Literal[".", ","]
 TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
@@ -86,6 +87,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     weight_scale
         How the weights of a bag enter: ``none``, as they are, or ``log``: those of at most 1 as they are, larger ones
         as sign(w) (1 + log(abs(w))). Weights in the thousands, as quantities in libsvm are, let training diverge.
+    norm
+        What the weights of the values in a cell of a bag, 1 where none are given, are divided by: ``sqrt``, the root of
+        their number, or of the sum of their squares where weights are given; ``mean``, their number, or the sum of
+        their sizes; ``none``. A cell of 40 values then moves a logit no 40 times as far as a cell of one.
     max_length
         Keep at most this many values of a cell of a bag, the first ones, in training and afterwards alike; empty and
         missing values do not count.
@@ -106,6 +111,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Times written without a zone are in UTC.
     parts
         The fields that a cross combines, two or more.
+    linear
+        Whether linear parts of models alone read the field: logistic regression, the wide part, the skip. Networks have
+        no part in it, which would overfit what has many rare features, as crosses do.
     """
 
     name: str
@@ -126,6 +134,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     weighted: bool = False
     weights: str | None = None
     weight_scale: WeightScale = "none"
+    norm: Norm = "none"
     max_length: _Count | None = None
     part: TimePart | None = None
     since: str | None = None
@@ -133,6 +142,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     format: Annotated[str, Meta(min_length=1)] | None = None
     timezone: str | None = None
     parts: tuple[str, ...] = ()
+    linear: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -190,6 +200,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("only a bag has a max_length or weights", got=f"type = {self.type}")
         if self.weight_scale != "none" and not self.weighted and self.weights is None:
             refuse("the field has no weights to scale", got=f"weight_scale = {self.weight_scale}", fix="remove it")
+        if self.norm != "none" and self.type != "bag":
+            refuse("only a bag has a norm", got=f"type = {self.type}", fix="remove norm")
         if self.weighted and self.weights is not None:
             refuse("weights stand beside their values or in a column of their own", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:

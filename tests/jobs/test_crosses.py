@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import fieldwise as fw
 from fieldwise.cli import main
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME
 from fieldwise.jobs.prepare.prepare import find_prepared, prepare
+from fieldwise.training.config import SamplerConfig
 
 LR = fw.ModelConfig(kind="lr")
 
@@ -105,3 +107,40 @@ def test_damage_to_what_was_found_is_seen(folder):
     finally:
         path.write_bytes(whole)
     assert not fw.verify(path.parent).damages
+
+
+@pytest.mark.parametrize("kind", ["lc-dnn", "lc-wide-deep", "lc-dnn+bayesian-fm"])
+def test_the_network_does_not_read_crosses_and_its_linear_part_does(folder, tmp_path, kind):
+    model = fw.ModelConfig(kind=kind, units=4, hidden=(8,), factors=2)
+    train = (
+        fw.TrainConfig(epochs=2, sampler=SamplerConfig(sweeps=6, burn_in=2))
+        if "+" in kind
+        else fw.TrainConfig(epochs=2)
+    )
+    alone, crossed = (
+        fw.train(msgspec.structs.replace(config(folder, crosses), model=model, train=train), tmp_path / str(number))
+        for number, crosses in enumerate(["none", "auto"])
+    )
+    dense = [fw.open_bundle(tmp_path / str(number)).dense for number in range(2)]
+    shapes = [sorted(array.shape for name, array in arrays.items() if ".network." in name) for arrays in dense]
+    assert shapes[0] == shapes[1]
+    assert crossed.test.auc > alone.test.auc - 0.002
+    rows = fw.open_bundle(tmp_path / "1").encoder.layout.base
+    assert fw.open_bundle(tmp_path / "1").table[rows[-2] :, :].any()
+    predictions = fw.evaluate(tmp_path / "1", folder / "log.parquet").metrics
+    assert predictions.auc > alone.test.auc - 0.002
+
+
+def test_any_field_can_be_linear(folder, tmp_path):
+    fields = {"ad": fw.FieldConfig(linear=True)}
+    fw.train(
+        msgspec.structs.replace(
+            config(folder, "none", **fields), model=fw.ModelConfig(kind="lc-dnn", units=1, hidden=(8,))
+        ),
+        tmp_path / "run",
+    )
+    bundle = fw.open_bundle(tmp_path / "run")
+    [first] = [
+        array for name, array in bundle.dense.items() if array.shape == (8, len(bundle.encoder.schema.fields) - 1)
+    ]
+    assert first.any()

@@ -3,6 +3,7 @@
 A cell is a text, split at the field's separator, with brackets or without, or an Arrow list. What it holds is
 canonical text like any other value; empty and missing values are passed over, and a cell without any value is one
 feature with weight 1: the field's `default`, or *missing*.
+Weights are divided by the bag's norm, where the field has one (`normalised`).
 A value that occurs twice is there twice. The order does not matter to a model and is kept; where the field has a
 `max_length`, the first values of a cell are all that is learned from and encoded.
 
@@ -32,9 +33,9 @@ from fieldwise.features.lists import split_lists
 from fieldwise.features.numerals import parse_text
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import BAG
-from fieldwise.schema import Field
+from fieldwise.schema import Field, Norm
 
-__all__ = ["BagEncoder", "is_pair", "split_pairs"]
+__all__ = ["BagEncoder", "is_pair", "normalised", "split_pairs"]
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -92,11 +93,12 @@ class BagEncoder(IndexedEncoder):
         num_cut = 0
         if self.field.max_length is not None:
             num_cut = int(np.count_nonzero(np.diff(_starts(found != 0)[starts]) > self.field.max_length))
+        weights = _placed(weights[kept], places, offsets[-1], 1)
         return Cells(
             fingerprints=_placed(found[kept], places, offsets[-1], self.default),
             texts=lambda at: _texts(text, kept, places, at, self.default_text),
             offsets=offsets,
-            weights=_placed(weights[kept], places, offsets[-1], 1),
+            weights=weights if self.field.norm == "none" else normalised(weights, offsets, self.field.norm),
             rejects=tuple(rejects.values()),
             num_cut=num_cut,
         )
@@ -209,6 +211,25 @@ def _compressed(weights: Float32s) -> Float32s:
     """Return weights of at most 1 as they are, and larger ones as 1 + log, with their sign: continuous and rising."""
     size = np.abs(weights)
     return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), weights), weights)
+
+
+def normalised(weights: Float32s, offsets: Int64s, norm: Norm) -> Float32s:
+    """Divide the weights of each bag by its norm (`schema.Field.norm`); a bag of weights 0 stays.
+
+    Examples
+    --------
+    >>> weights, offsets = np.array([1, 1, 1, 1, 3, 4], np.float32), np.array([0, 4, 6])
+    >>> normalised(weights, offsets, "sqrt").tolist()
+    [0.5, 0.5, 0.5, 0.5, 0.6000000238418579, 0.800000011920929]
+    >>> normalised(weights, offsets, "mean")[:4].tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    sizes = np.abs(weights.astype(np.float64))
+    sums = np.add.reduceat(sizes**2 if norm == "sqrt" else sizes, offsets[:-1]) if len(weights) else np.ones(0)
+    norms = np.sqrt(sums) if norm == "sqrt" else sums
+    norms[norms == 0] = 1.0
+    divided: Float32s = (weights / np.repeat(norms, np.diff(offsets))).astype(np.float32)
+    return divided
 
 
 def _starts(lengths: Int64s | Bools) -> Int64s:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from fieldwise.schema import Schema
+
 __all__ = ["KINDS", "InitialModel", "ModelConfig"]
 
 KINDS = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet", "bayesian-fm")
@@ -75,6 +77,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         trained first. ``random``: none.
     factors
         ``bayesian-fm``: the factors of a feature, beside its weight, 1 to 63.
+    linear_fields
+        Numbers of the fields that linear parts alone read: those with ``[fields.NAME] linear = true``, and crosses that
+        ``data.crosses`` lists or finds. Training sets it by the schema.
     options
         Settings of a model of your own, which takes from here what it knows.
     """
@@ -96,6 +101,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cooccurrence_limit: Annotated[int, Meta(ge=1)] = 512
     initial_model: InitialModel = "lr"
     factors: Annotated[int, Meta(ge=1, le=63)] = 12
+    linear_fields: tuple[Annotated[int, Meta(ge=0)], ...] = ()
     options: dict[str, Any] = {}
 
     @property
@@ -137,7 +143,13 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         if self.units:
             return self
-        return msgspec.structs.replace(self, units=_UNITS_OF_FEW if num_fields <= _FEW_FIELDS else 1)
+        is_few = num_fields - len(self.linear_fields) <= _FEW_FIELDS
+        return msgspec.structs.replace(self, units=_UNITS_OF_FEW if is_few else 1)
+
+    def for_schema(self, schema: Schema) -> ModelConfig:
+        """Return these settings with what follows from the fields of a log: units, and which are linear."""
+        linear = tuple(number for number, field in enumerate(schema.fields) if field.linear)
+        return msgspec.structs.replace(self, linear_fields=linear).for_fields(len(schema.fields))
 
     def has_interactions(self, num_fields: int) -> bool:
         """Whether a locally connected member has a term for every two of F fields, and so may have co-occurrence bags.
@@ -151,4 +163,6 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         if not self.locally_connected or self.for_fields(num_fields).units < 2 or num_fields < 2:
             return False
-        return num_fields <= _FEW_FIELDS if self.fm_interactions == "auto" else self.fm_interactions
+        if self.fm_interactions == "auto":
+            return num_fields - len(self.linear_fields) <= _FEW_FIELDS
+        return self.fm_interactions

@@ -34,8 +34,9 @@ class LocallyConnected(Member):
         fm   = sum over f < g of u_f[1:S] . u_g[1:S]           (B, 1)       `fm_interactions`; S = K - `deep_units`
         logit = b + wide + skip + fm + deep
 
-    each where the model has it. Where there are interactions the deep part does not move the units that they read, the
-    loss has `unit_l2` on them, and with `auxiliary_loss` there are two heads, without the deep part and with it.
+    each where the model has it. The `linear_fields` are read by wide and skip alone. Where there are interactions the
+    deep part does not move the units that they read, the loss has `unit_l2` on them, and with `auxiliary_loss` there
+    are two heads, without the deep part and with it.
 
     Unit 0 and w begin with logistic regression's weights (`initial_model`). The deep part's last matrix being zero, a
     model with a wide part or a skip, and without interactions, then begins with exactly its logits.
@@ -62,7 +63,10 @@ class LocallyConnected(Member):
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.unit_l2 = config.unit_l2
         self.unit_dropout = Dropout(config.unit_dropout)
-        num_inputs = num_fields * self.num_local
+        read = [field for field in range(num_fields) if field not in config.linear_fields]
+        num_inputs = len(read) * self.num_local
+        self.read: Tensor | None
+        self.register_buffer("read", torch.tensor(read) if len(read) < num_fields else None, persistent=False)
         deep = "residual" if kind == "lc-resnet" else config.deep
         self.network = build_deep(deep, num_inputs, config.hidden, num_outputs, config.activation, config.dropout)
         self.standardise: Standardise | None = None
@@ -83,10 +87,15 @@ class LocallyConnected(Member):
                 )
             self.interactions = FMInteractions(num_fields, num_outputs)
             self.num_heads = 2 if config.auxiliary_loss and self.network is not None else 1
-        # Of unit k of field f, at f K + k: whether the deep part moves it.
+        # Of unit k of the f-th field that it reads, at f K + k: whether the deep part moves it.
         unit = np.arange(num_inputs) % self.num_local
         moves = unit >= self.num_shared if self.interactions is not None else np.ones(num_inputs, dtype=np.bool_)
-        self.reading: Reading | None = Reading((0, self.num_local) if self.skips else None, None, moves)
+        columns = (
+            None if self.read is None else np.add.outer(np.array(read) * self.num_local, np.arange(self.num_local))
+        )
+        self.reading: Reading | None = Reading(
+            (0, self.num_local) if self.skips else None, None if columns is None else columns.reshape(-1), moves
+        )
 
     def forward(self, units: Tensor, full: Tensor) -> Tensor:
         """See `Member.forward`."""
@@ -112,7 +121,7 @@ class LocallyConnected(Member):
         return torch.stack((logits, logits + deep), dim=1)
 
     def _skip_and_deep_input(self, units: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the skip (B, 1), and what the deep part reads (B, F K)."""
+        """Return the skip (B, 1), and what the deep part reads (B, I)."""
         at_once = self.training and torch.is_grad_enabled() and units.device.type == "cpu"
         if at_once and self.standardise is not None and self.reading is not None and not torch.compiler.is_compiling():
             sums, x = read_units(units.flatten(1), self.reading, self.standardise, self.unit_dropout.p)
@@ -121,10 +130,10 @@ class LocallyConnected(Member):
         return skip, None if self.network is None else self.deep_input(units)
 
     def deep_input(self, units: Tensor) -> Tensor:
-        """Return what the deep part reads, (B, F K), from the units (B, F, K) as they are."""
+        """Return what the deep part reads, (B, I), from the units (B, F, K) as they are."""
         if self.interactions is not None:
             units = torch.cat((units[:, :, : self.num_shared].detach(), units[:, :, self.num_shared :]), dim=2)
-        x: Tensor = units.flatten(1)
+        x: Tensor = units.flatten(1) if self.read is None else units.index_select(1, self.read).flatten(1)
         if self.standardise is not None:
             x = self.standardise(x)
         dropped: Tensor = self.unit_dropout(x)

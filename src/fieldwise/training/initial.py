@@ -62,13 +62,15 @@ def set_base_rate(model: ClickModel, train: Cache) -> None:
 def leave_out_determined(model: ClickModel, determined: Sequence[Determined]) -> None:
     """Leave out interactions of fields of which one determines the other.
 
-    A co-occurrence bag says what its key says, so it is left out with whatever determines the key or is determined by
-    it.
+    Those with fields that linear parts alone read are left out, too. A co-occurrence bag says what its key says, so it
+    is left out with whatever determines the key or is determined by it.
     """
     num_fields = model.table.layout.num_fields
     bags = () if model.cooccurrence is None else model.cooccurrence.bags
     stands_for = [*range(model.num_log_fields), *(bag.key for bag in bags)]
     told = {frozenset(pair) for pair in determined}
+    linear = model.config.linear_fields
+    told |= {frozenset((f, g)) for f in linear for g in range(model.num_log_fields) if f != g}
     for member in model.members.values():
         if isinstance(member, BayesianFM):
             member.interactions.leave_out(sorted((min(pair), max(pair)) for pair in told))

@@ -158,7 +158,7 @@ def compare(
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
     check_parts(config, prepared, listen)
-    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     if models is None:
         alone = with_kind(msgspec.structs.replace(config, model=parse_model("auto", config.model)), prepared)
         models = DEFAULT_MODELS + _STACKED * alone.model.is_sampled

@@ -162,7 +162,7 @@ def _listed(config: Config) -> dict[str, FieldConfig]:
         return {}
     listed = {"_x_".join(parts): parts for parts in config.data.crosses}
     return {
-        name: FieldConfig(cross=parts, min_count=_OF_CROSSES)
+        name: FieldConfig(cross=parts, min_count=_OF_CROSSES, linear=True)
         for name, parts in listed.items()
         if name not in config.fields
     }
@@ -231,6 +231,8 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
     if type_ == "number" and {"decimal", "symbol"}.isdisjoint(stated):
         guessed |= {"decimal": guess.decimal, "symbol": guess.symbol}
     guessed |= {"missing": missing_in_numbers if type_ in ("number", "time") else guess.missing}
+    if type_ == "bag":
+        guessed |= {"norm": "sqrt"}
     if type_ == "bag" and guess.type == "bag":
         guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
@@ -244,7 +246,7 @@ def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Column
         return field
     entry = given.get(field.name, FieldConfig())
     try:
-        cells = BagEncoder(msgspec.structs.replace(field, max_length=None)).read(columns, {})
+        cells = BagEncoder(msgspec.structs.replace(field, max_length=None, norm="none")).read(columns, {})
     except DataError:  # of which fitting will speak
         return field
     assert cells.offsets is not None
@@ -269,7 +271,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
         return "time"
     if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
         return "number"
-    if not {"separator", "brackets", "weighted", "weights", "weight_scale", "max_length"}.isdisjoint(stated):
+    if not {"separator", "brackets", "weighted", "weights", "weight_scale", "norm", "max_length"}.isdisjoint(stated):
         return "bag"
     if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
         return "category"

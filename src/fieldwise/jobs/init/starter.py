@@ -265,6 +265,8 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield _commented(
             f"weight_scale = {_toml(field.weight_scale)}", "or none: large weights can let training diverge"
         )
+    if field.type == "bag":
+        yield _commented(f"norm = {_toml(field.norm)}", "by which a cell's weights are divided; or mean, none")
     if field.max_length is not None:
         yield _commented(f"max_length = {field.max_length}", "longer cells are cut to their first values")
     if field.min_count > 1:

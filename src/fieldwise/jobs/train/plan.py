@@ -165,7 +165,7 @@ class _Log(NamedTuple):
 
 def _of_prepared(config: Config, prepared: Prepared) -> _Log:
     layout, num_classes = prepared.encoder.layout, len(prepared.encoder.schema.classes)
-    config = msgspec.structs.replace(config, model=config.model.for_fields(layout.num_fields))
+    config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     bags = cooccurrence_rows(config.model, prepared)
     return _Log(config, layout, prepared.parts["train"].num_examples, num_classes, bags)
 
@@ -174,14 +174,16 @@ def _of_sample(config: Config) -> _Log:
     """Look at the first rows of a log that is not prepared."""
     forms: list[int] = []
     of_bags: list[int] = []
+    schemas: list[Schema] = []
 
     def see(train: Cache, schema: Schema) -> None:
+        schemas.append(schema)
         forms.extend(train.layout.form.tolist())
         of_bags.extend(_in_bags(config.model, train, schema))
 
     expected = estimate(config, see=see)
     rows = [field.features for field in expected.fields]
-    config = msgspec.structs.replace(config, model=config.model.for_fields(len(rows)))
+    config = msgspec.structs.replace(config, model=config.model.for_schema(schemas[0]))
     bags = [rows[field] for field in of_bags]
     return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, bags)
 

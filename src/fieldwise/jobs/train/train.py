@@ -130,7 +130,7 @@ def train(
     world = team.world_of(workers)
     config = team.with_device(config, world, listen)
     prepared = prepared or team.prepare_log(config, workers, listen)
-    config = msgspec.structs.replace(config, model=config.model.for_fields(prepared.encoder.layout.num_fields))
+    config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
     # Workers of a start before this one, on a host that was cut off, hold the folder until they see that they are left.
