@@ -148,9 +148,9 @@ def test_batches_of_many_pieces_are_the_same_for_any_number_of_threads(tmp_path,
             set_num_threads(threads)
             room = cache.gather(wanted[::-1].copy())
             assert_equal(cache.gather(wanted), expected)
-            again = cache.gather_later(wanted, room)
-            assert again.examples.batch.ids is room.batch.ids
-            assert_equal(again.read(), expected)
+            again = cache.gather(wanted, room)
+            assert again.batch.ids is room.batch.ids
+            assert_equal(again, expected)
             assert cache.labels().tolist() == data.labels.tolist()
     finally:
         set_num_threads(before)
