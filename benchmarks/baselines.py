@@ -1,7 +1,7 @@
 """Our models, the target-encoding baseline and other people's models on one log: one table, differences in pairs.
 
     python benchmarks/baselines.py data/movielens-100k.toml --seeds 3 --peers lightgbm,catboost
-    python benchmarks/baselines.py data/adult.toml --models lr,lc-dnn --variant cross:lc-dnn:model.deep=cross
+    python benchmarks/baselines.py data/adult.toml --models lr,lc-dnn --variant cross:auto:model.deep=cross
 
 Ours are trained as `fieldwise compare` trains them, with the settings of the configuration, and each variant with what
 it replaces; target encoding by `target_encoding.py`, the peers by `peers.py`. For each model: parameters, seconds of
@@ -32,7 +32,9 @@ from fieldwise.jobs.compare.differences import Contender
 from fieldwise.metrics import Metrics, evaluate_predictions, paired_auc
 
 _BASELINE = "target-encoding"
-_MODELS = "lr,target-encoding,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet"
+_MODELS = (
+    "lr,target-encoding,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn+bayesian-fm,lc-wide-deep+bayesian-fm,lc-resnet+bayesian-fm"
+)
 Probabilities = npt.NDArray[np.floating[Any]]
 
 

@@ -169,12 +169,11 @@ def test_any_models_make_a_stack(folder):
 
 def test_models_of_a_comparison_share_a_chain(folder):
     events = []
-    comparison = fw.compare(
-        load(folder), folder / "compared", models=["bayesian-fm", "lc-dnn+bayesian-fm"], listen=events.append
-    )
+    comparison = fw.compare(load(folder), folder / "compared", models=["bayesian-fm", "auto"], listen=events.append)
     assert len(list(folder.glob("compared/bayesian-fm-*"))) == 1
     assert sum(isinstance(event, Sampling) for event in events) == 12
     assert all(result.test.auc > 0.7 for result in comparison.models)
+    assert [spread.model for spread in comparison.spreads] == ["bayesian-fm", "lc-dnn-8+bayesian-fm"]
 
 
 @pytest.mark.parametrize(

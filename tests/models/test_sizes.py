@@ -99,6 +99,12 @@ def test_a_model_that_needs_a_hidden_layer_is_refused_without(kind):
         count_parameters(ModelConfig(kind=kind, hidden=()), 10, 2)
 
 
+@pytest.mark.parametrize("kind", ["dnn", "lc-dnn"])
+def test_a_matrix_that_cannot_be_addressed_is_refused(kind):
+    with pytest.raises(ConfigError, match="cannot be told"):
+        count_parameters(ModelConfig(kind=kind, hidden=(1 << 30, 1 << 30, 1 << 30)), 10, 2, 1 << 62)
+
+
 @st.composite
 def described(draw):
     """A configuration, and the log that it is for: the rows of its fields, its histories, its classes."""

@@ -34,7 +34,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         K, locally connected units per field, 1 to 64; 1 is the paper. 0: by the number of fields, 16 for up to 64 of
         them, else 1 (`for_fields`).
     hidden
-        Widths of the hidden layers.
+        Widths of the hidden layers, 1 to 2^30 each.
     activation
         ``relu``, ``gelu``, ``silu``, ``tanh`` or ``sigmoid``.
     dropout
@@ -86,7 +86,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     kind: Annotated[str, Meta(min_length=1)] = "auto"
     units: Annotated[int, Meta(ge=0, le=64)] = 0
-    hidden: tuple[Annotated[int, Meta(ge=1)], ...] = (256, 128)
+    hidden: tuple[Annotated[int, Meta(ge=1, le=1 << 30)], ...] = (256, 128)
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     deep: Annotated[str, Meta(min_length=1)] = "perceptron"

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.config import ModelConfig
 
@@ -80,7 +81,7 @@ def count_parameters(
     Raises
     ------
     ConfigError
-        It cannot be built.
+        It cannot be built, or has a matrix larger than can be addressed.
 
     Examples
     --------
@@ -100,8 +101,16 @@ def count_parameters(
         bags = ()
     num_rows = num_features + sum(bags)
     rows = [num_features - num_fields + 1, *[1] * (num_fields - 1), *bags]
-    with torch.device("meta"):
-        members = build_members(config, Layout.of([SINGLE] * len(rows), rows), num_outputs, len(bags))
+    try:
+        with torch.device("meta"):
+            members = build_members(config, Layout.of([SINGLE] * len(rows), rows), num_outputs, len(bags))
+    except RuntimeError as error:
+        raise ConfigError(
+            "the size of this model cannot be told",
+            where="model",
+            expected="matrices that can be addressed, and no numbers asked for before there are any",
+            got=error,
+        ) from None
     num_local, num_full = (sum(getattr(each, n) for each in members.values()) for n in ("num_local", "num_full"))
     n = num_local + num_full
     counts = [count_weights(member) for member in members.values()]

@@ -146,9 +146,8 @@ def compare(
             "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
         )
     out = Path(out)
-    chosen = _models(models, config.model)
-    reference = None if against is None else model_name(parse_model(against, config.model))
-    if reference is not None and reference not in chosen:
+    named = [model_name(parse_model(name, config.model)) for name in models or DEFAULT_MODELS]
+    if against is not None and model_name(parse_model(against, config.model)) not in named:
         raise ConfigError(
             "the model to compare with is not among the models",
             where="--against",
@@ -159,11 +158,14 @@ def compare(
     prepared = prepare(config, listen=listen)
     check_parts(config, prepared, listen)
     config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
+
+    def of_log(name: str) -> ModelConfig:
+        return with_kind(msgspec.structs.replace(config, model=parse_model(name, config.model)), prepared).model
+
     if models is None:
-        alone = with_kind(msgspec.structs.replace(config, model=parse_model("auto", config.model)), prepared)
-        models = DEFAULT_MODELS + _STACKED * alone.model.is_sampled
-    chosen = _models(models, config.model)
-    reference = None if against is None else model_name(parse_model(against, config.model))
+        models = DEFAULT_MODELS + _STACKED * of_log("auto").is_sampled
+    chosen = {model_name(model): model for model in map(of_log, models)}
+    reference = None if against is None else model_name(of_log(against))
     numbers = [config.train.seed + number for number in range(seeds)]
     first, later = _in_two(chosen, prepared.encoder.layout.num_fields)
     to_train = {
@@ -251,12 +253,6 @@ def _compared(
     )
 
 
-def _models(names: Sequence[str] | None, base: ModelConfig) -> dict[str, ModelConfig]:
-    """Return the models by the names of their folders; the same one may be asked for twice, as lc-dnn:8 and lc-dnn."""
-    models = [parse_model(name, base) for name in names or DEFAULT_MODELS]
-    return {model_name(model): model for model in models}
-
-
 def _in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str], list[str]]:
     """Return the names of the models that take seconds, then of those with interactions, each in the order given."""
     slow = [name for name, model in chosen.items() if model.is_sampled or model.has_interactions(num_fields)]
@@ -306,4 +302,6 @@ def model_name(model: ModelConfig) -> str:
     >>> model_name(ModelConfig(kind="lc-dnn+bayesian-fm", units=8))
     'lc-dnn-8+bayesian-fm'
     """
+    if model.kind == "auto":
+        return model.kind
     return "+".join(f"{kind}-{model.units}" if kind.startswith("lc-") else kind for kind in model.members)
