@@ -55,12 +55,16 @@ def test_keys_can_be_added_many_times_at_once():
 
 
 @settings(deadline=None)
-@given(st.dictionaries(KEYS.filter(bool), st.integers(1, 4) | st.integers(4090, 4100), max_size=40), st.integers(1, 5))
-def test_keys_are_ranked_by_count_then_by_themselves(counts, min_count):
+@given(
+    st.dictionaries(KEYS.filter(bool), st.integers(1, 4) | st.integers(4090, 4100), max_size=40),
+    st.integers(1, 5),
+    st.sampled_from([0, 99]),
+)
+def test_keys_are_ranked_by_count_then_by_themselves(counts, min_count, few):
     counter = Counter()
     counter.add(uint64(list(counts)), uint64(list(counts.values())))
     kept = sorted((key for key in counts if counts[key] >= min_count), key=lambda key: (-counts[key], key))
-    found = ranked(counter.slots, min_count)
+    found = ranked(counter.slots, min_count, few=few)
     assert found[0].tolist() == kept
     assert found[1].tolist() == [counts[key] for key in kept]
 

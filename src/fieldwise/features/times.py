@@ -119,10 +119,12 @@ def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, B
 @lru_cache(maxsize=1024)
 def _missing_moments(field: Field) -> tuple[float, ...]:
     """Return the moments that mean missing, such as 1900-01-01 where a configuration says so."""
-    if not field.missing:
+    # A moment in ISO, or as a number, begins with a digit: nothing is parsed, nor compiled, for the usual texts.
+    texts = [text for text in field.missing if field.format is not None or any(map(str.isdigit, text))]
+    if not texts:
         return ()
     bare = Field(name=field.name, type="time", column="at", part="hour", unit=field.unit, format=field.format)
-    seconds, _ = read_moments(Columns(pa.table({"at": field.missing})), "at", bare)
+    seconds, _ = read_moments(Columns(pa.table({"at": texts})), "at", bare)
     return tuple(seconds[~np.isnan(seconds)].tolist())
 
 

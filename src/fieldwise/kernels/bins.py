@@ -30,8 +30,8 @@ def bin_ids(numbers: Float64s, edges: Float64s, first: int) -> npt.NDArray[np.ui
     >>> bin_ids(np.array([17.0, 18.0, np.nan, 99.0]), np.array([18.0, 65.0]), first=2).tolist()
     [2, 3, 0, 4]
     """
-    edges = edges.view()
-    edges.flags.writeable = False  # as those of a mapped encoder are: numba compiles once for each kind of array
+    numbers, edges = numbers.view(), edges.view()
+    numbers.flags.writeable = edges.flags.writeable = False  # as if mapped: numba compiles once for each kind of array
     out = np.empty(len(numbers), dtype=np.uint64)
     _bin_ids(numbers, edges, np.uint64(first), out)
     return out

@@ -137,7 +137,7 @@ class Counter:
         _values(self.slots, table, np.uint32(absent), out.reshape(-1, 1))
 
 
-def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uint64s, Uint64s]:
+def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros, *, few: int = 1 << 16) -> tuple[Uint64s, Uint64s]:
     """Return the keys that occur `min_count` times or more, by (count descending, key), and their counts.
 
     Parameters
@@ -147,6 +147,8 @@ def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uin
         do, for numbers are passed over.
     zeros
         Makes the arrays that are returned, as `numpy.zeros` does.
+    few
+        Up to so many pairs are sorted by numpy, in some milliseconds, so that nothing is compiled for them.
 
     Examples
     --------
@@ -154,6 +156,12 @@ def ranked(pairs: Uint64s, min_count: int, zeros: Zeros = np.zeros) -> tuple[Uin
     >>> keys.tolist(), counts.tolist()
     ([6, 5, 7], [9, 2, 2])
     """
+    if len(pairs) <= few:
+        present = pairs[(pairs[:, 0] != 0) & (pairs[:, 1] & _COUNT >= np.uint64(min_count))]
+        order = np.lexsort((present[:, 0], ~(present[:, 1] & _COUNT)))
+        keys, counts = (zeros(len(order), np.uint64) for _ in range(2))
+        keys[:], counts[:] = present[order, 0], present[order, 1] & _COUNT
+        return keys, counts
     num = np.zeros(_COMMON + 1, dtype=np.int64)
     _count_counts(pairs, np.uint64(min_count), num)
     starts = np.cumsum(num[::-1])[::-1] - num  # of each count; `_COMMON` stands for all from there on

@@ -28,6 +28,7 @@ from fieldwise.jobs.predict.predict import predict
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.train.train import train
 from fieldwise.kernels.auc import lexsort
+from fieldwise.kernels.hashtable import ranked
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.kernels.transpose import transpose
 
@@ -103,6 +104,7 @@ def _unreached() -> None:
     """Call the kernels that verbs call for more rows only, or for parts of an array there and a whole one here."""
     for kind in (np.uint32, np.uint64):
         lexsort(np.zeros(2, dtype=kind), few=0)
+    ranked(np.ones((1, 2), dtype=np.uint64), 1, few=0)
     for number in (np.float32, np.float64, np.uint16):  # the last is how bfloat16 is held
         square, wide = np.zeros((32, 32), dtype=number), np.zeros((32, 64), dtype=number)
         for source, out in product((square, wide[:, :32]), repeat=2):
@@ -171,5 +173,6 @@ def _table() -> pa.Table:
             "scores": ["|".join(f"t{place}:{random_.random():.2f}" for place in range(count)) for count in counts],
             "weight": [random_.choice([0.5, 1.0, 2.0]) for _ in range(_ROWS)],
             "at": pa.array([1_700_000_000 + 600 * row for row in range(_ROWS)], pa.timestamp("s")),
+            "seen": [f"2023-11-{1 + row % 28:02d} 0{row % 9}:30:00.5" for row in range(_ROWS)],
         }
     )

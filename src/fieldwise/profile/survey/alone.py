@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.metrics import BinaryMetrics
+from fieldwise.kernels.auc import concordance, pack
 from fieldwise.profile.survey.cells import HELD_OUT, MAX_CLASSES, TEST, TRAIN, VALID
 
 __all__ = ["SHRINKAGE", "Alone", "Sides", "auc_of_scores", "auc_of_values", "rates"]
@@ -140,11 +140,10 @@ def _mean_auc(scores: Float64s, weights: Float64s) -> Alone:
 
 
 def _auc(scores: Float64s, positive: Float64s, negative: Float64s) -> float:
-    metrics = BinaryMetrics()
-    for label, weights in ((1, positive), (0, negative)):
-        some = weights > 0
-        # Rounding may carry a rate past 1 by one bit.
-        metrics.update(np.clip(scores[some], 0, 1), np.full(np.count_nonzero(some), label), weights[some])
-    auc = metrics.compute().auc
-    assert auc is not None, "both labels occur"
-    return auc
+    weights = np.concatenate([positive, negative])
+    # Rounding may carry a rate past 1 by one bit.
+    keys = pack(np.tile(np.clip(scores, 0, 1), 2), np.repeat([True, False], len(scores)))
+    some = np.flatnonzero(weights > 0)
+    order = some[np.lexsort((weights[some], keys[some]))]
+    doubled, above, below = concordance(keys[order], weights[order])
+    return float(doubled / (2 * above * below))
