@@ -136,7 +136,8 @@ class GibbsSampler:
         self.bias = float(np.log(share / (1.0 - share))) / _LOGITS
         self.mean = np.zeros((num_features, d))
         self.mean_bias = 0.0
-        self._left_out = np.argwhere(np.triu(apart, 1))
+        # As one kind of array, whatever their number: those of `argwhere` lie column by column.
+        self._left_out = np.ascontiguousarray(np.argwhere(np.triu(apart, 1)))
         # Of the sweep under way (`kernels.gibbs`).
         self._state = _lines(len(labels), self._rows.shape[1])
         self._latent, self._predicted = np.empty(len(labels)), np.empty(len(labels))
