@@ -38,7 +38,7 @@ def stop_early(config: fw.Config, run: Path) -> None:
     """Train until the first epoch of the network is over, and stop with some checkpoints."""
 
     def listen(event: object) -> None:
-        if list(run.glob("checkpoints/[0-9]*")) and type(event).__name__ == "Kept":
+        if list(run.glob("checkpoints/[0-9]*")) and type(event).__name__ == "BestSaved":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -153,7 +153,7 @@ def test_where_one_label_occurs_or_the_order_is_wrong_nothing_is_turned_around()
     ],
 )
 def test_what_is_no_rising_map_is_refused(wrong):
-    with pytest.raises(ValueError, match="rising"):
+    with pytest.raises(ValueError, match="non-decreasing"):
         Calibration(**wrong)
 
 

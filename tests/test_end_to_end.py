@@ -235,7 +235,7 @@ def test_columns_that_tell_nothing_are_left_out_and_reported(tmp_path, table):
         assert {name: summary["left_out"][name] for name in useless} == {
             "constant": "the same in every row: 'x'",
             "empty": "no value in any row",
-            "row": "another value in every row: it names the row",
+            "row": "a different value in every row: a row identifier",
         }
         assert not set(useless) & {field["name"] for field in summary["fields"]}
 

@@ -108,20 +108,20 @@ def test_a_missing_file_is_an_artefact_error(tmp_path):
 
 
 def test_a_manifest_comes_back_with_its_checksum(tmp_path):
-    seal = write_manifest(tmp_path / "m", Content("ä", (1, 2)), format="x", version=3)
-    assert read_manifest(tmp_path / "m", Content, format="x", version=3) == (Content("ä", (1, 2)), seal)
+    digest = write_manifest(tmp_path / "m", Content("ä", (1, 2)), format="x", version=3)
+    assert read_manifest(tmp_path / "m", Content, format="x", version=3) == (Content("ä", (1, 2)), digest)
 
 
 def test_a_manifest_may_be_indented_anew(tmp_path):
-    seal = write_manifest(tmp_path / "m", Content("a b", (1, 2)), format="x", version=3)
+    digest = write_manifest(tmp_path / "m", Content("a b", (1, 2)), format="x", version=3)
     text = json.dumps(json.loads((tmp_path / "m").read_text()), indent=7)
     (tmp_path / "m").write_text(text)
-    assert read_manifest(tmp_path / "m", Content, format="x", version=3)[1] == seal
+    assert read_manifest(tmp_path / "m", Content, format="x", version=3)[1] == digest
 
 
 def test_another_format_a_newer_version_and_an_older_one_are_told_apart(tmp_path):
     write_manifest(tmp_path / "m", Content("a"), format="x", version=3)
-    with pytest.raises(ArtefactError, match=r"another kind(.|\n)*expected: y\n  got: x"):
+    with pytest.raises(ArtefactError, match=r"another format(.|\n)*expected: y\n  got: x"):
         read_manifest(tmp_path / "m", Content, format="y", version=3)
     with pytest.raises(ArtefactError, match=r"an older version of fieldwise(.|\n)*expected: .* 4\n  got: 3"):
         read_manifest(tmp_path / "m", Content, format="x", version=4)
@@ -137,15 +137,15 @@ def test_an_older_version_is_read_where_there_is_a_way_from_each_version_to_the_
         1: lambda content: {"name": content["title"]},
         2: lambda content: {**content, "numbers": [len(content["name"])]},
     }
-    seal = write_manifest(tmp_path / "m", First("abc"), format="x", version=1)
+    digest = write_manifest(tmp_path / "m", First("abc"), format="x", version=1)
     assert read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades=upgrades) == (
         Content("abc", (3,)),
-        seal,
+        digest,
     )
-    with pytest.raises(ArtefactError, match="no longer read"):
+    with pytest.raises(ArtefactError, match="no longer supported"):
         read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades={2: upgrades[2]})
     write_manifest(tmp_path / "m", Content("a"), format="x", version=1)
-    with pytest.raises(ArtefactError, match="does not fit its format"):
+    with pytest.raises(ArtefactError, match="invalid content"):
         read_manifest(tmp_path / "m", Content, format="x", version=3, upgrades=upgrades)
 
 

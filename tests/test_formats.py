@@ -70,7 +70,7 @@ def test_what_a_newer_version_wrote_is_refused_by_name_with_what_to_do(tmp_path,
     path.write_text(json.dumps(manifest))
     damages = fw.verify(tmp_path / "newer").damages
     assert len(damages) == 1
-    for part in (f"where: {path}", "written by a newer version of fieldwise", "install a newer fieldwise"):
+    for part in (f"where: {path}", "written by a newer version of fieldwise", "install a newer version of fieldwise"):
         assert part in damages[0]
     if "verify" not in MANIFESTS[pattern].__code__.co_names:
         with pytest.raises(fw.ArtefactError):

@@ -6,16 +6,16 @@ From a raw log to a model in production, in Python::
 
     data = fw.DataConfig(train="clicks.parquet", label="click", valid=0.1, test=0.1)
     config = fw.Config(data=data, model=fw.ModelConfig(kind="lc-dnn", units=8))
-    print(fw.check(config).warnings)          # leaks, row numbers, drift: before training
-    fw.prepare(config)                        # encoder and caches; done once for a log
-    result = fw.train(config, "runs/first")   # trained, evaluated, saved
+    print(fw.check(config).warnings)          # leaks, row numbers, drift
+    fw.prepare(config)                        # fit the encoder and cache the log, once
+    result = fw.train(config, "runs/first")   # train, evaluate and save
     print(result.model, result.test.auc)
     print(fw.evaluate("runs/first", "tomorrow.parquet").metrics.logloss)
-    predictor = fw.Predictor("runs/first")    # what was saved
-    print(predictor.predict(table))           # a pyarrow.Table of raw rows
-    predictor.save("models/first")            # all that a server needs
+    predictor = fw.Predictor("runs/first")    # load the saved model
+    print(predictor.predict(table))           # table: raw rows, e.g. a pyarrow.Table
+    predictor.save("models/first")            # everything that a server needs
 
-The same, one verb each, on the command line: ``fieldwise --help``.
+The same functions are available on the command line: ``fieldwise --help``.
 """
 
 from __future__ import annotations
@@ -62,18 +62,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# torch's OpenMP threads spin while they wait for one another. Where another process or the kernels' own threads want
-# the core, a step then takes ten times as long
-# (docs/log/2026-11.md#which-habits-do-the-kernels-need); sleeping costs some microseconds. Read when
-# torch is first imported.
+# torch's OpenMP threads spin while they wait for each other. If another process or the kernels' own threads need the
+# core, a step then takes ten times as long (docs/log/2026-11.md#which-habits-do-the-kernels-need); sleeping costs some
+# microseconds. The variable is read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if os.name == "nt":
-    raise ImportError("fieldwise runs on Linux and macOS; on Windows, install it in WSL (docs/platforms.md)")
+    raise ImportError("fieldwise supports Linux and macOS; on Windows, use WSL (docs/platforms.md)")
 
 forks.register()
 
-# Where each public name lives. Nothing is imported before it is asked for: torch alone takes two seconds.
+# The module of each public name. Modules are imported on first access, since importing torch alone takes two seconds.
 _HOMES = {
     "bundle": ("open_bundle",),
     "events": ("register_callback",),

@@ -1,20 +1,20 @@
-"""The saved model: one folder with all that turns a raw row into a probability.
+"""Saved models (bundles): a folder with everything that turns a raw row into a probability.
 
 ::
 
     bundle/
-        manifest.json              what the model is, and the checksum of every file; written last
+        manifest.json              the configuration of the model and the checksums of all files; written last
         encoder.safetensors        vocabularies, edges, scales
-        table-0003.safetensors     (D, n) weights of the features
+        table-0003.safetensors     (D, n) weights of the features, D features with n numbers each
         dense-0003.safetensors     all other weights
 
-The table may have billions of rows, so the manifest holds a checksum for every block of them too: opening a bundle
-takes no longer for a large table than for a small one, and a block is verified when the first of its rows is asked for
-(`Bundle.admit`), or all of them at once (`Bundle.verify`).
+The table may have billions of rows, so the manifest contains a checksum for every block of rows. Opening a bundle
+takes the same time for a large table as for a small one; a block is verified when one of its rows is first used
+(`Bundle.admit`), or all blocks at once (`Bundle.verify`).
 
-The weights carry the number of the save in their names: a new save writes new files, then the manifest that points at
-them, then removes the old ones, so that a reader always finds a whole model. Nothing in a bundle is code, and nothing
-is unpickled.
+The file names of the weights contain the number of the save: a new save writes new files, then the manifest that refers
+to them, then removes the old files, so that a reader always finds a complete model. A bundle contains no code, and
+nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ import numpy.typing as npt
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
-from fieldwise.io.blocks import Block, BlockVerifier
+from fieldwise.io.blocks import BlockVerifier, FileBlock
 from fieldwise.io.files import checksum, explaining
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "bundle_seal", "open_bundle", "set_calibration"]
+__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "bundle_digest", "open_bundle", "set_calibration"]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
 _BLOCK_BYTES = 1 << 25
 _ONE_BLOCK = 62
-"""The shift of a table that version 1 wrote, with one checksum of the whole file."""
+"""The block shift of tables written by version 1, which have one checksum for the whole file."""
 _UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": _ONE_BLOCK}}
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """What stands in manifest.json."""
+    """The content of manifest.json."""
 
     model: dict[str, Any]
     dtype: str
@@ -67,32 +67,33 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """An opened bundle.
+    """An opened bundle; see `open_bundle`.
 
     Attributes
     ----------
     folder
-        Where it lies.
+        The folder of the bundle.
     model
-        The model's configuration, as plain data (`models.load` makes the model from it).
+        The configuration of the model as plain data; `models.load` builds the model from it.
     dtype
         ``float32`` or ``float64``.
     csv
-        How CSV files of its log are written (`data.csv_dialect.CsvOptions`), as plain data.
+        The dialect of the CSV files of the training log (`data.csv_dialect.CsvOptions`), as plain data.
     format
-        Of the files of its log; of new ones too where their names do not tell. None for a bundle that does not say.
+        The file format of the training log, and the default for new files whose names do not imply a format; None if
+        not recorded.
     encoder
-        Raw rows in, features out.
+        Encodes raw rows as features.
     table
-        (D, n) weights, memory-mapped; bfloat16 as uint16 (`kernels.storage`). Not verified yet: see `admit`, `verify`.
+        (D, n) weights, memory-mapped; bfloat16 as uint16 (`kernels.storage`). Call `admit` or `verify` before use.
     dense
-        All other weights by name.
+        All other weights, by name.
     files
-        The names of its files.
+        The names of the files of the bundle.
     calibration
-        From logits to probabilities (`calibration.Calibration`), as plain data.
-    seal
-        See `bundle_seal`.
+        The map from logits to probabilities (`calibration.Calibration`), as plain data.
+    digest
+        The checksum of the manifest; see `bundle_digest`.
     """
 
     folder: Path
@@ -105,17 +106,17 @@ class Bundle(msgspec.Struct, frozen=True):
     dense: dict[str, npt.NDArray[Any]]
     files: tuple[str, ...]
     calibration: dict[str, Any]
-    seal: str
+    digest: str
     _blocks: BlockVerifier
     _shift: int
 
     def admit(self, batch: Batch, layout: Layout) -> None:
-        """Make sure that the rows of the table that a batch reads are what was saved.
+        """Verify the blocks of the table that a batch reads, unless they have been verified before.
 
         Raises
         ------
         ArtefactError
-            They are not.
+            A block is damaged.
         """
         blocks = self._blocks
         if not blocks.verified.all():
@@ -124,26 +125,31 @@ class Bundle(msgspec.Struct, frozen=True):
             blocks.admit(wanted)
 
     def verify(self) -> Bundle:
-        """Make sure of the whole table, and return the bundle.
+        """Verify the whole table and return the bundle.
 
         Raises
         ------
         ArtefactError
-            The table is not what was saved.
+            A block is damaged.
         """
         self._blocks.verify()
         return self
 
 
 class BundleWriter:
-    """Saves a model into a folder, again and again as it gets better.
+    """Saves successive versions of a model to the same folder.
 
     Parameters
     ----------
     folder
-        Made if missing. A bundle that is there is replaced by the first `save`.
+        Created if missing. An existing bundle is replaced by the first `save`.
     encoder, model, dtype, csv, calibration, format
-        What does not change between saves (see `Bundle`).
+        The parts that are the same in every save; see `Bundle`.
+
+    Raises
+    ------
+    ArtefactError
+        The folder cannot be created.
     """
 
     def __init__(
@@ -165,10 +171,22 @@ class BundleWriter:
         self.encoder_checksum: str | None = None
 
     def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
-        """Write these weights; the bundle is theirs once this returns, and the old one's until then.
+        """Replace the weights of the bundle; until this returns, readers see the previous weights.
 
-        `number` counts the saves of a training, from 1 on. A table that no process holds comes in pieces, of
-        `block_rows` each.
+        Parameters
+        ----------
+        number
+            The number of the save, from 1, increasing within a training run.
+        table
+            (D, n) weights of the features. A table that no process holds as a whole is passed as `Pieces` of
+            `block_rows` rows each.
+        dense
+            All other weights, by name.
+
+        Raises
+        ------
+        ResourceError, ArtefactError
+            A file cannot be written (`io.files.atomic_file`).
         """
         files = {"encoder": "encoder.safetensors"}
         files |= {part: f"{part}-{number:04d}.safetensors" for part in ("table", "dense")}
@@ -214,7 +232,13 @@ class BundleWriter:
 
 
 def block_rows(bytes_per_row: int) -> int:
-    """Return the rows of a block of a table, a power of two: about 32 MB."""
+    """Return the number of rows per block of a table: the largest power of two that makes a block at most 32 MB.
+
+    Examples
+    --------
+    >>> block_rows(4), block_rows(100)
+    (8388608, 262144)
+    """
     return 1 << int(max(_BLOCK_BYTES // max(bytes_per_row, 1), 1)).bit_length() - 1
 
 
@@ -223,35 +247,39 @@ def _checksum_of(rows: npt.NDArray[Any]) -> str:
 
 
 def open_bundle(folder: str | Path) -> Bundle:
-    """Open the bundle in `folder`, or in the run folder that holds one, and verify its checksums, but for the table's
-    (`Bundle.admit`).
+    """Open a bundle and verify its checksums, except those of the blocks of the table (see `Bundle.admit`).
 
-    Where training saves a better model meanwhile, it is that one.
+    If training saves a newer model at the same time, either the old or the new one is returned, never a mixture.
+
+    Parameters
+    ----------
+    folder
+        The folder of a bundle, or a run folder that contains one.
 
     Raises
     ------
     ArtefactError
-        There is none, or a file of it is missing or damaged.
+        There is no bundle, or one of its files is missing or damaged.
     """
     folder = Path(folder)
     if not (folder / _MANIFEST_NAME).exists() and (folder / "bundle" / _MANIFEST_NAME).exists():
         folder = folder / "bundle"
     if not (folder / _MANIFEST_NAME).exists():
         raise ArtefactError(
-            "there is no saved model here",
+            "no saved model found",
             where=folder,
-            expected="a run folder of `fieldwise train`, or its bundle",
-            fix="train a model first, or name one model's folder inside a comparison",
+            expected="a run folder written by `fieldwise train`, or its bundle",
+            fix="train a model first; for a comparison, give the folder of one of its models",
         )
     while True:
-        manifest, seal = _read_manifest(folder)
+        manifest, digest = _read_manifest(folder)
         try:
             arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
             table, blocks, shift = _table_of(folder / manifest.files["table"], manifest, arrays["table"])
             break
         except ArtefactError:
-            # A save that ended in between has removed the files of the one before: then the manifest is another one.
-            if seal == _read_manifest(folder)[1]:
+            # If a save has finished in the meantime, it has removed these files, and the manifest has changed: retry.
+            if digest == _read_manifest(folder)[1]:
                 raise
     encoder = Encoder.from_arrays(manifest.encoder, arrays["encoder"], folder / manifest.files["encoder"])
     return Bundle(
@@ -265,18 +293,18 @@ def open_bundle(folder: str | Path) -> Bundle:
         arrays["dense"],
         (_MANIFEST_NAME, *manifest.files.values()),
         manifest.calibration,
-        seal,
+        digest,
         blocks,
         shift,
     )
 
 
 def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDArray[Any], BlockVerifier, int]:
-    """Return the table, what verifies its blocks, and the shift from a row to its block."""
+    """Return the table, the verifier of its blocks, and the shift s such that row r is in block r >> s."""
     table = arrays.get("weights")
     if table is None or table.ndim != 2 or table.dtype not in (np.float32, np.float64, np.uint16):
         raise ArtefactError(
-            "the table is not what it must be",
+            "the table has an unexpected type or shape",
             where=path,
             expected="weights (features, units) of float32, float64 or bfloat16",
             got="none" if table is None else f"{table.dtype} {table.shape}",
@@ -286,7 +314,7 @@ def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDAr
         checksums = (_checksum_of(table),) if len(table) else ()
     if not 0 <= shift <= _ONE_BLOCK or len(checksums) != -(-len(table) >> shift):
         raise ArtefactError(
-            "the table does not fit its checksums",
+            "the table does not have the recorded number of blocks",
             where=path,
             expected=f"{len(checksums)} blocks of 2^{shift} rows",
             got=f"{len(table)} rows",
@@ -295,16 +323,16 @@ def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDAr
         row_bytes, first = table.strides[0], path.stat().st_size - table.nbytes  # nothing follows the rows
     places = [(n << shift, min((n + 1) << shift, len(table))) for n in range(len(checksums))]
     blocks = [
-        Block(first + begin * row_bytes, (end - begin) * row_bytes, expected)
+        FileBlock(first + begin * row_bytes, (end - begin) * row_bytes, expected)
         for (begin, end), expected in zip(places, checksums, strict=True)
     ]
-    fix = "restore it from a copy, or train anew"
+    fix = "restore it from a backup or train again"
     verifier = BlockVerifier(path, blocks, "the table", fix, lambda n: f"rows {places[n][0]} to {places[n][1]}")
     return table, verifier, shift
 
 
-def bundle_seal(folder: str | Path) -> str:
-    """Return the checksum of a bundle's manifest, and so of all that it has the checksum of.
+def bundle_digest(folder: str | Path) -> str:
+    """Return the checksum of the manifest of a bundle, which identifies the whole bundle.
 
     Raises
     ------
@@ -315,7 +343,14 @@ def bundle_seal(folder: str | Path) -> str:
 
 
 def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
-    """Give a saved bundle another calibration: its manifest is replaced at one stroke, its weights stay.
+    """Replace the calibration of a saved bundle atomically; the weights are not touched.
+
+    Parameters
+    ----------
+    folder
+        The folder of the bundle.
+    calibration
+        A `calibration.Calibration` as plain data.
 
     Raises
     ------
@@ -341,15 +376,15 @@ def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray
 
 
 def _inside(folder: Path, part: str, name: str) -> Path:
-    """Return the path of a file of a bundle, which lies in its folder whatever names and links say."""
+    """Return the path of a file of a bundle; raise ArtefactError if its name or a link leads outside the folder."""
     path = folder / name
     outside = Path(name).name != name or "\0" in name
     if not name or outside or os.path.dirname(os.path.realpath(path)) != os.path.realpath(folder):
         raise ArtefactError(
-            "the bundle names a file outside itself",
+            "the bundle refers to a file outside its folder",
             where=folder,
-            expected="files that lie in the folder",
+            expected="files in the folder",
             got=f"{part}: {name!r}" + (f", which is {os.path.realpath(path)}" if path.is_symlink() else ""),
-            fix="copy the bundle with what its links point at (cp -rL), if you trust where it came from",
+            fix="if you trust its source, replace links by the files that they point to (cp -rL)",
         )
     return path

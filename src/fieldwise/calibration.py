@@ -1,17 +1,17 @@
-"""From a model's logits to probabilities that hold: a monotone map, learned after training or known beforehand.
+"""Calibration: monotone maps from the logits of a model to probabilities.
 
-With z the logit of label 1 and r the share of the negatives that training saw (``train.negative_rate``)::
+With z the logit of label 1 and r the fraction of the negatives that training used (``train.negative_rate``)::
 
-    z' = z + log r                      exact: keeping a share r of the negatives multiplies the odds by 1 / r
+    z' = z + log r                      exact: keeping a fraction r of the negatives multiplies the odds by 1 / r
     none         p = sigmoid(z')
     temperature  p = sigmoid(slope z' + intercept)      fitted to logloss on the validation rows; slope > 0
-    isotonic     p = the non-decreasing step function of z' that is nearest to the labels of the validation rows,
-                 linear between its steps
+    isotonic     p = the non-decreasing function of z' with the least squared error on the validation rows, linearly
+                 interpolated between its steps
 
-For more than two classes the temperature divides all logits alike: ``softmax(slope z)``; the rest needs two classes.
+For more than two classes, ``temperature`` scales all logits, ``softmax(slope z)``; the other maps need two classes.
 
-The first two keep the order of the examples, so AUC does not change. An isotonic map is flat where the order on the
-validation rows was wrong: it makes ties, which an AUC counts half, and so may change it a little.
+The first two preserve the order of the examples and therefore the AUC. An isotonic map is constant where the order on
+the validation rows was wrong; the resulting ties count one half in the AUC, which may change slightly.
 
 Source: J. Platt, Probabilistic outputs for support vector machines, 1999; Zadrozny and Elkan, Transforming classifier
 scores into accurate multiclass probability estimates, KDD 2002; Guo et al., On calibration of modern neural networks,
@@ -39,20 +39,26 @@ _SMALLEST_SLOPE = 1e-3
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A map from logits to probabilities; what a bundle keeps of it is this struct as plain data.
+    """A map from logits to probabilities, stored in a bundle as plain data.
 
     Attributes
     ----------
     offset
-        log r.
+        log r, at most 0.
     slope, intercept
-        Of a temperature (1 and 0: none).
+        Temperature scaling, slope > 0; 1 and 0 if there is none.
     knots, levels
-        Of an isotonic map: z' in rising order, and the probability at each; empty for none.
+        Isotonic map: increasing values of z', and the non-decreasing probability in [0, 1] at each; empty if there is
+        none.
+
+    Raises
+    ------
+    ValueError
+        The parameters do not define a monotone map.
 
     Examples
     --------
-    >>> half = Calibration.of_negative_rate(0.5)  # odds of 1 on half of the negatives are odds of 1/2 on all
+    >>> half = Calibration.of_negative_rate(0.5)  # odds of 1 with half of the negatives are odds of 1/2 with all
     >>> half.probabilities(np.array([0.0])).round(4)
     array([0.3333])
     """
@@ -64,26 +70,37 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     levels: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no monotone map."""
+        """Check that the map is monotone."""
         finite = all(map(math.isfinite, (self.offset, self.slope, self.intercept, *self.knots, *self.levels)))
         rising = all(a < b for a, b in zip(self.knots, self.knots[1:], strict=False))
         rising = rising and all(a <= b for a, b in zip(self.levels, self.levels[1:], strict=False))
         inside = all(0 <= level <= 1 for level in self.levels)
         if not (finite and rising and inside and self.slope > 0 and len(self.knots) == len(self.levels)):
-            raise ValueError("a calibration must be finite and rising, its levels from 0 to 1")
+            raise ValueError("a calibration must be finite and non-decreasing, with levels in [0, 1]")
 
     @classmethod
     def of_negative_rate(cls, rate: float) -> Calibration:
-        """Return the correction for training on this share of the negatives, 0 < rate <= 1."""
+        """Return the correction for training on a fraction of the negatives, 0 < rate <= 1."""
         return cls(offset=math.log(rate))
 
     @property
     def is_none(self) -> bool:
-        """Whether logits stay what they are."""
+        """Whether this is the plain sigmoid (or softmax) of the logits."""
         return self == Calibration()
 
     def probabilities(self, logits: npt.NDArray[np.floating[Any]]) -> Floats:
-        """Return (B,) of label 1 from (B,) logits, or (B, O) from (B, O)."""
+        """Return the probabilities of B examples.
+
+        Parameters
+        ----------
+        logits
+            (B,) logits of label 1, or (B, O) logits of O classes.
+
+        Returns
+        -------
+        ndarray
+            (B,) or (B, O) float64.
+        """
         if logits.ndim == 2:
             shifted = self.slope * (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
             exponentials = np.exp(shifted)
@@ -100,20 +117,26 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         labels: npt.NDArray[np.integer[Any]],
         weights: npt.NDArray[np.floating[Any]] | None = None,
     ) -> Calibration:
-        """Return this correction with the map of `method` after it, learned from the validation rows.
+        """Return a calibration with the same offset and a map fitted to validation rows.
+
+        If fewer than two classes occur, or if `method` is ``none``, only the offset is kept.
 
         Parameters
         ----------
         method
-            ``none`` gives the correction alone.
+            ``none``, ``temperature`` or ``isotonic``; only the first two for more than two classes.
         logits
-            (B,) of label 1, or (B, O): of the model, uncorrected.
-        labels, weights
-            (B,) classes, and weights >= 0; 1 each unless given.
+            (B,) uncorrected logits z of label 1, or (B, O) logits of O classes.
+        labels
+            (B,) integer classes.
+        weights
+            (B,) example weights, >= 0; 1 by default.
 
-        Notes
-        -----
-        Where only one label occurs nothing can be learned, and the correction alone is returned.
+        Examples
+        --------
+        >>> logits, labels = np.array([-3.0, -1.0, 1.0, 3.0] * 5), np.array([0, 1, 0, 1] * 5)
+        >>> Calibration().fitted("temperature", logits, labels).slope < 1  # the model was overconfident
+        True
         """
         base = Calibration(offset=self.offset)
         ones = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
@@ -136,10 +159,10 @@ def _sigmoid(z: Floats) -> Floats:
 
 
 def _fit_sigmoid(z: Floats, labels: npt.NDArray[np.integer[Any]], weights: Floats) -> tuple[float, float]:
-    """Return slope and intercept of the least logloss, by Newton's method with halved steps.
+    """Return the slope and intercept with the least logloss, by Newton's method with step halving.
 
-    A model whose order is worse than chance would need a slope below zero, which would turn its order around: it keeps
-    the slope 1, and only the intercept is fitted.
+    If the model ranks worse than chance, the best slope would be negative and reverse the ranking; then the slope stays
+    1 and only the intercept is fitted.
     """
     inputs = np.stack([z, np.ones_like(z)])
     found = _newton(inputs, labels, weights, np.array([1.0, 0.0]))
@@ -178,7 +201,7 @@ def _newton(
 
 
 def _fit_softmax(z: Floats, labels: npt.NDArray[np.integer[Any]], weights: Floats) -> float:
-    """Return the slope of the least logloss of ``softmax(slope z)``, convex in the slope: by Newton's method."""
+    """Return the slope with the least logloss of ``softmax(slope z)``, which is convex, by Newton's method."""
     own = np.take_along_axis(z, labels[:, None].astype(np.int64), axis=1)[:, 0]
     slope = 1.0
     for _ in range(_MAX_STEPS):
@@ -197,7 +220,7 @@ def _fit_softmax(z: Floats, labels: npt.NDArray[np.integer[Any]], weights: Float
 def _fit_isotonic(z: Floats, labels: npt.NDArray[np.integer[Any]], weights: Floats) -> tuple[Floats, Floats]:
     """Return the first and the last z' of each step, and its level.
 
-    Levels keep half an example's distance from 0 and 1: no number of rows proves that something cannot be.
+    Levels stay half an example away from 0 and 1, since no finite sample proves that an event is impossible.
     """
     values, place = np.unique(z, return_inverse=True)
     mass = np.bincount(place, weights=weights).astype(np.float64)

@@ -1,17 +1,17 @@
-"""The exceptions of fieldwise and what each one means.
+"""The exceptions of fieldwise.
 
-The tree::
+::
 
     FieldwiseError
-    ├── UserError            the caller's input is wrong: exit code 2, never a traceback
+    ├── UserError            invalid input: exit code 2, no traceback
     │   ├── ConfigError      the configuration: an unknown key, a value out of range
-    │   ├── DataError        a log: a missing column, a bad label, a file that is not what its name says
+    │   ├── DataError        a log: a missing column, an invalid label, a file in another format
     │   ├── ArtefactError    a cache, bundle or run folder: damaged, incomplete, of another version
-    │   └── ResourceError    memory or disk cannot hold what was asked for
-    ├── Stopped              stopped on request, can be continued: exit code 3
-    └── WorkerLost           another worker of a training ended: exit code 4, upon which all are started again
+    │   └── ResourceError    not enough memory or disk space
+    ├── Stopped              interrupted, can be resumed: exit code 3
+    └── WorkerLost           another worker ended: exit code 4, after which all workers are restarted
 
-Every message has one grammar: what is wrong, where, what was expected, what came, what to do.
+Every message follows one pattern: what is wrong, where, what was expected, what was found, and a hint.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ __all__ = [
 
 
 class FieldwiseError(Exception):
-    """Base of everything that fieldwise raises on purpose."""
+    """Base class of all exceptions of fieldwise."""
 
     exit_code = 1
 
 
 class UserError(FieldwiseError):
-    """The input is wrong, and the message says what to do about it.
+    """Invalid input; the message says where and and a hint.
 
     Parameters
     ----------
     what
-        One sentence: what is wrong.
+        What is wrong, in one sentence.
     where
-        The file, line, field or key it was found in.
+        The file, line, field or key in which it was found.
     expected, got
-        What a correct input has there, and what this one has.
+        What valid input has there, and what was found instead.
     fix
-        What to do, in the imperative.
+        What the user can do, in the imperative.
 
     Examples
     --------
@@ -73,12 +73,12 @@ class UserError(FieldwiseError):
         fix: str | None = None,
     ) -> None:
         self.what, self.where, self.expected, self.got, self.fix = what, where, expected, got, fix
-        details = (("where", where), ("expected", expected), ("got", got), ("to do", fix))
+        details = (("where", where), ("expected", expected), ("got", got), ("hint", fix))
         super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in details if value is not None)]))
 
 
 class ConfigError(UserError):
-    """The configuration file or an override is wrong."""
+    """The configuration file, an option or an argument is invalid."""
 
 
 class DataError(UserError):
@@ -90,23 +90,23 @@ class ArtefactError(UserError):
 
 
 class ResourceError(UserError):
-    """Memory or disk cannot hold what was asked for."""
+    """There is not enough memory or disk space."""
 
 
 class Stopped(FieldwiseError):
-    """Work was stopped on request; the message says how to go on."""
+    """Work was interrupted on request; the message says how to resume it."""
 
     exit_code = 3
 
 
 class WorkerLost(FieldwiseError):
-    """Another worker ended, or cannot be reached; whoever started the workers starts them again."""
+    """Another worker ended or cannot be reached; the launching process restarts all workers."""
 
     exit_code = 4
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the instruction that names the nearest known word, or lists them all.
+    """Return a hint that suggests the known word closest to `name`, or lists all of them if none is close.
 
     Examples
     --------
@@ -122,6 +122,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     nearest = [word for word in known if word.strip().casefold() == folded] or difflib.get_close_matches(
         name, known, n=1
     )
-    if nearest:  # blanks around a word are seen in quotes only
+    if nearest:  # quotes make surrounding blanks visible
         return f"did you mean {nearest[0] if nearest[0] == nearest[0].strip() else repr(nearest[0])}?"
     return f"known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""What training says while it runs: one stream of events, any number of listeners."""
+"""Events that long-running functions pass to their listener."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 from fieldwise.metrics import Metrics
 
 __all__ = [
+    "BestSaved",
     "EpochEnd",
     "Event",
-    "Kept",
     "Listener",
     "Noted",
     "Outlook",
     "Preparing",
     "Progress",
     "Sampling",
-    "Seconds",
-    "Stage",
+    "SecondsRange",
+    "StageStart",
     "Warned",
     "ignore",
     "register_callback",
@@ -26,16 +26,26 @@ __all__ = [
 ]
 
 
-class Stage(NamedTuple):
-    """A named piece of work begins: ``pretrain``, ``sample``, ``train``, ``evaluate``."""
+class StageStart(NamedTuple):
+    """A stage of training a model begins: ``pretrain``, ``sample``, ``train`` or ``evaluate``."""
 
     name: str
     model: str
 
 
 class Preparing(NamedTuple):
-    """A pass over the raw log (``fit`` or ``transform``): rows so far, of how many where that is known; or a search for
-    ``crosses``, in pairs of fields.
+    """Progress of a pass over a raw log, e.g. ``fit`` or ``transform``, or of the search for ``crosses``.
+
+    Attributes
+    ----------
+    name
+        The pass.
+    rows, total
+        Rows done so far (pairs of fields for ``crosses``), and all of them; None if not known.
+    seconds
+        Since the pass began.
+    unit
+        What is counted.
     """
 
     name: str
@@ -46,7 +56,7 @@ class Preparing(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """So far: `position` of `total` examples in this epoch, the mean loss, speed and what is left of the epoch."""
+    """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the last validation metrics."""
 
     epoch: int
     position: int
@@ -58,7 +68,7 @@ class Progress(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """So far: `sweep` of `total` sweeps over the training examples, and what is left."""
+    """Progress of Gibbs sampling: `sweep` of `total` sweeps over the training examples."""
 
     sweep: int
     total: int
@@ -66,7 +76,7 @@ class Sampling(NamedTuple):
 
 
 class EpochEnd(NamedTuple):
-    """One pass is done. `seconds` is training alone, without validation."""
+    """An epoch has ended; `seconds` and `examples_per_second` exclude validation."""
 
     epoch: int
     loss: float
@@ -75,60 +85,66 @@ class EpochEnd(NamedTuple):
     valid: Metrics | None
 
 
-class Kept(NamedTuple):
-    """The weights of this epoch are the best so far, and saved."""
+class BestSaved(NamedTuple):
+    """The weights of this epoch are the best so far and have been saved."""
 
     epoch: int
 
 
-class Seconds(NamedTuple):
-    """About how long something takes: at least and at most."""
+class SecondsRange(NamedTuple):
+    """A range for a duration, in seconds."""
 
     least: float
     most: float
 
 
 class Outlook(NamedTuple):
-    """What a comparison is about to train: models whose results are shown first, and those after them; with what the
-    first take, and all.
+    """The models that a comparison is about to train, and about how long they take.
+
+    Attributes
+    ----------
+    first, later
+        The models whose results are shown first, and the other ones.
+    until_first, until_all
+        Time until the first models and until all models are trained.
     """
 
     first: tuple[str, ...]
     later: tuple[str, ...]
-    until_first: Seconds
-    until_all: Seconds
+    until_first: SecondsRange
+    until_all: SecondsRange
 
 
 class Warned(NamedTuple):
-    """Something that a person should know, and that stops nothing."""
+    """A warning."""
 
     text: str
 
 
 class Noted(NamedTuple):
-    """Something that a person may like to know."""
+    """An informational message."""
 
     text: str
 
 
-Event = Stage | Progress | Sampling | EpochEnd | Kept | Preparing | Outlook | Warned | Noted
+Event = StageStart | Progress | Sampling | EpochEnd | BestSaved | Preparing | Outlook | Warned | Noted
 Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Listen to nothing."""
+    """Do nothing; the default listener."""
 
 
 _CALLBACKS: list[Listener] = []
 
 
 def register_callback(callback: Listener) -> None:
-    """Let `callback` be called with every event of the command line; functions in Python take it as `listen`."""
+    """Register a callback for all events of the command line; Python functions take it as `listen`."""
     if callback not in _CALLBACKS:
         _CALLBACKS.append(callback)
 
 
 def tell(event: Event) -> None:
-    """Call every callback that was registered."""
+    """Call all registered callbacks."""
     for callback in _CALLBACKS:
         callback(event)

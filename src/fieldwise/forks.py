@@ -1,16 +1,18 @@
-"""What a child of a fork needs to go on, whatever its parent was doing.
+"""Fork safety: keeps a child of `os.fork` working whatever its parent was doing.
 
-A child of `os.fork` (a server's worker whose master had loaded the model, a pool of `multiprocessing` on Linux) has the
-memory of its parent and one thread. So it must not wait for what the other threads were to do:
+The child of a fork (a server worker whose master has loaded the model, a `multiprocessing` pool on Linux) has the
+memory of its parent but only one thread, so it must not wait for other threads:
 
-* torch's own threads (OpenMP's) are gone, but the library believes that they wait for work, and the child would wait
-  for them for ever. The child's torch therefore works on one thread. The products of layers, and the kernels, are
-  spread over a team of our own (`kernels.threads`, `nn.blocks`), which the child makes anew.
-* A lock that another thread held is held for ever. Ours are made anew (`ForkLock`); what they guard stays right when it
-  is left half done. numba's lock is waited for before the fork, for its compiler must not be left half done.
+* torch's OpenMP threads no longer exist, but OpenMP would wait for them forever. The child therefore uses torch with
+one
+  thread. Kernels and the matrix products of layers use a thread pool of our own (`kernels.threads`, `nn.blocks`), which
+  the child creates again.
+* A lock held by another thread is never released. Our own locks are replaced by free ones (`ForkLock`); the data that
+  they guard remain valid if an update was interrupted. numba's compiler lock is acquired before the fork, because the
+  compiler must not be interrupted.
 
-`fieldwise` registers this when it is imported. A process that forks before that, with torch's threads at work, gets no
-help from here.
+The hooks are registered when `fieldwise` is imported. They cannot help a process that forked before that while torch's
+threads were running.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from weakref import WeakSet
 __all__ = ["ForkLock", "inherited_torch", "register"]
 
 _COMPILING_SECONDS = 60.0
-"""A fork waits no longer for a thread that compiles."""
+"""How long a fork waits for a thread that is compiling."""
 
 
 class ForkLock:
-    """As `threading.Lock`, but free in a child, whoever held it in its parent.
+    """A `threading.Lock` that is free in a forked child, whoever held it in the parent.
 
     Examples
     --------
@@ -44,15 +46,15 @@ class ForkLock:
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Make it free."""
+        """Replace the lock by a free one."""
         self._lock = threading.Lock()
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Take it, and return whether that was possible."""
+        """Acquire the lock and return whether it was acquired."""
         return self._lock.acquire(blocking)
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the lock."""
         self._lock.release()
 
     def __enter__(self) -> None:
@@ -68,7 +70,7 @@ _LOCKS: WeakSet[ForkLock] = WeakSet()
 
 
 class _State:
-    """Of this process: whether its torch came from a parent, and numba's lock while a fork is under way."""
+    """State of this process: whether torch was inherited from a parent, and numba's lock during a fork."""
 
     inherited_torch = False
     compiling: Any = None
@@ -76,12 +78,12 @@ class _State:
 
 
 def inherited_torch() -> bool:
-    """Return whether this process has torch from its parent, and may therefore use one thread of it only."""
+    """Return whether this process inherited torch from its parent, and must therefore use it with one thread."""
     return _State.inherited_torch
 
 
 def register() -> None:
-    """Let forks of this process be prepared, once."""
+    """Register the fork hooks of this process, once."""
     if not _State.registered and hasattr(os, "register_at_fork"):
         _State.registered = True
         os.register_at_fork(before=_before, after_in_parent=_release_compiler, after_in_child=_in_child)
@@ -105,6 +107,6 @@ def _in_child() -> None:
     for lock in list(_LOCKS):
         lock.renew()
     torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_num_threads"):  # not where its import is under way
+    if torch is not None and hasattr(torch, "set_num_threads"):  # absent while torch is being imported
         _State.inherited_torch = True
         torch.set_num_threads(1)

@@ -48,7 +48,7 @@ def test_a_raw_log_needs_no_configuration(folder):
     }
     assert len(survey["days"]["time"]) == 3
     notes = {column["name"]: column["note"] for column in survey["columns"]}
-    assert "names the row" in notes["row"]
+    assert "row identifier" in notes["row"]
     assert not any("excluded" in (note or "") for note in notes.values())  # by whom?
 
 
@@ -67,11 +67,11 @@ def test_text_holds_warnings_fields_values_and_days(folder):
         "where: [fields.billed]",
         "why: ",
         "exclude = true in [fields.billed]",
-        "12 fields; AUC of a field alone on the test rows",
+        "12 fields; AUC of each field alone on the test rows",
         "Label rate by value",
         "Label rate by day, column time",
         "2023-11-16",
-        "All 4,000 rows of the log were looked at.",
+        "All 4,000 rows of the log were read.",
     ):
         assert text in result.stdout
     rules = [line for line in result.stdout.splitlines() if line.startswith("──")]
@@ -81,7 +81,7 @@ def test_text_holds_warnings_fields_values_and_days(folder):
 
 def test_a_part_of_the_rows_is_said_to_be_one(folder):
     result = run(folder / "fieldwise.toml", "--rows", 500)
-    assert "of the log's 4,000 rows were looked at, chosen evenly by chance" in result.stdout
+    assert "of the 4,000 rows was read (--rows)" in result.stdout
 
 
 class Page(HTMLParser):
@@ -108,7 +108,7 @@ class Page(HTMLParser):
 def test_the_page_stands_alone_and_holds_every_field(folder, tmp_path):
     result = run(folder / "fieldwise.toml", "--html", tmp_path / "pages" / "check.html")
     assert result.exit_code == 0
-    assert "The page is in" in result.stdout
+    assert "Report written to" in result.stdout
     text = (tmp_path / "pages" / "check.html").read_text()
     page = Page(text)
     assert page.open == []
@@ -145,10 +145,10 @@ def test_brackets_in_names_are_printed_as_they_are(tmp_path):
         (["log.csv", "--label", "clik"], "did you mean click?"),
         (["log.csv", "--label", "price"], "too many values to be a class"),
         (["fieldwise.toml", "--label", "click"], "--set data.KEY=VALUE"),
-        (["fieldwise.toml", "log.csv"], "stands alone"),
+        (["fieldwise.toml", "log.csv"], "not both"),
         (["fieldwise.toml", "--set", "data.labl=x"], "did you mean label?"),
         (["log.csv", "--rows", "-1"], "--rows"),
-        (["log.csv", "--delimiter", "||"], "one character"),
+        (["log.csv", "--delimiter", "||"], "a single character"),
         (["broken.parquet"], "broken.parquet"),
         (["header.csv", "--label", "click"], "header.csv"),
         ([], "CONFIG|LOG..."),
@@ -172,4 +172,4 @@ def test_crosses_are_named_as_not_looked_at(folder):
     page = folder / "crossed.html"
     survey = json.loads(run(config, "--json", "--html", page).stdout)
     assert survey["crosses"] == {"city_x_tags": ["city", "tags"]}
-    assert "Not looked at by itself: city_x_tags, the cross of city and tags." in page.read_text()
+    assert "Not profiled: city_x_tags, the cross of city and tags." in page.read_text()

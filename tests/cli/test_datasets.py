@@ -76,12 +76,12 @@ def test_what_is_fetched_is_said_on_standard_error(tmp_path, monkeypatch):
     [
         (["movielens", "--out", "x"], "did you mean movielens-1m?"),
         (["synth"], "--out"),
-        (["--rows", "5"], "Which log?"),
-        (["movielens-1m", "--rows", "5", "--out", "x"], "only --out belongs to it"),
-        (["adult", "--preset", "appdata", "--out", "x"], "only --out belongs to it"),
-        (["appdata", "--preset", "feedsdata", "--out", "x"], "--preset belongs to synth"),
+        (["--rows", "5"], "Missing argument NAME"),
+        (["movielens-1m", "--rows", "5", "--out", "x"], "takes no option but --out"),
+        (["adult", "--preset", "appdata", "--out", "x"], "takes no option but --out"),
+        (["appdata", "--preset", "feedsdata", "--out", "x"], "--preset applies only to synth"),
         (["synth", "--rows", "0", "--out", "x"], "1 or more"),
-        (["synth", "--fields", "9", "--features", "9", "--out", "x"], "two or more for each of 9 fields"),
+        (["synth", "--fields", "9", "--features", "9", "--out", "x"], "at least two for each of 9 fields"),
     ],
 )
 def test_what_cannot_be_made_is_refused(tmp_path, monkeypatch, arguments, message):

@@ -41,7 +41,7 @@ def test_doctor_says_what_to_do_where_compiled_kernels_can_be_kept_nowhere(monke
     monkeypatch.setattr(kept, "folders", lambda: (Path("/dev/null/a"),))
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 2
-    assert "/dev/null/a: 0 kernels, cannot be written" in result.stdout
+    assert "/dev/null/a: 0 kernels, not writable" in result.stdout
     assert "error: compiled kernels can be kept nowhere" in result.stderr
     assert "set NUMBA_CACHE_DIR" in result.stderr
 

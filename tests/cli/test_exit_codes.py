@@ -35,7 +35,7 @@ def test_a_users_mistake_is_a_message_and_exit_code_2(run_raising):
     result = run_raising(DataError("the label is not a class", where="a.csv, row 7", got="yes", fix="correct it"))
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "error: the label is not a class\n  where: a.csv, row 7\n  got: yes\n  to do: correct it" in result.stderr
+    assert "error: the label is not a class\n  where: a.csv, row 7\n  got: yes\n  hint: correct it" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -53,7 +53,7 @@ def test_any_other_exception_is_our_fault_with_its_traceback(run_raising):
     assert result.stdout == ""
     assert "Traceback" in result.stderr
     assert "ZeroDivisionError: 0 / 0" in result.stderr
-    assert "a fault of fieldwise" in result.stderr
+    assert "a bug in fieldwise" in result.stderr
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
@@ -72,7 +72,7 @@ def test_a_file_that_vanished_is_our_fault(run_raising):
 def test_memory_that_ran_out_is_a_message(run_raising):
     result = run_raising(MemoryError("Unable to allocate 71.0 GiB"))
     assert result.exit_code == 2
-    assert "there is not enough memory: Unable to allocate 71.0 GiB" in result.stderr
+    assert "out of memory: Unable to allocate 71.0 GiB" in result.stderr
 
 
 def test_a_reader_that_went_away_is_no_reason_for_words():
@@ -113,7 +113,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: unknown key: epoch\n  where: {config}, [train]\n  to do: did you mean epochs?\n"
+    assert done.stderr == f"error: unknown key: epoch\n  where: {config}, [train]\n  hint: did you mean epochs?\n"
 
 
 def test_an_override_that_is_not_understood_is_refused(tmp_path):

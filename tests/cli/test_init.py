@@ -50,7 +50,7 @@ def test_a_configuration_that_somebody_may_have_edited_is_not_replaced(log, tmp_
     (tmp_path / "mine.toml").write_text("# mine")
     result = run(log, "--out", "mine.toml")
     assert result.exit_code == 2
-    assert "there already" in result.stderr
+    assert "already exists" in result.stderr
     assert (tmp_path / "mine.toml").read_text() == "# mine"
     assert run(log, "--out", "mine.toml", "--overwrite").exit_code == 0
     assert load_config("mine.toml").data.label == "click"
@@ -82,7 +82,7 @@ def test_files_without_a_header_get_the_names_that_are_given(tmp_path, monkeypat
     [
         (["none.csv"], "none.csv"),
         (["log.csv", "--label", "clik"], "did you mean click?"),
-        (["log.csv", "--delimiter", "||"], "one character"),
+        (["log.csv", "--delimiter", "||"], "a single character"),
         ([], "LOG..."),
     ],
 )

@@ -50,7 +50,7 @@ def test_where_no_row_can_be_read_the_true_reason_is_told(tmp_path, name, text, 
     for verb in ("init", "check"):
         result = run(verb, path)
         assert result.exit_code == 2
-        assert "the log holds no row that can be read" in result.stderr
+        assert "no row of the log can be read" in result.stderr
         assert "20 of 20 rows could not be used: " in result.stderr
         assert reason in result.stderr
 
@@ -61,7 +61,7 @@ def test_init_takes_quotes_for_plain_characters_where_they_can_be_nothing_else_a
     text = "".join(f"{rng.randrange(2)}\t{query}\ta{rng.randrange(9)}\n" for query in queries)
     (tmp_path / "q.tsv").write_text("click\tquery\tad\n" + text)
     result = run("init", tmp_path / "q.tsv", "--out", tmp_path / "q.toml")
-    assert "note: quotes are plain characters here" in result.stderr
+    assert "note: quotes are read as ordinary characters" in result.stderr
     assert "row 101 (line 102)" in result.stderr
     config = fw.load_config(tmp_path / "q.toml")
     assert config.data.csv.quote == ""

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from fieldwise.cli import progress
 from fieldwise.cli.progress import Reporter, aside, show_progress
-from fieldwise.events import EpochEnd, Kept, Outlook, Preparing, Progress, Seconds, Stage, Warned, ignore
+from fieldwise.events import BestSaved, EpochEnd, Outlook, Preparing, Progress, SecondsRange, StageStart, Warned, ignore
 from fieldwise.metrics import Metrics
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
@@ -36,7 +36,7 @@ def plain(clock):
 
 def test_a_moment_has_all_that_one_waits_for(plain, clock):
     report, written = plain
-    report(Stage("train", "lc-wide-deep"))
+    report(StageStart("train", "lc-wide-deep"))
     clock[0] = 10
     report(MOMENT)
     assert written.getvalue() == ("LC-W&D  epoch 2   25%  412k examples/s  1:15 left  loss 0.3333  valid AUC 0.8750\n")
@@ -44,12 +44,12 @@ def test_a_moment_has_all_that_one_waits_for(plain, clock):
 
 def test_what_is_to_come_is_written_with_a_range_of_times(plain):
     report, written = plain
-    report(Outlook(("lr", "dnn"), ("lc-dnn-16",), Seconds(20, 130), Seconds(200, 600)))
-    report(Outlook((), ("lc-dnn-16",), Seconds(0, 0), Seconds(200, 600)))
+    report(Outlook(("lr", "dnn"), ("lc-dnn-16",), SecondsRange(20, 130), SecondsRange(200, 600)))
+    report(Outlook((), ("lc-dnn-16",), SecondsRange(0, 0), SecondsRange(200, 600)))
     assert written.getvalue().splitlines() == [
-        "training first lr, dnn, whose results come after about 0:20 to 2:10; then lc-dnn-16: all done after "
-        "about 3:20 to 10:00 on this machine as it is now",
-        "training lc-dnn-16: about 3:20 to 10:00 on this machine as it is now",
+        "training lr, dnn first, results after about 0:20 to 2:10; then lc-dnn-16, finished after "
+        "about 3:20 to 10:00 at the current load of this machine",
+        "training lc-dnn-16: about 3:20 to 10:00 at the current load of this machine",
     ]
 
 
@@ -70,10 +70,10 @@ def test_the_line_that_moves_stands_aside_for_what_is_printed():
 
 def test_the_end_of_an_epoch_is_always_written(plain):
     report, written = plain
-    report(Stage("train", "lr"))
+    report(StageStart("train", "lr"))
     for epoch in (1, 2):
         report(EpochEnd(epoch, 0.4, 3.25, 1_000_000.0, None))
-        report(Kept(epoch))
+        report(BestSaved(epoch))
     assert written.getvalue().splitlines() == [
         "LR  epoch 1 done in 3.2 s  1M examples/s  loss 0.4000",
         "LR  epoch 2 done in 3.2 s  1M examples/s  loss 0.4000",
@@ -83,10 +83,10 @@ def test_the_end_of_an_epoch_is_always_written(plain):
 def test_the_training_that_a_model_starts_from_is_called_pretraining(plain):
     report, written = plain
     end = EpochEnd(1, 0.4, 1.0, 10.0, VALID)
-    for event in (Stage("pretrain", "lr"), Stage("train", "lr"), end, Stage("train", "lc-dnn"), end):
+    for event in (StageStart("pretrain", "lr"), StageStart("train", "lr"), end, StageStart("train", "lc-dnn"), end):
         report(event)
     # Where it is there already, it is announced and then not trained.
-    for event in (Stage("pretrain", "lr"), Stage("train", "lc-resnet"), end, Stage("train", "lr"), end):
+    for event in (StageStart("pretrain", "lr"), StageStart("train", "lc-resnet"), end, StageStart("train", "lr"), end):
         report(event)
     labels = [line.split("  ")[0] for line in written.getvalue().splitlines()]
     assert labels == ["LR (pretraining)", "LC-DNN", "LC-ResNet", "LR"]
@@ -128,7 +128,7 @@ def test_on_a_terminal_one_line_moves_and_the_ends_of_epochs_stay():
     console = Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False)
     with Live(console=console, transient=True, auto_refresh=False) as live:
         report = Reporter(console, live)
-        report(Stage("train", "lr"))
+        report(StageStart("train", "lr"))
         for _ in range(3):
             report(MOMENT)
             live.refresh()
@@ -143,7 +143,7 @@ def test_on_a_terminal_one_line_moves_and_the_ends_of_epochs_stay():
 
 def test_progress_never_touches_standard_output(capsys):
     with show_progress() as listen:
-        listen(Stage("train", "lr"))
+        listen(StageStart("train", "lr"))
         listen(EpochEnd(1, 0.4, 3.25, 1.0, None))
     captured = capsys.readouterr()
     assert captured.out == ""

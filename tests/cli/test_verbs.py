@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fieldwise.cli import main
 from fieldwise.data.read_report import ReadReport, Reason
-from fieldwise.events import EpochEnd, Stage
+from fieldwise.events import EpochEnd, StageStart
 from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Contender, Difference, spreads
 from fieldwise.jobs.evaluate import Evaluation
@@ -111,7 +111,7 @@ def asked(monkeypatch):
         def called(*arguments, **options):
             calls[verb] = (arguments, options)
             if "listen" in options:
-                options["listen"](Stage("train", "lr"))
+                options["listen"](StageStart("train", "lr"))
                 options["listen"](EpochEnd(1, 0.5, 1.0, 10.0, None))
             return answer
 
@@ -139,7 +139,7 @@ def test_train_hands_the_configuration_and_what_replaces_it_to_the_library(confi
 def test_train_prints_metrics_the_folder_and_what_to_do_next(config, asked):
     asked("train", make_result())
     result = run("train", config, "--out", "runs/a")
-    for text in ("LC-DNN, K = 8", "113,000 parameters", "0.8731", "The run is in runs/first/lc-dnn-8"):
+    for text in ("LC-DNN, K = 8", "113,000 parameters", "0.8731", "Run saved in runs/first/lc-dnn-8"):
         assert text in result.stdout
     later = config.parent / "later.csv"
     assert f"fieldwise predict runs/first/lc-dnn-8 --data {later} --out predictions.parquet" in result.stdout
@@ -174,8 +174,8 @@ def test_prepare_prints_parts_fields_and_rejected_rows(config, asked):
     printed = run("prepare", config).stdout
     for text in ("train", "8,000", "user", "category", "12,342", "12,345 features in 2 fields", "4.50 MB"):
         assert text in printed
-    assert "2 columns are left out" in printed
-    assert "The same in every training row, and so of no use: flag" in printed
+    assert "2 columns left out" in printed
+    assert "Constant in the training rows: flag" in printed
     assert re.search("constant +the same in every row: 'x'\\n *empty +no value in any row", printed)
     assert SAID in printed
     assert json.loads(run("prepare", config, "--json").stdout) == SUMMARY
@@ -185,10 +185,10 @@ def test_columns_left_out_are_not_mentioned_where_there_are_none_and_cut_short_w
     asked("prepare", SimpleNamespace(summary={**SUMMARY, "left_out": {}, "constant_fields": []}))
     printed = run("prepare", config).stdout
     assert "left out" not in printed
-    assert "of no use" not in printed
+    assert "Constant in" not in printed
     asked("prepare", SimpleNamespace(summary={**SUMMARY, "left_out": {f"c{n}": "empty" for n in range(99)}}))
     printed = run("prepare", config).stdout
-    assert "99 columns are left out" in printed
+    assert "99 columns left out" in printed
     assert "c39" in printed
     assert "c40" not in printed
 
@@ -207,7 +207,7 @@ def test_compare_prints_the_papers_three_tables_in_100_columns(config, asked):
     calls = asked("compare", make_comparison(models, "runs/first"))
     result = run("compare", config, "--out", "runs/first", "--models", "lr, lc-wide-deep:1,lc-wide-deep")
     assert calls["compare"][1]["models"] == ["lr", "lc-wide-deep:1", "lc-wide-deep"]
-    titles = [line for line in result.stdout.splitlines() if line.startswith(("Parameters", "AUC", "Seconds"))]
+    titles = [line for line in result.stdout.splitlines() if line.startswith(("Parameters", "AUC", "Training time"))]
     assert len(titles) == 3
     for text in ("LC-W&D, K = 1", "LC-W&D, K = 8", "0.9000", "113,000"):
         assert text in result.stdout
@@ -269,10 +269,10 @@ def test_compare_says_which_models_are_worse_and_which_cannot_be_told_apart(conf
     ]
     asked("compare", make_comparison(models, part="test", against="lc-dnn-8", differences=found, seeds=[0, 1, 2]))
     printed = run("compare", config, "--seeds", 3, "--level", 0.05).stdout
-    assert "AUC minus that of LC-DNN, K = 8, in pairs on the same test rows" in printed
+    assert "AUC minus that of LC-DNN, K = 8, paired on the same test rows" in printed
     assert re.search(r"LR +worse +-0.0123 +-0.0143 to -0.0103 +<.0001 +\+0.0100 \(worse\)", printed)
     assert re.search(r"DNN +not distinguishable .* 0.3100 +-", printed)
-    assert "level 0.05 for all 2 models together (Holm)" in " ".join(printed.split())
+    assert "level 0.05, family-wise over 2 models (Holm)" in " ".join(printed.split())
     assert "of the 3 training seeds" in " ".join(printed.split())
     assert max(len(line) for line in printed.splitlines() if not line.startswith("  ")) <= 100
 
@@ -283,8 +283,8 @@ def test_compare_with_one_seed_says_what_it_does_not_know(config, asked):
         "compare", make_comparison(models, part="valid", against="lc-dnn-8", differences=[make_difference("lr-None")])
     )
     printed = " ".join(run("compare", config).stdout.split())
-    assert "not what another seed would change" in printed
-    assert "There is no test part: valid flatters" in printed
+    assert "not the variation between training seeds" in printed
+    assert "There is no test part: results on valid are optimistic" in printed
 
 
 def test_compare_prints_mean_and_spread_over_seeds(config, asked):
@@ -333,7 +333,7 @@ def test_predict_says_where_the_probabilities_and_the_rejected_rows_are(asked):
     calls = asked("predict", answer)
     result = run("predict", "runs/first", "--data", "new.csv", "--out", "p.csv")
     assert calls["predict"][0] == (Path("runs/first"), ("new.csv",), Path("p.csv"))
-    assert "1,234 probabilities are in p.csv" in result.stdout
+    assert "1,234 predictions written to p.csv" in result.stdout
     assert SAID in result.stdout
     printed = json.loads(run("predict", "runs/first", "--data", "new.csv", "--out", "p.csv", "--json").stdout)
     assert (printed["examples"], printed["rejected_rows"], printed["read"]) == (1_234, 2, READ.as_dict())

@@ -169,6 +169,6 @@ def test_a_second_process_on_a_run_folder_is_refused_while_the_first_one_trains(
         second = [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(run)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "another process works in this run folder" in refused.stderr
+    assert "the run folder is in use by another process" in refused.stderr
     fw.train(fw.load_config(config), run)
     assert model_files(run) == model_files(folder / "train")

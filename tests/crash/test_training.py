@@ -15,7 +15,7 @@ from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
 from fieldwise.data.cache import Cache
-from fieldwise.events import Stage
+from fieldwise.events import StageStart
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,11 +135,11 @@ def stop_after(config: fw.Config, run: Path, steps: int) -> None:
 
 def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(folder, monkeypatch):
     config, run, gather = fw.load_config(folder / "fieldwise.toml"), folder / "vanished", Cache.gather_later
-    stages: list[Stage] = []
+    stages: list[StageStart] = []
     read: list[int] = []
 
     def vanishing(cache, *arguments):
-        if stages and stages[-1] == Stage("train", "lc-wide-deep"):
+        if stages and stages[-1] == StageStart("train", "lc-wide-deep"):
             read.append(1)
             if len(read) > 20:
                 raise fw.ArtefactError("the cache has vanished", where=cache.folder)
@@ -148,7 +148,7 @@ def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(
     with monkeypatch.context() as patch:
         patch.setattr(Cache, "gather_later", vanishing)
         with pytest.raises(fw.ArtefactError, match="the cache has vanished"):
-            fw.train(config, run, listen=lambda event: stages.append(event) if isinstance(event, Stage) else None)
+            fw.train(config, run, listen=lambda event: stages.append(event) if isinstance(event, StageStart) else None)
     assert max(path.name for path in run.glob("checkpoints/[0-9]*")) == "00000020", "not that of three steps"
     fw.train(config, run)
     assert weights(run) == weights(folder / "whole")

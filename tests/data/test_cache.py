@@ -233,7 +233,7 @@ def test_a_truncated_or_longer_file_is_refused_when_the_cache_is_opened(tmp_path
     path = tmp_path / "examples.bin"
     whole = path.read_bytes()
     path.write_bytes(whole[:-64])
-    with pytest.raises(ArtefactError, match=r"truncated(.|\n)*to do: remove the prepared folder"):
+    with pytest.raises(ArtefactError, match=r"truncated(.|\n)*hint: remove the prepared folder"):
         Cache.open(tmp_path)
     path.write_bytes(whole + bytes(64))
     with pytest.raises(ArtefactError, match="longer"):

@@ -148,7 +148,7 @@ def test_a_file_without_one_good_row_in_a_long_stretch_is_given_up(tmp_path):
 @pytest.mark.parametrize(
     ("data", "options", "error", "message"),
     [
-        (b"x,x\n1,2\n", {}, DataError, "two columns have one name(.|\n)*columns 1, 2(.|\n)*got: 'x'"),
+        (b"x,x\n1,2\n", {}, DataError, "duplicate column names(.|\n)*columns 1, 2(.|\n)*got: 'x'"),
         (b"x,\xff\n1,2\n", {}, DataError, "first row is not UTF-8(.|\n)*csv.encoding"),
         (b'x,"y\n1,2\n', {}, DataError, "a first row that does not end"),
         (

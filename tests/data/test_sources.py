@@ -69,7 +69,7 @@ ZSTD = b"\x28\xb5\x2f\xfd" + bytes(20)
         ("a.parquet", b"a,b\n1,2\n", r"expected: Parquet\n  got: text or other data"),
         ("a.parquet", b"PAR1" + bytes(20), "cut off"),
         ("a.parquet", b"PAR", "expected: Parquet"),
-        ("a.txt", b"a,b\n", r"does not tell its format(.|\n)*to do: give the format: csv, tsv"),
+        ("a.txt", b"a,b\n", r"does not tell its format(.|\n)*hint: give the format: csv, tsv"),
         ("a", b"a,b\n", "does not tell its format"),
     ],
 )

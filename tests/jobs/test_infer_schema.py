@@ -169,7 +169,7 @@ def test_a_time_gives_an_hour_and_a_weekday_unless_their_names_are_taken():
     excluded = infer("[fields.time_weekday]\nexclude = true\n[fields.time_hour]\nexclude = true").left_out
     assert excluded["time"] == "excluded by the configuration"
     sample = sample.append_column("time_weekday", SAMPLE["price"])
-    assert infer(sample=sample).left_out["time"] == "others have the names of its fields: time_hour, time_weekday"
+    assert infer(sample=sample).left_out["time"] == "the names of its fields are taken: time_hour, time_weekday"
 
 
 def test_a_time_that_is_crossed_as_a_whole_is_a_category():
@@ -233,23 +233,27 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
         ('data = {train = "a", label = "click"}\n[fields.x]\ncolumn = "agee"', DataError, r"(?s)got: agee.*mean age\?"),
         ('data = {train = "a", label = "click"}\n[fields.click]', ConfigError, "the label cannot be a field"),
         ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["age", "tag"]', ConfigError, "mean tags?"),
-        ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["x", "age"]', ConfigError, "stand before it"),
+        ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["x", "age"]', ConfigError, "defined before it"),
         ('data = {train = "a", label = "click"}\n[fields.x]\ncross = ["age"]', ConfigError, "two or more"),
-        ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 1', ConfigError, "one bin holds every number"),
-        ('data = {train = "a", label = "click"}\n[fields.age]\ntype = "cross"', ConfigError, "a cross, and only"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 1', ConfigError, "a single bin is useless"),
+        (
+            'data = {train = "a", label = "click"}\n[fields.age]\ntype = "cross"',
+            ConfigError,
+            "requires cross, and vice versa",
+        ),
         ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "<= 65534"),
         ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "length >= 1"),
-        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = "none"', ConfigError, "must be one"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = "none"', ConfigError, "must be a number"),
         ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = []', ConfigError, "Expected|expected"),
         (
             'data = {train = "a", label = "click"}\n[fields.age]\ntype = "number"\nmax_length = 2',
             ConfigError,
-            "only a bag has a max_length",
+            "max_length and weights are only allowed for bags",
         ),
         (
             'data = {train = "a", label = "click"}\n[fields.tags]\nweights = "w"\nweighted = true',
             ConfigError,
-            "a column of their own",
+            "mutually exclusive",
         ),
         (
             'data = {train = "a", label = "click", exclude = ["age"]}\n[fields.age]\nbins = 3',
@@ -268,7 +272,7 @@ def test_a_log_with_nothing_to_learn_from_is_refused_with_the_reasons():
         infer(sample=SAMPLE.select(["click", "constant"]))
     with pytest.raises(DataError, match="no row"):
         infer(sample=SAMPLE.slice(0, 0))
-    with pytest.raises(DataError, match=r"(?s)two columns have one name.*age"):
+    with pytest.raises(DataError, match=r"(?s)duplicate column names.*age"):
         infer(sample=SAMPLE.append_column("age", SAMPLE["age"]))
 
 

@@ -59,7 +59,7 @@ def test_strays_are_pointed_out_by_init_and_check_and_stop_training(tmp_path, rn
     (tmp_path / "log.csv").write_text("click,user,price\n" + lines(2000, rng) + "2,u1,1.5\n")
     sample = read_sample(open_log([str(tmp_path / "log.csv")]))
     text = write_config(sample, ["log.csv"], "click")
-    assert "# Training stops at this label: the label has 3 values" in text
+    assert "# Training rejects this label: the label has 3 values" in text
     tomllib.loads(text)
     found = [warning for warning in fw.check(config(tmp_path, "log.csv")).warnings if warning.kind == "label"]
     assert ["the label has 3 values" in warning.what for warning in found] == [True]
@@ -115,7 +115,7 @@ def test_a_positive_class_and_classes_are_brought_into_one_order(tmp_path, rng):
     assert fw.prepare(config(tmp_path, "log.csv", more=both)).encoder.schema.classes == ("0", "1")
     with pytest.raises(fw.ConfigError, match="not among the classes"):
         fw.prepare(config(tmp_path, "log.csv", more='classes = [0, 1]\npositive = "yess"'))
-    with pytest.raises(fw.ConfigError, match="one of two"):
+    with pytest.raises(fw.ConfigError, match="exactly two classes"):
         fw.prepare(config(tmp_path, "log.csv", more='classes = ["a", "b", "c"]\npositive = "a"'))
 
 
@@ -139,6 +139,6 @@ def test_where_only_clicks_have_a_label_the_message_says_to_write_the_others_out
     with pytest.raises(fw.DataError, match="hold one class only") as caught:
         fw.prepare(config(tmp_path, "log.csv"))
     assert caught.value.fix.startswith("where an empty label means a class, as no click, write 0 into it; else, take")
-    with pytest.raises(fw.ConfigError, match="an empty cell is no class") as caught:
+    with pytest.raises(fw.ConfigError, match="an empty cell cannot be a class") as caught:
         fw.prepare(config(tmp_path, "log.csv", more='classes = ["", "click"]'))
     assert "None" not in str(caught.value)

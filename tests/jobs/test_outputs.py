@@ -31,13 +31,13 @@ def log_in(folder, data=""):
 @pytest.mark.parametrize(
     ("out", "data", "message"),
     [
-        ("log/a.csv", "", "a file is where the folder is to be"),
-        ("/dev/null", "", "a file is where the folder is to be"),
-        (".", "", "the folder holds the log"),
-        ("log", "", "the folder holds"),
-        ("model", "", "the folder holds (a model|something that is no run)"),
-        ("log/run", 'format = "csv"', "would be read as a part of the log"),
-        ("log/run", 'valid = "log/*"', "would be read as a part of the log"),
+        ("log/a.csv", "", "the output folder is an existing file"),
+        ("/dev/null", "", "the output folder is an existing file"),
+        (".", "", "the folder contains the log"),
+        ("log", "", "the folder contains"),
+        ("model", "", "the folder (contains a model|is not empty and not a run folder)"),
+        ("log/run", 'format = "csv"', "would become part of the log"),
+        ("log/run", 'valid = "log/*"', "would become part of the log"),
     ],
 )
 def test_a_folder_that_would_harm_the_log_is_refused_before_anything_is_written(tmp_path, verb, out, data, message):

@@ -86,10 +86,10 @@ def test_a_file_that_two_parts_read_is_pointed_out(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ('weight = "click"', r"the label is no weight(.|\n)*data.weight"),
-        ('group = "click"', "the label is no group"),
-        ('split = "click"', "the label is no split"),
-        ('id = "probability_1"', "the name of a column of predictions"),
+        ('weight = "click"', r"the label cannot be the weight(.|\n)*data.weight"),
+        ('group = "click"', "the label cannot be the group"),
+        ('split = "click"', "the label cannot be the split"),
+        ('id = "probability_1"', "reserved for predictions"),
     ],
 )
 def test_a_column_has_one_role(tmp_path, data, message):

@@ -100,7 +100,7 @@ def test_the_column_of_the_groups_is_an_input_and_it_is_said_as_are_columns_that
     prepared = fw.prepare(fw.parse_config(text, base=tmp_path))
     assert prepared.encoder.schema.columns == ("user",)
     assert set(prepared.read.columns_not_used) == {"key", "w"}
-    assert describe(prepared.read)[0].startswith("user makes the groups of GAUC and is an input, too")
+    assert describe(prepared.read)[0].startswith("user is the GAUC group and also an input")
     without = fw.check(fw.parse_config(text + "[fields.w]\n[fields.user]\nexclude = true\n", base=tmp_path)).read
     assert set(without.columns_not_used) == {"key", "user"}
     assert without.remarks == []

@@ -116,7 +116,7 @@ class Begun(BaseException):
 
 
 def stop_at_start(event: object) -> None:
-    if type(event).__name__ == "Stage":
+    if type(event).__name__ == "StageStart":
         raise Begun
 
 

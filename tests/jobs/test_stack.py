@@ -10,7 +10,7 @@ import pytest
 
 import fieldwise as fw
 from fieldwise.errors import ConfigError, Stopped
-from fieldwise.events import Sampling, Stage
+from fieldwise.events import Sampling, StageStart
 from fieldwise.jobs.train.plan import plan
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.load import load_model
@@ -64,7 +64,7 @@ def load(folder, model=""):
 def test_a_stack_keeps_what_was_sampled_and_weighs_its_members(folder):
     events = []
     result = fw.train(load(folder), folder / "run", listen=events.append)
-    assert Stage("sample", "lc-dnn+bayesian-fm") in events
+    assert StageStart("sample", "lc-dnn+bayesian-fm") in events
     assert [event.sweep for event in events if isinstance(event, Sampling)] == list(range(1, 13))
     assert result.pretrain_seconds > 0
     model = load_model(fw.open_bundle(folder / "run"))
@@ -147,7 +147,7 @@ def test_what_a_member_reaches_alone_is_what_it_reaches_as_a_model_of_its_own(fo
     events = []
     config = load(folder, 'kind = "bayesian-fm"')
     alone = fw.train(config, folder / "alone", listen=events.append)
-    assert Stage("pretrain", "lr") not in events
+    assert StageStart("pretrain", "lr") not in events
     for part in ("valid", "test"):
         assert getattr(alone, part).auc == pytest.approx(getattr(stack.members[1], part).auc, abs=1e-6)
         assert getattr(alone, part).logloss == pytest.approx(getattr(stack.members[1], part).logloss, abs=1e-6)
@@ -197,7 +197,7 @@ def test_a_plan_tells_of_what_a_training_goes_through_before_the_log_is_prepared
     gone_through = [
         "bayesian-fm" if event.name == "sample" else event.model
         for event in events
-        if isinstance(event, Stage) and event.name in ("sample", "train")
+        if isinstance(event, StageStart) and event.name in ("sample", "train")
     ]
     if more == "kind=bayesian-fm":
         assert gone_through.pop() == gone_through[0]

@@ -167,7 +167,7 @@ def test_the_label_is_guessed_or_asked_for():
 def test_rows_without_a_label_and_a_label_of_one_class_are_said():
     text = write_config(pa.table({"click": ["1", "NULL", "1", "", ""], "ad": list("ababa")}), ["log.csv"])
     assert "label = \"click\"                   # 1 value: '1'\n# 3 of 5 rows have no label and are left out" in text
-    assert "# Unless later rows hold another class, training stops at this label: " in text
+    assert "# Unless later rows have another class, training rejects this label: " in text
     text = write_config(pa.table({"click": ["1", "0"] * 2, "ad": list("abab")}), ["log.csv"])
     assert "no label" not in text
     assert "training stops" not in text
@@ -177,7 +177,7 @@ def test_every_field_and_every_column_left_out_has_its_reason():
     table = LOGS["avazu"][0].append_column("constant", pa.array(["x"] * ROWS))
     text = write_config(table, ["log.csv"])
     assert re.search(r'"constant", +# the same in every row', text)
-    assert re.search(r'"id", +# another value in every row', text)
+    assert re.search(r'"id", +# a different value in every row', text)
     headers = [line for line in text.splitlines() if line.startswith("[fields.")]
     assert len(headers) == 11
     assert all(re.fullmatch(r"\[fields\.\w+\] +# \S.*", line) for line in headers)

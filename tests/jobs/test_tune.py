@@ -20,7 +20,7 @@ from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
 from fieldwise.cli import main
-from fieldwise.events import EpochEnd, Noted, Stage
+from fieldwise.events import EpochEnd, Noted, StageStart
 from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.tune.space import SPACE, Choice, Range, changed, space_of
 
@@ -71,7 +71,7 @@ def test_no_trial_sees_the_test_rows_and_they_are_evaluated_once(folder, tuned):
     seen = []
     again = fw.tune(fw.load_config(folder / "fieldwise.toml"), folder / "whole", trials=8, listen=seen.append)
     assert without_time(again) == without_time(tuning)
-    assert not [event for event in seen if isinstance(event, Stage)]
+    assert not [event for event in seen if isinstance(event, StageStart)]
 
 
 def test_a_search_is_verified_and_damage_to_its_record_is_found(folder, tuned, tmp_path):
@@ -89,7 +89,7 @@ def test_trials_that_share_their_logistic_regression_train_it_once(config, tmp_p
     trained = []
 
     def listen(event):
-        if isinstance(event, Stage) and event.name == "train":
+        if isinstance(event, StageStart) and event.name == "train":
             trained.append(event.model)
 
     fw.tune(config, tmp_path / "search", trials=3, only=["model.units", "model.dropout"], listen=listen)

@@ -249,7 +249,10 @@ P, Y = np.array([0.25, 0.5]), np.array([0, 1])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.array([0.1, np.nan]), Y), "a probability is not one\n  where: example 1 of the update\n.*1\n  got: nan"),
+        (
+            (np.array([0.1, np.nan]), Y),
+            "a probability is out of range\n  where: example 1 of the update\n.*1\n  got: nan",
+        ),
         ((np.array([-1e-9, 0.5]), Y), "where: example 0"),
         ((np.array([0.5, 1.0000001]), Y), "got: 1.0000001"),
         ((np.array([0.5, np.inf]), Y), "got: inf"),
@@ -257,7 +260,7 @@ P, Y = np.array([0.25, 0.5]), np.array([0, 1])
         ((P, [-1, 1]), "got: -1"),
         ((P, [0.5, 1]), "got: 0.5"),
         ((P, [np.nan, 1]), "got: nan"),
-        ((P, Y, [1.0, np.nan]), "a weight cannot be used\n  where: example 1 of the update"),
+        ((P, Y, [1.0, np.nan]), "a weight is out of range\n  where: example 1 of the update"),
         ((P, Y, [-1, 1]), "got: -1"),
         ((P, Y, [1, 1e-101]), "got: 1e-101"),
         ((P, Y, [1, 1e101]), "got: 1e\\+101"),
@@ -272,12 +275,12 @@ def test_a_value_that_cannot_be_is_refused_with_its_place(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((P, [1]), r"`labels` must have the shape \(2,\) of the examples, got \(1,\)"),
-        ((P, Y, [1.0]), r"`weights` must have the shape \(2,\)"),
-        ((P, Y, None, [1, 2, 3]), r"`groups` must have the shape \(2,\)"),
+        ((P, [1]), r"`labels` must have shape \(2,\), got \(1,\)"),
+        ((P, Y, [1.0]), r"`weights` must have shape \(2,\)"),
+        ((P, Y, None, [1, 2, 3]), r"`groups` must have shape \(2,\)"),
         ((P, Y, None, [1.0, 2.0]), "`groups` must be integers, got float64"),
         ((P, ["a", "b"]), "`labels` must be numbers"),
-        ((P[:, None], Y), r"`probabilities` must have the shape \(B,\), got \(2, 1\)"),
+        ((P[:, None], Y), r"`probabilities` must have shape \(B,\), got \(2, 1\)"),
         ((P.astype(np.float16), Y), "`probabilities` must be float32 or float64, got float16"),
         (([0, 1], Y), "got int64"),
     ],

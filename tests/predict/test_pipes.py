@@ -94,7 +94,7 @@ def test_what_needs_several_readings_refuses_pipes_without_waiting_for_them(tmp_
     found = cli("init", path, "--format", "csv")
     listener.close()
     assert (found.exit_code, f"got: {kind}" in found.output) == (2, True)
-    with pytest.raises(fw.DataError, match="this is no file"):
+    with pytest.raises(fw.DataError, match="not a regular file"):
         fw.prepare(
             fw.Config(data=fw.DataConfig(train=path, label="click", format="csv"), base="" if path == "-" else ".")
         )
@@ -115,5 +115,5 @@ def test_what_can_be_read_once_only_may_be_named_once_only(run, tmp_path):
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero"])
 def test_devices_are_no_rows_to_predict(run, tmp_path, path):
-    with pytest.raises(fw.DataError, match="this is no file"):
+    with pytest.raises(fw.DataError, match="not a regular file"):
         fw.predict(run, path, tmp_path / "p.csv")

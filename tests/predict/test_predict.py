@@ -58,7 +58,7 @@ def test_a_log_without_rows_gives_columns_and_no_rows(run, tmp_path, rows, endin
         assert out.read_text().splitlines()[0].endswith('"probability"')
         assert len(out.read_text().splitlines()) == 1
     (tmp_path / "labelled.csv").write_text("click," + HEADER)
-    with pytest.raises(fw.DataError, match="no row to evaluate"):
+    with pytest.raises(fw.DataError, match="no rows to evaluate"):
         fw.evaluate(run, tmp_path / "labelled.csv")
 
 
@@ -119,7 +119,7 @@ def test_an_output_beside_the_log_is_written(run, tmp_path):
     fw.predict(run, tmp_path / "d*.csv", tmp_path / "p.csv")
     fw.predict(run, tmp_path / "day.csv", tmp_path / "p.csv")  # a result is replaced by the next one
     (tmp_path / "q.csv").mkdir()
-    with pytest.raises(fw.ConfigError, match="folder is no file"):
+    with pytest.raises(fw.ConfigError, match="output is a folder"):
         fw.predict(run, tmp_path / "day.csv", tmp_path / "q.csv")
 
 
@@ -135,7 +135,7 @@ def test_predictions_are_replaced_by_newer_ones_and_files_of_others_are_not(run,
     assert out.read_bytes() == first
     for content in ("a,b\n1,2\n", "short", "x" * 200_000):
         out.write_text(content)
-        with pytest.raises(fw.ConfigError, match=r"(?s)another file is in this place already.*--overwrite"):
+        with pytest.raises(fw.ConfigError, match=r"(?s)the output file already exists.*--overwrite"):
             fw.predict(run, log, out)
         assert out.read_text() == content
     command = ["predict", str(run), "--data", str(log), "--out", str(out), "--overwrite", "-q"]
@@ -250,7 +250,7 @@ def test_cells_that_are_longer_than_a_bag_may_be_are_said_to_be_cut(tmp_path):
         **QUICK,
     )
     fw.train(config, tmp_path / "run")
-    says = "column tags: 50 of 100 cells hold more than 2 values and were cut to the first 2"
+    says = "column tags: 50 of 100 cells have more than 2 values and were cut to the first 2"
     prediction = fw.predict(tmp_path / "run", tmp_path / "log.parquet", tmp_path / "out.csv")
     evaluation = fw.evaluate(tmp_path / "run", tmp_path / "log.parquet")
     for result in (prediction, evaluation):

@@ -207,7 +207,7 @@ def test_a_label_of_one_class_in_a_part_is_a_warning_and_no_auc(table, tmp_path)
     survey = survey_of(table.set_column(0, "click", pa.array(clicks)), tmp_path)
     assert ("constant_label", "the test rows") in warned(survey)
     city = survey.columns[0]
-    assert (city.auc, city.auc_undefined) == (None, "the rows to measure on are all of one class")
+    assert (city.auc, city.auc_undefined) == (None, "the rows to measure on have only one class")
 
 
 def test_the_auc_of_more_than_two_classes_is_the_mean_of_one_against_the_rest(tmp_path):

@@ -56,7 +56,7 @@ def test_the_label_tells_codes_from_quantities_in_numbers_and_in_texts_alike(kin
 def test_the_evidence_stands_in_the_configuration():
     sample, _ = inferred(*column("codes"))
     [line] = [line for line in write_config(sample, ["log.parquet"]).splitlines() if line.startswith("[fields.x]")]
-    assert "the label follows the values, not their order" in line
+    assert "the label depends on the values, not on their order" in line
 
 
 def test_what_the_configuration_states_holds_against_any_evidence():

@@ -47,8 +47,8 @@ def test_times_of_day_have_an_hour_where_the_name_says_so(format_):
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        (["1/2/2026 10:00", "3/4/2026 11:00"], "which may be %d/%m/%Y %H:%M or %m/%d/%Y %H:%M: state it"),
-        (["2026-Q1-01 x", "2026-01-01 dawn", "2026-01-02 dusk"][1:], "not known how they are written: state it"),
+        (["1/2/2026 10:00", "3/4/2026 11:00"], "in the format %d/%m/%Y %H:%M or %m/%d/%Y %H:%M: specify it"),
+        (["2026-Q1-01 x", "2026-01-01 dawn", "2026-01-02 dusk"][1:], "in an unknown format: specify it"),
     ],
 )
 def test_times_that_are_not_understood_are_left_out_with_what_to_do(cells, says):

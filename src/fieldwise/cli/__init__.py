@@ -1,13 +1,13 @@
 """The command line: one thin file per verb, and the one place where exceptions become exit codes.
 
-===  ===================================================================
-0    done
-1    a fault of ours: the traceback, and a request to report it
-2    the user's input is wrong: a message, never a traceback
-3    stopped on request, or by a closed pipe; the same command goes on
-===  ===================================================================
+===  =======================================================================
+0    success
+1    internal error: the traceback, and a request to report it
+2    invalid input: a message, never a traceback
+3    interrupted, or the output pipe was closed; rerun the command to resume
+===  =======================================================================
 
-A verb's file imports click alone when it is loaded, and all else when it runs, so that ``--help`` answers at once.
+A verb's module imports only click when it is loaded and everything else when it runs, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERBS = (
     "datasets",
     "doctor",
 )
-"""The verbs, in the order of the work; each is ``command`` in the module of its name."""
+"""The verbs in the order of a typical project; each is the object ``command`` of the module of the same name."""
 
 _OUTSIDE = (
     errno.EACCES,
@@ -58,7 +58,7 @@ _OUTSIDE = (
     errno.EPERM,
     errno.EROFS,
 )
-"""What the system refuses for reasons that lie with the machine or the path given, not with us."""
+"""Errors whose cause is the machine or the given path, not fieldwise."""
 
 
 _EXAMPLES = (
@@ -74,47 +74,50 @@ atexit.register(gc.freeze)
 
 
 class Verbs(click.Group):
-    """A group that loads a verb's file when the verb is asked for."""
+    """A click group that imports a verb's module on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs."""
+        """Return the names of all verbs."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return a verb; None where there is no such verb."""
+        """Return the command of a verb, or None if there is no such verb."""
         if name not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{name}").command
         return command
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the way from a raw log to probabilities, and the exit codes."""
+        """Write a typical session, from a raw log to probabilities, and the exit codes."""
         write_examples(formatter, _EXAMPLES)
         with formatter.section("Exit codes"):
-            formatter.write_text("0 done, 1 a fault of fieldwise, 2 the input is wrong, 3 stopped and can go on")
+            formatter.write_text(
+                "0 success, 1 internal error, 2 invalid input, 3 interrupted (rerun the command to resume)"
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb, and turn what it raises into a message and an exit code; click's own exceptions pass."""
-        with suppress(ValueError):  # only a process's main thread may say what a signal does
-            # As Ctrl-C: training saves a checkpoint (`training.interrupt`), all else cleans up and ends.
+        """Run the verb and turn its exceptions into a message and an exit code; click's own exceptions pass through."""
+        with suppress(ValueError):  # only the main thread may install signal handlers
+            # SIGTERM acts like Ctrl-C: training saves a checkpoint (`training.interrupt`), other verbs clean up and
+            # end.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except (UserError, Stopped) as error:
             _end(ctx, f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
-            _end(ctx, "\nstopped; to go on, run the same command again", Stopped.exit_code)
+            _end(ctx, "\ninterrupted; run the same command again to resume", Stopped.exit_code)
         except MemoryError as error:
-            _end(ctx, f"error: there is not enough memory: {error or 'the system gave no more'}", UserError.exit_code)
+            _end(ctx, f"error: out of memory: {error or 'allocation failed'}", UserError.exit_code)
         except BrokenPipeError:
-            # Nobody reads any more. What Python still holds for the pipe must not be written when it exits.
+            # The reader has closed the pipe; what Python still buffers for it must not be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Stopped.exit_code)
         except OSError as error:
             if error.errno not in _OUTSIDE:
                 _fault(ctx)
             place = f"\n  where: {error.filename}" if error.filename else ""
-            _end(ctx, f"error: the system refuses a file: {error.strerror}{place}", UserError.exit_code)
+            _end(ctx, f"error: cannot access a file: {error.strerror}{place}", UserError.exit_code)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception:
@@ -127,8 +130,8 @@ def _end(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 
 
 def _fault(ctx: click.Context) -> NoReturn:
-    """Report the exception that is being handled as ours."""
-    message = f"This is a fault of fieldwise {__version__}, not of your input: please report it with the lines above."
+    """Report the exception that is being handled as a bug."""
+    message = f"This is a bug in fieldwise {__version__}. Please report it with the traceback above."
     _end(ctx, f"{traceback.format_exc()}\n{message}", 1)
 
 

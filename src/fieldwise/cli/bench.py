@@ -1,4 +1,4 @@
-"""``fieldwise bench``: this machine's limits, and how close training comes to them."""
+"""``fieldwise bench``: training speed against the limits of this machine."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from fieldwise.cli.options import Verb, json_option, threads_option
 @click.command(
     name="bench",
     cls=Verb,
-    short_help="Measure this machine, and how close training comes to its limits.",
+    short_help="Benchmark training against the limits of this machine.",
     examples=("fieldwise bench", "fieldwise bench --fields 158 --json"),
 )
-@click.option("--fields", type=click.IntRange(min=1), default=39, show_default=True, help="Fields of the drawn log.")
-@click.option("--features", type=click.IntRange(min=1000), default=8_670_000, show_default=True, help="Its features.")
-@click.option("--quick", is_flag=True, help="Some seconds in place of a minute; rough figures.")
+@click.option(
+    "--fields", type=click.IntRange(min=1), default=39, show_default=True, help="Number of fields of the log."
+)
+@click.option(
+    "--features", type=click.IntRange(min=1000), default=8_670_000, show_default=True, help="Number of features."
+)
+@click.option("--quick", is_flag=True, help="Take a few seconds instead of a minute; less accurate.")
 @threads_option
 @json_option
 def command(fields: int, features: int, quick: bool, threads: int | None, as_json: bool) -> None:
-    """Measure the two limits of training click models on this machine, random access to the table and matrix products,
-    and how close logistic regression and LC-DNN come to them, in about a minute.
+    """Measure the two limits of training click models on this machine, random access to the embedding table and matrix
+    products, and how close logistic regression and LC-DNN come to them. Takes about a minute.
 
-    The log is drawn for it and removed afterwards. LR is held against a bare loop over ids in memory that gathers,
-    accumulates and applies; LC-DNN against its matrix products alone.
+    A synthetic log is generated for the benchmark and removed afterwards. LR is compared with a bare loop over ids in
+    memory that gathers, accumulates and applies; LC-DNN with its matrix products alone.
     """
     from fieldwise.errors import ConfigError
     from fieldwise.jobs.bench import bench
     from fieldwise.jobs.train.train import use_threads
 
     if features < 4 * fields:
-        raise ConfigError("there are too few features", where="--features", expected=f">= {4 * fields}", got=features)
+        raise ConfigError(
+            "too few features for this number of fields", where="--features", expected=f">= {4 * fields}", got=features
+        )
     use_threads(threads)
     measured = bench(fields=fields, features=features, quick=quick)
     if as_json:

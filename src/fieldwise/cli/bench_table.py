@@ -1,4 +1,4 @@
-"""What `fieldwise bench` prints for people."""
+"""The tables printed by ``fieldwise bench``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ __all__ = ["print_bench"]
 
 
 def print_bench(measured: Bench) -> None:
-    """Print the machine, its limits, and how close we come."""
+    """Print the machine, its limits, and the speed of training relative to them."""
     machine = measured.machine
     threads = f"{machine.threads} {'thread' if machine.threads == 1 else 'threads'}"
     click.echo(f"{machine.processor}, {machine.cores} cores, {readable_bytes(machine.memory_bytes)}, {threads}")
     if machine.load > 0.5:
-        click.echo(f"other work runs here (load {machine.load:.1f}): trust ratios, not rates")
-    limits = [[f"random reads, {count} at a time", f"{rate:,.0f} M/s"] for count, rate in measured.reads.items()]
+        click.echo(f"the machine is busy (load {machine.load:.1f}): ratios are reliable, absolute rates are not")
+    limits = [
+        [f"random reads, {count} thread{'s' * (count != '1')}", f"{rate:,.0f} M/s"]
+        for count, rate in measured.reads.items()
+    ]
     limits += [[f"matrix products, {name}", f"{rate:,.0f} GFLOP/s"] for name, rate in measured.products.items()]
     print_table("Limits of this machine", ["limit", "rate"], limits)
     print_table(
-        "How close training comes",
-        ["training", "unit", "ours", "limit", "ratio"],
+        "Training speed relative to the limits",
+        ["training", "unit", "measured", "limit", "ratio"],
         [
             [figure.name, figure.unit, compact(figure.ours), compact(figure.limit), f"{figure.ratio:.2f}"]
             for figure in measured.figures
@@ -32,4 +35,4 @@ def print_bench(measured: Bench) -> None:
         num_texts=2,
     )
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in measured.stages.items())
-    click.echo(f"took {measured.seconds:.0f} s: {stages}")
+    click.echo(f"Took {measured.seconds:.0f} s: {stages}")

@@ -1,4 +1,4 @@
-"""``fieldwise check``: what is in a log, before training."""
+"""``fieldwise check``: profile a log before training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.command(
     name="check",
     cls=Verb,
-    short_help="Look at a raw log before training: fields, drift, leaks.",
+    short_help="Profile a raw log before training: fields, leaks, drift.",
     examples=(
         "fieldwise check clicks.parquet --label click",
         "fieldwise check fieldwise.toml --html check.html",
@@ -39,19 +39,21 @@ if TYPE_CHECKING:
 )
 @click.argument("log", metavar="CONFIG|LOG...", nargs=-1, required=True)
 @click.option(
-    "--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Rows to look at; 0: all."
+    "--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Number of rows to read; 0: all."
 )
-@click.option("--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write a page, too.")
 @click.option(
-    "--crosses", is_flag=True, help="Prepare the log, and look for pairs and triples of fields that say more together."
+    "--html", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Also write an HTML report."
+)
+@click.option(
+    "--crosses", is_flag=True, help="Also prepare the log and search for useful crosses of two or three fields."
 )
 @replace_option
 @set_option
-@click.option("--label", metavar="COLUMN", help="Of a LOG: the class of an example; guessed unless given.")
-@click.option("--weight", metavar="COLUMN", help="Of a LOG: the weight of an example.")
-@click.option("--group", metavar="COLUMN", help="Of a LOG: the groups of GAUC, as a user or a session.")
-@click.option("--id", metavar="COLUMN", help="Of a LOG: the name of an example.")
-@click.option("--split", metavar="COLUMN", help="Of a LOG: the column that says train, valid or test.")
+@click.option("--label", metavar="COLUMN", help="With LOG: the label column; inferred by default.")
+@click.option("--weight", metavar="COLUMN", help="With LOG: the column of example weights.")
+@click.option("--group", metavar="COLUMN", help="With LOG: the column to group by for GAUC, e.g. user id.")
+@click.option("--id", metavar="COLUMN", help="With LOG: the column that identifies an example.")
+@click.option("--split", metavar="COLUMN", help="With LOG: the column with values train, valid, test.")
 @format_option
 @csv_options
 @threads_option
@@ -75,12 +77,13 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Look at the log that CONFIG (a .toml file) describes, or at LOG (files, globs or folders) as `init` reads it.
+    """Profile the log described by CONFIG (a .toml file), or LOG (files, globs or folders) with an inferred
+    configuration.
 
-    For every field: type, distinct values, coverage, the most frequent values and their label rates, the AUC of the
-    field alone on rows that it was not learned from, and the drift from training to test; the label rate by day where
-    a column holds times; and warnings: leaks, row numbers, test rows that training has too, and more, each with what to
-    do. Nothing is trained or changed. The exit code is 0, warnings or not.
+    For every field: type, number of distinct values, coverage, the most frequent values with their label rates, the AUC
+    of the field alone on held-out rows, and the drift from training to test. For every time column: the label rate by
+    day. Warnings report leaks, row numbers, test rows that also occur in training, and more, each with a suggested fix.
+    Nothing is trained or changed. The exit code is 0 even if there are warnings.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.check.check import check
@@ -117,26 +120,26 @@ def command(
         if found is not None:
             print_crosses(found)
         if html is not None:
-            click.echo(f"The page is in {html}")
+            click.echo(f"Report written to {html}")
 
 
 def _read_again(config: Config) -> list[str]:
-    """Return the folders and patterns of a log of which every file is read, whatever its name."""
+    """Return the folders and patterns whose files are all read, whatever their names: those of a log with a format."""
     return [name for part in ("train", "valid", "test") for name in config.paths(part)] if config.data.format else []
 
 
 def _refuse_beside_config(log: Sequence[str], options: dict[str, str | None], csv: CsvOptions) -> None:
-    """Refuse what describes a log where a configuration does."""
+    """Raise UsageError if options describe a log that the configuration already describes."""
     import msgspec
 
     if len(log) > 1:
-        raise click.UsageError("One configuration, or logs: a .toml file stands alone.")
+        raise click.UsageError("Pass either one configuration (a .toml file) or logs, not both.")
     usual = msgspec.structs.asdict(type(csv)())
     options |= {name: value for name, value in msgspec.structs.asdict(csv).items() if value != usual[name]}
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise click.BadParameter(
-            f"{log[0]} describes its log itself; replace its values with --set data.KEY=VALUE.",
+            f"not allowed with a configuration; to change {log[0]}, use --set data.KEY=VALUE.",
             param_hint="--no-header" if given[-1] == "header" else f"--{given[-1]}",
         )
 
@@ -149,8 +152,8 @@ def _inferred(
     overrides: Sequence[str],
     threads: int | None,
 ) -> Config:
-    """Return the configuration that `init` would print, without the columns that it excludes: nobody has said so yet,
-    and they are left out again, each for its own reason.
+    """Return the configuration that `init` would print, without its `exclude` key: the user has not excluded anything
+    yet, and `check` reports the reason for each column that is left out.
     """
     import msgspec
 
@@ -164,7 +167,7 @@ def _inferred(
         click.echo(f"note: {remark}", err=True)
     if threads is not None:
         overrides = (*overrides, f"train.threads={threads}")
-    config = parse_config(text, where="what is inferred", base=Path.cwd(), overrides=overrides)
+    config = parse_config(text, where="the inferred configuration", base=Path.cwd(), overrides=overrides)
     if not any(override.startswith("data.exclude") for override in overrides):
         config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=tuple(mixed)))
     limit_threads(config)

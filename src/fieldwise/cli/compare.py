@@ -1,4 +1,4 @@
-"""``fieldwise compare``: several models on one log, side by side."""
+"""``fieldwise compare``: train several models on one log and compare them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fieldwise.cli.options import (
 @click.command(
     name="compare",
     cls=Verb,
-    short_help="Train several models on one log, and print how they compare.",
+    short_help="Train several models on one log and compare them.",
     examples=(
         "fieldwise compare fieldwise.toml --out runs/first",
         "fieldwise compare fieldwise.toml --out runs/paper --set model.hidden=[2048,1024]",
@@ -34,30 +34,30 @@ from fieldwise.cli.options import (
     "--out",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="The folder for the runs; runs/NAME unless given, where NAME.toml is the configuration.",
+    help="Folder for the runs. Default: runs/NAME for a configuration NAME.toml.",
 )
 @click.option(
     "--models",
     metavar="MODELS",
-    help="Models with commas between them, each with its units per field after a colon where they are not those of "
-    "CONFIG. Unless given: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
+    help="Comma-separated models; MODEL:K sets the number of units per field, which is that of CONFIG otherwise. "
+    "Default: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
     default=1,
-    help="Train every model with so many seeds, from train.seed on: mean and spread are printed.",
+    help="Train every model with this many seeds, starting at train.seed, and print mean and standard deviation.",
 )
 @click.option(
     "--against",
     metavar="MODEL",
-    help="Compare the others with this model; unless given, with the one that is best on valid.",
+    help="Compare the other models with this one. Default: the best on the validation rows.",
 )
 @click.option(
     "--level",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
-    help="The chance, all models together, of calling one different that is not; 0.05 unless given.",
+    help="Family-wise significance level. Default: 0.05.",
 )
 @overwrite_option
 @set_option
@@ -77,17 +77,17 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train several models on the log of CONFIG, and print their sizes, their metrics and what an epoch takes.
+    """Train several models on the log of CONFIG, and print their sizes, their metrics and the time per epoch.
 
-    Every model is a run folder inside FOLDER, as `train` makes it; those of further seeds lie in FOLDER/seed-N. Models
-    that are there already are not trained again: a comparison that was stopped goes on where it was, and one more model
-    or seed costs only itself.
+    Every model gets a run folder inside FOLDER, as `train` writes it; the runs of further seeds are in FOLDER/seed-N.
+    Finished models are not trained again: an interrupted comparison resumes where it stopped, and adding a model or a
+    seed trains only that one.
 
-    The differences to one model are tested in pairs, on the same test rows and seeds: better, worse, or not
-    distinguishable at the level, corrected for the number of models.
+    Differences from the reference model are tested with paired tests on the same test rows and seeds, corrected for the
+    number of models. The verdict is better, worse, or not distinguishable.
 
-    Models without interactions come first, and their results are printed as soon as they are there: the others, and
-    the sampling that they share, take longer.
+    Models without interactions are trained first and their results printed as soon as they are available: the other
+    models, and the sampling that they share, take longer.
     """
     from fieldwise.cli.comparison import print_comparison, print_first
     from fieldwise.cli.progress import aside, show_progress

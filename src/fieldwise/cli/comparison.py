@@ -1,4 +1,4 @@
-"""What `compare` prints for people: the paper's three tables for one's own log, and which differences are real."""
+"""The tables printed by ``fieldwise compare``: those of the paper, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["print_comparison", "print_first"]
 
 
 def print_first(comparison: Comparison, waiting: Sequence[str]) -> None:
-    """Print the results that are there while other models, `waiting`, are still to be trained."""
+    """Print the results so far, while the models in `waiting` are still to be trained."""
     labels = _labels(comparison)
-    _print_metrics(comparison, labels, f"The first {len(labels)} of {len(labels) + len(waiting)} models: ")
-    click.echo(f"Still to come: {', '.join(waiting)}\n")
+    _print_metrics(comparison, labels, f"First {len(labels)} of {len(labels) + len(waiting)} models: ")
+    click.echo(f"Remaining: {', '.join(waiting)}\n")
 
 
 def print_comparison(comparison: Comparison, path: Path, config: Config) -> None:
@@ -61,7 +61,7 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
         ]
     )
     print_read(comparison.read)
-    click.echo(f"The runs are in {comparison.folder}")
+    click.echo(f"Runs saved in {comparison.folder}")
     wider = ["--out", f"{comparison.folder}-wider", "--set", "model.kind=lc-wide-deep", "--set", "model.units=16"]
     paper = ["--out", f"{comparison.folder}-paper", "--set", "model.hidden=[2048,1024]"]
     again = ["fieldwise", "compare", str(path), "--out", comparison.folder, "--seeds", "3"]
@@ -69,9 +69,9 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
         "Next:",
         [
             predicting(max(comparison.models, key=_goodness).folder, config),
-            *([("mean and spread over training seeds", again)] if len(comparison.seeds) == 1 else []),
-            ("another model", ["fieldwise", "train", str(path), *wider]),
-            ("the same with the paper's hidden layers", ["fieldwise", "compare", str(path), *paper]),
+            *([("mean and standard deviation over training seeds", again)] if len(comparison.seeds) == 1 else []),
+            ("train another model", ["fieldwise", "train", str(path), *wider]),
+            ("compare with the hidden layers of the paper", ["fieldwise", "compare", str(path), *paper]),
         ],
     )
 
@@ -126,28 +126,28 @@ def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
     confidence = f"{100 * (1 - comparison.level):g} %"
     rows = f"{comparison.part} rows"
     print_table(
-        f"{METRICS[decisive]} minus that of {against}, in pairs on the same {rows}",
+        f"{METRICS[decisive]} minus that of {against}, paired on the same {rows}",
         ["model", "", "difference", f"{confidence} interval", "p", *(METRICS[metric] for metric in rest)],
         lines,
         num_texts=2,
     )
     method = comparison.differences[0].method
     method = "DeLong" if method == "delong" else "bootstrap"
-    sources = f"The intervals cover the draw of the {rows} ({method})"
+    sources = f"The intervals cover the sampling of the {rows} ({method})"
     if len(comparison.seeds) > 1:
         sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
     else:
-        sources += "; with one training seed, not what another seed would change: --seeds 3 does."
-    together = f" for all {len(lines)} models together (Holm)" if len(lines) > 1 else ""
-    sources += f" Verdicts hold at the level {comparison.level:g}{together}."
+        sources += " but not the variation between training seeds; use --seeds 3 to include it."
+    together = f", family-wise over {len(lines)} models (Holm)" if len(lines) > 1 else ""
+    sources += f" Significance level {comparison.level:g}{together}."
     if comparison.part == "valid":
-        sources += " There is no test part: valid flatters the models that were chosen on it."
+        sources += " There is no test part: results on valid are optimistic for the models selected on it."
     click.echo(textwrap.fill(sources, 100) + "\n")
 
 
 def _print_seconds(comparison: Comparison, labels: dict[str, str]) -> None:
     print_table(
-        "Seconds per epoch, training alone" + (", first seed" if len(comparison.seeds) > 1 else ""),
+        "Training time per epoch" + (", first seed" if len(comparison.seeds) > 1 else ""),
         ["model", "seconds per epoch", "pretraining", "epochs", "best", "examples/s"],
         [
             [
@@ -164,7 +164,7 @@ def _print_seconds(comparison: Comparison, labels: dict[str, str]) -> None:
 
 
 def _short(difference: Difference | None) -> str:
-    """Return a difference of a second metric: its verdict as a sign."""
+    """Return a difference of a second metric, followed by its verdict where there is one."""
     if difference is None:
         return "-"
     mark = {"better": " (better)", "worse": " (worse)"}.get(difference.verdict, "")
@@ -176,6 +176,6 @@ def _p_value(value: float) -> str:
 
 
 def _goodness(result: Result) -> float:
-    """Return the AUC by which the best model is chosen: of the validation rows, so that the test rows stay unseen."""
+    """Return the validation AUC, by which the best model is chosen: the test rows stay unseen."""
     auc = result.valid.auc if result.valid is not None else None
     return auc if auc is not None else -1.0

@@ -1,4 +1,4 @@
-"""What is missing and unseen in rows that a model is asked about, for people."""
+"""The table of missing and unseen values printed by ``evaluate`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import click
 from fieldwise.cli.output import print_table
 
 if TYPE_CHECKING:
-    from fieldwise.jobs.predict.coverage import FieldShares
+    from fieldwise.jobs.predict.coverage import FieldCoverage
 
 __all__ = ["print_coverage"]
 
 _MAX_FIELDS = 30
 
 
-def print_coverage(fields: Sequence[FieldShares], warnings: Sequence[str]) -> None:
-    """Print the shares of the fields, those with the largest first where there are many, and the warnings."""
+def print_coverage(fields: Sequence[FieldCoverage], warnings: Sequence[str]) -> None:
+    """Print the missing and unseen rates of the fields (at most 30, those with the largest rates) and the warnings."""
     if fields:
         largest = sorted(fields, key=lambda field: -max(field.missing, field.unseen))[:_MAX_FIELDS]
         shown = [field for field in fields if field in largest]
-        title = "Values missing and unseen, in these rows and as training leads to expect"
+        title = "Missing and unseen values, in these rows and expected from training"
         if len(shown) < len(fields):
             title += f" ({len(shown)} of {len(fields)} fields; all with --json)"
         click.echo()

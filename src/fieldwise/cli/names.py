@@ -1,4 +1,4 @@
-"""How numbers are written for people."""
+"""How counts and durations are written in tables and progress lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["compact", "duration"]
 
 
 def compact(count: float) -> str:
-    """Return a count in few letters.
+    """Return a count with three significant digits and a metric prefix.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def compact(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a clock shows them.
+    """Return a duration as ``[H:]M:SS``.
 
     Examples
     --------

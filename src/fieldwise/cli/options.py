@@ -1,4 +1,4 @@
-"""What verbs share: arguments, options, and help that ends in examples."""
+"""Arguments and options shared by several verbs, and a command class whose help ends with examples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class Verb(click.Command):
-    """A command whose help ends in `examples`, and which imports modules of the user's first (``--import``)."""
+    """A click command whose help ends with `examples`, and which first imports the modules of ``--import``."""
 
     def __init__(self, *arguments: Any, examples: Sequence[str], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -97,38 +97,36 @@ data_option = click.option(
     metavar="PATH",
     multiple=True,
     required=True,
-    help="A log: file, glob or folder, - for standard input; may be repeated.",
+    help="Input log: file, glob or folder; - for standard input. May be repeated.",
 )
 
 format_option = click.option(
     "--format",
     "format_",
     type=click.Choice(["csv", "tsv", "parquet", "libsvm", "libffm"]),
-    help="The format of the log, where its name does not tell.",
+    help="Format of the log. Default: inferred from the file name.",
 )
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON value on standard output, and nothing else there."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a single JSON value on standard output.")
 
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 
-overwrite_option = click.option("--overwrite", is_flag=True, help="Start anew where the run folder exists.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing run folder.")
 
-replace_option = click.option("--overwrite", is_flag=True, help="Replace the file, whatever it holds.")
+replace_option = click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 
 set_option = click.option(
     "--set",
     "overrides",
     metavar="SECTION.KEY=VALUE",
     multiple=True,
-    help="Replace a value of the configuration; may be repeated. Example: --set train.epochs=3",
+    help="Override a value of the configuration, e.g. --set train.epochs=3. May be repeated.",
 )
 
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads to use; all cores unless given.",
+    help="Number of threads. Default: all cores.",
 )
 
 
@@ -144,13 +142,13 @@ def csv_options(command: Callable[..., None]) -> Callable[..., None]:
         delimiter = read_delimiter(delimiter)
         if delimiter is not None and len(delimiter) != 1:
             raise click.BadParameter(
-                "one character is expected; where a file has more, as in ratings.dat with ::, "
-                "convert it: sed 's/::/\\t/g' ratings.dat > ratings.tsv",
+                "must be a single character; convert files with longer delimiters first, "
+                "e.g. sed 's/::/\\t/g' ratings.dat > ratings.tsv",
                 param_hint="--delimiter",
             )
         quote = "" if quote == "none" else quote
         if len(quote) > 1:
-            raise click.BadParameter("one character is expected, or none.", param_hint="--quote")
+            raise click.BadParameter("must be a single character or none.", param_hint="--quote")
         names = tuple(columns.split(",")) if columns else ()
         header = False if no_header or names else None
         csv = CsvOptions(header=header, columns=names, delimiter=delimiter, quote=quote, encoding=encoding)
@@ -162,21 +160,21 @@ def csv_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _CSV_OPTIONS = (
-    click.option("--no-header", is_flag=True, help="The first line of a CSV or TSV file is no header."),
-    click.option("--columns", metavar="NAMES", help="The columns of files without a header, with commas between them."),
-    click.option("--delimiter", metavar="CHARACTER", help="What stands between the cells of a CSV file."),
+    click.option("--no-header", is_flag=True, help="CSV and TSV files have no header line."),
+    click.option("--columns", metavar="NAMES", help="Comma-separated column names of files without a header."),
+    click.option("--delimiter", metavar="CHARACTER", help="Delimiter of CSV files. Default: detected."),
     click.option(
         "--quote",
         metavar="CHARACTER",
         default='"',
-        help="What stands around cells of a CSV file; none: quotes are plain characters.",
+        help="Quote character of CSV files; none: quotes are ordinary characters.",
     ),
-    click.option("--encoding", metavar="NAME", help="Of a CSV file that is not UTF-8: latin-1, cp1252, utf-16-le, ..."),
+    click.option("--encoding", metavar="NAME", help="Encoding of CSV files, e.g. latin-1 or cp1252. Default: UTF-8."),
 )
 
 
 def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> Config:
-    """Read the configuration with what the command line replaces, and use the threads that it asks for."""
+    """Read a configuration with the overrides of the command line, and set the number of threads."""
     from fieldwise.config import load_config
 
     if threads is not None:
@@ -187,7 +185,7 @@ def load(config: Path, overrides: Sequence[str], threads: int | None = None) -> 
 
 
 def limit_threads(config: Config) -> None:
-    """Use the threads that a configuration asks for; verbs that need torch let it have as many (`jobs.train.train`)."""
+    """Set the number of threads of the kernels; verbs that need torch set torch's as well (`jobs.train.train`)."""
     from fieldwise.kernels.threads import set_num_threads
 
     if config.train.threads is not None:

@@ -1,4 +1,4 @@
-"""What goes to standard output: one JSON value, or text and tables for people."""
+"""What goes to standard output: a single JSON value, or text and tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_COLUMNS = 100
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value: keys in the order given, floats in full, null where a float is not finite."""
+    """Print one JSON value: keys in the given order, floats in full precision, null for a float that is not finite."""
     click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
@@ -33,7 +33,7 @@ def _finite(value: Any) -> Any:
 
 
 class Footnotes:
-    """Numbers for the reasons why cells are empty, one per reason.
+    """Numbered footnotes that give the reasons for empty cells, one number per reason.
 
     Examples
     --------
@@ -48,11 +48,11 @@ class Footnotes:
         self.reasons: dict[str, int] = {}
 
     def mark(self, reason: str) -> str:
-        """Return what stands in the empty cell."""
+        """Return the text of the empty cell: a dash and the number of the footnote."""
         return f"- [{self.reasons.setdefault(reason, len(self.reasons) + 1)}]"
 
     def lines(self) -> list[str]:
-        """Return one line for each reason."""
+        """Return the footnotes, one line for each reason."""
         return [f"[{number}] {reason}" for reason, number in self.reasons.items()]
 
 
@@ -64,7 +64,7 @@ def print_table(
     num_texts: int = 1,
     notes: Footnotes | None = None,
 ) -> None:
-    """Print a table at most 100 columns wide: first `num_texts` columns of texts, then figures, set to the right."""
+    """Print a table at most 100 characters wide: `num_texts` left-aligned columns, then right-aligned figures."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -85,7 +85,7 @@ def print_table(
 
 
 def print_commands(title: str, commands: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Print commands to run next, each under what it does; never broken into lines, so that they can be copied."""
+    """Print suggested commands, each below a comment; commands are never wrapped, so that they can be copied."""
     click.echo(title)
     for what, words in commands:
         click.echo(f"  # {what}\n  {shlex.join(words)}")

@@ -1,4 +1,4 @@
-"""``fieldwise params``: sizes of models, without training."""
+"""``fieldwise params``: the sizes of models, without training."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
         return None
     words = value.split(",")
     if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise click.BadParameter(f"{value!r} is not a list of widths such as 2048,1024.", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a comma-separated list of widths such as 2048,1024.", ctx, param)
     return tuple(int(word) for word in words)
 
 
 @click.command(
     name="params",
     cls=Verb,
-    short_help="Count the weights of the models, without training.",
+    short_help="Count the parameters of the models, without training.",
     examples=(
         "fieldwise params --fields 158 --features 8672633 --hidden 2048,1024",
         "fieldwise params fieldwise.toml --units 16",
@@ -55,17 +55,17 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     ),
 )
 @click.argument("source", metavar="[CONFIG|RUN]", type=click.Path(path_type=Path), required=False)
-@click.option("--fields", type=click.IntRange(min=1), help="F, the number of fields.")
-@click.option("--features", type=click.IntRange(min=1), help="D, the number of features.")
-@click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Widths of the hidden layers: 2048,1024.")
-@click.option("--units", type=click.IntRange(1, 64), help="K, the units per field; 1 (the paper) unless configured.")
-@click.option("--classes", type=click.IntRange(min=2), help="The number of classes; 2 unless the log says otherwise.")
+@click.option("--fields", type=click.IntRange(min=1), help="Number of fields.")
+@click.option("--features", type=click.IntRange(min=1), help="Number of features.")
+@click.option("--hidden", callback=_widths, metavar="WIDTHS", help="Widths of the hidden layers, e.g. 2048,1024.")
+@click.option("--units", type=click.IntRange(1, 64), help="Units per field. Default: 1, as in the paper.")
+@click.option("--classes", type=click.IntRange(min=2), help="Number of classes. Default: 2.")
 @click.option(
     "--optimizer",
     type=click.Choice(["adagrad", "rowwise-adagrad", "adam", "ftrl"]),
-    help="Of the table; adam, and ftrl for lr, unless configured.",
+    help="Optimizer of the table. Default: adam; ftrl for lr.",
 )
-@click.option("--storage", type=click.Choice(["float32", "bfloat16"]), help="Of the table's weights in training.")
+@click.option("--storage", type=click.Choice(["float32", "bfloat16"]), help="Storage type of the table in training.")
 @set_option
 @threads_option
 @quiet_option
@@ -84,11 +84,11 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Count the weights of LR, DNN, LC-DNN, LC-W&D and LC-ResNet, and the memory to train them, without training them.
+    """Count the parameters of LR, DNN, LC-DNN, LC-W&D and LC-ResNet, and the memory needed to train them.
 
-    The first example counts from numbers alone (those of the paper's AppData); the second from the log of a
-    configuration, which is prepared first; the third from the log that a run was trained on. The features of a log
-    include the ids of missing and of unseen values, for every field. Biases are counted apart.
+    The sizes come from the options (the first example has those of the AppData log of the paper), from the log of
+    CONFIG, which is prepared if necessary, or from the log that RUN was trained on. The features of a log include two
+    ids per field, for missing and for unseen values. Biases are counted separately.
     """
     import msgspec
 
@@ -100,9 +100,9 @@ def command(
     train = TrainConfig()
     if source is None:
         if not (fields and features and hidden):
-            raise click.UsageError("Name a configuration, a run, or all of --fields, --features and --hidden.")
+            raise click.UsageError("Pass a configuration, a run, or all of --fields, --features and --hidden.")
         if overrides:
-            raise click.UsageError("--set replaces values of a configuration, and none is named.")
+            raise click.UsageError("--set requires a configuration.")
         sizes = _Sizes(
             features,
             fields,
@@ -114,7 +114,7 @@ def command(
         )
     else:
         if fields or features or classes:
-            raise click.UsageError(f"--fields, --features and --classes: {source} says so already.")
+            raise click.UsageError(f"--fields, --features and --classes are not allowed with {source}.")
         sizes = _of_run(source) if source.is_dir() else _of_config(source, units, overrides, threads, quiet)
     model = msgspec.structs.replace(sizes.model, units=units or sizes.model.units, hidden=hidden or sizes.model.hidden)
     asked = {name: value for name, value in (("name", optimizer), ("storage", storage)) if value is not None}

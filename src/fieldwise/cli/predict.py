@@ -1,4 +1,4 @@
-"""``fieldwise predict``: raw rows in, probabilities out."""
+"""``fieldwise predict``: write the probabilities of raw rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fieldwise.cli.options import (
 @click.command(
     name="predict",
     cls=Verb,
-    short_help="Write the probabilities of raw rows into a file.",
+    short_help="Predict the probabilities of raw rows.",
     examples=(
         "fieldwise predict runs/first --data new.parquet --out predictions.parquet",
         "fieldwise predict runs/first --data 'new/*.csv' --out predictions.csv",
@@ -35,7 +35,7 @@ from fieldwise.cli.options import (
     metavar="FILE",
     type=click.Path(path_type=Path),
     required=True,
-    help="The file to write: .parquet or .csv; - for CSV on standard output.",
+    help="Output file (.parquet or .csv); - for CSV on standard output.",
 )
 @replace_option
 @format_option
@@ -52,11 +52,11 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Write the probability of a click (of the positive class) for every raw row, with its id or its number, into a
-    Parquet or CSV file.
+    """Write the probability of the positive class for every raw row, with its id or row number, to a Parquet or CSV
+    file.
 
-    The rows need no label. A value that the training has not seen counts as unseen, an empty cell as missing; a row
-    that cannot be used is named in FILE.rejects.jsonl. With more than two classes there is a column for each.
+    The rows need no label. Values that did not occur in training are treated as unseen, empty cells as missing. Rows
+    that cannot be used are listed in FILE.rejects.jsonl. With more than two classes there is one column per class.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.predict.predict import predict
@@ -64,7 +64,7 @@ def command(
 
     to_standard_output = str(out) == "-"
     if to_standard_output and as_json:
-        raise click.UsageError("Standard output takes the probabilities (--out -) or JSON (--json), not both.")
+        raise click.UsageError("--out - and --json both write to standard output; use one of them.")
     use_threads(threads)
     with show_progress(quiet) as listen:
         prediction = predict(run, data, out, format=format_, overwrite=overwrite, listen=listen)
@@ -81,6 +81,6 @@ def command(
         from fieldwise.cli.coverage import print_coverage
         from fieldwise.cli.tables import print_read, probability_of
 
-        click.echo(f"{prediction.examples:,} probabilities are in {prediction.out}{probability_of(prediction)}")
+        click.echo(f"{prediction.examples:,} predictions written to {prediction.out}{probability_of(prediction)}")
         print_read(prediction.read)
         print_coverage(prediction.fields, prediction.warnings)

@@ -1,4 +1,4 @@
-"""``fieldwise prepare``: encode a log."""
+"""``fieldwise prepare``: encode a log into a cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command(
     name="prepare",
     cls=Verb,
-    short_help="Encode the log: fields to features, rows to a cache.",
+    short_help="Encode a log into a cache on disk.",
     examples=(
         "fieldwise prepare fieldwise.toml",
         "fieldwise prepare fieldwise.toml --dry-run",
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     ),
 )
 @config_argument
-@click.option("--dry-run", is_flag=True, help="Print rows, features, memory, disk and time expected; write nothing.")
-@click.option("--memory", metavar="SIZE", help="What may be taken, as in 2GB; half of what is free unless given.")
+@click.option("--dry-run", is_flag=True, help="Estimate rows, features, memory, disk and time; write nothing.")
+@click.option("--memory", metavar="SIZE", help="Memory limit, e.g. 2GB. Default: half of the free memory.")
 @click.option(
     "--max-rejects",
     type=click.FloatRange(min=0),
-    help="Stop where more rows than this cannot be used: a number, or a share below 1.",
+    help="Fail if more rows than this are rejected: a count, or a fraction below 1.",
 )
 @set_option
 @threads_option
@@ -65,13 +65,12 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Encode the log that CONFIG describes into a cache on disk, and say what is in it.
+    """Encode the log described by CONFIG into a cache on disk, and print a summary.
 
-    The encoder (vocabularies, bins, scales) learns from the training rows alone. The cache lies in the folder
-    .fieldwise beside CONFIG, and is used again while neither the log nor [data] and [fields] change. `train` and
-    `compare` prepare by themselves; this verb is for looking first. Rows that cannot be used are counted, and listed
-    in rejects.jsonl. Neither threads nor memory nor workers change what is written; workers share out the files of the
-    log.
+    The encoder (vocabularies, bins, scales) is fitted on the training rows only. The cache is stored in the folder
+    .fieldwise next to CONFIG, and reused until the log, [data] or [fields] change. `train` and `compare` prepare the
+    log themselves if necessary. Rejected rows are counted and listed in rejects.jsonl. The result does not depend on
+    the number of threads or workers or on the memory limit; workers divide the files of the log among themselves.
     """
     if dry_run:
         loaded = load(config, overrides, threads)

@@ -1,4 +1,4 @@
-"""Progress on standard error: one line that moves on a terminal, a plain line every few seconds elsewhere."""
+"""Progress on standard error: a live line on a terminal, otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fieldwise.events import (
     Preparing,
     Progress,
     Sampling,
-    Seconds,
-    Stage,
+    SecondsRange,
+    StageStart,
     Warned,
     tell,
 )
@@ -45,7 +45,7 @@ _PASSES = {
 
 @contextmanager
 def show_progress(quiet: bool = False) -> Iterator[Listener]:
-    """Yield a listener that shows events on standard error; one that shows nothing where `quiet`."""
+    """Yield a listener that shows events on standard error, or nothing if `quiet`."""
     if quiet:
         yield tell
         return
@@ -62,7 +62,7 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
 
 @contextmanager
 def aside(listener: Listener) -> Iterator[None]:
-    """Keep the line that moves away while something is printed to standard output."""
+    """Hide the live line while something is printed to standard output."""
     live = listener.live if isinstance(listener, Reporter) else None
     if live is None:
         yield
@@ -75,14 +75,14 @@ def aside(listener: Listener) -> Iterator[None]:
 
 
 class Reporter:
-    """A listener that writes lines.
+    """A listener that writes events as lines of text.
 
     Parameters
     ----------
     console
-        Where to.
+        Where lines are written.
     live
-        The line that moves; None where there is no terminal.
+        The live line; None if the output is not a terminal.
     """
 
     def __init__(self, console: Console, live: Live | None = None) -> None:
@@ -94,7 +94,7 @@ class Reporter:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         tell(event)
-        if isinstance(event, Stage):
+        if isinstance(event, StageStart):
             self._begin(event)
         elif isinstance(event, Preparing):
             self.moment(_preparing(event))
@@ -113,20 +113,20 @@ class Reporter:
             self.line(f"warning: {event.text}")
 
     def moment(self, text: str) -> None:
-        """Show what will have changed soon: in the line that moves, or as a line if the last is some seconds old."""
+        """Show a transient state: in the live line, or as a line of its own if the last one is some seconds old."""
         if self.live is not None:
             self.live.update(Text(text, no_wrap=True, overflow="ellipsis"))
         elif time.monotonic() - self.wrote_at >= _SECONDS_BETWEEN_LINES:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         self.console.print(Text(text), soft_wrap=self.live is None)
         self.wrote_at = time.monotonic()
 
-    def _begin(self, stage: Stage) -> None:
-        # A pretraining announces itself, then comes as the training of a model like any other; or not at all, where
-        # that model is there already.
+    def _begin(self, stage: StageStart) -> None:
+        # Pretraining announces itself, then appears as the training of an ordinary model; or not at all if that model
+        # has already been trained.
         if stage.name == "pretrain":
             self.pretraining = True
             return
@@ -147,15 +147,15 @@ def _preparing(event: Preparing) -> str:
 
 
 def _outlook(event: Outlook) -> str:
-    def range_of(seconds: Seconds) -> str:
-        return f"about {duration(seconds.least)} to {duration(seconds.most)} on this machine as it is now"
+    def range_of(seconds: SecondsRange) -> str:
+        return f"about {duration(seconds.least)} to {duration(seconds.most)} at the current load of this machine"
 
     if not (event.first and event.later):
         return f"training {', '.join(event.first or event.later)}: {range_of(event.until_all)}"
     return (
-        f"training first {', '.join(event.first)}, whose results come after {range_of(event.until_first)}; "
-        f"then {', '.join(event.later)}: all done after {range_of(event.until_all)}"
-    ).replace(" on this machine as it is now", "", 1)
+        f"training {', '.join(event.first)} first, results after {range_of(event.until_first)}; "
+        f"then {', '.join(event.later)}, finished after {range_of(event.until_all)}"
+    ).replace(" at the current load of this machine", "", 1)
 
 
 def _progress(event: Progress) -> str:
@@ -189,7 +189,7 @@ def _valid(metrics: Metrics | None) -> list[str]:
 
 
 class _Compilation(numba.core.event.Listener):
-    """Says, once, that time goes into compiling: numba tells it of what it does not find on disk."""
+    """Reports, once, that kernels are being compiled; numba calls it for kernels that are not cached."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
@@ -198,7 +198,7 @@ class _Compilation(numba.core.event.Listener):
     def on_start(self, event: object) -> None:
         if not self.said:
             self.said = True
-            self.reporter.line("compiling kernels for this machine, once: they are kept on disk for the next time")
+            self.reporter.line("compiling kernels for this machine; they are cached on disk")
 
     def on_end(self, event: object) -> None:
         pass
@@ -215,7 +215,7 @@ class _NoteHandler(logging.Handler):
 
 @contextmanager
 def _notes_of_the_library(reporter: Reporter) -> Iterator[None]:
-    """Show what the library logs."""
+    """Show the log records of the library."""
     logger = logging.getLogger("fieldwise")
     handler, level = _NoteHandler(reporter), logger.level
     logger.addHandler(handler)

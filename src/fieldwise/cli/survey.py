@@ -1,4 +1,4 @@
-"""What ``check`` prints for people: warnings first, then parts, fields, values and days."""
+"""The tables printed by ``fieldwise check``: warnings first, then parts, fields, values and days."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def print_survey(survey: Survey) -> None:
 
 
 def print_crosses(found: FoundCrosses) -> None:
-    """Print which crosses say more than their fields, and how to train with them."""
+    """Print the crosses that improve on their fields, and how to train with them."""
     click.echo()
     if not found.crosses:
         reason = found.fields_left_out.get("", f"{found.pairs_tried:,} pairs tried on {found.examples:,} examples")
-        click.echo(f"No cross of fields says more than its fields: {reason}")
+        click.echo(f"No useful cross found: {reason}")
         return
     before, after = found.logloss or (0.0, 0.0)
     print_table(
-        f"Crosses that say more than their fields (logloss on rows put aside: {before:.4f}, with all {after:.4f})",
-        ["fields", "logloss less by", "standard deviations"],
+        f"Useful crosses (held-out logloss: {before:.4f} without crosses, {after:.4f} with all of them)",
+        ["fields", "logloss reduction", "standard errors"],
         [[" x ".join(one.fields), f"{one.gain:.4f}", f"{one.deviations:.1f}"] for one in found.crosses],
     )
     listed = ", ".join(
@@ -57,15 +57,15 @@ def print_crosses(found: FoundCrosses) -> None:
     )
     click.echo(
         f"{found.pairs_tried:,} pairs and {found.triples_tried:,} triples tried on {found.examples:,} examples in "
-        f"{found.seconds:.0f} s. To train with these, in [data]:\n  crosses = [{listed}]\n"
-        'or crosses = "auto", which looks anew where the log has changed.'
+        f"{found.seconds:.0f} s. To train with these crosses, set in [data]:\n  crosses = [{listed}]\n"
+        'or crosses = "auto", which repeats the search when the log changes.'
     )
 
 
 def _print_left_out(survey: Survey) -> None:
-    for what, reasons in (("files", survey.files_left_out), ("columns", survey.columns_left_out)):
+    for what, reasons in (("Files", survey.files_left_out), ("Columns", survey.columns_left_out)):
         if reasons:
-            click.echo(f"Of the {what}, {len(reasons):,} {'is' if len(reasons) == 1 else 'are'} not looked at:")
+            click.echo(f"{what} not read ({len(reasons):,}):")
             for name, reason in list(reasons.items())[:_MAX_LEFT_OUT]:
                 click.echo(f"  {name}: {reason}")
             if len(reasons) > _MAX_LEFT_OUT:
@@ -74,12 +74,12 @@ def _print_left_out(survey: Survey) -> None:
 
 
 def rows_line(survey: Survey) -> str:
-    """Return how much of the log was looked at."""
+    """Return a sentence that says how much of the log was read."""
     if survey.share == 1:
-        return f"All {survey.rows_in_log:,} rows of the log were looked at."
+        return f"All {survey.rows_in_log:,} rows of the log were read."
     return (
-        f"{survey.rows_read:,} of the log's {survey.rows_in_log:,} rows were looked at, chosen evenly by chance "
-        f"(--rows): overlap and distinct values are those of these rows."
+        f"A random sample of {survey.rows_read:,} of the {survey.rows_in_log:,} rows was read (--rows); overlap and "
+        "distinct values refer to the sample."
     )
 
 
@@ -90,7 +90,7 @@ def _print_warnings(survey: Survey) -> None:
     click.echo(f"{len(survey.warnings):,} warning{'s' * (len(survey.warnings) > 1)}\n")
     for warning in survey.warnings:
         click.echo(f"{warning.kind}: {warning.what}")
-        for name, text in (("where", warning.where), ("why", warning.why), ("to do", warning.fix)):
+        for name, text in (("where", warning.where), ("why", warning.why), ("hint", warning.fix)):
             click.echo(f"  {name}: {text}")
     click.echo()
 
@@ -100,7 +100,7 @@ def _print_parts(survey: Survey) -> None:
     why = f"the label has {len(survey.classes)} classes"
     print_table(
         f"Label {survey.label}, classes {', '.join(survey.classes[:10])}{', ...' * (len(survey.classes) > 10)}",
-        ["part", "rows", f"share of {survey.positive}" if survey.positive is not None else "share of label 1"],
+        ["part", "rows", f"rate of {survey.positive}" if survey.positive is not None else "label rate"],
         [[name, f"{part.rows:,}", _share(part.label_rate, notes, why)] for name, part in survey.parts.items()],
         notes=notes,
     )
@@ -112,7 +112,7 @@ def _print_crosses(survey: Survey) -> None:
     if survey.crosses:
         names = [f"{name} ({' x '.join(parts)})" for name, parts in survey.crosses.items()]
         shown = ", ".join(names[:_MAX_FIELDS]) + ", ..." * (len(names) > _MAX_FIELDS)
-        click.echo(f"Crosses are not looked at by themselves, only the fields that they combine: {shown}\n")
+        click.echo(f"Crosses are not profiled, only the fields that they combine: {shown}\n")
 
 
 def _print_fields(survey: Survey) -> None:
@@ -120,10 +120,10 @@ def _print_fields(survey: Survey) -> None:
     fields = [column for column in survey.columns if column.role == "field"]
     title = f"{len(fields):,} fields"
     if len(fields) > _MAX_FIELDS:
-        title += f", the {_MAX_FIELDS} with the highest AUC alone (--html and --json hold all)"
+        title += f", the {_MAX_FIELDS} with the highest AUC (--html and --json show all)"
         fields = _by_auc(fields)[:_MAX_FIELDS]
     print_table(
-        f"{title}; AUC of a field alone on {survey.measured_on}; drift (PSI) from training to test",
+        f"{title}; AUC of each field alone on {survey.measured_on}; drift (PSI) from training to test",
         ["field", "type", "most frequent", "values", "coverage", "AUC", "drift", "unseen"],
         [
             [
@@ -146,8 +146,8 @@ def _print_fields(survey: Survey) -> None:
 def _print_others(columns: Sequence[Column]) -> None:
     if columns:
         print_table(
-            "Columns that no field reads",
-            ["column", "role", "type", "why", "values", "coverage"],
+            "Columns not used as fields",
+            ["column", "role", "type", "reason", "values", "coverage"],
             [
                 [
                     _cut(column.column),
@@ -167,7 +167,7 @@ def _print_values(survey: Survey) -> None:
     fields = [column for column in survey.columns if column.role == "field" and column.frequent]
     title = "Label rate by value"
     if len(fields) > _MAX_DETAILED:
-        title += f", of the {_MAX_DETAILED} fields with the highest AUC alone (--html and --json hold all)"
+        title += f", the {_MAX_DETAILED} fields with the highest AUC (--html and --json show all)"
         fields = _by_auc(fields)[:_MAX_DETAILED]
     lines = []
     for column in fields:
@@ -176,7 +176,7 @@ def _print_values(survey: Survey) -> None:
             rate = "" if group.label_rate is None else f"{group.label_rate:.4f}"
             lines.append([name, _cut(group.value), f"{group.rows:,}", f"{group.share:.1%}", rate])
     if lines:
-        print_table(title, ["field", "value", "rows", "share", "label rate"], lines, num_texts=2)
+        print_table(title, ["field", "value", "rows", "fraction", "label rate"], lines, num_texts=2)
 
 
 def _print_days(name: str, days: Sequence[Day]) -> None:
@@ -186,7 +186,7 @@ def _print_days(name: str, days: Sequence[Day]) -> None:
     together = -(-len(days) // _MAX_DAYS)
     spans = [days[start : start + together] for start in range(0, len(days), together)]
     print_table(
-        f"Label rate by day, column {name}" + (f", {together} days with rows a line" if together > 1 else ""),
+        f"Label rate by day, column {name}" + (f", {together} days per line" if together > 1 else ""),
         ["from day", "rows", "label rate", "train", "valid", "test"],
         [
             [
@@ -206,7 +206,7 @@ def _mean_rate(days: Sequence[Day]) -> str:
 
 
 def _groups(column: Column) -> Sequence[Group]:
-    """Return ranges for numbers that hardly recur, and else the values."""
+    """Return the ranges of a number with many values, otherwise the most frequent values."""
     many = column.type == "number" and column.num_values > len(column.frequent)
     return column.ranges if many else column.frequent
 
@@ -220,6 +220,6 @@ def _share(rate: float | None, notes: Footnotes, why: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return a text that fits a cell, without line breaks."""
+    """Return a text shortened to fit a cell, without line breaks."""
     text = " ".join(text.split()) or text
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

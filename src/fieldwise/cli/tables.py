@@ -1,4 +1,4 @@
-"""What verbs print for people: tables of at most 100 columns, readable without colour."""
+"""The tables that verbs print: at most 100 characters wide, readable without colour."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ METRICS = {
     "pr_auc": "PR-AUC",
     "calibration_ratio": "calibration ratio",
     "calibration_error": "expected calibration error",
-    "label_rate": "share of label 1",
+    "label_rate": "label rate",
     "mean_probability": "mean probability",
     "accuracy": "accuracy",
 }
@@ -74,11 +74,11 @@ def print_sizes(
     num_features: int,
     hidden: Sequence[int],
 ) -> None:
-    """Print the weights of models that are not built."""
+    """Print the number of weights of models, and the memory to train them."""
     widths = ", ".join(map(str, hidden)) or "none"
     print_table(
         f"Parameters with {num_fields:,} fields, {num_features:,} features, hidden layers {widths}",
-        ["model", "parameters", "biases", "in float32", "table in training", "memory to train"],
+        ["model", "parameters", "biases", "in float32", "table in training", "training memory"],
         [
             [
                 model_label(size.model, size.units),
@@ -94,7 +94,7 @@ def print_sizes(
 
 
 def print_plan(expected: Plan) -> None:
-    """Print what training would take."""
+    """Print an estimate of the memory and disk that training needs."""
     about = "" if expected.prepared else "about "
     print_table(
         f"{about}{expected.examples:,} training examples, {expected.fields:,} fields, {expected.features:,} features",
@@ -120,9 +120,9 @@ def print_plan(expected: Plan) -> None:
 
 
 def print_prepared(summary: dict[str, Any]) -> None:
-    """Print what is in an encoded log."""
+    """Print a summary of an encoded log."""
     print_parts(summary)
-    for note in summary.get("notes", ()):  # logs prepared before have none
+    for note in summary.get("notes", ()):  # absent from logs prepared by older versions
         click.echo(f"warning: {note}\n")
     fields = summary["fields"]
     title = f"{summary['num_features']:,} features in {len(fields):,} fields"
@@ -137,20 +137,20 @@ def print_prepared(summary: dict[str, Any]) -> None:
     )
     if constant := summary["constant_fields"]:
         names = ", ".join(constant[:_MAX_FIELDS]) + (", ..." if len(constant) > _MAX_FIELDS else "")
-        click.echo(f"The same in every training row, and so of no use: {names}\n")
+        click.echo(f"Constant in the training rows: {names}\n")
     for field in summary["fields"]:
         if cut := field.get("cut_cells"):
             click.echo(
-                f"{field['name']}: {cut:,} cells of training rows hold more values than max_length and were cut; "
-                f"set [fields.{field['name']}] max_length\n"
+                f"{field['name']}: {cut:,} cells of training rows had more than max_length values and were truncated; "
+                f"to keep more, set max_length in [fields.{field['name']}]\n"
             )
     _print_left_out(summary["left_out"])
-    click.echo(f"The cache takes {readable_bytes(summary['num_bytes'])}: {summary['folder']}")
+    click.echo(f"Cache: {summary['folder']} ({readable_bytes(summary['num_bytes'])})")
     print_read(msgspec.convert(summary["read"], ReadReport), columns=False)
 
 
 def print_read(read: ReadReport | None, *, columns: bool = True) -> None:
-    """Print what of a log was not used; nothing where all was. `columns`: which columns, too."""
+    """Print which rows, files and (if `columns`) columns of a log were not used; nothing if all were."""
     if read is not None:
         read = read if columns else msgspec.structs.replace(read, columns_not_used={})
         lines = describe(read)
@@ -158,43 +158,43 @@ def print_read(read: ReadReport | None, *, columns: bool = True) -> None:
 
 
 def print_estimate(expected: Estimate) -> None:
-    """Print what preparing a log would take."""
+    """Print an estimate of what preparing a log needs."""
     fields = sorted(expected.fields, key=lambda field: -field.features)
     title = f"About {compact(expected.features)} features in {len(fields):,} fields"
     if len(fields) > _MAX_FIELDS:
         title += f", the {_MAX_FIELDS} largest:"
     print_table(
         title,
-        ["field", "type", f"in {compact(expected.sample_rows)} rows", f"in {compact(expected.rows)}"],
+        ["field", "type", f"in {compact(expected.sample_rows)} rows", f"in {compact(expected.rows)} rows"],
         [
             [field.name, field.type, f"{field.features_in_sample:,}", compact(field.features)]
             for field in fields[:_MAX_FIELDS]
         ],
         num_texts=2,
     )
-    spills = "; beyond it, counts go to disk" if expected.memory > expected.memory_limit else ""
+    spills = "; counts beyond the limit go to disk" if expected.memory > expected.memory_limit else ""
     limit = readable_bytes(expected.memory_limit)
     click.echo(f"rows     {'' if expected.exact_rows else 'about '}{expected.rows:,}")
     click.echo(f"memory   about {readable_bytes(expected.memory)}, {limit} allowed{spills}")
-    meanwhile = f", and {readable_bytes(expected.aside)} more meanwhile" if expected.aside else ""
+    meanwhile = f", plus {readable_bytes(expected.aside)} of temporary files" if expected.aside else ""
     click.echo(f"disk     about {readable_bytes(expected.disk)}{meanwhile}")
     readings = "once" if expected.readings == 1 else "twice" if expected.readings == 2 else f"{expected.readings} times"
-    click.echo(f"reading  {readings}{'' if expected.aside else ': the disk has no room for what it would put aside'}")
+    click.echo(f"reading  {readings}{'' if expected.aside else ': the disk has no room for temporary files'}")
     click.echo(f"time     about {duration(expected.seconds)}")
 
 
 def _print_left_out(left_out: dict[str, str]) -> None:
     if not left_out:
         return
-    title = "1 column is left out" if len(left_out) == 1 else f"{len(left_out):,} columns are left out"
-    title += ", judged by the first rows of the log; [fields.NAME] makes a field of one"
+    title = "1 column left out" if len(left_out) == 1 else f"{len(left_out):,} columns left out"
+    title += ", judging by the first rows of the log; add [fields.NAME] to use one"
     if len(left_out) > _MAX_FIELDS:
-        title += f"; {_MAX_FIELDS} of them:"
-    print_table(title, ["column", "because"], list(left_out.items())[:_MAX_FIELDS], num_texts=2)
+        title += f"; the first {_MAX_FIELDS}:"
+    print_table(title, ["column", "reason"], list(left_out.items())[:_MAX_FIELDS], num_texts=2)
 
 
 def print_parts(summary: dict[str, Any]) -> None:
-    """Print how many rows each part of a log has."""
+    """Print the number of rows of each part of a log."""
     print_table(
         _label_title(summary["label"], summary["classes"]),
         ["part", "examples", "rows read", "rows rejected"],
@@ -206,22 +206,22 @@ def print_parts(summary: dict[str, Any]) -> None:
 
 
 def _label_title(label: str, classes: Sequence[str]) -> str:
-    """Return what the label is, and which of two classes a probability is of."""
+    """Return a title that names the label and its classes, the positive class first if there are two."""
     if len(classes) == 2:
-        return f"Label {label}: probabilities are of {classes[1]}, the other class is {classes[0]}"
+        return f"Label {label}: positive class {classes[1]}, negative class {classes[0]}"
     return f"Label {label}, classes {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}"
 
 
 def print_facts(parts: dict[str, Any]) -> None:
-    """Print what is known of the parts of a synthetic log."""
+    """Print the facts known about the parts of a synthetic log."""
     notes = Footnotes()
 
     def cell(value: float | None) -> str:
-        return notes.mark("the clicks of this part are all alike") if value is None else f"{value:.4f}"
+        return notes.mark("this part has only one class") if value is None else f"{value:.4f}"
 
     print_table(
-        "The best possible figures, and the best of any logistic regression",
-        ["part", "examples", "clicks", "AUC", "logloss", "AUC, linear"],
+        "Best possible metrics, and best AUC of a linear model",
+        ["part", "examples", "click rate", "AUC", "logloss", "AUC, linear"],
         [
             [
                 name,
@@ -243,7 +243,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
         [[title, figure(metrics, name, notes)] for name, title in METRICS.items()] + _own([metrics]),
         notes=notes,
     )
-    _print_slices("Calibration by probability, tenths of the examples", "probability", evaluation.by_probability)
+    _print_slices("Calibration by deciles of the probability", "probability", evaluation.by_probability)
     _print_fields(evaluation.by_field)
     for found in evaluation.by_field:
         if found.field in by:
@@ -268,11 +268,11 @@ def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:
 
 
 def _print_fields(fields: Sequence[FieldSlices]) -> None:
-    """Print each field's error, the largest first, and the value that is furthest off."""
+    """Print each field's calibration error, the largest first, and its value with the largest deviation."""
     fields = [found for found in fields if found.slices]
     if not fields:
         return
-    title = "Calibration by field, and the value of each that is furthest off"
+    title = "Calibration by field, with the value that deviates most"
     if len(fields) > _MAX_FIELDS:
         title += f"; the {_MAX_FIELDS} fields with the largest error"
     lines = []
@@ -289,10 +289,10 @@ def _ratio_and_z(found: Slice) -> tuple[str, str]:
 
 
 def print_result(result: Result, path: Path, config: Config) -> None:
-    """Print what training one model came to, and what to do with it."""
+    """Print the result of training one model, and commands to continue with."""
     click.echo(
         f"{model_label(result.model, result.units)}: {result.parameters:,} parameters, {result.epochs} epochs "
-        f"(the best is {result.best_epoch}), {result.seconds_per_epoch:.1f} s each, "
+        f"(best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
         f"{compact(result.examples_per_second)} examples/s"
     )
     if result.pretrain_seconds is not None:
@@ -312,9 +312,9 @@ def print_result(result: Result, path: Path, config: Config) -> None:
     if result.workers:
         _print_workers(result.workers)
     print_read(result.read)
-    click.echo(f"The run is in {result.folder}")
+    click.echo(f"Run saved in {result.folder}")
     compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
-    print_commands("Next:", [predicting(result.folder, config), ("the models side by side", compare)])
+    print_commands("Next:", [predicting(result.folder, config), ("compare the models", compare)])
 
 
 def print_members(results: Sequence[Result]) -> None:
@@ -338,12 +338,12 @@ def print_members(results: Sequence[Result]) -> None:
 
 
 def _print_workers(workers: Sequence[Traffic]) -> None:
-    """Print what each worker did in a step: a slow one has more work of its own than the others, who wait for it."""
+    """Print the work and the traffic of each worker per step, and which worker the others wait for."""
     from fieldwise.distributed.traffic import find_straggler
 
     print_table(
-        "Workers, a step on average",
-        ["worker", "examples", "rows asked for", "rows lent", "bytes sent", "own work", "waiting"],
+        "Workers, averages per step",
+        ["worker", "examples", "rows requested", "rows served", "bytes sent", "compute", "waiting"],
         [
             [
                 str(number),
@@ -360,18 +360,18 @@ def _print_workers(workers: Sequence[Traffic]) -> None:
     )
     if straggler := find_straggler(workers):
         number, times = straggler
-        click.echo(f"The others wait for worker {number}: a step is {times:.1f} times their work for it.")
+        click.echo(f"Worker {number} is the bottleneck: it computes {times:.1f} times as long per step as the others.")
 
 
 def probability_of(result: Result | Evaluation | Prediction | Tuning) -> str:
-    """Return which class the probabilities are of, to stand behind a title; nothing where it is not known."""
+    """Return a suffix for a title that says which class the probabilities refer to; empty if it is not known."""
     if result.positive is not None:
-        return f"; probability of: {result.positive} (label {result.label})"
-    return f"; a probability of each of {len(result.classes)} classes (label {result.label})" if result.classes else ""
+        return f"; probability of {result.label} = {result.positive}"
+    return f"; probabilities of the {len(result.classes)} classes of {result.label}" if result.classes else ""
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
-    """Print what people should know before they use a model."""
+    """Print warnings, one per line."""
     for text in warnings:
         click.echo(f"warning: {text}")
     if warnings:
@@ -379,17 +379,17 @@ def print_warnings(warnings: Sequence[str]) -> None:
 
 
 def evaluated(result: Result | MemberResult) -> dict[str, Metrics]:
-    """Return the metrics of the parts that the log has."""
+    """Return the metrics by part, for the parts that the log has."""
     parts = {"valid": result.valid, "test": result.test}
     return {name: metrics for name, metrics in parts.items() if metrics is not None}
 
 
 def predicting(run: str, config: Config) -> tuple[str, list[str]]:
-    """Return the command that uses the model in a run folder, on the newest rows that the configuration names."""
+    """Return a comment and the command that applies the model of a run to the last log of the configuration."""
     paths = config.paths("test") or config.paths("valid") or config.paths("train")
     log = paths[-1].removeprefix(f"{Path.cwd()}/")
     words = ["fieldwise", "predict", run, "--data", log, "--out", "predictions.parquet"]
-    return "the probabilities of raw rows", words
+    return "predict the probabilities of raw rows", words
 
 
 def _own(parts: Sequence[Metrics]) -> list[list[str]]:
@@ -399,22 +399,22 @@ def _own(parts: Sequence[Metrics]) -> list[list[str]]:
 
 
 def figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
-    """Return a metric as a cell; a footnote's number where it is not defined."""
+    """Return a metric as a cell, or the mark of a footnote if it is undefined."""
     value = getattr(metrics, name)
     return notes.mark(metrics.undefined[name]) if value is None else f"{value:.4f}"
 
 
 def print_verification(verification: Verification) -> None:
-    """Print what was compared with its checksums; what is wrong is told apart."""
+    """Print the artefacts that were verified and their state; the damages themselves are printed elsewhere."""
     root = Path(verification.folder)
     print_table(
         f"Verified {readable_bytes(verification.num_bytes)} in {root}",
-        ["artefact", "what", "state", "files", "bytes"],
+        ["artefact", "kind", "state", "files", "bytes"],
         [
             [
                 str(Path(verified.folder).relative_to(root)),
                 verified.kind,
-                "whole" if verified.damage is None else "DAMAGED",
+                "ok" if verified.damage is None else "DAMAGED",
                 f"{verified.files:,}" if verified.damage is None else "-",
                 f"{verified.num_bytes:,}" if verified.damage is None else "-",
             ]
@@ -430,4 +430,4 @@ def print_verification(verification: Verification) -> None:
     damaged = f"{len(verification.damages)} of {len(verification.artefacts)} artefacts DAMAGED; " * bool(
         verification.damages
     )
-    click.echo(f"{damaged}{num_files:,} files agree with their checksums, every byte of them")
+    click.echo(f"{damaged}{num_files:,} files match their checksums")

@@ -1,4 +1,4 @@
-"""``fieldwise train``: from a configuration to a saved, evaluated model."""
+"""``fieldwise train``: train, evaluate and save one model."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     ),
 )
 @config_argument
-@click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="The run folder to make.")
+@click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="Run folder to write.")
 @overwrite_option
-@click.option("--dry-run", is_flag=True, help="Print features, memory and disk expected; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk; train nothing.")
 @set_option
 @threads_option
 @workers_option
@@ -74,11 +74,11 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train the model of CONFIG on its log, and save it in the run folder RUN with its metrics.
+    """Train the model of CONFIG on its log, and save it with its metrics in the run folder RUN.
 
-    The log is prepared first where that is not done. Locally connected models begin with the weights of a logistic
-    regression, which is trained first. The weights of the best epoch on the validation rows are kept. A run that is
-    finished is left alone.
+    The log is prepared first if necessary. Locally connected models are initialized from a logistic regression, which
+    is trained first. The weights of the epoch with the best validation metric are kept. A finished run is not repeated;
+    an interrupted run is resumed.
     """
     if dry_run:
         from fieldwise.jobs.train.plan import plan

@@ -1,4 +1,4 @@
-"""``fieldwise tune``: a better configuration, on a budget."""
+"""``fieldwise tune``: hyperparameter search for one model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fieldwise.cli.options import (
 @click.command(
     name="tune",
     cls=Verb,
-    short_help="Search for a better configuration of one model, on a budget.",
+    short_help="Tune the hyperparameters of one model within a budget.",
     examples=(
         "fieldwise tune fieldwise.toml --minutes 30",
         "fieldwise tune fieldwise.toml --trials 40 --set model.kind=lc-wide-deep --out runs/wide-tuned",
@@ -34,16 +34,16 @@ from fieldwise.cli.options import (
     "--out",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="The folder for the search; runs/NAME-tuned unless given, where NAME.toml is the configuration.",
+    help="Folder for the search. Default: runs/NAME-tuned for a configuration NAME.toml.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop when all trials together have trained for so long; 30 where --trials is not given either.",
+    help="Total training time of all trials. Default: 30 if --trials is not given.",
 )
-@click.option("--trials", type=click.IntRange(min=1), help="Stop after so many trials.")
-@click.option("--only", metavar="KEYS", help="Search these keys alone, with commas between them.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of the search; training has train.seed.")
+@click.option("--trials", type=click.IntRange(min=1), help="Number of trials.")
+@click.option("--only", metavar="KEYS", help="Comma-separated keys to search. Default: all.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed of the search.")
 @overwrite_option
 @set_option
 @threads_option
@@ -62,12 +62,11 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Search for a better configuration of the model of CONFIG, starting from it.
+    """Search for better hyperparameters of the model of CONFIG, starting from its own.
 
-    Every trial is trained on the training rows and judged by train.stop_on on the validation rows; one that falls
-    behind the median of the others is broken off. The best is evaluated on the test rows once, and its configuration
-    written as FOLDER/best.toml. A search that was stopped or killed goes on with the same command; with a larger
-    budget, a finished one does.
+    Every trial is trained on the training rows and scored by train.stop_on on the validation rows; trials below the
+    median of the others are pruned. The best trial is evaluated on the test rows once, and its configuration written to
+    FOLDER/best.toml. The same command resumes an interrupted search, or a finished one with a larger budget.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.tune.tune import tune

@@ -1,4 +1,4 @@
-"""What `tune` prints for people."""
+"""The tables printed by ``fieldwise tune``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAX_TRIALS = 10
 
 
 def print_tuning(tuning: Tuning) -> None:
-    """Print the best trials, the values of the best, its metrics, and how to train from them."""
+    """Print the best trials, the hyperparameters and metrics of the best one, and how to train with them."""
     states = [trial.state for trial in tuning.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)
     ranked = sorted((trial for trial in tuning.trials if trial.value is not None), key=_badness)
     print_table(
-        f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, the best by valid {tuning.metric}",
+        f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, ranked by valid {tuning.metric}",
         ["trial", "state", f"valid {METRICS[tuning.metric]}", "epochs"],
         [
             [_name(trial), trial.state, f"{abs(trial.value or 0.0):.5f}", str(len(trial.metrics))]
@@ -33,17 +33,17 @@ def print_tuning(tuning: Tuning) -> None:
     [best] = [trial for trial in tuning.trials if trial.number == tuning.best]
     if best.values:
         print_table(
-            f"Values of trial {best.number}",
+            f"Hyperparameters of trial {best.number}",
             ["key", "value"],
             [[key, _text(value)] for key, value in best.values.items()],
             num_texts=2,
         )
     else:
-        click.echo("No trial was better than the configuration as it is.\n")
+        click.echo("No trial improved on the given configuration.\n")
     parts = {"valid": tuning.valid} | ({"test": tuning.test} if tuning.test is not None else {})
     notes = Footnotes()
     print_table(
-        f"Metrics of the best (valid chose it, and flatters it){probability_of(tuning)}",
+        f"Metrics of the best trial (valid is optimistic: it selected the trial){probability_of(tuning)}",
         ["metric", *parts],
         [
             [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
@@ -53,15 +53,15 @@ def print_tuning(tuning: Tuning) -> None:
     )
     print_warnings(tuning.warnings)
     print_read(tuning.read)
-    click.echo(f"The search is in {tuning.folder}, the best configuration in {tuning.config}")
+    click.echo(f"Search saved in {tuning.folder}, best configuration in {tuning.config}")
     print_commands(
         "Next:",
         [
             (
-                "the best model, with the weights of the search's seed",
+                "train the best configuration",
                 ["fieldwise", "train", tuning.config, "--out", "RUN"],
             ),
-            ("how much of it is luck", ["fieldwise", "compare", tuning.config, "--seeds", "3"]),
+            ("estimate the variation over training seeds", ["fieldwise", "compare", tuning.config, "--seeds", "3"]),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""``fieldwise verify``: compare an artefact with its checksums."""
+"""``fieldwise verify``: compare artefacts with their checksums."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from fieldwise.cli.options import Verb, json_option
 @click.command(
     name="verify",
     cls=Verb,
-    short_help="Compare every byte of a run, model or cache with its checksum.",
+    short_help="Verify the checksums of a run, model or cache.",
     examples=("fieldwise verify runs/first", "fieldwise verify .fieldwise"),
 )
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @json_option
 def command(path: Path, as_json: bool) -> None:
-    """Read every byte of what lies in PATH, and compare it with the checksums that were written with it.
+    """Read every byte of the artefacts in PATH and compare it with the checksums recorded when they were written.
 
-    PATH is a run folder, a comparison, a bundle, a checkpoint, the folder .fieldwise of prepared logs, or a folder with
-    such in it. Where something is damaged or missing the file and the place are named on standard error, and the exit
-    code is 2.
+    PATH is a run folder, a comparison, a bundle, a checkpoint, the folder .fieldwise of prepared logs, or a folder that
+    contains any of these. If something is damaged or missing, the file and the position are printed on standard error,
+    and the exit code is 2.
     """
     from fieldwise.errors import UserError
     from fieldwise.jobs.verify import verify

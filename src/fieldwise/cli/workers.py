@@ -1,4 +1,4 @@
-"""The same verb on several workers: one process that starts them, or one of those that were started."""
+"""Running a verb on several workers: the launching process, and the workers themselves."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ workers_option = click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Work on N processes of this machine. (Or start this command with torchrun.)",
+    help="Number of worker processes on this machine. torchrun works as well.",
 )
 
 hosts_option = click.option(
     "--hosts",
     metavar="N|MIN:MAX",
-    help="Hosts that work together, each running this same command with --workers and --rendezvous.",
+    help="Number of hosts, each of which runs this command with --workers and --rendezvous.",
 )
 
 ray_option = click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Let Ray start the workers: auto, ray://HOST:PORT, or local for a cluster of its own on this machine.",
+    help="Start the workers with Ray: auto, ray://HOST:PORT, or local for a temporary cluster on this machine.",
 )
 
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=5),
-    help="How long workers wait for one that does not answer, until all start again without it; 300 unless given.",
+    help="Time after which an unresponsive worker counts as lost and the others restart without it. Default: 300.",
 )
 
 rendezvous_option = click.option(
     "--rendezvous",
     metavar="HOST:PORT",
-    help="Where the hosts meet: one of them, and a free port there; more after commas, should that one be lost.",
+    help="Host and free port for the rendezvous; comma-separated alternatives are used if that host is lost.",
 )
 
 
 def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process was started as one of several workers, by us or by torchrun."""
+    """Return whether this process is one of several workers, started by ``--workers`` or by torchrun."""
     return all(name in environment for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
 def start_workers(num_workers: int, hosts: str | None, rendezvous: str | None, quiet: bool) -> NoReturn:
-    """Run this process's own command line on workers, and exit as they do."""
+    """Run the command line of this process on workers, and exit with their exit code."""
     from fieldwise.distributed.launch import launch
     from fieldwise.distributed.rendezvous import Hosts
 
@@ -83,9 +83,9 @@ def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float 
     Parameters
     ----------
     work
-        Takes the workers; returns what prints the outcome, which worker 0 does when all are done.
+        Takes the group of workers and returns a function that prints the result; worker 0 calls it at the end.
     timeout
-        See `timeout_option`.
+        Seconds, at least 5, after which an unresponsive worker counts as lost; 300 by default.
     """
     from fieldwise.distributed.group import TIMEOUT, Workers
 
@@ -97,14 +97,14 @@ def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float 
         show = work(workers)
         workers.close()
     except FieldwiseError as error:
-        # One worker speaks for all. The one that started them says who was lost.
+        # Worker 0 reports for all workers; the launching process reports lost workers.
         if workers.rank == 0 and not isinstance(error, WorkerLost):
             click.echo(f"error: {error}", err=True)
         workers.end(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         workers.end(Stopped.exit_code)
     except Exception as error:
-        # Here and not where other verbs' exceptions end up: a worker must not go through the interpreter's clean-up.
+        # Handled here, not in `cli.main`: a worker must not run the clean-up of the interpreter.
         click.echo(f"worker {workers.rank}: {traceback.format_exc()}", err=True)
         workers.end(UserError.exit_code if isinstance(error, MemoryError) else 1)
     if workers.rank == 0:
@@ -113,6 +113,6 @@ def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float 
 
 
 def refuse_alone(hosts: str | None, rendezvous: str | None) -> None:
-    """Raise ConfigError where hosts are named and workers are not."""
+    """Raise ConfigError if hosts are given without workers."""
     if hosts is not None or rendezvous is not None:
-        raise ConfigError("--hosts and --rendezvous say where workers meet", fix="add --workers N, for each host")
+        raise ConfigError("--hosts and --rendezvous require --workers", fix="add --workers N on every host")

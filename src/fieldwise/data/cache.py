@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fieldwise.data.cache_format import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Manifest, Planes, refuse_misfits
 from fieldwise.data.cache_format import Block as BlockEntry
 from fieldwise.errors import ArtefactError
-from fieldwise.io.blocks import Block, BlockVerifier
+from fieldwise.io.blocks import BlockVerifier, FileBlock
 from fieldwise.io.files import map_file
 from fieldwise.io.manifests import read_manifest
 from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
@@ -62,7 +62,7 @@ class Cache:
         path = folder / DATA_NAME
         self._verifier = BlockVerifier(
             path,
-            [Block(block.offset, block.num_bytes, block.checksum) for block in manifest.blocks],
+            [FileBlock(block.offset, block.num_bytes, block.checksum) for block in manifest.blocks],
             "the cache",
             _PREPARE,
             accept=_note_starts(path, planes, manifest.blocks, self._starts),

@@ -126,7 +126,7 @@ def _expand(
     elif glob.has_magic(str(name)):
         matches = sorted(glob.glob(str(name), recursive=True))
         if not matches:
-            raise DataError("no file matches the pattern", where=name, fix="check the path; quote it in a shell")
+            raise DataError("no file matches the pattern", where=name, fix="check the path, and quote it in a shell")
         for match in matches:
             yield from ((below, _fixed(str(name))) for below, _ in _expand(match, format, usual_format, left_out))
     else:

@@ -67,7 +67,7 @@ def refuse_special(path: str | Path) -> None:
     if kind is None:
         return
     raise DataError(
-        "this is no file",
+        "not a regular file",
         where=path,
         expected="a file, which can be read several times",
         got=kind,

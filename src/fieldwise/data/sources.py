@@ -244,7 +244,7 @@ def open_stream(source: Source) -> pa.NativeFile:
 def stamp_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, ...]:
     """Return the stamp of a file as it is now (see `Source`)."""
     if stores.is_remote(path):
-        return stores.stamp(path, file or stores.open_file(path))
+        return stores.version_tag(path, file or stores.open_file(path))
     try:
         status = os.stat(path)
     except OSError as error:
@@ -320,12 +320,12 @@ def _unreadable(path: str, error: OSError) -> DataError:
 
 
 def check_names(source: Source, names: Sequence[str]) -> None:
-    """Raise DataError where two columns have one name."""
+    """Raise DataError if column names are duplicated."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         places = ", ".join(str(at + 1) for at, name in enumerate(names) if name == twice[0])
         raise DataError(
-            "two columns have one name",
+            "duplicate column names",
             where=f"{source.path}, columns {places}",
             got=", ".join(map(repr, twice[:10])),
             fix="give each a name of its own in the first row, or take the column away",

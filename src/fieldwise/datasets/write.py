@@ -1,4 +1,4 @@
-"""A log and its configuration into a folder, and the column that says which part each row belongs to."""
+"""Writing a log and its configuration to a folder, and the split column."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["split_column", "write_log"]
 
 
 def split_column(num_rows: int, seed: int, bounds: Sequence[float]) -> pa.Array:
-    """Return ``train``, ``valid`` or ``test`` for every row, by a seeded permutation that is the same everywhere.
+    """Return ``train``, ``valid`` or ``test`` for every row, by a seeded permutation that is the same on all machines.
 
     Parameters
     ----------
     num_rows
-        How many rows there are.
+        Number of rows.
     seed
-        Of ``numpy.random.default_rng``; rows p[0], p[1], ... of its permutation are dealt in this order.
+        Seed of ``numpy.random.default_rng``, whose permutation of the rows is cut into the parts.
     bounds
-        The shares at which train and valid end.
+        The fractions at which train and valid end.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def split_column(num_rows: int, seed: int, bounds: Sequence[float]) -> pa.Array:
 
 
 def write_log(out: Path, name: str, log: pa.Table, config: str) -> Path:
-    """Write ``NAME.parquet`` and, unless its reader has one there already, ``NAME.toml``; return the latter's path."""
+    """Write ``NAME.parquet`` and, unless it exists, the configuration ``NAME.toml``; return the path of the latter."""
     with atomic_file(out / f"{name}.parquet") as file:
         pyarrow.parquet.write_table(log, file, compression="zstd")
     path = out / f"{name}.toml"

@@ -1,4 +1,4 @@
-"""An exception of one worker, told to the others."""
+"""Serialization of an exception of one worker, so that all workers can raise it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Failure(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def encode_failure(error: FieldwiseError) -> bytes:
-    r"""Return what `decode_failure` reads.
+    r"""Serialize an exception; see `decode_failure`.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def encode_failure(error: FieldwiseError) -> bytes:
 
 
 def decode_failure(data: bytes) -> FieldwiseError:
-    """Return an exception of the same class and with the same message."""
+    """Return an exception with the class and the message of the one that `encode_failure` serialized."""
     failure = msgspec.json.decode(data, type=_Failure)
     kind: type[FieldwiseError] = getattr(errors, failure.kind)
     if not issubclass(kind, UserError):

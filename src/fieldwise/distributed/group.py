@@ -1,4 +1,4 @@
-"""Several workers: processes that meet, and their messages, by torch.distributed."""
+"""A group of several worker processes, with collectives by torch.distributed."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ __all__ = ["TIMEOUT", "Workers", "is_worker"]
 Made = TypeVar("Made")
 
 TIMEOUT = 300.0
-"""Seconds that a message may take: a worker that does not send its part for so long is lost. What may make one worker
-late is a slower disk, for its part of a checkpoint, and kernels that it alone has still to compile."""
+"""Timeout of a message in seconds, after which a worker counts as lost. Legitimate delays are a slow disk when a
+checkpoint is written, and kernels that only one worker still has to compile."""
 
 
 def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process was started as one of several workers."""
+    """Return whether this process was started as one of several workers, e.g. by torchrun."""
     return "RANK" in environment and "WORLD_SIZE" in environment
 
 
 class Workers(World):
-    """A group of W processes that do the same steps; made by `Workers.join`.
+    """A group of W processes that train together; created by `Workers.join`.
 
-    Attributes are those of `World`; all workers must call every method but `close` and `end`, in the same order.
+    The attributes are those of `World`. All methods but `end` are collective: every worker must call them, in the same
+    order.
     """
 
     def __init__(self, rank: int, size: int, store: Store, num_local: int, local_rank: int) -> None:
@@ -54,33 +55,33 @@ class Workers(World):
 
     @classmethod
     def join(cls, environment: Mapping[str, str] = os.environ, timeout: float = TIMEOUT) -> Workers:
-        """Join the workers that torchrun started, as its environment says, and wait until all are there.
+        """Join the group described by the environment variables of torchrun, and wait for all workers.
 
         Parameters
         ----------
         environment
             RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
         timeout
-            Seconds that this, and then each message, may take.
+            Timeout in seconds, of joining and then of every message.
 
         Raises
         ------
         ConfigError
-            The environment is not that of a worker.
+            The environment variables are missing or invalid.
         WorkerLost
-            Not all came.
+            A worker did not join in time.
         """
         try:
             rank, size, port = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
             address = environment["MASTER_ADDR"]
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                "this process is no worker",
+                "this process is not a worker",
                 expected="RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT",
                 got=error,
-                fix="start it with --workers, or with torchrun",
+                fix="start it with --workers or with torchrun",
             ) from None
-        # All on one machine: whatever its name resolves to, the loopback interface is there.
+        # All workers are on this machine: use the loopback interface, whatever the host name resolves to.
         local = environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"]
         own = address_towards("127.0.0.1" if local else address)
         if own is not None and (interface := interface_of(own)) is not None:
@@ -97,16 +98,16 @@ class Workers(World):
         return cls(rank, size, prefixed, num_local, int(environment.get("LOCAL_RANK", rank % num_local)))
 
     def close(self) -> None:
-        """Leave the group, when all have come so far."""
+        """Wait for all workers and leave the group."""
         self.collect(torch.zeros(1))  # torch's barrier would wait on GPUs where there are some
         with _losing_workers():
             dist.destroy_process_group()
 
     def end(self, code: int = 0) -> NoReturn:
-        """End the process, all being written, without the clean-up of the interpreter.
+        """Flush the output and end the process without the clean-up of the interpreter.
 
-        In about one run of ten, torch 2.13 with gloo aborts a process that left its group while the interpreter
-        shuts down: "terminate called without an active exception".
+        In about one run in ten, torch 2.13 with gloo aborts while the interpreter shuts down after leaving a group:
+        "terminate called without an active exception".
         """
         sys.stdout.flush()
         sys.stderr.flush()
@@ -155,7 +156,7 @@ class Workers(World):
 
     def add(self, tensor: torch.Tensor, kind: str = "other") -> Callable[[], None]:
         """See `World.add`."""
-        # In a ring every worker passes on all but its own part of the sum, and then of the result.
+        # In a ring all-reduce every worker sends all parts but its own, once for the sum and once for the result.
         with self.traffic.counting(kind, 2 * tensor.nbytes * (self.size - 1) // self.size), _losing_workers():
             work = dist.all_reduce(tensor, async_op=True)
 
@@ -182,7 +183,7 @@ class Workers(World):
         with self.traffic.stepping(num_examples):
             yield
 
-    # --- whatever has no part in a step ---
+    # --- operations outside of training steps ---
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
@@ -253,21 +254,21 @@ class Workers(World):
 
 
 def _backend() -> str:
-    """Return what carries messages: gloo those of the host's memory, NCCL those of GPUs, where there are any."""
+    """Return the torch.distributed backend: gloo for CPU tensors, NCCL for GPU tensors if there are GPUs."""
     return "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and torch.cuda.is_available() else "gloo"
 
 
 @contextmanager
 def _losing_workers() -> Iterator[None]:
-    """Say of torch's errors what they mean: another worker, or the store, does not answer."""
+    """Turn torch's errors into WorkerLost: another worker, or the store, does not respond."""
     try:
         yield
     except RuntimeError as error:
-        raise WorkerLost(f"another worker of this training has ended, or cannot be reached: {error}") from error
+        raise WorkerLost(f"another worker has ended or cannot be reached: {error}") from error
 
 
 def _end_with_parent() -> None:
-    """Let this process end when the agent that started it does: a killed agent leaves its workers behind."""
+    """End this process when its agent ends: a killed agent would leave its workers running."""
     parent = os.getppid()
 
     def watch() -> None:

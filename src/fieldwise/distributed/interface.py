@@ -1,7 +1,7 @@
-"""Which of this host's addresses another host is reached from.
+"""The network interface of this host that another host can reach.
 
-Gloo listens where the host's own name points to, which is often the loopback interface (``127.0.1.1`` in /etc/hosts),
-and then no other host reaches it.
+By default gloo listens on the address that the host name resolves to. This is often the loopback interface
+(``127.0.1.1`` in /etc/hosts), which no other host can reach.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIOCGIFADDR = 0x8915
 
 
 def address_towards(host: str) -> str | None:
-    """Return this host's address on the way to another; None where there is no way.
+    """Return the address of this host on the route to another host, or None if there is no route.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def address_towards(host: str) -> str | None:
 
 
 def interface_of(address: str) -> str | None:
-    """Return the name of the interface that has an IPv4 address; None where none is found.
+    """Return the name of the interface with an IPv4 address, or None if there is none.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Starting workers and starting them again: an agent of torchrun's kind that knows what our exit codes mean.
+"""Launching and restarting workers: an agent like torchrun's that interprets fieldwise's exit codes.
 
-A worker that was killed, and one that ended because it lost another or because another host's were told to stop, are
-started again, all together, up to a number of times; they go on from the last checkpoint. One that says that the input
-is wrong, or that the fault is ours, would say so again: its exit code is the agent's.
+If a worker was killed, or ended because it lost another worker or because those of another host were stopped, all
+workers are restarted from the last checkpoint, up to a maximum number of times. If a worker ended because of invalid
+input or an internal error, a restart would fail again: its exit code becomes that of the agent.
 """
 
 from __future__ import annotations
@@ -29,18 +29,22 @@ __all__ = ["launch"]
 _MAX_RESTARTS = 100
 _SECONDS_TO_STOP = 600
 _FINAL_GRACE_SECONDS = {1: 2.0, 2: 10.0}
-"""Exit codes that decide; and how long the other workers then get to end by themselves."""
+"""Final exit codes, and how many seconds the other workers then have to end by themselves."""
 
 
 def launch(arguments: Sequence[str], num_workers: int, hosts: Hosts, say: Callable[[str], None]) -> int:
-    """Run ``python -m fieldwise ARGUMENTS`` as so many workers on this host, and return the exit code.
+    """Run ``python -m fieldwise ARGUMENTS`` on several workers of this host, and return the exit code.
 
     Parameters
     ----------
+    arguments
+        The command line.
+    num_workers
+        Number of workers on this host, >= 1.
     hosts
-        The hosts, each of which runs the same.
+        The hosts, each of which launches the same command.
     say
-        Called with a sentence where workers are started again.
+        Called with a message when workers are restarted.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT")
@@ -50,12 +54,12 @@ def launch(arguments: Sequence[str], num_workers: int, hosts: Hosts, say: Callab
         except SignalException:
             return Stopped.exit_code
         except RendezvousClosedError:
-            say("the other hosts have ended this training")
+            say("the other hosts have ended the training run")
             return Stopped.exit_code
         except (RendezvousError, RuntimeError) as error:  # the latter of torch's stores
             if not hosts.places:
                 raise
-            say(f"the host where all met is lost, looking for another: {error}")
+            say(f"the rendezvous host was lost, trying another one: {error}")
     return Stopped.exit_code
 
 
@@ -84,17 +88,17 @@ def _launch_once(arguments: Sequence[str], num_workers: int, hosts: Hosts, say: 
         return 0
     if agent.code in _FINAL_GRACE_SECONDS:
         return agent.code
-    say(f"workers were lost {_MAX_RESTARTS} times; to go on, run the same command again")
+    say(f"workers were lost {_MAX_RESTARTS} times; run the same command again to resume")
     return Stopped.exit_code
 
 
 class _Agent(LocalElasticAgent):
-    """Torch's agent, which looks at exit codes before it starts workers again.
+    """Torch's agent, except that it checks exit codes before it restarts workers.
 
     Attributes
     ----------
     code
-        The exit code that decided.
+        The final exit code.
     """
 
     def __init__(self, spec: WorkerSpec, meeting: Meeting, say: Callable[[str], None]) -> None:
@@ -120,9 +124,9 @@ class _Agent(LocalElasticAgent):
                     for worker, code in zip(worker_group.workers, codes, strict=True)
                     if code is not None and code < 0
                 ]
-                self.say(f"{'; '.join(killed) or 'a worker was lost'}: all start again, from the last checkpoint")
+                self.say(f"{'; '.join(killed) or 'a worker was lost'}; restarting all workers from the last checkpoint")
         elif not self.meeting.whole:
-            self.say("a host was lost: all start again, from the last checkpoint")
+            self.say("a host was lost; restarting all workers from the last checkpoint")
             self._restart_workers(worker_group)
             return RunResult(state=WorkerState.HEALTHY)
         result: RunResult = super()._monitor_workers(worker_group)

@@ -1,11 +1,11 @@
-"""How the workers of one start find each other, and nobody else.
+"""How the workers of one start find each other, and no workers of earlier starts.
 
-The store of torchrun's agents outlives the workers: it holds what those of earlier starts wrote, addresses of the dead
-among it, which torch 2.13 takes for the living in half of all restarts. Neither the number of restarts nor that of
-the workers tells starts apart: agents count restarts each for itself. So worker 0 opens a meeting with a name that was
-never used, every other worker signs in with a number drawn for this occasion, and worker 0 closes the meeting with the
-numbers of all. A worker that finds its own number there has met living workers only; all that they say to one another
-has the name of the meeting before it.
+The store of torchrun's agents outlives the workers: it still contains keys written by workers of earlier starts,
+including addresses of dead workers, which torch 2.13 uses in half of all restarts. Starts cannot be distinguished by
+the number of restarts, because every agent counts its own. Therefore worker 0 opens a meeting under a new random name,
+every other worker registers with a random number, and worker 0 closes the meeting with the numbers of all workers. A
+worker that finds its own number there has met only living workers. The name of the meeting is the prefix of all their
+keys.
 """
 
 from __future__ import annotations
@@ -23,25 +23,34 @@ _SECONDS_TO_STOP = 5.0
 
 
 class Store(Protocol):
-    """What is used of torch's key-value stores."""
+    """The methods of torch's key-value stores that are used here."""
 
     def set(self, key: str, value: str) -> None:
         """Write a value."""
 
     def get(self, key: str) -> bytes:
-        """Return a value that is there."""
+        """Return the value of an existing key."""
 
     def check(self, keys: list[str]) -> bool:
-        """Return whether all of these are there."""
+        """Return whether all keys exist."""
 
 
 def meet(store: Store, rank: int, size: int, seconds: float) -> str:
-    """Return the name of a meeting that all of the workers 0 .. size - 1, started with this one, have come to.
+    """Return the name of a meeting that all workers of the current start, 0 to size - 1, have joined.
+
+    Parameters
+    ----------
+    store
+        Shared by all workers.
+    rank, size
+        The number of this worker, and the number of workers.
+    seconds
+        Timeout.
 
     Raises
     ------
     WorkerLost
-        Not all came in time.
+        A worker did not join in time.
     """
     deadline, own = time.monotonic() + seconds, secrets.token_hex(8)
     if rank == 0:
@@ -66,9 +75,22 @@ def meet(store: Store, rank: int, size: int, seconds: float) -> str:
 def wait_for(
     store: Store, key: str, deadline: float | None = None, stopping: Callable[[], bool] = lambda: False
 ) -> None:
-    """Wait until a key is there, receiving signals meanwhile: a store's own waiting does not let them through.
+    """Wait for a key to be set. Unlike the stores' own wait, this lets signals be handled.
 
-    Some seconds after `stopping` first said so it is no use waiting on: whoever is to write the key has ended.
+    Parameters
+    ----------
+    store, key
+        What to wait for.
+    deadline
+        On the clock of `time.monotonic`; None for no limit.
+    stopping
+        Returns whether this worker has been asked to stop. Some seconds later waiting ends, since the worker that would
+        set the key has stopped too.
+
+    Raises
+    ------
+    WorkerLost
+        The key was not set in time.
     """
     pause = 0.005
     while not store.check([key]):
@@ -80,5 +102,5 @@ def wait_for(
 
 def _pause(deadline: float | None, seconds: float = 0.01) -> None:
     if deadline is not None and time.monotonic() > deadline:
-        raise WorkerLost("another worker did not come in time")
+        raise WorkerLost("another worker did not respond in time")
     time.sleep(seconds)

@@ -1,15 +1,17 @@
-"""Where the agents of several hosts meet: torch's rendezvous, and what it lacks where hosts go and return.
+"""The rendezvous of the agents of several hosts: torch's, with fixes for hosts that leave and return.
 
-Torch 2.13 keeps the state of a rendezvous in a store that one of the hosts holds, and every host writes there that it
-is alive. Three things go wrong in it:
+Torch 2.13 keeps the state of a rendezvous in a store on one of the hosts, where every host records heartbeats. It has
+three defects:
 
-* The first of the hosts tells where workers meet in its first round, and not again: a host that comes later asks for
-  it, gets no answer within 20 seconds and goes away, while the first waits a minute for it. And the others keep that
-  address when another host takes the first place. `Meeting` asks in every round.
-* A host that stood still for longer than the others wait (a busy machine, a paused virtual one) is struck off, and
-  never learns so: its workers go on, it says no more that it is alive, and a host that comes then finds nobody and
-  begins alone. `Meeting.whole` tells.
-* A host that vanishes is struck off too, but nobody looks until a message to its workers has run out of time.
+* The first host publishes the address for workers only in its first round. A host that joins later gets no answer
+within
+  20 seconds and leaves, while the first host waits a minute for it; and the other hosts keep the old address if another
+  host becomes the first. `Meeting` asks for the address in every round.
+* A host that is suspended for longer than the heartbeat timeout (a busy machine, a paused virtual machine) is removed
+but
+  not told so: its workers continue, it sends no more heartbeats, and a host that joins later finds no one and starts
+  alone. `Meeting.whole` detects this.
+* A host that vanishes is removed too, but this is not noticed until a message to its workers times out.
 """
 
 from __future__ import annotations
@@ -30,20 +32,20 @@ __all__ = ["Hosts", "Meeting"]
 
 _SECONDS_BEFORE_NEXT = 10.0
 _SECONDS_OF_STORE = 20
-"""Within which the store must answer, and hosts that have met must say how many workers they have."""
+"""Timeout of the store, and of hosts that have met for publishing their number of workers."""
 _SECONDS_OF_BEAT, _BEATS = 1, 8
-"""How often a host says that it is alive; and how often it may fail to before it counts as lost."""
+"""Interval of heartbeats, and the number of missed ones after which a host counts as lost."""
 _FOR_MORE = timedelta(seconds=5)
-"""How long hosts that are enough wait for others: those whose workers a lost host took along are there by then."""
+"""How long a sufficient number of hosts waits for further ones, such as those whose workers ended with a lost host."""
 
 
 class Meeting(DynamicRendezvousHandler):
-    """The way of one host's agent to those of the others."""
+    """The rendezvous handler of the agent of one host."""
 
     _met: frozenset[object] = frozenset()
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Meet the other agents, and return what their workers need to meet in turn."""
+        """Meet the other agents and return what the workers need to find each other."""
         self._bootstrap_store_info = None
         info = super().next_rendezvous()
         self._met = frozenset(self._state_holder.state.participants)
@@ -51,7 +53,7 @@ class Meeting(DynamicRendezvousHandler):
 
     @property
     def whole(self) -> bool:
-        """Whether those who met last are all still there, this host among them; or the training has ended."""
+        """Whether all hosts of the last round, including this one, are still alive, or the run has ended."""
         if self._settings.max_nodes == 1:
             return True
         with self._heartbeat_lock:
@@ -60,38 +62,43 @@ class Meeting(DynamicRendezvousHandler):
             return state.closed or self._met <= state.participants.keys()
 
     def close(self) -> None:
-        """Say that the training has ended, for all hosts."""
+        """End the run for all hosts."""
         with suppress(RendezvousError, RuntimeError):
             self.shutdown()
 
     def leave(self) -> None:
-        """Say no more that this host is alive; the others go on."""
+        """Stop the heartbeats of this host; the other hosts continue."""
         self._stop_heartbeats()
 
 
 class Hosts:
-    """Where agents meet.
+    """The hosts of a run, and where their agents meet.
 
     Parameters
     ----------
     at_least, at_most
-        Hosts that training needs, and hosts that it takes.
+        Minimum and maximum number of hosts, 1 <= at_least <= at_most.
     rendezvous
-        ``HOST:PORT``, or several with commas between: the first that can be reached is where all meet. One of the hosts
-        answers there itself. None is this host alone.
+        ``HOST:PORT``, or several separated by commas, of which the first reachable one is used. HOST is one of the
+        hosts. None if there is only this host.
+
+    Raises
+    ------
+    ConfigError
+        There are several hosts but no rendezvous, or it is not ``HOST:PORT``.
     """
 
     def __init__(self, at_least: int = 1, at_most: int = 1, rendezvous: str | None = None) -> None:
         if rendezvous is None and at_most > 1:
             raise ConfigError(
-                "several hosts must know where to meet", where="--hosts", fix="name one of them: --rendezvous HOST:PORT"
+                "several hosts require a rendezvous", where="--hosts", fix="add --rendezvous HOST:PORT with one of them"
             )
         self.at_least, self.at_most = at_least, at_most
         self.places = [] if rendezvous is None else [_place(text) for text in rendezvous.split(",")]
 
     @classmethod
     def parse(cls, text: str, rendezvous: str | None = None) -> Hosts:
-        """Read ``N`` or ``MIN:MAX``.
+        """Parse ``N`` or ``MIN:MAX``.
 
         Examples
         --------
@@ -101,19 +108,19 @@ class Hosts:
         """
         low, _, high = text.partition(":")
         if not (low.isdecimal() and (high or low).isdecimal() and 1 <= int(low) <= int(high or low)):
-            raise ConfigError("this is no number of hosts", where="--hosts", expected="N or MIN:MAX", got=text)
+            raise ConfigError("invalid number of hosts", where="--hosts", expected="N or MIN:MAX", got=text)
         return cls(int(low), int(high or low), rendezvous)
 
     def meet(self, own: str | None = None) -> Meeting:
-        """Return the way to the other hosts' agents; waits for a host that answers, or answers itself.
+        """Return the rendezvous handler of this host, after one of the rendezvous hosts responds or this host is one.
 
-        Who may answer at the second place waits for the first place to answer, and so on, so that hosts that start
-        together do not meet in two places.
+        The second rendezvous host waits for the first one before it accepts connections, and so on, so that hosts that
+        start at the same time do not meet in two places.
 
         Parameters
         ----------
         own
-            This host's address, where it is not the one from which it reaches that place.
+            The address of this host; by default the one from which it reaches the rendezvous.
         """
         (host, port), answer = self._place()
         parameters = RendezvousParameters(
@@ -140,7 +147,7 @@ class Hosts:
         return meeting
 
     def _place(self) -> tuple[tuple[str, int], bool]:
-        """Return where to meet, and whether this host answers there."""
+        """Return the rendezvous, and whether this host serves it."""
         begun = time.monotonic()
         while self.places:
             if listening := [place for place in self.places if _answers(place)]:
@@ -156,7 +163,7 @@ class Hosts:
 def _place(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ConfigError("this is no place to meet", where="--rendezvous", expected="HOST:PORT", got=text)
+        raise ConfigError("invalid rendezvous", where="--rendezvous", expected="HOST:PORT", got=text)
     return host, int(port)
 
 

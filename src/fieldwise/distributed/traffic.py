@@ -1,4 +1,4 @@
-"""What a worker sends, and how long it waits for others: counted as it happens."""
+"""Statistics of the messages of a worker and of the time that it waits for others."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TIMES_THE_WORK = 1.5
 
 
 class Count(msgspec.Struct):
-    """Messages of one kind.
+    """Statistics of the messages of one kind.
 
     Attributes
     ----------
     messages
-        How many this worker took part in.
+        Number of messages that this worker took part in.
     num_bytes
-        Sent to other workers; what stays here is not counted.
+        Bytes sent to other workers.
     seconds
-        Spent in sending, receiving, and waiting for the last worker; not what was done meanwhile.
+        Time spent in sending, receiving and waiting for the last worker, without work done in the meantime.
     """
 
     messages: int = 0
@@ -33,22 +33,23 @@ class Count(msgspec.Struct):
 
 
 class Traffic(msgspec.Struct):
-    """All of a worker's messages by kind, and the rows that it asked for and lent.
+    """Statistics of the messages of a worker by kind, and of the table rows that it requested and served.
 
     Attributes
     ----------
     kinds
-        ``counts``, ``rows``, ``weights``, ``gradients``, ``dense`` and ``statistics`` of the steps; ``bundle`` and
-        ``other`` of what is saved. Evaluation is not counted.
+        ``counts``, ``rows``, ``weights``, ``gradients``, ``dense`` and ``statistics`` in training steps; ``bundle`` and
+        ``other`` when saving. Evaluation is not counted.
     steps, examples
-        Steps that were learnt from, and this worker's examples in them.
+        Number of training steps, and of this worker's examples in them.
     step_seconds, waiting_seconds
-        Of these steps; and what part of them went into messages. What is left is this worker's own work: where one has
-        more of it than the others, they wait for it.
+        Time of these steps, and the part of it spent in messages. The difference is the worker's own computation; if
+        one worker has more of it than the others, they wait for it.
     cpu_seconds
-        Of the process, all threads, in these steps.
+        CPU time of all threads of the process in these steps.
     ids, rows_asked, rows_served
-        Features that occurred in these examples; different rows among those of a step; rows lent to all workers.
+        Number of features in the examples; of distinct rows per step, summed over the steps; and of rows sent to all
+        workers.
     """
 
     kinds: dict[str, Count] = {}
@@ -63,7 +64,7 @@ class Traffic(msgspec.Struct):
 
     @contextmanager
     def counting(self, kind: str, num_bytes: int) -> Iterator[None]:
-        """Count a message that the block sends."""
+        """Count a message that is sent inside the block."""
         count = self.kinds.setdefault(kind, Count())
         count.messages += 1
         count.num_bytes += num_bytes
@@ -72,7 +73,7 @@ class Traffic(msgspec.Struct):
 
     @contextmanager
     def waiting(self, kind: str) -> Iterator[None]:
-        """Count the seconds of the block."""
+        """Count the time of the block as waiting."""
         begun = time.perf_counter()
         try:
             yield
@@ -81,7 +82,7 @@ class Traffic(msgspec.Struct):
 
     @contextmanager
     def stepping(self, num_examples: int) -> Iterator[None]:
-        """Count a step that the block does."""
+        """Count the block as a training step."""
         begun, cpu, waited = time.perf_counter(), time.process_time(), self.seconds
         yield
         self.steps += 1
@@ -92,24 +93,24 @@ class Traffic(msgspec.Struct):
 
     @property
     def step_bytes(self) -> int:
-        """Bytes sent in steps."""
+        """Bytes sent in training steps."""
         return sum(count.num_bytes for kind, count in self.kinds.items() if kind not in ("bundle", "other"))
 
     @property
     def seconds(self) -> float:
-        """Seconds of messages of all kinds."""
+        """Total time of all messages."""
         return sum(count.seconds for count in self.kinds.values())
 
     @property
     def own_seconds(self) -> float:
-        """Seconds of a step that this worker does not spend in messages."""
+        """Average time per step that this worker computes instead of sending or waiting."""
         return (self.step_seconds - self.waiting_seconds) / max(self.steps, 1)
 
 
 def find_straggler(workers: Sequence[Traffic]) -> tuple[int, float] | None:
-    """Return the worker that all wait for, and how many times the median of the others' own work it has.
+    """Return the slowest worker and the ratio of its computation time to the median of the others.
 
-    None where no worker has 1.5 times as much.
+    None if the ratio is below 1.5.
 
     Examples
     --------

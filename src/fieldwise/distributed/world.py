@@ -1,4 +1,4 @@
-"""The workers of a training, seen from one of them: what they say to each other, and nothing where it is alone."""
+"""The collective operations of the workers of a training run, and their trivial form for a single worker."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Made = TypeVar("Made")
 
 
 class World:
-    """One worker, whose collectives do nothing; `group.Workers` are several.
+    """A single worker, whose collectives do nothing; `group.Workers` is a group of several.
 
-    Every method must be called by all workers, in the same order.
+    All methods are collective: every worker must call them, in the same order.
 
     Attributes
     ----------
     rank, size
-        Which of the workers this is, 0 .. W - 1; and W.
+        The number of this worker, 0 to W - 1, and W.
     num_local, local_rank
-        How many of them are on this host, and which of those this is.
+        The number of workers on this host, and the number of this one among them.
     traffic
-        What this worker has sent.
+        Statistics of the messages of this worker.
     stopping
-        Asked while this worker waits for worker 0: whether it was told to end.
+        Called while this worker waits for worker 0; returns whether this worker has been asked to stop.
     """
 
     rank, size, num_local, local_rank = 0, 1, 1, 0
@@ -47,9 +47,9 @@ class World:
     def total(
         self, numbers: Sequence[float | Tensor], tensors: Sequence[Tensor]
     ) -> Callable[[], tuple[list[float], list[Tensor]]]:
-        """Begin to add up numbers and tensors over the workers, in one message; what is returned waits for the sums.
+        """Start to sum numbers and tensors over the workers in one message; the returned function waits for the sums.
 
-        Numbers are rounded to the type of the tensors on their way.
+        Numbers are rounded to the type of the tensors.
 
         Examples
         --------
@@ -65,59 +65,60 @@ class World:
         return wait
 
     def send(self, parts: Tensor, sent: list[int], received: list[int], kind: str) -> Callable[[], Tensor]:
-        """Begin to send each worker its part; what is returned waits for what all have sent here, and returns that.
+        """Start an all-to-all exchange; the returned function waits for it and returns the received parts.
 
         Parameters
         ----------
         parts
-            (sum of sent, ...): the part for worker 0, then that for worker 1, and so on. Not to be touched meanwhile.
+            (sum of sent, ...) the parts for workers 0 to W - 1, concatenated. Must not be modified until the exchange
+            has finished.
         sent, received
-            (W,) lines that go to, and come from, each worker.
+            (W,) number of rows sent to and received from each worker.
         kind
-            Under which it is counted.
+            The kind of message in `traffic`.
         """
         return lambda: parts
 
     def add(self, tensor: Tensor, kind: str = "other") -> Callable[[], None]:
-        """Begin to replace a tensor by its sum over the workers, the same bits on each; what is returned waits."""
+        """Start an all-reduce (sum) in place, bitwise identical on all workers; the returned function waits for it."""
         return lambda: None
 
     def collect(self, numbers: Tensor, kind: str = "other") -> Tensor:
-        """Return (W, ...): the tensor of every worker, all of one shape."""
+        """Return the tensors of all workers, which must have the same shape, as (W, ...)."""
         return numbers.unsqueeze(0)
 
     def reseed(self, seed: int, step: int) -> None:
-        """Draw what is random in a step, such as dropout, by a seed of step and worker.
+        """Seed the randomness of a step, such as dropout, by step and worker.
 
         One worker goes on with torch's generator, whose state its checkpoints hold.
         """
 
     @contextmanager
     def stepping(self, num_examples: int) -> Iterator[None]:
-        """Count a step that the block does (`traffic`)."""
+        """Count the block as a training step in `traffic`."""
         yield
 
-    # --- whatever has no part in a step ---
+    # --- operations outside of training steps ---
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Leave the messages of the block out of `traffic`."""
+        """Do not count the messages of the block in `traffic`."""
         yield
 
     def report(self) -> list[Traffic]:
-        """Return the traffic of every worker, on worker 0; an empty list on the others, and where there is one."""
+        """Return the traffic of all workers on worker 0; an empty list on the others, and for a single worker."""
         return []
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Return the bytes of every worker, on worker 0; an empty list on the others."""
+        """Return the bytes of all workers on worker 0, and an empty list on the others."""
         return [data]
 
     def gather_arrays(self, arrays: Arrays) -> list[Arrays]:
-        """Return the arrays of every worker, on worker 0; an empty list on the others."""
+        """Return the arrays of all workers on worker 0, and an empty list on the others."""
         return [arrays]
 
     def join_arrays(self, arrays: Arrays) -> Arrays:
-        """Return the arrays of all workers, each one behind the other, on worker 0; none on the others."""
+        """Return the concatenated arrays of all workers on worker 0, and none on the others."""
         parts = self.gather_arrays(arrays)
         if len(parts) < 2:
             return parts[0] if parts else {}
@@ -125,18 +126,20 @@ class World:
         return {name: np.concatenate([part[name] for part in parts if name in part]) for name in names}
 
     def first(self, make: Callable[[], Made], type: type[Made]) -> Made:
-        """Call `make` on worker 0, however long it takes, and return or raise the same on all workers.
+        """Call `make` on worker 0, without a timeout, and return its result or raise its exception on all workers.
 
         Parameters
         ----------
+        make
+            Called on worker 0 only.
         type
-            Of what `make` returns: plain data that msgspec writes and reads.
+            The type of its result, which msgspec must be able to encode.
         """
         return make()
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raise on all workers, when the block ends, what it raised on one of them."""
+        """If the block raises a FieldwiseError on one worker, raise it on all workers at the end of the block."""
         yield
 
 

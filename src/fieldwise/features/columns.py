@@ -119,7 +119,7 @@ def reading(column: str) -> Iterator[None]:
 
 def _not_one_column(name: str, names: list[str]) -> DataError:
     if name in names:
-        return DataError("two columns have one name", where=f"column {name}", fix="rename one of them")
+        return DataError("duplicate column names", where=f"column {name}", fix="rename one of them")
     return DataError("the log lacks a column", expected=f"column {name}", fix=did_you_mean(name, names))
 
 

@@ -1,1 +1,1 @@
-"""Files, arrays and manifests, written whole and verified; memory and disk space; locks; remote stores."""
+"""Atomic files, arrays, manifests and their checksums; locks; memory and disk space; remote stores."""

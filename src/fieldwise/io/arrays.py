@@ -1,7 +1,7 @@
-"""Arrays on disk: the safetensors format, mapped into memory without a copy.
+"""Arrays on disk in the safetensors format, memory-mapped without a copy.
 
-The header is parsed here, because it is the border where foreign bytes become memory addresses: everything in it is
-checked before it is used. Nothing is ever unpickled.
+The header is parsed here because it is where untrusted bytes become memory addresses: everything in it is checked
+before it is used. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _DTYPES: dict[str, npt.DTypeLike] = {
     "F64": np.float64,
 }
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
-_READABLE = {**_DTYPES, "BF16": np.uint16}  # numpy has no bfloat16: its bits come as they are
+_READABLE = {**_DTYPES, "BF16": np.uint16}  # numpy has no bfloat16: its bits are read as uint16
 
 
 class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class _Header(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """An array that is nowhere whole: its type, its shape, and its parts along the first axis, in their order."""
+    """An array produced piece by piece: its dtype, its shape, and its consecutive parts along the first axis."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -73,28 +73,52 @@ class Pieces(NamedTuple):
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number."""
+        """Bytes per element."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all."""
+        """Bytes of the whole array."""
         return math.prod(self.shape) * self.itemsize
 
 
 def save_arrays(
     path: str | Path, arrays: Mapping[str, npt.NDArray[Any] | Pieces], metadata: Mapping[str, str] | None = None
 ) -> str:
-    """Write arrays atomically as a safetensors file and return the file's checksum.
+    """Write arrays atomically as a safetensors file and return the checksum of the file.
 
-    Written here and not by the safetensors library: the checksum is taken on the way, without a second reading; a
-    full disk is an `OSError` with its number; and the data start at a multiple of 64 bytes. Arrays are copied piece by
-    piece, so that one column of a large table takes no memory of its own.
+    The safetensors library is not used for writing: here the checksum is computed on the fly, a full disk raises an
+    `OSError` with its errno, and the data start at a multiple of 64 bytes. Arrays are copied in pieces of 4 MB, so that
+    a non-contiguous column of a large table is never copied as a whole.
+
+    Parameters
+    ----------
+    path
+        The file to write; an existing one is replaced.
+    arrays
+        Arrays by name, of boolean, integer or floating-point type. `Pieces` are written as they are produced.
+    metadata
+        Texts stored in the header; see `load_metadata`.
+
+    Returns
+    -------
+    str
+        The xxh3_128 of the file (`files.checksum`).
 
     Raises
     ------
     ResourceError
         The disk is full.
+    ArtefactError
+        The file cannot be written for another reason.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "arrays.safetensors"
+    >>> digest = save_arrays(path, {"counts": np.array([3, 1])}, metadata={"field": "city"})
+    >>> load_verified(path, digest)["counts"].tolist(), load_metadata(path)
+    ([3, 1], {'field': 'city'})
     """
     # Wider items first, as the format's own library does: then every array is aligned to its item without holes.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -123,12 +147,14 @@ def save_arrays(
 
 
 def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
-    """Map a safetensors file into memory: read-only arrays that are views of the file, no copy.
+    """Memory-map a safetensors file and return its arrays, as read-only views without a copy.
+
+    Only the header is checked; see `load_verified` for the data.
 
     Raises
     ------
     ArtefactError
-        The file is missing, truncated, or its header is not true of it: the message names the place.
+        The file is missing or truncated, or its header does not describe it; the message says where.
     """
     path = Path(path)
     data = map_file(path)
@@ -141,23 +167,23 @@ def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """Return the texts that `save_arrays` was given."""
+    """Return the metadata that was passed to `save_arrays`."""
     path = Path(path)
     return _parse_header(path, map_file(path)).metadata
 
 
 def load_verified(path: str | Path, expected: str | None) -> dict[str, npt.NDArray[Any]]:
-    """Map a safetensors file into memory after all of its bytes were found to have the checksum `expected`.
+    """Verify the checksum of a whole safetensors file, then memory-map it as `load_arrays` does.
 
     Raises
     ------
     ArtefactError
-        The file is missing, truncated or damaged.
+        The file is missing or truncated, or its checksum is not `expected`.
     """
     path = Path(path)
     found = checksum(path)
     if found != expected:
-        load_arrays(path)  # where the header shows the damage, its message names the place
+        load_arrays(path)  # if the header is damaged, this raises with the exact position
         raise ArtefactError(
             "the array file is damaged", where=path, expected=f"checksum {expected}", got=found, fix=RESTORE
         )
@@ -165,14 +191,27 @@ def load_verified(path: str | Path, expected: str | None) -> dict[str, npt.NDArr
 
 
 def header_checksum(path: str | Path) -> str:
-    """Return the checksum of all that stands before the data in a safetensors file."""
+    """Return the checksum of the header of a safetensors file, i.e. of everything before the data."""
     path = Path(path)
     data = map_file(path)
     return checksum(data[: _parse_header(path, data).data_start].tobytes())
 
 
 def load_headed(path: str | Path, expected: str | None) -> dict[str, npt.NDArray[Any]]:
-    """As `load_verified`, of a file whose data are verified by other means: `expected` is its `header_checksum`."""
+    """Verify the header of a safetensors file only, and memory-map it; the data must be verified by other means.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected
+        Its `header_checksum` when it was written.
+
+    Raises
+    ------
+    ArtefactError
+        The file is missing or truncated, or the checksum of its header is not `expected`.
+    """
     path = Path(path)
     arrays, found = load_arrays(path), header_checksum(path)
     if found != expected:
@@ -211,17 +250,17 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         if tensor.dtype not in _READABLE:
             raise refuse(f"array {name}", f"one of {', '.join(_READABLE)}", tensor.dtype)
         itemsize = np.dtype(_READABLE[tensor.dtype]).itemsize
-        # A 0 among the sizes hides how large the others are, and numpy counts in 64 bits.
+        # Zero sizes are counted as 1: they would hide sizes so large that numpy's 64-bit arithmetic overflows.
         if (
             len(tensor.shape) > _MAX_DIMENSIONS
             or math.prod(max(size, 1) for size in tensor.shape) * itemsize >= 1 << 63
         ):
-            raise refuse(f"array {name}", "a shape whose bytes can be counted", tensor.shape[:_MAX_DIMENSIONS])
+            raise refuse(f"array {name}", "a shape of less than 2^63 bytes", tensor.shape[:_MAX_DIMENSIONS])
         num_bytes = math.prod(tensor.shape) * itemsize
         if end - start != num_bytes:
             raise refuse(f"array {name}", f"{num_bytes} bytes for the shape {tensor.shape}", end - start)
         if start != position or (8 + length + start) % itemsize:
-            raise refuse(f"array {name}", f"data that start at {position}, aligned to {itemsize}", start)
+            raise refuse(f"array {name}", f"data at offset {position}, aligned to {itemsize} bytes", start)
         position = end
     if position != len(data) - 8 - length:
         raise refuse("data", f"{position} bytes", f"{len(data) - 8 - length} bytes")
@@ -231,15 +270,24 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
 def expect(
     arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
 ) -> npt.NDArray[Any]:
-    """Return the array of a name, if it is what it must be.
+    """Return an array by name after checking its dtype and shape.
 
-    A checksum says that bytes are those that were written, not that whoever wrote them meant well: what becomes an
-    index into memory, or a size, is compared with what it is to fit.
+    A checksum shows that bytes were not damaged, not that they are trustworthy: arrays that become memory indices or
+    sizes are checked here before they are used.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name, as returned by `load_arrays`.
+    name
+        The name of the array.
+    dtype, shape
+        The expected type and shape; None in `shape` allows any size.
 
     Raises
     ------
     ArtefactError
-        There is none, or it is of another type or shape; None in `shape` stands for any number.
+        The array is missing, or its dtype or shape differs.
 
     Examples
     --------
@@ -248,7 +296,7 @@ def expect(
     >>> expect({"counts": np.zeros(3, np.int64)}, "counts", np.int64, (4,))
     Traceback (most recent call last):
     ...
-    fieldwise.errors.ArtefactError: an array does not fit
+    fieldwise.errors.ArtefactError: an array has an unexpected type or shape
       where: counts
       expected: int64 (4,)
       got: int64 (3,)
@@ -258,7 +306,7 @@ def expect(
     if array is None or not fits or any(b not in (None, a) for a, b in zip(array.shape, shape, strict=True)):
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise ArtefactError(
-            "an array does not fit",
+            "an array has an unexpected type or shape",
             where=name,
             expected=f"{np.dtype(dtype)} ({expected}{',' * (len(shape) == 1)})",
             got="none" if array is None else f"{array.dtype} {array.shape}",

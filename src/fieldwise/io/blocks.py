@@ -1,6 +1,6 @@
-"""The blocks of a large file, each compared with its checksum once, when it is first touched.
+"""Lazy verification of a large file: each block is compared with its checksum once, before it is first used.
 
-A file of a billion rows is opened as fast as a small one, and nothing of it is used that was not verified.
+Opening a file of a billion rows is as fast as opening a small one, and no data is used before it has been verified.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from fieldwise.errors import ArtefactError
 from fieldwise.forks import ForkLock
 from fieldwise.io.files import checksum, explaining
 
-__all__ = ["Block", "BlockVerifier"]
+__all__ = ["BlockVerifier", "FileBlock"]
 
 
-class Block(NamedTuple):
-    """Bytes `offset` to ``offset + num_bytes`` of a file, and their checksum."""
+class FileBlock(NamedTuple):
+    """A range of bytes of a file, `offset` to ``offset + num_bytes``, and its checksum."""
 
     offset: int
     num_bytes: int
@@ -30,36 +30,36 @@ class Block(NamedTuple):
 
 
 class BlockVerifier:
-    """The blocks of one file, and which of them were verified; for many threads.
+    """Verifies the blocks of a file on demand and remembers which ones have been verified; thread-safe.
 
-    The file is held open: what a newer save has replaced can still be read.
+    The file is kept open, so that it can still be read after a newer save has replaced it.
 
     Parameters
     ----------
     path
         The file.
     blocks
-        In the order of their numbers.
+        The blocks, numbered from 0.
     what
-        What is damaged where a checksum does not fit, as in ``the table``.
+        What the file contains, for error messages, e.g. ``the table``.
     fix
-        What to do then.
+        What the user can do if a block is damaged.
     name
-        Says which block a number stands for.
+        Describes the block of a given number in error messages.
     accept
-        Called with the number and the bytes of a block whose checksum fits, before it counts as verified.
+        Called with the number and the bytes of a block whose checksum matches, before it counts as verified.
 
     Attributes
     ----------
     verified
-        (blocks,), which were.
+        (num_blocks,) bool: whether each block has been verified.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "numbers"
     >>> _ = path.write_bytes(b"good, bad!")
-    >>> blocks = BlockVerifier(path, [Block(0, 5, checksum(b"good,")), Block(5, 5, "?")], "the file", "write it anew")
+    >>> blocks = BlockVerifier(path, [FileBlock(0, 5, checksum(b"good,")), FileBlock(5, 5, "?")], "file", "copy it")
     >>> blocks.admit(np.array([True, False]))
     >>> blocks.verified.tolist()
     [True, False]
@@ -68,7 +68,7 @@ class BlockVerifier:
     def __init__(
         self,
         path: Path,
-        blocks: list[Block],
+        blocks: list[FileBlock],
         what: str,
         fix: str,
         name: Callable[[int], str] = lambda number: f"block {number}",
@@ -83,12 +83,17 @@ class BlockVerifier:
         weakref.finalize(self, os.close, self._file)
 
     def admit(self, wanted: npt.NDArray[np.bool_]) -> None:
-        """Verify those of the `wanted` blocks, (blocks,), that were not yet.
+        """Verify the wanted blocks that have not been verified yet.
+
+        Parameters
+        ----------
+        wanted
+            (num_blocks,) bool.
 
         Raises
         ------
         ArtefactError
-            One is damaged, or the file is gone or cannot be read.
+            A block is damaged, or the file is missing or cannot be read.
         """
         if not (wanted & ~self.verified).any():
             return
@@ -98,13 +103,13 @@ class BlockVerifier:
                 self.verified[number] = True
 
     def verify(self) -> None:
-        """Verify all blocks; see `admit`."""
+        """Verify all blocks, as `admit` does."""
         self.admit(np.ones(len(self.blocks), dtype=np.bool_))
 
     def _read(self, number: int) -> bytes:
         block = self.blocks[number]
-        # Read, not mapped: where the disk gives nothing back, or another process has cut the file, reading is an error
-        # and touching the map is a signal that ends the process.
+        # Read, not mapped: if the disk fails or another process truncates the file, reading raises an error, whereas
+        # touching the map would kill the process by a signal.
         with explaining(self.path):
             data = _read(self._file, block.offset, block.num_bytes)
         found = checksum(data)
@@ -120,7 +125,7 @@ class BlockVerifier:
 
 
 def _read(file: int, offset: int, num_bytes: int) -> bytes:
-    """Return the bytes that are there, at most `num_bytes`: one call reads no more than 2 GB."""
+    """Return up to `num_bytes` bytes; a single `os.pread` reads at most 2 GB."""
     pieces = []
     while num_bytes and (piece := os.pread(file, num_bytes, offset)):
         pieces.append(piece)

@@ -1,4 +1,4 @@
-"""How much room a disk has, and a refusal where something cannot fit."""
+"""Free disk space, and an error if it is not enough."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ __all__ = ["free_bytes", "require_disk"]
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Return what this user may still write to the disk of `folder`, which need not exist; None where unknown.
-
-    Quotas are not seen.
-    """
+    """Return the free bytes on the disk of `folder`, which need not exist; None if unknown. Ignores quotas."""
     for place in (folder, *folder.absolute().parents):
         try:
             status = os.statvfs(place)
@@ -28,7 +25,7 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def require_disk(num_bytes: int, folder: Path, what: str) -> None:
-    """Raise ResourceError, with the sizes, unless the disk of `folder` has `num_bytes` free."""
+    """Raise ResourceError unless the disk of `folder` has `num_bytes` free; `what` names what needs them."""
     free = free_bytes(folder)
     if free is not None and num_bytes > free:
         raise ResourceError(
@@ -36,5 +33,5 @@ def require_disk(num_bytes: int, folder: Path, what: str) -> None:
             where=folder,
             expected=f"{readable_bytes(num_bytes)} free",
             got=readable_bytes(free),
-            fix="free some space, or write to another disk",
+            fix="free some space or use another disk",
         )

@@ -1,10 +1,10 @@
-"""Files written whole or not at all, and never believed without a checksum.
+"""Atomic file writes, checksums, and the translation of system errors into messages.
 
-A file is written under a temporary name beside its place, synced and renamed, and the folder synced: a reader sees the
-old file or the new one, never half of one, also after a power cut. `manifests` and `arrays` are the two forms of file
-from which every cache, bundle and run folder is made.
+A file is written under a temporary name in the same folder, synced and renamed, and the folder is synced: a reader sees
+either the old or the new file, never a partial one, even after a power failure. Every cache, bundle and run folder
+consists of such files, in the formats of `manifests` and `arrays`.
 
-Checksums are xxh3 (128 bits, hexadecimal): they find damage, not malice.
+Checksums are xxh3 (128 bits, hexadecimal): they detect damage, not tampering.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ __all__ = [
 ]
 
 MAX_HEADER_BYTES = 1 << 26
-"""What says what a file holds is refused beyond that."""
-RESTORE = "restore it from a copy, or make it anew"
+"""Larger headers and manifests are rejected."""
+RESTORE = "restore it from a backup or create it again"
 _SLICE = 1 << 22
 
 
 class _NewFile(io.FileIO):
-    """A new, unbuffered file under a temporary name; an error of writing it names `path`, which it is to become.
+    """A new, unbuffered file under a temporary name; errors are reported for `path`, its final name.
 
-    It is locked as long as it is open, so that `remove_leftovers` can tell it from one of a process that died.
+    It is locked while it is open, so that `remove_leftovers` can distinguish it from the file of a process that died.
     """
 
     def __init__(self, temporary: Path, path: Path) -> None:
@@ -70,9 +70,9 @@ class _NewFile(io.FileIO):
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name only when the block ends without an exception.
+    """Open a file for writing that appears under its name only if the block ends without an exception.
 
-    Errors of other files inside the block stay their own.
+    Missing parent folders are created. Errors of other files inside the block are passed through unchanged.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what processes that died while they wrote the file at `path` have left beside it."""
+    """Remove the temporary files of processes that died while they were writing the file at `path`."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
         with suppress(OSError), temporary.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,13 +123,13 @@ def remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def explaining(path: str | Path) -> Iterator[None]:
-    """Turn an OSError of the block into the UserError that says what is wrong with the file at `path`."""
+    """Turn an OSError of the block into a ResourceError or ArtefactError about the file at `path`."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(
-                "the disk is full", where=path, got=error.strerror, fix="free some space, or write to another disk"
+                "the disk is full", where=path, got=error.strerror, fix="free some space or use another disk"
             ) from error
         if error.errno == errno.ENOENT:
             raise ArtefactError("a file is missing", where=path, fix=RESTORE) from error
@@ -144,7 +144,7 @@ def write_bytes(path: str | Path, data: bytes) -> str:
 
 
 def checksum(source: bytes | memoryview | Path) -> str:
-    """Return the xxh3_128 of some bytes, of the memory of a contiguous array, or of the file at a path.
+    """Return the xxh3_128, in hexadecimal, of bytes, of the memory of a contiguous array, or of the file at a path.
 
     Examples
     --------
@@ -162,15 +162,15 @@ def checksum(source: bytes | memoryview | Path) -> str:
 
 
 def require_file(path: Path) -> None:
-    """Raise ArtefactError where a path is no file: a pipe would be waited for, and a device has no end."""
+    """Raise ArtefactError unless a path is a regular file: reading a pipe may block, and a device may have no end."""
     with explaining(path):
         mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise ArtefactError("this is no file", where=path, expected="a regular file", got=stat.filemode(mode))
+        raise ArtefactError("not a regular file", where=path, expected="a regular file", got=stat.filemode(mode))
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last: a rename is on the disk when this returns."""
+    """Flush the directory entries of a folder to disk, so that a rename survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -179,7 +179,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed have left of `atomic_file` in a folder that nobody else writes to."""
+    """Remove temporary files that killed processes left in a folder to which no other process writes."""
     for leftover in folder.glob(".*.tmp"):
         if leftover.is_file():
             with explaining(leftover):
@@ -187,8 +187,8 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder, where it is there, at one stroke: a crash leaves it whole, or as ``.old-NAME.tmp``, which the
-    next call for the same folder removes.
+    """Remove a folder atomically, if it exists: after a crash it is either complete or renamed to ``.old-NAME.tmp``,
+    which the next call for the same folder removes.
     """
     hidden = folder.with_name(f".old-{folder.name}.tmp")
     shutil.rmtree(hidden, ignore_errors=True)
@@ -200,7 +200,7 @@ def discard(folder: Path) -> None:
 
 
 def map_file(path: str | Path) -> npt.NDArray[np.uint8]:
-    """Map a file into memory as read-only bytes; the mapping lives as long as any view of it."""
+    """Memory-map a file as a read-only array of bytes; the mapping lives as long as any view of it."""
     path = Path(path)
     require_file(path)
     with explaining(path), path.open("rb") as file:

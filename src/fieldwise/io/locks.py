@@ -1,15 +1,15 @@
-"""One place for one artefact: made by one process at a time, whole or not at all.
+"""Locks on artefacts: each is written by one process at a time, completely or not at all.
 
 ::
 
-    ROOT/KEY/           the artefact, once it is whole
-    ROOT/.KEY.tmp/      while it is being made
-    ROOT/.KEY.lock      held by the process that makes it
+    ROOT/KEY/           the complete artefact
+    ROOT/.KEY.tmp/      the artefact while it is being written
+    ROOT/.KEY.lock      locked by the process that writes it
 
-The system lets go of a lock when its process ends, however it ends. So a folder ``.KEY.tmp`` whose lock is free was
-left behind by a process that died, and is removed by the next one that comes along, whatever it came to make.
+The system releases a lock when its process ends, however it ends. A folder ``.KEY.tmp`` whose lock is free therefore
+belongs to a process that died, and is removed by the next process that takes any lock in ROOT.
 
-In a folder that cannot be written nobody makes anything: what is whole there is used without a lock.
+In a read-only folder nothing can be written: complete artefacts there are used without a lock.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from typing import IO, NamedTuple
 from fieldwise.errors import ResourceError
 from fieldwise.io.files import explaining, sync_folder
 
-__all__ = ["Workplace", "workplace"]
+__all__ = ["ArtefactLock", "artefact_lock"]
 
 
-class Workplace(NamedTuple):
-    """A place that this process holds.
+class ArtefactLock(NamedTuple):
+    """An artefact that this process has locked.
 
     Attributes
     ----------
     folder
-        Where the artefact is, or will be.
+        The folder of the artefact, which exists only if the artefact is complete.
     """
 
     folder: Path
 
     @contextmanager
     def new_folder(self) -> Iterator[Path]:
-        """Make an empty folder that takes the place of `folder` when the block ends without an exception."""
+        """Create an empty folder that replaces `folder` when the block ends without an exception."""
         temporary = _temporary(self.folder)
         with explaining(temporary):
             shutil.rmtree(temporary, ignore_errors=True)
@@ -58,16 +58,32 @@ class Workplace(NamedTuple):
 
 
 @contextmanager
-def workplace(root: Path, key: str) -> Iterator[Workplace]:
-    """Hold the place for the artefact `key`, wait for others that do, clean up after the dead."""
+def artefact_lock(root: Path, key: str) -> Iterator[ArtefactLock]:
+    """Lock the artefact `key` in the folder `root`, waiting for other processes, and remove leftovers of dead ones.
+
+    Raises
+    ------
+    ResourceError
+        `root` is not writable and the artefact does not exist there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with artefact_lock(Path(tempfile.mkdtemp()), "log-1") as lock:
+    ...     if not lock.folder.exists():
+    ...         with lock.new_folder() as folder:
+    ...             _ = (folder / "data").write_bytes(b"abc")
+    >>> (lock.folder / "data").read_bytes()
+    b'abc'
+    """
     with explaining(root), _open_lock(root, key) or nullcontext() as lock:
         if lock is not None:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Workplace(root / key)
+        yield ArtefactLock(root / key)
 
 
 def _open_lock(root: Path, key: str) -> IO[bytes] | None:
-    """Open the lock; None where it cannot be made and the artefact is there."""
+    """Open the lock file; return None if it cannot be created but the artefact exists."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(root)
@@ -78,10 +94,10 @@ def _open_lock(root: Path, key: str) -> IO[bytes] | None:
         if (root / key).is_dir():
             return None
         raise ResourceError(
-            "the folder for prepared logs cannot be written",
+            "the folder for prepared logs is not writable",
             where=root,
             got=error.strerror,
-            fix='name another one: cache = "/a/folder" in [data], or --set data.cache=/a/folder',
+            fix='choose another one: cache = "/a/folder" in [data], or --set data.cache=/a/folder',
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Manifests: JSON with a format name, a version and the checksum of its own content.
+"""Manifests: JSON files with the name of a format, a version and the checksum of their own content.
 
-A manifest is written last, and says that its folder is complete.
+The manifest of an artefact is written last: its presence means that the folder is complete.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["Upgrades", "manifest_format", "read_manifest", "write_manifest"]
 Content = TypeVar("Content", bound=msgspec.Struct)
 
 
-class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
-    """What a manifest's file holds around its content."""
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON object in which the content of a manifest is stored."""
 
     format: str
     version: int
@@ -31,28 +31,54 @@ class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
 def write_manifest(path: str | Path, content: msgspec.Struct, *, format: str, version: int) -> str:
     """Write a manifest atomically and return the checksum of its content.
 
-    The checksum is taken without white space, so that a manifest stays valid when a person re-indents it.
+    White space does not enter the checksum, so that a manifest stays valid if it is re-indented.
+
+    Parameters
+    ----------
+    path
+        The file to write; an existing one is replaced.
+    content
+        What the manifest says.
+    format, version
+        The kind of artefact, and the version of its format, >= 1.
+
+    Raises
+    ------
+    ResourceError, ArtefactError
+        The file cannot be written (`files.atomic_file`).
     """
     body = msgspec.json.encode(content)
-    seal = checksum(body)
-    text = msgspec.json.encode(_Sealed(format, version, seal, msgspec.Raw(body)))
+    digest = checksum(body)
+    text = msgspec.json.encode(_Envelope(format, version, digest, msgspec.Raw(body)))
     write_bytes(path, msgspec.json.format(text, indent=1) + b"\n")
-    return seal
+    return digest
 
 
 Upgrades = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
-"""For every older version that can be read, what turns the content of its manifest into that of the next version."""
+"""For every older version that can still be read, a function from its content to that of the next version."""
 
 
 def read_manifest(
     path: str | Path, type: type[Content], *, format: str, version: int, upgrades: Upgrades | None = None
 ) -> tuple[Content, str]:
-    """Return a manifest's content, as that of the version of today, and its checksum.
+    """Return the content of a manifest, upgraded to the current version, and the checksum of the stored content.
+
+    Parameters
+    ----------
+    path
+        The manifest.
+    type
+        The class of its content in the current version.
+    format, version
+        The expected format, and its current version.
+    upgrades
+        How to read older versions; none by default.
 
     Raises
     ------
     ArtefactError
-        It is damaged, of another kind, of a newer version, or of an older one that cannot be read any more.
+        The manifest is missing or damaged, of another format, of a newer version, or of an older version without an
+        upgrade.
     """
     path = Path(path)
     require_file(path)
@@ -60,50 +86,50 @@ def read_manifest(
         num_bytes = path.stat().st_size
         if num_bytes > MAX_HEADER_BYTES:
             raise ArtefactError(
-                "the manifest is too long", where=path, expected=f"at most {MAX_HEADER_BYTES} bytes", got=num_bytes
+                "the manifest is too large", where=path, expected=f"at most {MAX_HEADER_BYTES} bytes", got=num_bytes
             )
         text = path.read_bytes()
     try:
-        sealed = msgspec.json.decode(text, type=_Sealed)
+        envelope = msgspec.json.decode(text, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtefactError("the manifest cannot be read", where=path, got=error, fix=RESTORE) from None
-    if sealed.format != format:
-        raise ArtefactError("this is another kind of artefact", where=path, expected=format, got=sealed.format)
-    steps = range(sealed.version, version)
-    if sealed.version > version:
+    if envelope.format != format:
+        raise ArtefactError("the artefact has another format", where=path, expected=format, got=envelope.format)
+    steps = range(envelope.version, version)
+    if envelope.version > version:
         raise ArtefactError(
             "the artefact was written by a newer version of fieldwise",
             where=path,
             expected=f"format version {version} or older",
-            got=sealed.version,
-            fix="install a newer fieldwise, or make it anew with this one",
+            got=envelope.version,
+            fix="install a newer version of fieldwise, or create the artefact again with this one",
         )
     if not all(step in (upgrades or {}) for step in steps):
         raise ArtefactError(
-            "the artefact was written by an older version of fieldwise, whose format is no longer read",
+            "the artefact was written by an older version of fieldwise whose format is no longer supported",
             where=path,
             expected=f"format version {version}",
-            got=sealed.version,
-            fix="make it anew, or use the version of fieldwise that wrote it",
+            got=envelope.version,
+            fix="create it again, or use the version of fieldwise that wrote it",
         )
-    body = msgspec.json.format(bytes(sealed.content), indent=-1)
-    seal = checksum(body)
-    if seal != sealed.checksum:
+    body = msgspec.json.format(bytes(envelope.content), indent=-1)
+    digest = checksum(body)
+    if digest != envelope.checksum:
         raise ArtefactError(
-            "the manifest is damaged", where=path, expected=f"checksum {sealed.checksum}", got=seal, fix=RESTORE
+            "the manifest is damaged", where=path, expected=f"checksum {envelope.checksum}", got=digest, fix=RESTORE
         )
     try:
         for step in steps:
             body = msgspec.json.encode((upgrades or {})[step](msgspec.json.decode(body, type=dict[str, Any])))
-        return msgspec.json.decode(body, type=type), seal
+        return msgspec.json.decode(body, type=type), digest
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
-        raise ArtefactError("the manifest does not fit its format", where=path, got=error, fix=RESTORE) from None
+        raise ArtefactError("the manifest has invalid content", where=path, got=error, fix=RESTORE) from None
 
 
 def manifest_format(path: str | Path) -> str | None:
-    """Return what kind of artefact a manifest says it belongs to; None where it cannot be read."""
+    """Return the format that a manifest declares, or None if it cannot be read."""
     try:
         require_file(Path(path))
-        return msgspec.json.decode(Path(path).read_bytes(), type=_Sealed).format
+        return msgspec.json.decode(Path(path).read_bytes(), type=_Envelope).format
     except (OSError, ArtefactError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""How much memory there is, and a refusal where something cannot fit."""
+"""Available memory, and an error if it is not enough."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ _KEEP = 1 << 30
 
 
 def available_bytes() -> int | None:
-    """Return the memory this process may still take: what the machine has free, within the limit of its control group.
-
-    None where the system does not say.
-    """
+    """Return the bytes that this process can still allocate, within the limit of its control group; None if unknown."""
     limits = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -34,7 +31,7 @@ def available_bytes() -> int | None:
 
 
 def readable_bytes(count: float) -> str:
-    """Write a number of bytes for people.
+    """Format a number of bytes with a decimal unit.
 
     Examples
     --------
@@ -48,12 +45,12 @@ def readable_bytes(count: float) -> str:
 
 
 def require_memory(num_bytes: int, what: str, fix: str) -> None:
-    """Raise ResourceError, with the sizes, unless `num_bytes` can be had."""
+    """Raise ResourceError unless `num_bytes` are available; `what` names what needs them, `fix` says what to do."""
     available = available_bytes()
     if available is not None and num_bytes > available:
         raise ResourceError(
             f"{what} does not fit in memory",
-            expected=f"at most {readable_bytes(available)}, what is free",
+            expected=f"at most {readable_bytes(available)} (available)",
             got=readable_bytes(num_bytes),
             fix=fix,
         )
@@ -61,11 +58,11 @@ def require_memory(num_bytes: int, what: str, fix: str) -> None:
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Let the C library keep what is freed in the block for what is allocated next; give it back afterwards.
+    """Make the C library reuse memory freed inside the block instead of returning it to the system.
 
-    A training step allocates and frees the same tensors again and again. glibc gives large ones back to the system each
-    time, which hands them out anew, page by page and cleared: 14,000 faults and a tenth of the step of a [2048, 1024]
-    network (docs/log/2026-11.md#which-librarys-product-is-fastest). Where there is no glibc the block runs as it is.
+    A training step allocates and frees the same tensors again and again. By default glibc returns large ones to the
+    system each time and gets them back page by page, zeroed: 14,000 page faults and a tenth of the step of a
+    [2048, 1024] network (docs/log/2026-11.md#which-librarys-product-is-fastest). No effect without glibc.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):

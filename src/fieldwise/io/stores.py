@@ -1,20 +1,19 @@
-"""Files that do not lie on this machine: ``s3://``, ``gs://`` and ``hdfs://``, through pyarrow's filesystems.
+"""Reading remote files, ``s3://``, ``gs://`` and ``hdfs://``, through pyarrow's filesystems.
 
-A remote name is ``SCHEME://HOST/PATH``, taken as it is written: nothing in it is escaped. The host is the bucket, or
-for ``hdfs`` the name node (none for the one of Hadoop's own configuration); ``anonymous@`` before a bucket reads a
-public one without credentials. Who one is and where the store is come from where its own tools look:
+A remote name is ``SCHEME://HOST/PATH``, without any escaping. The host is the bucket, or for ``hdfs`` the name node
+(empty for the one in Hadoop's configuration); ``anonymous@`` before a public bucket reads it without credentials.
+Credentials and endpoints are taken from the same places as by the stores' own tools:
 
 s3
-    ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, ``AWS_PROFILE`` and the files of ``~/.aws``, or the machine's
-    role; ``AWS_REGION``; ``AWS_ENDPOINT_URL`` (or ``AWS_ENDPOINT_URL_S3``) for other stores that speak its protocol.
+    ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, ``AWS_PROFILE`` and the files of ``~/.aws``, or the role of the
+    machine; ``AWS_REGION``; ``AWS_ENDPOINT_URL`` (or ``AWS_ENDPOINT_URL_S3``) for S3-compatible stores.
 gs
-    Application Default Credentials; ``STORAGE_EMULATOR_HOST`` for a local one.
+    Application Default Credentials; ``STORAGE_EMULATOR_HOST`` for a local emulator.
 hdfs
-    A Hadoop client: ``HADOOP_HOME``, ``JAVA_HOME``, ``CLASSPATH``. The tests put another of pyarrow's filesystems in
-    its place: paths and messages are tested, a name node never was.
+    A Hadoop client: ``HADOOP_HOME``, ``JAVA_HOME``, ``CLASSPATH``. The tests replace it by another pyarrow filesystem:
+    paths and messages are tested, a real name node never was.
 
-Waiting is bounded: a store that does not answer is an error within about half a minute, one of ``gs`` within two
-minutes.
+A store that does not respond raises an error within about half a minute, within two minutes for ``gs``.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ __all__ = [
     "open_file",
     "open_stream",
     "remote_name",
-    "stamp",
     "unreadable",
+    "version_tag",
 ]
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs"}
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_FOLDED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # what pathlib makes of it
+_FOLDED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # how pathlib writes it
 _MAGIC = re.compile(r"[*?\[]")
 _SETTINGS = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HADOOP_")
 
 _CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS, _RETRY_SECONDS = 5, 20, 3, 20
 _STREAM_BYTES = 8 << 20
-"""Asked for at a time: a request takes about as long for the first byte as for the next MB."""
+"""Bytes per request: the latency of a request is about the transfer time of 1 MB."""
 
 _DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "INVALID_CLIENT_TOKEN", "UNRECOGNIZED_CLIENT",
            "EXPIRED_TOKEN", "HTTP status 401", "HTTP status 403", "PERMISSION_DENIED", "UNAUTHENTICATED",
@@ -62,32 +61,32 @@ _AWAY = ("NETWORK_CONNECTION", "REQUEST_TIMEOUT", "SERVICE_UNAVAILABLE", "SLOW_D
          "curlCode", "Connection refused", "timed out", "HDFS connection failed")  # fmt: skip
 _CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; "
-    "for a public bucket write s3://anonymous@BUCKET",
+    "for a public bucket use s3://anonymous@BUCKET",
     "gs": "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS; "
-    "for a public bucket write gs://anonymous@BUCKET",
-    "hdfs": "ask for the right to read it, or take a ticket with kinit",
+    "for a public bucket use gs://anonymous@BUCKET",
+    "hdfs": "request read permission, or get a ticket with kinit",
 }
 _REACH = {
     "s3": "check the network, AWS_ENDPOINT_URL and AWS_REGION",
     "gs": "check the network and the credentials",
-    "hdfs": "check the name node's host and port",
+    "hdfs": "check the host and port of the name node",
 }
 
 
 class _Store(NamedTuple):
-    """A filesystem of pyarrow, and how the names of its files begin."""
+    """A pyarrow filesystem and the prefix of the names of its files."""
 
     scheme: str
     prefix: str
     system: Any
 
     def name(self, path: str) -> str:
-        """Return the name of a file of the store."""
+        """Return the full name of a file of the store."""
         return self.prefix + (path if self.scheme != "hdfs" or path.startswith("/") else f"/{path}")
 
 
 def remote_name(name: str | Path) -> str | None:
-    """Return the name of a file that does not lie on this machine; None for one that does.
+    """Return the name of a remote file as a string, or None if the file is local.
 
     Examples
     --------
@@ -103,43 +102,43 @@ def remote_name(name: str | Path) -> str | None:
 
 
 def is_remote(name: str | Path) -> bool:
-    """Whether a file does not lie on this machine."""
+    """Return whether a file is remote."""
     return remote_name(name) is not None
 
 
 def local_path(path: str | Path) -> Path:
-    """Return a path that something is to be written to; it has to be on this machine.
+    """Return a path to write to, which must be local.
 
     Raises
     ------
     ConfigError
-        It is a remote name.
+        The name is remote.
     """
     if remote := remote_name(path):
         raise ConfigError(
-            "logs are read from stores, but nothing is written to them",
+            "writing to remote stores is not supported",
             where=remote,
-            fix="name a local path, and copy it",
+            fix="write to a local path, then copy the result",
         )
     return Path(path)
 
 
 def expand(name: str, is_log: Callable[[str, str], bool], no_log: Callable[[str], DataError]) -> Iterator[str]:
-    """Yield the files behind a remote file, glob or folder, sorted inside the last two.
+    """Yield the files that a remote file, glob or folder stands for; those of a glob or folder are sorted.
 
     Parameters
     ----------
     name
-        A remote name. ``*``, ``?`` and ``[...]`` stay inside a level of folders, ``**`` stands for any number.
+        A remote name. ``*``, ``?`` and ``[...]`` match within one level of folders, ``**`` any number of levels.
     is_log
-        Whether a file of a folder, by its name and its path below the folder, is one of a log.
+        Returns whether a file of a folder, given by its name and its path below the folder, belongs to a log.
     no_log
-        Makes the error for a folder without one.
+        Returns the error for a folder without such files.
 
     Raises
     ------
     DataError
-        Nothing is there, or the store cannot be asked.
+        Nothing matches, or the store denies access or does not respond.
     """
     store, path = _locate(name)
     with reaching(name):
@@ -151,7 +150,7 @@ def expand(name: str, is_log: Callable[[str, str], bool], no_log: Callable[[str]
     elif _MAGIC.search(path):
         matches = _glob(store, path, name)
         if not matches:
-            raise DataError("no file matches the pattern", where=name, fix="check the path; quote it in a shell")
+            raise DataError("no file matches the pattern", where=name, fix="check the path, and quote it in a shell")
         for match, is_file in matches:
             if is_file:
                 yield store.name(match)
@@ -168,21 +167,21 @@ def expand(name: str, is_log: Callable[[str, str], bool], no_log: Callable[[str]
 
 
 def open_file(name: str) -> pa.NativeFile:
-    """Open a remote file for reading at any place."""
+    """Open a remote file for random access."""
     store, path = _locate(name)
     with reaching(name):
         return store.system.open_input_file(path)
 
 
 def open_stream(name: str) -> pa.NativeFile:
-    """Open a remote file for reading from its beginning on, in large pieces."""
+    """Open a remote file for sequential reading, with requests of 8 MB."""
     store, path = _locate(name)
     with reaching(name):
         return store.system.open_input_stream(path, compression=None, buffer_size=_STREAM_BYTES)
 
 
-def stamp(name: str, file: pa.NativeFile) -> tuple[int | str, ...]:
-    """Return what changes when the content of an open remote file does: its size, and its entity tag or time."""
+def version_tag(name: str, file: pa.NativeFile) -> tuple[int | str, ...]:
+    """Return a value that changes with the content of an open remote file: its size, and its entity tag or its time."""
     with reaching(name):
         told = {_text(key).lower(): _text(value) for key, value in (file.metadata() or {}).items()}
         if tag := told.get("etag") or told.get("generation"):
@@ -193,7 +192,7 @@ def stamp(name: str, file: pa.NativeFile) -> tuple[int | str, ...]:
 
 @contextmanager
 def reaching(name: str) -> Iterator[None]:
-    """Turn an error of a store into a DataError that says what is wrong with the file."""
+    """Turn an error that the store raises inside the block into a DataError about the file."""
     try:
         yield
     except UserError:
@@ -203,22 +202,22 @@ def reaching(name: str) -> Iterator[None]:
 
 
 def is_of_store(error: Exception) -> bool:
-    """Whether an error comes from a store that refuses or does not answer, and not from the bytes that it gave."""
+    """Return whether an error was raised by the store (no access, no response) rather than by the content of a file."""
     return isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in ("AWS Error", *_DENIED, *_AWAY))
 
 
 def unreadable(name: str, error: BaseException) -> DataError:
-    """Return what to tell of an error of a store."""
+    """Return a DataError with the cause of a store's error and what to do about it."""
     scheme = _SCHEMES[name.partition("://")[0].lower()]
     text = str(error)
     got = text.partition("\n")[0][:500]
     if "libjvm" in text or "libhdfs" in text:
         fix = "install Hadoop's client and Java, and set HADOOP_HOME, JAVA_HOME and CLASSPATH (hadoop classpath --glob)"
-        return DataError("hdfs:// needs a Hadoop client, which is not there", where=name, got=got, fix=fix)
+        return DataError("hdfs:// requires a Hadoop client, which was not found", where=name, got=got, fix=fix)
     if "NO_SUCH_BUCKET" in text or "bucket does not exist" in text:
         return DataError("there is no such bucket", where=name, got=got, fix="check its name and AWS_ENDPOINT_URL")
     if any(sign in text for sign in _DENIED):
-        return DataError("the store refuses access", where=name, got=got, fix=_CREDENTIALS[scheme])
+        return DataError("the store denied access", where=name, got=got, fix=_CREDENTIALS[scheme])
     if any(sign in text for sign in _AWAY):
         return DataError("the store cannot be reached", where=name, got=got, fix=_REACH[scheme])
     if isinstance(error, FileNotFoundError):
@@ -233,12 +232,14 @@ def _locate(name: str) -> tuple[_Store, str]:
     scheme, rest = match.group(1).lower(), match.group(2)
     if scheme not in _SCHEMES:
         raise ConfigError(
-            "this kind of path is not known", where=name, expected="a local path, s3://, gs:// or hdfs://", got=scheme
+            "unsupported type of path", where=name, expected="a local path, s3://, gs:// or hdfs://", got=scheme
         )
     host, _, inside = rest.partition("/")
     user, at, host = host.rpartition("@")
     if at and (user != "anonymous" or _SCHEMES[scheme] == "hdfs"):
-        raise ConfigError("no password belongs into a path", where=f"{scheme}://...@{host}", fix=_CREDENTIALS["s3"])
+        raise ConfigError(
+            "credentials are not allowed in a path", where=f"{scheme}://...@{host}", fix=_CREDENTIALS["s3"]
+        )
     if _SCHEMES[scheme] == "hdfs":
         host_of_store, path = host, "/" + inside.rstrip("/")
     else:
@@ -254,7 +255,7 @@ def _locate(name: str) -> tuple[_Store, str]:
 
 @lru_cache(maxsize=64)
 def _connect(scheme: str, host: str, anonymous: bool, settings: tuple[tuple[str, str], ...]) -> Any:
-    """Return the filesystem of a bucket or name node; `settings` are what it reads from the environment."""
+    """Return the filesystem of a bucket or name node; `settings` are the environment variables that it depends on."""
     from pyarrow import fs  # late: only remote logs need it
 
     known = dict(settings)
@@ -283,9 +284,9 @@ def _connect(scheme: str, host: str, anonymous: bool, settings: tuple[tuple[str,
         return fs.HadoopFileSystem(name or "default", int(port or 0))
     except ImportError as error:
         raise ConfigError(
-            f"this pyarrow was built without {scheme}://",
+            f"the installed pyarrow does not support {scheme}://",
             got=error,
-            fix="install pyarrow from PyPI, as in: pip install pyarrow",
+            fix="install pyarrow with pip install pyarrow",
         ) from None
 
 
@@ -297,7 +298,7 @@ def _kind(store: _Store, path: str) -> str:
 
 
 def _list(store: _Store, folder: str, name: str, recursive: bool = False) -> list[Any]:
-    """Return what is in a folder of a store; nothing where there is no such folder."""
+    """Return the entries of a folder of a store, none if it does not exist."""
     from pyarrow.fs import FileSelector
 
     with reaching(name):
@@ -321,7 +322,7 @@ def _glob(store: _Store, pattern: str, name: str) -> list[tuple[str, bool]]:
     parts = pattern.split("/")
     depth = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
     if depth == 0:
-        raise ConfigError("a bucket cannot be a pattern", where=name, fix="name the bucket")
+        raise ConfigError("the bucket must not be a pattern", where=name, fix="give the name of the bucket")
     folder, wanted = "/".join(parts[:depth]), parts[depth:]
     entries = _list(store, folder, name, recursive=len(wanted) > 1 or "**" in wanted)
     return [
@@ -332,7 +333,7 @@ def _glob(store: _Store, pattern: str, name: str) -> list[tuple[str, bool]]:
 
 
 def _matches(parts: list[str], wanted: list[str]) -> bool:
-    """Whether the levels of a path are those of a pattern; a name that begins with a dot has to be asked for."""
+    """Return whether a path matches a pattern, level by level; a leading dot must be matched explicitly."""
     if not wanted:
         return not parts
     if wanted[0] == "**":

@@ -1,1 +1,1 @@
-"""What each verb of the command line does, as a function: a configuration or a run in, its results out."""
+"""The jobs behind the verbs of the command line, as functions from a configuration or a run to results."""

@@ -1,8 +1,8 @@
-"""``fieldwise bench``: how fast this machine can train, and how close we come.
+"""Benchmark: the speed of training relative to the limits of this machine.
 
-Two limits rule: random access to the table, and matrix products. Both are measured here by bare loops and bare
-products, then whole epochs and whole steps by the code that trains, on a log of skewed ids that is drawn for it. Every
-ratio is ours over the limit in one run, so it holds on a busy machine too, as far as the load stays the same.
+Training is limited by random access to the table and by matrix products. Both limits are measured with bare loops and
+bare products, then compared with whole epochs and whole steps of the training code on a synthetic log of skewed ids.
+Both sides of a ratio are measured in the same run, so ratios also hold on a busy machine with constant load.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Products = list[tuple[int, int, int]]
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure: ours, the limit, and ours as a share of it; all in the unit named."""
+    """The measured speed of training, the limit, both in `unit`, and their ratio."""
 
     name: str
     unit: str
@@ -61,22 +61,22 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured.
+    """The result of a benchmark.
 
     Attributes
     ----------
     machine
-        Where.
+        The machine.
     reads
-        Random reads from a table of 256 MB and more, million a second, by threads.
+        Random reads from a table of at least 256 MB, in millions per second, by number of threads.
     products
-        Of the paper's network, GFLOP/s, by precision.
+        Matrix products of the paper's network, in GFLOP/s, by precision.
     figures
-        How close training comes.
+        Training speeds relative to the limits.
     stages
-        The seconds that each part of measuring took.
+        Seconds that each stage of the benchmark took.
     seconds
-        What measuring took.
+        Seconds in total.
     """
 
     machine: Machine
@@ -95,9 +95,18 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 def bench(
     *, fields: int = 39, features: int = 8_670_000, hidden: tuple[int, ...] = (2048, 1024), quick: bool = False
 ) -> Bench:
-    """Measure this machine in about a minute; `quick` takes some seconds, and its figures are rough.
+    """Measure this machine and the speed of training on it, in about a minute.
 
-    On a busy machine repetitions end when their share of the minute is over, one of each at least.
+    On a busy machine there are fewer repetitions, but at least one of each measurement.
+
+    Parameters
+    ----------
+    fields, features
+        Number of fields, >= 1, and of features, >= 4 per field, of the synthetic log.
+    hidden
+        Widths of the hidden layers of LC-DNN.
+    quick
+        Take a few seconds only, with less accurate results.
 
     Raises
     ------
@@ -106,7 +115,7 @@ def bench(
     """
     started = time.perf_counter()
     machine = describe_machine()
-    require_memory(features * 40 + (1 << 30), "the tables of the benchmark", "measure with fewer features")
+    require_memory(features * 40 + (1 << 30), "the tables of the benchmark", "use fewer features")
     num_examples = 16 * _BATCH if quick else 512 * _BATCH // max(fields // 39, 1)
     layout = drawn_layout(fields, features)
     figures = []
@@ -160,13 +169,13 @@ def _measured(name: str, unit: str, ours: float, limit: float) -> Measured:
 
 
 def drawn_layout(num_fields: int, num_features: int, seed: int = 0) -> Layout:
-    """Deal features to fields as real logs do: many small fields, a few that hold most of the features."""
+    """Return the layout of a synthetic log: many small fields, and a few fields with most of the features."""
     counts = feature_counts(num_fields, num_features, np.random.default_rng(seed))
     return Layout.of([SINGLE] * num_fields, counts.tolist())
 
 
 def drawn_batch(layout: Layout, num_examples: int, rng: np.random.Generator, skew: float = _SKEW) -> Batch:
-    """Draw a batch of skewed ids."""
+    """Return a batch of B examples with random, skewed ids."""
     sizes = np.diff(layout.base).tolist()
     ids = np.empty((layout.num_fields, num_examples), dtype=np.uint32)
     for f, size in enumerate(sizes):
@@ -182,7 +191,7 @@ def drawn_batch(layout: Layout, num_examples: int, rng: np.random.Generator, ske
 
 
 def drawn_cache(folder: Path, layout: Layout, num_examples: int, seed: int = 1, skew: float = _SKEW) -> Cache:
-    """Write a cache of skewed ids, whose clicks follow a sum over the features, the same for every seed."""
+    """Write a cache of skewed ids whose clicks follow a logistic regression, the same for every seed."""
     rng, truth = np.random.default_rng(seed), np.random.default_rng(0)
     weights = [truth.normal(size=min(size, 1000)).astype(np.float32) for size in np.diff(layout.base).tolist()]
     with CacheWriter(folder, layout, num_classes=2) as writer:
@@ -231,10 +240,14 @@ def epoch_rate(
     cpu: bool = False,
     until: float = math.inf,
 ) -> float:
-    """Return the examples a second of training: reading, shuffling and steps; the median over epochs (or batches).
+    """Return the examples per second of training, including reading and shuffling; the median over epochs or batches.
 
-    With `cpu`, of a second of all processors together. At `until`, by the clock of `time.perf_counter`, the epoch is
-    over after a few batches, and is the last.
+    Parameters
+    ----------
+    cpu
+        Count CPU seconds of all threads instead of wall-clock seconds.
+    until
+        Stop after this time of `time.perf_counter`, but not before a few batches.
     """
     clock = time.process_time if cpu else time.perf_counter
     batches = Batches(cache, _BATCH, seed=0)
@@ -264,9 +277,9 @@ def epoch_rate(
 def bare_rate(
     layout: Layout, *, num_batches: int, repeats: int = 3, batch_size: int = _BATCH, cpu: bool = False
 ) -> float:
-    """Return the features a second of the bare loop over ids in memory: gather, accumulate, apply.
+    """Return the features per second of a bare loop over ids in memory: gather, accumulate, apply.
 
-    With `cpu`, of a second of all processors together.
+    With `cpu`, CPU seconds of all threads are counted.
     """
     rng = np.random.default_rng(2)
     batches = [drawn_batch(layout, batch_size, rng).ids for _ in range(num_batches)]
@@ -295,7 +308,7 @@ def bare_rate(
 
 
 def network_products(num_inputs: int, hidden: tuple[int, ...], batch_size: int = _BATCH) -> Products:
-    """Return (m, k, n) of the products of a training step: forward, by the weights and by the inputs, of every layer.
+    """Return (m, k, n) of the matrix products of a training step: forward, weight and input gradients of every layer.
 
     Examples
     --------
@@ -309,7 +322,7 @@ def network_products(num_inputs: int, hidden: tuple[int, ...], batch_size: int =
 
 
 def products_seconds(products: Products, precision: str, repeats: int, until: float = math.inf) -> float:
-    """Return the seconds of products of matrices at the best rate seen; after `until`, each way is timed once."""
+    """Return the seconds that matrix products take at the best rate measured; after `until`, each is timed once."""
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     total = 0.0
     with torch.inference_mode():

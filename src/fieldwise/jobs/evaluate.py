@@ -1,4 +1,4 @@
-"""``fieldwise evaluate``: a saved model's metrics on a raw log."""
+"""``fieldwise evaluate``: the metrics of a saved model on a raw log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.encoder import Encoder
-from fieldwise.jobs.predict.coverage import Coverage, FieldShares
+from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
 from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
@@ -36,20 +36,23 @@ _WITHOUT_TEXT = {MISSING: "(missing)", UNSEEN: "(unseen)"}
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """The metrics of all rows together, how many rows could not be used, and calibration by slices (two classes).
+    """The metrics of a model on a log, and for two classes its calibration by slices.
 
     Attributes
     ----------
-    metrics, rejected_rows
-        Of all rows.
+    metrics
+        Metrics over all usable rows.
+    rejected_rows
+        Number of rows that could not be used.
     by_probability
-        Predicted against observed in ten bins of equal weight.
+        Calibration in ten bins of equal weight.
     by_field
-        By the values of every field that has at most 1,000, and of those asked for (`metrics.slices`).
+        Calibration by the values of every field with at most 1,000 values, and of the fields in `by`
+        (`metrics.slices`).
     label, classes, positive
-        The column, its classes in the model's order, and the one of two that a probability is of.
+        The label column, its classes in the order of the model, and the positive class of two.
     read
-        What of the log was not used, and why.
+        Which rows, files and columns of the log were not used, and why.
     fields, warnings
         See `jobs.predict.predict.Prediction`.
     """
@@ -59,7 +62,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     read: ReadReport
     by_probability: list[Slice] = []
     by_field: list[FieldSlices] = []
-    fields: list[FieldShares] = []
+    fields: list[FieldCoverage] = []
     warnings: list[str] = []
     label: str | None = None
     classes: list[str] = []
@@ -89,28 +92,36 @@ def evaluate(
     by: Sequence[str] = (),
     listen: Listener = ignore,
 ) -> Evaluation:
-    """Evaluate the model of a run folder or bundle on labelled raw logs.
+    """Evaluate a saved model on a labelled raw log.
 
     Parameters
     ----------
     run
-        A run folder of ``train``, a model's folder in a comparison, or a bundle.
+        A run folder written by ``train``, the folder of a model in a comparison, or a bundle.
     data
-        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
+        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`), with the
         columns of the fields and of the label.
     format
-        Of the files; unless given, what their names tell, or else what the training log was.
+        File format; by default inferred from the file names, or else that of the training log.
     by
-        Fields by whose values calibration is reported, however many they are.
+        Fields by whose values calibration is reported, whatever their number of values.
     listen
-        Called with `Preparing` events.
+        Called with `events.Preparing` events.
 
     Raises
     ------
     ConfigError
-        There is no such field, or it has no values of its own: a number without bins.
-    ArtefactError, DataError
-        The model or the log is not what it must be; no row can be used.
+        A field in `by` does not exist, or is a number without bins.
+    ArtefactError
+        The model is missing or damaged.
+    DataError
+        The log is missing or invalid, or no row can be used.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.evaluate("runs/first", "tomorrow.parquet").metrics.auc  # doctest: +SKIP
+    0.8731
     """
     bundle = open_bundle(run)
     model = load_model(bundle)
@@ -134,7 +145,7 @@ def evaluate(
             listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
     if not accepted:
         raise DataError(
-            "there is no row to evaluate",
+            "there are no rows to evaluate",
             where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
             expected="rows with a label",
             got=why_rejected(tally, tally.num_rows) or "no rows",
@@ -167,7 +178,7 @@ class _Slices:
             known = [field.name for number, field in enumerate(fields) if layout.form[number] != VALUE]
             if name not in known:
                 raise ConfigError(
-                    "there is no such field with values of its own",
+                    "not a field with discrete values",
                     where="--by",
                     got=name,
                     fix=did_you_mean(name, known),

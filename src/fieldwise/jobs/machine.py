@@ -1,4 +1,4 @@
-"""What machine this is, for figures that people compare."""
+"""Description of the machine, to accompany measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Machine", "describe_machine"]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Processor, cores, memory and versions; and the load before the measurement, which should be near zero."""
+    """Processor, cores, memory and versions, and the load before the measurement, which should be near zero."""
 
     date: str
     processor: str
@@ -31,7 +31,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_machine() -> Machine:
-    """Describe this machine, as far as the system tells."""
+    """Describe this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     names = ("numpy", "numba", "torch", "pyarrow")
     return Machine(

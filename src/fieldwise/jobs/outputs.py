@@ -1,4 +1,4 @@
-"""Where a result may be written: never over what it was made from, nor where it would be read as more of it."""
+"""Checks that an output neither overwrites its inputs nor becomes part of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fieldwise.io.stores import is_remote
 
 __all__ = ["files_of", "refuse_output", "refuse_output_folder"]
 
-_ANOTHER = "write it somewhere else"
+_ANOTHER = "write it to another place"
 _OF_A_MODEL = ("run.json", "manifest.json")
 """Of a run folder, and of a bundle."""
 _LOOKED_AT = 1 << 16
@@ -31,97 +31,94 @@ def refuse_output(
     *,
     mark: str | None,
 ) -> None:
-    """Raise ConfigError where a file cannot be written to `out` without harm.
+    """Raise ConfigError if writing a file would overwrite an input, another file, or a part of the model or the log.
 
     Parameters
     ----------
     out
         The file to be written.
     files
-        Those that it is made from. Links, relative names and names in another case are seen through.
+        Its inputs. Links, relative names and, where the file system ignores it, case are resolved.
     named
-        The folders and patterns that those were found by: what lies there is read with them the next time.
+        The folders and patterns that the inputs were found by: files there are read the next time.
     model
-        The folder of the saved model: what is in it is the model's.
+        The folder of the saved model.
     mark
-        What stands near the beginning or the end of files that the same verb wrote. Those are replaced, and so are
-        empty files; others are somebody's. None: whatever is there may be replaced.
+        Text near the beginning or the end of files written by the same verb. Such files and empty ones may be replaced,
+        others not. None allows any file to be replaced.
 
     Raises
     ------
     ConfigError
-        With what would happen.
+        The message says what would happen.
     """
     if out.is_dir():
-        raise ConfigError("a folder is no file to write to", where=out, fix=f"name a file, as in {out / out.name}.csv")
+        raise ConfigError("the output is a folder", where=out, fix=f"give a file name, e.g. {out / out.name}.csv")
     there = _identity(out)
     for path in files:
         if not is_remote(path) and (_same(path, out) or (there is not None and _identity(Path(path)) == there)):
-            raise ConfigError(
-                "the output is one of the inputs, which would be lost", where=out, got=f"input {path}", fix=_ANOTHER
-            )
+            raise ConfigError("the output would overwrite an input", where=out, got=f"input {path}", fix=_ANOTHER)
     for name in named:
         if not is_remote(name) and _would_read(name, out):
             raise ConfigError(
-                "the output would be read as a part of the log the next time",
+                "the output would become part of the log",
                 where=out,
-                expected=f"a file that {name} does not stand for",
+                expected=f"a file that does not match {name}",
                 fix=_ANOTHER,
             )
     if model is not None and _inside(out, model):
-        raise ConfigError("the output lies among the files of a saved model", where=out, fix=_ANOTHER)
+        raise ConfigError("the output is inside a saved model", where=out, fix=_ANOTHER)
     if mark is not None and there is not None and not _holds(out, mark.encode()):
         raise ConfigError(
-            "another file is in this place already", where=out, fix="name another, or replace it with --overwrite"
+            "the output file already exists", where=out, fix="choose another file, or use --overwrite to replace it"
         )
 
 
 def refuse_output_folder(out: Path, config: Config, inside: str, *, is_run: bool = False) -> None:
-    """Raise ConfigError where a folder cannot be made, or made anew, from the log of a configuration without harm.
+    """Raise ConfigError if writing an output folder would overwrite the log, a model or a file, or add to the log.
 
     Parameters
     ----------
     out
-        The folder.
+        The folder to be written.
     config
-        What it is made from.
+        The configuration whose log is the input.
     inside
-        A file that it will hold.
+        The name of a file that the folder will contain.
     is_run
-        Whether it is a run folder, which says itself what it goes on with; others are none.
+        Whether it is a run folder; an existing run is checked elsewhere (`jobs.run.RunFolder`).
 
     Raises
     ------
     ConfigError
-        There is a file or a model in its place; it holds the log, or lies among the files of the log where it would be
-        read as more of it.
+        The message says what would happen.
     """
     if os.path.lexists(out) and not out.is_dir():
-        raise ConfigError("a file is where the folder is to be", where=out, fix=_ANOTHER)
+        raise ConfigError("the output folder is an existing file", where=out, fix=_ANOTHER)
     for name in () if is_run else _OF_A_MODEL:
         if (out / name).exists():
-            raise ConfigError("the folder holds a model", where=out, got=name, fix="name a folder of its own")
+            raise ConfigError("the folder contains a model", where=out, got=name, fix="choose an empty or new folder")
     for name in (name for part in PARTS for name in config.paths(part)):
         # Of a folder whose files tell their format by their names, none that we write is read.
         if not is_remote(name) and (config.data.format or has_magic(name)) and _would_read(name, out / inside):
             raise ConfigError(
-                "the output would be read as a part of the log the next time",
+                "the output would become part of the log",
                 where=out,
-                expected=f"a folder that {name} does not stand for",
+                expected=f"a folder that does not match {name}",
                 fix=_ANOTHER,
             )
     for path in files_of(config):
         if not is_remote(path) and (_same(path, out) or _inside(Path(path), out)):
             raise ConfigError(
-                "the folder holds the log, which could be lost with it",
+                "the folder contains the log, which could be lost",
                 where=out,
                 got=f"input {path}",
-                fix="name a folder of its own",
+                fix="choose an empty or new folder",
             )
 
 
 def files_of(config: Config) -> list[str]:
-    """Return the files and folders of all parts of a configuration's log, and where a pattern begins."""
+    """Return the files and folders of all parts of the log of a configuration, and the root folders of patterns."""
     names = [name for part in PARTS for name in config.paths(part)]
     return [name if is_remote(name) or not has_magic(name) else _plain_part(name) for name in names]
 

@@ -1,16 +1,16 @@
-"""The run folder: what was asked for, whether it is done, and what came out.
+"""Run folders: the configuration, the state and the result of a training run.
 
 ::
 
     run/
-        run.json        the configuration, and the result once there is one
+        run.json        the configuration and, when finished, the result
         bundle/         the model (`bundle`)
-        not_finite.jsonl    the batch at which training stopped because of a NaN or an infinity
-        checkpoints/    where an unfinished run goes on (`training.checkpoint`)
-        .lock           held by the process that works here
+        not_finite.jsonl    the batch in which a NaN or an infinity stopped training
+        checkpoints/    from which an unfinished run is resumed (`training.checkpoint`)
+        .lock           locked by the process that works in the folder
 
-``run.json`` without a result is an unfinished run. A folder belongs to one configuration: asking for another in the
-same place is refused, with the difference, unless it is to be overwritten.
+A run is unfinished if ``run.json`` has no result. A folder belongs to one configuration; using it with another one is
+an error that names the differences, unless it is overwritten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from fieldwise.bundle import bundle_seal
+from fieldwise.bundle import bundle_digest
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
 from fieldwise.distributed.traffic import Traffic
@@ -112,7 +112,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[str]:
-        """What people should know before they use the model."""
+        """Warnings about the model."""
         parts = {"valid": self.valid, "test": self.test}
         return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
 
@@ -126,36 +126,36 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, Any]
     result: Result | None = None
     bundle: str | None = None
-    """The seal of the run's bundle (`bundle.bundle_seal`); None where it has none, or is not finished."""
+    """The digest of the run's bundle (`bundle.bundle_digest`); None where it has none, or is not finished."""
 
 
 class RunFolder:
-    """A run folder for one configuration; a context manager that holds it for this process.
+    """The run folder of a configuration; a context manager that locks it for this process.
 
     Parameters
     ----------
     folder
-        Made if missing.
+        Created if missing.
     config
-        What is to be run there.
+        The configuration of the run.
     log
-        What names the prepared log: the same configuration on a changed log is another run.
+        The key of the prepared log: the same configuration on a changed log is another run.
     overwrite
-        Remove a run that is there.
+        Remove an existing run.
     patience
-        Seconds to wait for another process that works there.
+        Seconds to wait for another process to release the folder.
 
     Attributes
     ----------
     result
-        What came out, where the run is finished.
+        The result of a finished run, otherwise None.
 
     Raises
     ------
     ConfigError
-        Another configuration was run there, the folder holds something else, or another process works there.
+        The folder belongs to another configuration, contains something else, or is in use by another process.
     ArtefactError
-        What it says is damaged, or the model of a finished run is not the one that it saved.
+        ``run.json`` is damaged, or the model of a finished run has been replaced.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class RunFolder:
         path, lock_path = self.folder / RUN_NAME, self.folder / LOCK_NAME
         if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or lock_path.exists()):
             raise ConfigError(
-                "the folder holds something that is no run", where=self.folder, fix="name a new or an empty folder"
+                "the folder is not empty and not a run folder", where=self.folder, fix="choose a new or empty folder"
             )
         with ExitStack() as stack:
             with explaining(self.folder):
@@ -199,19 +199,19 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints lie."""
+        """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def name(self) -> str:
-        """What tells this run from those of other configurations or logs."""
+        """A name that identifies the configuration and the log of this run."""
         return checksum(msgspec.json.encode(self.config, order="sorted"))
 
     def finish(self, result: Result) -> Result:
-        """Record the result: the run is done."""
+        """Record the result, which marks the run as finished."""
         self.result = result
         has_bundle = (self.folder / "bundle").exists()  # a baseline has none
-        self._write(bundle_seal(self.folder / "bundle") if has_bundle else None)
+        self._write(bundle_digest(self.folder / "bundle") if has_bundle else None)
         return result
 
     def _remove_run(self) -> None:
@@ -240,9 +240,9 @@ class RunFolder:
             except OSError:
                 if time.monotonic() >= deadline:
                     raise ConfigError(
-                        "another process works in this run folder",
+                        "the run folder is in use by another process",
                         where=self.folder,
-                        fix="wait for it, or name another folder",
+                        fix="wait for it, or choose another folder",
                     ) from None
             time.sleep(0.1)
 
@@ -252,17 +252,19 @@ class RunFolder:
 
 
 def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
-    """Return the result of a run; None where it is not finished.
+    """Return the result of a run, or None if it is not finished.
 
     Parameters
     ----------
+    folder
+        The run folder.
     with_bundle
-        See that the model in the folder is the run's own, if there is a whole one.
+        Also check that the model in the folder is the one that the run saved.
 
     Raises
     ------
     ArtefactError
-        The folder says nothing of a run, or what it says is damaged, or the model is another one.
+        ``run.json`` is missing or damaged, or the model has been replaced.
     """
     manifest = _read(folder)
     if with_bundle:
@@ -277,21 +279,21 @@ def _read(folder: Path) -> _Manifest:
 def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
     """Raise ArtefactError where a whole bundle lies in the place of the one that the run has saved."""
     try:
-        found = bundle_seal(folder / "bundle")
+        found = bundle_digest(folder / "bundle")
     except ArtefactError:  # told of where it is opened
         return
     if manifest.bundle is not None and found != manifest.bundle:
         raise ArtefactError(
-            "the model is not the one that this run has saved",
+            "the model in the run folder is not the one that the run saved",
             where=folder / "bundle",
             expected=f"a manifest with the checksum {manifest.bundle}",
             got=found,
-            fix="put the run's own back, or train anew with --overwrite",
+            fix="restore the original model, or train again with --overwrite",
         )
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return what identifies a run: everything but folder of paths, memory, threads and device."""
+    """Return the settings that identify a run: all but the base folder, memory, threads and device."""
     if config.model.kind == "lr":  # the other keys of [model] say nothing of it
         config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
@@ -306,14 +308,14 @@ def plain_config(config: Config) -> dict[str, Any]:
 
 
 def refuse_difference(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise ConfigError that names the keys in which two configurations differ."""
+    """Raise ConfigError if two configurations differ, naming the keys in which they do."""
     differences = [f"{key}: {old!r} there, {new!r} now" for key, old, new in _differences(before, now)]
     if differences:
         raise ConfigError(
             "the run folder belongs to another configuration",
             where=folder,
             got="; ".join(differences),
-            fix="name another folder, or start anew with --overwrite",
+            fix="choose another folder, or use --overwrite to replace the run",
         )
 
 

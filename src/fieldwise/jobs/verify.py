@@ -1,8 +1,8 @@
-"""``fieldwise verify``: every byte of an artefact against its checksum.
+"""``fieldwise verify``: compare every byte of artefacts with their checksums.
 
 An artefact is a folder: a prepared log, a cache (one part of it), a bundle, a checkpoint or a run. Other folders (a
-comparison, ``.fieldwise``) are looked through for those. Everything is read by the code that reads it at work, so what
-passes here opens there.
+comparison, ``.fieldwise``) are searched for artefacts. Files are read by the same code as in normal operation, so an
+artefact that passes can be opened.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _FORMATS = {CACHE_FORMAT: "cache", CHECKPOINT_FORMAT: "checkpoint", BUNDLE_FORMA
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """One artefact that was read.
+    """The result for one artefact.
 
     Attributes
     ----------
     kind
         ``prepared``, ``cache``, ``search``, ``run``, ``bundle`` or ``checkpoint``.
     folder
-        Where it lies.
+        The folder of the artefact.
     files, num_bytes
-        How many files were compared with their checksums, and how much that was.
+        Number of files, and of bytes, that were compared with checksums.
     damage
-        What is wrong with it, the file and the place named; None where nothing is.
+        Description of the damage with the file and position; None if there is none.
     """
 
     kind: str
@@ -65,16 +65,16 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a folder.
+    """The artefacts found in a folder, and their damages.
 
     Attributes
     ----------
     folder
-        What was looked at.
+        The folder that was searched.
     artefacts
-        All that is in it, outer ones before inner ones.
+        All artefacts in it, outer ones before inner ones.
     unchecked
-        Files in them without a checksum: lists of rejected rows, and what does not belong there.
+        Files in them without a checksum: lists of rejected rows, and unknown files.
     """
 
     folder: str
@@ -83,12 +83,12 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def damages(self) -> list[str]:
-        """What is wrong; empty where everything is whole."""
+        """The damages found; empty if there are none."""
         return [verified.damage for verified in self.artefacts if verified.damage is not None]
 
     @property
     def num_bytes(self) -> int:
-        """How much was compared with a checksum."""
+        """Number of bytes compared with checksums."""
         return sum(verified.num_bytes for verified in self.artefacts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,21 +98,28 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(folder: str | Path) -> Verification:
-    """Compare every byte of the artefacts in `folder` with its checksum.
+    """Compare every byte of the artefacts in a folder with its checksum.
 
-    Damage is reported, not raised, so that one broken file does not hide another.
+    Damage is reported in the result, not raised, so that one damaged file does not hide others.
 
     Parameters
     ----------
     folder
-        A run folder, a comparison, a bundle, a checkpoint, a prepared log or a part of it, or a folder with such in it.
+        A run folder, a comparison, a bundle, a checkpoint, a prepared log or a part of it, or a folder that contains
+        any of these.
 
     Raises
     ------
     ArtefactError
         There is nothing to verify.
     UserError
-        Another process works in the run folder.
+        The run folder is in use by another process.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.verify("runs/first").damages  # doctest: +SKIP
+    []
     """
     root = Path(folder)
     found: list[Verified] = []
@@ -129,9 +136,9 @@ def verify(folder: str | Path) -> Verification:
             covered.update(files)
     if not found:
         raise ArtefactError(
-            "there is nothing to verify here",
+            "there is nothing to verify",
             where=root,
-            expected="a run folder, a comparison, a bundle, a checkpoint, a prepared log or a part of one",
+            expected="a run folder, a comparison, a bundle, a checkpoint, or a prepared log or part of one",
             got="no such folder" if not root.exists() else None,
         )
     others = {path for verified in found for path in Path(verified.folder).rglob("*") if path.is_file()} - covered
@@ -191,7 +198,7 @@ def _standing_still(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            raise UserError("another process works in this run folder", where=run, fix="wait for it") from None
+            raise UserError("the run folder is in use by another process", where=run, fix="wait for it") from None
         yield
 
 
@@ -224,7 +231,7 @@ def _check_cache(folder: Path) -> tuple[str, ...]:
 def _check_run(folder: Path) -> tuple[str, ...]:
     result = read_result(folder, with_bundle=True)
     if result is not None and _kind(folder / "bundle") is None:
-        raise ArtefactError("the run is finished, and its model is missing", where=folder / "bundle")
+        raise ArtefactError("the run is finished but its model is missing", where=folder / "bundle")
     return (RUN_NAME,)
 
 

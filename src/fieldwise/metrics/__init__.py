@@ -1,7 +1,7 @@
-"""Metrics of click models over all examples at once: exact, weighted, mergeable, and the same in any order.
+"""Metrics of click models: exact, weighted, mergeable, and independent of the order of the examples.
 
-`BinaryMetrics` and `MulticlassMetrics` take examples in any number of updates and merges; `compute` returns `Metrics`,
-in which a metric that is not defined is None, with a reason. `evaluate_predictions` does it in one call; `delong`
+`BinaryMetrics` and `MulticlassMetrics` accumulate examples over any number of updates and merges; `compute` returns
+`Metrics`, in which an undefined metric is None and has a reason. `evaluate_predictions` does this in one call. `delong`
 and the functions of `paired` compare two models.
 """
 
@@ -40,14 +40,37 @@ def evaluate_predictions(
     groups: npt.ArrayLike | None = None,
     num_classes: int = 2,
 ) -> Metrics:
-    """Return the metrics of B examples; parameters and errors are those of the accumulators' `update`.
+    """Compute the metrics of B examples.
 
-    Columns may be numpy arrays, lists, Arrow arrays, or series of pandas or polars; groups may be texts.
+    All columns may be numpy arrays, lists, Arrow arrays, or pandas or polars series.
+
+    Parameters
+    ----------
+    probabilities
+        (B,) probabilities of label 1, in [0, 1]; or (B, O) for O > 2 classes, with rows that sum to 1 within 1e-3.
+        float32 or float64.
+    labels
+        (B,) 0 or 1; or 0 to O - 1.
+    weights
+        (B,) example weights, 0 or from 1e-100 to 1e100; 1 by default.
+    groups
+        (B,) integers or texts, the groups of GAUC; two classes only.
+    num_classes
+        O, >= 2.
+
+    Returns
+    -------
+    Metrics
+        Undefined metrics are None.
 
     Raises
     ------
     TypeError
-        A column is none of these.
+        A column has an unsupported type.
+    ValueError
+        The shapes or types of the columns do not match.
+    DataError
+        A value is out of range; the message names the example.
 
     Examples
     --------
@@ -74,13 +97,13 @@ def _array(name: str, values: Any) -> npt.NDArray[Any]:
 
 
 def _numbers(name: str, values: Any) -> npt.NDArray[Any]:
-    """Return a column as numbers: what has a type of its own for missing ones comes as objects."""
+    """Return a column as numbers; nullable columns of other libraries arrive as objects."""
     column = _array(name, values)
     if column.dtype == object:
         try:
             column = np.array([float(value) for value in column.ravel()]).reshape(column.shape)
         except (TypeError, ValueError) as error:
-            raise DataError("a column does not hold numbers only", where=name, got=error) from None
+            raise DataError("the column contains values that are not numbers", where=name, got=error) from None
     return column
 
 

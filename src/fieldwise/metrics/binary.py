@@ -1,9 +1,9 @@
-"""The metrics of two classes, over all examples at once, however they came in.
+"""Metrics for two classes.
 
-`BinaryMetrics` keeps the examples themselves, packed (`kernels.auc`): 4 bytes an example for float32 probabilities, 8
-for float64, and 8 more each for weights and groups. `compute` sorts them by probability, label and weight, and only
-then adds up: no bit of a result depends on the order of the examples, or on how they were divided among updates and
-merges. Sums of floats are pairwise inside blocks, and exactly rounded (`math.fsum`) between them.
+`BinaryMetrics` stores the examples themselves, packed (`kernels.auc`): 4 bytes per example for float32 probabilities, 8
+for float64, and 8 more each for weights and groups. `compute` sorts them by probability, label and weight before it
+sums, so results are bitwise independent of the order of the examples and of how they were divided among updates and
+merges. Floats are summed pairwise within blocks, and the sums of blocks are added with exact rounding (`math.fsum`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from fieldwise.kernels.auc import Keys, Weights, average_precision, concordance, grouped_auc, pack, unpack
 from fieldwise.metrics.columns import (
-    Chunk,
-    Columns,
+    ColumnArrays,
+    ColumnBuffer,
     group_column,
     label_column,
     probability_column,
@@ -38,10 +38,11 @@ _BLOCK = 1 << 16
 
 
 class BinaryMetrics:
-    """Accumulates the examples of a model with two classes, and computes its metrics.
+    """Accumulates the predictions of a model with two classes and computes its metrics.
 
-    An update costs O(B); `compute` sorts, which takes up to 32 bytes an example and twice what is kept.
-    20 M examples on one core: 2 seconds, 4 with weights or groups, 7 with both.
+    An update takes O(B). `compute` sorts: it takes O(N log N) for N examples, and temporary memory of up to 32 bytes
+    per example plus twice the stored bytes. For 20 M examples on one core it takes 2 seconds, 4 with weights or groups,
+    7 with both.
 
     Examples
     --------
@@ -54,7 +55,7 @@ class BinaryMetrics:
     """
 
     def __init__(self) -> None:
-        self._columns = Columns()
+        self._columns = ColumnBuffer()
 
     def update(
         self,
@@ -63,25 +64,25 @@ class BinaryMetrics:
         weights: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
     ) -> None:
-        """Add B examples, of the same float type and with the same optional columns as those before them.
+        """Add B examples; all updates must have the same float type and the same optional columns.
 
         Parameters
         ----------
         probabilities
-            (B,) float32 or float64, of label 1, in [0, 1].
+            (B,) float32 or float64 probabilities of label 1, in [0, 1].
         labels
-            (B,) 0 or 1.
+            (B,) 0 or 1; booleans, integers or integral floats.
         weights
-            (B,) 0, or 1e-100 to 1e100.
+            (B,) example weights, 0 or from 1e-100 to 1e100; 1 by default.
         groups
-            (B,) integers: the group of each example, for GAUC.
+            (B,) integers, the groups of GAUC.
 
         Raises
         ------
         ValueError
-            If shapes, types or columns do not fit.
+            The shapes or types do not match, or the columns differ from those of earlier updates.
         DataError
-            If a probability, label or weight has a value that it cannot have.
+            A probability, label or weight is out of range; the message names the example.
         """
         column = probability_column(probabilities, num_classes=2)
         positive = label_column(labels, len(column), num_classes=2) == 1
@@ -93,20 +94,20 @@ class BinaryMetrics:
         self._columns.append(chunk)
 
     def merge(self, other: BinaryMetrics) -> None:
-        """Add the examples of another accumulator, which stays as it is."""
+        """Add the examples of another accumulator, which is not changed."""
         self._columns.extend(other._columns)
 
-    def columns(self) -> Chunk:
-        """Return all examples so far as arrays that another process can add (`add_columns`); none, no arrays."""
+    def columns(self) -> ColumnArrays:
+        """Return all examples as arrays that another process can pass to `add_columns`; empty if there are none."""
         return self._columns.join()
 
-    def add_columns(self, columns: Chunk) -> None:
-        """Add what `columns` returned for other examples of the same model."""
+    def add_columns(self, columns: ColumnArrays) -> None:
+        """Add examples returned by the `columns` of another accumulator."""
         if columns:
             self._columns.append(columns)
 
     def compute(self) -> Metrics:
-        """Return the metrics of all examples so far; more may be added afterwards."""
+        """Return the metrics of all examples so far; more examples may be added afterwards."""
         examples = self._columns.join()
         if not examples or not weights_of(examples).any():
             return Metrics.nothing(num_examples=len(examples.get("keys", ())))
@@ -134,7 +135,7 @@ class BinaryMetrics:
         return Metrics.of(len(keys), total.weight, {**figures, **_gauc(examples)}, own=own)
 
     def by_probability(self, num_bins: int = 10) -> list[Slice]:
-        """Return predicted against observed in bins of equal weight; equal probabilities are never divided."""
+        """Return the calibration in at most `num_bins` bins of equal weight; ties are never split between bins."""
         examples = self._columns.join()
         if not examples or not weights_of(examples).any():
             return []
@@ -151,7 +152,7 @@ def _labelled(keys: Keys) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np
 
 
 class _Sums(NamedTuple):
-    """Weighted sums over some of the examples."""
+    """Weighted sums over a set of examples."""
 
     weight: float
     positive: float
@@ -176,7 +177,7 @@ def _add_up(keys: Keys, weights: Weights) -> _Sums:
 
 
 def _equal_mass(keys: Keys, weights: Weights, num_bins: int = _CALIBRATION_BINS) -> list[tuple[int, int]]:
-    """Cut sorted examples into bins of equal weight; an edge inside a run of equal probability moves to its end."""
+    """Split sorted examples into bins of equal weight; an edge inside a run of ties moves to the end of the run."""
     mass = np.cumsum(weights)
     targets = mass[-1] * np.arange(1, num_bins) / num_bins
     last = keys[np.searchsorted(mass, targets)]
@@ -184,7 +185,7 @@ def _equal_mass(keys: Keys, weights: Weights, num_bins: int = _CALIBRATION_BINS)
     return list(zip([0, *edges], [*edges, len(keys)], strict=True))
 
 
-def _gauc(examples: Chunk) -> dict[str, float | str]:
+def _gauc(examples: ColumnArrays) -> dict[str, float | str]:
     if "groups" not in examples:
         names = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
         return dict.fromkeys(names, "there are no groups")

@@ -1,4 +1,4 @@
-"""What an accumulator keeps: checked columns of examples, which grow by chunks and are joined when they are needed."""
+"""Validated columns of examples, which accumulators append to and join on demand."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fieldwise.errors import DataError
 from fieldwise.kernels.auc import Weights, lexsort, unweighted
 
 __all__ = [
-    "Chunk",
-    "Columns",
+    "ColumnArrays",
+    "ColumnBuffer",
     "group_column",
     "label_column",
     "probability_column",
@@ -22,80 +22,80 @@ __all__ = [
     "weights_of",
 ]
 
-Chunk = Mapping[str, npt.NDArray[Any]]
-"""Columns of one length, by name; a column that is not there is absent for all examples."""
+ColumnArrays = Mapping[str, npt.NDArray[Any]]
+"""Columns of equal length, by name; a missing column is absent for all examples."""
 
-_SMALLEST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # products of two sums of weights stay finite and above zero
+_SMALLEST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # products of two sums of weights neither overflow nor underflow
 
 
-class Columns:
-    """Columns that grow by chunks; every chunk has the same ones, of the same types."""
+class ColumnBuffer:
+    """A list of chunks with the same columns of the same types, joined on demand."""
 
     def __init__(self) -> None:
-        self._chunks: list[Chunk] = []
+        self._chunks: list[ColumnArrays] = []
 
-    def append(self, chunk: Chunk) -> None:
-        """Add a chunk, which is kept and not copied; an empty one changes nothing.
+    def append(self, chunk: ColumnArrays) -> None:
+        """Append a chunk without copying it; an empty chunk is ignored.
 
         Raises
         ------
         ValueError
-            If the chunk has other columns, or other types, than those before it.
+            The chunk has other columns or types than earlier ones.
         """
         if not len(next(iter(chunk.values()))):
             return
         if self._chunks and _types(chunk) != _types(self._chunks[0]):
             raise ValueError(
-                f"every update must bring the same columns of the same types: "
+                f"every update must have the same columns with the same types: "
                 f"expected {_types(self._chunks[0])}, got {_types(chunk)}"
             )
         self._chunks.append(chunk)
 
-    def extend(self, other: Columns) -> None:
-        """Add all that another one holds, without a copy."""
+    def extend(self, other: ColumnBuffer) -> None:
+        """Append all chunks of another buffer, without copying them."""
         for chunk in tuple(other._chunks):
             self.append(chunk)
 
-    def join(self) -> Chunk:
-        """Return all examples as one chunk, which takes the place of the others; without examples, no columns."""
+    def join(self) -> ColumnArrays:
+        """Join all chunks into one and return it; without examples it has no columns."""
         if len(self._chunks) > 1:
             names = self._chunks[0]
             self._chunks = [{name: np.concatenate([chunk[name] for chunk in self._chunks]) for name in names}]
         return self._chunks[0] if self._chunks else {}
 
 
-def _types(chunk: Chunk) -> str:
+def _types(chunk: ColumnArrays) -> str:
     return ", ".join(f"{name} {column.dtype}{list(column.shape[1:]) or ''}" for name, column in chunk.items())
 
 
-def sort_by(chunk: Chunk, *names: str) -> Chunk:
-    """Return the examples in the order of the last column named, ties by the one before; absent ones are left out."""
+def sort_by(chunk: ColumnArrays, *names: str) -> ColumnArrays:
+    """Return the examples sorted by the last named column, ties by the one before it; absent columns are ignored."""
     order = lexsort(*(chunk[name].view(f"u{chunk[name].itemsize}") for name in names if name in chunk))
     return {name: column[order] for name, column in chunk.items()}
 
 
-def weights_of(chunk: Chunk) -> Weights:
-    """Return the weights of a chunk, 1 for each example if it has none."""
+def weights_of(chunk: ColumnArrays) -> Weights:
+    """Return the weights of a chunk, or ones if it has none."""
     return chunk["weights"] if "weights" in chunk else unweighted(len(next(iter(chunk.values()))))
 
 
 def probability_column(probabilities: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.floating[Any]]:
-    """Return probabilities (B,), or (B, O) for O > 2 classes, without a copy.
+    """Validate probabilities and return them without a copy, (B,) or (B, O) for O > 2 classes.
 
     Raises
     ------
     ValueError
-        If they are not float32 or float64, or the shape is another.
+        They are not float32 or float64, or have another shape.
     DataError
-        If a probability is NaN or outside [0, 1], or a row does not sum to 1 within 1e-3.
+        A probability is NaN or outside [0, 1], or a row does not sum to 1 within 1e-3.
     """
     column = np.asarray(probabilities)
     if column.dtype not in (np.float32, np.float64):
         raise ValueError(f"`probabilities` must be float32 or float64, got {column.dtype}")
     if column.ndim != (1 if num_classes == 2 else 2) or (column.ndim == 2 and column.shape[1] != num_classes):
         expected = "(B,)" if num_classes == 2 else f"(B, {num_classes})"
-        raise ValueError(f"`probabilities` must have the shape {expected}, got {column.shape}")
-    _refuse(~((column >= 0) & (column <= 1)), column, "a probability is not one", "0 to 1")
+        raise ValueError(f"`probabilities` must have shape {expected}, got {column.shape}")
+    _refuse(~((column >= 0) & (column <= 1)), column, "a probability is out of range", "0 to 1")
     if column.ndim == 2:
         sums = column.sum(axis=1, dtype=np.float64)
         _refuse(abs(sums - 1) > 1e-3, sums, "the probabilities of the classes do not sum to 1", "1 within 0.001")
@@ -103,14 +103,14 @@ def probability_column(probabilities: npt.ArrayLike, num_classes: int) -> npt.ND
 
 
 def label_column(labels: npt.ArrayLike, num_examples: int, num_classes: int) -> npt.NDArray[np.int32]:
-    """Return labels (B,) as integers 0 .. O - 1; booleans, integers and integral floats will do.
+    """Validate labels, booleans, integers or integral floats, and return them as (B,) int32 in 0 .. O - 1.
 
     Raises
     ------
     ValueError
-        If the type is another, or the length is not that of the probabilities.
+        They have another type, or another length than the probabilities.
     DataError
-        If a label is not one of the classes.
+        A label is not one of the classes.
     """
     column = _of_kind("labels", labels, num_examples, "buif", "numbers")
     known = (column >= 0) & (column < num_classes)  # false for NaN
@@ -121,28 +121,28 @@ def label_column(labels: npt.ArrayLike, num_examples: int, num_classes: int) -> 
 
 
 def weight_column(weights: npt.ArrayLike, num_examples: int) -> npt.NDArray[np.float64]:
-    """Return weights (B,) as a float64 copy, 0 or from 1e-100 to 1e100.
+    """Validate weights, each 0 or from 1e-100 to 1e100, and return them as a (B,) float64 copy.
 
     Raises
     ------
     ValueError
-        If they are not numbers, or the length is not that of the probabilities.
+        They are not numbers, or have another length than the probabilities.
     DataError
-        If a weight is NaN, negative or out of range.
+        A weight is NaN, negative or out of range.
     """
     column = _of_kind("weights", weights, num_examples, "buif", "numbers").astype(np.float64) + 0.0  # no -0.0
     usable = (column == 0) | ((column >= _SMALLEST_WEIGHT) & (column <= _LARGEST_WEIGHT))
-    _refuse(~usable, column, "a weight cannot be used", f"0, or {_SMALLEST_WEIGHT} to {_LARGEST_WEIGHT}")
+    _refuse(~usable, column, "a weight is out of range", f"0, or {_SMALLEST_WEIGHT} to {_LARGEST_WEIGHT}")
     return column
 
 
 def group_column(groups: npt.ArrayLike, num_examples: int) -> npt.NDArray[np.uint64]:
-    """Return group ids (B,) as a copy in uint64; any integers will do, for only equality counts.
+    """Validate group ids, any integers, and return them as a (B,) uint64 copy.
 
     Raises
     ------
     ValueError
-        If they are not integers, or the length is not that of the probabilities.
+        They are not integers, or have another length than the probabilities.
     """
     return _of_kind("groups", groups, num_examples, "ui", "integers").astype(np.uint64)
 
@@ -150,14 +150,14 @@ def group_column(groups: npt.ArrayLike, num_examples: int) -> npt.NDArray[np.uin
 def _of_kind(name: str, values: npt.ArrayLike, num_examples: int, kinds: str, what: str) -> npt.NDArray[Any]:
     column = np.asarray(values)
     if column.shape != (num_examples,):
-        raise ValueError(f"`{name}` must have the shape ({num_examples},) of the examples, got {column.shape}")
+        raise ValueError(f"`{name}` must have shape ({num_examples},), got {column.shape}")
     if column.dtype.kind not in kinds:
         raise ValueError(f"`{name}` must be {what}, got {column.dtype}")
     return column
 
 
 def _refuse(wrong: npt.NDArray[np.bool_], column: npt.NDArray[Any], what: str, expected: str) -> None:
-    """Raise DataError for the first example that is wrong, if there is one."""
+    """Raise DataError for the first invalid example, if there is one."""
     if wrong.any():
         where = np.unravel_index(int(wrong.argmax()), wrong.shape)
         raise DataError(what, where=f"example {where[0]} of the update", expected=expected, got=column[where])

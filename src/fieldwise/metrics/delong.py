@@ -1,13 +1,15 @@
-"""Is one model's AUC higher than another's, on the same examples? The test of DeLong, DeLong and Clarke-Pearson.
+"""DeLong's test for the difference between two AUCs on the same examples.
 
-With m examples of label 1 and n of label 0, the *placement* of an example is the share of the other label that it is
-ranked on the right side of, ties counted half: V_i for label 1, W_j for label 0. Then AUC = mean V = mean W, and for
-two models a and b on the same examples::
+With m examples of label 1 and n of label 0, the *placement* of an example is the fraction of the examples with the
+other label that it is ranked correctly against, ties counted half: V_i for label 1, W_j for label 0. Then AUC = mean V
+= mean W, and for two models a and b on the same examples::
 
     var(AUC_a - AUC_b) = var(V_a - V_b) / m + var(W_a - W_b) / n            (sample variances)
 
-which is the usual formula with its covariance matrices multiplied out. (Biometrics 44, 1988; placements by sorting, as
-Sun and Xu, IEEE Signal Processing Letters 21, 2014.)
+which is the usual formula with its covariance matrices multiplied out.
+
+Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; placements by sorting: Sun and Xu, IEEE Signal
+Processing Letters 21, 2014.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class DeLong(NamedTuple):
-    """Two AUCs on the same examples, and how sure their difference is.
+    """Two AUCs on the same examples, and the significance of their difference.
 
     Attributes
     ----------
@@ -36,9 +38,9 @@ class DeLong(NamedTuple):
     difference
         auc_a - auc_b.
     standard_error
-        Of the difference; an interval of 95 % is difference -+ 1.96 standard_error.
+        Of the difference; its 95 % confidence interval is difference -+ 1.96 standard_error.
     p_value
-        Two-sided, of the hypothesis that the two are equal: below 0.05 is commonly called a difference.
+        Two-sided, for the hypothesis that the AUCs are equal.
     """
 
     auc_a: float
@@ -49,24 +51,24 @@ class DeLong(NamedTuple):
 
 
 def delong(labels: npt.ArrayLike, probabilities_a: npt.ArrayLike, probabilities_b: npt.ArrayLike) -> DeLong:
-    """Compare the AUCs of two models on the same examples, in O(B log B).
+    """Compare the AUCs of two models on the same examples by DeLong's test, in O(B log B).
 
-    The normal approximation needs some tens of examples of each label. Weights are not supported: the formula's
-    variance is that of examples drawn alike.
+    The normal approximation requires some tens of examples of each label. Weights are not supported, because the
+    variance formula assumes identically distributed examples.
 
     Parameters
     ----------
     labels
         (B,) 0 or 1, at least two of each.
     probabilities_a, probabilities_b
-        (B,) probabilities or logits: only their order counts.
+        (B,) probabilities or logits; only their order matters.
 
     Raises
     ------
     ValueError
-        If the shapes differ.
+        The shapes differ.
     DataError
-        If a label is not 0 or 1, a probability is NaN, or a label occurs less than twice.
+        A label is not 0 or 1, a probability is NaN, or a label occurs less than twice.
 
     Examples
     --------
@@ -82,12 +84,12 @@ def delong(labels: npt.ArrayLike, probabilities_a: npt.ArrayLike, probabilities_
     num_positive = int(positive.sum())
     if min(num_positive, len(a) - num_positive) < 2:
         raise DataError(
-            "two AUCs cannot be compared on these examples",
+            "too few examples to compare AUCs",
             expected="at least two of label 1 and two of label 0",
             got=f"{num_positive} and {len(a) - num_positive}",
         )
     if np.isnan(a).any() or np.isnan(b).any():
-        raise DataError("a probability is NaN", expected="a number", fix="find out which example it belongs to")
+        raise DataError("a probability is NaN", expected="numbers")
 
     v_a, w_a = placements(a[positive], a[~positive])
     v_b, w_b = placements(b[positive], b[~positive])
@@ -96,13 +98,25 @@ def delong(labels: npt.ArrayLike, probabilities_a: npt.ArrayLike, probabilities_
     standard_error = sqrt((v_a - v_b).var(ddof=1) / len(v_a) + (w_a - w_b).var(ddof=1) / len(w_a))
     if standard_error > 0:
         p_value = erfc(abs(difference) / standard_error / sqrt(2))
-    else:  # no example disagrees with another about the difference: it is 0, or certain
+    else:  # all placements differ by the same amount: the difference is 0, or certain
         p_value = 1.0 if difference == 0 else 0.0
     return DeLong(auc_a, auc_b, difference, standard_error, p_value)
 
 
 def placements(positive: npt.NDArray[Any], negative: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return, for each positive, the share of negatives below it, and for each negative that of positives above it."""
+    """Return the fraction of negatives below each positive, and of positives above each negative, ties counted half.
+
+    Parameters
+    ----------
+    positive, negative
+        (m,) and (n,) probabilities or logits.
+
+    Examples
+    --------
+    >>> v, w = placements(np.array([0.2, 0.9]), np.array([0.1, 0.2]))
+    >>> v.tolist(), w.tolist()
+    ([0.75, 1.0], [1.0, 0.75])
+    """
     return _share_below(positive, np.sort(negative)), 1 - _share_below(negative, np.sort(positive))
 
 

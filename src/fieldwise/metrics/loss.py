@@ -1,4 +1,4 @@
-"""The logloss of examples, and the entropy that it is measured against."""
+"""Logloss, and the entropy by which it is normalized."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ __all__ = ["entropy", "logloss"]
 
 
 def logloss(own: npt.NDArray[np.float64], given_as: npt.DTypeLike) -> npt.NDArray[np.float64]:
-    """Return -log of the probabilities that a model gave to the examples' own labels.
+    """Return -log(p) for the probabilities p that a model assigned to the true labels.
 
-    They are first brought into [eps, 1 - eps], as in scikit-learn, with the eps of the float type that the model
-    gave them in: a probability of exactly 0 costs 15.9 in float32, 36.0 in float64.
+    p is first clipped to [eps, 1 - eps], as in scikit-learn, with eps that of `given_as`: a probability of exactly 0
+    costs 15.9 in float32, 36.0 in float64.
+
+    Parameters
+    ----------
+    own
+        (B,) probabilities of the true labels, in [0, 1].
+    given_as
+        The float type in which the model returned them.
 
     Examples
     --------
@@ -27,7 +34,7 @@ def logloss(own: npt.NDArray[np.float64], given_as: npt.DTypeLike) -> npt.NDArra
 
 
 def entropy(*class_weights: float) -> float:
-    """Return the entropy, in nats, of a class drawn by these weights, all above zero.
+    """Return the entropy -sum p log p, in nats, of classes with p proportional to the given positive weights.
 
     Examples
     --------

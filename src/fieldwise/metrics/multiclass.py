@@ -1,4 +1,4 @@
-"""The metrics of more than two classes, over all examples at once, however they came in."""
+"""Metrics for more than two classes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fieldwise.kernels.auc import concordance, pack
 from fieldwise.metrics.columns import (
-    Chunk,
-    Columns,
+    ColumnArrays,
+    ColumnBuffer,
     group_column,
     label_column,
     probability_column,
@@ -27,11 +27,21 @@ __all__ = ["MulticlassMetrics"]
 
 
 class MulticlassMetrics:
-    """Accumulates the examples of a model with O > 2 classes, and computes its AUC, logloss and accuracy.
+    """Accumulates the predictions of a model with O > 2 classes and computes its AUC, logloss and accuracy.
 
-    AUC is the mean over the classes of one against the rest, each class counting the same; it is not defined where a
-    class does not occur. Keeps 4 O or 8 O bytes an example for float32 or float64, 4 for the label and 8 for the
-    weight. `compute` sorts O times. As with `BinaryMetrics`, no result depends on the order of the examples.
+    AUC is the unweighted mean of the one-vs-rest AUCs of the classes; it is undefined if a class does not occur. Takes
+    4 O or 8 O bytes per example for float32 or float64, plus 4 for the label and 8 for the weight. `compute` sorts O
+    times. As for `BinaryMetrics`, results do not depend on the order of the examples.
+
+    Parameters
+    ----------
+    num_classes
+        O, >= 3.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than three classes.
 
     Examples
     --------
@@ -44,9 +54,9 @@ class MulticlassMetrics:
 
     def __init__(self, num_classes: int) -> None:
         if num_classes < 3:
-            raise ValueError(f"`num_classes` must be 3 or more, got {num_classes}; for two classes use BinaryMetrics")
+            raise ValueError(f"`num_classes` must be at least 3, got {num_classes}; use BinaryMetrics for two classes")
         self._num_classes = num_classes
-        self._columns = Columns()
+        self._columns = ColumnBuffer()
 
     def update(
         self,
@@ -55,25 +65,25 @@ class MulticlassMetrics:
         weights: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
     ) -> None:
-        """Add B examples, as `BinaryMetrics.update` does.
+        """Add B examples; all updates must have the same float type and the same optional columns.
 
         Parameters
         ----------
         probabilities
             (B, O) float32 or float64, in [0, 1]; each row sums to 1 within 1e-3.
         labels
-            (B,) 0 to O - 1.
+            (B,) 0 to O - 1; integers or integral floats.
         weights
-            (B,) 0, or 1e-100 to 1e100.
+            (B,) example weights, 0 or from 1e-100 to 1e100; 1 by default.
         groups
-            (B,) integers, checked and not kept: GAUC is defined for two classes only.
+            (B,) integers; validated but not used, since GAUC is defined for two classes only.
 
         Raises
         ------
         ValueError
-            If shapes, types or columns do not fit.
+            The shapes or types do not match, or the columns differ from those of earlier updates.
         DataError
-            If a probability, label or weight has a value that it cannot have.
+            A probability, label or weight is out of range; the message names the example.
         """
         matrix = probability_column(probabilities, self._num_classes)
         chunk: dict[str, npt.NDArray[Any]] = {
@@ -87,28 +97,28 @@ class MulticlassMetrics:
         self._columns.append(chunk)
 
     def merge(self, other: MulticlassMetrics) -> None:
-        """Add the examples of another accumulator, which stays as it is.
+        """Add the examples of another accumulator, which is not changed.
 
         Raises
         ------
         ValueError
-            If it has another number of classes.
+            It has another number of classes.
         """
         if other._num_classes != self._num_classes:
             raise ValueError(f"`other` must have {self._num_classes} classes, got {other._num_classes}")
         self._columns.extend(other._columns)
 
-    def columns(self) -> Chunk:
-        """Return all examples so far as arrays that another process can add (`add_columns`); none, no arrays."""
+    def columns(self) -> ColumnArrays:
+        """Return all examples as arrays that another process can pass to `add_columns`; empty if there are none."""
         return self._columns.join()
 
-    def add_columns(self, columns: Chunk) -> None:
-        """Add what `columns` returned for other examples of the same model."""
+    def add_columns(self, columns: ColumnArrays) -> None:
+        """Add examples returned by the `columns` of another accumulator."""
         if columns:
             self._columns.append(columns)
 
     def compute(self) -> Metrics:
-        """Return the metrics of all examples so far; more may be added afterwards."""
+        """Return the metrics of all examples so far; more examples may be added afterwards."""
         examples = self._columns.join()
         if not examples or not weights_of(examples).any():
             return Metrics.nothing(num_examples=len(examples.get("labels", ())))
@@ -139,7 +149,7 @@ class MulticlassMetrics:
         return Metrics.of(len(labels), total, figures, "defined for two classes only", found)
 
 
-def _one_against_rest(examples: Chunk, c: int) -> float:
+def _one_against_rest(examples: ColumnArrays, c: int) -> float:
     keys = pack(examples["probabilities"][:, c], examples["labels"] == c)
     weights = {name: examples[name] for name in ("weights",) if name in examples}
     ranked = sort_by({"keys": keys, **weights}, "weights", "keys")
@@ -148,5 +158,5 @@ def _one_against_rest(examples: Chunk, c: int) -> float:
 
 
 def _sum(values: npt.NDArray[Any]) -> float:
-    """Return the sum in the order of the values, so that it does not depend on the order of the examples."""
+    """Return the sum of the sorted values, which does not depend on the order of the examples."""
     return float(np.sort(values).sum())

@@ -1,16 +1,18 @@
-"""Is one model better than another? Their difference on the same examples over training seeds, and its interval.
+"""Paired comparison of two models: the difference of a metric on the same examples, with a confidence interval.
 
-With S seeds, d_s the difference of a metric between models a and b trained with seed s, and d their mean::
+With S training seeds, d_s the difference of a metric between models a and b trained with seed s, and d the mean of
+d_s::
 
-    standard error^2 = variance of d over test examples + (sample variance of d_s) / S        the second where S > 1
+    standard_error^2 = var(d) over test examples + (sample variance of d_s) / S        second term if S > 1
 
-The first part is DeLong's for the AUC of two classes without weights (placements averaged over the seeds, so that it
-is the variance of the mean difference), and a bootstrap's otherwise: the same resampled examples for both models and
-all seeds (Efron and Tibshirani, An Introduction to the Bootstrap, 1993). Interval and p-value are those of Student's t
-with Welch and Satterthwaite's degrees of freedom: where three seeds disagree, the interval is wide.
+The first term is DeLong's for the unweighted AUC of two classes (with placements averaged over the seeds, which gives
+the variance of the mean difference). Otherwise it is estimated by a bootstrap that resamples the same examples for both
+models and all seeds. The interval and the p-value use Student's t with the degrees of freedom of Welch and
+Satterthwaite, so the interval is wide if a few seeds disagree.
 
-Not covered: examples of one group (a user's impressions) count as drawn one by one, but for GAUC, whose units are the
-groups.
+Examples are treated as independent, although the impressions of one user are not; GAUC resamples whole groups.
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for DeLong's test see `metrics.delong`.
 """
 
 from __future__ import annotations
@@ -36,27 +38,27 @@ Probabilities = npt.NDArray[np.floating[Any]]
 _REPLICATES = 1000
 _MAX_UNITS = 10_000
 _LARGE = 1_000_000
-"""Examples above which the bootstrap of an AUC, which walks all of them each time, makes a fifth of the replicates."""
+"""With more examples, the bootstrap of an AUC, which is linear in their number, uses a fifth of the replicates."""
 
 
 class Paired(NamedTuple):
-    """The difference of a metric between two models, a minus b.
+    """The difference of a metric between two models, a minus b, and its significance.
 
     Attributes
     ----------
     difference
-        The mean over the seeds.
+        Mean over the seeds.
     standard_error
-        Of the test examples and, with several seeds, of the seeds.
+        Includes the sampling of test examples and, with several seeds, the variation between seeds.
     low, high
-        The interval of 1 - level around the difference.
+        Confidence interval of the difference, at confidence 1 - level.
     p_value
-        Two-sided, of the hypothesis that there is no difference.
+        Two-sided, for the hypothesis that there is no difference.
     seeds_share
-        The seeds' part of the squared standard error, 0 to 1; 0 with one seed, where training's own variation is
-        unknown.
+        Fraction of the squared standard error that is due to the seeds, 0 to 1; 0 with one seed, for which the
+        variation of training is unknown.
     method
-        ``delong`` or ``bootstrap``.
+        How the variance over test examples was estimated: ``delong`` or ``bootstrap``.
     """
 
     difference: float
@@ -77,20 +79,25 @@ def paired_auc(
     level: float = 0.05,
     seed: int = 0,
 ) -> Paired:
-    """Compare AUCs: by DeLong's formula where there are two classes and no weights, by a bootstrap otherwise.
+    """Compare AUCs, by DeLong's test for two classes without weights and by a bootstrap otherwise.
 
     Parameters
     ----------
     labels
-        (B,) classes, each of which occurs at least twice.
+        (B,) integer classes, each of which occurs at least twice.
     a, b
-        For each training seed the probabilities of the two models: (B,) or (B, O).
+        The probabilities of the two models for each training seed, (B,) or (B, O) each.
     weights
-        (B,) >= 0.
+        (B,) example weights, >= 0; 1 by default.
     level
-        1 - the interval's confidence.
+        One minus the confidence of the interval, in (0, 1).
     seed
-        Of the bootstrap.
+        Random seed of the bootstrap.
+
+    Raises
+    ------
+    DataError
+        A label is not a class, or a class occurs less than twice.
 
     Examples
     --------
@@ -105,7 +112,7 @@ def paired_auc(
     counts = np.bincount(classes, minlength=num_classes)
     if counts.min() < 2:
         raise DataError(
-            "two AUCs cannot be compared on these examples",
+            "too few examples to compare AUCs",
             expected="at least two of each label",
             got=", ".join(map(str, counts)),
         )
@@ -138,7 +145,24 @@ def paired_logloss(
     level: float = 0.05,
     seed: int = 0,
 ) -> Paired:
-    """Compare loglosses by a bootstrap; parameters as for `paired_auc`. A negative difference is for a."""
+    """Compare loglosses by a bootstrap; a negative difference means that a is better.
+
+    Parameters
+    ----------
+    labels, a, b, weights, level, seed
+        As for `paired_auc`; classes may be absent.
+
+    Raises
+    ------
+    DataError
+        A label is not a class.
+
+    Examples
+    --------
+    >>> a, b = np.array([0.2, 0.9, 0.1]), np.array([0.4, 0.6, 0.3])
+    >>> round(paired_logloss(np.array([0, 1, 0]), [a], [b]).difference, 4)
+    -0.3148
+    """
     num_classes = 2 if a[0].ndim == 1 else a[0].shape[1]
     classes = label_column(labels, len(a[0]), num_classes)
     ones = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -156,7 +180,22 @@ def paired_gauc(
     level: float = 0.05,
     seed: int = 0,
 ) -> Paired:
-    """Compare GAUCs by a bootstrap over the groups; parameters as for `paired_auc`, for two classes."""
+    """Compare GAUCs, for two classes, by a bootstrap over the groups.
+
+    Parameters
+    ----------
+    labels
+        (B,) 0 or 1.
+    groups
+        (B,) integers, the group of each example; at least two groups must contain both labels.
+    a, b, weights, level, seed
+        As for `paired_auc`, with (B,) probabilities.
+
+    Raises
+    ------
+    DataError
+        A label is not 0 or 1, or fewer than two groups contain both labels.
+    """
     positive = label_column(labels, len(a[0]), 2) == 1
     ones = np.ones(len(positive)) if weights is None else np.asarray(weights, dtype=np.float64)
     column = np.asarray(groups).astype(np.uint64)
@@ -173,12 +212,15 @@ def paired_gauc(
         (auc_a, sums), (auc_b, _) = of_groups(of_a), of_groups(of_b)
         differences.append(auc_a - auc_b)
     if len(sums) < 2:
-        raise DataError("two GAUCs cannot be compared", expected="two groups that hold both labels", got=len(sums))
+        raise DataError("too few groups to compare GAUCs", expected="two groups with both labels", got=len(sums))
     return _ratios(np.array(differences) * sums, sums, level, seed)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's method: the chance of one false claim among all is held.
+    """Return p-values adjusted for multiple testing by Holm's method, which controls the family-wise error rate.
+
+    With n p-values in ascending order p_1 <= ... <= p_n, the adjusted ones are max over j <= i of
+    min(1, (n - j + 1) p_j).
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 1979.
 
@@ -195,7 +237,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class _Ranked:
-    """The examples in the order of a model's probabilities, of each class against the rest, to be weighed anew."""
+    """The examples sorted by the probability of each class, so that the AUC can be computed for many weightings."""
 
     def __init__(self, probabilities: Probabilities, classes: npt.NDArray[np.int32], num_classes: int) -> None:
         columns = [probabilities] if num_classes == 2 else list(probabilities.T)
@@ -223,10 +265,10 @@ def _losses(probabilities: Probabilities, classes: npt.NDArray[np.int32]) -> Flo
 
 
 def _ratios(numerators: Floats, weights: Floats, level: float, seed: int) -> Paired:
-    """Compare by a bootstrap of ``sum numerators / sum weights``: (S, U) and (U,), of U units.
+    """Compare by a bootstrap of ``sum numerators / sum weights``, (S, U) and (U,), over U units.
 
-    More than 10,000 units are first added up at random into so many: the variance of the sums of units that are drawn
-    alike stays what it was, and a large log costs no more than a small one.
+    More than 10,000 units are first summed into 10,000 random groups, which preserves the variance of sums of
+    identically distributed units and bounds the cost.
     """
     rng = np.random.default_rng(seed)
     of_seeds = numerators.sum(axis=1) / weights.sum()
@@ -244,11 +286,11 @@ def _ratios(numerators: Floats, weights: Floats, level: float, seed: int) -> Pai
 
 
 def _combined(of_seeds: Floats, test_variance: float, level: float, method: str) -> Paired:
-    """Put the variance of the test examples and that of the seeds together."""
+    """Combine the variance over test examples with that over seeds."""
     difference, num_seeds = float(of_seeds.mean()), len(of_seeds)
     seeds_variance = float(of_seeds.var(ddof=1)) / num_seeds if num_seeds > 1 else 0.0
     variance = test_variance + seeds_variance
-    if variance <= 0:  # no example disagrees with another about the difference: it is 0, or certain
+    if variance <= 0:  # all examples agree on the difference: it is 0, or certain
         return Paired(difference, 0.0, difference, difference, 1.0 if difference == 0 else 0.0, 0.0, method)
     degrees = variance**2 * (num_seeds - 1) / seeds_variance**2 if seeds_variance > 0 else inf
     error = sqrt(variance)
@@ -258,10 +300,17 @@ def _combined(of_seeds: Floats, test_variance: float, level: float, method: str)
 
 
 def student_p_value(t: float, degrees: float) -> float:
-    """Return P(abs(T) >= abs(t)) for Student's T with so many degrees of freedom >= 1; of the normal where infinite.
+    """Return P(abs(T) >= abs(t)) for T of Student's t distribution.
 
-    ``I_x(degrees / 2, 1 / 2)`` with x = degrees / (degrees + t^2), the regularised incomplete beta function, by its
-    continued fraction (Press et al., Numerical Recipes, 6.4).
+    It is the regularised incomplete beta function ``I_x(degrees / 2, 1 / 2)`` at x = degrees / (degrees + t^2),
+    computed by its continued fraction (Press et al., Numerical Recipes, section 6.4).
+
+    Parameters
+    ----------
+    t
+        The statistic.
+    degrees
+        Degrees of freedom, >= 1; infinity gives the normal distribution.
 
     Examples
     --------
@@ -280,7 +329,7 @@ def student_p_value(t: float, degrees: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """Return the continued fraction of the incomplete beta function, by Lentz's method."""
+    """Evaluate the continued fraction of the incomplete beta function by Lentz's method."""
     tiny = 1e-300
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
     value = d
@@ -298,7 +347,7 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 
 def _student_quantile(level: float, degrees: float) -> float:
-    """Return the t that is exceeded, to either side, with probability `level`: by halving."""
+    """Return the t with P(abs(T) >= t) = level, by bisection."""
     low, high = 0.0, 1.0
     while student_p_value(high, degrees) > level:
         high *= 2

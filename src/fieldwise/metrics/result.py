@@ -1,4 +1,4 @@
-"""The figures that an evaluation ends in; one that is not defined is None, and says why."""
+"""The result of an evaluation; undefined metrics are None and have a reason."""
 
 from __future__ import annotations
 
@@ -11,44 +11,41 @@ __all__ = ["Metrics"]
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """The metrics of one model on one set of examples, weighted where the examples carry weights.
-
-    With label y, probability p, weight w (1 if there are none) and the class share s_c, the weighted share of label c:
+    """Metrics of a model on a set of examples with labels y, probabilities p and weights w (1 by default).
 
     Attributes
     ----------
     num_examples, sum_weights
-        How many examples, and the sum of w.
+        Number of examples, and sum w.
     auc
-        Probability that an example of label 1 has a higher p than one of label 0, ties counted half; for more than two
-        classes, the mean over the classes of one against the rest. In [0, 1].
+        Probability that an example of label 1 has a higher p than one of label 0, ties counted half, in [0, 1]. For
+        more than two classes, the unweighted mean of the one-vs-rest AUCs.
     gauc
-        Mean of the AUC inside each group, weighted by the group's sum of w, over the groups that hold both labels.
+        Mean of the AUC within each group, weighted by the group's sum w, over the groups with both labels.
     gauc_groups, gauc_groups_left_out, gauc_share_left_out
-        Number of groups in `gauc`, number left out because they hold one label only, and those groups' share of sum w.
+        Number of groups in `gauc`, number of groups with only one label, and the fraction of sum w in the latter.
     logloss
-        sum -w log(p of the label) / sum w, in nats. p is first brought into [eps, 1 - eps], where eps is that of the
-        type of the probabilities (1.2e-7 for float32, 2.2e-16 for float64), as in scikit-learn: so it is finite, at
-        most 15.9 or 36.0 an example.
+        sum -w log(p of the true label) / sum w, in nats. p is clipped to [eps, 1 - eps] as in scikit-learn, with eps
+        that of the type of p (1.2e-7 for float32, 2.2e-16 for float64), so it is at most 15.9 or 36.0.
     normalized_entropy
-        logloss / entropy of the class shares of these same examples; 1 is the constant best guess, lower is better
-        (He et al., Practical Lessons from Predicting Clicks on Ads at Facebook, 2014, equation 3).
+        logloss / entropy of the label on the same examples. Predicting the base rate gives 1; lower is better (He et
+        al., Practical Lessons from Predicting Clicks on Ads at Facebook, 2014, equation 3).
     pr_auc
-        Average precision: area under the precision-recall steps, ties taken at once.
+        Average precision: the area under the precision-recall curve without interpolation; ties count as one threshold.
     calibration_ratio
-        sum w p / sum w y; above 1 the model promises too many clicks.
+        sum w p / sum w y; above 1 the model predicts too many clicks.
     calibration_error
-        Expected calibration error over 15 bins of equal sum of w: sum over bins of abs(sum w p - sum w y), over sum w.
-        Equal probabilities are never divided between bins. (Bins of equal width would hold nearly all examples of a
-        click log in the first.)
+        Expected calibration error over 15 bins of equal weight: sum over bins of abs(sum w p - sum w y), divided by sum
+        w. Ties are never split between bins. (With bins of equal width, nearly all examples of a click log would be in
+        the first bin.)
     label_rate, mean_probability
         sum w y / sum w, and sum w p / sum w.
     accuracy
-        Weighted share of examples whose most probable class (the first one, among equals) is the label.
+        Weighted fraction of examples whose most probable class (the first one among ties) is the label.
     undefined
-        Why a metric is None, by its name.
+        The reason for each metric that is None, by name.
     own
-        Metrics of one's own, by their names (`metrics.own`).
+        User-defined metrics, by name (`metrics.own`).
     """
 
     num_examples: int
@@ -78,7 +75,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         otherwise: str = "",
         own: Mapping[str, float | None] | None = None,
     ) -> Metrics:
-        """Build the metrics from figures, or reasons in their place; `otherwise` is the reason for those left out.
+        """Create metrics from values or, for undefined ones, reasons; `otherwise` is the reason for missing names.
 
         Examples
         --------
@@ -97,11 +94,11 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def nothing(cls, num_examples: int) -> Metrics:
-        """Build the metrics of no examples, or of examples that all have the weight zero."""
+        """Create the metrics of zero examples, or of examples whose weights are all zero."""
         return cls.of(num_examples, 0.0, {}, "the weights sum to zero" if num_examples else "there are no examples")
 
     def warnings(self, part: str) -> list[str]:
-        """Return what people should know of these figures before they use the model; `part` names the examples.
+        """Return warnings about a model with these metrics on the examples of `part`.
 
         Examples
         --------
@@ -118,5 +115,5 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values for JSON: None (null) where a metric is not defined."""
+        """Return plain values for JSON, with None (null) for undefined metrics."""
         return msgspec.structs.asdict(self)

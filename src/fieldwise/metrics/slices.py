@@ -1,15 +1,15 @@
-"""Are the probabilities right in every part of the log? Predicted against observed, by probability and by field value.
+"""Calibration by slice: predicted against observed label rates, by probability and by field value.
 
-Of the examples of a slice, with weight w, probability p and label y::
+For the examples of a slice, with weights w, probabilities p and labels y::
 
-    ratio = sum w p / sum w y          above 1 the model promises too many clicks
-    z     = sum w (p - y) / sqrt(sum w^2 p (1 - p))        beyond about 3 it is more than chance
+    ratio = sum w p / sum w y                              above 1 the model predicts too many clicks
+    z     = sum w (p - y) / sqrt(sum w^2 p (1 - p))        significant beyond about 3
 
-and of a field, whose slices are its values (a bag's example counts in the slice of each of its values)::
+and for a field, whose slices are its values (an example of a bag counts in the slice of each of its values)::
 
     error = sum over slices of abs(sum w (p - y)) / sum over slices of sum w
 
-A small slice has an error by chance alone; `z` tells.
+The error of a small slice may be due to chance; see `z`.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Floats = npt.NDArray[np.float64]
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of the examples: the value that they share, or the range of their probabilities.
+    """The calibration of the examples with one value of a field, or with probabilities in one range.
 
     Attributes
     ----------
     name
-        The value, or the range.
+        The value, or the range of probabilities.
     examples, weight
-        How many, and the sum of w.
+        Number of examples, and sum w.
     predicted, observed
         Weighted means of p and y.
     ratio
-        predicted / observed; None where nothing was observed.
+        predicted / observed; None if observed is 0.
     z
-        None where no probability leaves room for chance.
+        Standardized deviation; None if all probabilities are 0 or 1.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldSlices(msgspec.Struct, frozen=True, kw_only=True):
-    """The slices of one field that hold examples, the largest first, and its error over all of them."""
+    """The non-empty slices of a field, the largest first, and the calibration error over all of them."""
 
     field: str
     error: float
@@ -60,7 +60,7 @@ class FieldSlices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SliceSums:
-    """Sums over the examples of every slice of one field; they cost 40 bytes a slice and O(B) an update.
+    """Accumulates the calibration of every slice of a field; takes 40 bytes per slice, and O(B) per update.
 
     Examples
     --------
@@ -83,19 +83,27 @@ class SliceSums:
         labels: npt.NDArray[np.integer],
         weights: npt.NDArray[np.floating] | None = None,
     ) -> None:
-        """Add B examples: their slices 0 to num_slices - 1, p, y and w."""
+        """Add B examples.
+
+        Parameters
+        ----------
+        ids
+            (B,) slices, 0 to num_slices - 1.
+        probabilities, labels, weights
+            (B,) p, y and w; w is 1 by default.
+        """
         p, y = probabilities.astype(np.float64), labels.astype(np.float64)
         w = np.ones(len(p)) if weights is None else weights.astype(np.float64)
         for line, column in enumerate((np.ones(len(p)), w, w * p, w * y, w * w * p * (1 - p))):
             np.add.at(self._sums[line], ids, column)  # a bincount would cost as much as there are slices
 
     def occupied(self) -> list[int]:
-        """Return the slices that hold examples, the largest first."""
+        """Return the numbers of the non-empty slices, the largest first."""
         order = np.argsort(-self._sums[0], kind="stable")
         return [int(number) for number in order[self._sums[0][order] > 0]]
 
     def compute(self, field: str, names: list[str]) -> FieldSlices:
-        """Return the figures of the slices that hold examples; `names` has one for each of all slices."""
+        """Return the calibration of the non-empty slices; `names` are the names of all slices."""
         total = self._sums[1].sum()
         error = float(np.abs(self._sums[2] - self._sums[3]).sum() / total) if total else 0.0
         return FieldSlices(
@@ -108,7 +116,7 @@ class SliceSums:
 def by_probability(
     probabilities: Floats, labels: npt.NDArray[np.bool_], weights: Floats, bounds: list[tuple[int, int]]
 ) -> list[Slice]:
-    """Return the figures of sorted examples between given bounds."""
+    """Return the calibration of examples sorted by probability, in the given ranges ``(begin, end)``."""
     found = []
     for begin, end in bounds:
         if end > begin:

@@ -64,7 +64,7 @@ def refuse_former(tree: Mapping[str, Any], where: str) -> None:
     fieldwise.errors.ConfigError: this key is of an earlier version
       where: fieldwise.toml, [model]
       got: gate = True
-      to do: it is gone: on no log was it worth .001 AUC or a tenth of the time
+      hint: it is gone: on no log was it worth .001 AUC or a tenth of the time
     """
     for table, content in tree.items():
         for name, value in content.items() if isinstance(content, Mapping) else ():

@@ -1,1 +1,1 @@
-"""Pages for people: one self-contained HTML file each, without scripts and without a network."""
+"""HTML reports: self-contained files without scripts or network access."""

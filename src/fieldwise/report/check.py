@@ -1,4 +1,4 @@
-"""The page of ``fieldwise check``: warnings, then a table per field with the label rate of its values as bars."""
+"""The HTML report of ``fieldwise check``: warnings, then a table per field with its label rates by value as bars."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ svg { vertical-align: middle; } nav { columns: 4; }
 """
 _BAR = 160
 PAGE_MARK = '<meta name="generator" content="fieldwise check">'
-"""By which a page is known that may be replaced by a newer one."""
+"""Identifies a report, which may be replaced by a newer one."""
 
 
 def survey_page(survey: Survey) -> str:
-    """Return the page. Everything that comes from the log is escaped; a value cannot become a tag.
+    """Return the HTML report of a survey; all texts from the log are escaped.
 
     Examples
     --------
     >>> from fieldwise.data.read_report import ReadReport
-    >>> from fieldwise.profile.survey.result import Part
-    >>> part = Part(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
+    >>> from fieldwise.profile.survey.result import PartSummary
+    >>> part = PartSummary(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
     >>> page = survey_page(
     ...     Survey(files=("a<b.csv",), rows_in_log=2, rows_read=2, share=1.0, rows_rejected=0, first_reject=None,
     ...            read=ReadReport(files=1, rows_read=2, rows_used=2, rows_rejected=0),
@@ -45,9 +45,9 @@ def survey_page(survey: Survey) -> str:
     fields = [column for column in survey.columns if column.role == "field"]
     others = [column for column in survey.columns if column.role != "field"]
     body = [
-        f"<h1>What is in the log: label {escape(survey.label)}</h1>",
-        f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {survey.rows_in_log:,} rows looked at'
-        f"{'' if survey.share == 1 else ', chosen evenly by chance'}; {survey.rows_rejected:,} of them cannot be used."
+        f"<h1>Log profile: label {escape(survey.label)}</h1>",
+        f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {survey.rows_in_log:,} rows read'
+        f"{'' if survey.share == 1 else ', sampled at random'}; {survey.rows_rejected:,} of them rejected."
         f"{''.join(f'<br>{escape(line)}' for line in describe(survey.read))}"
         "</p>",
         *_warnings(survey),
@@ -57,19 +57,19 @@ def survey_page(survey: Survey) -> str:
             [[name, f"{part.rows:,}", _rate(part.label_rate)] for name, part in survey.parts.items()],
         ),
         *(f"<h2>Label rate by day: {escape(name)}</h2>{_days(days)}" for name, days in survey.days.items() if days),
-        f"<h2>Fields</h2><p class=facts>AUC of each field alone on {escape(survey.measured_on)}, from label rates "
-        "learned on other rows. Drift is the population stability index from training to test.</p>",
+        f"<h2>Fields</h2><p class=facts>AUC of each field alone on {escape(survey.measured_on)}, with label rates "
+        "estimated on other rows. Drift is the population stability index from training to test.</p>",
         _table(
             ["field", "type", "values", "coverage", "missing", "AUC alone", "drift", "by chance", "unseen"],
             [_line(column) for column in fields],
             num_texts=2,
         ),
         *(
-            f"<p class=facts>Not looked at by itself: {escape(name)}, the cross of {escape(' and '.join(parts))}.</p>"
+            f"<p class=facts>Not profiled: {escape(name)}, the cross of {escape(' and '.join(parts))}.</p>"
             for name, parts in survey.crosses.items()
         ),
         *(_field(column) for column in fields),
-        "<h2>Columns that no field reads</h2>",
+        "<h2>Columns not used as fields</h2>",
         _table(
             ["column", "role", "why", "values", "coverage"],
             [[c.column, c.role, c.note or "", _number(c), f"{c.coverage:.1%}"] for c in others],
@@ -78,7 +78,7 @@ def survey_page(survey: Survey) -> str:
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{PAGE_MARK}'
-        f"<title>{escape(survey.label)}: what is in the log</title>"
+        f"<title>{escape(survey.label)}: log profile</title>"
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
         + "\n".join(body)
         + "\n</body></html>\n"
@@ -97,7 +97,7 @@ def _warnings(survey: Survey) -> Iterable[str]:
         yield (
             f'<div class="warning"><p><b>{escape(warning.kind.replace("_", " "))}</b>, {escape(warning.where)}: '
             f"{escape(warning.what)}</p><p>Why it matters: {escape(warning.why)}.</p>"
-            f"<p>To do: {escape(warning.fix)}.</p></div>"
+            f"<p>Hint: {escape(warning.fix)}.</p></div>"
         )
 
 

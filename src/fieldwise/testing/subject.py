@@ -40,7 +40,7 @@ class CheckFailed(AssertionError):
     """A model does not do what every model must: what, what was expected, what came, and what to do."""
 
     def __init__(self, what: str, *, expected: object = None, got: object = None, fix: str | None = None) -> None:
-        details = (("expected", expected), ("got", got), ("to do", fix))
+        details = (("expected", expected), ("got", got), ("hint", fix))
         super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in details if value is not None)]))
 
 

@@ -12,7 +12,7 @@ import msgspec
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
-from fieldwise.events import EpochEnd, Kept, Listener, Progress, ignore
+from fieldwise.events import BestSaved, EpochEnd, Listener, Progress, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.training.averaging import Average
@@ -145,7 +145,7 @@ def fit(
                         history.best_epoch, history.best_value = len(history.epochs), value
                         history.num_saves += 1
                         keep(history.num_saves)
-                        listen(Kept(history.best_epoch))
+                        listen(BestSaved(history.best_epoch))
             except Interrupted:
                 saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
                 raise Stopped(

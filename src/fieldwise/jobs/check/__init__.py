@@ -1,1 +1,1 @@
-"""A look at a raw log before any training."""
+"""Profiling of a raw log before training."""

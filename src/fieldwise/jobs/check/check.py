@@ -1,8 +1,8 @@
-"""``fieldwise check``: look at a raw log before any training.
+"""``fieldwise check``: profile a raw log before training.
 
-One pass over the log. Where it has more rows than asked for, each is taken with the same probability, by a hash of its
-place, so the rows looked at are spread evenly over all files and the same ones every time. What is counted of each
-column, and what it gives away, is in `survey`.
+The log is read in one pass. If it has more rows than requested, each row is sampled with the same probability by a hash
+of its position, so the sample is spread evenly over all files and always the same. What is computed for each column is
+described in `profile.survey`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.labels import Spelling, count_labels, merge_spellings, read_labels
 from fieldwise.features.numerals import parse_text
 from fieldwise.features.target import MAX_CLASSES
-from fieldwise.jobs.check.subjects import subjects_of
+from fieldwise.jobs.check.columns import columns_to_survey
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
 from fieldwise.profile.survey.alone import Sides
 from fieldwise.profile.survey.cells import HELD_OUT, NUM_SETS, PART_OF_SET, TEST, TRAIN, VALID, Totals, cell_of
 from fieldwise.profile.survey.cells import MAX_CLASSES as MAX_MEASURED
-from fieldwise.profile.survey.column import ColumnCounts, ReadColumn, Subject, label_rate
+from fieldwise.profile.survey.column import ColumnCounts, ReadColumn, SurveyedColumn, label_rate
 from fieldwise.profile.survey.findings import findings
-from fieldwise.profile.survey.result import Finding, Part, Survey
+from fieldwise.profile.survey.result import Finding, PartSummary, Survey
 from fieldwise.profile.survey.rows import RowCounts
 from fieldwise.schema import Schema
 
@@ -51,41 +51,53 @@ _CHOICE_SEED, _HALVES_SEED = 0x5EED_C0DE, 0x5EED_4A1F  # other than that of any 
 
 
 def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, listen: Listener = ignore) -> Survey:
-    """Say what is in the log of a configuration, and what would spoil a model.
+    """Profile the log of a configuration, and warn of problems such as leaks, row numbers, duplicates and drift.
 
-    Memory holds some chunks, and counts of at most 8 million distinct values of all columns together; beyond that,
-    values are sampled (`profile.survey.values`), and figures are estimates where they are not said to be exact. Crosses
-    are not looked at: they hold no more than the fields that they combine.
+    Memory is bounded: a few chunks of rows, and counts of at most 8 million distinct values of all columns together.
+    Beyond that, values are sampled (`profile.survey.values`) and statistics that are not marked as exact are estimates.
+    Crosses are not profiled, only the fields that they combine.
 
     Parameters
     ----------
     config
-        Its ``[data]`` and ``[fields]``; fields that it does not name are inferred.
+        Its ``[data]`` and ``[fields]`` are used; missing settings are inferred.
     data
-        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
-        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.logs`).
+        Rows in memory to use instead of the configured files: a pyarrow, pandas or polars table, a dict of columns, a
+        list of dicts, or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are stored
+        in the folder of prepared logs (`jobs.prepare.logs`).
     rows
-        How many rows to look at, about; all of them where None. The log is read to its end either way.
+        Approximate number of rows to sample; None for all. The whole log is read in any case.
     listen
-        Called with `Preparing` events.
+        Called with `events.Preparing` events.
+
+    Returns
+    -------
+    Survey
+        Statistics of every column, and the warnings.
 
     Raises
     ------
     DataError
-        A file or column is missing or not what it should be; no row can be used.
+        A file or column is missing or invalid, or no row can be used.
     ConfigError
-        `rows` is not positive.
+        The configuration is invalid, or `rows` is less than 1.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> config = fw.Config(data=fw.DataConfig(train="clicks.parquet", label="click"))
+    >>> for warning in fw.check(config).warnings:  # doctest: +SKIP
+    ...     print(warning.where, warning.what)
     """
     if rows is not None and rows < 1:
-        raise ConfigError("at least one row has to be looked at", where="rows", expected="1 or more", got=rows)
+        raise ConfigError("rows must be positive", where="rows", expected="1 or more", got=rows)
     config = with_tables(config, data)
     sources = open_sources(config, _CHUNK_BYTES)
     inferred, sample = infer_from(config, [source.log for source in sources])
-    subjects = list(subjects_of(inferred, sample))
+    surveyed = list(columns_to_survey(inferred, sample))
     expected_rows = max(sum(source.log.count_rows()[0] for source in sources), 1)
     share = 1.0 if rows is None or rows >= expected_rows else rows / expected_rows
-    counts = _Counts(inferred.schema, subjects, inferred.left_out, sample)
+    counts = _Counts(inferred.schema, surveyed, inferred.left_out, sample)
     tally = _Tally(listen, expected_rows)
     for source in sources:
         for found in _read_log(source, counts, share):
@@ -101,17 +113,17 @@ def check(config: Config, *, data: Any = None, rows: int | None = DEFAULT_ROWS, 
 
 
 class _Read(NamedTuple):
-    """What was read of a chunk; B rows can be used."""
+    """The result of reading a chunk, of which B rows are usable."""
 
     num_rows: int
     num_chosen: int
     rejects: list[dict[str, Any]]
-    """As lines of a rejects file."""
+    """Rejected rows, as lines of a rejects file."""
     path: str
     labels: list[str]
     """The classes of the chunk."""
     classes: npt.NDArray[np.int64]
-    """(B,): place among `labels`."""
+    """(B,) index into `labels`."""
     sets: npt.NDArray[np.int64]
     columns: list[ReadColumn]
     zero_weights: int
@@ -178,22 +190,22 @@ def _read(source: SplitLog, counts: _Counts, share: float, chunk: Chunk) -> _Rea
         zero_weights=sum(
             int(np.count_nonzero(column.numbers == 0))
             for counter, column in zip(counts.columns, read, strict=True)
-            if counter.subject.role == "weight" and column.numbers is not None
+            if counter.surveyed.role == "weight" and column.numbers is not None
         ),
     )
 
 
 def _unusable(counts: _Counts, read: list[ReadColumn]) -> dict[int, Reject]:
-    """Return the rows that preparing rejects because of a field, each with the first reason."""
+    """Return the rows that `prepare` rejects because of a field, each with the first reason."""
     found: dict[int, Reject] = {}
     for counter, column in zip(counts.columns, read, strict=True):
-        for reject in column.rejects if counter.subject.role == "field" else ():
+        for reject in column.rejects if counter.surveyed.role == "field" else ():
             found.setdefault(reject.row, reject)
     return found
 
 
 def _chosen(chunk: Chunk, share: float) -> Chunk:
-    """Return the rows of a chunk that are looked at; a row's chance is its own, whatever the rest of the log."""
+    """Return the sampled rows of a chunk; rows are sampled independently of each other."""
     chooser = SplitByShare(test=1 - share, seed=_CHOICE_SEED)
     kept = chooser.parts(chunk)[0] == PARTS.index("train")
     unread = np.array([reject.row for reject in chunk.rejects], dtype=np.int64)
@@ -211,18 +223,20 @@ def _sets(chunk: Chunk, parts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 
 class _Counts:
-    """Everything that is counted."""
+    """All statistics of a log, accumulated chunk by chunk."""
 
-    def __init__(self, schema: Schema, subjects: list[Subject], left_out: dict[str, str], sample: pa.Table) -> None:
+    def __init__(
+        self, schema: Schema, surveyed: list[SurveyedColumn], left_out: dict[str, str], sample: pa.Table
+    ) -> None:
         self.schema, self._left_out = schema, left_out
-        # How the first rows spell the classes; labels that come later are of these classes, or classes of their own.
+        # The classes as spelled in the first rows; later labels belong to one of them or are new classes.
         named = schema.classes or (() if schema.positive is None else (schema.positive,))
         labels = count_labels(sample, schema.label, named, schema.missing)
         self.stated = Spelling(named)
         self._spelt = schema.classes or tuple(merge_spellings(labels))
         self.spelling = Spelling(self._spelt)
-        capacity = _VALUES_IN_ALL // max(len(subjects), 1)
-        self.columns = [ColumnCounts(subject, capacity) for subject in subjects]
+        capacity = _VALUES_IN_ALL // max(len(surveyed), 1)
+        self.columns = [ColumnCounts(each, capacity) for each in surveyed]
         self._whole = RowCounts()
         self._classes: dict[str, int] = {}
         self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
@@ -230,14 +244,14 @@ class _Counts:
         self._rejects = RejectTally()
 
     def class_of(self, text: str) -> str | None:
-        """Return the class that a label means; None where it is none of those that are stated."""
+        """Return the class of a label, or None if it is none of the configured classes."""
         place = self.spelling.place(text)
         if place >= 0:
             return self._spelt[place]
         return None if self.schema.classes or text in ("inf", "-inf") else text
 
     def add(self, read: _Read) -> None:
-        """Count a chunk."""
+        """Add the rows of a chunk."""
         self._num_read += read.num_chosen
         self._rejects.add(read.rejects)
         self._num_zero_weights += read.zero_weights
@@ -250,7 +264,7 @@ class _Counts:
                 where=f"column {self.schema.label}",
                 expected=f"at most {MAX_CLASSES} classes",
                 got=", ".join(sorted(self._classes)[:5]) + ", ...",
-                fix="choose the column with the class of an example",
+                fix="choose a label column that contains classes",
             )
         classes = places[read.classes]
         np.add.at(self._rows, (classes, read.sets), 1)
@@ -260,15 +274,15 @@ class _Counts:
         of_fields = [
             column.rows
             for counter, column in zip(self.columns, read.columns, strict=True)
-            if counter.subject.role == "field"
+            if counter.surveyed.role == "field"
         ]
         self._whole.add(of_fields, cells)
 
     def finish(self, sources: list[SplitLog], share: float, rows_in_log: int) -> Survey:
-        """Sum up."""
+        """Return the survey of all rows."""
         if not self._classes:
             raise DataError(
-                "no row of the log can be used",
+                "no rows of the log can be used",
                 where=sources[0].log.files[0],
                 got=why_rejected(self._rejects, self._num_read),
                 fix="check the label, the split and the format",
@@ -304,7 +318,7 @@ class _Counts:
             measured_on=_measured_on(rows),
             columns=columns,
             days={
-                counter.subject.field.column or "": days for counter in self.columns if (days := counter.days(totals))
+                counter.surveyed.field.column or "": days for counter in self.columns if (days := counter.days(totals))
             },
             overlap=self._whole.finish(totals.order),
             crosses={field.name: field.parts for field in self.schema.fields if field.parts},
@@ -319,7 +333,7 @@ class _Counts:
         return msgspec.structs.replace(survey, warnings=(*of_label, *warnings))
 
     def _decide(self) -> tuple[list[str], npt.NDArray[np.int64], list[Finding]]:
-        """Return the classes in the encoder's order, their places, and why training would refuse them, if it would."""
+        """Return the classes in the order of the encoder, their indices, and a warning if training rejects them."""
         labels, stated = list(self._classes), self.schema.classes
         rows = self._rows[: len(labels), [TRAIN, HELD_OUT]].sum(axis=1).tolist()
         counts = {label: count for label, count in zip(labels, rows, strict=True) if count}
@@ -340,7 +354,7 @@ def _label_finding(error: DataError) -> Finding:
         kind="label",
         where=str(error.where),
         what=f"{error.what}: {error.got}",
-        why="training refuses the log as it is: what a probability is of is not left to chance",
+        why="training rejects this log: the positive class is ambiguous",
         fix=str(error.fix),
     )
 
@@ -350,16 +364,16 @@ def _rare_classes(note: str, label: str) -> Finding:
         kind="label",
         where=f"column {label}",
         what=note,
-        why="each of them is a class of the model, and too rare to learn",
-        fix="correct the values, or name the others in data.classes",
+        why="each of them would be a class of the model, too rare to learn",
+        fix="fix the values, or list the other classes in data.classes",
     )
 
 
 def _in_order(labels: list[str], stated: tuple[str, ...]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Return the classes as the encoder orders them, and their places.
+    """Return the classes in the order of the encoder, and their indices.
 
-    As they are stated; or else two of them with the positive one behind, as far as can be told, and more by size if
-    all are numbers, and by text if not.
+    The order is the configured one. Otherwise the positive of two classes comes second, as far as it can be inferred;
+    more than two classes are sorted numerically if all are numbers, and alphabetically if not.
     """
     if stated:
         places = [labels.index(label) for label in stated if label in labels]
@@ -374,13 +388,13 @@ def _in_order(labels: list[str], stated: tuple[str, ...]) -> tuple[list[str], np
     return [labels[at] for at in places], np.array(places, dtype=np.int64)
 
 
-def _parts(labels: list[str], rows: npt.NDArray[np.int64]) -> dict[str, Part]:
+def _parts(labels: list[str], rows: npt.NDArray[np.int64]) -> dict[str, PartSummary]:
     found = {}
     for part in PARTS:
         classes = rows[:, [set_ for set_, name in enumerate(PART_OF_SET) if name == part]].sum(axis=1)
         if classes.any():
             by_class = dict(zip(labels, classes.tolist(), strict=True))
-            found[part] = Part(rows=int(classes.sum()), classes=by_class, label_rate=label_rate(classes))
+            found[part] = PartSummary(rows=int(classes.sum()), classes=by_class, label_rate=label_rate(classes))
     return found
 
 
@@ -391,7 +405,7 @@ def _measured_on(rows: npt.NDArray[np.int64]) -> str:
 
 
 class _Tally:
-    """Counts the rows read, and reports the progress."""
+    """Counts the rows read, and reports progress."""
 
     def __init__(self, listen: Listener, expected_rows: int) -> None:
         self.num_rows = 0

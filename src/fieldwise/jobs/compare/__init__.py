@@ -1,1 +1,1 @@
-"""Several models on one log, side by side."""
+"""Training and comparing several models on one log."""

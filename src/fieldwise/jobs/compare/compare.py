@@ -1,4 +1,4 @@
-"""``fieldwise compare``: the paper's experiment on one's own log, several models side by side."""
+"""``fieldwise compare``: the experiment of the paper on any log, several models side by side."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError
-from fieldwise.events import Listener, Outlook, Seconds, ignore
+from fieldwise.events import Listener, Outlook, SecondsRange, ignore
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.compare.differences import Contender, Difference, Spread, differences, spreads
+from fieldwise.jobs.compare.differences import Contender, Difference, SeedSummary, differences, spreads
 from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
@@ -36,44 +36,44 @@ DEFAULT_MODELS = (
     "lc-wide-deep",
     "lc-resnet",
 )
-"""The paper's models with one unit per field, then with the width of ``[model]``."""
+"""The models of the paper with one unit per field, then with the number of units of ``[model]``."""
 _STACKED = ("bayesian-fm", "lc-dnn+bayesian-fm")
-"""Those that follow where the log lets ``model.kind = "auto"`` be a stack."""
+"""Added by default if ``model.kind = "auto"`` selects a stack for the log."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Models trained on one log: what the log is, each model's results, and how sure their differences are.
+    """Several models trained on one log: their results, and the significance of their differences.
 
     Attributes
     ----------
     folder
-        Of the comparison.
+        The folder of the comparison.
     data
-        What the log is (`prepare.Prepared.summary`).
+        A summary of the log (`prepare.Prepared.summary`).
     seeds
         The training seeds.
     models
-        Each model's result with the first seed.
+        The result of each model with the first seed.
     spreads
-        Mean and standard deviation over the seeds of each model's metrics.
+        Mean and standard deviation of the metrics of each model over the seeds.
     part
-        The rows that the differences are of: ``test``; ``valid`` where there is no test part, which flatters the models
-        that were chosen on it; None where there is neither, or one model alone.
+        The part on which differences are tested: ``test``, or ``valid`` if there is no test part (which is optimistic
+        for models selected on it); None if there is neither, or only one model.
     against
-        The model that all others are compared with: unless one was named, the best on valid.
+        The reference model of the differences: the given one, or the best on valid.
     level
-        What a corrected p-value must be below for ``better`` or ``worse``.
+        Significance level: corrected p-values below it are called ``better`` or ``worse``.
     differences
         Each other model minus `against`, by metric.
     read
-        What of the log was not used, and why.
+        Which rows, files and columns of the log were not used, and why.
     """
 
     folder: str
     data: dict[str, Any]
     seeds: list[int]
     models: list[Result]
-    spreads: list[Spread]
+    spreads: list[SeedSummary]
     part: Literal["test", "valid"] | None
     against: str | None
     level: float
@@ -99,57 +99,72 @@ def compare(
     listen: Listener = ignore,
     show: Callable[[Comparison, list[str]], None] | None = None,
 ) -> Comparison:
-    """Train and evaluate several models on one log, each in a run folder of its own under `out`.
+    """Train and evaluate several models on one log, and test their differences.
 
-    Logistic regression is trained once per seed, for all models that begin with it, and a Bayesian FM is sampled once
-    per seed, for all stacks that have it. Models without interactions come first, for they take seconds where the
-    others, and the sampling before them, take minutes. A model whose run is finished is not trained again, so a
-    comparison that was stopped goes on where it was, and one more model or seed costs only itself.
+    The logistic regression from which other models are initialized is trained once per seed, and the Bayesian FM of all
+    stacks is sampled once per seed. Models without interactions are trained first: they take seconds, the others and
+    the sampling take minutes. Finished models are not trained again, so an interrupted comparison resumes where it
+    stopped, and adding a model or a seed trains only that one.
 
     Parameters
     ----------
     config
-        Its ``[model]`` says what all models share: hidden layers, activation and so on.
+        Its ``[model]`` has the settings that all models share, such as the hidden layers.
     out
-        The folder of the comparison. The runs of further seeds lie in ``seed-N`` inside it.
+        The folder of the comparison, with a run folder for each model; further seeds are in its subfolders ``seed-N``.
     data
-        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
-        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.logs`).
+        Rows in memory to use instead of the configured files: a pyarrow, pandas or polars table, a dict of columns, a
+        list of dicts, or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are stored
+        in the folder of prepared logs (`jobs.prepare.logs`).
     models
-        Kinds, each with its units after a colon where they are not those of ``[model]``: ``["lr", "lc-dnn:1",
-        "lc-dnn"]``; a stack with ``+``, as in ``lc-dnn+bayesian-fm``. `DEFAULT_MODELS` unless given, and where the log
-        lets ``model.kind = "auto"`` be a stack, that and its sampled member.
+        Kinds of models, ``KIND`` or ``KIND:UNITS``, e.g. ``["lr", "lc-dnn:1", "lc-dnn"]``; a stack with ``+``, e.g.
+        ``lc-dnn+bayesian-fm``. By default `DEFAULT_MODELS` and, if ``model.kind = "auto"`` selects a stack for the log,
+        that stack and its sampled member.
     seeds
-        How many training seeds: ``train.seed`` and those after it.
+        Number of training seeds, >= 1: ``train.seed`` and the following integers.
     against
-        The model, as in `models`, that the others are compared with; the best on valid unless given.
+        The reference model, as in `models`; by default the best on valid.
     level
-        The chance, all models together, of calling one different that is not (Holm's correction), 0 to 1.
+        Family-wise significance level of the tests (Holm's correction), in (0, 1).
     overwrite
-        Train all anew.
+        Replace existing runs.
     listen
         Called with every event.
     show
-        Called once, as soon as the models without interactions are trained, with what is known of them and the names
-        of those that follow, if there are any.
+        Called at most once, when the models without interactions have been trained, with their results and the names of
+        the remaining models.
+
+    Returns
+    -------
+    Comparison
+        The results of all models and their differences.
 
     Raises
     ------
     ConfigError
-        There is no such model.
+        The configuration, a model, `seeds`, `against` or `level` is invalid.
+    DataError
+        The log is missing or invalid.
+    Stopped
+        SIGTERM or Ctrl-C interrupted training; the same call resumes it.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> config = fw.load_config("fieldwise.toml")  # doctest: +SKIP
+    >>> comparison = fw.compare(config, "runs/first", models=["lr", "lc-dnn"], seeds=3)  # doctest: +SKIP
+    >>> [(each.model, each.metric, each.verdict) for each in comparison.differences]  # doctest: +SKIP
+    [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
     config = with_tables(config, data)
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
-        raise ConfigError(
-            "the comparison is not understood", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}"
-        )
+        raise ConfigError("invalid comparison", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}")
     out = Path(out)
     named = [model_name(parse_model(name, config.model)) for name in models or DEFAULT_MODELS]
     if against is not None and model_name(parse_model(against, config.model)) not in named:
         raise ConfigError(
-            "the model to compare with is not among the models",
+            "the reference model is not among the models",
             where="--against",
             got=against,
             fix="add it to --models",
@@ -215,24 +230,24 @@ def _foretell(
     `to_train` holds what each model is, by its name and training seed; those of `first` come before the others.
     """
     rates, sampled = None, set[int]()
-    seconds: dict[str, Seconds] = {}
+    seconds: dict[str, SecondsRange] = {}
     for (name, seed), model in to_train.items():
         rates = rates or measure_rates()
         own = with_kind(msgspec.structs.replace(config, model=model), prepared)
         settings = lr_settings(own) if model.kind == "lr" else own.train
-        taken = [seconds.get(name, Seconds(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
+        taken = [seconds.get(name, SecondsRange(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
         if own.model.is_sampled and seed not in sampled:
             sampled.add(seed)
             taken.append(sampling_seconds(own, prepared, rates))
-        seconds[name] = Seconds(sum(part.least for part in taken), sum(part.most for part in taken))
+        seconds[name] = SecondsRange(sum(part.least for part in taken), sum(part.most for part in taken))
     if seconds:
         early = tuple(name for name in first if name in seconds)
         late = tuple(name for name in seconds if name not in first)
         listen(Outlook(early, late, _sum(seconds, early), _sum(seconds, early + late)))
 
 
-def _sum(seconds: dict[str, Seconds], names: Sequence[str]) -> Seconds:
-    return Seconds(sum(seconds[name].least for name in names), sum(seconds[name].most for name in names))
+def _sum(seconds: dict[str, SecondsRange], names: Sequence[str]) -> SecondsRange:
+    return SecondsRange(sum(seconds[name].least for name in names), sum(seconds[name].most for name in names))
 
 
 def _compared(
@@ -284,7 +299,7 @@ def parse_model(name: str, base: ModelConfig) -> ModelConfig:
     for member in name.split("+"):
         kind, colon, given = member.partition(":")
         if colon and (units or not given.isdecimal() or not 1 <= int(given) <= 64):
-            raise ConfigError("the units per field are not understood", where="--models", expected="1 to 64", got=name)
+            raise ConfigError("invalid number of units per field", where="--models", expected="1 to 64", got=name)
         kinds.append(kind)
         units = units or given
     kind = "+".join(kinds)

@@ -1,4 +1,4 @@
-"""What a comparison says of its models: mean and spread over seeds, and which differences are more than chance."""
+"""Statistics of a comparison: mean and standard deviation over seeds, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from fieldwise.metrics.paired import holm
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
 
-__all__ = ["Contender", "Difference", "Spread", "differences", "spreads"]
+__all__ = ["Contender", "Difference", "SeedSummary", "differences", "spreads"]
 
 _BATCH = 8192
 _METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "pr_auc", "calibration_ratio", "calibration_error")
 Probabilities = npt.NDArray[np.floating[Any]]
 
 
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """One model over the training seeds.
+class SeedSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Statistics of a model over the training seeds.
 
     Attributes
     ----------
     model
-        As in `compare`'s `models`, and the name of its folder.
+        The model as in the argument `models` of `compare`; also the name of its folder.
     parameters, seconds_per_epoch, epochs
         Means over the seeds.
     mean, deviation
-        By part, then metric: the mean, and the sample standard deviation (None with one seed); metrics that are not
-        defined with some seed are left out.
+        Mean and sample standard deviation (None with one seed) of each metric, by part; metrics that are undefined for
+        some seed are omitted.
     """
 
     model: str
@@ -52,19 +52,18 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One model minus another, in one metric (`metrics.paired.Paired`).
+    """The difference between two models, `model` minus `against`, in one metric (`metrics.paired.Paired`).
 
     Attributes
     ----------
     model, against, metric, part
-        What is compared.
+        The models, the metric, and the part on which it is computed.
     difference, standard_error, low, high, p_value, seeds_share, method
-        See `metrics.paired.Paired`. The interval is of this difference alone.
+        See `metrics.paired.Paired`. The interval is not corrected for multiple comparisons.
     corrected_p_value
-        By Holm's method for the number of models compared in this metric.
+        Corrected by Holm's method for the number of models compared in this metric.
     verdict
-        ``better``, ``worse`` or ``not distinguishable``: whether `corrected_p_value` is below the level, and for whom
-        the difference speaks.
+        ``better`` or ``worse`` if `corrected_p_value` is below the level, otherwise ``not distinguishable``.
     """
 
     model: str
@@ -83,30 +82,30 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contender(NamedTuple):
-    """A model and its run for each seed."""
+    """A model and its runs, one per seed."""
 
     name: str
     runs: Sequence[Result]
 
     def goodness(self) -> float:
-        """Return the mean AUC on valid, by which the best is chosen: the test rows stay unseen."""
+        """Return the mean validation AUC, by which the best model is chosen: the test rows stay unseen."""
         values = [run.valid.auc for run in self.runs if run.valid is not None and run.valid.auc is not None]
         return fmean(values) if values else -1.0
 
     def probabilities(self, cache: Cache) -> list[Probabilities]:
-        """Return the probabilities of a part's rows, in the order of the cache, for each seed."""
+        """Return the probabilities of the rows of a part, in the order of the cache, for each seed."""
         return [_predict(Path(run.folder), cache) for run in self.runs]
 
 
-def spreads(contenders: Sequence[Contender]) -> list[Spread]:
-    """Return each model's figures over its seeds."""
+def spreads(contenders: Sequence[Contender]) -> list[SeedSummary]:
+    """Return the statistics of each model over its seeds."""
     return [_spread(contender) for contender in contenders]
 
 
 def differences(
     contenders: Sequence[Contender], against: str, cache: Cache, part: str, level: float
 ) -> list[Difference]:
-    """Compare every model with one of them on the rows of a part: AUC, logloss and, where there are groups, GAUC."""
+    """Compare every model with a reference model on the rows of a part: AUC, logloss and, if there are groups, GAUC."""
     labels, weights, groups = _columns(cache)
     reference = next(contender for contender in contenders if contender.name == against).probabilities(cache)
     found: dict[str, list[tuple[str, Paired]]] = {"auc": [], "logloss": [], "gauc": []}
@@ -157,7 +156,7 @@ def _difference(
     )
 
 
-def _spread(contender: Contender) -> Spread:
+def _spread(contender: Contender) -> SeedSummary:
     runs = contender.runs
     parts: dict[str, list[Metrics]] = {
         name: [metrics for run in runs if (metrics := getattr(run, name)) is not None] for name in ("valid", "test")
@@ -170,7 +169,7 @@ def _spread(contender: Contender) -> Spread:
             if len(values) == len(runs):
                 mean.setdefault(part, {})[metric] = fmean(values)
                 deviation.setdefault(part, {})[metric] = stdev(values) if len(values) > 1 else None
-    return Spread(
+    return SeedSummary(
         model=contender.name,
         parameters=fmean(run.parameters for run in runs),
         seconds_per_epoch=fmean(run.seconds_per_epoch for run in runs),
@@ -195,5 +194,5 @@ def _columns(
     labels, weights, groups = (
         None if column[0] is None else np.concatenate(column) for column in map(list, zip(*parts, strict=True))
     )
-    assert labels is not None, "only labelled examples can be compared"
+    assert labels is not None, "models can only be compared on labelled examples"
     return labels, weights, groups

@@ -1,10 +1,9 @@
-"""What `compare` says before it begins: which models come when, and about how long that takes here.
+"""The time estimate that `compare` prints before it begins.
 
-The machine is measured for some hundredths of a second, as it is now, with whatever else it does: a product of
-matrices, and rows taken from a table. A training takes as long as its products and its rows do at these rates, times
-what it took with all else on MovieLens-1M
-(docs/results.md#how-accurate-is-it-on-movielens-1m). How many epochs there will be nobody knows: from those
-that early stopping needs at least, to all that are allowed. So what is said is a range.
+The machine is measured for some hundredths of a second under its current load: a matrix product, and random reads from
+a table. The estimate is the time that the products and reads of training take at these rates, times the overhead
+measured on MovieLens-1M (docs/results.md#how-accurate-is-it-on-movielens-1m). The number of epochs is not known in
+advance, so the result is a range: from the minimum that early stopping needs to the maximum that is allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from fieldwise.config import Config
-from fieldwise.events import Seconds
+from fieldwise.events import SecondsRange
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.kernels.gibbs import row_width
 from fieldwise.kernels.layout import BAG
@@ -43,14 +42,14 @@ _SLOWER = 1.5
 
 
 class Rates(NamedTuple):
-    """Multiplications with an addition a second, of all threads; and numbers of rows read a second, by one thread."""
+    """Multiply-adds per second with all threads, and numbers of table rows read per second by one thread."""
 
     products: float
     numbers: float
 
 
 def measure_rates() -> Rates:
-    """Measure this machine."""
+    """Measure this machine under its current load."""
     one, other = torch.ones(_BATCH, _WIDTH), torch.ones(_WIDTH, _WIDTH)
     table = np.zeros((_TABLE, _NUMBERS), np.float32)
     places = np.random.default_rng(0).integers(0, _TABLE, _ROWS)
@@ -60,7 +59,7 @@ def measure_rates() -> Rates:
     )
 
 
-def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, rates: Rates) -> Seconds:
+def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, rates: Rates) -> SecondsRange:
     """Return what training the model of a configuration takes, without what comes before it.
 
     Parameters
@@ -81,16 +80,16 @@ def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, 
     rows = (_TOUCHED * n * _ids_per_example(prepared) + _EXAMPLE) / rates.numbers / num_threads()
     epoch = prepared.parts["train"].num_examples * settings.negative_rate * (products + rows)
     fewest = min(settings.patience + 1, settings.epochs)
-    return Seconds(fewest * epoch, settings.epochs * epoch * _SLOWER)
+    return SecondsRange(fewest * epoch, settings.epochs * epoch * _SLOWER)
 
 
-def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> Seconds:
+def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> SecondsRange:
     """Return what sampling a Bayesian factorisation machine takes."""
     width = row_width(config.model.factors + 1)
     examples = prepared.parts["train"].num_examples * _ids_per_example(prepared)
     draw = _SAMPLED * width / rates.numbers / num_threads() + width * (width + 8) / 2 / rates.products
     seconds = config.train.sampler.sweeps * examples * draw
-    return Seconds(seconds, _SLOWER * seconds)
+    return SecondsRange(seconds, _SLOWER * seconds)
 
 
 def _ids_per_example(prepared: Prepared) -> float:

@@ -1,1 +1,1 @@
-"""What fieldwise finds on this machine."""
+"""Description of the machine, and ahead-of-time compilation of the kernels."""

@@ -1,4 +1,4 @@
-"""``fieldwise doctor``: what fieldwise finds on this machine, and kernels compiled before anyone waits for them."""
+"""``fieldwise doctor``: a description of this machine, and ahead-of-time compilation of the kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Compilation", "Diagnosis", "Folder", "compile_kernels", "diagnose"]
 
 
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder in which compiled kernels may lie."""
+    """A folder for compiled kernels."""
 
     path: str
     can_be_written: bool
@@ -27,18 +27,18 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compilation(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``doctor --compile`` did.
+    """The result of ``doctor --compile``.
 
     Attributes
     ----------
     processor
-        For which the kernels are: ``generic`` for all of this architecture.
+        The processor that the kernels are compiled for; ``generic`` for all of this architecture.
     num_kernels
-        Kernels that lie in the folder now, each variant counted.
+        Number of kernels in the folder, counting every variant.
     seconds
-        Of processors.
+        CPU seconds.
     generic_ratio
-        For some kernels, the seconds of one compiled for all processors over those of one compiled for this one.
+        For some kernels, the time with ``generic`` divided by the time when compiled for this processor.
     """
 
     processor: str
@@ -48,16 +48,16 @@ class Compilation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What fieldwise finds on this machine.
+    """A description of this machine.
 
     Attributes
     ----------
     compiled_for
         The processor that kernels are compiled for.
     folders
-        Where compiled kernels may lie, the first one first.
+        The folders for compiled kernels, in the order in which they are searched.
     problems
-        What is wrong, each with what to do.
+        Problems, each with a fix.
     """
 
     machine: Machine
@@ -68,12 +68,12 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose(compilation: Compilation | None = None) -> Diagnosis:
-    """Look at this machine.
+    """Describe this machine.
 
     Parameters
     ----------
     compilation
-        What was compiled, where anything was.
+        The result of `compile_kernels`, if it was called.
     """
     in_use = kept.folder_in_use()
     problems = []
@@ -100,15 +100,15 @@ def diagnose(compilation: Compilation | None = None) -> Diagnosis:
 
 
 def compile_kernels(listen: Callable[[str], None]) -> Compilation:
-    """Compile the kernels of all verbs in all their variants, and keep them where they are kept anyway.
+    """Compile the kernels of all verbs in all variants, and store them in the kernel cache.
 
-    With ``NUMBA_CPU_NAME=generic`` in the environment they are for all processors of this architecture, and are used
-    by processes with the same setting.
+    With ``NUMBA_CPU_NAME=generic`` in the environment they run on all processors of this architecture, and are used by
+    processes with the same setting.
 
     Parameters
     ----------
     listen
-        Called with what comes next.
+        Called with a description of each step before it begins.
     """
     from fieldwise.jobs.doctor.rehearsal import rehearse
 

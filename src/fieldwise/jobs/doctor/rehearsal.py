@@ -1,6 +1,6 @@
-"""Every verb on logs of some hundred rows, so that every kernel is compiled in the variants that verbs use.
+"""Runs every verb on tiny logs, so that every kernel is compiled in all variants that the verbs use.
 
-A list of kernels and types would say the same, until somebody changes a kernel: what verbs do is the list.
+Unlike a list of kernels and types, this cannot become outdated.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ _MODELS: tuple[tuple[str, ...], ...] = (
 
 
 def rehearse(listen: Callable[[str], None]) -> float:
-    """Run the verbs; return the seconds of processors that it took.
+    """Run all verbs and return the CPU seconds that it took.
 
     Parameters
     ----------
     listen
-        Called with what comes next.
+        Called with a description of each step before it begins.
     """
     began, threads = time.process_time(), num_threads()
     set_num_threads(max(threads, 2))  # kernels for one thread and for several

@@ -1,1 +1,1 @@
-"""What a configuration leaves out, told from the first rows of its log; and a configuration to start from."""
+"""Inferring missing settings from the first rows of a log, and writing an initial configuration."""

@@ -1,4 +1,4 @@
-"""From a configuration and a sample to a complete schema: what the configuration says holds, the rest is guessed."""
+"""Completing a schema: configured settings are kept, missing ones are inferred from a sample of the log."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ values would settle a probability by their number alone."""
 
 
 class Inferred(NamedTuple):
-    """A complete schema, and why it is so. Every column of the log is a field's, has a role, or is left out.
+    """A complete schema with its reasons; every column of the log is used by a field, has a role, or is left out.
 
     Attributes
     ----------
     schema
-        Checked.
+        The schema, validated.
     guesses
-        Of all columns that were looked at.
+        The guesses for all columns that were inspected.
     left_out
         Columns that no field reads and that have no role in ``[data]``, with the reason.
     """
@@ -59,7 +59,7 @@ class Inferred(NamedTuple):
 
 
 def complete_schema(config: Config, sample: pa.Table) -> Schema:
-    """Return the schema of a log; see `infer_schema`.
+    """Return the complete schema of a log; see `infer_schema`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def complete_schema(config: Config, sample: pa.Table) -> Schema:
 
 
 def columns_named(config: Config) -> set[str]:
-    """Return the columns that a configuration asks for, and some names of fields that are none."""
+    """Return the columns that a configuration refers to; some of them may be names of fields, not columns."""
     entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     named = {entry.column or name for name, entry in entries.items() if entry.cross is None}
     named |= {part for entry in entries.values() for part in entry.cross or ()}
@@ -82,45 +82,42 @@ def columns_named(config: Config) -> set[str]:
 
 
 def columns_excluded(config: Config) -> set[str]:
-    """Return the columns that a configuration leaves out."""
+    """Return the columns that a configuration excludes."""
     return {*config.data.exclude, *(entry.column or name for name, entry in config.fields.items() if entry.exclude)}
 
 
 def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _NOTHING) -> Inferred:
-    """Make a field of every column that has no role in ``[data]`` and does not look useless.
+    """Complete the schema of a log: by default, every useful column without a role in ``[data]`` becomes a field.
 
-    The column of the groups is a field like any other: whose groups they are (users, say) tells examples apart.
+    The group column is also a field, since a user id, for instance, is informative. A column of whole numbers becomes
+    two fields, COLUMN and COLUMN_bins, if the label depends both on the values and on their order. A column of points
+    in time becomes COLUMN_hour and COLUMN_weekday. None of these is created if its name is taken. The weights of a bag
+    are not a field.
 
-    Where the label says that the values of a column of whole numbers and their order both tell something, two fields
-    are made: COLUMN and COLUMN_bins. Of a column of points in time it makes two fields, COLUMN_hour and COLUMN_weekday.
-    None of them is made where its name is taken. A column of the weights of a bag is no field of its own.
-
-    A ``[fields.NAME]`` table makes a field of any column but the label, whatever it looks like, and so does a cross
-    that names the column. What the table states holds; what it leaves out is guessed: a number without bins, edges or
-    scale gets bins. Fields stand in the order of the log's columns; crosses follow,
-    each after its parts.
+    A ``[fields.NAME]`` table, or a cross that names the column, turns any column but the label into a field. Settings
+    of the table are kept and missing ones inferred; a number without bins, edges or scale gets bins. Fields are in the
+    order of the columns of the log, followed by crosses, each after its parts.
 
     Parameters
     ----------
     config
-        Its ``[data]`` and ``[fields]``.
+        Its ``[data]`` and ``[fields]`` are used.
     sample
-        The first rows of the training log, tens of thousands, with all columns; those of text files as strings.
+        The first tens of thousands of rows of the training log, with all columns; those of text files as strings.
     absent
-        Columns that the sample is without, because not all files have them in a form that can be read: the reason of
-        each. They are left out.
+        Columns that are missing in the sample because they are missing or unreadable in some files, with the reason.
+        They are left out.
 
     Raises
     ------
     DataError
-        The log holds no row, two columns of one name, none of a name that the configuration gives, or nothing to
-        learn from.
+        The log has no rows, duplicate columns, no column of a configured name, or no usable field.
     ConfigError
-        The settings of a field contradict each other.
+        The settings of a field are inconsistent.
     """
     _check_names(config, sample.column_names, absent)
     if not sample.num_rows:
-        raise DataError("the log holds no row", where="[data] train", fix="name a log with examples")
+        raise DataError("the log has no rows", where="[data] train", fix="use a log with examples")
     entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
     parts = {part for entry in crosses.values() for part in entry.cross or ()}
@@ -169,12 +166,12 @@ def _listed(config: Config) -> dict[str, FieldConfig]:
 
 
 def _why(column: str, guess: Guess | None, given: Mapping[str, FieldConfig]) -> str:
-    """Say why a column makes no field; it is guessed what it means where the configuration does not speak of it."""
+    """Return the reason why a column makes no field; `guess` is None if the configuration names the column."""
     if guess is not None and guess.left_out:
         return guess.reason
     names = [column] if guess is None else _names_of_times(column, guess)
     if any(name in given and not given[name].exclude for name in names) or not set(names) <= {column, *given}:
-        return _NAME_TAKEN if guess is None else f"others have the names of its fields: {', '.join(names)}"
+        return _NAME_TAKEN if guess is None else f"the names of its fields are taken: {', '.join(names)}"
     return _EXCLUDED
 
 
@@ -183,7 +180,7 @@ def _names_of_times(column: str, guess: Guess) -> list[str]:
 
 
 def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dict[str, FieldConfig]:
-    """Return the fields of a column that no table names: one; of a time, COLUMN_hour and COLUMN_weekday; or none."""
+    """Return the fields of a column without a table: one, none, or COLUMN_hour and COLUMN_weekday for a time."""
     if in_cross:
         return {column: FieldConfig()}
     if guess.type == "time":
@@ -196,10 +193,10 @@ def _unspoken(column: str, guess: Guess, taken: set[str], in_cross: bool) -> dic
 
 
 def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) -> None:
-    """Refuse names that the log does not have, has twice, or that are both excluded and a field."""
+    """Raise if the log lacks a configured column, has duplicate columns, or a column is both excluded and a field."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError("two columns have one name", got=", ".join(twice), fix="rename one of them")
+        raise DataError("duplicate column names", got=", ".join(twice), fix="rename one of them")
     asked = [(f"[data] {role}", getattr(config.data, role)) for role in _ROLES]
     asked += [("[data] exclude", name) for name in config.data.exclude]
     for name, entry in config.fields.items():
@@ -209,7 +206,7 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
         asked += [(f"[fields.{name}] {key}", getattr(entry, key)) for key in ("since", "weights")]
         if name in config.data.exclude and not entry.exclude and entry.column in (None, name):
             raise ConfigError(
-                "a column is excluded and a field", where=f"[fields.{name}]", fix="take it out of [data] exclude"
+                "a column is both excluded and a field", where=f"[fields.{name}]", fix="remove it from [data] exclude"
             )
     excluded = columns_excluded(config)
     for where, name in asked:
@@ -218,7 +215,7 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
 
 
 def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
-    """Put what is stated over what is guessed."""
+    """Return the field of a column: configured settings, completed by inferred ones."""
     stated = _stated(entry)
     type_ = entry.type or _implied_type(stated, guess)
     guessed: dict[str, Any] = {}
@@ -241,13 +238,13 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
 
 
 def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
-    """Limit the length of a bag, and scale its weights where they are large, unless its table speaks of these."""
+    """Limit the length of a bag, and scale large weights, unless the configuration sets max_length and weight_scale."""
     if field.type != "bag":
         return field
     entry = given.get(field.name, FieldConfig())
     try:
         cells = BagEncoder(msgspec.structs.replace(field, max_length=None, norm="none")).read(columns, {})
-    except DataError:  # of which fitting will speak
+    except DataError:  # will be reported when the encoder is fitted
         return field
     assert cells.offsets is not None
     assert cells.weights is not None
@@ -266,7 +263,7 @@ def _stated(entry: FieldConfig) -> dict[str, Any]:
 
 
 def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
-    """Return the type whose settings are stated, or else the guess; a time as a whole is a category."""
+    """Return the type implied by the configured settings, or else the inferred one; a time as a whole is a category."""
     if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
         return "time"
     if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
@@ -279,7 +276,7 @@ def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
 
 
 def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:
-    """Return the crosses, each after its parts; those whose parts are nowhere come last, for `Schema.check` to name."""
+    """Return the crosses, each after its parts; those with unknown parts come last, for rejection by `Schema.check`."""
     crosses: list[Field] = []
     waiting = dict(entries)
     while waiting:
@@ -297,7 +294,7 @@ def _make_field(settings: dict[str, Any]) -> Field:
         return msgspec.convert(settings, Field)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            "a value is not what it must be",
+            "invalid value",
             where=f"[fields.{settings['name']}]",
             expected=str(error).removeprefix("Expected "),
         ) from None
@@ -306,9 +303,9 @@ def _make_field(settings: dict[str, Any]) -> Field:
 def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str]) -> Schema:
     if not fields:
         raise DataError(
-            "no column of the log is one to learn from",
-            got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "the label alone",
-            fix="name columns as fields: [fields.NAME]",
+            "no column of the log can be used as a field",
+            got="; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:5]) or "only the label",
+            fix="to use a column anyway, add [fields.NAME]",
         )
     missing = IN_TEXTS if config.data.missing is None else config.data.missing
     roles = {role: getattr(config.data, role) for role in _ROLES}
@@ -325,9 +322,11 @@ def _texts(labels: Iterable[Default]) -> tuple[str, ...]:
 
 
 def _with_positive(schema: Schema, positive: str | None) -> Schema:
-    """Name the positive class, and put it behind the other where the classes are stated."""
+    """Set the positive class, and make it the second class if the classes are configured."""
     if positive is None:
-        raise ConfigError("the positive class is a value of the label", where="data.positive", got="a missing value")
+        raise ConfigError(
+            "the positive class must be a value of the label", where="data.positive", got="a missing value"
+        )
     classes = schema.classes
     place = Spelling(classes).place(positive)
     if classes and place < 0:

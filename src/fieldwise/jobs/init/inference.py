@@ -1,6 +1,7 @@
-"""What a configuration leaves out, told from the first rows of its log and the columns of all files.
+"""Inferring missing settings from the first rows of a log and the columns of all files.
 
-Types and names are known of all files before a row is read, values of the first rows alone (`jobs.init.sample`).
+The names and types of the columns of all files are known before rows are read, values only for the first rows
+(`jobs.init.sample`).
 """
 
 from __future__ import annotations

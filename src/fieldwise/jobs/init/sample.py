@@ -1,7 +1,7 @@
-"""The first rows of a log, by which `init` and inference judge it: those that can be read, and why others cannot.
+"""The first rows of a log, from which `init` infers a configuration.
 
-Where a column shows no value in them, or always the same, a few rows of other files are looked at too: the first day of
-a log says nothing of its days.
+If a column has no value or a constant value in the first rows, a few rows of later files are read too: the first day of
+a log, for instance, shows only one date.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Sample(NamedTuple):
     Attributes
     ----------
     table
-        Those that could be read, with all columns.
+        The valid rows, with all columns.
     read
-        How many were read, and why others could not be.
+        How many rows were read, and why others were rejected.
     csv
-        How CSV files are written.
+        The dialect of CSV files.
     log
         The log.
     """
@@ -54,14 +54,19 @@ class Sample(NamedTuple):
 
 
 def look_at(paths: Sequence[str | Path], format: str | None, csv: CsvOptions, named: Collection[str] = ()) -> Sample:
-    """Read the first rows of a log that nobody has described yet, with all columns and those that are named.
+    """Read the first rows of a log without a configuration, detecting whether quotes are ordinary characters.
 
-    Where its quotes cannot be those around cells, and it can be read with quotes as plain characters, it is.
+    Parameters
+    ----------
+    paths, format, csv
+        The log, as in `DataConfig`.
+    named
+        Columns that must exist.
 
     Raises
     ------
     DataError
-        No row can be read, or what `open_log` raises.
+        No row can be read, or the log cannot be opened.
     """
     try:
         return sample_of(open_log(paths, format=format, csv=csv), csv, named)
@@ -73,26 +78,26 @@ def look_at(paths: Sequence[str | Path], format: str | None, csv: CsvOptions, na
             raise error from None
         if sample.read.rows_rejected > _MAX_REJECTED * sample.read.rows_read:
             raise
-        remark = f'quotes are plain characters here (csv.quote = ""): {error.where}: {error.got}'
+        remark = f'quotes are read as ordinary characters (csv.quote = ""): {error.where}: {error.got}'
         return sample._replace(read=msgspec.structs.replace(sample.read, remarks=[remark]))
 
 
 def read_sample(log: Log, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the first rows of a log, 50,000, or fewer of more than 400 columns, and some of later files.
+    """Return the first 50,000 rows of a log (fewer if it has more than 400 columns), and some rows of later files.
 
-    The columns are those that every file has unless they are given. Of several types, they come as one that tells their
-    values apart (`kinds.concatenated`).
+    By default the columns are those that every file has. Columns with several types are converted to one type that
+    distinguishes their values (`kinds.concatenated`).
     """
     return _read(log, CsvOptions(), log.columns if columns is None else columns).table
 
 
 def sample_of(log: Log, csv: CsvOptions, named: Collection[str] = ()) -> Sample:
-    """Read the first rows of a log that was opened with `csv`, with all columns and those that are named.
+    """Read the first rows of an opened log, with all columns; those in `named` must exist.
 
     Raises
     ------
     DataError
-        No row can be read; a file lacks a column that is named, or spells it otherwise than the others.
+        No row can be read, or a file lacks a column in `named` or spells it differently.
     """
     if csv.delimiter is None and (delimiter := log.delimiter) is not None:  # as the configuration has to say
         csv = msgspec.structs.replace(csv, delimiter=delimiter)
@@ -123,12 +128,10 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
             break
     if not num_good:
         raise DataError(
-            "the log holds no row that can be read",
+            "no row of the log can be read",
             where=log.files[0],
             got=why_rejected(tally, tally.num_rows),
-            fix="see whether the format, the header and csv.delimiter are what the file has"
-            if tally.num_rows
-            else None,
+            fix="check the format, the header and csv.delimiter" if tally.num_rows else None,
         )
     table = _together(chunks, names).slice(0, num_rows)
     later = [at for at, source in enumerate(log.positions) if source > last]

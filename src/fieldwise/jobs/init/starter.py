@@ -1,4 +1,4 @@
-"""A configuration to start from: what inference would do, written out with its reasons, and what else can be set."""
+"""An initial configuration: the inferred settings with their reasons, and other useful keys as comments."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ _COLUMN = 34
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 _HEAD = """\
-# What the columns of the log mean, guessed from its first {num_rows:,} rows. Read it over: what stands here holds,
-# and what you delete is guessed again.
+# Inferred from the first {num_rows:,} rows of the log; please review. Settings that you delete are inferred again.
 #
 #   fieldwise compare {file} --out runs/first
 """
 
 _ROLE_OPTIONS = {
-    "weight": "the weight of an example",
-    "group": "AUC within each group: GAUC; a field, too, unless it is excluded",
-    "id": "carried into predictions",
+    "weight": "example weight",
+    "group": "groups of GAUC; also a field, unless excluded",
+    "id": "copied to predictions",
 }
 
 _GROUPS = frozenset({"user", "visitor", "member", "customer", "session", "query"})
@@ -54,21 +53,21 @@ _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
         ModelConfig(),
         {
             "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet | bayesian-fm; a + b: a stack; auto: by the log",
-            "units": "locally connected units per field, 1 to 64; 0: by the number of fields",
+            "units": "locally connected units per field, 1 to 64; 0: chosen from the number of fields",
             "hidden": "widths of the hidden layers",
             "activation": "relu | gelu | silu | tanh | sigmoid",
-            "dropout": "share of hidden units silenced in training",
+            "dropout": "fraction of hidden units dropped in training",
         },
     ),
     "train": (
         TrainConfig(),
         {
-            "epochs": "passes at most",
-            "batch_size": "examples a step",
-            "seed": "the same seed gives the same model",
+            "epochs": "maximum number of epochs",
+            "batch_size": "examples per step",
+            "seed": "random seed",
             "precision": "auto | float32 | bfloat16 | float64",
             "stop_on": "auc | gauc | logloss | pr_auc | normalized_entropy",
-            "patience": "epochs without a better value before it stops",
+            "patience": "epochs without improvement before stopping",
         },
     ),
 }
@@ -91,9 +90,9 @@ def write_config(
     absent: Mapping[str, str] = _NOTHING,
     file: str = "fieldwise.toml",
 ) -> str:
-    """Return the text of a configuration for a log, with the reason for every field.
+    """Return the TOML text of a configuration for a log, with the reason for every field in a comment.
 
-    Read back, it gives the very fields that `complete_schema` finds without it.
+    It gives exactly the fields that `complete_schema` infers without it.
 
     Parameters
     ----------
@@ -102,21 +101,21 @@ def write_config(
     paths
         The log, as `DataConfig.train` names it.
     label
-        Its column; guessed unless given.
+        The label column; inferred by default.
     weight, group, id, split, format, csv
-        As in `DataConfig`. A column that says ``train``, ``valid`` or ``test`` is the split unless another is given;
-        without any, a tenth of the rows each is set aside for validation and test.
+        As in `DataConfig`. By default, a column with the values ``train``, ``valid`` and ``test`` is the split; if
+        there is none, a tenth of the rows each is used for validation and test.
     remarks
-        Lines to stand at the head as comments.
+        Comments for the beginning of the file.
     absent
         As for `infer_schema`.
     file
-        Where the configuration will be, for the command at its head.
+        The path of the configuration, for the command in its first comment.
 
     Raises
     ------
     DataError
-        No column looks like the label, or what `infer_schema` raises.
+        No column looks like the label, or the schema cannot be inferred (`infer_schema`).
 
     Examples
     --------
@@ -129,9 +128,9 @@ def write_config(
     if label is None:
         raise DataError(
             "no column looks like the label",
-            expected="a column of two values by the name of click, label, target or the like",
+            expected="a column with two values named click, label, target or similar",
             got=_of_two_values(sample),
-            fix="name the label, as in --label COLUMN",
+            fix="specify it with --label COLUMN",
         )
     data = DataConfig(
         train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
@@ -151,7 +150,7 @@ def write_config(
     for field in inferred.schema.fields:
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():
-        lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# these are the defaults"]
+        lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# defaults"]
         lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
     return "\n".join(lines) + "\n"
 
@@ -165,7 +164,7 @@ def _of_two_values(sample: pa.Table) -> str:
                 found.append(name)
         except DataError:  # lists and the like
             continue
-    what = "columns of two values" if found else "no column of two values, but"
+    what = "columns with two values" if found else "no column with two values among"
     return f"{what}: {', '.join((found or sample.column_names)[:20])}"
 
 
@@ -178,10 +177,10 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_r
     if csv := _differences(data.csv):
         yield f"csv = {_toml(csv)}"
     if data.split is None:
-        yield _commented(f"valid = {data.valid}", "a share of the rows, or files of their own")
+        yield _commented(f"valid = {data.valid}", "a fraction of the rows, or files")
         yield f"test = {data.test}"
     else:
-        yield _commented(f"split = {_toml(data.split)}", "the column that says train, valid or test")
+        yield _commented(f"split = {_toml(data.split)}", "the column with the values train, valid, test")
     yield from _label(data.label, labels, num_rows)
     for role, meaning in _ROLE_OPTIONS.items():
         column = getattr(data, role)
@@ -189,11 +188,11 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_r
             yield _commented(f"{role} = {_toml(column)}", meaning)
         else:
             yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
-    yield _commented('# crosses = "auto"', "look for pairs and triples of fields that say more together")
-    yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, in place of the usual ones")
+    yield _commented('# crosses = "auto"', "search for useful crosses of two or three fields")
+    yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, instead of the usual ones")
     left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
     if left_out:
-        yield _commented("exclude = [", "columns that are no fields")
+        yield _commented("exclude = [", "columns not used as fields")
         yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())
         yield "]"
 
@@ -205,23 +204,23 @@ def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]
     what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
     yield _commented(f"label = {_toml(name)}", f"{len(rows):,} {'value' if len(rows) == 1 else 'values'}: {what}")
     if num_missing := num_rows - sum(counts.values()):
-        yield f"# {num_missing:,} of {num_rows:,} rows have no label and are left out: where that means a class, as no"
-        yield "# click, write 0 into it."
+        yield f"# {num_missing:,} of {num_rows:,} rows have no label and are left out. If an empty label means no"
+        yield "# click, replace it with 0."
     if len(rows) == 2:
         positive, is_evident = guess_positive(rows)
         numbers = is_number(positive) and min(map(float, rows)) > 0
-        why = "the class that the probability is of"
+        why = "the positive class"
         if is_evident and not numbers:
             yield _commented(f"# positive = {_toml(positive)}", why)
         else:
-            yield _commented(f"positive = {_toml(positive)}", f"{why}: a guess, read it over")
+            yield _commented(f"positive = {_toml(positive)}", f"{why}, a guess: please check")
     else:
-        unless = "Unless later rows hold another class, training" if len(rows) < 2 else "Training"
+        unless = "Unless later rows have another class, training" if len(rows) < 2 else "Training"
         try:
             decide_classes(counts, name)
         except DataError as error:
-            yield f"# {unless} stops at this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
-            yield f"# What to do: {_CONTROL.sub(' ', str(error.fix))}."
+            yield f"# {unless} rejects this label: {_CONTROL.sub(' ', f'{error.what}: {error.got}')}."
+            yield f"# Hint: {_CONTROL.sub(' ', str(error.fix))}."
 
 
 def _candidate(role: str, inferred: Inferred) -> str | None:
@@ -250,7 +249,7 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield f"format = {_toml(field.format)}"
     if field.decimal is not None:
         says = "1,234.50" if field.decimal == "." else "1.234,50"
-        yield _commented(f"decimal = {_toml(field.decimal)}", f"numbers are written as in {says}")
+        yield _commented(f"decimal = {_toml(field.decimal)}", f"numbers like {says}")
     if field.symbol is not None:
         yield f"symbol = {_toml(field.symbol)}"
     if field.bins:
@@ -263,14 +262,14 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield "weighted = true"
     if field.weight_scale != "none":
         yield _commented(
-            f"weight_scale = {_toml(field.weight_scale)}", "or none: large weights can let training diverge"
+            f"weight_scale = {_toml(field.weight_scale)}", "or none; large weights can make training diverge"
         )
     if field.type == "bag":
         yield _commented(f"norm = {_toml(field.norm)}", "by which a cell's weights are divided; or mean, none")
     if field.max_length is not None:
-        yield _commented(f"max_length = {field.max_length}", "longer cells are cut to their first values")
+        yield _commented(f"max_length = {field.max_length}", "longer cells are truncated")
     if field.min_count > 1:
-        yield _commented(f"min_count = {field.min_count}", "rarer values train the feature of unseen ones")
+        yield _commented(f"min_count = {field.min_count}", "rarer values share the unseen feature")
 
 
 def _differences(struct: msgspec.Struct) -> dict[str, Any]:
@@ -281,7 +280,7 @@ def _differences(struct: msgspec.Struct) -> dict[str, Any]:
 
 
 def _commented(line: str, comment: str) -> str:
-    """Put a comment after a line; control characters, as names may hold, have no place in one."""
+    """Append a comment to a line; control characters, which may occur in names, are replaced by spaces."""
     return f"{f'{line}  ':<{_COLUMN}}# {_CONTROL.sub(' ', comment)}"
 
 

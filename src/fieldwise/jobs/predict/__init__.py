@@ -1,1 +1,1 @@
-"""A saved model's answers to raw rows."""
+"""Predictions of saved models for raw rows."""

@@ -1,4 +1,4 @@
-"""How well new rows fit what a model knows: which share of each field's values is missing, and which it never saw."""
+"""How well new rows match the training data: the missing and unseen rates of every field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
 from fieldwise.schema import Field
 
-__all__ = ["Coverage", "FieldShares"]
+__all__ = ["Coverage", "FieldCoverage"]
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NOTICED, _TIMES, _DEVIATIONS = 0.1, 2.0, 3.0
@@ -22,23 +22,23 @@ _NOTICED, _TIMES, _DEVIATIONS = 0.1, 2.0, 3.0
 many standard errors: two rows of an unknown user are no news."""
 
 
-class FieldShares(msgspec.Struct, frozen=True, kw_only=True):
-    """Which shares of the values of one field are missing and unseen in the rows given, and in training.
+class FieldCoverage(msgspec.Struct, frozen=True, kw_only=True):
+    """The missing and unseen rates of a field, in the given rows and in training.
 
     Attributes
     ----------
     name
-        Of the field.
+        The field.
     missing, unseen
-        Shares of its values in the rows; of a bag, of the values of all cells, an empty cell being one missing value.
-        What cannot be read as a time is unseen. A number, and a hashed value, is never unseen.
+        Fractions of its values in the rows, in [0, 1]. For a bag, of the values of all cells, where an empty cell
+        counts as one missing value. Invalid times are unseen; numbers and hashed values are never unseen.
     training_missing
-        The share that was missing in the training rows.
+        The fraction that was missing in the training rows.
     training_unseen
-        The share that would be unseen in more rows like those of the training: rare values, and those that did not
+        The fraction expected to be unseen in further rows like those of training: rare values, and values that did not
         occur (`features.fields.IndexedEncoder.training_shares`).
     cut
-        Cells of a bag that hold more than `max_length` values, and were cut to the first of them.
+        Number of cells of a bag with more than `max_length` values, which were truncated.
     """
 
     name: str
@@ -50,12 +50,12 @@ class FieldShares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage:
-    """Counts of missing and unseen values over the batches of a log.
+    """Counts missing and unseen values over the batches of a log.
 
     Parameters
     ----------
     encoder
-        Of the model.
+        The encoder of the model.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -81,14 +81,14 @@ class Coverage:
             if layout.form[number] != VALUE:
                 self._unseen[number] += np.count_nonzero(ids == UNSEEN)
 
-    def shares(self) -> list[FieldShares]:
-        """Return the shares of every field; none where no row could be used."""
+    def shares(self) -> list[FieldCoverage]:
+        """Return the rates of every field; empty if no row was usable."""
         if not self._num_rows:
             return []
         values = np.maximum(self._values, 1)
         missing, unseen = self._missing / values, self._unseen / values
         return [
-            FieldShares(
+            FieldCoverage(
                 name=field.name,
                 missing=float(missing[number]),
                 unseen=float(unseen[number]),
@@ -102,16 +102,16 @@ class Coverage:
         ]
 
     def remarks(self) -> list[str]:
-        """Return a sentence for every bag of which cells were cut."""
+        """Return a remark for every bag with truncated cells."""
         return [
-            f"column {field.column}: {self._cut[field.name]:,} of {self._num_rows:,} cells hold more than "
+            f"column {field.column}: {self._cut[field.name]:,} of {self._num_rows:,} cells have more than "
             f"{field.max_length:,} values and were cut to the first {field.max_length:,} (max_length), as in training"
             for field in self._encoder.schema.fields
             if self._cut[field.name]
         ]
 
     def warnings(self) -> list[str]:
-        """Return a sentence for every column whose values are far from training's."""
+        """Return a warning for every column whose rates differ strongly from those in training."""
         found: dict[str, None] = {}
         noted: set[str] = set()
         for number, shares in enumerate(self.shares()):

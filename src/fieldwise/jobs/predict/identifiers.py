@@ -1,4 +1,4 @@
-"""What stands beside each probability: the identifier of its row, or its number."""
+"""The identifiers or row numbers of predictions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ROW = "row"
 
 
 class Identifiers:
-    """The identifiers of a log's rows, all of one type.
+    """Reads the identifiers of the rows of a log as one type.
 
     Parameters
     ----------
     name
-        The column that holds them, if any does. Without it rows are numbered over all files, from 1 on.
+        The identifier column. If None, rows are numbered over all files, from 1.
     types
-        What the files make of the column (see `kinds.common_type`).
+        The types of the column in the files (see `kinds.common_type`).
 
     Attributes
     ----------
     column, kind
-        Of the result.
+        Name and type of the identifiers in the result.
     """
 
     def __init__(self, name: str | None, types: Sequence[pa.DataType] = ()) -> None:
@@ -42,7 +42,7 @@ class Identifiers:
         self._counter = RowCounter()
 
     def of(self, chunk: Chunk, accepted: npt.NDArray[np.int64]) -> pa.Array:
-        """Return the identifiers of those rows of a chunk that are `accepted`; the next chunk comes next."""
+        """Return the identifiers of the accepted rows of a chunk; chunks must be passed in order."""
         if self._name is None:
             return pa.array(self._counter.numbers(chunk)[accepted])
         taken = Columns(chunk.table.select([self._name]).take(pa.array(accepted)))
@@ -52,13 +52,13 @@ class Identifiers:
 
 
 class RowCounter:
-    """Numbers the rows of all files in one line, from 1 on; those that could not be read count too."""
+    """Numbers the rows of all files consecutively, from 1, including rejected rows."""
 
     def __init__(self) -> None:
         self._file, self._before, self._last = 0, 0, 0
 
     def numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
-        """Return the numbers of a chunk's rows; its file's chunks come in order."""
+        """Return the numbers of the rows of a chunk; the chunks of a file must be passed in order."""
         if chunk.file != self._file:
             self._file, self._before = chunk.file, self._before + self._last
             self._last = 0

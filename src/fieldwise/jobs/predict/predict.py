@@ -1,4 +1,4 @@
-"""``fieldwise predict``: raw rows in, identifiers and probabilities out."""
+"""``fieldwise predict``: write the identifiers and probabilities of raw rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.io.files import atomic_file, remove_leftovers
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.outputs import refuse_output
-from fieldwise.jobs.predict.coverage import Coverage, FieldShares
+from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.identifiers import ROW, Identifiers
 from fieldwise.jobs.predict.rows import named_by, open_rows
 from fieldwise.models.load import load_model
@@ -36,26 +36,26 @@ STANDARD_OUTPUT = "-"
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written where; rows read = examples + rejected.
+    """The result of writing predictions; rows read = examples + rejected rows.
 
     Attributes
     ----------
     out
         The file.
     examples, rejected_rows
-        Rows with a probability, and rows that could not be used.
+        Number of rows with a probability, and of rows that could not be used.
     rejects
-        The file that names those; None where there are none.
+        The file that lists the rejected rows; None if there are none.
     identifier
-        The first column of `out`: the schema's ``id``, or ``row`` where there is none or the rows come without it.
+        The first column of `out`: the ``id`` of the schema, or ``row`` if there is none or the rows lack it.
     fields
-        Of every field, which share of its values was missing or unseen, in these rows and in training.
+        Missing and unseen rates of every field, in these rows and in training.
     warnings
-        What is far from training, as sentences.
+        Warnings about rates that differ strongly from those in training.
     label, classes, positive
-        The column, its classes in the model's order, and the one of two that a probability is of.
+        The label column, its classes in the order of the model, and the positive class of two.
     read
-        What of the log was not used, and why.
+        Which rows, files and columns of the log were not used, and why.
     """
 
     out: str
@@ -64,7 +64,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     rejects: str | None
     read: ReadReport
     identifier: str = ROW
-    fields: list[FieldShares] = []
+    fields: list[FieldCoverage] = []
     warnings: list[str] = []
     label: str | None = None
     classes: list[str] = []
@@ -85,43 +85,56 @@ def predict(
     overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Prediction:
-    """Write a probability for every row of a raw log, in its order.
+    """Write the probability of every row of a raw log to a file, in the order of the rows.
 
     Parameters
     ----------
     run
-        A run folder of ``train``, a model's folder in a comparison, or a bundle.
+        A run folder written by ``train``, the folder of a model in a comparison, or a bundle.
     data
-        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`); they need the
-        columns of the fields, not the label.
+        Files, globs or folders, ``-`` for standard input, or a table in memory (see `Predictor.predict`), with the
+        columns of the fields; the label is not needed.
     out
-        A ``.parquet`` or ``.csv`` file, none of those that are read; ``-``: CSV on standard output. Its columns: the
-        ``id`` column of the schema, or else ``row``, the row's number over all files from 1 on; then ``probability``
-        (of the positive class), or ``probability_CLASS`` for each of more than two classes. The metadata of a Parquet
-        file say which class that is: ``fieldwise.label``, ``fieldwise.classes`` (a JSON list) and
-        ``fieldwise.positive_class``.
+        A ``.parquet`` or ``.csv`` file, or ``-`` for CSV on standard output. Its columns are the ``id`` column of the
+        schema or else ``row`` (the row number over all files, from 1), and ``probability`` (of the positive class) or
+        ``probability_CLASS`` for each of more than two classes. The metadata of a Parquet file contain
+        ``fieldwise.label``, ``fieldwise.classes`` (a JSON list) and ``fieldwise.positive_class``.
     format
-        Of the files; unless given, what their names tell, or else what the training log was.
+        File format; by default inferred from the file names, or else that of the training log.
     overwrite
-        Replace whatever file `out` is. Predictions, and empty files, are replaced in any case.
+        Allow `out` to replace any file; predictions and empty files are always replaced.
+    listen
+        Called with `events.Preparing` events.
 
     Raises
     ------
-    ArtefactError, ConfigError, DataError
-        The model, the output or the log is not what it must be.
+    ArtefactError
+        The model is missing or damaged, or the output cannot be written.
+    ConfigError
+        The output has an unsupported format, or would overwrite another file.
+    DataError
+        The log is missing or invalid.
 
     Notes
     -----
-    A row that cannot be used (too short, a number that is none) has no line in `out` but one in ``OUT.rejects.jsonl``.
-    Values never seen in training are no error: they have a feature of their own. A log without rows gives a file
-    without rows.
+    Rows that cannot be used (too short, an invalid number) are listed in ``OUT.rejects.jsonl`` and not in `out`. Values
+    that did not occur in training are not errors: they have the unseen feature. A log without rows gives a file without
+    rows.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.predict("runs/first", "new.csv", "predictions.parquet").examples  # doctest: +SKIP
+    12000
     """
     standard_output = str(out) == STANDARD_OUTPUT
     if standard_output and sys.stdout is None:
-        raise DataError("there is no standard output", where=STANDARD_OUTPUT, fix="name a file")
+        raise DataError("there is no standard output", where=STANDARD_OUTPUT, fix="write to a file")
     out = local_path(out)
     if not standard_output and out.suffix.lower() not in (".parquet", ".csv"):
-        raise DataError("predictions are written as Parquet or CSV", where=out, expected="a name in .parquet or .csv")
+        raise DataError(
+            "unsupported format for predictions", where=out, expected="a file name ending in .parquet or .csv"
+        )
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     bundle = open_bundle(run)
     schema = bundle.encoder.schema
@@ -167,7 +180,7 @@ def predict(
     warnings = coverage.warnings()
     if schema.id is not None and name is None:
         lacking = "some files have" if schema.id in log.layout.partial else "the rows have"
-        warnings.insert(0, f"{lacking} no column {schema.id} (data.id): all rows are numbered from 1 on")
+        warnings.insert(0, f"{lacking} no column {schema.id} (data.id); rows are numbered from 1 instead")
     if not num_examples:
         warnings.insert(0, "no row could be used" if rejects else "the log has no rows")
     return Prediction(
@@ -204,14 +217,14 @@ def _write_into(file: Any, kind: Any, tables: Iterator[pa.Table]) -> None:
 
 
 def no_rows(bundle: Bundle, name: str, kind: pa.DataType) -> pa.Table:
-    """Return the predictions for no rows, with identifiers of a name and a type."""
+    """Return an empty table of predictions, with identifiers of the given name and type."""
     classes = bundle.encoder.schema.classes
     probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=bundle.dtype)
     return prediction_table(name, pa.array([], kind), probabilities, bundle.encoder.schema)
 
 
 def prediction_table(name: str, key: Any, probabilities: Any, schema: Schema) -> pa.Table:
-    """Return identifiers and probabilities under the names that a file of predictions has."""
+    """Return identifiers and probabilities as a table with the column names of predictions."""
     if probabilities.ndim == 1:
         columns = {"probability": probabilities}
     else:

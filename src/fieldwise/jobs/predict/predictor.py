@@ -1,4 +1,4 @@
-"""A saved model in memory, for programs that ask it again and again."""
+"""A saved model in memory, for repeated predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fieldwise.bundle import bundle_seal, open_bundle
+from fieldwise.bundle import bundle_digest, open_bundle
 from fieldwise.data.tables import as_table
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.io.files import explaining, sync_folder
@@ -24,31 +24,37 @@ __all__ = ["Predictor"]
 
 
 class Predictor:
-    """A saved model in memory: raw rows in, probabilities out; may be asked by many threads at once.
+    """A saved model in memory that predicts the probabilities of raw rows; thread-safe.
 
     Parameters
     ----------
     run
-        A run folder of ``train``, a model's folder in a comparison, or a bundle.
+        A run folder written by ``train``, the folder of a model in a comparison, or a bundle.
 
     Attributes
     ----------
     bundle, model
-        What was saved, and the torch module.
+        The opened bundle, and the torch module.
 
     Raises
     ------
     ArtefactError
-        There is no whole bundle.
+        There is no bundle, or it is damaged.
 
     Notes
     -----
-    Pickling keeps the path of the bundle and its checksum, not the weights: whoever unpickles it needs the same bundle
-    under the same path.
+    A pickled Predictor contains the path and the checksum of the bundle, not the weights: to unpickle it, the same
+    bundle must exist at the same path.
 
-    The same table gives the same probabilities, bit for bit, at every call and in every process with as many threads.
-    A row alone and the same row among others, or another number of threads, agree within the rounding of float32 (some
-    1e-7 of a probability), not bit for bit: libraries take matrices of another height by other kernels.
+    The same table gives bitwise identical probabilities in every call and in every process with the same number of
+    threads. A row alone and the same row within a table, or other numbers of threads, agree within float32 rounding
+    (about 1e-7), because libraries use different kernels for matrices of different sizes.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> predictor = fw.Predictor("runs/first")  # doctest: +SKIP
+    >>> predictor.predict({"user_id": "u7", "item_id": "i3"})["probability"]  # doctest: +SKIP
     """
 
     def __init__(self, run: str | Path) -> None:
@@ -57,29 +63,29 @@ class Predictor:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of the label, in the model's order."""
+        """The classes of the label, in the order of the model."""
         return self.bundle.encoder.schema.classes
 
     @property
     def positive(self) -> str | None:
-        """The class that ``probability`` is of, the second of two; None of more, each of which has a column."""
+        """The positive class, whose probability is predicted; None for more than two classes."""
         return self.bundle.encoder.schema.positive_class
 
     def predict(self, rows: Any) -> pa.Table:
-        """Return the identifiers and probabilities of raw rows, in the columns that `predict` writes.
+        """Return the identifiers and probabilities of raw rows, as a table with the columns that `predict` writes.
 
         Parameters
         ----------
         rows
             A pyarrow, pandas or polars table, a dict of columns or of the values of one row, a list of dicts, or a
-            numpy structured array (`data.tables`). Columns that no field reads are passed over.
+            numpy structured array (`data.tables`). Columns that no field reads are ignored.
 
         Raises
         ------
         DataError
-            A column is missing, or a row cannot be used: which, where and why.
+            A column is missing, or a row is invalid; the message names the row and the column.
         TypeError
-            The rows are nothing of the kind.
+            `rows` has an unsupported type.
         """
         schema = self.bundle.encoder.schema
         table = as_table(rows, {*schema.columns, schema.id}.__contains__)
@@ -94,18 +100,18 @@ class Predictor:
         return prediction_table(ROW, pa.array(np.arange(table.num_rows) + 1), probabilities, schema)
 
     def save(self, folder: str | Path) -> None:
-        """Copy the bundle, which is all that a server needs, to a new folder, whole or not at all.
+        """Copy the bundle, which is everything that a server needs, atomically to a new folder.
 
         Raises
         ------
         ConfigError
-            There is something already.
+            The folder already exists.
         ArtefactError
-            The bundle was replaced by another since it was opened, or the copy cannot be written.
+            The bundle has been replaced since it was opened, or the copy cannot be written.
         """
         folder = Path(folder)
         if os.path.lexists(folder) and not (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
-            raise ConfigError("there is something in this place already", where=folder, fix="name a new folder")
+            raise ConfigError("the output already exists", where=folder, fix="name a new folder")
         temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
         try:
             with explaining(folder):
@@ -113,7 +119,7 @@ class Predictor:
                 for name in self.bundle.files:
                     shutil.copyfile(self.bundle.folder / name, temporary / name)
                 sync_folder(temporary)
-            _refuse_other(temporary, self.bundle.seal, self.bundle.folder)
+            _refuse_other(temporary, self.bundle.digest, self.bundle.folder)
             with explaining(folder):
                 temporary.replace(folder)
                 sync_folder(folder.parent)
@@ -122,29 +128,29 @@ class Predictor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the checksum."""
-        return _reopen, (os.path.abspath(self.bundle.folder), self.bundle.seal)
+        return _reopen, (os.path.abspath(self.bundle.folder), self.bundle.digest)
 
 
-def _reopen(folder: str, seal: str) -> Predictor:
+def _reopen(folder: str, digest: str) -> Predictor:
     """Return what was pickled."""
     if not Path(folder).is_dir():
         raise ArtefactError(
-            "the model of a pickled Predictor is not here",
+            "the model of a pickled Predictor was not found",
             where=folder,
             fix="copy the bundle to the same path on this machine, or open it with Predictor(path)",
         )
     predictor = Predictor(folder)
-    _refuse_other(Path(folder), seal, Path(folder), predictor.bundle.seal)
+    _refuse_other(Path(folder), digest, Path(folder), predictor.bundle.digest)
     return predictor
 
 
-def _refuse_other(folder: Path, seal: str, named: Path, found: str | None = None) -> None:
-    found = found or bundle_seal(folder)
-    if found != seal:
+def _refuse_other(folder: Path, digest: str, named: Path, found: str | None = None) -> None:
+    found = found or bundle_digest(folder)
+    if found != digest:
         raise ArtefactError(
-            "the model is not the one that was opened: its folder holds another now",
+            "the model has been replaced since it was opened",
             where=named,
-            expected=f"checksum {seal}",
+            expected=f"checksum {digest}",
             got=found,
             fix="open it again with Predictor(path)",
         )

@@ -1,4 +1,4 @@
-"""The rows that a saved model is asked about: files, tables in memory, or what comes through a pipe."""
+"""The input rows of predictions and evaluations: files, tables in memory, or a pipe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["named_by", "open_rows"]
 
 @contextmanager
 def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
-    """Open the rows that a model is to be asked about, as its training log was written where names do not tell.
+    """Open input rows as a log; files whose names do not imply a format are read like the training log.
 
     Raises
     ------
     DataError
-        There is no such file, or it is not what it must be.
+        A file is missing or invalid.
     TypeError
-        They are neither paths nor a table.
+        `data` is neither paths nor a table.
     """
     if not is_paths(data):
         table = as_table(data, {*log_columns(bundle.encoder.schema), bundle.encoder.schema.id}.__contains__)
@@ -38,9 +38,7 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
         return
     with spooled(named_by(data)) as paths:
         if format is None and bundle.format is None and paths.formless:
-            raise DataError(
-                "the format of what comes through the pipe is not known", where=paths.formless, fix="give the format"
-            )
+            raise DataError("the format of standard input is not known", where=paths.formless, fix="give the format")
         log = open_log(
             paths.names,
             format=format,
@@ -55,7 +53,7 @@ def open_rows(bundle: Bundle, data: Any, format: str | None) -> Iterator[Log]:
 
 
 def named_by(data: Any) -> Sequence[str | Path]:
-    """Return the paths that were given; none for a table."""
+    """Return `data` as a list of paths; empty for a table."""
     if not is_paths(data):
         return ()
     return [data] if isinstance(data, (str, Path)) else list(data)

@@ -135,7 +135,7 @@ def _stored(table: pa.Table, part: str, folder: Path) -> Path:
         raise DataError("the table has no rows", where=f"data, {part}")
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
-        raise DataError("two columns have one name", where=f"data, {part}", got=", ".join(twice))
+        raise DataError("duplicate column names", where=f"data, {part}", got=", ".join(twice))
     path = folder / f"{_checksum(table)}.parquet"
     if not path.exists():
         try:

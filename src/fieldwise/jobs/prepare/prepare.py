@@ -35,7 +35,7 @@ from fieldwise.events import Listener, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io import arrays, files, manifests
-from fieldwise.io.locks import workplace
+from fieldwise.io.locks import artefact_lock
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
@@ -142,7 +142,7 @@ def prepare(
         config = with_found(config, found_crosses(alone, listen))
     limit, max_rejects = limits(config, memory, max_rejects)
     sources, schema, left_out, root, key = look(config)
-    with workplace(root, key) as place:
+    with artefact_lock(root, key) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder, closing(Scratch(folder, budget.table_bytes)) as scratch:
@@ -188,7 +188,7 @@ class Plan(NamedTuple):
     schema, left_out
         See `infer_schema`.
     root, key
-        Of the `workplace`.
+        Of the `artefact_lock`.
     """
 
     sources: list[SplitLog]

@@ -33,7 +33,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io import arrays
 from fieldwise.io.files import atomic_file
-from fieldwise.io.locks import workplace
+from fieldwise.io.locks import artefact_lock
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import Budget, held_bytes
 from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
@@ -104,7 +104,7 @@ def prepare_together(
     with ExitStack() as held:
 
         def begin() -> str | None:
-            place = held.enter_context(workplace(root, key))
+            place = held.enter_context(artefact_lock(root, key))
             if (place.folder / PREPARED_NAME).exists():
                 judge_again(place.folder, max_rejects, listen)
                 return None

@@ -10,7 +10,7 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.distributed.world import World
 from fieldwise.errors import Stopped
-from fieldwise.events import Listener, Stage, Warned
+from fieldwise.events import Listener, StageStart, Warned
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.train.team import all_threads
 from fieldwise.models.bayesian_fm import BayesianFM
@@ -66,7 +66,7 @@ def sample(
     """
     [(name, member)] = model.sampled.items()
     assert isinstance(member, BayesianFM), "nothing else is sampled"
-    listen(Stage("sample", config.model.kind))
+    listen(StageStart("sample", config.model.kind))
     mask = member.interactions.mask.cpu().numpy()
     left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
     factors, settings, seed = member.num_local - 1, config.train.sampler, config.train.seed

@@ -18,7 +18,7 @@ from fieldwise.data.sources import format_of
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.world import World
 from fieldwise.errors import ConfigError, Stopped
-from fieldwise.events import EpochEnd, Listener, Stage, Warned, ignore
+from fieldwise.events import EpochEnd, Listener, StageStart, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.disk import require_disk
 from fieldwise.io.stores import local_path
@@ -173,7 +173,7 @@ def pretrain(
     config: Config, folder: Path, prepared: Prepared, listen: Listener = ignore, workers: Workers | None = None
 ) -> Pretrained:
     """Train logistic regression as ``[pretrain]`` says, as a run of its own in `folder`, and return its weights."""
-    listen(Stage("pretrain", "lr"))
+    listen(StageStart("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
     bundle = open_bundle(folder).verify()
@@ -258,7 +258,7 @@ def _train_model(
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
     world.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
-    listen(Stage("train", model_config.kind))
+    listen(StageStart("train", model_config.kind))
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(
         folder / "bundle",
@@ -313,7 +313,7 @@ def _train_model(
             model.calibration = calibrate(model, settings.calibration, rows, world)
             plain = msgspec.to_builtins(model.calibration)
             world.first(lambda: set_calibration(folder / "bundle", plain), type(None))
-        listen(Stage("evaluate", model_config.kind))
+        listen(StageStart("evaluate", model_config.kind))
         metrics = {name: _evaluate_part(model, prepared, name, world, interrupt) for name in ("valid", "test")}
         members = _evaluate_members(model, settings, prepared, world, interrupt)
     except Interrupted:

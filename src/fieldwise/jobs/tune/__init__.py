@@ -1,1 +1,1 @@
-"""A better configuration, on a budget."""
+"""Hyperparameter search within a budget."""

@@ -1,7 +1,7 @@
-"""What `fieldwise tune` searches: one table, a line for each key of the configuration.
+"""The search space of `fieldwise tune`: a table with one line for each key of the configuration.
 
-A new option is a new line. The value that the configuration itself has is always among those tried: a choice gets it
-as one more value, a range is widened to hold it.
+The configured value of a key is always part of the space: it is added to a choice, and a range is extended to include
+it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["SPACE", "Choice", "Dimension", "Range", "changed", "space_of"]
 
 
 class Choice(NamedTuple):
-    """One of some values."""
+    """One of several values."""
 
     values: tuple[Any, ...]
 
 
 class Range(NamedTuple):
-    """A number between two others, drawn evenly or, where `log`, evenly in its logarithm."""
+    """A number between two bounds, sampled uniformly, or log-uniformly if `log`."""
 
     low: float
     high: float
@@ -33,7 +33,7 @@ class Range(NamedTuple):
 
 
 class Dimension(NamedTuple):
-    """A key of the configuration, what to try, and of which models it is an option."""
+    """A key of the configuration, the values to try, and the models to which it applies."""
 
     key: str
     what: Choice | Range
@@ -86,19 +86,21 @@ SPACE = (
 
 
 def space_of(config: Config, only: Sequence[str] | None = None, space: Sequence[Dimension] = SPACE) -> list[Dimension]:
-    """Return what to search for a configuration: the lines of its model, its own values included.
+    """Return the search space of a configuration: the dimensions that apply to its model, including its own values.
 
     Parameters
     ----------
     config
-        What the search starts from.
+        The configuration to start from.
     only
-        Search these keys alone.
+        The keys to search; all by default.
+    space
+        The table of dimensions.
 
     Raises
     ------
     ConfigError
-        A key of `only` is not in the table, or not of this model.
+        A key of `only` is not in the table, or does not apply to the model.
     """
     chosen = [dimension for dimension in space if dimension.applies(config)]
     if only is not None:
@@ -106,7 +108,10 @@ def space_of(config: Config, only: Sequence[str] | None = None, space: Sequence[
         for key in only:
             if key not in known:
                 raise ConfigError(
-                    "this key is not searched for this model", where="--only", got=key, fix=did_you_mean(key, known)
+                    "this key is not part of the search space of the model",
+                    where="--only",
+                    got=key,
+                    fix=did_you_mean(key, known),
                 )
         chosen = [dimension for dimension in chosen if dimension.key in only]
     plain = msgspec.to_builtins(config)
@@ -114,7 +119,7 @@ def space_of(config: Config, only: Sequence[str] | None = None, space: Sequence[
 
 
 def changed(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return the configuration with other values at some keys.
+    """Return a copy of a configuration with other values for some keys.
 
     Examples
     --------

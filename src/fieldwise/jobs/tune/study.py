@@ -1,7 +1,7 @@
 """The next trial of a search, by optuna's tree-structured Parzen estimator.
 
-The sampler is seeded by the number of the trial and sees the trials before it, so a search that goes on asks for the
-same values again.
+The sampler is seeded with the number of the trial and sees the trials before it, so a resumed search proposes the same
+values again.
 
 Source: Akiba et al., Optuna, KDD 2019; Bergstra et al., Algorithms for hyper-parameter optimization, NIPS 2011.
 """
@@ -28,16 +28,16 @@ _NUM_SEEDS = 1 << 32
 
 
 class Study:
-    """What to try next in a space, from what was tried.
+    """Proposes trials in a search space.
 
     Parameters
     ----------
     config
-        Where the search begins; its own values stand for what a trial does not name.
+        The configuration to start from, whose values are used for keys that a trial does not set.
     space
-        The keys to search.
+        The dimensions to search.
     seed
-        Of the search.
+        Random seed of the search.
     """
 
     def __init__(self, config: Config, space: Sequence[Dimension], seed: int) -> None:
@@ -46,7 +46,7 @@ class Study:
         self._own = {dimension.key: _own(config, dimension) for dimension in space}
 
     def ask(self, ended: Sequence[Trial]) -> Any:
-        """Return optuna's trial that follows those which have ended: it takes reports, and says when to break off."""
+        """Return the optuna trial that follows the given ones; it accepts reports and decides about pruning."""
         optuna = self._optuna
         sampler = optuna.samplers.TPESampler(
             seed=(self.seed * 100_003 + len(ended)) % _NUM_SEEDS, n_startup_trials=FIRST_TRIALS, constant_liar=False
@@ -59,7 +59,7 @@ class Study:
 
     @staticmethod
     def values(asked: Any) -> dict[str, Any]:
-        """Return what optuna's trial has at each key."""
+        """Return the values of an optuna trial by key."""
         return {key: _read(value) for key, value in asked.params.items()}
 
     def _known(self, trial: Trial) -> Any:
@@ -89,12 +89,12 @@ class Study:
 
 
 def require_optuna() -> Any:
-    """Return the module; raise ConfigError, with what to do, where it is not installed."""
+    """Return the module optuna, or raise ConfigError if it is not installed."""
     try:
         import optuna
     except ImportError:
         raise ConfigError(
-            "tune needs optuna, which is not installed", where="tune", fix="pip install 'fieldwise[tune]'"
+            "tune requires optuna, which is not installed", where="tune", fix="pip install 'fieldwise[tune]'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -1,4 +1,4 @@
-"""What a search tried, and what it came to: the records of `jobs.tune.tune`."""
+"""The records of a hyperparameter search: trials and the final result."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Trial", "Tuning"]
 
 
 class Trial(msgspec.Struct, kw_only=True):
-    """One configuration that was tried.
+    """One trial of a search.
 
     Attributes
     ----------
     number
-        From 0 on; 0 is the configuration itself.
+        From 0; trial 0 is the given configuration.
     values
-        What it has at each key of the space.
+        Its hyperparameters by key.
     metrics
-        The validation metric after each epoch, turned so that more is better.
+        The validation metric after each epoch, negated if lower is better.
     state
-        ``running``, ``done``, ``pruned`` (broken off), or ``failed`` (it diverged, or did not fit in memory).
+        ``running``, ``done``, ``pruned``, or ``failed`` (it diverged or did not fit in memory).
     value
-        The best of `metrics`; None before the first epoch.
+        The maximum of `metrics`; None before the first epoch.
     note
         Why it failed.
     """
@@ -44,26 +44,26 @@ class Trial(msgspec.Struct, kw_only=True):
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search came to.
+    """The result of a hyperparameter search.
 
     Attributes
     ----------
     folder, config
-        Of the search, and the file with the best configuration.
+        The folder of the search, and the file with the best configuration.
     metric
-        The validation metric it was chosen by (``train.stop_on``).
+        The validation metric that was optimized (``train.stop_on``).
     trials
-        All of them.
+        All trials.
     best
-        The number of the best.
+        The number of the best trial.
     valid, test
-        Metrics of the best; test is None where there is no such part.
+        Metrics of the best trial; `test` is None if there is no test part.
     seconds
-        What all trials took.
+        Total time of all trials.
     label, classes, positive
-        The column, its classes in the model's order, and the one of two that a probability is of.
+        The label column, its classes in the order of the model, and the positive class of two.
     read
-        What of the log was not used, and why.
+        Which rows, files and columns of the log were not used, and why.
     """
 
     folder: str
@@ -81,7 +81,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> list[str]:
-        """What people should know before they use the best model."""
+        """Warnings about the best model."""
         of_test = [] if self.test is None else self.test.warnings("test")
         return self.valid.warnings("valid") + of_test
 

@@ -1,20 +1,20 @@
-"""``fieldwise tune``: search for a better configuration of one model, on a budget.
+"""``fieldwise tune``: hyperparameter search for one model within a budget.
 
-Trials are chosen by optuna's tree-structured Parzen estimator over the table in `jobs.tune.space`, the configuration
-itself being the first. Each is trained like any run, on train and valid alone: the test part is not shown to a trial.
-One whose metric after an epoch is below the median of the earlier trials at that epoch is broken off. In the end the
-best on valid is evaluated on test, once.
+The first trial is the given configuration; further ones are proposed by optuna's tree-structured Parzen estimator over
+the search space in `jobs.tune.space`. Each is trained like any run, but without the test part. A trial whose metric
+after an epoch is below the median of the earlier trials at that epoch is pruned. Finally the best trial on valid is
+evaluated on test, once.
 
 ::
 
     tune/
-        tune.json       what was asked for, and every trial: its values and its metric after each epoch
-        best.toml       the configuration of the best
-        trials/         run folders: the trial under way, the best so far, and the logistic regressions that trials
-                        start from
+        tune.json       the settings of the search, and the values and metrics of every trial
+        best.toml       the best configuration
+        trials/         run folders: the current trial, the best so far, and the logistic regressions from which trials
+                        are initialized
 
-``tune.json`` is replaced at one stroke after every epoch. A search that was stopped or killed goes on with the same
-command: a trial is asked for the same values again (`jobs.tune.study`), and its run goes on from its checkpoint.
+``tune.json`` is replaced atomically after every epoch. The same command resumes an interrupted search: the current
+trial gets the same values again (`jobs.tune.study`), and its run resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.errors import ConfigError, ResourceError, UserError
-from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, Stage, ignore
+from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, StageStart, ignore
 from fieldwise.io import files, manifests
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.write_config import config_toml
@@ -89,53 +89,64 @@ def tune(
     overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Tuning:
-    """Search for a better configuration of the model of `config`.
+    """Search for better hyperparameters of the model of a configuration.
 
     Parameters
     ----------
     config
-        Where the search begins; what the space does not name stays as it is.
+        The configuration to start from; keys outside the search space keep their values.
     out
         The folder of the search.
     data
-        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
-        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.logs`).
+        Rows in memory to use instead of the configured files: a pyarrow, pandas or polars table, a dict of columns, a
+        list of dicts, or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are stored
+        in the folder of prepared logs (`jobs.prepare.logs`).
     minutes
-        Stop when all calls together have trained for so long; the trial under way is dropped, unless it is the first.
-        30 where neither this nor `trials` is given.
+        Total training time, > 0, including earlier calls. The current trial is then discarded, unless it is the first.
+        30 if neither `minutes` nor `trials` is given.
     trials
-        Stop after so many trials, those of earlier calls included.
+        Total number of trials, >= 1, including those of earlier calls.
     only
-        Search these keys alone (`jobs.tune.space`).
+        The keys to search (`jobs.tune.space`); all by default.
     seed
-        Of the search; training has its own, ``train.seed``, the same in every trial.
+        Random seed of the search; all trials are trained with ``train.seed``.
     overwrite
-        Start anew.
+        Replace an existing search.
     listen
-        Called with every event; `Noted` ends each trial.
+        Called with every event; `events.Noted` at the end of each trial.
+
+    Returns
+    -------
+    Tuning
+        All trials, and the metrics of the best one.
 
     Raises
     ------
     ConfigError
-        optuna is not installed, there are no validation rows, or the folder belongs to another search.
+        optuna is not installed, there are no validation rows, the budget is invalid, or the folder belongs to another
+        search.
     Stopped
-        By SIGTERM or Ctrl-C; the same call goes on.
+        SIGTERM or Ctrl-C interrupted the search; the same call resumes it.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> config = fw.load_config("fieldwise.toml")  # doctest: +SKIP
+    >>> fw.tune(config, "runs/tuned", minutes=30).config  # doctest: +SKIP
+    'runs/tuned/best.toml'
     """
     require_optuna()
     config = with_tables(config, data)
     refuse_output_folder(local_path(out), config, SEARCH_NAME)
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
-        raise ConfigError(
-            "the budget is not understood", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}"
-        )
+        raise ConfigError("invalid budget", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}")
     minutes = 30.0 if minutes is None and trials is None else minutes
     space = space_of(config, only)
     use_threads(config.train.threads)
     prepared = prepare(config, listen=listen)
     check_parts(config, prepared, listen)
     if "valid" not in prepared.parts:
-        raise ConfigError("trials are chosen by validation rows, and there are none", fix="set data.valid")
+        raise ConfigError("tune requires validation rows", fix="set data.valid")
     with ExitStack() as stack:
         search = _Search(config, Path(out), prepared, space, seed, listen)
         stack.enter_context(search.held(overwrite))
@@ -145,7 +156,7 @@ def tune(
 
 
 def check_search(folder: Path) -> None:
-    """Raise ArtefactError where the record of a search is damaged."""
+    """Raise ArtefactError if the record of a search is damaged."""
     manifests.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
 
 
@@ -175,7 +186,7 @@ class _Search:
         path = self.folder / SEARCH_NAME
         if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or self._lock.exists()):
             raise ConfigError(
-                "the folder holds something that is no search", where=self.folder, fix="name a new or an empty folder"
+                "the folder is not empty and not a search folder", where=self.folder, fix="choose a new or empty folder"
             )
         with ExitStack() as stack:
             with files.explaining(self.folder):
@@ -184,7 +195,9 @@ class _Search:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ConfigError("another process searches here", where=self.folder, fix="wait for it") from None
+                raise ConfigError(
+                    "the folder is in use by another process", where=self.folder, fix="wait for it"
+                ) from None
             if overwrite:
                 path.unlink(missing_ok=True)
                 files.discard(self.folder / "trials")
@@ -271,11 +284,11 @@ class _Search:
         best = self.best
         if best is None:
             notes = "; ".join(dict.fromkeys(trial.note for trial in self.manifest.trials if trial.note))
-            raise UserError("no trial came to its end", where=self.folder, got=notes or "the budget was too small")
+            raise UserError("no trial finished", where=self.folder, got=notes or "the budget was too small")
         run = self._run_folder(best)
         model = load_model(open_bundle(run))
         if self.manifest.tested != best.number:
-            self.listen(Stage("evaluate", self.config.model.kind))
+            self.listen(StageStart("evaluate", self.config.model.kind))
             self.manifest.test = _evaluate(model, self.prepared, "test")
             self.manifest.tested = best.number
             self._save()
@@ -331,12 +344,12 @@ class _Watch:
 
     def __call__(self, event: Event) -> None:
         self.search.listen(event)
-        if isinstance(event, Stage):
+        if isinstance(event, StageStart):
             is_lr = self.search.config.model.kind == "lr"  # of others, LR is the initial model
             self.own = event.name == "train" and (event.model == "lr") == is_lr
         self.count()
         self.since = time.monotonic()
-        if isinstance(event, Progress) or (isinstance(event, Stage) and event.name in ("pretrain", "train")):
+        if isinstance(event, Progress) or (isinstance(event, StageStart) and event.name in ("pretrain", "train")):
             ended = [trial for trial in self.search.manifest.trials if trial.state != "running"]
             if self.minutes is not None and ended and self.search.manifest.seconds >= 60 * self.minutes:
                 raise _OutOfTime

@@ -85,24 +85,24 @@ _FEW_GROUPED = 10
 
 
 class Guess(NamedTuple):
-    """What a column seems to mean. Left out or not, it says which field the column would make.
+    """The inferred meaning of a column: the field that it would make, even if it is left out.
 
     Attributes
     ----------
     reason
-        A few words for people.
+        A short explanation for the user.
     left_out
-        Whether the column is no field unless somebody says so.
+        Whether the column is not used as a field by default.
     role
-        What it may be in ``[data]``; ``time``: its values are points in time.
+        Its likely role in ``[data]``; ``time`` if its values are points in time.
     type, separator, brackets, weighted, decimal, symbol, format, min_count, missing
-        See `schema.Field`; `min_count` is that of a category or bag, and so is `missing`.
+        See `schema.Field`; `min_count` and `missing` are those of a category or bag.
     parts
-        Of a time: what each of its fields tells.
+        For a time, the part that each of its fields uses.
     is_open
-        Whether the values look the same as a quantity and as a code, so that the label has to tell (`by_label`).
+        Whether the values may be quantities or codes, so that the label has to decide (`by_label`).
     is_both
-        Whether a category, of which the order of its values says something more: two fields.
+        Whether the column makes two fields: a category, and a number whose order carries further information.
     """
 
     reason: str
@@ -123,14 +123,14 @@ class Guess(NamedTuple):
 
 
 def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None) -> Guess:
-    """Let the label tell between the two readings of whole numbers (`evidence.weigh`), where it can.
+    """Decide from the label whether whole numbers are quantities or codes (`evidence.weigh`), if it is ambiguous.
 
     Parameters
     ----------
     guess
-        Of the column, by its looks.
+        The guess from the column alone.
     column, label
-        (B,); see `evidence.weigh`. The guess stays where there is no label of two values.
+        (B,); see `evidence.weigh`. Without a binary label the guess is returned unchanged.
     """
     if not guess.is_open or label is None:
         return guess
@@ -139,17 +139,24 @@ def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None)
         return guess
     named = guess.reason.partition(";")[0]
     if found.has_identity and found.has_order:
-        why = f"the label follows the values ({found.identity:.0f} sd) and their order ({found.order:.0f} sd)"
-        return guess._replace(type="category", is_both=True, reason=f"{named}; both, for {why}")
+        why = f"the label depends on the values ({found.identity:.0f} sd) and on their order ({found.order:.0f} sd)"
+        return guess._replace(type="category", is_both=True, reason=f"{named}; category and number: {why}")
     if found.has_identity:
-        why = f"codes: the label follows the values, not their order ({found.identity:.0f} sd)"
+        why = f"codes: the label depends on the values, not on their order ({found.identity:.0f} sd)"
         return guess._replace(type="category", reason=f"{named}; {why}")
-    why = f"a quantity: the label follows their order alone ({found.order:.0f} sd)"
+    why = f"a quantity: the label depends only on their order ({found.order:.0f} sd)"
     return guess._replace(type="number", min_count=1, reason=f"{named}; {why}")
 
 
 def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = None) -> Guess:
-    """Guess the meaning of a column; `missing` are the texts that mean missing, the usual ones unless given.
+    """Infer the meaning of a column from its name and its values.
+
+    Parameters
+    ----------
+    name, array
+        The name, and the values in the sample.
+    missing
+        Texts that mean missing; by default the usual ones (`features.missing`).
 
     Examples
     --------
@@ -159,7 +166,7 @@ def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = N
     ('numbers with fractions, 1.5 to 20', 'number')
     """
     if not name:
-        return Guess("it has no name", left_out=True)
+        return Guess("no name", left_out=True)
     kind = array.type
     if is_list(kind) or pa.types.is_map(kind):
         markers = IN_TEXTS if missing is None else missing
@@ -167,7 +174,7 @@ def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = N
     try:
         values = Values(array)
     except DataError:
-        return Guess(f"values of type {kind} have no text", left_out=True)
+        return Guess(f"unsupported type {kind}", left_out=True)
     values, markers, dropped = _without_missing(name, kind, values, missing)
     for rule in (_no_category, _marked_category, _number, _bag, _text):
         guess = rule(name, kind, values)
@@ -177,13 +184,13 @@ def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = N
                 min_count=guess.min_count if guess.type == "bag" else values.min_count,
                 missing=markers,
             )
-    raise AssertionError("the last rule fits everything")
+    raise AssertionError("the last rule always matches")
 
 
 def _without_missing(
     name: str, kind: pa.DataType, values: Values, missing: tuple[str, ...] | None
 ) -> tuple[Values, tuple[str, ...], str]:
-    """Return what is left of the values, which texts mean missing in the column, and those of them that it holds."""
+    """Return the remaining values, the texts that mean missing in the column, and those of them that occur."""
     of_numbers = IN_NUMBERS if missing is None else missing
     rest = values.without(of_numbers, of_numbers=True)
     markers = IN_TEXTS if missing is None else missing
@@ -207,11 +214,11 @@ def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     if is_pair(values.type):
         values, weights = split_pairs(values)
     if weights is not None and not _is_number(weights.type):
-        return Guess(f"weights of type {weights.type} are no numbers", type="bag", left_out=True)
+        return Guess(f"weights of type {weights.type} are not numbers", type="bag", left_out=True)
     try:
         found = Values(values).without(missing, of_numbers=False)
     except DataError:
-        return Guess(f"lists of type {values.type} hold no values with a text", type="bag", left_out=True)
+        return Guess(f"lists of unsupported type {values.type}", type="bag", left_out=True)
     guess = Guess(
         f"lists of {found.num_present:,} values, {found.num_distinct:,} of them distinct",
         type="bag",
@@ -229,12 +236,12 @@ def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
 
 
 def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
-    """What tells nothing about the examples to come, or only a part of it."""
+    """Columns that do not help on new examples as they are: constants, identifiers, splits and times."""
     if not values.num_present:
         return Guess("no value in any row", left_out=True)
     names = [SPELLINGS.get(text.strip().lower()) for text in values.texts.slice(0, _FEW).to_pylist()]
     if "train" in names and None not in names:
-        return Guess("says which part of the data a row belongs to", left_out=True, role="split")
+        return Guess("train, valid or test", left_out=True, role="split")
     times = find_times(name, kind, values)
     if times is not None and times.parts:
         reason = f"{'points in time' if 'hour' in times.parts else 'dates'} such as {values.example()}"
@@ -244,16 +251,16 @@ def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if values.num_distinct == 1 and not values.num_missing:
         return Guess(f"the same in every row: {values.example()}", left_out=True)
     if _is_identifier(name, values):
-        return Guess("another value in every row: it names the row", left_out=True, role="id")
+        return Guess("a different value in every row: a row identifier", left_out=True, role="id")
     return None
 
 
 def _why_no_times(times: Times, values: Values) -> str:
     if times.formats:
-        how = f"times such as {values.example()}, which may be {' or '.join(times.formats[:3])}"
+        how = f"times such as {values.example()}, in the format {' or '.join(times.formats[:3])}"
     else:
-        how = f"looks like times, such as {values.example()}, but it is not known how they are written"
-    return f'{how}: state it, as in type = "time", part = "hour", format = "%d/%m/%Y %H:%M"'
+        how = f"looks like times such as {values.example()}, in an unknown format"
+    return f'{how}: specify it, e.g. type = "time", part = "hour", format = "%d/%m/%Y %H:%M"'
 
 
 def _is_identifier(name: str, values: Values) -> bool:
@@ -279,12 +286,12 @@ def _number(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     span = f"{numbers.min():.12g} to {numbers.max():.12g}"
     if whole is None:
         if values.any_matches(_LEADING_ZERO):
-            return Guess(f"{_many(values)}; codes, by their leading zeros")
+            return Guess(f"{_many(values)}; codes, judging by leading zeros")
         if is_code(name) and values.num_distinct <= _FEW:  # versions
-            return Guess(f"{_many(values)}; codes, by their name")
+            return Guess(f"{_many(values)}; codes, judging by the name")
         return Guess(f"numbers with fractions, {span}{_if_thousands(values)}", type="number")
     if code := _why_code(name, values, whole):
-        return Guess(f"{_many(values)}; {code}", is_open=code.startswith("codes, being"))
+        return Guess(f"{_many(values)}; {code}", is_open=code.startswith("codes of"))
     if values.num_distinct <= _FEW and values.num_distinct * _FEW_EACH <= values.num_present:
         return Guess(f"{values.num_distinct:,} whole numbers, {span}")
     return Guess(f"{values.num_distinct:,} whole numbers, {span}", type="number", is_open=True)
@@ -302,7 +309,7 @@ def _written_number(name: str, values: Values) -> Guess | None:
 
 
 def _if_thousands(values: Values) -> str:
-    """Say that points may stand between thousands, where three digits follow each."""
+    """Return a hint that points may separate thousands, if each is followed by three digits."""
     with_points = pc.match_substring(values.texts, ".")
     grouped = pc.match_substring_regex(values.texts, _GROUPED)
     if pc.sum(with_points).as_py() >= _FEW_GROUPED and pc.all(pc.equal(with_points, grouped)).as_py():
@@ -312,14 +319,14 @@ def _if_thousands(values: Values) -> str:
 
 def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
     if is_code(name):
-        return "codes, by their name"
+        return "codes, judging by the name"
     if values.any_matches(_LEADING_ZERO):
-        return "codes, by their leading zeros"
+        return "codes, judging by leading zeros"
     if float(np.abs(whole).max()) > _MAX_EXACT:
-        return "too large for quantities"
+        return "too large to be quantities"
     lengths = pc.utf8_length(values.texts).to_numpy(zero_copy_only=False)
     if lengths.max() >= _CODE_DIGITS and np.mean(lengths == lengths.max()) >= 0.85:
-        return f"codes, being of {lengths.max()} digits"
+        return f"codes of {lengths.max()} digits"
     return None
 
 
@@ -328,7 +335,7 @@ def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
         return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
     if is_objects(values):
-        return Guess("looks like JSON objects: make columns of what they hold", left_out=True)
+        return Guess("looks like JSON objects: extract their values into columns", left_out=True)
     bag = find_lists(values) or find_bag(values)
     if bag is None:
         return None
@@ -352,16 +359,16 @@ def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
         and 5 * values.num_distinct > 4 * values.num_present
         and float(pc.mean(pc.utf8_length(values.texts)).as_py()) >= _LONG_TEXT
     ):
-        return Guess("long texts that hardly recur", left_out=True)
+        return Guess("long texts that rarely recur", left_out=True)
     if values.all_match(_HASH):
         return Guess(f"{_many(values)}, hashes")
     if may_be_numbers(values):
         say = 'type = "number" and decimal = "," or "."'
-        return Guess(f"{_many(values)}, numbers perhaps, such as {values.example()}: then set {say}")
+        return Guess(f"{_many(values)}, possibly numbers such as {values.example()}; if so, set {say}")
     _, bad = parse_text(values.texts)
     if values.counts[bad].sum() < _STRAY_SHARE * values.num_present:
         stray = values.texts[int(np.flatnonzero(bad)[0])].as_py()
-        return Guess(f"{_many(values)}, numbers but for texts such as {stray[:40]!r}")
+        return Guess(f"{_many(values)}, numbers except for texts such as {stray[:40]!r}")
     return Guess(_many(values))
 
 

@@ -1,4 +1,4 @@
-"""Which column looks like the label."""
+"""Inferring the label column."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _STRAYS = 0.01
 
 
 def guess_label(sample: pa.Table) -> str | None:
-    """Return the column that looks most like the label; None where none does, or several do.
+    """Return the column that is most likely the label, or None if there is no candidate or several equally likely ones.
 
-    A column of two classes, however spelled, with a usual name is one: ``click``, ``label``, ``target``, ``y``, then
-    names such as ``user_clicked`` and ``conversion``. Else the only column of flags (0 and 1, yes and no) is. Rows that
-    are all of one class are no obstacle to a name: the log may be sorted.
+    Candidates are columns with two classes, however spelled, and a usual name: ``click``, ``label``, ``target``, ``y``,
+    then names such as ``user_clicked`` and ``conversion``; otherwise the only column of flags (0 and 1, yes and no). A
+    column with a usual name may have a single class in the sample, since the log may be sorted.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a column of the sample holds: its distinct values and how often each occurs."""
+"""The distinct values of a column of the sample, with their counts."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Values:
     def min_count(self) -> int:
         """The `min_count` of a category: 2 where most of a large vocabulary would be values of a single example.
 
-        What was seen once teaches a model by heart and takes memory; it is worth more as training for *unseen*.
+        Values that occur once make a model overfit and take memory; they are more useful to train the *unseen* feature.
         """
         num_once = int(np.count_nonzero(self.counts == 1))
         long_tail = self.num_distinct > _LONG_TAIL and 2 * num_once > self.num_distinct

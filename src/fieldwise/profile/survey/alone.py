@@ -1,16 +1,15 @@
-"""The AUC of one field alone: how well the label rates of its values, learned on some rows, order other rows.
+"""The AUC of a field alone: how well the label rates of its values, estimated on some rows, rank other rows.
 
-The score of value v for class c is its rate among the rows learned from, shrunk towards the rate of all of them::
+The score of value v for class c is its rate among the rows of the first kind, shrunk towards their overall rate::
 
     r_c(v) = (n_vc + m p_c) / (n_v + m)        n_vc of n_v rows with v are of class c, p_c of all rows; m = 20
 
-so a value that was never met scores p_c, and a field whose values do not recur (a row number, a hash) comes to .5;
-rates measured on the rows that they were learned from would come to 1. Missing is a value like any other, a number has
-32 quantile bins for values, and a bag scores the mean over its values. The rows measured are those of validation and
-test, or half of the training rows where there are none, and then only the other half is learned from. Example weights
-do not count.
+so an unseen value scores p_c, and a field whose values never recur (a row number, a hash) has an AUC of .5, although
+measured on the same rows it would be 1. Missing is a value like any other, a number is represented by 32 quantile bins,
+and a bag scores the mean over its values. The AUC is measured on the validation and test rows; if there are none, on
+half of the training rows, with rates estimated on the other half. Example weights are ignored.
 
-For more than two classes the figure is the mean over the classes of one against the rest.
+For more than two classes it is the mean of the one-vs-rest AUCs.
 """
 
 from __future__ import annotations
@@ -33,27 +32,27 @@ SHRINKAGE = 20.0
 
 
 class Alone(NamedTuple):
-    """The AUC of a field alone, in [0, 1], or why there is none."""
+    """The AUC of a field alone, in [0, 1], or the reason why it is undefined."""
 
     auc: float | None
     undefined: str | None = None
 
 
 class Sides(NamedTuple):
-    """The sets of rows that rates are learned from, and those that they are measured on."""
+    """The sets of rows on which rates are estimated, and those on which the AUC is measured."""
 
     learned: tuple[int, ...]
     measured: tuple[int, ...]
 
     @classmethod
     def of(cls, rows: Int64s) -> Sides:
-        """Choose them by the numbers of rows, (classes, sets)."""
+        """Choose the sets from the numbers of rows, (classes, sets)."""
         if rows[:, [VALID, TEST]].any():
             return cls((TRAIN, HELD_OUT), (VALID, TEST))
         return cls((TRAIN,), (HELD_OUT,))
 
     def why_none(self, rows: Int64s) -> str | None:
-        """Return why there can be no AUC; None where there can."""
+        """Return the reason why the AUC is undefined, or None."""
         if len(rows) > MAX_CLASSES:
             return f"the label has more than {MAX_CLASSES} classes"
         learned, measured = (rows[:, list(side)].sum(axis=1) for side in self)
@@ -62,19 +61,19 @@ class Sides(NamedTuple):
         if not measured.any():
             return "there are no rows to measure on"
         if np.count_nonzero(measured) < 2:
-            return "the rows to measure on are all of one class"
+            return "the rows to measure on have only one class"
         return None
 
 
 def rates(learned: Float64s, scale: Float64s) -> Float64s:
-    """Return the shrunk rates of V values, (V + 1, classes); the last line is that of a value that was never met.
+    """Return the shrunk rates of V values, (V + 1, classes); the last row is that of an unseen value.
 
     Parameters
     ----------
     learned
-        (V, classes): rows of each value and class, one or more in all.
+        (V, classes) number of rows of each value and class, at least one in total.
     scale
-        (V,): for how many values each stands.
+        (V,) how many values each one represents (`survey.values`).
 
     Examples
     --------
@@ -133,7 +132,7 @@ def _mean_auc(scores: Float64s, weights: Float64s) -> Alone:
     """
     met = [label for label in range(weights.shape[1]) if weights[:, label].any()]
     if len(met) < 2:
-        return Alone(None, "the rows to measure on are all of one class")
+        return Alone(None, "the rows to measure on have only one class")
     # Of two classes, the second against the first says it all.
     aucs = [_auc(scores[:, c], weights[:, c], weights.sum(axis=1) - weights[:, c]) for c in met[len(met) == 2 :]]
     return Alone(sum(aucs) / len(aucs))

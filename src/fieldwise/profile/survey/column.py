@@ -26,7 +26,7 @@ from fieldwise.profile.survey.result import Column, Day, Group
 from fieldwise.profile.survey.values import CountedValues, ValueCounts
 from fieldwise.schema import Field
 
-__all__ = ["ColumnCounts", "ReadColumn", "Subject", "label_rate"]
+__all__ = ["ColumnCounts", "ReadColumn", "SurveyedColumn", "label_rate"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ Uint64s = npt.NDArray[np.uint64]
 _AUC_BINS = 32
 
 
-class Subject(NamedTuple):
+class SurveyedColumn(NamedTuple):
     """A column to look at.
 
     Attributes
@@ -59,7 +59,7 @@ class Subject(NamedTuple):
 
 
 class ReadColumn(NamedTuple):
-    """The cells of a subject in B rows; what a subject does not need is None."""
+    """The cells of a surveyed in B rows; what a surveyed does not need is None."""
 
     cells: Cells
     rows: Uint64s
@@ -77,47 +77,47 @@ class ColumnCounts:
 
     Parameters
     ----------
-    subject
+    surveyed
         What it is.
     capacity
         Distinct values kept.
     """
 
-    def __init__(self, subject: Subject, capacity: int) -> None:
-        self.subject = subject
+    def __init__(self, surveyed: SurveyedColumn, capacity: int) -> None:
+        self.surveyed = surveyed
         self._values = ValueCounts(capacity)
-        self._numbers = NumberCounts() if subject.type == "number" else None
-        self._bags = BagRows() if subject.type == "bag" else None
-        self._days = DayCounts() if subject.is_time else None
+        self._numbers = NumberCounts() if surveyed.type == "number" else None
+        self._bags = BagRows() if surveyed.type == "bag" else None
+        self._days = DayCounts() if surveyed.is_time else None
         self._rows = 0
         self._missing = 0
         self._not_numbers = 0
-        self._counts_rows = subject.may_count
+        self._counts_rows = surveyed.may_count
         self._last: tuple[str, float] | None = None
-        self._style = style_of(subject.field)
-        as_category = Field(name=subject.field.name, column=subject.field.column, missing=subject.field.missing)
-        self._encoder = BagEncoder(subject.field) if subject.type == "bag" else CategoryEncoder(as_category)
+        self._style = style_of(surveyed.field)
+        as_category = Field(name=surveyed.field.name, column=surveyed.field.column, missing=surveyed.field.missing)
+        self._encoder = BagEncoder(surveyed.field) if surveyed.type == "bag" else CategoryEncoder(as_category)
 
     def read(self, columns: Columns) -> ReadColumn:
         """Read B rows; may be called from several threads at once."""
-        name = self.subject.field.column
+        name = self.surveyed.field.column
         assert name is not None
-        if self.subject.type == "other":
+        if self.surveyed.type == "other":
             present = columns.array(name).is_valid().to_numpy(zero_copy_only=False)
             nothing = np.zeros(len(present), dtype=np.uint64)
             return ReadColumn(Cells(nothing), present.astype(np.uint64))
         cells = self._encoder.read(columns, {})
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
         found = ReadColumn(cells, whole, rejects=tuple(cells.rejects), not_numbers=len(cells.rejects))
-        if self.subject.type == "number":
-            numbers, bad = read_numbers(columns, name, self.subject.field.missing, self._style)
+        if self.surveyed.type == "number":
+            numbers, bad = read_numbers(columns, name, self.surveyed.field.missing, self._style)
             numbers = np.where(bad, np.nan, numbers)
-            rejects = rejected_numbers(columns, name, bad, self.subject.field)
+            rejects = rejected_numbers(columns, name, bad, self.surveyed.field)
             found = found._replace(numbers=numbers, rejects=rejects, not_numbers=len(rejects))
-        if self.subject.is_time:
+        if self.surveyed.is_time:
             found = found._replace(days=days_of(columns, name))
-        if self.subject.may_count:
-            found = found._replace(ordinals=read_numbers(columns, name, self.subject.field.missing, self._style)[0])
+        if self.surveyed.may_count:
+            found = found._replace(ordinals=read_numbers(columns, name, self.surveyed.field.missing, self._style)[0])
         return found
 
     def add(self, read: ReadColumn, cells: Int64s, file: str) -> None:
@@ -128,7 +128,7 @@ class ColumnCounts:
         of_values = cells
         if read.cells.offsets is not None:
             of_values = np.repeat(cells, np.diff(read.cells.offsets))
-        if self.subject.type != "other":
+        if self.surveyed.type != "other":
             self._values.add(read.cells.fingerprints, of_values, read.cells.texts)
         if self._numbers is not None and read.numbers is not None:
             self._numbers.add(read.numbers, cells)
@@ -145,14 +145,14 @@ class ColumnCounts:
 
     def finish(self, totals: Totals) -> Column:
         """Sum up."""
-        subject = self.subject
+        surveyed = self.surveyed
         counted = self._values.finish(totals.order)
         column = Column(
-            name=subject.field.name,
-            column=subject.field.column or "",
-            role=subject.role,
-            type=subject.type,
-            note=subject.note,
+            name=surveyed.field.name,
+            column=surveyed.field.column or "",
+            role=surveyed.role,
+            type=surveyed.type,
+            note=surveyed.note,
             rows=self._rows,
             num_values=counted.num_values,
             exact=counted.exact,
@@ -162,11 +162,11 @@ class ColumnCounts:
             counts_rows=self._counts_rows and self._rows > 1,
             frequent=tuple(_group(text, counted.counts[at], self._rows) for at, text in counted.frequent),
         )
-        if subject.type == "other":
+        if surveyed.type == "other":
             return msgspec.structs.replace(column, auc_undefined="its values have no text")
-        if subject.role == "split":
+        if surveyed.role == "split":
             return msgspec.structs.replace(column, auc_undefined="it says which part a row belongs to")
-        if subject.type == "time":
+        if surveyed.type == "time":
             return msgspec.structs.replace(column, auc_undefined="points in time do not come again")
         return self._compared(column, counted, totals)
 

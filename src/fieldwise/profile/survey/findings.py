@@ -1,4 +1,4 @@
-"""What a survey warns of: each rule one function, the gravest first."""
+"""The warnings of a survey: one function per rule, the most serious first."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _UNSEEN = 0.5
 
 
 def findings(survey: Survey, *, num_measured: dict[str, int], weights: Column | None, zeros: int) -> Iterator[Finding]:
-    """Yield the warnings.
+    """Yield the warnings about a log.
 
     Parameters
     ----------
     survey
-        All but the warnings.
+        The survey, without warnings.
     num_measured
-        Rows of each class that the AUC of a field alone is measured on.
+        Number of rows of each class on which the AUC of a field alone is measured.
     weights, zeros
-        The column of example weights, if there is one, and how many of them are 0.
+        The column of example weights, if there is one, and the number of weights that are 0.
     """
     fields = [column for column in survey.columns if column.role == "field"]
     enough = sum(rows >= _ENOUGH for rows in num_measured.values()) > 1
@@ -51,9 +51,9 @@ def _leaks(fields: Iterable[Column], measured_on: str) -> Iterator[Finding]:
                 kind="leak",
                 where=_field(column),
                 what=f"the field alone has an AUC of {column.auc:.4f} on {measured_on}",
-                why="it probably was written after the label, or from it; a model learns it and fails where it is not "
-                "known yet",
-                fix=f"ask when its value is known; if after the click: {_exclude(column)}",
+                why="it was probably recorded after the label or derived from it; a model that relies on it fails when "
+                "it is not known yet",
+                fix=f"find out when its value is known; if only after the click: {_exclude(column)}",
             )
 
 
@@ -65,16 +65,16 @@ def _one_class(survey: Survey) -> Iterator[Finding]:
                 kind="constant_label",
                 where=f"the {name} rows",
                 what=f"all {part.rows:,} rows have the label {met[0]}",
-                why="nothing can be learned from, or measured on, a single class: AUC is not defined",
-                fix="choose other rows for this part; a log sorted by label cannot be cut by place",
+                why="a model cannot be trained or evaluated on a single class; AUC is undefined",
+                fix="choose other rows for this part; a log sorted by label cannot be split by position",
             )
     if len(survey.classes) == 1:
         yield Finding(
             kind="constant_label",
             where=f"column {survey.label}",
             what=f"every row has the label {survey.classes[0]}",
-            why="there is nothing to tell apart",
-            fix="name another column as the label, or add the rows of the other class",
+            why="there is nothing to predict",
+            fix="choose another label column, or add rows of the other class",
         )
 
 
@@ -88,12 +88,12 @@ def _overlaps(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             kind="overlap",
             where=f"the {overlap.part} rows",
-            what=f"{least}{overlap.share:.1%} of these rows are equal to a training row in every field",
-            why=f"the log has such rows anyway ({inside:.1%} of the training rows equal another one): the fields may "
-            "be too few to tell impressions apart"
+            what=f"{least}{overlap.share:.1%} of these rows equal a training row in every field",
+            why=f"duplicates are common in this log ({inside:.1%} of the training rows equal another one); there "
+            "may be too few fields to distinguish impressions"
             if natural
-            else f"metrics on rows that a model has seen are too good ({inside:.1%} of training rows equal another)",
-            fix="check that no file is named twice and no row was copied; split by time or by user rather than by row",
+            else f"metrics on rows seen in training are too optimistic ({inside:.1%} of training rows equal another)",
+            fix="check for duplicate files and rows; split by time or by user instead of by row",
         )
     for column in survey.columns:
         if column.role == "id" and column.drift is not None and column.drift.unseen is not None:
@@ -102,9 +102,9 @@ def _overlaps(survey: Survey) -> Iterator[Finding]:
                 yield Finding(
                     kind="overlap",
                     where=f"column {column.column}",
-                    what=f"{known:.2%} of the test rows have an identifier that a training row has too",
-                    why="the same impression may be in both parts, and metrics on it are too good",
-                    fix="remove the copies, or keep all rows of an identifier in one part",
+                    what=f"{known:.2%} of the test rows have an identifier that also occurs in training",
+                    why="the same impression may be in both parts, which makes metrics too optimistic",
+                    fix="remove duplicates, or keep all rows with the same identifier in one part",
                 )
 
 
@@ -117,12 +117,12 @@ def _row_numbers(columns: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="row_number",
                 where=_field(column),
-                what="it rises from each row to the next, as a row number does",
-                why="no example to come has these values again, and where the log is sorted they tell the label of "
-                "their neighbours",
-                fix=f"{_exclude(column)}; id = {_toml(column)} in [data] carries it into predictions"
+                what="its values increase from row to row, like a row number",
+                why="new examples never have these values, and in a sorted log they reveal the labels of neighbouring "
+                "rows",
+                fix=f"{_exclude(column)}; id = {_toml(column)} in [data] copies it to predictions"
                 if is_field
-                else f"it is left out already; id = {_toml(column)} in [data] carries it into predictions",
+                else f"none needed, it is left out; id = {_toml(column)} in [data] copies it to predictions",
             )
 
 
@@ -135,15 +135,15 @@ def _useless(fields: Iterable[Column]) -> Iterator[Finding]:
                 kind="all_missing",
                 where=_field(column),
                 what=f"none of the {column.rows:,} rows has a value",
-                why="there is nothing to learn from it",
-                fix=f"repair the log where it should have values, or {exclude}",
+                why="the field contains no information",
+                fix=f"fix the log if it should have values, or {exclude}",
             )
         elif column.num_values == 1 and not column.missing and column.type != "bag":
             yield Finding(
                 kind="constant",
                 where=_field(column),
                 what=f"all rows have the value {column.frequent[0].value!r}",
-                why="it cannot tell one example from another, and costs parameters",
+                why="the field contains no information and costs parameters",
                 fix=exclude,
             )
         elif column.type == "category" and present >= _MANY_ROWS and _near_unique(column) and not column.counts_rows:
@@ -151,8 +151,8 @@ def _useless(fields: Iterable[Column]) -> Iterator[Finding]:
                 kind="near_unique",
                 where=_field(column),
                 what=f"{column.num_values:,} distinct values in {present:,} rows",
-                why="values that do not come again teach nothing about examples to come, and fill the vocabulary",
-                fix=f'{exclude}; or type = "number" if it is a quantity, "bag" if it holds several values',
+                why="values that never recur do not help on new examples, and they fill the vocabulary",
+                fix=f'{exclude}; or use type = "number" for a quantity, "bag" for several values in one cell',
             )
 
 
@@ -161,18 +161,18 @@ def _unreadable(survey: Survey, fields: Iterable[Column]) -> Iterator[Finding]:
         yield Finding(
             kind="rejected_rows",
             where=survey.first_reject or "the log",
-            what=f"{survey.rows_rejected:,} of {survey.rows_read:,} rows cannot be used; the first is named",
-            why="training leaves them out, and with them what they have in common",
-            fix="repair them where they are written; max_rejects in [data] stops where there are too many",
+            what=f"{survey.rows_rejected:,} of {survey.rows_read:,} rows are rejected, this one first",
+            why="they are left out of training, which may bias the model",
+            fix="fix the process that writes them; max_rejects in [data] sets a limit",
         )
     for column in fields:
         if column.not_numbers:
             yield Finding(
                 kind="not_a_number",
                 where=_field(column),
-                what=f"{column.not_numbers:,} cells hold no finite number where one is expected",
-                why="their rows are rejected as a whole, in training and in evaluation",
-                fix='empty the cells (missing is allowed), or make the field type = "category"',
+                what=f"{column.not_numbers:,} cells are not finite numbers",
+                why="their rows are rejected, in training and in evaluation",
+                fix='make the cells empty (missing), or use type = "category"',
             )
 
 
@@ -180,9 +180,9 @@ def _weights(weights: Column, zeros: int) -> Iterator[Finding]:
     bad = weights.missing + weights.not_numbers
     least = weights.quantiles[0] if weights.quantiles else 0.0
     for kind, found, what, why in (
-        ("zero_weights", zeros > 0, f"{zeros:,} rows have the weight 0", "they count for nothing, and take time"),
-        ("bad_weights", bad > 0, f"{bad:,} rows have no weight that is a number", "such rows are rejected"),
-        ("bad_weights", least < 0, f"the least weight is {least:.6g}", "rows with a negative weight are rejected"),
+        ("zero_weights", zeros > 0, f"{zeros:,} rows have weight 0", "they have no effect but take time"),
+        ("bad_weights", bad > 0, f"{bad:,} rows have no valid weight", "such rows are rejected"),
+        ("bad_weights", least < 0, f"the smallest weight is {least:.6g}", "rows with a negative weight are rejected"),
     ):
         if found:
             yield Finding(
@@ -190,7 +190,7 @@ def _weights(weights: Column, zeros: int) -> Iterator[Finding]:
                 where=f"column {weights.column}",
                 what=what,
                 why=why,
-                fix="check how the column is made; remove these rows, or give them a weight",
+                fix="check how the column is computed; remove these rows or give them a weight",
             )
 
 
@@ -203,25 +203,26 @@ def _drifts(fields: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="drift",
                 where=_field(column),
-                what=f"values shift from training to test: PSI {drift.psi:.2f}, by chance {drift.psi_by_chance:.2f}",
-                why="what is learned of it may no longer hold; a change of logging looks the same",
-                fix="look at the label rates of its values; train on newer rows, or leave it out",
+                what=f"its distribution shifts from training to test: PSI {drift.psi:.2f}, expected by chance "
+                f"{drift.psi_by_chance:.2f}",
+                why="what the model learns from it may no longer hold; a change in logging has the same effect",
+                fix="check the label rates of its values; train on more recent rows, or leave it out",
             )
         if drift.unseen is not None and drift.unseen > _UNSEEN and not _near_unique(column):
             yield Finding(
                 kind="unseen",
                 where=_field(column),
-                what=f"{drift.unseen:.0%} of its values in the test rows occur in no training row",
-                why="all of them share the feature of unseen values, so the field says little about new examples",
-                fix="use a coarser field beside it (a category, a brand), or more training rows",
+                what=f"{drift.unseen:.0%} of its values in the test rows do not occur in training",
+                why="they all share the unseen feature, so the field says little about new examples",
+                fix="add a coarser field (such as a category or brand), or use more training rows",
             )
 
 
 def _exclude(column: Column) -> str:
-    """Say how a field is left out of the configuration."""
+    """Return how to exclude a field in the configuration."""
     if column.name == column.column:
         return f"exclude = true in {_field(column)}"
-    return f"remove [fields.{column.name}], and exclude = [{_toml(column)}] in [data]"
+    return f"remove [fields.{column.name}] and set exclude = [{_toml(column)}] in [data]"
 
 
 def _toml(column: Column) -> str:

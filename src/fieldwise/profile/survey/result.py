@@ -9,7 +9,7 @@ import msgspec
 from fieldwise.data.read_report import ReadReport
 from fieldwise.profile.survey.drift import Drift
 
-__all__ = ["Column", "Day", "Finding", "Group", "Overlap", "Part", "Survey"]
+__all__ = ["Column", "Day", "Finding", "Group", "Overlap", "PartSummary", "Survey"]
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     counts_rows: bool = False
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class PartSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The rows of a part, by class, and the share of the second of two classes."""
 
     rows: int
@@ -160,7 +160,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     first_reject: str | None
     label: str
     classes: tuple[str, ...]
-    parts: dict[str, Part]
+    parts: dict[str, PartSummary]
     measured_on: str
     columns: tuple[Column, ...]
     days: dict[str, tuple[Day, ...]]

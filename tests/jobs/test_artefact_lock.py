@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fieldwise.errors import ResourceError
-from fieldwise.io.locks import workplace
+from fieldwise.io.locks import artefact_lock
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
@@ -21,7 +21,7 @@ def test_where_the_folder_for_prepared_logs_cannot_be_written_the_message_names_
     monkeypatch.setattr(Path, "mkdir", refuse)
     with (
         pytest.raises(ResourceError, match=r"data\.cache=/a/folder") as error,
-        workplace(tmp_path / ".fieldwise", "key"),
+        artefact_lock(tmp_path / ".fieldwise", "key"),
     ):
         pass
     assert error.value.where == tmp_path / ".fieldwise"
@@ -34,7 +34,7 @@ def test_what_is_whole_in_a_folder_that_cannot_be_written_is_used(tmp_path, monk
 
     (tmp_path / "key").mkdir()
     monkeypatch.setattr(Path, "open", refuse)
-    with workplace(tmp_path, "key") as place:
+    with artefact_lock(tmp_path, "key") as place:
         assert place.folder == tmp_path / "key"
-    with pytest.raises(ResourceError), workplace(tmp_path, "another"):
+    with pytest.raises(ResourceError), artefact_lock(tmp_path, "another"):
         pass

@@ -1,4 +1,4 @@
-"""What `check` looks at: every field, and every column that no field reads, with why."""
+"""The columns that `check` profiles: those of every field, then those that no field reads, with the reason."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fieldwise.features.columns import Columns
 from fieldwise.jobs.init.fields import Inferred
 from fieldwise.profile.infer.guess import Guess, guess_column
 from fieldwise.profile.infer.values import Values
-from fieldwise.profile.survey.column import Subject
+from fieldwise.profile.survey.column import SurveyedColumn
 from fieldwise.schema import Field
 
-__all__ = ["subjects_of"]
+__all__ = ["columns_to_survey"]
 
 _ROLES = ("weight", "group", "id", "split")
 
 
-def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
-    """Yield the fields that read a column, then the columns that no field reads.
+def columns_to_survey(inferred: Inferred, sample: pa.Table) -> Iterator[SurveyedColumn]:
+    """Yield the columns of the fields, then the columns that no field reads.
 
     Parameters
     ----------
     inferred
-        The schema, and why it is so.
+        The schema and its reasons.
     sample
         The first rows of the log, with all columns.
     """
@@ -40,7 +40,7 @@ def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
         if field.type == "time":  # its hour, weekday and so on are looked at as one: the column as it is
             seen_times.add(field.column)
             field = Field(name=field.column, column=field.column, missing=field.missing)
-        yield Subject(field, "field", kind, None, _may_count(columns, name), is_time)
+        yield SurveyedColumn(field, "field", kind, None, _may_count(columns, name), is_time)
     roles = {getattr(schema, role): role for role in _ROLES if getattr(schema, role) is not None}
     for name in sample.column_names:
         if name == schema.label or name in schema.columns:
@@ -54,11 +54,11 @@ def subjects_of(inferred: Inferred, sample: pa.Table) -> Iterator[Subject]:
             separator=guess.separator or "|", brackets=kind == "bag" and guess.brackets,
             weighted=kind == "bag" and guess.weighted, missing=guess.missing,
         )  # fmt: skip
-        # A column that looks like an identifier is one here, though nobody has named it so.
+        # A column that looks like an identifier is treated as one, even if it is not configured.
         counts = _may_count(columns, name)
         if role == "id" and name not in roles and counts:
             role = "left out"
-        yield Subject(field, role, kind, note, counts, guess.role == "time")
+        yield SurveyedColumn(field, role, kind, note, counts, guess.role == "time")
 
 
 def _why_left_out(inferred: Inferred, name: str, guess: Guess) -> str:
@@ -79,7 +79,7 @@ def _type(guess: Guess, columns: Columns, name: str) -> str:
 
 
 def _may_count(columns: Columns, name: str) -> bool:
-    """Whether the whole numbers of the sample rise from each row to the next."""
+    """Return whether the values of the sample are whole numbers that increase from row to row."""
     try:
         values = Values(columns.array(name))
     except DataError:
