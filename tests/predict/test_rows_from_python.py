@@ -303,7 +303,7 @@ def test_metrics_take_series_of_any_kind_and_groups_of_text():
     assert fw.evaluate_predictions(pd.Series(p, dtype="Float64"), pd.Series(y, dtype="Int64"), groups=g) == expected
     with pytest.raises(TypeError, match="`labels` must be"):
         fw.evaluate_predictions(p, iter(y))
-    with pytest.raises(fw.DataError, match="numbers only"):
+    with pytest.raises(fw.DataError, match="values that are not numbers"):
         fw.evaluate_predictions([0.5, None], [1, 0])
 
 
