@@ -13,7 +13,7 @@ from rich.live import Live
 
 from fieldwise.cli import progress
 from fieldwise.cli.progress import Reporter, aside, show_progress
-from fieldwise.events import BestSaved, EpochEnd, Outlook, Preparing, Progress, SecondsRange, StageStart, Warned, ignore
+from fieldwise.events import BestSaved, EpochEnd, Outlook, Preparing, Progress, SecondsRange, StageStart, Warned, tell
 from fieldwise.metrics import Metrics
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
@@ -64,7 +64,7 @@ def test_the_line_that_moves_stands_aside_for_what_is_printed():
     console = Console(file=io.StringIO(), force_terminal=True)
     with Live(console=console, transient=True) as live, aside(Reporter(console, live)):
         assert not live.is_started
-    with aside(ignore):
+    with aside(tell):
         pass
 
 
@@ -152,7 +152,7 @@ def test_progress_never_touches_standard_output(capsys):
 
 def test_quiet_shows_nothing(capsys):
     with show_progress(quiet=True) as listen:
-        assert listen is ignore
+        assert listen is tell
     assert capsys.readouterr() == ("", "")
 
 
