@@ -13,7 +13,7 @@ MORE = """
 [model]
 kind = "lc-wide-deep"
 units = 2
-start = "random"
+initial_model = "random"
 hidden = [4]
 [train]
 epochs = 1
