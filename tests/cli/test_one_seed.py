@@ -17,16 +17,17 @@ from fieldwise.cli import main
 
 CONFIG = """
 [model]
-kind = "lc-wide-deep"
+kind = "lc-wide-deep+bayesian-fm"
 hidden = [128, 64]
 dropout = 0.1
 [train]
 epochs = 2
 batch_size = 4096
-[pretrain]
-epochs = 2
+[train.sampler]
 sweeps = 20
 burn_in = 5
+[pretrain]
+epochs = 2
 """
 """With batches that are large enough for the kernels to share their work (`tables.optimizer`)."""
 

@@ -198,7 +198,7 @@ def test_the_options_shown_are_the_defaults():
     assert set(shown) == {"model", "train"}
     config, defaults = parse_config(text[:start] + re.sub("(?m)^# ", "", text[start:])), parse_config(text[:start])
     assert config == defaults
-    assert shown["model"]["kind"] == "lc-dnn"
+    assert shown["model"]["kind"] == "auto"
 
 
 def test_roles_and_the_way_the_files_are_written_are_written_down():
