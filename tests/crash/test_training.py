@@ -134,7 +134,7 @@ def stop_after(config: fw.Config, run: Path, steps: int) -> None:
 
 
 def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(folder, monkeypatch):
-    config, run, gather = fw.load_config(folder / "fieldwise.toml"), folder / "vanished", Cache.gather_later
+    config, run, gather = fw.load_config(folder / "fieldwise.toml"), folder / "vanished", Cache.gather
     stages: list[StageStart] = []
     read: list[int] = []
 
@@ -146,7 +146,7 @@ def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(
         return gather(cache, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Cache, "gather_later", vanishing)
+        patch.setattr(Cache, "gather", vanishing)
         with pytest.raises(fw.ArtefactError, match="the cache has vanished"):
             fw.train(config, run, listen=lambda event: stages.append(event) if isinstance(event, StageStart) else None)
     assert max(path.name for path in run.glob("checkpoints/[0-9]*")) == "00000020", "not that of three steps"

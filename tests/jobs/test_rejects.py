@@ -28,7 +28,8 @@ def test_what_preparing_warned_of_is_said_again_where_the_log_was_prepared_befor
     """Weights that are large only after the first 50,000 rows, by which fields are judged, among them."""
     rows = "".join(f"{i % 2},a{i % 7}:1|b:{1e7 if i > 50_000 else 2:g}\n" for i in range(50_100))
     (tmp_path / "log.csv").write_text("click,qty\n" + rows)
-    config = fw.parse_config('[data]\ntrain = ["log.csv"]\nlabel = "click"\n', base=tmp_path)
+    text = '[data]\ntrain = ["log.csv"]\nlabel = "click"\n[fields.qty]\ntype = "bag"\nweighted = true\nnorm = "none"\n'
+    config = fw.parse_config(text, base=tmp_path)
     for _ in range(2):
         heard: list[str] = []
         fw.prepare(config, listen=lambda event: heard.append(getattr(event, "text", "")))  # noqa: B023
