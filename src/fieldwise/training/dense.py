@@ -18,6 +18,7 @@ from fieldwise.kernels.gradients import new_work, split_fields
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.numbering import WHOLE
 from fieldwise.training.config import DenseOptimizerConfig
+from fieldwise.training.guard import sum_all
 
 __all__ = ["DenseOptimizer", "NumberOptimizer", "build_dense_optimizer"]
 
@@ -45,16 +46,17 @@ class DenseOptimizer:
         self.torch = _build(self.parameters, config) if parameters else None
         self._rates = [group["lr"] for group in self.torch.param_groups] if self.torch else []
 
-    def step(self, gradients: Sequence[Tensor], factor: float) -> None:
-        """Move the parameters by their gradients, at `factor` times the rates."""
+    def step(self, gradients: Sequence[Tensor], factor: float) -> Tensor | float:
+        """Move the parameters by their gradients, at `factor` times the rates; return their sum (`guard.sum_all`)."""
         if self.torch is None:
-            return
+            return 0.0
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient.to(parameter.dtype)
         for group, rate in zip(self.torch.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.torch.step()
         self.torch.zero_grad()
+        return sum_all(self.parameters)
 
     def arrays(self) -> Arrays:
         """Return the optimizer's state, as arrays that a checkpoint can hold."""
@@ -105,7 +107,7 @@ class NumberOptimizer(DenseOptimizer):
             new_work(1, layout, 1, np.float64), np.uint64(0), WHOLE,
         )  # fmt: skip
 
-    def step(self, gradients: Sequence[Tensor], factor: float) -> None:
+    def step(self, gradients: Sequence[Tensor], factor: float) -> float:
         """See `DenseOptimizer.step`; the state is kept in the number's own type, as torch does."""
         self._num_steps += 1
         self._rows[0] = (self._number[0], *self._state.values())
@@ -122,6 +124,7 @@ class NumberOptimizer(DenseOptimizer):
         number, *state = self._rows[0].astype(self._number.dtype).tolist()
         self._number[0] = number
         self._state = dict(zip(self._state, state, strict=True))
+        return float(self._number[0])
 
     def arrays(self) -> Arrays:
         """See `DenseOptimizer.arrays`."""

@@ -92,7 +92,7 @@ class Stepper:
         self.model, self.dense, self.world, self.bfloat16, self.seed = model, dense, world, bfloat16, seed
         self.num_classes = max(model.num_outputs, 2)
         self.class_weights: Float64s = np.zeros(self.num_classes)
-        self._dense = [*dense.parameters, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+        self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         self._bias = model.logistic_bias if self.table.has_logistic else None
         self._slope = torch.zeros(1, dtype=torch.float64)
         self._written: tuple[Check, Check] = (0.0, 0.0)
@@ -162,10 +162,12 @@ class Stepper:
         loss: float | Tensor
         if self._bias is not None:
             loss, slopes = self._logistic(planned, float(self._bias.detach().numpy()[0]), total)
+            of_slopes: float | Tensor = float(slopes[0].numpy()[0])
         else:
             loss, slopes = self._backpropagate(planned, planned.amount / total if total else 0.0)
+            of_slopes = sum_all(slopes)
         of_batch, of_table = class_weights(examples, self.num_classes), table.gradients()
-        checks = (loss, sum_all(of_table), sum_all(slopes), *self._written)
+        checks = (loss, sum_all(of_table), of_slopes, *self._written)
         summed = world.total([*checks, *of_batch.tolist(), *map(float, self._own_flags)], slopes)
         move = table.push()
         numbers, slopes = summed()
@@ -174,8 +176,8 @@ class Stepper:
         self._loss = numbers[0]
         self.class_weights = np.array(numbers[_NUM_CHECKS:-2])
         self._agreed = ControlFlags(*(flag > 0 for flag in numbers[-2:]))
-        self.dense.step(slopes, factor)
-        self._written = move(factor), sum_all(self._dense)
+        of_dense = self.dense.step(slopes, factor) + sum_all(self._buffers)
+        self._written = move(factor), of_dense
         return self._loss
 
     def _backpropagate(self, planned: _Planned, share: float) -> tuple[Tensor, list[Tensor]]:
@@ -219,7 +221,11 @@ class Stepper:
     def _refuse(self, numbers: Sequence[float], of_table: Sequence[Tensor], slopes: Sequence[Tensor]) -> None:
         """Raise NotFinite where a number is not finite, and not just the sum that was taken to see it."""
         loss, _, _, table_written, dense_written = numbers
-        wrong = [not all_finite(self._dense), not all_finite(of_table), not all_finite(slopes)]
+        wrong = [
+            not all_finite([*self.dense.parameters, *self._buffers]),
+            not all_finite(of_table),
+            not all_finite(slopes),
+        ]
         found, _ = self.world.total([float(each) for each in wrong], [])()
         for is_so, what, written in (
             (not math.isfinite(table_written), "a weight of the table, or its optimizer's state,", True),
