@@ -133,7 +133,8 @@ class DeviceTable(LocalTable):
 
     def _take_gradients(self) -> tuple[DeviceBatch, Tensor, Tensor]:
         """Return the batch of the passes since the last push, and the gradients of its outputs."""
-        records, self.records, self._pulled = self.records, [], None
+        records, self._pulled = self.records.copy(), None
+        self.records.clear()
         if not records:
             raise RuntimeError("there was no forward pass in training mode since the last step")
         local, full = zip(*(record.gradients() for record in records), strict=True)

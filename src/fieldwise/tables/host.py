@@ -52,7 +52,7 @@ class HostTable(LocalTable):
         self._admit: Callable[[Batch], None] | None = None
         self._outputs = (torch.empty(0), torch.empty(0))
         self._errors = np.empty((0, 1), dtype=dtype)
-        self._logistic_batch: Batch | None = None
+        self._given: list[tuple[Batch, Floats, Floats]] = []
         self._works: list[Work] = []
         self._room = -1
         self._shares: tuple[int, Shares] = (0, split_fields(layout, 1))
@@ -115,7 +115,7 @@ class HostTable(LocalTable):
         """See `Table.logistic`."""
         if len(self._errors) != batch.num_examples:
             self._errors = np.empty((batch.num_examples, 1), dtype=self.dtype)
-        self._logistic_batch = batch
+        self._given[:] = [(batch, self._errors[:, :0], self._errors)]
         return linear_errors(self._rows, batch, self.layout, bias, labels, weights, total, self._errors)
 
     def push(self) -> Callable[[float], float]:
@@ -150,10 +150,10 @@ class HostTable(LocalTable):
 
     def _take_gradients(self) -> tuple[Batch, Floats, Floats]:
         """Return the batch of the passes since the last push, and the gradients of its outputs."""
-        records, batch = self.records, self._logistic_batch
-        self.records, self._logistic_batch = [], None
-        if batch is not None:
-            return batch, self._errors[:, :0], self._errors
+        if self._given:
+            return self._given.pop()
+        records = self.records.copy()
+        self.records.clear()
         if not records:
             raise RuntimeError("there was no forward pass in training mode since the last step")
         local, full = zip(*(map(Tensor.numpy, record.gradients()) for record in records), strict=True)

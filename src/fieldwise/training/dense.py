@@ -95,9 +95,8 @@ class NumberOptimizer(DenseOptimizer):
         self.parameters = [parameter]
         self._number: npt.NDArray[np.floating] = parameter.detach().numpy()
         self._num_steps = 0
-        names = ("sum",) if config.name == "adagrad" else ("exp_avg", "exp_avg_sq")
-        self._state = dict.fromkeys(names, 0.0)
-        self._rows = np.zeros((1, 1 + len(names)))
+        self._names = ("sum",) if config.name == "adagrad" else ("exp_avg", "exp_avg_sq")
+        self._rows = np.zeros((1, 1 + len(self._names)))
         layout, none = Layout.of([SINGLE], [1]), np.empty(0, dtype=np.uint32)
         no_values, no_offsets = np.empty((0, 1), dtype=np.float32), np.empty((0, 2), dtype=np.int64)
         once = Batch(np.zeros((1, 1), dtype=np.uint32), no_values, no_offsets, none, none.view(np.float32))
@@ -110,7 +109,7 @@ class NumberOptimizer(DenseOptimizer):
     def step(self, gradients: Sequence[Tensor], factor: float) -> float:
         """See `DenseOptimizer.step`; the state is kept in the number's own type, as torch does."""
         self._num_steps += 1
-        self._rows[0] = (self._number[0], *self._state.values())
+        self._rows[0, 0] = self._number[0]
         self._gradient[0, 0] = gradients[0].numpy()[0]
         self._tickets[0] = 0
         rate = self.config.learning_rate * factor
@@ -121,23 +120,22 @@ class NumberOptimizer(DenseOptimizer):
             # torch adds epsilon to the root of what is corrected for the bias of the first steps.
             epsilon = 1e-8 * (1.0 - beta2**self._num_steps) ** 0.5
             kernels.adam(*self._where, rate, epsilon, 0.0, beta1, beta2, self._num_steps)
-        number, *state = self._rows[0].astype(self._number.dtype).tolist()
-        self._number[0] = number
-        self._state = dict(zip(self._state, state, strict=True))
+        self._rows[0] = self._rows[0].astype(self._number.dtype)
+        self._number[0] = self._rows[0, 0]
         return float(self._number[0])
 
     def arrays(self) -> Arrays:
         """See `DenseOptimizer.arrays`."""
         if not self._num_steps:
             return {}
-        kind = self._number.dtype
-        state = {f"{_PREFIX}0.{name}": np.array([number], dtype=kind) for name, number in self._state.items()}
-        return {f"{_PREFIX}0.step": np.array(self._num_steps, dtype=np.float32), **state}
+        state = self._rows[:, 1:].astype(self._number.dtype)
+        found = {f"{_PREFIX}0.{name}": state[:, place] for place, name in enumerate(self._names)}
+        return {f"{_PREFIX}0.step": np.array(self._num_steps, dtype=np.float32), **found}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """See `DenseOptimizer.restore`."""
         self._num_steps = int(arrays.get(f"{_PREFIX}0.step", 0))
-        self._state = {name: float(arrays[f"{_PREFIX}0.{name}"][0]) if self._num_steps else 0.0 for name in self._state}
+        self._rows[0, 1:] = [arrays[f"{_PREFIX}0.{name}"][0] if self._num_steps else 0.0 for name in self._names]
 
 
 def build_dense_optimizer(parameters: Iterable[nn.Parameter], config: DenseOptimizerConfig) -> DenseOptimizer:

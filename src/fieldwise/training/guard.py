@@ -73,6 +73,9 @@ def sum_all(tensors: Sequence[Tensor]) -> Tensor | float:
 def class_weights(examples: Examples, num_classes: int) -> Float64s:
     """Return the sum of the weights of the examples of each class, (classes,); their number where they have none."""
     assert examples.labels is not None, "training needs labels"
+    if examples.weights is None and num_classes == 2:  # ten times as fast as to count them all
+        clicks = np.count_nonzero(examples.labels)
+        return np.array([len(examples.labels) - clicks, clicks], dtype=np.float64)
     counted = np.bincount(examples.labels, examples.weights, minlength=num_classes)
     return counted.astype(np.float64, copy=False)
 
