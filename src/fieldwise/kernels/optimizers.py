@@ -31,12 +31,14 @@ from fieldwise.kernels.prefetch import prefetch_row
 from fieldwise.kernels.storage import in_whole, load_state, load_weight, noise, store_state, store_weight
 from fieldwise.kernels.tickets import next_ticket
 
-__all__ = ["NUM_STATES", "adagrad", "adam", "ftrl", "rowwise_adagrad"]
+__all__ = ["NUM_STATES", "adagrad", "adagrad_number", "adam", "adam_number", "ftrl", "rowwise_adagrad"]
 
 Rows = npt.NDArray[Any]
 Floats = npt.NDArray[np.floating]
 Tickets = npt.NDArray[np.int64]
 Index = int | np.uint64
+Number = Any
+"""float32 or float64, as the rows are."""
 
 NUM_STATES: dict[str, Callable[[int], int]] = {
     "adagrad": lambda n: n,
@@ -60,6 +62,38 @@ def _moves(gradients: Floats, u: Index, n: Index) -> bool:
         if gradients[u, k] != 0:
             return True
     return False
+
+
+@njit(inline="always")
+def _adagrad(w: Number, s: Number, g: Number, rate: Number, epsilon: Number) -> tuple[Number, Number]:
+    s += g * g
+    return w - rate * g / (math.sqrt(s) + epsilon), s
+
+
+@njit(inline="always")
+def _adam(
+    w: Number, m: Number, v: Number, g: Number, rate: Number, epsilon: Number, new1: Number, new2: Number
+) -> tuple[Number, Number, Number]:
+    m += new1 * (g - m)
+    v += new2 * (g * g - v)
+    return w - rate * m / (math.sqrt(v) + epsilon), m, v
+
+
+@kernel
+def adagrad_number(number: Floats, gradient: float, learning_rate: float, epsilon: float) -> None:
+    """As `adagrad`, for a weight alone: ``number`` (2,) is the weight and its state."""
+    number[0], number[1] = _adagrad(number[0], number[1], gradient, learning_rate, epsilon)
+
+
+@kernel
+def adam_number(
+    number: Floats, gradient: float, learning_rate: float, epsilon: float, beta1: float, beta2: float, step: int
+) -> None:
+    """As `adam`, for a weight alone: ``number`` (3,) is the weight and its two moments."""
+    rate = learning_rate * math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
+    number[0], number[1], number[2] = _adam(
+        number[0], number[1], number[2], gradient, rate, epsilon, 1.0 - beta1, 1.0 - beta2
+    )
 
 
 @kernel
@@ -97,8 +131,7 @@ def adagrad(
             for k in range(n):
                 w = load_weight(rows, r, k)
                 g = gradients[u, k] + decay * w
-                s = load_state(rows, r, n, k) + g * g
-                w -= rate * g / (math.sqrt(s) + tiny)
+                w, s = _adagrad(w, load_state(rows, r, n, k), g, rate, tiny)
                 store_state(rows, r, n, k, s)
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + s)
@@ -200,9 +233,7 @@ def adam(
                 w = load_weight(rows, r, k)
                 g = gradients[u, k] + decay * w
                 m, v = load_state(rows, r, n, k), load_state(rows, r, n, n + k)
-                m += new1 * (g - m)
-                v += new2 * (g * g - v)
-                w -= rate * m / (math.sqrt(v) + tiny)
+                w, m, v = _adam(w, m, v, g, rate, tiny, new1, new2)
                 store_state(rows, r, n, k, m)
                 store_state(rows, r, n, n + k, v)
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))

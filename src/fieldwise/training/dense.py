@@ -14,9 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fieldwise.kernels import optimizers as kernels
-from fieldwise.kernels.gradients import new_work, split_fields
-from fieldwise.kernels.layout import SINGLE, Batch, Layout
-from fieldwise.kernels.numbering import WHOLE
 from fieldwise.training.config import DenseOptimizerConfig
 from fieldwise.training.guard import sum_all
 
@@ -86,8 +83,8 @@ class NumberOptimizer(DenseOptimizer):
     """Adam, AdamW or Adagrad of a single number, the bias of logistic regression, by the kernels that move a table.
 
     Between those kernels torch's code has left the caches: its step for one number takes 150 to 300 microseconds there,
-    a tenth of the whole (docs/log/2026-11.md#what-does-autograd-cost-logistic-regression). The number is a row of its
-    own, with torch's state.
+    a tenth of the whole (docs/log/2026-11.md#what-does-autograd-cost-logistic-regression). The state is
+    torch's.
     """
 
     def __init__(self, parameter: nn.Parameter, config: DenseOptimizerConfig) -> None:
@@ -96,46 +93,40 @@ class NumberOptimizer(DenseOptimizer):
         self._number: npt.NDArray[np.floating] = parameter.detach().numpy()
         self._num_steps = 0
         self._names = ("sum",) if config.name == "adagrad" else ("exp_avg", "exp_avg_sq")
-        self._rows = np.zeros((1, 1 + len(self._names)))
-        layout, none = Layout.of([SINGLE], [1]), np.empty(0, dtype=np.uint32)
-        no_values, no_offsets = np.empty((0, 1), dtype=np.float32), np.empty((0, 2), dtype=np.int64)
-        once = Batch(np.zeros((1, 1), dtype=np.uint32), no_values, no_offsets, none, none.view(np.float32))
-        self._gradient, self._tickets = np.zeros((1, 1)), np.zeros(1, dtype=np.int64)
-        self._where = (
-            self._rows, once, layout, np.empty((1, 0)), self._gradient, split_fields(layout, 1), self._tickets,
-            new_work(1, layout, 1, np.float64), np.uint64(0), WHOLE,
-        )  # fmt: skip
+        self._row = np.zeros(1 + len(self._names))
+        self._kept = np.zeros(len(self._row), dtype=self._number.dtype)
 
     def step(self, gradients: Sequence[Tensor], factor: float) -> float:
         """See `DenseOptimizer.step`; the state is kept in the number's own type, as torch does."""
         self._num_steps += 1
-        self._rows[0, 0] = self._number[0]
-        self._gradient[0, 0] = gradients[0].numpy()[0]
-        self._tickets[0] = 0
-        rate = self.config.learning_rate * factor
+        self._row[0] = self._number[0]
+        gradient, rate = float(gradients[0].numpy()[0]), self.config.learning_rate * factor
         if self.config.name == "adagrad":
-            kernels.adagrad(*self._where, rate, 1e-10, 0.0)
+            kernels.adagrad_number(self._row, gradient, rate, 1e-10)
         else:
             beta1, beta2 = 0.9, 0.999
             # torch adds epsilon to the root of what is corrected for the bias of the first steps.
             epsilon = 1e-8 * (1.0 - beta2**self._num_steps) ** 0.5
-            kernels.adam(*self._where, rate, epsilon, 0.0, beta1, beta2, self._num_steps)
-        self._rows[0] = self._rows[0].astype(self._number.dtype)
-        self._number[0] = self._rows[0, 0]
-        return float(self._number[0])
+            kernels.adam_number(self._row, gradient, rate, epsilon, beta1, beta2, self._num_steps)
+        self._kept[:] = self._row
+        self._row[:] = self._kept
+        self._number[0] = self._kept[0]
+        return float(self._kept[0])
 
     def arrays(self) -> Arrays:
         """See `DenseOptimizer.arrays`."""
         if not self._num_steps:
             return {}
-        state = self._rows[:, 1:].astype(self._number.dtype)
-        found = {f"{_PREFIX}0.{name}": state[:, place] for place, name in enumerate(self._names)}
-        return {f"{_PREFIX}0.step": np.array(self._num_steps, dtype=np.float32), **found}
+        state = {
+            f"{_PREFIX}0.{name}": self._kept[place : place + 1].copy() for place, name in enumerate(self._names, 1)
+        }
+        return {f"{_PREFIX}0.step": np.array(self._num_steps, dtype=np.float32), **state}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """See `DenseOptimizer.restore`."""
         self._num_steps = int(arrays.get(f"{_PREFIX}0.step", 0))
-        self._rows[0, 1:] = [arrays[f"{_PREFIX}0.{name}"][0] if self._num_steps else 0.0 for name in self._names]
+        self._row[1:] = [arrays[f"{_PREFIX}0.{name}"][0] if self._num_steps else 0.0 for name in self._names]
+        self._kept[1:] = self._row[1:]
 
 
 def build_dense_optimizer(parameters: Iterable[nn.Parameter], config: DenseOptimizerConfig) -> DenseOptimizer:

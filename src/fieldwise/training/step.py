@@ -178,7 +178,7 @@ class Stepper:
             self._refuse(numbers[:_NUM_CHECKS], of_table, slopes)
         self._loss = numbers[0]
         self.class_weights = np.array(numbers[_NUM_CHECKS:-2])
-        self._agreed = ControlFlags(*(flag > 0 for flag in numbers[-2:]))
+        self._agreed = ControlFlags(numbers[-2] > 0, numbers[-1] > 0)
         of_dense = self.dense.step(slopes, factor) + sum_all(self._buffers)
         self._written = move(factor), of_dense
         return self._loss
