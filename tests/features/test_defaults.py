@@ -70,13 +70,13 @@ def test_a_bag_whose_value_has_no_weight_is_a_reject_and_not_the_default():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"type": "number", "column": "x", "default": "3"}, "must be one"),
-        ({"type": "number", "column": "x", "default": True}, "must be one"),
-        ({"type": "number", "column": "x", "default": math.inf}, "must be a value"),
-        ({"column": "x", "default": math.nan}, "must be a value"),
-        ({"column": "x", "default": ""}, "must be a value"),
-        ({"type": "time", "part": "hour", "column": "x", "default": 3}, "belongs to"),
-        ({"type": "cross", "parts": ("a", "b"), "default": "3"}, "belongs to"),
+        ({"type": "number", "column": "x", "default": "3"}, "must be a number"),
+        ({"type": "number", "column": "x", "default": True}, "must be a number"),
+        ({"type": "number", "column": "x", "default": math.inf}, "must be a valid value"),
+        ({"column": "x", "default": math.nan}, "must be a valid value"),
+        ({"column": "x", "default": ""}, "must be a valid value"),
+        ({"type": "time", "part": "hour", "column": "x", "default": 3}, "only allowed for"),
+        ({"type": "cross", "parts": ("a", "b"), "default": "3"}, "only allowed for"),
     ],
 )
 def test_defaults_that_are_none_are_refused(settings, says):

@@ -218,7 +218,7 @@ def test_a_search_needs_validation_rows_a_folder_of_its_own_and_optuna(folder, c
         fw.tune(config, folder / "whole", trials=8, seed=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    with pytest.raises(fw.ConfigError, match="no search"):
+    with pytest.raises(fw.ConfigError, match="not a search folder"):
         fw.tune(config, tmp_path / "other", trials=1)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(fw.ConfigError, match=r"fieldwise\[tune\]"):
