@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fieldwise=.venv/bin/fieldwise
-echo "MovieLens-1M as a click log is fetched (6 MB) and encoded; then seven models are trained. How long that takes on" >&2
+echo "MovieLens-1M as a click log is fetched (6 MB) and encoded; then nine models are trained. How long that takes on" >&2
 echo "this machine is said before it begins; a first table, of the four quick models, comes before the others." >&2
 "$fieldwise" datasets movielens-1m --out data
 "$fieldwise" compare data/movielens-1m.toml --out runs/demo "$@"
