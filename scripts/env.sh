@@ -34,4 +34,4 @@ if ! .venv/bin/python -m pip install --quiet -c constraints.txt "$torch"; then
     echo "         or put a version >= 2.6 that you can get in the torch line of constraints.txt" >&2
     exit 2
 fi
-.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,serve,dev]'

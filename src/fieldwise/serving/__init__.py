@@ -1,0 +1,1 @@
+"""A saved model that answers raw rows."""
