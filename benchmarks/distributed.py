@@ -1,7 +1,7 @@
 """Seconds, CPU seconds and bytes of a training step: one process, and W workers on this machine.
 
 python benchmarks/distributed.py CONFIG [--workers 0,1,2,4] [--models lr,lc-dnn:1,...] [--hidden 400,400] [--steps 60]
-    [--batch 4096] [--wire full] [--draws 0] [--namespaces] [--json FILE]
+    [--batch 4096] [--comm-dtype full] [--draws 0] [--namespaces] [--json FILE]
 
 With --namespaces every worker is a host of its own: a network namespace, joined to the others by a bridge (root only),
 and the bytes that went over its interface are counted too, with all headers.
@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hidden", default="400,400")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--batch", type=int, default=4096)
-    parser.add_argument("--wire", default="full")
+    parser.add_argument("--comm-dtype", default="full")
     parser.add_argument("--draws", type=int, default=0)
     parser.add_argument("--namespaces", action="store_true")
     parser.add_argument("--json")
@@ -155,7 +155,7 @@ def task(options: argparse.Namespace) -> None:
     config = ModelConfig(kind=kind, units=int(units or 8), hidden=tuple(map(int, options.hidden.split(","))))
     model = build_model(config, layout, 2)
     rule = TableOptimizerConfig(name="ftrl" if kind == "lr" else "adam")
-    stepper = stepper_of(model, TrainConfig(batch_size=options.batch, table=rule, wire=options.wire), world)
+    stepper = stepper_of(model, TrainConfig(batch_size=options.batch, table=rule, comm_dtype=options.comm_dtype), world)
     model.table.draw(0)
     model.train()
     seconds: list[float] = []

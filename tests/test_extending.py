@@ -12,17 +12,18 @@ from click.testing import CliRunner
 
 from fieldwise import events
 from fieldwise.cli import main
+from fieldwise.features import field_types
 from fieldwise.metrics import own
 from fieldwise.models import registry
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
-LONGEST = {"gated": 15, "lift": 30, "curve": 15, "fwfm": 60}
+LONGEST = {"networks": 100, "gated": 15, "lift": 30, "curve": 15, "fwfm": 60}
 
 
 @pytest.fixture
 def nothing_stays(monkeypatch):
     """Let what is registered be forgotten."""
-    tables = registry._DEEP, registry._MODELS, registry._LABELS, own.OWN
+    tables = registry._DEEP, registry._MODELS, registry._LABELS, own.OWN, field_types._TYPES
     before = [dict(table) for table in tables]
     monkeypatch.setattr(events, "_CALLBACKS", [])
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from fieldwise.events import register_callback
     from fieldwise.features.encoder import Encoder
+    from fieldwise.features.field_types import register_field_type
     from fieldwise.jobs.check.check import check
     from fieldwise.jobs.compare.compare import Comparison, compare
     from fieldwise.jobs.evaluate import Evaluation, evaluate
@@ -93,6 +94,7 @@ _HOMES = {
     ),
     "jobs.evaluate": ("Evaluation", "evaluate"),
     "features.encoder": ("Encoder",),
+    "features.field_types": ("register_field_type",),
     "metrics": ("Metrics", "evaluate_predictions"),
     "models.config": ("ModelConfig",),
     "jobs.predict.predict": ("Prediction", "predict"),
@@ -148,6 +150,7 @@ __all__ = [
     "prepare",
     "register_callback",
     "register_deep",
+    "register_field_type",
     "register_metric",
     "register_model",
     "train",

@@ -28,11 +28,12 @@ from msgspec import Meta
 
 from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.features.field_types import custom_type
 from fieldwise.metrics.own import stop_metrics
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import refuse_former
 from fieldwise.models.registry import refuse_unknown
-from fieldwise.schema import Decimal, Default, FieldType, Norm, Scale, TimePart, TimeUnit, WeightScale
+from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
@@ -118,7 +119,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `cross` names the fields that a cross combines; `exclude` leaves the column out.
     """
 
-    type: FieldType | None = None
+    type: str | None = None
     column: str | None = None
     default: Default | None = None
     missing: tuple[str, ...] | None = None
@@ -351,3 +352,5 @@ def _check(config: Config, where: str) -> None:
     for name, field in config.fields.items():
         if field.cross is not None and field.type not in (None, "cross"):
             raise ConfigError("cross makes a field of type cross", where=f"{where}, [fields.{name}]", got=field.type)
+        if field.type is not None:
+            custom_type(field.type, f"{where}, [fields.{name}.type]")

@@ -18,7 +18,18 @@ from msgspec import Meta
 
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["Decimal", "Default", "Field", "FieldType", "Scale", "Schema", "TimePart", "TimeUnit", "WeightScale"]
+__all__ = [
+    "CustomType",
+    "Decimal",
+    "Default",
+    "Field",
+    "FieldType",
+    "Scale",
+    "Schema",
+    "TimePart",
+    "TimeUnit",
+    "WeightScale",
+]
 
 FieldType = Literal["category", "number", "bag", "time", "cross"]
 Scale = Literal["standard", "log", "sqrt", "none"]
@@ -29,6 +40,13 @@ TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
 _Count = Annotated[int, Meta(ge=1)]
+
+
+class CustomType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name and the version of a field type of one's own (`features.field_types.register_field_type`)."""
+
+    name: str
+    version: int
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +60,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ``category``: one feature per value. ``number``: a single feature whose input is the value or, with `bins` or
         `edges`, one feature per bin. ``bag``: several values in one cell. ``time``: a `part` of a point in time.
         ``cross``: one feature per combination of the values of the fields in `parts`.
+    custom
+        The type of one's own that makes the texts of a category or bag from those of the column; unset for a built-in
+        type.
     column
         The column that it reads; None for a cross.
     default
@@ -117,6 +138,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     name: str
     type: FieldType = "category"
+    custom: CustomType | msgspec.UnsetType = msgspec.UNSET
     column: str | None = None
     default: Default | None = None
     missing: tuple[str, ...] = ()
@@ -152,6 +174,11 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def discretised(self) -> bool:
         """Whether the field is a number with bins."""
         return self.numeric and (self.bins is not None or self.edges is not None)
+
+    @property
+    def type_name(self) -> str:
+        """The type as the configuration names it."""
+        return self.custom.name if self.custom else self.type
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -213,6 +240,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse(
                 "the separator must not contain the colon that precedes weights", got=f"separator = {self.separator}"
             )
+        if self.custom and (self.weighted or self.brackets or self.weights is not None):
+            refuse("a type of your own has no weights and no brackets", got=f"type = {self.custom.name}")
         if self.type == "cross" and self.column:
             refuse("column is not allowed for a cross", got=f"column = {self.column}", fix="remove column")
         self._check_default(refuse)

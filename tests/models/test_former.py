@@ -29,6 +29,7 @@ FIXTURE = Path(__file__).parent.parent / "fixtures" / "3" / "run"
         ("model.start=posterior", 'kind = "lc-dnn+bayesian-fm" is a stack of both'),
         ("model.posterior_units=13", "model.factors, one less"),
         ("pretrain.sweeps=100", "train.sampler.sweeps"),
+        ("train.wire=bfloat16", "train.comm_dtype"),
         ("model.deep_units=all", "leave it out"),
     ],
 )

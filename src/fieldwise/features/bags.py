@@ -28,6 +28,7 @@ from fieldwise.features.canonical import as_text, canonical, fingerprints, is_li
 from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.counting import Learned
+from fieldwise.features.field_types import convert
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.lists import split_lists
 from fieldwise.features.numerals import parse_text
@@ -134,7 +135,10 @@ class BagEncoder(IndexedEncoder):
 def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
     """Return how many values each cell has, (B,), and the values of all cells."""
     array = columns.array(name)
-    if is_list(array.type):
+    if field.custom:
+        with reading(name):
+            lists = convert(field, columns.text(name))
+    elif is_list(array.type):
         lists = array
     elif pa.types.is_map(array.type):
         lists = array.cast(pa.list_(pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])))

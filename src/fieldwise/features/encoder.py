@@ -28,6 +28,7 @@ from fieldwise.features.cells import Arrays, Cells, Encoded, ReadRows, read_rows
 from fieldwise.features.columns import Reject
 from fieldwise.features.counting import Learned, VocabularyCounter, bytes_soon
 from fieldwise.features.cross import CrossEncoder
+from fieldwise.features.field_types import refuse_unregistered
 from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
@@ -483,7 +484,13 @@ class Encoder:
             They do not fit each other; `where` is the file that they were read from.
         """
         try:
-            encoder = cls(msgspec.convert(described["schema"], Schema))
+            schema = msgspec.convert(described["schema"], Schema)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ArtefactError("the description of the encoder is damaged", where=where, got=error) from error
+        for field_ in schema.fields:
+            refuse_unregistered(field_, where)
+        try:
+            encoder = cls(schema)
             of_field: dict[str, Arrays] = {name: {} for name in encoder._fields}
             for key, array in arrays.items():
                 name, _, key_of_field = key.rpartition(".")

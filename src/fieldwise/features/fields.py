@@ -16,8 +16,9 @@ import xxhash
 
 from fieldwise.features.canonical import canonical, fingerprints, plain, taken
 from fieldwise.features.cells import NO_FINGERPRINTS, Arrays, Cells
-from fieldwise.features.columns import Columns
+from fieldwise.features.columns import Columns, reading
 from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
+from fieldwise.features.field_types import convert
 from fieldwise.features.missing import MissingTexts
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
@@ -319,6 +320,9 @@ class CategoryEncoder(IndexedEncoder):
         """Fingerprint the canonical texts of the column."""
         assert self.field.column is not None
         text = columns.text(self.field.column)
+        if self.field.custom:
+            with reading(self.field.column):
+                text = convert(self.field, text)
         found = fingerprints(text, self.seed)
         self.missing.drop_from(found)
         if self.default_text is None:

@@ -38,6 +38,7 @@ _KEYS = {
     "model.posterior_units": _Key("model.factors, one less", now="factors"),
     "pretrain.sweeps": _Key("train.sampler.sweeps"),
     "pretrain.burn_in": _Key("train.sampler.burn_in"),
+    "train.wire": _Key("train.comm_dtype, with the same values"),
 }
 _VALUES: dict[str, dict[object, str]] = {
     "model.kind": {"lr-network": 'kind = "lr" is the same function'},

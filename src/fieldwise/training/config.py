@@ -102,8 +102,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         A run may go on elsewhere than where it began.
     threads
         Threads to use; all cores unless given.
-    wire
-        Of several workers: whether rows and their gradients travel as they are (``full``), or rounded to ``bfloat16``.
+    comm_dtype
+        The type in which several workers send each other rows and their gradients: that of the table (``full``), or
+        ``bfloat16``, which halves the bytes.
     """
 
     epochs: Annotated[int, Meta(ge=1)] = 12
@@ -124,7 +125,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sampler: SamplerConfig = SamplerConfig()
     device: Literal["cpu", "cuda", "auto", "torch"] = "cpu"
     threads: Annotated[int, Meta(ge=1)] | None = None
-    wire: Literal["full", "bfloat16"] = "full"
+    comm_dtype: Literal["full", "bfloat16"] = "full"
 
     @property
     def largest_batch(self) -> int:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -16,12 +16,13 @@ from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.canonical import canonical
-from fieldwise.features.columns import Columns
+from fieldwise.features.columns import Columns, reading
+from fieldwise.features.field_types import convert, custom_type
 from fieldwise.features.labels import Spelling, tidy
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
-from fieldwise.schema import Default, Field, FieldType, Schema
+from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
 
@@ -144,7 +145,12 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
             guesses[name] = by_label(guess, columns.array(name), label)
         if unspoken:
             settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
-        fields += [_field(field, name, entry, guesses[name], of_numbers) for field, entry in settings.items()]
+        for field, entry in settings.items():
+            custom = None if entry.type is None else custom_type(entry.type, f"[fields.{field}.type]")
+            if custom is None:
+                fields.append(_field(field, name, entry, guesses[name], of_numbers))
+            else:
+                fields.append(_custom_field(field, name, entry, *custom, columns, config.data.missing))
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
@@ -217,7 +223,7 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
 def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
     """Return the field of a column: configured settings, completed by inferred ones."""
     stated = _stated(entry)
-    type_ = entry.type or _implied_type(stated, guess)
+    type_ = cast("FieldType | None", entry.type) or _implied_type(stated, guess)
     guessed: dict[str, Any] = {}
     if type_ == "number" and {"bins", "edges", "scale"}.isdisjoint(stated):
         guessed = {"bins": 0}
@@ -235,6 +241,27 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
         if guess.separator is not None:
             guessed |= {"separator": guess.separator, "brackets": guess.brackets}
     return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
+
+
+def _custom_field(
+    name: str,
+    column: str,
+    entry: FieldConfig,
+    custom: CustomType,
+    type_: FieldType,
+    columns: Columns,
+    missing: tuple[str, ...] | None,
+) -> Field:
+    """Return a field of a type of one's own: configured settings, and what the converted texts of the sample imply."""
+    settings = {**_stated(entry), "name": name, "column": column, "type": type_, "custom": msgspec.to_builtins(custom)}
+    settings = {"missing": IN_TEXTS if missing is None else missing} | settings
+    field = _make_field({"norm": "sqrt"} | settings if type_ == "bag" else settings)
+    with reading(column):
+        texts = convert(field, columns.text(column))
+    if entry.buckets is None and entry.min_count is None:
+        texts = texts.flatten() if type_ == "bag" else texts
+        field = msgspec.structs.replace(field, min_count=guess_column(name, texts, missing).min_count)
+    return field
 
 
 def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:

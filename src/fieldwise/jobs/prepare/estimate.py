@@ -210,7 +210,7 @@ def _of_field(field: Field, half: _Learned, whole: _Learned, later: float) -> Fi
     if field.type in ("category", "bag", "cross") and field.buckets is None:
         features = 2 + int((now - 2) * later ** _exponent(before - 2, now - 2, half, whole))
         features = min(features, 2 + (field.max_features or features))
-    return FieldEstimate(name=field.name, type=field.type, features_in_sample=now, features=features)
+    return FieldEstimate(name=field.name, type=field.type_name, features_in_sample=now, features=features)
 
 
 def _encoder_bytes(schema: Schema, fields: list[FieldEstimate], num_rows: int) -> int:

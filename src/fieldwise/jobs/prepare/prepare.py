@@ -322,7 +322,12 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
         },
         "num_features": encoder.num_features,
         "fields": [
-            {"name": field.name, "type": field.type, "features": encoder.rows[field.name], **_cut(encoder, field.name)}
+            {
+                "name": field.name,
+                "type": field.type_name,
+                "features": encoder.rows[field.name],
+                **_cut(encoder, field.name),
+            }
             for field in encoder.schema.fields
         ],
         "constant_fields": encoder.constant_fields,

@@ -124,7 +124,7 @@ def stepper_of(model: ClickModel, settings: TrainConfig, world: World) -> Steppe
         device=choose_device(settings.device),
         precision=settings.precision,
         seed=settings.seed,
-        comm_bfloat16=settings.wire == "bfloat16",
+        comm_bfloat16=settings.comm_dtype == "bfloat16",
     )
 
 

@@ -95,7 +95,8 @@ class ColumnCounts:
         self._counts_rows = surveyed.may_count
         self._last: tuple[str, float] | None = None
         self._style = style_of(surveyed.field)
-        as_category = Field(name=surveyed.field.name, column=surveyed.field.column, missing=surveyed.field.missing)
+        of = surveyed.field
+        as_category = Field(name=of.name, column=of.column, missing=of.missing, custom=of.custom)
         self._encoder = BagEncoder(surveyed.field) if surveyed.type == "bag" else CategoryEncoder(as_category)
 
     def read(self, columns: Columns) -> ReadColumn:
