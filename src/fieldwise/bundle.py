@@ -7,6 +7,7 @@
         encoder.safetensors        vocabularies, edges, scales
         table-0003.safetensors     (D, n) weights of the features, D features with n numbers each
         dense-0003.safetensors     all other weights
+        network-0003.onnx          what makes logits of the rows, for those who answer without torch (`serving`)
 
 The table may have billions of rows, so the manifest contains a checksum for every block of rows. Opening a bundle
 takes the same time for a large table as for a small one; a block is verified when one of its rows is first used
@@ -32,7 +33,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
 from fieldwise.io.blocks import BlockVerifier, FileBlock
-from fieldwise.io.files import checksum, explaining
+from fieldwise.io.files import RESTORE, checksum, explaining, require_file, write_bytes
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
@@ -50,7 +51,7 @@ _UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The content of manifest.json."""
 
     model: dict[str, Any]
@@ -64,6 +65,7 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     table_block_shift: int
     calibration: dict[str, Any] = {}
     format: str | None = None
+    no_network: str | None = None
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -94,6 +96,10 @@ class Bundle(msgspec.Struct, frozen=True):
         The map from logits to probabilities (`calibration.Calibration`), as plain data.
     digest
         The checksum of the manifest; see `bundle_digest`.
+    network
+        The network as an ONNX graph (`models.network`); None where there is none.
+    no_network
+        Why there is none; None in a bundle of an earlier version.
     """
 
     folder: Path
@@ -107,6 +113,8 @@ class Bundle(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
     calibration: dict[str, Any]
     digest: str
+    network: bytes | None
+    no_network: str | None
     _blocks: BlockVerifier
     _shift: int
 
@@ -170,7 +178,14 @@ class BundleWriter:
         self.format = format
         self.encoder_checksum: str | None = None
 
-    def save(self, number: int, table: npt.NDArray[np.floating] | Pieces, dense: Arrays) -> None:
+    def save(
+        self,
+        number: int,
+        table: npt.NDArray[np.floating] | Pieces,
+        dense: Arrays,
+        network: bytes | None = None,
+        no_network: str | None = None,
+    ) -> None:
         """Replace the weights of the bundle; until this returns, readers see the previous weights.
 
         Parameters
@@ -182,6 +197,8 @@ class BundleWriter:
             `block_rows` rows each.
         dense
             All other weights, by name.
+        network, no_network
+            See `Bundle`.
 
         Raises
         ------
@@ -196,6 +213,9 @@ class BundleWriter:
             "encoder": self.encoder_checksum,
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
+        if network is not None:
+            files["network"] = f"network-{number:04d}.onnx"
+            checksums["network"] = write_bytes(self.folder / files["network"], network)
         num_rows, width = table.shape
         block = block_rows(width * table.itemsize)
         if isinstance(table, Pieces):
@@ -223,10 +243,11 @@ class BundleWriter:
             block.bit_length() - 1,
             self.calibration,
             self.format,
+            no_network,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
-        for stale in self.folder.glob("*.safetensors"):
-            if stale.name not in files.values():
+        for stale in self.folder.iterdir():
+            if stale.suffix in (".safetensors", ".onnx") and stale.name not in files.values():
                 with explaining(stale):
                     stale.unlink()
 
@@ -275,6 +296,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest, digest = _read_manifest(folder)
         try:
             arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
+            network = _load_network(folder, manifest)
             table, blocks, shift = _table_of(folder / manifest.files["table"], manifest, arrays["table"])
             break
         except ArtefactError:
@@ -294,6 +316,8 @@ def open_bundle(folder: str | Path) -> Bundle:
         (_MANIFEST_NAME, *manifest.files.values()),
         manifest.calibration,
         digest,
+        network,
+        manifest.no_network,
         blocks,
         shift,
     )
@@ -373,6 +397,21 @@ def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray
     by_blocks = part == "table" and manifest.table_block_shift != _ONE_BLOCK
     load = load_headed if by_blocks else load_verified
     return load(path, manifest.checksums.get(part))
+
+
+def _load_network(folder: Path, manifest: _Manifest) -> bytes | None:
+    if "network" not in manifest.files:
+        return None
+    path = _inside(folder, "network", manifest.files["network"])
+    require_file(path)
+    with explaining(path):
+        content = path.read_bytes()
+    found, expected = checksum(content), manifest.checksums.get("network")
+    if found != expected:
+        raise ArtefactError(
+            "the network is damaged", where=path, expected=f"checksum {expected}", got=found, fix=RESTORE
+        )
+    return content
 
 
 def _inside(folder: Path, part: str, name: str) -> Path:

@@ -129,7 +129,8 @@ def verify(folder: str | Path) -> Verification:
             files = [place / name for name in _CHECKS[kind](place)]
         except ArtefactError as error:
             found.append(Verified(kind=kind, folder=str(place), damage=str(error)))
-            covered.update(path for path in place.iterdir() if path.suffix in (".json", ".safetensors", ".bin"))
+            of_ours = (".json", ".safetensors", ".bin", ".onnx")
+            covered.update(path for path in place.iterdir() if path.suffix in of_ours)
         else:
             num_bytes = sum(path.stat().st_size for path in files)
             found.append(Verified(kind=kind, folder=str(place), files=len(files), num_bytes=num_bytes))

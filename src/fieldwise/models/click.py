@@ -158,9 +158,13 @@ class ClickModel(nn.Module):
 
     def logits(self, augmented: AugmentedBatch) -> Tensor:
         """Return the logits (B, O) of the model."""
+        return self.logits_of(*self.gathered(augmented))
+
+    def logits_of(self, units: Tensor, full: Tensor) -> Tensor:
+        """Return the logits (B, O) of what `gathered` returns."""
         if self._alone is not None:
-            return self._heads(augmented, [self._alone]).mean(dim=1)
-        heads = self.all_logits(augmented)
+            return self._of_gathered(units, full, [self._alone]).mean(dim=1)
+        heads = self._of_gathered(units, full, list(self.members))
         logits: Tensor = heads.mean(dim=1) if self.stacker is None else self.stacker(heads)
         return logits
 
@@ -178,11 +182,18 @@ class ClickModel(nn.Module):
             assert isinstance(member, Member)
             yield name, member
 
-    def _heads(self, augmented: AugmentedBatch, names: Sequence[str]) -> Tensor:
+    def gathered(self, augmented: AugmentedBatch) -> tuple[Tensor, Tensor]:
+        """Return what the members read: units (B, F, K) of all fields, bags last, and sums over the fields (B, W)."""
         local, full = self.table(augmented.batch)
         units = local.view(augmented.batch.num_examples, self.table.layout.num_fields, self.table.num_local)
         if self.cooccurrence is not None:
             units, full = self.cooccurrence(units, augmented), full[: augmented.num_examples]
+        return units, full
+
+    def _heads(self, augmented: AugmentedBatch, names: Sequence[str]) -> Tensor:
+        return self._of_gathered(*self.gathered(augmented), names)
+
+    def _of_gathered(self, units: Tensor, full: Tensor, names: Sequence[str]) -> Tensor:
         found = [self._of_member(name, units, full) for name in names]
         return found[0] if len(found) == 1 else torch.cat(found, dim=1)
 

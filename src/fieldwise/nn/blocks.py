@@ -18,7 +18,7 @@ import torch
 from fieldwise.forks import inherited_torch
 from fieldwise.kernels.threads import Team, num_threads, team
 
-__all__ = ["cut", "run_blocks", "set_torch_threads", "single_threaded_torch"]
+__all__ = ["cut", "is_exporting", "run_blocks", "set_torch_threads", "single_threaded_torch"]
 
 Item = TypeVar("Item")
 
@@ -32,6 +32,11 @@ def cut(length: int, size: int) -> list[slice]:
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return [slice(begin, min(begin + size, length)) for begin in range(0, length, size)]
+
+
+def is_exporting() -> bool:
+    """Whether torch is writing down what a module does: it is then to be plain torch, without functions of our own."""
+    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
 def set_torch_threads(count: int) -> None:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from fieldwise.nn.activations import FUSED
+from fieldwise.nn.blocks import is_exporting
 from fieldwise.nn.chain import Layer, chain
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.linear import Linear
 
-__all__ = ["ACTIVATIONS", "Perceptron", "Residual", "count_weights"]
+__all__ = ["ACTIVATIONS", "Perceptron", "Residual", "ResidualBlock", "count_weights"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -62,7 +62,7 @@ class Perceptron(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, num_outputs)."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
+        if x.device.type != "cpu" or is_exporting():  # an exported model is plain torch
             plain: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return plain
         layers, links = deque(self), list[Layer]()
@@ -78,7 +78,9 @@ class Perceptron(nn.Sequential):
         return chain(x, links)
 
 
-class _Block(nn.Module):
+class ResidualBlock(nn.Module):
+    """``x + W2' g(W1' g(x) + b1) + b2``, a block of `Residual`."""
+
     def __init__(self, width: int, inner: int, activation: str, dropout: float) -> None:
         super().__init__()
         self.expand = Linear(width, inner)
@@ -87,6 +89,7 @@ class _Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, width) from x (B, width)."""
         update: Tensor = self.contract(self.dropout(self.expand(self.activation(x), self.activation)))
         return x + update
 
@@ -106,7 +109,7 @@ class Residual(nn.Module):
         if not hidden:
             raise ValueError("a residual network has one block or more, hidden is empty")
         self.trunk = Linear(num_inputs, hidden[0])
-        self.blocks = nn.Sequential(*(_Block(hidden[0], inner, activation, dropout) for inner in hidden))
+        self.blocks = nn.Sequential(*(ResidualBlock(hidden[0], inner, activation, dropout) for inner in hidden))
         self.activation = ACTIVATIONS[activation]()
         self.output = _output(hidden[0], num_outputs)
 

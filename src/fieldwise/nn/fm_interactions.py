@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from fieldwise.kernels.interactions import pair_gradients, sum_pairs
-from fieldwise.nn.blocks import cut, run_blocks
+from fieldwise.nn.blocks import cut, is_exporting, run_blocks
 
 __all__ = ["FMInteractions"]
 
@@ -86,7 +86,7 @@ class FMInteractions(nn.Module):
         """Return (B, O) from units (B, F, K)."""
         if self._takes_all:
             total: Tensor = 0.5 * (units.sum(dim=1).square().sum(dim=1) - units.square().sum(dim=(1, 2)))
-        elif units.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
+        elif units.device.type != "cpu" or is_exporting():  # an exported model is plain torch
             total = (units * torch.matmul(self.mask.triu(1), units)).sum(dim=(1, 2))
         else:
             total = _Pairs.apply(units, self._pairs)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldwise.nn.activations import FUSED, Activation
+from fieldwise.nn.blocks import is_exporting
 from fieldwise.nn.chain import Layer, chain
 
 __all__ = ["Linear", "owns_products"]
@@ -40,7 +41,7 @@ class Linear(nn.Linear):
         if x.shape[-1] != self.in_features:
             raise ValueError(f"x has {x.shape[-1]} columns, the layer takes {self.in_features}")
         fused = None if activation is None else FUSED[type(activation)]
-        if x.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model is plain torch
+        if x.device.type != "cpu" or is_exporting():  # an exported model is plain torch
             plain = self.plain(x)
             return plain if fused is None else fused.apply(plain)
         flat = x.reshape(-1, self.in_features)

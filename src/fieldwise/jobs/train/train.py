@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
@@ -52,6 +53,8 @@ from fieldwise.training.unseen import fill_unseen
 __all__ = ["Pretrained", "pretrain", "train"]
 
 _EVALUATION_BATCH = 8192
+_COMPARED_ROWS = 64
+"""Rows to which a network is asked before it is published."""
 _SECONDS_FOR_OTHERS = 60.0
 
 
@@ -283,10 +286,19 @@ def _train_model(
         if model.stacker is not None and valid is not None:
             fit_stacker(model, _in_order(valid, world).epoch(0), world)
 
+    compared = learnt_from.gather(np.arange(min(_COMPARED_ROWS, learnt_from.num_examples))).batch
+    reasons: set[str] = set()
+
+    def keep(number: int) -> None:
+        reason = save_weights(model, writer, number, world, compared)
+        if reason is not None and reason not in reasons:
+            reasons.add(reason)
+            listen(Warned(f"the saved model can be asked where torch is installed, and not be served: {reason}"))
+
     checkpoints = team.checkpoints_of(run, stepper, warn=lambda text: listen(Warned(text)))
     if not model.trained:
         before_evaluation()
-        save_weights(model, writer, 1, world)
+        keep(1)
         history = _sampled_history(settings.sampler.sweeps, sampling_seconds, learnt_from.num_examples)
     else:
         # Dropout draws from torch's global generator: seeded here, restored afterwards.
@@ -297,7 +309,7 @@ def _train_model(
                 batches,
                 _in_order(valid, world) if valid else None,
                 settings,
-                keep=lambda number: save_weights(model, writer, number, world),
+                keep=keep,
                 before_evaluation=before_evaluation,
                 checkpoints=checkpoints,
                 interrupt=interrupt,

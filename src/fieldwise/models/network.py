@@ -1,0 +1,180 @@
+"""A model's dense part as one ONNX graph, from what the table has gathered to logits.
+
+::
+
+    units (B, F, K)   for each field, co-occurrence bags last, the sum of its features' rows, times their inputs
+    full  (B, W)      sums over the fields of the log
+    logits (B, O)     of the model, before calibration
+
+An input that the model does not have is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from torch import Tensor
+
+from fieldwise.models.bayesian_fm import BayesianFM
+from fieldwise.models.click import ClickModel
+from fieldwise.models.dnn import DNN
+from fieldwise.models.lc import LocallyConnected
+from fieldwise.models.lr import LogisticRegression
+from fieldwise.models.member import Member
+from fieldwise.nn.graph import Graph, NotExportable, emit, emit_own, emit_part, emit_standardise
+
+__all__ = ["NotExportable", "export_network", "refuse_another_answer"]
+
+_CLOSE = 1e-5
+"""Probabilities of the graph and of torch differ by rounding alone."""
+_SIZES = (1, 3)
+"""Batches of these sizes are answered, too: what was traced may hold the size that it was traced with."""
+
+
+def export_network(model: ClickModel) -> bytes:
+    """Return the graph of a model's dense part.
+
+    Raises
+    ------
+    NotExportable
+        A part of somebody else's cannot be said in ONNX.
+    """
+    table = model.table
+    graph = Graph(np.dtype(table.dtype))
+    heads: list[str] = []
+    for name, member in model.members.items():
+        assert isinstance(member, Member)
+        heads += _heads(graph, model, name, member)
+    logits = _weighed(graph, model, heads)
+    shapes: dict[str, tuple[str | int, ...]] = {}
+    if table.num_local:
+        shapes["units"] = ("B", table.layout.num_fields, table.num_local)
+    if table.num_full:
+        shapes["full"] = ("B", table.num_full)
+    written = graph.finish(shapes, {"logits": ("B", model.num_outputs)}, {"logits": logits})
+    content: bytes = written.SerializeToString(deterministic=True)
+    return content
+
+
+def refuse_another_answer(network: bytes, model: ClickModel, units: Tensor, full: Tensor) -> None:
+    """Compare a graph with torch, on what the table has gathered for real rows.
+
+    Raises
+    ------
+    NotExportable
+        A runtime cannot take the graph, or it answers otherwise.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    for size in (*_SIZES, len(units)):
+        some, of_full = units[:size], full[:size]
+        with torch.inference_mode():
+            expected = model.logits_of(some, of_full).cpu().double().numpy()
+        try:
+            session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+            given = {"units": some.cpu().numpy(), "full": of_full.cpu().numpy()}
+            [found] = session.run(None, {each.name: given[each.name] for each in session.get_inputs()})
+        except Exception as error:  # the runtime has exceptions of its own
+            raise NotExportable(f"ONNX Runtime: {str(error).strip().splitlines()[0][:200]}") from None
+        apart = float(np.abs(_probabilities(found.astype(np.float64)) - _probabilities(expected)).max(initial=0.0))
+        if found.shape != expected.shape or not apart <= _CLOSE:
+            raise NotExportable(f"its answers to {len(some)} rows differ from torch's, by {apart:.2g}")
+
+
+def _probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))
+
+
+def _heads(graph: Graph, model: ClickModel, name: str, member: Member) -> list[str]:
+    """Return the names of a member's logits (B, O), one for each head."""
+    table, (local, of_full) = model.table, model.columns(name)
+    units, full = "units", "full"
+    num_fields = table.layout.num_fields
+    if member.num_local and local != slice(0, table.num_local):
+        units = graph.cut(units, 2, local.start, local.stop)
+    if member.num_full and of_full != slice(0, table.num_full):
+        full = graph.cut(full, 1, of_full.start, of_full.stop)
+    if member.num_local and not member.reads_bags and model.num_log_fields < num_fields:
+        num_fields = model.num_log_fields
+        units = graph.cut(units, 1, 0, num_fields)
+    known = _MEMBERS.get(type(member))
+    if known is not None:
+        return known(graph, member, units, full)
+    # What a model does not have comes without columns, as in training.
+    if not member.num_full:
+        full = graph.repeated(units, graph.constant(np.zeros((1, 0))), 0)
+    if not member.num_local:
+        units = graph.repeated(full, graph.constant(np.zeros((1, 1, 0))), num_fields, 0)
+    shapes = [(num_fields, member.num_local), (member.num_full,)]
+    logits = emit_own(graph, member, [units, full], shapes)
+    return [
+        graph.add("Squeeze", graph.cut(logits, 1, head, head + 1), graph.integers(1))
+        for head in range(member.num_heads)
+    ]
+
+
+def _weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
+    """Return the logits of a model from those of its heads: their mean, or as its stacker weighs them."""
+    if model.stacker is None:
+        total = heads[0]
+        for head in heads[1:]:
+            total = graph.add("Add", total, head)
+        return total if len(heads) == 1 else graph.add("Mul", total, graph.constant(1.0 / len(heads)))
+    offset, *weights = model.stacker.weight.double().tolist()
+    total = graph.constant(offset)
+    for head, weight in zip(heads, weights, strict=True):
+        total = graph.add("Add", total, graph.add("Mul", head, graph.constant(weight)))
+    return total
+
+
+def _logistic(graph: Graph, member: LogisticRegression, units: str, full: str) -> list[str]:
+    return [graph.add("Add", full, graph.weight(member.bias))]
+
+
+def _dnn(graph: Graph, member: DNN, units: str, full: str) -> list[str]:
+    first = emit(graph, member.activation, graph.add("Add", full, graph.weight(member.hidden_bias)))
+    return [graph.add("Add", emit_part(graph, member.network, first, member.num_full), graph.weight(member.bias))]
+
+
+def _factorisation(graph: Graph, member: BayesianFM, units: str, full: str) -> list[str]:
+    linear = graph.sum(graph.cut(units, 2, 0, 1), 1)
+    pairs = emit(graph, member.interactions, graph.cut(units, 2, 1, member.num_local))
+    return [graph.add("Add", graph.add("Add", linear, graph.weight(member.bias)), pairs)]
+
+
+def _locally_connected(graph: Graph, member: LocallyConnected, units: str, full: str) -> list[str]:
+    terms = [full] if member.num_full else []
+    if member.skips:
+        first = units if member.num_local == 1 else graph.cut(units, 2, 0, 1)
+        terms.append(graph.sum(first, 1))
+    if member.interactions is not None:
+        terms.append(emit(graph, member.interactions, graph.cut(units, 2, 1, member.num_shared)))
+    linear = None
+    for term in terms:
+        linear = graph.add("Add", term, graph.weight(member.bias) if linear is None else linear)
+    if linear is None:
+        linear = graph.repeated(units, graph.weight(member.bias.unsqueeze(0)), len(member.bias))
+    if member.network is None:
+        return [linear]
+    assert member.reading is not None
+    of_fields = None if member.read is None else graph.constant(member.read.cpu().numpy(), np.int64)
+    read = units if of_fields is None else graph.add("Gather", units, of_fields, axis=1)
+    x = graph.add("Flatten", read, axis=1)
+    if member.standardise is not None:
+        x = emit_standardise(graph, member.standardise, x)
+    whole = graph.add("Add", linear, emit_part(graph, member.network, x, len(member.reading.moves)))
+    return [whole] if member.num_heads == 1 else [linear, whole]
+
+
+_MEMBERS: dict[type[Member], Callable[[Graph, Any, str, str], list[str]]] = {
+    LogisticRegression: _logistic,
+    DNN: _dnn,
+    BayesianFM: _factorisation,
+    LocallyConnected: _locally_connected,
+}
