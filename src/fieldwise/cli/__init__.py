@@ -40,6 +40,7 @@ VERBS = (
     "tune",
     "evaluate",
     "predict",
+    "serve",
     "verify",
     "params",
     "bench",

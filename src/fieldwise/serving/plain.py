@@ -1,0 +1,200 @@
+"""Plain JSON: raw rows as they stand in a log, and candidates to be ranked.
+
+::
+
+    {"rows": [{"user": "u7", "item": "i3"}, ...]}                     a dict for each row
+    {"columns": {"user": ["u7", ...], "item": ["i3", ...]}}           a list for each column
+    {"context": {"user": "u7"}, "candidates": [{"item": "i3"}, ...], "top": 20}
+
+A cell is a text, a number, a boolean, null, a list (a bag), or a dict of weights (a weighted bag).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.serving.limits import Limits, too_many_rows
+from fieldwise.serving.refusals import Refusal
+from fieldwise.serving.rows import Reads, Rows
+
+__all__ = ["PlainRequest", "parse_plain", "write_plain"]
+
+Scalar = str | int | float | bool | None
+Cell = str | int | float | bool | list[Scalar] | dict[str, float] | None
+Record = dict[str, Cell]
+
+
+class _Body(msgspec.Struct):
+    rows: list[Record] | None = None
+    columns: dict[str, list[Cell]] | None = None
+    context: Record | None = None
+    candidates: list[Record] | None = None
+    top: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    id: str | None = None
+
+
+class PlainRequest(NamedTuple):
+    """What is asked.
+
+    Attributes
+    ----------
+    rows
+        The rows; for a ranking those of the candidates, each with the context.
+    ranked
+        Whether the candidates are to be ranked.
+    top
+        How many of them are asked for; None for all.
+    id
+        The identifier of the request, given by its client.
+    """
+
+    rows: Rows
+    ranked: bool = False
+    top: int | None = None
+    id: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse_plain(body: bytes, reads: Reads, limits: Limits) -> PlainRequest:
+    """Return what a body asks.
+
+    Raises
+    ------
+    Refusal
+        It is no JSON, of another form, lacks a column, or is beyond a limit.
+
+    Examples
+    --------
+    >>> from fieldwise.schema import Field, Schema
+    >>> reads = Reads(Schema(fields=(Field(name="user", column="user"),), label="click"))
+    >>> parse_plain(b'{"rows": [{"user": "u7"}, {"user": null}]}', reads, Limits()).rows.columns
+    [['u7', None]]
+    >>> parse_plain(b'{"rows": [{"usr": "u7"}]}', reads, Limits())
+    Traceback (most recent call last):
+    ...
+    fieldwise.serving.refusals.Refusal: the rows lack column user: did you mean usr?
+    """
+    try:
+        asked = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(body, error) from None
+    forms = [asked.rows is not None, asked.columns is not None, asked.candidates is not None]
+    if sum(forms) != 1 or (asked.context is not None and asked.candidates is None):
+        raise Refusal(400, 'expected one of {"rows": [...]}, {"columns": {...}} and {"context", "candidates"}')
+    if asked.candidates is not None:
+        rows = _records(asked.candidates, asked.context or {}, reads, limits)
+        return PlainRequest(rows, True, asked.top, asked.id)
+    if asked.columns is not None:
+        return PlainRequest(_columns(asked.columns, reads, limits), id=asked.id)
+    assert asked.rows is not None
+    return PlainRequest(_records(asked.rows, {}, reads, limits), id=asked.id)
+
+
+def _columns(columns: Mapping[str, Sequence[Any]], reads: Reads, limits: Limits) -> Rows:
+    lengths = {len(cells) for cells in columns.values()}
+    if len(lengths) > 1:
+        found = ", ".join(f"{name} {len(cells)}" for name, cells in list(columns.items())[:10])
+        raise Refusal(400, f"the columns do not have the same number of rows: {found}")
+    return reads.rows(columns, lengths.pop() if lengths else 0, limits)
+
+
+def _records(records: Sequence[Record], context: Record, reads: Reads, limits: Limits) -> Rows:
+    """Return rows that are given one by one; they have the cells of the context, unless they have their own."""
+    num_rows = len(records)
+    too_many_rows(num_rows, limits)
+    if not num_rows:
+        return Rows([[] for _ in reads.names], 0)
+    if num_rows == 1:
+        return reads.rows({name: (cell,) for name, cell in {**context, **records[0]}.items()}, 1, limits)
+    columns: dict[str, Sequence[Any]] = {}
+    for name in reads.known:
+        if name in context:
+            shared = context[name]
+            columns[name] = [record.get(name, shared) for record in records]
+        # A column that no row has is a mistake; one that some rows have is missing in the others.
+        elif any(name in record for record in records):
+            columns[name] = [record.get(name) for record in records]
+        elif name != reads.id:
+            raise reads.lacking(name, list({**context, **records[0]}))
+    return reads.rows(columns, num_rows, limits)
+
+
+def _unreadable(body: bytes, error: Exception) -> Refusal:
+    if isinstance(error, RecursionError):
+        return Refusal(400, "the JSON is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return Refusal(400, "the JSON is no UTF-8")
+    return Refusal(400, f"{error}{_column_of(body) if isinstance(error, msgspec.ValidationError) else ''}")
+
+
+def _column_of(body: bytes) -> str:
+    """Return which column holds a cell of another form, where it can be told."""
+    try:
+        asked = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    found: list[tuple[str, Any]] = []
+    if isinstance(asked, dict):
+        for part in ("rows", "candidates"):
+            if isinstance(asked.get(part), list):
+                found += [pair for row in asked[part] if isinstance(row, dict) for pair in row.items()]
+        if isinstance(asked.get("columns"), dict):
+            found += [(name, cells) for name, column in asked["columns"].items() for cells in _listed(column)]
+        if isinstance(asked.get("context"), dict):
+            found += list(asked["context"].items())
+    for name, cell in found:
+        try:
+            msgspec.convert(cell, Cell)
+        except (msgspec.ValidationError, RecursionError):
+            return f" (column {name[:100]})"
+    return ""
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def write_plain(
+    request: PlainRequest,
+    model: str,
+    version: str,
+    classes: Sequence[str],
+    probabilities: npt.NDArray[np.floating[Any]],
+) -> bytes:
+    """Return the body of the answer: the probabilities in the order of the rows, or the candidates by probability.
+
+    Raises
+    ------
+    Refusal
+        Candidates cannot be ranked by more than two classes.
+
+    Examples
+    --------
+    >>> request = PlainRequest(Rows([["a", "b"]], 2), ranked=True, top=1)
+    >>> write_plain(request, "ctr", "7", ("0", "1"), np.array([0.25, 0.5]))
+    b'{"model_name":"ctr","model_version":"7","candidates":[{"index":1,"probability":0.5}]}'
+    """
+    answer: dict[str, Any] = {"model_name": model, "model_version": version}
+    if request.id is not None:
+        answer["id"] = request.id
+    if not request.ranked:
+        answer["probability"] = probabilities.tolist()
+        if probabilities.ndim == 2:
+            answer["classes"] = list(classes)
+        return _encode(answer)
+    if probabilities.ndim == 2:
+        raise Refusal(400, f"candidates are ranked by a model of two classes, not of {len(classes)}")
+    best = np.argsort(-probabilities, kind="stable")[: request.top]
+    answer["candidates"] = [
+        {"index": index, "probability": probability}
+        for index, probability in zip(best.tolist(), probabilities[best].tolist(), strict=True)
+    ]
+    return _encode(answer)

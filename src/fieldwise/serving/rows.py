@@ -1,0 +1,94 @@
+"""The rows of a request, by column, once they have been checked: what a model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fieldwise.errors import did_you_mean
+from fieldwise.schema import Schema
+from fieldwise.serving.columns import Column, columns_of
+from fieldwise.serving.limits import Limits, too_many_rows, too_many_values
+from fieldwise.serving.refusals import Refusal
+
+__all__ = ["Reads", "Rows"]
+
+
+class Rows(NamedTuple):
+    """B rows by column.
+
+    Attributes
+    ----------
+    columns
+        The cells of every column that the model reads, in its order, (B,) each.
+    num_rows
+        B.
+    ids
+        The identifiers of the rows, where the request has the column of the schema's id.
+    form
+        Of each bag whether its cells are texts or lists; rows of different forms are not answered together.
+    """
+
+    columns: Sequence[Sequence[Any]]
+    num_rows: int
+    ids: Sequence[Any] | None = None
+    form: tuple[bool, ...] = ()
+
+
+class Reads:
+    """The columns that a model reads, and what a request must hold of them.
+
+    Every column must be in a request, as in a log; a row of it may lack some, which are missing then. So a request is
+    taken or refused for what it holds itself, whatever it is answered together with.
+
+    Attributes
+    ----------
+    columns
+        Columns that fields read.
+    names
+        Their names.
+    id
+        The column of the schema's identifier; None without one.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.columns: tuple[Column, ...] = columns_of(schema)
+        self.names = tuple(column.name for column in self.columns)
+        self.id = schema.id
+        self.known = {*self.names} | ({schema.id} if schema.id else set())
+        self._separators = {field.column: field.separator for field in schema.fields if field.type == "bag"}
+        self._bags = [
+            (place, column.name, self._separators.get(column.name, "|"))
+            for place, column in enumerate(self.columns)
+            if column.kind in ("bag", "weights")
+        ]
+
+    def lacking(self, name: str, given: Sequence[str]) -> Refusal:
+        """Return the refusal of a request that lacks a column."""
+        return Refusal(400, f"the rows lack column {name}: {did_you_mean(name, given) if given else 'they are empty'}")
+
+    def rows(self, columns: Mapping[str, Sequence[Any]], num_rows: int, limits: Limits) -> Rows:
+        """Return the rows of columns of equal length; columns that nobody reads are passed over.
+
+        Raises
+        ------
+        Refusal
+            A column is missing; there are too many rows, or too many values in a cell.
+        """
+        too_many_rows(num_rows, limits)
+        try:
+            cells = [columns[name] for name in self.names]
+        except KeyError as error:
+            raise self.lacking(error.args[0], list(columns)) from None
+        form = []
+        for place, name, separator in self._bags:
+            are_lists = False
+            for cell in cells[place]:
+                if isinstance(cell, str):
+                    if len(cell) >= limits.values:  # as many values have as many separators
+                        too_many_values(cell.count(separator) + 1, name, limits)
+                elif isinstance(cell, (list, dict)):
+                    too_many_values(len(cell), name, limits)
+                    are_lists = True
+            form.append(are_lists)
+        return Rows(cells, num_rows, columns.get(self.id) if self.id is not None else None, tuple(form))
