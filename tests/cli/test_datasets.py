@@ -43,6 +43,17 @@ def test_people_see_the_figures_and_the_command_to_go_on_with(tmp_path):
     assert f"fieldwise compare {tmp_path / 'synth.toml'}" in printed
 
 
+def test_a_log_in_days_comes_with_a_configuration_that_reads_its_first_days(tmp_path):
+    small = ("synth-days", "--days", 9, "--rows", 200, "--fields", 3, "--features", 60, "--out", tmp_path)
+    made = json.loads(run(*small, "--json").stdout)
+    assert list(made["days"])[-1] == "2026-01-09"
+    config = load_config(made["config"])
+    assert [Path(path).stem for path in config.paths("train")] == list(made["days"])[:7]
+    printed = run(*small).stdout
+    assert "Best possible metrics of a day" in printed
+    assert "2026-01-09" in printed
+
+
 @pytest.mark.parametrize("arguments", [["synth", "--preset", "appdata"], ["appdata"]])
 def test_a_preset_is_a_shape_that_options_change(tmp_path, monkeypatch, arguments):
     asked = []
@@ -81,6 +92,9 @@ def test_what_is_fetched_is_said_on_standard_error(tmp_path, monkeypatch):
         (["adult", "--preset", "appdata", "--out", "x"], "takes no option but --out"),
         (["appdata", "--preset", "feedsdata", "--out", "x"], "--preset applies only to synth"),
         (["synth", "--rows", "0", "--out", "x"], "1 or more"),
+        (["synth", "--days", "9", "--out", "x"], "synth takes no --days"),
+        (["synth-days", "--preset", "appdata", "--out", "x"], "--preset applies only to synth"),
+        (["synth-days", "--drift", "2", "--out", "x"], "0 to 1"),
         (["synth", "--fields", "9", "--features", "9", "--out", "x"], "at least two for each of 9 fields"),
     ],
 )

@@ -20,6 +20,7 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
         "fieldwise datasets adult --out data",
         "fieldwise datasets synth --rows 100000 --fields 20 --features 5000 --truth linear --out data",
         "fieldwise datasets synth --preset appdata --rows 1000000 --out data",
+        "fieldwise datasets synth-days --days 30 --rows 100000 --out data",
     ),
 )
 @click.argument("name", required=False)
@@ -27,7 +28,7 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
 @click.option(
     "--preset", type=click.Choice(["appdata", "feedsdata"]), help="synth: the sizes of a data set of the paper."
 )
-@click.option("--rows", type=int, help="synth: the number of examples.")
+@click.option("--rows", type=int, help="synth: the number of examples; synth-days: of a day.")
 @click.option("--fields", type=int, help="synth: the number of fields.")
 @click.option("--features", type=int, help="synth: the total number of features.")
 @click.option("--skew", type=float, help="synth: exponent of the feature frequencies, 0 to 4.")
@@ -35,6 +36,11 @@ from fieldwise.cli.options import Verb, json_option, quiet_option
 @click.option("--best-auc", type=float, help="synth: the best possible AUC.")
 @click.option("--click-rate", type=float, help="synth: the click-through rate.")
 @click.option("--seed", type=int, help="synth: the random seed.")
+@click.option("--days", type=int, help="synth-days: the number of days.")
+@click.option("--drift", type=float, help="synth-days: share of an effect that is new each day, 0 to 1.")
+@click.option("--lifetime", type=float, help="synth-days: days that a feature lives on average; 0: for ever.")
+@click.option("--season", type=float, help="synth-days: by how much the logit rises and falls in a week.")
+@click.option("--delay", type=float, help="synth-days: hours after which a click is known, on average.")
 @quiet_option
 @json_option
 def command(
@@ -66,10 +72,12 @@ def command(
         print_json(made)
     else:
         from fieldwise.cli.output import print_commands
-        from fieldwise.cli.tables import print_facts
+        from fieldwise.cli.tables import print_days, print_facts
 
         if "parts" in made:
             print_facts(made["parts"])
+        if "days" in made:
+            print_days(made["days"])
         click.echo(f"Configuration written to {made['config']}")
         print_commands("Next:", [("compare the models", ["fieldwise", "compare", made["config"]])])
 
@@ -102,14 +110,19 @@ def _make(name: str, out: Path, preset: str | None, given: dict[str, Any], quiet
         return _make_synth(out, preset or name, given)
 
 
-def _make_synth(out: Path, preset: str, given: dict[str, Any]) -> dict[str, Any]:
+def _make_synth(out: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
     import json
 
     import msgspec
 
-    from fieldwise.datasets import PRESETS, SynthOptions, make_synth
+    from fieldwise.datasets import PRESETS, DaysOptions, SynthOptions, make_synth, make_synth_days
 
-    options = msgspec.structs.replace(PRESETS.get(preset, SynthOptions()), **given)
-    config = make_synth(out, options, name=preset)
+    in_days = name == "synth-days"
+    start = DaysOptions() if in_days else PRESETS.get(name, SynthOptions())
+    if foreign := [key for key in given if key not in start.__struct_fields__]:
+        raise click.UsageError(f"{name} takes no --{foreign[0].replace('_', '-')}.")
+    options = msgspec.structs.replace(start, **given)
+    config = make_synth_days(out, options) if isinstance(options, DaysOptions) else make_synth(out, options, name=name)
     facts = json.loads(config.with_suffix(".json").read_text())
-    return {"name": preset, "config": str(config), "options": facts.pop("options"), "parts": facts}
+    made = {"name": name, "config": str(config), "options": facts.pop("options")}
+    return {**made, **facts} if in_days else {**made, "parts": facts}

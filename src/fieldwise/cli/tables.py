@@ -234,6 +234,32 @@ def print_facts(parts: dict[str, Any]) -> None:
     )
 
 
+def print_days(days: dict[str, Any]) -> None:
+    """Print the facts known about the days of a synthetic log, a week apart where there are many."""
+    notes = Footnotes()
+    shown = list(days.items())
+    if len(shown) > 14:
+        shown = [*shown[:-1:7], shown[-1]]
+    print_table(
+        "Best possible metrics of a day" + (f", {len(shown)} of {len(days)} days" if len(shown) < len(days) else ""),
+        ["day", "examples", "click rate", "new features", "AUC", "logloss"],
+        [
+            [
+                day,
+                f"{facts['examples']:,}",
+                f"{facts['click_rate']:.4f}",
+                f"{facts['born']:.1%}",
+                notes.mark("this day has only one class")
+                if facts["best"]["auc"] is None
+                else f"{facts['best']['auc']:.4f}",
+                f"{facts['best']['logloss']:.4f}",
+            ]
+            for day, facts in shown
+        ],
+        notes=notes,
+    )
+
+
 def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     """Print all metrics of a model on a log."""
     metrics, notes = evaluation.metrics, Footnotes()

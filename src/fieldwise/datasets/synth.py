@@ -21,7 +21,7 @@ from fieldwise.datasets.truth import Floats, Truth, auc_of_probabilities, draw_f
 from fieldwise.errors import ConfigError
 from fieldwise.io.files import atomic_file, write_bytes
 
-__all__ = ["PRESETS", "SynthOptions", "make_synth"]
+__all__ = ["PRESETS", "SynthOptions", "feature_codes", "make_synth"]
 
 _MAX_CHUNK_ROWS = 1 << 16
 _CHUNK_CELLS = 1 << 26
@@ -171,7 +171,7 @@ def _chunks(truth: Truth, counts: npt.NDArray[np.int64], options: SynthOptions) 
         for field, count in enumerate(counts.tolist()):
             features = draw_features(rng.random(size)[:num_rows], count, options.skew)
             truth.add_field(sums, field, features)
-            columns.append(_codes(features, count))
+            columns.append(feature_codes(features, count))
         logit = truth.logit(sums)
         click = (rng.random(size)[:num_rows] < sigmoid(logit)).astype(np.int8)
         part = np.searchsorted(bounds, rng.random(size)[:num_rows], side="right").astype(np.int8)
@@ -180,7 +180,7 @@ def _chunks(truth: Truth, counts: npt.NDArray[np.int64], options: SynthOptions) 
         yield _DrawnChunk(table, logit, sums[0].copy(), click, part)
 
 
-def _codes(features: npt.NDArray[np.int64], count: int) -> pa.Array:
+def feature_codes(features: npt.NDArray[np.int64], count: int) -> pa.Array:
     """Return the features as texts: in base 36, of one length per field, with a letter before that no number has."""
     length = 1 + len(np.base_repr(count - 1, 36))
     code = np.full((len(features), length), ord("v"), dtype=np.uint8)

@@ -32,11 +32,13 @@ import numpy.typing as npt
 __all__ = [
     "Truth",
     "auc_of_probabilities",
+    "draw_effects",
     "draw_features",
     "feature_counts",
     "feature_probabilities",
     "plant",
     "sigmoid",
+    "standardised",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -117,6 +119,28 @@ def feature_probabilities(count: int, skew: float) -> Floats:
     below = log_edges if power == 0 else np.expm1(power * log_edges) / power
     probabilities: Floats = (1.0 - _TAIL) * np.diff(below / below[-1]) + _TAIL / count
     return probabilities
+
+
+def draw_effects(count: int, skew: float, rng: np.random.Generator) -> Floats:
+    """Draw the effects (count,) of the features of a field: over its examples, mean 0 and variance 1; rare features
+    have small ones.
+
+    Examples
+    --------
+    >>> effect, p = draw_effects(50, 1.0, np.random.default_rng(0)), feature_probabilities(50, 1.0)
+    >>> abs(float(p @ effect)) < 1e-12, round(float(p @ effect**2), 12)
+    (True, 1.0)
+    """
+    probability = feature_probabilities(count, skew)
+    effect = rng.standard_normal(count) * np.sqrt(probability / (probability + _FADING_PROBABILITY))
+    return standardised(effect, probability)
+
+
+def standardised(effect: Floats, probability: Floats) -> Floats:
+    """Return effects of features with these probabilities, shifted and scaled to mean 0 and variance 1."""
+    centred = effect - probability @ effect
+    scaled: Floats = centred / np.sqrt(probability @ centred**2)
+    return scaled
 
 
 class Truth(NamedTuple):
@@ -215,10 +239,7 @@ def plant(
     base = np.concatenate([[0], np.cumsum(counts)])
     effects = np.empty(base[-1], dtype=np.float32)
     for field, count in enumerate(counts.tolist()):
-        probability = feature_probabilities(count, skew)
-        effect = rng.standard_normal(count) * np.sqrt(probability / (probability + _FADING_PROBABILITY))
-        effect -= probability @ effect
-        effects[base[field] : base[field + 1]] = effect / np.sqrt(probability @ effect**2)
+        effects[base[field] : base[field + 1]] = draw_effects(count, skew, rng)
 
     rank = rng.permutation(num_fields)
     strength = np.exp(-_FALL_OFF * rank / num_fields)
