@@ -50,7 +50,7 @@ PAIRS = {
         (
             "check_the_start_is_logistic_regression_where_it_should",
             "check_gradients_are_finite_differences",
-            "check_it_learns_a_hundred_rows_by_heart",
+            "check_it_overfits_a_hundred_rows",
         ),
     ),
     "pairs, no deep part": (
@@ -228,7 +228,7 @@ def test_a_deep_part_that_is_wrong_fails_the_check_that_is_there_for_it(name, de
         check(Subject(ModelConfig(kind="lc-dnn", units=2, standardise=False), deep=deep))
 
 
-@pytest.mark.parametrize("name", ["check_it_learns_a_hundred_rows_by_heart", "check_a_single_class_is_learnt"])
+@pytest.mark.parametrize("name", ["check_it_overfits_a_hundred_rows", "check_a_single_class_is_learnt"])
 def test_a_model_that_does_not_learn_fails(name, monkeypatch):
     monkeypatch.setattr("fieldwise.training.step.Stepper.step", lambda *_: 0.7)
     [check] = [check for check in CHECKS if check.__name__ == name]

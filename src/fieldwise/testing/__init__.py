@@ -5,7 +5,7 @@ One call goes through all of them, and says of each that fails what it found::
     from fieldwise import ModelConfig
     from fieldwise.testing import check_model
 
-    check_model(ModelConfig(kind="lc-wide-deep", units=4, pairs="none"))
+    check_model(ModelConfig(kind="lc-wide-deep", units=4, fm_interactions=False))
     check_model(ModelConfig(), deep=MyDeepPart)  # MyDeepPart(num_inputs, num_outputs), a torch module
     check_model(build)                           # build(layout, num_classes, seed, dtype), a ClickModel of one's own
 

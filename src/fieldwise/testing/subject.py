@@ -139,7 +139,7 @@ def _builder(config: ModelConfig, deep: DeepPart | None) -> Builder:
 # --- the log ---
 
 _FIELDS = (
-    Field(name="user", column="user"),  # a value of its own in every row: any model can learn the log by heart
+    Field(name="user", column="user"),  # a value of its own in every row: any model can fit the log
     Field(name="place", column="place", min_count=2),
     Field(name="age", type="number", column="age", edges=(20.0, 40.0, 60.0)),
     Field(name="tags", type="bag", column="tags"),
