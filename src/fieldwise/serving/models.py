@@ -8,6 +8,7 @@ that cannot be used is refused, with a line that says why, and tried again when 
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -147,6 +148,7 @@ class Models:
         self._scoring = ThreadPoolExecutor(1, "fieldwise-scoring")
         self._loading = ThreadPoolExecutor(1, "fieldwise-loading")
         self.by_name: dict[str, Model] = {}
+        self._retired: list[Version] = []
 
     def load(self) -> None:
         """Load the models for the first time.
@@ -217,6 +219,10 @@ class Models:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(seconds)
+            if self._retired:
+                self._retired = [version for version in self._retired if version.users]
+                # What a version leaves in cycles keeps its table mapped.
+                await loop.run_in_executor(self._loading, gc.collect)
             try:
                 self._follow(await loop.run_in_executor(self._loading, self._find))
             except UserError as error:  # the folder has gone: what is in memory answers
@@ -283,17 +289,20 @@ class Models:
         before, model.current = model.current, version
         other = model.others.pop(version.name, None)
         if other is not None:
-            other.retire()
+            self._retire(other)
         if before is not None:
             self._say(f"model {model.name}: version {version.name} answers, in place of {before.name}")
-            before.retire()
+            self._retire(before)
 
-    @staticmethod
-    def _close_idle(model: Model, besides: Version | None = None) -> None:
+    def _retire(self, version: Version) -> None:
+        version.retire()
+        self._retired.append(version)
+
+    def _close_idle(self, model: Model, besides: Version | None = None) -> None:
         """Close versions that were asked for by name and are not any more, or are too many."""
         by_use = sorted(model.others.items(), key=lambda item: item[1].last_used, reverse=True)
         for place, (name, version) in enumerate(by_use):
             idle = time.time() - version.last_used > _IDLE
             if (idle or place >= _NUM_OTHERS) and not version.users and version is not besides:
                 del model.others[name]
-                version.retire()
+                self._retire(version)
