@@ -121,7 +121,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         The column with the start of an age.
     unit
         Unit of times written as numbers since 1970: ``s``, ``ms``, ``us`` or ``ns``; by default inferred from their
-        magnitude (`features.times`).
+        magnitude (`features.moments`).
     format
         Format of times that are neither ISO 8601 nor numbers since 1970, e.g. ``%y%m%d%H``, ``%m/%d/%Y %I:%M %p``,
         ``%d/%b/%Y:%H:%M:%S %z``. Supported directives: %Y, %y, %m, %b, %d, %a, %H, %I, %p, %M, %S, %f and %z

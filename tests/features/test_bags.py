@@ -1,8 +1,11 @@
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldwise.errors import DataError
-from fieldwise.features.bags import BagEncoder
+from fieldwise.features.bags import BagEncoder, measure_bags
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
@@ -189,3 +192,18 @@ def test_cells_that_are_cut_are_counted_and_the_count_is_saved():
     assert encoder.transform(log).cut == {"bag": 2}
     assert encoder.transform(log.slice(1, 2)).cut == {}
     assert Encoder.from_arrays(encoder.describe(), encoder.arrays()).cut_cells == {"bag": 2}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.none() | st.from_regex(r"\A([ab]|5\.0|NA|nan|)?(:-?[0-9]{1,3}|:x)?(\|([ab]|NA)(:2)?)*\Z"), max_size=6),
+    st.booleans(),
+)
+def test_bags_are_measured_as_they_are_read(cells, is_weighted):
+    field = Field(name="bag", type="bag", column="bag", missing=("NA",), weighted=is_weighted)
+    columns = Columns(pa.table({"bag": pa.array(cells, pa.string())}))
+    read = BagEncoder(field).read(columns, {})
+    longest, largest = measure_bags(columns, field)
+    present = read.fingerprints != 0
+    assert longest == max(1, *np.add.reduceat(present, read.offsets[:-1])) if cells else longest == 1
+    assert largest == np.abs(read.weights[present]).max(initial=0)

@@ -12,9 +12,9 @@ from fieldwise.config import parse_config
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.missing import IN_NUMBERS
+from fieldwise.features.moments import read_moments
 from fieldwise.features.numerals import read_numbers
 from fieldwise.features.target import TargetEncoder
-from fieldwise.features.times import read_moments
 from fieldwise.jobs.init.fields import complete_schema
 from fieldwise.schema import Field, Schema
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns
-from fieldwise.features.numerals import parse_text, read_numbers
+from fieldwise.features.numerals import read_numbers
+from fieldwise.features.parse import parse_text
 
 LIKE_NUMBERS = st.text("+-.eEx0159infaty _", max_size=7) | st.floats().map(repr) | st.integers().map(str)
 

@@ -10,7 +10,7 @@ from tests.reference import times as reference
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.times import read_moments
+from fieldwise.features.moments import read_moments
 from fieldwise.schema import Field, Schema
 
 MOMENT = dt.datetime(2026, 11, 8, 9, 30, 15)

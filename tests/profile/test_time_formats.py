@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldwise.features.columns import Columns
-from fieldwise.features.times import read_moments
+from fieldwise.features.moments import read_moments
 from fieldwise.profile.infer.guess import guess_column
 from fieldwise.schema import Field
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 from fieldwise.data.chunk import Chunk, Piece, Reader
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, plain
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.parse import parse_text
+from fieldwise.features.spelling import spelled
 from fieldwise.io import stores
 
 __all__ = ["Keys", "is_partition", "keys_of", "pieces_with_keys"]
@@ -78,7 +79,7 @@ def _constant(value: str | None, num_rows: int) -> pa.Array:
 
 def _refuse_difference(chunk: Chunk, name: str, value: str | None) -> None:
     cells = plain(canonical(plain(chunk.table.column(name).combine_chunks()))).to_pylist()
-    [expected] = canonical(pa.array([value], pa.string())).to_pylist()
+    [expected] = spelled(pa.array([value], pa.string())).to_pylist()
     same = {text: _is_same(text, expected) for text in set(cells)}
     if all(same.values()):
         return

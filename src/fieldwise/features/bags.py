@@ -31,12 +31,13 @@ from fieldwise.features.counting import Learned
 from fieldwise.features.field_types import convert
 from fieldwise.features.fields import IndexedEncoder
 from fieldwise.features.lists import split_lists
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.parse import parse_text
 from fieldwise.features.scratch import Scratch
+from fieldwise.features.spelling import spelled
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field, Norm
 
-__all__ = ["BagEncoder", "is_pair", "normalised", "split_pairs"]
+__all__ = ["BagEncoder", "is_pair", "measure_bags", "normalised", "split_pairs"]
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -67,14 +68,9 @@ class BagEncoder(IndexedEncoder):
         """Split the cells and fingerprint their values."""
         name = self.field.column
         assert name is not None
-        lengths, values = _split(columns, name, self.field)
+        lengths, values, weights, bad = _values(columns, name, self.field)
         starts = _starts(lengths)
-        weights, bad = np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
         with reading(name):
-            if self.field.weighted:
-                values, weights, bad = _weigh(values, self.field.missing)
-            elif is_pair(values.type):
-                raise DataError("the values of the bag carry weights", fix="set weighted = true")
             text = canonical(values)
         found = fingerprints(text, self.seed)
         self.missing.drop_from(found)
@@ -130,6 +126,34 @@ class BagEncoder(IndexedEncoder):
         """Take over the vocabulary, or the counts of the buckets."""
         self.num_cut = int(described.get("num_cut", 0))  # older versions did not count them
         super().restore(described, arrays)
+
+
+def measure_bags(columns: Columns, field: Field) -> tuple[int, float]:
+    """Return how many values the longest bag of a column has, and the largest size of a weight.
+
+    Of rows that are looked at once: no kernel is compiled for them.
+    """
+    assert field.column is not None
+    lengths, values, weights, _ = _values(columns, field.column, field)
+    with reading(field.column):
+        text = spelled(values)
+    markers = pc.unique(spelled(pa.array([None, *field.missing], text.type)))
+    present = pc.invert(pc.is_in(text, value_set=markers)).to_numpy(zero_copy_only=False)
+    if field.weights is not None:
+        weights, _, _ = _weights_beside(lengths, _split(columns, field.weights, field), needed=present)
+    longest = np.diff(_starts(present)[_starts(lengths)]).max(initial=1)
+    return int(longest), float(np.abs(weights[present]).max(initial=0))
+
+
+def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array, Float32s, Bools]:
+    """Return how many values each cell has, (B,), the N values of all, their weights, and which have no weight."""
+    lengths, values = _split(columns, name, field)
+    with reading(name):
+        if field.weighted:
+            return lengths, *_weigh(values, field.missing)
+        if is_pair(values.type):
+            raise DataError("the values of the bag carry weights", fix="set weighted = true")
+    return lengths, values, np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
 
 
 def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:

@@ -36,7 +36,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
-from fieldwise.kernels.canonical import MISSING_TEXT, is_canonical, spell, write
+from fieldwise.kernels.canonical import BUT_FOR_EMPTY, MAY_CHANGE, MISSING_TEXT, is_canonical, spell, write
 from fieldwise.kernels.fingerprint import fingerprint
 from fieldwise.kernels.texts import pick_texts
 
@@ -221,7 +221,10 @@ def taken(text: pa.Array, places: npt.NDArray[np.int64]) -> pa.Array:
 
 def _respelled(text: pa.Array) -> pa.Array:
     data, offsets, valid = buffers(text)
-    if is_canonical(data, offsets, valid):
+    found = is_canonical(data, offsets, valid)
+    if found == BUT_FOR_EMPTY:
+        return pc.if_else(pc.equal(pc.binary_length(text), 0), pa.scalar(None, text.type), text)
+    if found != MAY_CHANGE:
         return text
     offsets = offsets.astype(np.int64)
     forms = np.empty(len(text), dtype=np.uint8)

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldwise.features.canonical import canonical, plain
 from fieldwise.features.columns import Columns, reading, shown
 from fieldwise.features.missing import IN_TEXTS
+from fieldwise.features.spelling import spelled
 
 __all__ = [
     "MISSING_LABELS",
@@ -175,7 +175,7 @@ def read_labels(columns: Columns, name: str, stated: Spelling, missing: Sequence
     of_missing = MISSING_LABELS if tuple(missing) in ((), IN_TEXTS) else frozenset(missing)
     found = columns.coded(name)
     with reading(name):
-        texts = _decoded(canonical(plain(found.dictionary)))
+        texts = _decoded(spelled(found.dictionary))
     texts = [text if isinstance(text, str) and stated.place(text) >= 0 else _tidied(text, of_missing) for text in texts]
     places = found.indices.cast(pa.int64()).fill_null(len(texts)).to_numpy(zero_copy_only=False)
     return Labels([*texts, None], [*map(shown, found.dictionary), ""], places)
@@ -191,7 +191,7 @@ def _tidied(text: str | bytes | None, missing: frozenset[str]) -> str | bytes | 
         return text
     tidied: str | None = text
     if (shorter := tidy(text)) != text:
-        [tidied] = canonical(pa.array([shorter])).to_pylist()
+        [tidied] = spelled(pa.array([shorter])).to_pylist()
     return None if tidied in missing else tidied
 
 

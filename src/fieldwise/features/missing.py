@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from fieldwise.features.canonical import canonical
+from fieldwise.features.spelling import spelled
 
 __all__ = ["IN_NUMBERS", "IN_TEXTS", "MissingTexts", "is_missing", "missing_numbers", "without_missing"]
 
@@ -44,9 +44,9 @@ class MissingTexts:
     """
 
     def __init__(self, texts: Sequence[str], seed: int) -> None:
-        spelled = canonical(pa.array(texts, pa.large_string())).drop_null().to_pylist()
+        canonical = spelled(pa.array(texts, pa.large_string())).drop_null().to_pylist()
         # As `fingerprints` does, by another implementation: for a few texts, one that need not be compiled.
-        found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in spelled]
+        found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in canonical]
         self._fingerprints = np.array(found, dtype=np.uint64)
         self._low = np.zeros(1 << _LOW_BITS, dtype=np.bool_)
         self._low[self._low_bits(self._fingerprints)] = True

@@ -17,7 +17,6 @@ other way, or has no `symbol` where one is stated, is no number: 1.5 is not take
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,14 +29,13 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import is_text, plain
 from fieldwise.features.columns import Columns
-from fieldwise.features.missing import is_missing, missing_numbers, without_missing
+from fieldwise.features.parse import PLAIN, as_floats, parse_text, parse_written, without_numbers
 from fieldwise.schema import Decimal, Field
 
 __all__ = [
     "NOT_A_NUMBER",
     "Style",
     "bare_numbers",
-    "parse_text",
     "read_numbers",
     "respelled",
     "style_of",
@@ -57,8 +55,6 @@ _LOOKED_AT = 100
 _SPACES = r" '’_\x{00a0}\x{202f}"
 _BETWEEN = {".": f"[,{_SPACES}]", ",": rf"[.{_SPACES}]"}
 _POINT = {".": r"\.", ",": ","}
-# What Arrow reads as a float64. Needed also to tell which texts it refused: it says so of the first alone.
-_PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _BY_COMPUTERS = r"^[+-]?[0-9]+(\.0+|(\.[0-9]+)?[eE][+-][0-9]{1,2})$"
 """As programs write whole floats, whatever the style of the column: 5.0, 1.25e+10. No other reading has a sense."""
 _IN_BRACKETS = r"^\(([^()+-]*)\)$"
@@ -66,60 +62,6 @@ _NO_NUMBER = "no number"
 _SYMBOL = re.compile(
     r"[+(-]?([^\w\s.,'’()+-]{1,2}|[A-Z]{3})?[\s+-]*\d[\d.,\s'’_]*?\s*([^\w\s.,'’()+-]{1,2}|[A-Z]{3})?\)?"
 )
-
-
-def parse_text(text: pa.Array, missing: tuple[str, ...] = ()) -> tuple[Float64s, Bools]:
-    """Read texts as float64.
-
-    Parameters
-    ----------
-    text
-        (N,).
-    missing
-        Texts that mean missing.
-
-    Returns
-    -------
-    The numbers, (N,), NaN for null and for what means missing; and which texts are no finite number, (N,). Spaces
-    around a number are allowed.
-
-    Examples
-    --------
-    >>> numbers, bad = parse_text(pa.array(["1e3", " 5", None, "five", "inf"]))
-    >>> numbers.tolist()[:3], bad.tolist()
-    ([1000.0, 5.0, nan], [False, False, False, True, True])
-    """
-    refused = None
-    read = _cast(text)
-    if read is None and missing:  # most columns with such texts hold nothing else that is no number
-        text = without_missing(text, missing)
-        read = _cast(text)
-    if read is None:
-        text = pc.ascii_trim_whitespace(text)
-        is_number = pc.match_substring_regex(text, _PLAIN)
-        refused = pc.invert(pc.or_(is_number, pc.equal(text, "")))
-        read = pc.if_else(is_number, text, None).cast(pa.float64())
-    numbers = _numpy(read)
-    bad = ~np.isfinite(numbers) & pc.is_valid(read).to_numpy(zero_copy_only=False)
-    if refused is not None:
-        bad |= refused.fill_null(False).to_numpy(zero_copy_only=False)
-    if missing and bad.any():
-        bad[bad] = ~is_missing(text.filter(pa.array(bad)), missing).to_numpy(zero_copy_only=False)
-        numbers = np.where(np.isinf(numbers) & ~bad, math.nan, numbers)
-    return _without(numbers, missing), bad
-
-
-def _cast(text: pa.Array) -> pa.Array | None:
-    try:
-        return text.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
-
-
-def _without(numbers: Float64s, missing: tuple[str, ...]) -> Float64s:
-    """Return numbers, NaN for those that mean missing."""
-    sentinels = missing_numbers(missing)
-    return np.where(np.isin(numbers, sentinels), math.nan, numbers) if sentinels else numbers
 
 
 def read_numbers(
@@ -150,7 +92,7 @@ def read_numbers(
     if is_text(kind) and style is not None:  # not canonical text, which takes 1.000 for 1
         return parse_text(respelled(columns.written(name), style), missing)
     if is_text(kind):
-        return parse_text(plain(columns.text(name)), missing)
+        return parse_written(array, missing)
     if pa.types.is_float32(kind):  # 0.1 is the same number in every width, as it is in a CSV
         array = plain(array).cast(pa.string())
     elif not (
@@ -163,8 +105,8 @@ def read_numbers(
             got=kind,
             fix="make the field a category, or cast the column",
         )
-    numbers = _numpy(plain(array).cast(pa.float64(), safe=False))
-    return _without(numbers, missing), np.isinf(numbers)
+    numbers = as_floats(plain(array).cast(pa.float64(), safe=False))
+    return without_numbers(numbers, missing), np.isinf(numbers)
 
 
 def why_no_numbers(values: Sequence[str], style: Style | None) -> list[str]:
@@ -194,10 +136,6 @@ def why_no_numbers(values: Sequence[str], style: Style | None) -> list[str]:
                 if keys and reasons[at] == NOT_A_NUMBER:
                     reasons[at] += f": {', '.join(keys)} would read it"
     return reasons
-
-
-def _numpy(array: pa.Array) -> Float64s:
-    return np.asarray(array.fill_null(math.nan).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 class Style(NamedTuple):
@@ -230,7 +168,7 @@ def respelled(text: pa.Array, style: Style) -> pa.Array:
     plain = pc.replace_substring_regex(bare, _BETWEEN[style.decimal], "")
     if style.decimal == ",":
         plain = pc.replace_substring(plain, ",", ".")
-    refused = pc.match_substring_regex(text, _PLAIN)
+    refused = pc.match_substring_regex(text, PLAIN)
     if style.symbol is None:
         refused = pc.and_(refused, pc.invert(pc.match_substring_regex(text, _BY_COMPUTERS)))
     otherwise = pc.if_else(refused, pa.scalar(_NO_NUMBER, text.type), text)

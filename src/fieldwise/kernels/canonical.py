@@ -1,9 +1,8 @@
 """One spelling for values that writers of CSV spell differently: the rules for text, over Arrow's buffers.
 
-`is_canonical` finds out whether any text may need a change: most columns have none, and that is the end of it. `spell`
-then looks at each text and says which form it has and how long its canonical text is; `write` writes the canonical
-texts. The rules are in the table of
-`features.canonical`.
+`is_canonical` finds out whether any text may need a change: most columns have none, or empty texts alone, and that is
+the end of it. `spell` then looks at each text and says which form it has and how long its canonical text is; `write`
+writes the canonical texts. The rules are in the table of `features.canonical`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,10 @@ import numpy as np
 
 from fieldwise.kernels.jit import kernel, merged, part
 
-__all__ = ["MISSING_TEXT", "is_canonical", "spell", "write"]
+__all__ = ["BUT_FOR_EMPTY", "MAY_CHANGE", "MISSING_TEXT", "is_canonical", "spell", "write"]
+
+# Whether texts are canonical: for sure, for sure once the empty ones are null, or perhaps not.
+_CANONICAL, BUT_FOR_EMPTY, MAY_CHANGE = range(3)
 
 # What is done to a text to make it canonical.
 MISSING_TEXT = 0  # empty, nan
@@ -133,25 +135,26 @@ def _is_marked(data):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
-    """Whether all texts are canonical for sure; False says nothing. Parameters as for `spell`.
+    """Whether all texts are canonical for sure, or all that are not empty. Parameters as for `spell`.
 
     Four times faster than `spell` on texts of digits, which it need not read one by one.
     """
     if _is_marked(data[offsets[0] : offsets[-1]]):
-        return False
+        return MAY_CHANGE
+    found = _CANONICAL
     for i in range(len(offsets) - 1):
         begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])  # as `spell` calls `_word`
         length = end - begin
         if length == 0:
             if len(valid) == 0 or valid[i]:
-                return False
+                found = BUT_FOR_EMPTY
             continue
         first = data[begin] | 0x20
         # Few texts pass this, and it is one branch: of texts that are mixed, more could not be foretold.
         is_like_word = (first == _FIRST_N) | (first == _FIRST_T) | (first == _FIRST_F)
         if is_like_word & (length >= 3) & (length <= 5) and _word(data, begin, end)[0] != _KEEP:
-            return False
-    return True
+            return MAY_CHANGE
+    return found
 
 
 @kernel

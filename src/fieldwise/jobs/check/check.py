@@ -27,7 +27,7 @@ from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.classes import decide_classes, guess_positive
 from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.labels import Spelling, count_labels, merge_spellings, read_labels
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.parse import parse_text
 from fieldwise.features.target import MAX_CLASSES
 from fieldwise.jobs.check.columns import columns_to_survey
 from fieldwise.jobs.init.inference import infer_from

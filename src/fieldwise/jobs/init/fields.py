@@ -9,17 +9,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, DataError, did_you_mean
-from fieldwise.features.bags import BagEncoder
-from fieldwise.features.canonical import canonical
+from fieldwise.features.bags import measure_bags
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.field_types import convert, custom_type
 from fieldwise.features.labels import Spelling, tidy
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
+from fieldwise.features.spelling import spelled
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
@@ -270,15 +269,12 @@ def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Column
         return field
     entry = given.get(field.name, FieldConfig())
     try:
-        cells = BagEncoder(msgspec.structs.replace(field, max_length=None, norm="none")).read(columns, {})
+        longest, largest = measure_bags(columns, field)
     except DataError:  # will be reported when the encoder is fitted
         return field
-    assert cells.offsets is not None
-    assert cells.weights is not None
     if entry.max_length is None:
-        longest = int(np.diff(cells.offsets).max(initial=1))
         field = msgspec.structs.replace(field, max_length=max(_LEAST_LENGTH, _TIMES_LONGEST * longest))
-    is_large = (field.weighted or field.weights) and float(np.abs(cells.weights).max(initial=0)) > _LARGEST_WEIGHT
+    is_large = (field.weighted or field.weights) and largest > _LARGEST_WEIGHT
     if entry.weight_scale is None and is_large:
         field = msgspec.structs.replace(field, weight_scale="log")
     return field
@@ -345,7 +341,7 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
 
 def _texts(labels: Iterable[Default]) -> tuple[str, ...]:
     """Return the canonical texts of labels as the configuration names them."""
-    return tuple(canonical(pa.array([tidy(str(label)) for label in labels], pa.string())).to_pylist())
+    return tuple(spelled(pa.array([tidy(str(label)) for label in labels], pa.string())).to_pylist())
 
 
 def _with_positive(schema: Schema, positive: str | None) -> Schema:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.features.lists import split_lists
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.parse import parse_text
 from fieldwise.profile.infer.values import Values
 
 __all__ = ["Bag", "find_bag", "find_lists", "is_objects"]

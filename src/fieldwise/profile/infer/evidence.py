@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fieldwise.errors import DataError
-from fieldwise.features.canonical import canonical, plain
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.canonical import as_text, plain
+from fieldwise.features.parse import parse_text
+from fieldwise.features.spelling import spelled
 
 __all__ = ["Evidence", "label_of", "weigh"]
 
@@ -53,12 +53,19 @@ class Evidence(NamedTuple):
 def label_of(column: pa.Array) -> npt.NDArray[np.int8] | None:
     """Return 0 or 1 for every row of a label of two values, -1 where it is missing; None for any other label."""
     try:
-        codes = pc.dictionary_encode(plain(canonical(column)))
+        codes = _coded(column)
     except DataError:
         return None
     found = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int8)
     counts = np.bincount(found[found >= 0], minlength=2) if len(codes.dictionary) == 2 else np.zeros(2)
     return found if counts.min() >= _LEAST_OF_A_CLASS else None
+
+
+def _coded(column: pa.Array) -> pa.DictionaryArray:
+    """Return the canonical texts of a column as a dictionary."""
+    written = as_text(plain(column)).dictionary_encode()
+    texts = spelled(written.dictionary).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(texts.indices.take(written.indices), texts.dictionary)
 
 
 def weigh(column: pa.Array, label: npt.NDArray[np.int8]) -> Evidence:
@@ -83,7 +90,7 @@ def weigh(column: pa.Array, label: npt.NDArray[np.int8]) -> Evidence:
     True False
     False True
     """
-    encoded = pc.dictionary_encode(plain(canonical(column)))
+    encoded = _coded(column)
     values = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     numbers, bad = parse_text(encoded.dictionary)
     known = (values >= 0) & (label >= 0)

@@ -57,7 +57,8 @@ from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.canonical import is_list
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
-from fieldwise.features.numerals import parse_text, respelled
+from fieldwise.features.numerals import respelled
+from fieldwise.features.parse import parse_text
 from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
 from fieldwise.profile.infer.evidence import weigh
 from fieldwise.profile.infer.names import is_code, is_row_id

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.features.columns import Columns
-from fieldwise.features.times import read_moments
+from fieldwise.features.moments import read_moments
 from fieldwise.profile.infer.names import is_time
 from fieldwise.profile.infer.time_formats import CLOCK_TEXT, DATE_TEXT, SHORT_DATE_TEXT, formats_of
 from fieldwise.profile.infer.values import Values

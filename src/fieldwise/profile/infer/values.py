@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldwise.features.canonical import as_text, canonical, plain
+from fieldwise.features.canonical import as_text, plain
 from fieldwise.features.missing import is_missing, missing_numbers
-from fieldwise.features.numerals import parse_text
+from fieldwise.features.parse import parse_text
+from fieldwise.features.spelling import spelled
 
 __all__ = ["Values"]
 
@@ -56,11 +57,11 @@ class Values:
     def __init__(self, array: pa.Array) -> None:
         # Only distinct values are spelled canonically: most columns of a log have few.
         written = pc.value_counts(_utf8(as_text(plain(array))))
-        spelled = canonical(written.field("values")).cast(pa.large_string()).dictionary_encode()
+        texts = spelled(written.field("values")).cast(pa.large_string()).dictionary_encode()
         times = written.field("counts").to_numpy(zero_copy_only=False)
-        known = pc.is_valid(spelled).to_numpy(zero_copy_only=False)
-        places = spelled.indices.drop_null().to_numpy(zero_copy_only=False)
-        self.texts: pa.LargeStringArray = spelled.dictionary
+        known = pc.is_valid(texts).to_numpy(zero_copy_only=False)
+        places = texts.indices.drop_null().to_numpy(zero_copy_only=False)
+        self.texts: pa.LargeStringArray = texts.dictionary
         self.counts: Int64s = np.zeros(len(self.texts), dtype=np.int64)
         np.add.at(self.counts, places, times[known])
         self.num_present = int(self.counts.sum())
@@ -81,7 +82,7 @@ class Values:
             gone = is_missing(self.texts, missing).to_numpy(zero_copy_only=False)
             gone |= np.isin(parse_text(self.texts)[0], missing_numbers(missing))
         else:
-            markers = canonical(pa.array(missing, pa.large_string()))
+            markers = spelled(pa.array(missing, pa.large_string()))
             gone = pc.is_in(self.texts, value_set=markers).to_numpy(zero_copy_only=False)
         if not gone.any():
             return self
