@@ -161,6 +161,8 @@ class CacheWriter:
         """Copy examples start .. stop into the block that is being filled."""
         planes, to = self._planes, slice(self._num_buffered, self._num_buffered + stop - start)
         for plane, (lines, num_rows) in enumerate(zip(planes.id_lines, planes.id_rows, strict=True)):
+            if not len(lines):  # a kernel would be compiled for this width
+                continue
             wrong = pack_lines(batch.ids, lines, num_rows, start, self._fixed[plane][to])
             if wrong >= 0:
                 raise ValueError(f"an id in line {wrong} is not below the number of rows of its field")

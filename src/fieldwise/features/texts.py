@@ -17,7 +17,7 @@ from fieldwise.features.canonical import buffers, plain
 from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
-from fieldwise.kernels.texts import put_lengths, put_texts
+from fieldwise.kernels.texts import put_texts
 
 __all__ = ["TextCollector"]
 
@@ -98,7 +98,8 @@ class TextCollector:
         ids = []
         for keys, lengths, _ in self._read():
             ids.append(vocabulary.lookup(keys))
-            put_lengths(ids[-1], lengths, first, lengths_of_all[1 + num_known :])
+            is_new = ids[-1] >= first
+            lengths_of_all[1 + num_known :][ids[-1][is_new] - first] = lengths[is_new]
         offsets = np.cumsum(lengths_of_all, out=lengths_of_all)
         text_bytes = self._scratch.zeros(int(offsets[-1]), np.uint8)
         text_bytes[: len(known_bytes)] = known_bytes

@@ -219,7 +219,8 @@ def take(ids: npt.NDArray[np.uint32], numbers: npt.NDArray[np.unsignedinteger[An
     [5, 0, 7]
     """
     out = np.empty(len(numbers), dtype=np.uint32)
-    numbers = numbers.view()
+    # Two kinds of numbers are kernels enough: those of a byte become longer.
+    numbers = numbers.astype(np.uint16) if numbers.dtype == np.uint8 else numbers.view()
     numbers.flags.writeable = False
     _take(ids.reshape(-1, 1), numbers, out)
     return out

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fieldwise.kernels.jit import kernel
 
-__all__ = ["pick_texts", "put_lengths", "put_texts"]
+__all__ = ["pick_texts", "put_texts"]
 
 Bytes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -30,14 +30,6 @@ def _copy(data, begins, ends, out):  # type: ignore[no-untyped-def]
     for i in range(len(begins)):
         for k in range(ends[i + 1] - ends[i]):
             out[ends[i] + k] = data[begins[i] + k]
-
-
-@kernel
-def put_lengths(ids, lengths, first, out):  # type: ignore[no-untyped-def]
-    """Write the length of each of N texts to ``out[ids[i] - first]``, but for ids below `first`."""
-    for i in range(len(ids)):
-        if ids[i] >= first:
-            out[ids[i] - first] = lengths[i]
 
 
 @kernel
