@@ -36,6 +36,12 @@ from fieldwise.cli.options import Verb, json_option
     type=click.FloatRange(min=0.05),
     help="Seconds between looks for new versions.",
 )
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write what is asked and answered to Parquet files, for training when the labels come.",
+)
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Largest body of a request. Default: 16 MB.")
 @click.option("--max-rows", type=click.IntRange(min=1), help="Most rows of a request. Default: 10,000.")
 @click.option("--queue", type=click.IntRange(min=1), help="Most rows that wait for an answer. Default: 20,000.")
@@ -50,6 +56,7 @@ def command(
     name: str | None,
     token_file: Path | None,
     poll: float,
+    log: Path | None,
     max_bytes: int | None,
     max_rows: int | None,
     queue: int | None,
@@ -72,6 +79,7 @@ def command(
         raise ConfigError(f"serve needs {error.name}: pip install 'fieldwise[serve]'") from None
     from fieldwise.cli.output import print_json
     from fieldwise.serving.limits import Limits
+    from fieldwise.serving.log import RequestLog
     from fieldwise.serving.models import Models
     from fieldwise.serving.run import read_token, run
 
@@ -85,6 +93,7 @@ def command(
     if token is None and host not in ("127.0.0.1", "localhost", "::1"):
         say("note: others can reach this address and no token is asked for; see --token-file")
     models = Models(path, name, limits, say)
+    request_log = RequestLog(log, say) if log is not None else None
 
     def ready(url: str, answering: dict[str, str]) -> None:
         if as_json:
@@ -92,4 +101,4 @@ def command(
         else:
             click.echo(f"ready: {url} {', '.join(f'{model} (version {of})' for model, of in answering.items())}")
 
-    run(models, host, port, limits=limits, version=__version__, token=token, poll=poll, ready=ready)
+    run(models, host, port, limits=limits, version=__version__, token=token, poll=poll, log=request_log, ready=ready)

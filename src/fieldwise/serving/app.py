@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fieldwise.serving.batching import Probabilities
 from fieldwise.serving.exchange import (
     Answer,
     Disconnected,
@@ -31,6 +32,7 @@ from fieldwise.serving.exchange import (
     require_token,
 )
 from fieldwise.serving.limits import HeldBytes, Limits
+from fieldwise.serving.log import RequestLog
 from fieldwise.serving.metrics import ServerMetrics
 from fieldwise.serving.models import Models, Version
 from fieldwise.serving.openapi import describe_api
@@ -38,6 +40,7 @@ from fieldwise.serving.plain import parse_plain, write_plain
 from fieldwise.serving.protocol import describe, parse_infer, write_infer
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.routes import Route, route_of
+from fieldwise.serving.rows import Rows
 from fieldwise.serving.status import page, prometheus, status_of
 
 __all__ = ["App"]
@@ -60,10 +63,19 @@ class App:
         Of the software, to be shown.
     token
         What requests must carry, those about health apart; None: nothing.
+    log
+        Is given what was asked and answered.
     """
 
-    def __init__(self, models: Models, limits: Limits, version: str, token: bytes | None = None) -> None:
-        self.models, self.limits = models, limits
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        version: str,
+        token: bytes | None = None,
+        log: RequestLog | None = None,
+    ) -> None:
+        self.models, self.limits, self.log = models, limits, log
         self.metrics = ServerMetrics()
         self.held = HeldBytes(limits.held_bytes)
         self._token = token
@@ -136,7 +148,7 @@ class App:
         if length is not None and not (length.isdigit() and len(length) < 12):
             raise Refusal(400, "inference-header-content-length is no number")
         asked = parse_infer(body, None if length is None else int(length), version.reads, self.limits)
-        probabilities = await version.batcher.answer(asked.rows)
+        probabilities = await self._probabilities(version, asked.rows, asked.id)
         content, head = write_infer(asked, version.model, version.name, probabilities)
         if head is None:
             return Answer(200, content)
@@ -144,8 +156,14 @@ class App:
 
     async def _predict(self, version: Version, body: bytes, headers: Headers) -> Answer:
         asked = parse_plain(body, version.reads, self.limits)
-        probabilities = await version.batcher.answer(asked.rows)
+        probabilities = await self._probabilities(version, asked.rows, asked.id)
         return Answer(200, write_plain(asked, version.model, version.name, version.classes, probabilities))
+
+    async def _probabilities(self, version: Version, rows: Rows, id_: str | None) -> Probabilities:
+        probabilities = await version.batcher.answer(rows)
+        if self.log is not None:
+            self.log.add(id_, version.model, version.name, version.reads, rows, probabilities)
+        return probabilities
 
     def _ready(self, route: Route) -> Answer:
         return json_answer({"ready": self.models.ready}, 200 if self.models.ready else 503)

@@ -24,7 +24,7 @@ from fieldwise.serving.refusals import refused
 from fieldwise.serving.rows import Rows
 from fieldwise.serving.unseen import UnseenCounter
 
-__all__ = ["Answers", "Batcher", "Scorer"]
+__all__ = ["Answers", "Batcher", "Probabilities", "Scorer"]
 
 Probabilities = npt.NDArray[np.floating[Any]]
 _AT_ONCE = 128

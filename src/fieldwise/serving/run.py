@@ -18,6 +18,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.serving.app import App
 from fieldwise.serving.connection import connection_of, sweep
 from fieldwise.serving.limits import Limits
+from fieldwise.serving.log import RequestLog
 from fieldwise.serving.models import Models
 
 __all__ = ["read_token", "run"]
@@ -89,6 +90,7 @@ def run(
     version: str,
     token: bytes | None = None,
     poll: float = 2.0,
+    log: RequestLog | None = None,
     ready: Callable[[str, dict[str, str]], None],
 ) -> None:
     """Answer requests until SIGTERM or SIGINT; requests under way are answered before this returns.
@@ -99,7 +101,7 @@ def run(
         Not loaded yet.
     host, port
         Where to listen; port 0: any that is free.
-    limits, version, token
+    limits, version, token, log
         As for `App`.
     poll
         Seconds between two looks for new versions.
@@ -111,7 +113,7 @@ def run(
     listener = listen(host, port)
     try:
         models.load()
-        app = App(models, limits, version, token)
+        app = App(models, limits, version, token, log)
         config = uvicorn.Config(
             app,
             http=connection_of(limits),
@@ -135,6 +137,8 @@ def run(
     finally:
         listener.close()
         models.close()
+        if log is not None:
+            log.close()
 
 
 async def _serve(

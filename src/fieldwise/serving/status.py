@@ -41,7 +41,7 @@ def prometheus(app: App) -> Answer:
     for sample in _samples(app):
         name = sample.split("{", 1)[0].removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
         by_head[name].append(sample)
-    lines = [*app.metrics.lines(), *_process()]
+    lines = [*app.metrics.lines(), *_process(), *_log(app)]
     for name, kind, text in _HEADS:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *by_head[name]]
     return Answer(200, ("\n".join(lines) + "\n").encode(), b"text/plain; version=0.0.4; charset=utf-8")
@@ -59,6 +59,17 @@ def _samples(app: App) -> Iterable[str]:
             for name, values, new in zip(unseen.names, unseen.values.tolist(), unseen.unseen.tolist(), strict=True):
                 yield line("fieldwise_values_total", {**labels, "field": name}, values)
                 yield line("fieldwise_unseen_values_total", {**labels, "field": name}, new)
+
+
+def _log(app: App) -> list[str]:
+    if app.log is None:
+        return []
+    return [
+        "# HELP fieldwise_log_rows_total Rows of the request log by what became of them.",
+        "# TYPE fieldwise_log_rows_total counter",
+        line("fieldwise_log_rows_total", {"outcome": "written"}, app.log.num_written),
+        line("fieldwise_log_rows_total", {"outcome": "dropped"}, app.log.num_dropped),
+    ]
 
 
 def _process() -> list[str]:

@@ -1,0 +1,249 @@
+"""How many requests and rows a second ``fieldwise serve`` answers, against a bare echo server of the same stack.
+
+    python benchmarks/serve_http.py [--fields 7 39] [--seconds 5] [--connections 64] [--no-torch]
+
+Server and client share the machine's cores, so ratios to the echo server of the same run say more than the figures. The
+echo server parses the same JSON with msgspec, and answers as many numbers as there are rows; ``torch`` is the same
+server with the network in eager PyTorch. ``half load`` is a fixed rate of one-row requests, half of what was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import uvloop
+
+
+def make_model(folder: Path, num_fields: int) -> list[dict[str, object]]:
+    """Train a network on a random log, and return rows of it."""
+    import fieldwise as fw
+
+    rng = random.Random(num_fields)
+    names = [f"field_{number:02d}" for number in range(num_fields)]
+    rows = [{name: f"{name}-value-{int(rng.paretovariate(1)) % 5000}" for name in names} for _ in range(5000)]
+    log = [{**row, "click": rng.randrange(2)} for row in rows]
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(log), folder / "log.parquet")
+    fields = {name: fw.FieldConfig(type="category") for name in names}
+    config = fw.Config(
+        data=fw.DataConfig(train="log.parquet", label="click"),
+        fields=fields,
+        model=fw.ModelConfig(kind="lc-dnn", units=16, hidden=(256, 128)),
+        train=fw.TrainConfig(epochs=1, threads=2),
+        base=str(folder),
+    )
+    fw.train(config, folder / "run")
+    return rows
+
+
+async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Parse a request and answer as many numbers."""
+    body = (await receive())["body"]
+    rows = msgspec.json.decode(body)["rows"]
+    answer = msgspec.json.encode({"probability": [0.123456789] * len(rows)})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def serve_echo() -> None:
+    """Run the echo server."""
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    print(f"ready: http://127.0.0.1:{listener.getsockname()[1]} echo", flush=True)
+    config = uvicorn.Config(
+        echo, http="httptools", loop="uvloop", ws="none", lifespan="off", log_config=None, access_log=False
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def serve_torch(path: str) -> None:
+    """Run the server with the network in eager PyTorch, on one thread as ONNX Runtime is."""
+    import torch
+
+    from fieldwise.cli import main
+    from fieldwise.models.load import load_model
+    from fieldwise.serving import models
+    from fieldwise.training.score import predict_batches
+
+    torch.set_num_threads(1)
+
+    class Eager(models.Predictor):
+        """A predictor that asks PyTorch."""
+
+        def __init__(self, run: str | Path) -> None:
+            super().__init__(run)
+            self._eager = load_model(self.bundle)
+
+        def score(self, batch: Any) -> Any:
+            [probabilities] = predict_batches(self._eager, [batch])
+            return probabilities
+
+    models.Predictor = Eager  # type: ignore[misc]
+    main(["serve", path, "--port", "0", "--name", "m"])
+
+
+class Server:
+    """A server in a process of its own."""
+
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> int:
+        """Return the port, once requests are answered."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("ready: "):
+                return int(line.split()[1].rsplit(":", 1)[1])
+        raise RuntimeError("the server has ended")
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+
+
+class Client(asyncio.Protocol):
+    """Sends requests on a kept connection, the next when one is answered, or when it is told to."""
+
+    def __init__(self, requests: list[bytes], ask_again: bool) -> None:
+        self.requests, self.ask_again = requests, ask_again
+        self.seconds: list[float] = []
+        self.num_failed = 0
+        self.is_free = True
+        self._received = b""
+        self._next = random.randrange(len(requests))
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
+        self.transport = transport
+
+    def ask(self, due: float | None = None) -> None:
+        """Send the next request; its latency counts from when it was due."""
+        self._next = (self._next + 1) % len(self.requests)
+        self.is_free = False
+        self.began = time.perf_counter() if due is None else due
+        self.transport.write(self.requests[self._next])
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of an answer."""
+        self._received += data
+        head = self._received.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        at = self._received.find(b"content-length: ") + 16
+        length = int(self._received[at : self._received.find(b"\r\n", at)])
+        if len(self._received) < head + 4 + length:
+            return
+        self.num_failed += not self._received.startswith(b"HTTP/1.1 200")
+        self._received = b""
+        self.seconds.append(time.perf_counter() - self.began)
+        self.is_free = True
+        if self.ask_again:
+            self.ask()
+
+
+async def load(port: int, requests: list[bytes], connections: int, seconds: float, rate: float | None) -> list[float]:
+    """Return the seconds of all answers: as many as can be had, or `rate` a second."""
+    loop = asyncio.get_running_loop()
+    clients: list[Client] = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(lambda: Client(requests, rate is None), "127.0.0.1", port)
+        clients.append(client)
+    began = time.perf_counter()
+    if rate is None:
+        for client in clients:
+            client.ask()
+        await asyncio.sleep(seconds)
+    else:
+        number = 0
+        while (now := time.perf_counter()) < began + seconds:
+            while (due := began + number / rate) <= now:
+                free = next((client for client in clients if client.is_free), None)
+                if free is None:  # it waits, and the wait counts: the request is due
+                    break
+                free.ask(due)
+                number += 1
+            await asyncio.sleep(0.0005)
+    for client in clients:
+        client.ask_again = False
+        client.transport.abort()
+    assert not any(client.num_failed for client in clients), "requests have failed"
+    return [second for client in clients for second in client.seconds]
+
+
+def request_of(rows: list[dict[str, object]]) -> bytes:
+    """Return a request for rows."""
+    body = json.dumps({"rows": rows}).encode()
+    return f"POST /v1/models/m:predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def measure(
+    name: str, command: tuple[str, ...], rows: list[dict[str, object]], options: argparse.Namespace
+) -> list[float]:
+    """Print what a server reaches, and return requests and rows a second."""
+    singles = [request_of([row]) for row in rows[:1000]]
+    hundreds = [request_of(rows[first : first + 100]) for first in range(0, 5000, 100)]
+    with Server(*command) as port:
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        with runner:
+
+            def run(requests: list[bytes], rate: float | None = None) -> np.ndarray:
+                runner.run(load(port, requests, options.connections, 0.5, None))  # warm
+                return np.array(runner.run(load(port, requests, options.connections, options.seconds, rate)))
+
+            one = run(singles)
+            hundred = run(hundreds)
+            half = run(singles, len(one) / options.seconds / 2)
+    figures = [len(one) / options.seconds, 100 * len(hundred) / options.seconds]
+    print(
+        f"{name:<28}{figures[0]:>10,.0f}{figures[1]:>12,.0f}{1e3 * np.median(one):>10.1f}"
+        f"{1e3 * np.quantile(half, 0.5):>12.1f}{1e3 * np.quantile(half, 0.99):>10.1f}"
+    )
+    return figures
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fields", type=int, nargs="+", default=[7, 39])
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve_echo() if options.serve[0] == "echo" else serve_torch(options.serve[1])
+        return
+    print(f"{'':<28}{'requests/s':>10}{'rows/s':>12}{'median':>10}{'half load':>12}{'p99':>10}")
+    print(f"{'':<28}{'of one row':>10}{'in hundreds':>12}{'ms':>10}{'median, ms':>12}{'ms':>10}")
+    this = (sys.executable, __file__, "--serve")
+    for num_fields in options.fields:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = make_model(Path(folder), num_fields)
+            run = str(Path(folder, "run"))
+            bare = measure(f"echo, {num_fields} fields", (*this, "echo"), rows, options)
+            command = (sys.executable, "-m", "fieldwise", "serve", run, "--port", "0", "--name", "m")
+            ours = measure(f"fieldwise, {num_fields} fields", command, rows, options)
+            if not options.no_torch:
+                measure(f"torch, {num_fields} fields", (*this, "torch", run), rows, options)
+            print(f"{'fieldwise / echo':<28}{ours[0] / bare[0]:>10.2f}{ours[1] / bare[1]:>12.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
