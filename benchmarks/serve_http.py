@@ -52,7 +52,12 @@ def make_model(folder: Path, num_fields: int) -> list[dict[str, object]]:
 
 async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Parse a request and answer as many numbers."""
-    body = (await receive())["body"]
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        body, more = body + message["body"], message["more_body"]
     rows = msgspec.json.decode(body)["rows"]
     answer = msgspec.json.encode({"probability": [0.123456789] * len(rows)})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]

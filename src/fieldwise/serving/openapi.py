@@ -21,12 +21,6 @@ _WEIGHTS = {"type": "object", "additionalProperties": {"type": "number"}, "descr
 _CELL = {"anyOf": [_SCALAR, _LIST, _WEIGHTS]}
 _NUMBER = {"type": ["number", "string", "null"], "description": "a number, or a number as text"}
 _CELLS = {"bag": _CELL, "weights": _CELL, "number": _NUMBER}
-_VERSION = {
-    "name": "version",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
-}
 
 
 def describe_api(models: Models, limits: Limits, version: str, with_token: bool) -> dict[str, Any]:
@@ -109,8 +103,9 @@ def _paths(model: Model) -> dict[str, Any]:
     predict = _post("Answer or rank rows", _of(model, "PlainRequest"), "#/components/schemas/PlainAnswer")
     metadata = _get("The model's inputs and outputs", {"type": "object"})
     ready = _get("Whether the model answers", _object({"name": _TEXT, "ready": {"const": True}}))
+    version = {"name": "version", "in": "path", "required": True, "schema": {"enum": model.versions}}
     paths: dict[str, Any] = {}
-    for v, parameters in (("", []), ("/versions/{version}", [_VERSION])):
+    for v, parameters in (("", []), ("/versions/{version}", [version])):
         at = f"/models/{model.name}{v}"
         for path, operation in (
             (f"/v2{at}", {"get": metadata}),
