@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fieldwise.cli.options import Verb, json_option, threads_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -40,8 +41,6 @@ def command(fields: int, features: int, quick: bool, threads: int | None, as_jso
     use_threads(threads)
     measured = bench(fields=fields, features=features, quick=quick)
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(measured.as_dict())
     else:
         from fieldwise.cli.bench_table import print_bench

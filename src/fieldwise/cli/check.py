@@ -10,16 +10,15 @@ import click
 
 from fieldwise.cli.options import (
     Verb,
+    common_options,
     csv_options,
     format_option,
-    json_option,
     limit_threads,
     load,
-    quiet_option,
     replace_option,
     set_option,
-    threads_option,
 )
+from fieldwise.cli.output import print_json
 
 if TYPE_CHECKING:
     from fieldwise.config import Config
@@ -56,9 +55,7 @@ if TYPE_CHECKING:
 @click.option("--split", metavar="COLUMN", help="With LOG: the column with values train, valid, test.")
 @format_option
 @csv_options
-@threads_option
-@quiet_option
-@json_option
+@common_options
 def command(
     log: tuple[str, ...],
     rows: int,
@@ -110,8 +107,6 @@ def command(
 
         write_bytes(html, survey_page(survey).encode())
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(survey.as_dict() | ({} if found is None else {"crosses": found.as_dict()}))
     else:
         from fieldwise.cli.survey import print_crosses, print_survey

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import (
-    Verb,
-    config_argument,
-    json_option,
-    load,
-    overwrite_option,
-    quiet_option,
-    set_option,
-    threads_option,
-)
+from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -60,10 +52,7 @@ from fieldwise.cli.options import (
     help="Family-wise significance level. Default: 0.05.",
 )
 @overwrite_option
-@set_option
-@threads_option
-@quiet_option
-@json_option
+@config_options
 def command(
     config: Path,
     out: Path | None,
@@ -113,8 +102,6 @@ def command(
             show=None if as_json else show,
         )
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(comparison.as_dict())
     else:
         print_comparison(comparison, config, loaded)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fieldwise.cli.options import Verb, json_option, quiet_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -67,8 +68,6 @@ def command(
         raise click.UsageError("Missing option '--out'.")
     made = _make(name, out, preset, given, quiet)
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(made)
     else:
         from fieldwise.cli.output import print_commands

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fieldwise.cli.options import Verb, json_option, quiet_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -40,8 +41,6 @@ def command(compile_: bool, quiet: bool, as_json: bool) -> None:
     diagnosis = diagnose(compile_kernels(listen) if compile_ else None)
     if as_json:
         import msgspec
-
-        from fieldwise.cli.output import print_json
 
         print_json(msgspec.to_builtins(diagnosis))
     else:

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import (
-    Verb,
-    data_option,
-    format_option,
-    json_option,
-    quiet_option,
-    run_argument,
-    threads_option,
-)
+from fieldwise.cli.options import Verb, common_options, data_option, format_option, run_argument
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -32,9 +25,7 @@ from fieldwise.cli.options import (
 @click.option(
     "--by", metavar="FIELD", multiple=True, help="Print the calibration of each value of this field; may be repeated."
 )
-@threads_option
-@quiet_option
-@json_option
+@common_options
 def command(
     run: Path,
     data: tuple[str, ...],
@@ -60,8 +51,6 @@ def command(
     with show_progress(quiet) as listen:
         evaluation = evaluate(run, data, format=format_, by=by, listen=listen)
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(evaluation.as_dict())
     else:
         from fieldwise.cli.tables import print_evaluation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldwise.cli.options import Verb, csv_options, format_option, json_option, replace_option
+from fieldwise.cli.output import print_json
 
 if TYPE_CHECKING:
     from fieldwise.data.csv_dialect import CsvOptions
@@ -87,8 +88,6 @@ def command(
         write_bytes(out, text.encode())
     if as_json:
         import tomllib
-
-        from fieldwise.cli.output import print_json
 
         print_json({**tomllib.loads(text), "read": sample.read.as_dict()})
         return

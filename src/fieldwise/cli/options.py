@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = [
     "IMPORTED",
     "Verb",
+    "all_of",
+    "common_options",
     "config_argument",
+    "config_options",
     "csv_options",
     "data_option",
     "format_option",
@@ -130,6 +133,22 @@ threads_option = click.option(
 )
 
 
+def all_of(*options: Callable[[Callable[..., None]], Callable[..., None]]) -> Callable[..., Callable[..., None]]:
+    """Return a decorator that adds several options, in the order of the help."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+common_options = all_of(threads_option, quiet_option, json_option)
+
+config_options = all_of(set_option, common_options)
+
+
 def csv_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `data.csv_dialect.CsvOptions`, as one argument `csv`."""
 
@@ -154,9 +173,7 @@ def csv_options(command: Callable[..., None]) -> Callable[..., None]:
         csv = CsvOptions(header=header, columns=names, delimiter=delimiter, quote=quote, encoding=encoding)
         command(csv=csv, **rest)
 
-    for option in reversed(_CSV_OPTIONS):
-        with_csv = option(with_csv)
-    return with_csv
+    return all_of(*_CSV_OPTIONS)(with_csv)
 
 
 _CSV_OPTIONS = (

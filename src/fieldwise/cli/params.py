@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from fieldwise.cli.options import Verb, json_option, load, quiet_option, set_option, threads_option
+from fieldwise.cli.options import Verb, config_options, load
+from fieldwise.cli.output import print_json
 
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
@@ -66,10 +67,7 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     help="Optimizer of the table. Default: adam; ftrl for lr.",
 )
 @click.option("--storage", type=click.Choice(["float32", "bfloat16"]), help="Storage type of the table in training.")
-@set_option
-@threads_option
-@quiet_option
-@json_option
+@config_options
 def command(
     source: Path | None,
     fields: int | None,
@@ -137,8 +135,6 @@ def command(
             )
         )
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(
             [
                 {

@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import (
-    Verb,
-    data_option,
-    format_option,
-    json_option,
-    quiet_option,
-    replace_option,
-    run_argument,
-    threads_option,
-)
+from fieldwise.cli.options import Verb, common_options, data_option, format_option, replace_option, run_argument
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -39,9 +31,7 @@ from fieldwise.cli.options import (
 )
 @replace_option
 @format_option
-@threads_option
-@quiet_option
-@json_option
+@common_options
 def command(
     run: Path,
     data: tuple[str, ...],
@@ -74,8 +64,6 @@ def command(
         for line in [*describe(prediction.read), *(f"Warning: {text}" for text in prediction.warnings)]:
             click.echo(line, err=True)
     elif as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(prediction.as_dict())
     else:
         from fieldwise.cli.coverage import print_coverage

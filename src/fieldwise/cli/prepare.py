@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import Verb, config_argument, json_option, load, quiet_option, set_option, threads_option
-from fieldwise.cli.workers import (
-    hosts_option,
-    is_worker,
-    refuse_alone,
-    rendezvous_option,
-    run_as_worker,
-    start_workers,
-    timeout_option,
-    workers_option,
-)
+from fieldwise.cli.options import Verb, config_argument, config_options, load
+from fieldwise.cli.output import print_json
+from fieldwise.cli.workers import is_worker, run_as_worker, start_workers, worker_options
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
@@ -43,14 +35,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0),
     help="Fail if more rows than this are rejected: a count, or a fraction below 1.",
 )
-@set_option
-@threads_option
-@workers_option
-@hosts_option
-@rendezvous_option
-@timeout_option
-@quiet_option
-@json_option
+@worker_options
+@config_options
 def command(
     config: Path,
     dry_run: bool,
@@ -78,8 +64,6 @@ def command(
 
         expected = estimate(loaded, memory=memory)
         if as_json:
-            from fieldwise.cli.output import print_json
-
             print_json(expected.as_dict())
         else:
             from fieldwise.cli.tables import print_estimate
@@ -87,9 +71,7 @@ def command(
             print_estimate(expected)
         return
     if not is_worker():
-        if workers is not None:
-            start_workers(workers, hosts, rendezvous, quiet)
-        refuse_alone(hosts, rendezvous)
+        start_workers(workers, hosts, rendezvous, quiet)
 
     def work(team: Workers | None) -> Callable[[], None]:
         from fieldwise.cli.progress import show_progress
@@ -107,8 +89,6 @@ def command(
 
         def show() -> None:
             if as_json:
-                from fieldwise.cli.output import print_json
-
                 print_json(prepared.summary)
             else:
                 from fieldwise.cli.tables import print_prepared

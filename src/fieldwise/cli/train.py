@@ -8,28 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import (
-    IMPORTED,
-    Verb,
-    config_argument,
-    json_option,
-    load,
-    overwrite_option,
-    quiet_option,
-    set_option,
-    threads_option,
-)
-from fieldwise.cli.workers import (
-    hosts_option,
-    is_worker,
-    ray_option,
-    refuse_alone,
-    rendezvous_option,
-    run_as_worker,
-    start_workers,
-    timeout_option,
-    workers_option,
-)
+from fieldwise.cli.options import IMPORTED, Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.output import print_json
+from fieldwise.cli.workers import is_worker, ray_option, run_as_worker, start_workers, worker_options
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
@@ -50,15 +31,9 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="Run folder to write.")
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk; train nothing.")
-@set_option
-@threads_option
-@workers_option
-@hosts_option
-@rendezvous_option
-@timeout_option
+@worker_options
 @ray_option
-@quiet_option
-@json_option
+@config_options
 def command(
     config: Path,
     out: Path,
@@ -85,8 +60,6 @@ def command(
 
         expected = plan(load(config, overrides, threads))
         if as_json:
-            from fieldwise.cli.output import print_json
-
             print_json(expected.as_dict())
         else:
             from fieldwise.cli.tables import print_plan
@@ -94,9 +67,7 @@ def command(
             print_plan(expected)
         return
     if not is_worker():
-        if workers is not None and ray is None:
-            start_workers(workers, hosts, rendezvous, quiet)
-        refuse_alone(hosts, rendezvous)
+        start_workers(workers if ray is None else None, hosts, rendezvous, quiet)
 
     def work(team: Workers | None) -> Callable[[], None]:
         from fieldwise.cli.progress import show_progress
@@ -124,8 +95,6 @@ def command(
 
         def show() -> None:
             if as_json:
-                from fieldwise.cli.output import print_json
-
                 print_json(result.as_dict())
             else:
                 from fieldwise.cli.tables import print_result

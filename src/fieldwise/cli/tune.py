@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import (
-    Verb,
-    config_argument,
-    json_option,
-    load,
-    overwrite_option,
-    quiet_option,
-    set_option,
-    threads_option,
-)
+from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -45,10 +37,7 @@ from fieldwise.cli.options import (
 @click.option("--only", metavar="KEYS", help="Comma-separated keys to search. Default: all.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed of the search.")
 @overwrite_option
-@set_option
-@threads_option
-@quiet_option
-@json_option
+@config_options
 def command(
     config: Path,
     out: Path | None,
@@ -85,8 +74,6 @@ def command(
             listen=listen,
         )
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(tuning.as_dict())
     else:
         from fieldwise.cli.tuning import print_tuning

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fieldwise.cli.options import Verb, json_option
+from fieldwise.cli.output import print_json
 
 
 @click.command(
@@ -29,8 +30,6 @@ def command(path: Path, as_json: bool) -> None:
 
     verification = verify(path)
     if as_json:
-        from fieldwise.cli.output import print_json
-
         print_json(verification.as_dict())
     else:
         from fieldwise.cli.tables import print_verification

@@ -10,31 +10,22 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from fieldwise.cli.options import all_of
 from fieldwise.errors import ConfigError, FieldwiseError, Stopped, UserError, WorkerLost
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
 
-__all__ = [
-    "hosts_option",
-    "is_worker",
-    "ray_option",
-    "refuse_alone",
-    "rendezvous_option",
-    "run_as_worker",
-    "start_workers",
-    "timeout_option",
-    "workers_option",
-]
+__all__ = ["is_worker", "ray_option", "run_as_worker", "start_workers", "worker_options"]
 
-workers_option = click.option(
+_workers = click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(min=1),
     help="Number of worker processes on this machine. torchrun works as well.",
 )
 
-hosts_option = click.option(
+_hosts = click.option(
     "--hosts",
     metavar="N|MIN:MAX",
     help="Number of hosts, each of which runs this command with --workers and --rendezvous.",
@@ -46,18 +37,21 @@ ray_option = click.option(
     help="Start the workers with Ray: auto, ray://HOST:PORT, or local for a temporary cluster on this machine.",
 )
 
-timeout_option = click.option(
+_timeout = click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=5),
     help="Time after which an unresponsive worker counts as lost and the others restart without it. Default: 300.",
 )
 
-rendezvous_option = click.option(
+_rendezvous = click.option(
     "--rendezvous",
     metavar="HOST:PORT",
     help="Host and free port for the rendezvous; comma-separated alternatives are used if that host is lost.",
 )
+
+
+worker_options = all_of(_workers, _hosts, _rendezvous, _timeout)
 
 
 def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
@@ -65,8 +59,18 @@ def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
     return all(name in environment for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
-def start_workers(num_workers: int, hosts: str | None, rendezvous: str | None, quiet: bool) -> NoReturn:
-    """Run the command line of this process on workers, and exit with their exit code."""
+def start_workers(num_workers: int | None, hosts: str | None, rendezvous: str | None, quiet: bool) -> None:
+    """Run the command line of this process on workers, and exit with their exit code; return where none are asked for.
+
+    Raises
+    ------
+    ConfigError
+        Hosts are given without workers.
+    """
+    if num_workers is None:
+        if hosts is not None or rendezvous is not None:
+            raise ConfigError("--hosts and --rendezvous require --workers", fix="add --workers N on every host")
+        return
     from fieldwise.distributed.launch import launch
     from fieldwise.distributed.rendezvous import Hosts
 
@@ -110,9 +114,3 @@ def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float 
     if workers.rank == 0:
         show()
     workers.end()
-
-
-def refuse_alone(hosts: str | None, rendezvous: str | None) -> None:
-    """Raise ConfigError if hosts are given without workers."""
-    if hosts is not None or rendezvous is not None:
-        raise ConfigError("--hosts and --rendezvous require --workers", fix="add --workers N on every host")
