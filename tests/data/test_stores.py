@@ -17,7 +17,7 @@ from tests.store import gs_server, put, s3_server
 
 from fieldwise.data.find_files import find_files
 from fieldwise.data.log import open_log
-from fieldwise.data.sources import stamp_of
+from fieldwise.data.sources import version_tag_of
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.io import stores
 
@@ -111,11 +111,11 @@ def test_files_larger_than_what_is_asked_for_at_a_time_are_whole(s3, monkeypatch
 
 def test_a_changed_object_has_another_stamp_even_where_it_is_as_long_and_of_the_same_second(s3):
     name = put(s3, "stamp.csv", CSV)
-    before = stamp_of(name)
-    assert before == stamp_of(name) == open_log(name).stamps[0]
+    before = version_tag_of(name)
+    assert before == version_tag_of(name) == open_log(name).version_tags[0]
     put(s3, "stamp.csv", CSV.replace(b"a", b"c"))
-    assert stamp_of(name)[0] == before[0]
-    assert stamp_of(name) != before
+    assert version_tag_of(name)[0] == before[0]
+    assert version_tag_of(name) != before
     log = open_log(name)
     log.refuse_change()
     put(s3, "stamp.csv", CSV.replace(b"a", b"d"))

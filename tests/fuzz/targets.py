@@ -35,7 +35,7 @@ from fieldwise.jobs.verify import verify
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.schema import Field, Schema
-from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, Checkpoints, Spread
+from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, Checkpoints, Sharding
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.loop import History, resume
 from fieldwise.training.make import make_stepper
@@ -384,7 +384,7 @@ class Resumed(Artefact):
         self.checkpoints.save(2, model.table.rows, self.stepper.arrays(), state)
         self.folder = self.folder / "00000002"
         # The same table as two workers write it: which of the two a manifest means, it says.
-        self.spread = Spread(len(model.table.rows), 2, 7)
+        self.spread = Sharding(len(model.table.rows), 2, 7)
         self.checksums = {
             self.spread.name(part): arrays.save_arrays(
                 self.folder / f"{self.spread.name(part)}.safetensors",

@@ -55,15 +55,15 @@ def test_a_kernel_depends_on_all_files_that_it_is_made_of(tmp_path, monkeypatch)
     (tmp_path / "two.py").write_text("from fieldwise.kernels.one import b\nfrom fieldwise.kernels.three import c\n")
     (tmp_path / "three.py").touch()
     monkeypatch.setattr(kept, "_SOURCES", tmp_path)
-    stamps = []
+    version_tags = []
     for content in ("", "", "# changed"):
-        kept.stamp.cache_clear()
+        kept.version_tag.cache_clear()
         kept._source.cache_clear()
         (tmp_path / "three.py").write_text(content)
-        stamps.append(kept.stamp("one"))
-    kept.stamp.cache_clear()
+        version_tags.append(kept.version_tag("one"))
+    kept.version_tag.cache_clear()
     kept._source.cache_clear()
-    assert stamps[0] == stamps[1] != stamps[2]
+    assert version_tags[0] == version_tags[1] != version_tags[2]
 
 
 @pytest.fixture

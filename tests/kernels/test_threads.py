@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.helpers import PATIENCE
 
-from fieldwise.kernels.threads import Team, map_in_order, num_threads, run_each, set_num_threads, team
+from fieldwise.kernels.threads import ThreadTeam, map_in_order, num_threads, run_each, set_num_threads, team
 
 
 @pytest.fixture(params=[1, 3])
@@ -145,7 +145,7 @@ def test_another_number_of_threads_ends_those_of_before():
 
 def test_an_interruption_while_the_others_work_leaves_a_team_that_is_not_used_again(monkeypatch):
     free = threading.Event()
-    helpers = Team(2, "interrupted")
+    helpers = ThreadTeam(2, "interrupted")
     helper = helpers._helpers[0]
     monkeypatch.setattr(helper._end, "wait", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

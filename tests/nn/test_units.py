@@ -11,7 +11,7 @@ from torch import nn
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.standardise import Standardise
-from fieldwise.nn.units import Reading, read_units
+from fieldwise.nn.units import UnitColumns, read_units
 
 NUM_FIELDS, EACH = 5, 6
 EVERYTHING = np.arange(NUM_FIELDS * EACH)
@@ -53,7 +53,7 @@ def test_it_is_its_equations(num_examples, columns, skip, p):
     units = drawn(num_examples)
     at = EVERYTHING if columns is None else columns
     moves = np.arange(len(at)) % 3 > 0
-    read_skip, x, gradient, standardise, of_skip, of_x = learnt(units, Reading(skip, columns, moves), len(at), p)
+    read_skip, x, gradient, standardise, of_skip, of_x = learnt(units, UnitColumns(skip, columns, moves), len(at), p)
     numbers = units.detach().numpy()
     of_all, everything, mean, variance = reference.read(numbers, skip, at, np.ones(x.shape))
     np.testing.assert_allclose(read_skip.numpy(), of_all, rtol=1e-12, atol=1e-12)
@@ -72,7 +72,7 @@ def test_it_is_its_equations(num_examples, columns, skip, p):
 @pytest.mark.parametrize("p", [0.0, 0.25])
 def test_it_is_what_the_modules_say_one_by_one(p):
     units, num = drawn(600, torch.float32), NUM_FIELDS * EACH
-    reading = Reading((0, EACH), None, np.ones(num, dtype=np.bool_))
+    reading = UnitColumns((0, EACH), None, np.ones(num, dtype=np.bool_))
     skip, x, gradient, standardise, of_skip, of_x = learnt(units, reading, num, p)
     plain, dropout = nn.BatchNorm1d(num, affine=False), Dropout(p)
     again = units.detach().clone().requires_grad_()
@@ -86,7 +86,7 @@ def test_it_is_what_the_modules_say_one_by_one(p):
 
 
 def test_the_number_of_threads_changes_no_bit():
-    reading, found = Reading((1, EACH), SOME, np.ones(len(SOME), dtype=np.bool_)), []
+    reading, found = UnitColumns((1, EACH), SOME, np.ones(len(SOME), dtype=np.bool_)), []
     for count in (1, 2, 3):
         set_num_threads(count)
         found.append(learnt(drawn(1000, torch.float32), reading, len(SOME), 0.2)[:3])
@@ -100,7 +100,7 @@ def test_without_two_examples_what_was_seen_before_standardises(num_examples):
     standardise.running_var += 1
     before = {name: tensor.clone() for name, tensor in standardise.state_dict().items()}
     units, moves = drawn(num_examples), np.ones(len(SOME), dtype=np.bool_)
-    _, x, gradient, _, _, of_x = learnt(units, Reading(None, SOME, moves), len(SOME), standardise=standardise)
+    _, x, gradient, _, _, of_x = learnt(units, UnitColumns(None, SOME, moves), len(SOME), standardise=standardise)
     scale = 1 / np.sqrt(2 + 1e-5)
     np.testing.assert_allclose(x.numpy(), (units.detach().numpy()[:, SOME] - 3) * scale)
     np.testing.assert_allclose(gradient.numpy()[:, SOME], of_x * scale)
@@ -111,7 +111,7 @@ def test_what_is_no_number_goes_on():
     units = drawn(50)
     with torch.no_grad():
         units[3, 7] = float("nan")
-    _, x, gradient, *_ = learnt(units, Reading(None, None, np.ones(units.shape[1], dtype=np.bool_)), units.shape[1])
+    _, x, gradient, *_ = learnt(units, UnitColumns(None, None, np.ones(units.shape[1], dtype=np.bool_)), units.shape[1])
     assert x[:, 7].isnan().all()
     assert gradient[:, 7].isnan().all()
     assert x[:, 8].isfinite().all()

@@ -57,7 +57,7 @@ def command(compile_: bool, quiet: bool, as_json: bool) -> None:
         if compilation is not None:
             click.echo(
                 f"compiled: {compilation.num_kernels} kernels for {compilation.processor}, in "
-                f"{compilation.seconds:.0f} s of CPU time, including trial runs of the verbs"
+                f"{compilation.seconds:.0f} s of CPU time, including trial runs of the jobs"
             )
             for name, ratio in compilation.generic_ratio.items():
                 click.echo(f"  {name}: {ratio:.2f} times as slow with NUMBA_CPU_NAME=generic")

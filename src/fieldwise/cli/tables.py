@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
     from fieldwise.jobs.predict.predict import Prediction
     from fieldwise.jobs.prepare.estimate import Estimate
     from fieldwise.jobs.run import MemberResult, Result
-    from fieldwise.jobs.train.plan import Plan
+    from fieldwise.jobs.train.plan import TrainingPlan
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.jobs.verify import Verification
     from fieldwise.metrics import Metrics
@@ -93,7 +93,7 @@ def print_sizes(
     )
 
 
-def print_plan(expected: Plan) -> None:
+def print_plan(expected: TrainingPlan) -> None:
     """Print an estimate of the memory and disk that training needs."""
     about = "" if expected.prepared else "about "
     print_table(

@@ -15,7 +15,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.io.blocks import BlockVerifier, FileBlock
 from fieldwise.io.files import map_file
 from fieldwise.io.manifests import read_manifest
-from fieldwise.kernels.decode import Reading, Source, bag_entries, bag_offsets, read_examples, touch
+from fieldwise.kernels.decode import CacheArrays, GatherTarget, bag_entries, bag_offsets, read_examples, touch
 from fieldwise.kernels.layout import Batch, Examples, Layout
 
 __all__ = ["Cache", "Examples"]
@@ -48,12 +48,12 @@ class Cache:
         Of the manifest, and through it of every byte: equal caches have equal checksums.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, seal: str, data: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, checksum: str, data: npt.NDArray[np.uint8]) -> None:
         self.folder = folder
         self.num_examples = manifest.num_examples
         self.num_classes = manifest.contents.num_classes
         self.num_bytes = len(data)
-        self.checksum = seal
+        self.checksum = checksum
         self._planes = Planes(manifest.contents)
         self.layout: Layout = self._planes.layout
         self._block_examples = manifest.contents.block_examples
@@ -70,7 +70,7 @@ class Cache:
         # The whole file as numbers of each width: planes are aligned, so a place in a plane is an index into one of
         # these.
         self._floats = data.view(np.float32)
-        self._source = Source(
+        self._source = CacheArrays(
             words8=data,
             words16=data.view(np.uint16),
             words32=data.view(np.uint32),
@@ -105,7 +105,7 @@ class Cache:
                 got="none: it was never written, or writing it was interrupted",
                 fix=_PREPARE,
             )
-        manifest, seal = read_manifest(folder / MANIFEST_NAME, Manifest, format=FORMAT, version=VERSION)
+        manifest, checksum = read_manifest(folder / MANIFEST_NAME, Manifest, format=FORMAT, version=VERSION)
         try:
             refuse_misfits(manifest)
         except ArtefactError as error:
@@ -120,7 +120,7 @@ class Cache:
                 got=len(data),
                 fix=_PREPARE,
             )
-        return cls(folder, manifest, seal, data)
+        return cls(folder, manifest, checksum, data)
 
     def gather(self, rows: Int64s, room: Examples | None = None) -> Examples:
         """Return the examples at these places, in this order.
@@ -199,12 +199,12 @@ class Cache:
 
     def _reading(
         self,
-        source: Source,
+        source: CacheArrays,
         rows: Int64s,
         ids: npt.NDArray[np.uint32],
         values: npt.NDArray[np.float32],
         columns: Columns,
-    ) -> Reading:
+    ) -> GatherTarget:
         """Return what fills these arrays."""
         labels, weights, groups = columns
         # Moved as unsigned numbers whatever they mean: the kernel for one plane is then compiled for four pairs of
@@ -212,7 +212,7 @@ class Cache:
         plain = labels.view(np.uint32)
         narrow = self._planes.fixed[self._planes.LABELS].dtype is np.uint8
         split = (plain, plain[:0]) if narrow else (plain[:0], plain)
-        return Reading(source, rows, ids, values.view(np.uint32), *split, weights.view(np.uint32), groups)
+        return GatherTarget(source, rows, ids, values.view(np.uint32), *split, weights.view(np.uint32), groups)
 
     def _gather_bags(self, rows: Int64s) -> tuple[Int64s, npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
         num_bags = self._planes.num_bags

@@ -31,7 +31,7 @@ from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.log_columns import LogColumns, columns_of_files
 from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.partitions import keys_of, pieces_with_keys
-from fieldwise.data.sources import Source, check_names, rows_per_byte, stamp_of
+from fieldwise.data.sources import Source, check_names, rows_per_byte, version_tag_of
 from fieldwise.errors import DataError
 from fieldwise.kernels.threads import map_in_order
 
@@ -142,14 +142,14 @@ class Log:
         The columns that, in some file at least, the name of a folder gives.
     num_bytes
         The size of all files on disk.
-    stamps
+    version_tags
         Of each file, what changes when it does.
     left_out
         Files of the folders and globs that do not belong to the log: the reason of each.
     shown
         What files are called in messages, where not by their paths: copies of what came through a pipe.
 
-    Of a `part`, files and stamps are those of the whole log.
+    Of a `part`, files and version tags are those of the whole log.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Log:
         self._enough: int | None = None
         self.files = tuple(source.path for source in sources)
         self.num_bytes = sum(source.num_bytes for source in sources)
-        self.stamps = tuple(source.stamp for source in sources)
+        self.version_tags = tuple(source.version_tag for source in sources)
         self.left_out: dict[str, str] = dict(left_out or {})
         self.shown: dict[str, str] = {}
         self._keys = {source.position: keys_of(source.path) for source in sources}
@@ -285,7 +285,9 @@ class Log:
 
     def refuse_change(self) -> None:
         """Raise DataError where a file is not what it was when the log was opened."""
-        for path, before, now in zip(self.files, self.stamps, for_each(stamp_of, self.files, self.files), strict=True):
+        for path, before, now in zip(
+            self.files, self.version_tags, for_each(version_tag_of, self.files, self.files), strict=True
+        ):
             if before != now:
                 raise DataError(
                     "the file changed while the log was read",

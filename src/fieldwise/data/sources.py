@@ -30,7 +30,7 @@ __all__ = [
     "open_stream",
     "read_from",
     "rows_per_byte",
-    "stamp_of",
+    "version_tag_of",
 ]
 
 FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
@@ -88,7 +88,7 @@ class Source(NamedTuple):
         Whether its bytes are compressed as a whole.
     num_bytes
         Its size on disk.
-    stamp
+    version_tag
         Changes when the file does: its size, and its time or, of a store that has them, its entity tag.
     base
         The folder, file or fixed beginning of a glob by which it was named.
@@ -101,7 +101,7 @@ class Source(NamedTuple):
     format: str
     gzipped: bool
     num_bytes: int
-    stamp: tuple[int | str, ...]
+    version_tag: tuple[int | str, ...]
     base: str = ""
     encoding: str = "utf-8"
 
@@ -153,7 +153,7 @@ def examine(path: str, position: int, format: str | None, usual_format: str | No
             "written as CSV or Parquet first",
         )
     with open_file(path) as file:
-        stamp = stamp_of(path, file)
+        version_tag = version_tag_of(path, file)
         try:
             num_bytes = file.size()
             head = file.read(16)
@@ -171,7 +171,7 @@ def examine(path: str, position: int, format: str | None, usual_format: str | No
         raise _mistaken(path, expected, "text or other data" if actual.endswith("UTF-8") else actual)
     if kind == "parquet" and tail != b"PAR1":
         raise DataError("the Parquet file is cut off", where=path, expected="PAR1 at its end", got=repr(tail))
-    source = Source(path, position, kind, gzipped, num_bytes, stamp, base)
+    source = Source(path, position, kind, gzipped, num_bytes, version_tag, base)
     return source if kind == "parquet" else _as_text(source, encoding)
 
 
@@ -241,8 +241,8 @@ def open_stream(source: Source) -> pa.NativeFile:
     return stream
 
 
-def stamp_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, ...]:
-    """Return the stamp of a file as it is now (see `Source`)."""
+def version_tag_of(path: str, file: pa.NativeFile | None = None) -> tuple[int | str, ...]:
+    """Return the version tag of a file as it is now (see `Source`)."""
     if stores.is_remote(path):
         return stores.version_tag(path, file or stores.open_file(path))
     try:

@@ -44,7 +44,7 @@ def refuse_output(
     model
         The folder of the saved model.
     mark
-        Text near the beginning or the end of files written by the same verb. Such files and empty ones may be replaced,
+        Text near the beginning or the end of files written by the same job. Such files and empty ones may be replaced,
         others not. None allows any file to be replaced.
 
     Raises

@@ -21,8 +21,8 @@ from fieldwise.kernels.tickets import next_ticket
 
 __all__ = [
     "PIECE",
-    "Reading",
-    "Source",
+    "CacheArrays",
+    "GatherTarget",
     "bag_entries",
     "bag_offsets",
     "gather_lines",
@@ -80,8 +80,8 @@ def gather_lines(plane: npt.NDArray[Any], starts: Int64s, lines: Int64s, out: np
                 out[line, b] = plane[_U(starts[b]) + place]
 
 
-class Source(NamedTuple):
-    """A cache as kernels read it.
+class CacheArrays(NamedTuple):
+    """The arrays of a cache, as kernels read them.
 
     Attributes
     ----------
@@ -110,8 +110,8 @@ class Source(NamedTuple):
     value_lines: Int64s
 
 
-class Reading(NamedTuple):
-    """Examples of a cache, and where they are to be copied.
+class GatherTarget(NamedTuple):
+    """Examples of a cache, and the arrays that they are copied to.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Reading(NamedTuple):
         narrow where they take a byte.
     """
 
-    source: Source
+    source: CacheArrays
     rows: Int64s
     ids: Uint32s
     values: Uint32s
@@ -145,7 +145,7 @@ def _starts(begins: Int64s, plane: int, width: int, blocks: Int64s, inside: Int6
 
 
 @part
-def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
+def read_piece(reading: GatherTarget, piece: int, room: Int64s) -> None:
     """Copy the examples of a piece; `room` (3, `PIECE`) is written on."""
     source, one = reading.source, _FIRST_LINE
     begin, end = piece * PIECE, min((piece + 1) * PIECE, len(reading.rows))
@@ -174,7 +174,7 @@ def read_piece(reading: Reading, piece: int, room: Int64s) -> None:
 
 
 @kernel(allocates=True)
-def _read_pieces(reading: Reading, tickets: Int64s) -> None:
+def _read_pieces(reading: GatherTarget, tickets: Int64s) -> None:
     """Copy pieces until none is left for this thread."""
     room = np.empty((3, PIECE), dtype=np.int64)
     piece = next_ticket(tickets)
@@ -183,7 +183,7 @@ def _read_pieces(reading: Reading, tickets: Int64s) -> None:
         piece = next_ticket(tickets)
 
 
-def read_examples(reading: Reading) -> None:
+def read_examples(reading: GatherTarget) -> None:
     """Copy the examples, on all threads."""
     num_examples = len(reading.rows)
     threads = min(num_threads(), -(-num_examples // PIECE), (reading.ids.size + reading.values.size) // IDS_PER_THREAD)
@@ -191,14 +191,14 @@ def read_examples(reading: Reading) -> None:
 
 
 @kernel
-def touch(source: Source, numbers: Int64s, itemsizes: Int64s, rows: Int64s, every: int) -> np.int64:
+def touch(source: CacheArrays, numbers: Int64s, itemsizes: Int64s, rows: Int64s, every: int) -> np.int64:
     """Read a byte of each plane of the examples whose place is a multiple of `every`: the system then has their pages
     in memory, and who gathers these examples next does not wait for a disk.
 
     Parameters
     ----------
     source, rows
-        As of `Reading`; what is not verified yet is left out.
+        As of `GatherTarget`; what is not verified yet is left out.
     numbers, itemsizes
         (P,) how many numbers an example has in each plane, 0 where there is none; bytes of a number.
 

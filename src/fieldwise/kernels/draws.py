@@ -1,7 +1,4 @@
-"""Random numbers that come from a counter, not from a stream: they depend on a key and on what is drawn alone.
-
-Whichever thread draws them, in whatever order, they are the same.
-"""
+"""Counter-based random numbers: they depend only on a key and on what is drawn, not on the thread or the order."""
 
 from __future__ import annotations
 

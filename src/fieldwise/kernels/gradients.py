@@ -5,13 +5,13 @@ With the notation of `kernels.table`, the gradient of the weights of feature d o
     of its local weights   sum over b of  x[b, d] local[b, f K : f K + K]
     of its full weights    sum over b of  x[b, d] full[b, :]
 
-`merge` takes one *share* of the batch, a field or a part of its rows, in two passes over the ids: the different ones
-are numbered in the order in which they first occur (`kernels.renumber`), then every occurrence's gradient is added to
-line ``number`` of a small array that stays in the processor's cache. The optimizer (`kernels.optimizers`) then visits
-every row once. There is no sort, no ``unique``, no slot for a gradient in the table, and nothing is allocated.
+`merge` takes one *work item*, a field of the batch or a part of its rows, in two passes over the ids: the different
+ones are numbered in the order in which they first occur (`kernels.renumber`), then every occurrence's gradient is added
+to line ``number`` of a small array that stays in the processor's cache. The optimizer (`kernels.optimizers`) then
+visits every row once. There is no sort, no ``unique``, no slot for a gradient in the table, and nothing is allocated.
 
-A row belongs to one share, which meets its occurrences in the order of the examples: whichever thread takes the share,
-and however fields are cut into shares, every sum is the same, bit for bit.
+A row belongs to one work item, which adds up its occurrences in the order of the examples. So every sum is the same,
+bit for bit, whichever thread takes the item and however fields are cut into items.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
 from fieldwise.kernels.renumber import find_slot, num_slots, number_by_hash, number_by_row
 from fieldwise.kernels.threads import run_each
 
-__all__ = ["Shares", "Work", "most_ids", "new_work", "scatter", "split_fields"]
+__all__ = ["Work", "WorkItems", "most_ids", "new_work", "scatter", "split_fields"]
 
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.uint32]
 Index = int | np.uint64
-Shares = npt.NDArray[np.int64]
+WorkItems = npt.NDArray[np.int64]
 """(S, 3): field, which part of its rows, and of how many. A part holds the rows whose id leaves it as the remainder."""
 
 _U = np.uint64
@@ -48,7 +48,7 @@ _BAG_COST = 4
 
 
 class Work(NamedTuple):
-    """What one thread writes on while it merges shares; kept from step to step.
+    """The scratch arrays of one thread, kept from step to step.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Work(NamedTuple):
 
 
 def new_work(num_ids: int, layout: Layout, num_weights: int, dtype: npt.DTypeLike) -> Work:
-    """Make room for shares of at most `num_ids` ids (`most_ids`)."""
+    """Return scratch arrays for work items of at most `num_ids` ids (`most_ids`)."""
     most_rows = int(np.diff(layout.base).max(initial=0))
     num_rows = min(num_ids, most_rows)
     places, picked, numbers, distinct = (np.zeros(num_ids + 1, dtype=np.uint32) for _ in range(4))
@@ -105,12 +105,12 @@ def most_ids(batch: Batch) -> int:
     return max(batch.num_examples, bags)
 
 
-def split_fields(layout: Layout, threads: int) -> Shares:
-    """Cut the work of a batch into shares for `threads` threads: bags first, then fields of many rows, which take
+def split_fields(layout: Layout, threads: int) -> WorkItems:
+    """Cut a batch into work items for `threads` threads: bags first, then fields of many rows, which take
     longest, then the others in their order: their gradients come from the cache lines that the field before has just
     read.
 
-    A field is a share, but where fields are few (or a bag, whose length is unknown before the batch and counts as four
+    A field is one item, but where fields are few (or a bag, whose length is unknown before the batch and counts as four
     features, stands out) those with many rows are cut into 2, 4, ... parts, so that no thread waits long for another.
 
     Examples
@@ -123,12 +123,12 @@ def split_fields(layout: Layout, threads: int) -> Shares:
     cost = np.where(layout.form == BAG, _BAG_COST, 1)
     fair = cost.sum() / (_SHARES_PER_THREAD * threads)
     sizes = np.diff(layout.base)
-    shares = []
+    items = []
     for f in np.lexsort((-np.maximum(sizes, _MANY_ROWS), -cost)).tolist():
         wanted = min(threads, int(np.ceil(cost[f] / fair))) if sizes[f] >= _CUT_ROWS else 1
         parts = 1 << (wanted - 1).bit_length()
-        shares += [(f, part, parts) for part in range(parts)]
-    return np.array(shares, dtype=np.int64).reshape(-1, 3)
+        items += [(f, part, parts) for part in range(parts)]
+    return np.array(items, dtype=np.int64).reshape(-1, 3)
 
 
 @kernel
@@ -355,7 +355,7 @@ def _merge_width_one(ids: Ids, num_rows: Index, work: Work, gradient: Floats, co
 def merge(
     batch: Batch, layout: Layout, f: Index, part: Index, parts: Index, local: Floats, full: Floats, work: Work
 ) -> np.uint64:
-    """Sum the gradients ``local`` (B, F K) and ``full`` (B, W) of a share; return how many rows it touches.
+    """Sum the gradients ``local`` (B, F K) and ``full`` (B, W) of a work item; return how many rows it touches.
 
     Row ``base[f] + work.distinct[u]`` has the gradient ``work.gradients[u]``.
     """

@@ -46,7 +46,7 @@ __all__ = ["KernelCache", "can_be_written", "count", "folder_in_use", "folders",
 
 _SOURCES = Path(__file__).parent
 _IMPORT = re.compile(r"^from fieldwise\.kernels\.(\w+) import", re.MULTILINE)
-_SEAL_BYTES = 16
+_DIGEST_BYTES = 16
 _SUFFIX = ".kernel"
 _NOTED: set[str] = set()
 
@@ -59,7 +59,7 @@ def _source(module: str) -> tuple[bytes, list[str]]:
 
 
 @cache
-def stamp(module: str) -> str:
+def version_tag(module: str) -> str:
     """Return a hash of the source of a module of this folder, and of all those in it that it imports."""
     sources: dict[str, bytes] = {}
     left = [module, "jit", "compiler"]  # which say how all of them are compiled
@@ -149,8 +149,8 @@ def is_ignored(in_use: Path) -> bool:
 
 def count(folder: Path) -> int:
     """Return how many kernels of these sources lie in a folder."""
-    stamps = {stamp(path.stem) for path in _SOURCES.glob("*.py")}
-    return sum(path.name.split("-")[1] in stamps for path in folder.glob(f"*{_SUFFIX}"))
+    version_tags = {version_tag(path.stem) for path in _SOURCES.glob("*.py")}
+    return sum(path.name.split("-")[1] in version_tags for path in folder.glob(f"*{_SUFFIX}"))
 
 
 def can_be_written(folder: Path) -> bool:
@@ -179,8 +179,8 @@ def _read(path: Path) -> bytes | None:
             content = file.read()
     except OSError:
         return None
-    content, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
-    return content if hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest() == seal else None
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return content if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() == digest else None
 
 
 def _is_trusted(file: os.stat_result, folder: Path) -> bool:
@@ -200,7 +200,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{kernel}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content + hashlib.blake2b(content, digest_size=_SEAL_BYTES).digest())
+            file.write(content + hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest())
             os.fchmod(file.fileno(), 0o644)
         os.replace(temporary, folder / name)
     except BaseException:
@@ -226,7 +226,7 @@ class KernelCache(_Cache):
         self._function, self._enabled = function, True
         self._lineno = function.__code__.co_firstlineno
         # Now, while the module is imported: an upgrade may replace the sources under a process that compiles later.
-        self._stamp = stamp(self._module)
+        self._version_tag = version_tag(self._module)
 
     @property
     def cache_path(self) -> str:
@@ -290,4 +290,4 @@ class KernelCache(_Cache):
     def _name(self, sig: Any, codegen: Any) -> str:
         key = repr((sig, codegen.magic_tuple(), config.BOUNDSCHECK, str(config.OPT), self._lineno)).encode()
         of_key = hashlib.blake2b(key, digest_size=12).hexdigest()
-        return f"{self._kernel}-{self._stamp}-{of_key}{_SUFFIX}"
+        return f"{self._kernel}-{self._version_tag}-{of_key}{_SUFFIX}"

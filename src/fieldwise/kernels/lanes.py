@@ -1,4 +1,4 @@
-"""Runs of weights moved together: 8 numbers in one vector register, whatever the loop vectoriser thinks of the loop.
+"""Vectorised updates of weights: 8 numbers in one vector register, independent of the loop vectoriser.
 
 A row of a locally connected table is short. LLVM's loop vectoriser prepares for long loops that might overlap, and a
 loop of 8 then runs in its scalar remainder; numba has its vectoriser of straight code switched off. These

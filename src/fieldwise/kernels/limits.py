@@ -1,4 +1,4 @@
-"""Bare loops over a table: how fast this machine is at what the table's kernels do, without all that they do besides.
+"""Bare loops over a table: how fast this machine does the core of what the table's kernels do.
 
 `bare_sums` and `bare_update` are a step of logistic regression with Adagrad on ids in memory, as one would write it
 first: gather, accumulate in the row, apply. `bare_reads` is random access alone. `fieldwise bench` and the benchmarks
@@ -35,10 +35,10 @@ def bare_sums(rows: Floats, ids: Ids, base: Int64s, labels: Ids, errors: Floats,
         start = _U(base[f])
         for b in range(first, last):
             errors[b] += rows[start + _U(ids[f, b]), 0]
-    share = np.float32(1 / max(ids.shape[1], 1))
+    scale = np.float32(1 / max(ids.shape[1], 1))
     one = np.float32(1)
     for b in range(first, last):
-        errors[b] = (one / (one + math.exp(-errors[b])) - np.float32(labels[b])) * share
+        errors[b] = (one / (one + math.exp(-errors[b])) - np.float32(labels[b])) * scale
 
 
 @kernel

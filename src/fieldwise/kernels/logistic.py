@@ -27,14 +27,14 @@ _ALL_ONE = np.empty(0, dtype=np.float32)
 
 @kernel
 def logistic_errors(
-    sums: Floats, bias: float, labels: Int32s, weights: Float32s, share: float, errors: Floats
+    sums: Floats, bias: float, labels: Int32s, weights: Float32s, scale: float, errors: Floats
 ) -> tuple[float, float]:
     """Write the derivative of the logloss by each example's logit, and return the loss and the derivatives' sum.
 
     With ``z[b] = sums[b] + bias``::
 
-        loss      = sum over b of  share weight[b] (log(1 + exp(z[b])) - y[b] z[b])
-        errors[b] = share weight[b] (sigmoid(z[b]) - y[b])
+        loss      = sum over b of  scale weight[b] (log(1 + exp(z[b])) - y[b] z[b])
+        errors[b] = scale weight[b] (sigmoid(z[b]) - y[b])
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def logistic_errors(
         (B,) 0 or 1.
     weights
         (B,), or (0,) where all are 1.
-    share
+    scale
         One over the sum of the weights, where the loss is to be their mean.
     errors
         (B, 1), written.
@@ -57,7 +57,7 @@ def logistic_errors(
         z = np.float64(sums[b, 0]) + bias
         small = math.exp(-abs(z))  # never overflows
         probability = (1.0 if z >= 0 else small) / (1.0 + small)
-        weight = weights[b] * share if weighted else share
+        weight = weights[b] * scale if weighted else scale
         loss += weight * (max(z, 0.0) + math.log1p(small) - labels[b] * z)
         error = weight * (probability - labels[b])
         slope += error
@@ -73,7 +73,7 @@ def _take_blocks(
     bias: float,
     labels: Int32s,
     weights: Float32s,
-    share: float,
+    scale: float,
     none: Floats,
     sums: Floats,
     errors: Floats,
@@ -86,7 +86,7 @@ def _take_blocks(
         begin, end = block * PIECE, min((block + 1) * PIECE, len(labels))
         gather_part(rows, batch, layout, 0, none, sums, begin, end)
         of_block = weights[begin:end]  # empty where all are 1
-        found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, share, errors[begin:end])
+        found[block] = logistic_errors(sums[begin:end], bias, labels[begin:end], of_block, scale, errors[begin:end])
         block = next_ticket(tickets)
 
 
@@ -118,9 +118,9 @@ def linear_errors(
     errors
         (B, 1), written: the derivative of the loss by each example's logit.
     """
-    share = 1.0 / total if total > 0 else 0.0
+    scale = 1.0 / total if total > 0 else 0.0
     found = np.empty((-(-len(labels) // PIECE), 2))
-    common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, share)
+    common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, scale)
     work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
     threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
     run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))

@@ -1,7 +1,7 @@
 """The optimizers of the table: one visit to every row that a batch touched.
 
-Each kernel takes shares of the batch until none is left, sums the gradients of a share (`kernels.gradients.merge`), and
-moves every row that the share touches: once, by the sum over all of its occurrences in the batch. A row whose summed
+Each kernel takes work items until none is left, sums the gradients of an item (`kernels.gradients.merge`), and moves
+every row that the item touches once, by the sum over all of its occurrences in the batch. A row whose summed
 gradient is exactly zero stays as it is.
 
 Each returns its *check*: 0, or NaN where a weight or a state that it has written is not finite. The check is a sum of
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from fieldwise.kernels.gradients import Shares, Work, merge
+from fieldwise.kernels.gradients import Work, WorkItems, merge
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, adam_lanes
 from fieldwise.kernels.layout import Batch, Layout
@@ -103,7 +103,7 @@ def adagrad(
     layout: Layout,
     local: Floats,
     full: Floats,
-    shares: Shares,
+    items: WorkItems,
     tickets: Tickets,
     work: Work,
     key: np.uint64,
@@ -117,9 +117,9 @@ def adagrad(
     n = _U(gradients.shape[1])
     rate, tiny, decay, zero = number(learning_rate), number(epsilon), number(l2), number(0)
     check = zero
-    share = next_ticket(tickets)
-    while share < len(shares):
-        f, part, parts = shares[share]
+    item = next_ticket(tickets)
+    while item < len(items):
+        f, part, parts = items[item]
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
@@ -135,7 +135,7 @@ def adagrad(
                 store_state(rows, r, n, k, s)
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + s)
-        share = next_ticket(tickets)
+        item = next_ticket(tickets)
     return float(check)
 
 
@@ -146,7 +146,7 @@ def rowwise_adagrad(
     layout: Layout,
     local: Floats,
     full: Floats,
-    shares: Shares,
+    items: WorkItems,
     tickets: Tickets,
     work: Work,
     key: np.uint64,
@@ -161,9 +161,9 @@ def rowwise_adagrad(
     rate, tiny, decay, zero = number(learning_rate), number(epsilon), number(l2), number(0)
     part_of_row = number(1 / gradients.shape[1])
     check = zero
-    share = next_ticket(tickets)
-    while share < len(shares):
-        f, part, parts = shares[share]
+    item = next_ticket(tickets)
+    while item < len(items):
+        f, part, parts = items[item]
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
@@ -184,7 +184,7 @@ def rowwise_adagrad(
                 w = load_weight(rows, r, k) - step * gradients[u, k]
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * w
-        share = next_ticket(tickets)
+        item = next_ticket(tickets)
     return float(check)
 
 
@@ -195,7 +195,7 @@ def adam(
     layout: Layout,
     local: Floats,
     full: Floats,
-    shares: Shares,
+    items: WorkItems,
     tickets: Tickets,
     work: Work,
     key: np.uint64,
@@ -214,9 +214,9 @@ def adam(
     tiny, decay, zero = number(epsilon), number(l2), number(0)
     new1, new2 = number(1.0 - beta1), number(1.0 - beta2)
     check = zero
-    share = next_ticket(tickets)
-    while share < len(shares):
-        f, part, parts = shares[share]
+    item = next_ticket(tickets)
+    while item < len(items):
+        f, part, parts = items[item]
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
@@ -239,7 +239,7 @@ def adam(
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + v)  # v is finite only where m is
                 k += _U(1)
-        share = next_ticket(tickets)
+        item = next_ticket(tickets)
     return float(check)
 
 
@@ -250,7 +250,7 @@ def ftrl(
     layout: Layout,
     local: Floats,
     full: Floats,
-    shares: Shares,
+    items: WorkItems,
     tickets: Tickets,
     work: Work,
     key: np.uint64,
@@ -269,9 +269,9 @@ def ftrl(
     n = _U(gradients.shape[1])
     rate, offset, sparsity, decay, zero = number(alpha), number(beta), number(l1), number(l2), number(0)
     check = zero
-    share = next_ticket(tickets)
-    while share < len(shares):
-        f, part, parts = shares[share]
+    item = next_ticket(tickets)
+    while item < len(items):
+        f, part, parts = items[item]
         base, count = _U(layout.base[f]), merge(batch, layout, f, part, parts, local, full, work)
         for u in range(count):
             if u + _AHEAD < count:
@@ -291,5 +291,5 @@ def ftrl(
                     w = -(z - math.copysign(sparsity, z)) / ((offset + root) / rate + decay)
                 store_weight(rows, r, k, w, noise(rows, key, whole, k))
                 check += zero * (w + z)
-        share = next_ticket(tickets)
+        item = next_ticket(tickets)
     return float(check)

@@ -1,4 +1,4 @@
-"""Asking for memory before it is needed: one instruction that numba has no word for.
+"""Prefetch: loading memory before it is needed, by an instruction that numba does not offer.
 
 A probe of a table larger than the cache waits some 80 ns for memory. Asking for the slots of keys to come while earlier
 ones are worked on hides most of that: 33 to 20 ns a lookup among a million keys.

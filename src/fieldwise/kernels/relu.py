@@ -1,4 +1,4 @@
-"""Backward of relu, with all else that a layer wants to know of its gradient, in one pass over it."""
+"""Backward of relu, its sum over the examples and its transpose, in one pass over the gradient."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A signal from one thread to another that costs little when it comes soon.
+"""A signal from one thread to another, cheap where the wait is short.
 
 A thread that sleeps takes long to wake: 45 microseconds on the virtual machine where this was measured, and a step of
-logistic regression wakes threads four times. So who waits looks at a word of memory for a while, with Python's lock
-released, and goes to sleep only then.
+logistic regression wakes threads four times. So the waiting thread polls a word of memory for a while, with the GIL
+released, and sleeps only then.
 """
 
 from __future__ import annotations

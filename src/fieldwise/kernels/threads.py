@@ -1,4 +1,4 @@
-"""The threads that run the kernels: a small team over kernels that release Python's lock.
+"""The threads that run the kernels: a team of threads that call kernels which release the GIL.
 
 Kernels are compiled without numba's own parallel loops. Its threading layers either abort when two Python threads call
 them at once (a reader that decodes the next batch, a loop that trains on this one) or keep OpenMP threads spinning
@@ -23,7 +23,7 @@ from fieldwise.kernels.signals import Signal
 
 __all__ = [
     "IDS_PER_THREAD",
-    "Team",
+    "ThreadTeam",
     "available_cores",
     "map_in_order",
     "num_threads",
@@ -87,7 +87,7 @@ class _Helper:
             self._end.post()
 
 
-class Team:
+class ThreadTeam:
     """Threads that work together with the one that calls them; used by one thread at a time (`busy`).
 
     Parameters
@@ -99,7 +99,7 @@ class Team:
 
     Examples
     --------
-    >>> Team(2, "example").run(max, [(1, 2), (4, 3)])
+    >>> ThreadTeam(2, "example").run(max, [(1, 2), (4, 3)])
     [2, 4]
     """
 
@@ -159,16 +159,16 @@ class _Pool:
     def __init__(self) -> None:
         self.size = available_cores()
         self._lock = ForkLock()
-        self._team: Team | None = None
+        self._team: ThreadTeam | None = None
 
-    def team(self) -> Team:
+    def team(self) -> ThreadTeam:
         with self._lock:
             old, wanted = self._team, (os.getpid(), self.size)
             if old is not None and old.made_for == wanted:
                 return old
             if old is not None and old.made_for is not None and old.made_for[0] == wanted[0]:
                 old.leave()
-            self._team = Team(self.size, "fieldwise")
+            self._team = ThreadTeam(self.size, "fieldwise")
             return self._team
 
 
@@ -187,7 +187,7 @@ def set_num_threads(count: int) -> None:
     _POOL.size = count
 
 
-def team() -> Team:
+def team() -> ThreadTeam:
     """Return the team of this process; it has a helper for each thread, for a caller that takes no part."""
     return _POOL.team()
 

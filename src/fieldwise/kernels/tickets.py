@@ -1,7 +1,7 @@
-"""Work handed out in a kernel: each thread takes the next piece when it is done with its last.
+"""Dynamic scheduling in a kernel: each thread takes the next piece of work when it has finished one.
 
-Pieces are unlike (fields of few and of many rows), and another process may hold one of the cores: pieces dealt out
-beforehand leave the other threads waiting for the last one.
+Pieces differ (fields of few and of many rows), and another process may use one of the cores: with pieces assigned in
+advance, the other threads would wait for the slowest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""64 bytes at a time: comparing them with one byte, and finding the matches; instructions that numba has no word for.
+"""64 bytes at a time: comparing them with one byte, and finding the matches, by instructions that numba does not offer.
 
 LLVM makes two or four instructions of each where the processor has wide registers, and a few more where it has not.
 """

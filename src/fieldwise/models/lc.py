@@ -17,7 +17,7 @@ from fieldwise.models.registry import build_deep
 from fieldwise.nn.dropout import Dropout
 from fieldwise.nn.fm_interactions import FMInteractions
 from fieldwise.nn.standardise import Standardise
-from fieldwise.nn.units import Reading, read_units
+from fieldwise.nn.units import UnitColumns, read_units
 
 __all__ = ["LocallyConnected"]
 
@@ -93,7 +93,7 @@ class LocallyConnected(Member):
         columns = (
             None if self.read is None else np.add.outer(np.array(read) * self.num_local, np.arange(self.num_local))
         )
-        self.reading: Reading | None = Reading(
+        self.reading: UnitColumns | None = UnitColumns(
             (0, self.num_local) if self.skips else None, None if columns is None else columns.reshape(-1), moves
         )
 

@@ -16,7 +16,7 @@ from weakref import WeakSet
 import torch
 
 from fieldwise.forks import inherited_torch
-from fieldwise.kernels.threads import Team, num_threads, team
+from fieldwise.kernels.threads import ThreadTeam, num_threads, team
 
 __all__ = ["cut", "is_exporting", "run_blocks", "set_torch_threads", "single_threaded_torch"]
 
@@ -92,10 +92,10 @@ def run_blocks(function: Callable[[Item], object], blocks: Sequence[Item]) -> No
             helping.end(given)
 
 
-_PREPARED: WeakSet[Team] = WeakSet()
+_PREPARED: WeakSet[ThreadTeam] = WeakSet()
 
 
-def _prepare(helping: Team) -> None:
+def _prepare(helping: ThreadTeam) -> None:
     """Let torch be single-threaded, and without gradients, in every thread of a team."""
     if helping not in _PREPARED:
         # A thread takes its number of OpenMP threads from the process when it first asks torch, and keeps it.

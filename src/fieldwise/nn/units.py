@@ -18,13 +18,13 @@ from fieldwise.kernels.dropout import draw_mask
 from fieldwise.nn.blocks import cut, run_blocks
 from fieldwise.nn.standardise import Standardise
 
-__all__ = ["Reading", "read_units"]
+__all__ = ["UnitColumns", "read_units"]
 
 _EXAMPLES = 256
 """Examples in a block."""
 
 
-class Reading(NamedTuple):
+class UnitColumns(NamedTuple):
     """Which of the N numbers of an example a model reads.
 
     Attributes
@@ -42,7 +42,7 @@ class Reading(NamedTuple):
     moves: npt.NDArray[np.bool_]
 
 
-def read_units(units: Tensor, reading: Reading, standardise: Standardise, p: float) -> tuple[Tensor, Tensor]:
+def read_units(units: Tensor, reading: UnitColumns, standardise: Standardise, p: float) -> tuple[Tensor, Tensor]:
     """Return the sum of the skip (B,), and the deep part's input (B, I), standardised and then dropped with the
     probability p, in training.
 
@@ -64,7 +64,9 @@ def read_units(units: Tensor, reading: Reading, standardise: Standardise, p: flo
 
 class _Read(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, units: Tensor, reading: Reading, standardise: Standardise, p: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, units: Tensor, reading: UnitColumns, standardise: Standardise, p: float
+    ) -> tuple[Tensor, Tensor]:
         units = units.contiguous()
         num_examples, num_inputs = len(units), standardise.num_features
         blocks = cut(num_examples, _EXAMPLES)

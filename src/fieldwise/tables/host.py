@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fieldwise.io.memory import require_memory
 from fieldwise.kernels import optimizers
-from fieldwise.kernels.gradients import Shares, Work, most_ids, new_work, scatter, split_fields
+from fieldwise.kernels.gradients import Work, WorkItems, most_ids, new_work, scatter, split_fields
 from fieldwise.kernels.layout import Batch, Layout, join
 from fieldwise.kernels.logistic import linear_errors
 from fieldwise.kernels.table import gather, initialise
@@ -55,7 +55,7 @@ class HostTable(LocalTable):
         self._given: list[tuple[Batch, Floats, Floats]] = []
         self._works: list[Work] = []
         self._room = -1
-        self._shares: tuple[int, Shares] = (0, split_fields(layout, 1))
+        self._work_items: tuple[int, WorkItems] = (0, split_fields(layout, 1))
         self._tickets = np.zeros(1, dtype=np.int64)
 
     def _allocate(self, columns: int, stored: np.dtype[Any], what: str) -> None:
@@ -137,11 +137,11 @@ class HostTable(LocalTable):
             self._room, self._works = room, []
         while len(self._works) < threads:
             self._works.append(new_work(self._room, self.layout, self.num_weights, self.dtype))
-        if self._shares[0] != threads:
-            self._shares = threads, split_fields(self.layout, threads)
+        if self._work_items[0] != threads:
+            self._work_items = threads, split_fields(self.layout, threads)
         self._tickets[0] = 0
         key = np.uint64(rule.key)
-        common = (self._rows, batch, self.layout, local, full, self._shares[1], self._tickets)
+        common = (self._rows, batch, self.layout, local, full, self._work_items[1], self._tickets)
         checks = run_each(
             _RULES[rule.name],
             [(*common, work, key, rule.numbering, *rule.settings) for work in self._works[:threads]],

@@ -59,7 +59,7 @@ class Average:
             raise ValueError(f"epochs (={epochs}) must be above 0")
         self.model, table = model, model.table
         self.every = max(batches_per_epoch // _SNAPSHOTS_PER_EPOCH, 1)
-        self.least_share = min(1.0, self.every / (epochs * batches_per_epoch))
+        self.least_rate = min(1.0, self.every / (epochs * batches_per_epoch))
         self.num_snapshots = 0
         num_rows, itemsize = table.num_rows, table.read(0, 0).itemsize
         require_memory(
@@ -75,11 +75,11 @@ class Average:
         if step % self.every:
             return
         self.num_snapshots += 1
-        share = max(1.0 / self.num_snapshots, self.least_share)
+        rate = max(1.0 / self.num_snapshots, self.least_rate)
         for average, weights in self._chunks():
-            average += average.dtype.type(share) * (decode_weights(weights) - average)
+            average += average.dtype.type(rate) * (decode_weights(weights) - average)
         for name, tensor in self._tensors().items():
-            self.dense[name] += share * (tensor - self.dense[name])
+            self.dense[name] += rate * (tensor - self.dense[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:

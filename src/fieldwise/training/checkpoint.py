@@ -39,7 +39,7 @@ __all__ = [
     "CHECKPOINT_FORMAT",
     "Checkpoint",
     "Checkpoints",
-    "Spread",
+    "Sharding",
     "checkpoint_files",
     "checkpoint_state",
     "read_checkpoint",
@@ -53,7 +53,7 @@ _RUN = "run"
 Int64s = npt.NDArray[np.int64]
 
 
-class Spread(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Sharding(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How the rows of a table are dealt to files: spread with a seed (`tables.shards`), cut into blocks."""
 
     num_rows: int
@@ -73,7 +73,7 @@ class Spread(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     state: dict[str, Any]
     checksums: dict[str, str]
-    spread: Spread | None = None
+    spread: Sharding | None = None
 
 
 class Checkpoint(NamedTuple):
@@ -131,7 +131,7 @@ class Checkpoints:
         num_rows = table.shape[0]
         if self.part is not None:
             shards = self.part.shards
-            spread, num_rows = Spread(shards.num_rows, shards.num_workers, shards.seed), shards.num_rows
+            spread, num_rows = Sharding(shards.num_rows, shards.num_workers, shards.seed), shards.num_rows
             name = spread.name(world.rank)
         num_bytes = table.itemsize * table.shape[1] * num_rows + sum(array.nbytes for array in dense.values())
         temporary = Path(world.first(lambda: str(self._begin(step, num_bytes)), str))
@@ -161,7 +161,7 @@ class Checkpoints:
         dense: Mapping[str, npt.NDArray[Any]],
         state: Mapping[str, Any],
         checksums: dict[str, str],
-        spread: Spread | None,
+        spread: Sharding | None,
     ) -> None:
         """Write all but the table, give the folder its name, and remove the oldest."""
         folder = self.folder / f"{step:08d}"
@@ -279,7 +279,7 @@ def checkpoint_state(folder: Path) -> dict[str, Any]:
     return read_manifest(path, _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)[0].state
 
 
-def _shards_of(folder: Path, spread: Spread, checksums: Mapping[str, str]) -> Shards:
+def _shards_of(folder: Path, spread: Sharding, checksums: Mapping[str, str]) -> Shards:
     """Return how the rows are dealt to the files that there are."""
     sizes = [path.stat().st_size for path in folder.glob("table-*.safetensors")]
     try:

@@ -100,7 +100,7 @@ def diagnose(compilation: Compilation | None = None) -> Diagnosis:
 
 
 def compile_kernels(listen: Callable[[str], None]) -> Compilation:
-    """Compile the kernels of all verbs in all variants, and store them in the kernel cache.
+    """Compile the kernels of all jobs in all variants, and store them in the kernel cache.
 
     With ``NUMBA_CPU_NAME=generic`` in the environment they run on all processors of this architecture, and are used by
     processes with the same setting.

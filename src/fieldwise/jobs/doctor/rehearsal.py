@@ -1,4 +1,4 @@
-"""Runs every verb on tiny logs, so that every kernel is compiled in all variants that the verbs use.
+"""Runs every job on tiny logs, so that every kernel is compiled in all variants that the jobs use.
 
 Unlike a list of kernels and types, this cannot become outdated.
 """
@@ -80,7 +80,7 @@ _MODELS: tuple[tuple[str, ...], ...] = (
 
 
 def rehearse(listen: Callable[[str], None]) -> float:
-    """Run all verbs and return the CPU seconds that it took.
+    """Run all jobs and return the CPU seconds that they took.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def rehearse(listen: Callable[[str], None]) -> float:
 
 
 def _unreached() -> None:
-    """Call the kernels that verbs call for more rows only, or for parts of an array there and a whole one here."""
+    """Call the kernels that jobs call for more rows only, or for parts of an array there and a whole one here."""
     for kind in (np.uint32, np.uint64):
         lexsort(np.zeros(2, dtype=kind), few=0)
     ranked(np.ones((1, 2), dtype=np.uint64), 1, few=0)

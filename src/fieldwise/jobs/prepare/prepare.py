@@ -178,7 +178,7 @@ def limits(config: Config, memory: int | str | None, max_rejects: float | None) 
     return parse_bytes(memory) if isinstance(memory, str) else memory, max_rejects
 
 
-class Plan(NamedTuple):
+class PreparationPlan(NamedTuple):
     """What is to be prepared, and where.
 
     Attributes
@@ -198,11 +198,11 @@ class Plan(NamedTuple):
     key: str
 
 
-def look(config: Config) -> Plan:
+def look(config: Config) -> PreparationPlan:
     """Look at the first rows of a log."""
     sources = open_sources(config)
     (schema, _, left_out), _ = infer_from(config, [source.log for source in sources])
-    return Plan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
+    return PreparationPlan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
 def prepared_of(
@@ -249,9 +249,9 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
         "schema": msgspec.to_builtins(schema),
         "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
         "files": [
-            [source.part, name, *stamp]
+            [source.part, name, *version_tag]
             for source in sources
-            for name, stamp in zip(source.log.files, source.log.stamps, strict=True)
+            for name, version_tag in zip(source.log.files, source.log.version_tags, strict=True)
         ],
     }
     return files.checksum(msgspec.json.encode(content))[:16]

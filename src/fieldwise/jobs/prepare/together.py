@@ -2,7 +2,7 @@
 
 Log and cache lie where all workers see them. In the folder that is being made (`jobs.prepare.prepare`)::
 
-    share-0/ share-1/ ...      one for each worker
+    worker-0/ worker-1/ ...      one for each worker
         learned.safetensors    what it learned from its files in a pass, which all others add to their own
         0/ 1/ ...              its rows of each log, encoded: caches and a rejects file
 
@@ -117,7 +117,7 @@ def prepare_together(
                 if limit is None:
                     limit = held_bytes() + (available_bytes() or 4 << 30) // (2 * workers.num_local)
                 budget = Budget.of(schema, limit)
-                (folder / f"share-{workers.rank}").mkdir()
+                (folder / f"worker-{workers.rank}").mkdir()
             with closing(Scratch(folder, budget.table_bytes)) as scratch:
                 encoder = Encoder(schema, scratch)
                 encoder.keep_all_texts()
@@ -152,7 +152,7 @@ def _encode(
     -------
     On worker 0, what became of the rows: of each worker, by log.
     """
-    share = folder / f"share-{workers.rank}"
+    own = folder / f"worker-{workers.rank}"
     # A share of rejects is judged when all rows are counted.
     most = max_rejects if max_rejects is not None and max_rejects >= 1 else None
 
@@ -162,7 +162,7 @@ def _encode(
 
     num_rows: int | None = None
     counts: list[Counts] = []
-    with closing(Spool(share, sources[0].log.count_rows()[0])) as spool:
+    with closing(Spool(own, sources[0].log.count_rows()[0])) as spool:
         while not encoder.fitted:
             with workers.together():
                 num_rows = learn(
@@ -174,13 +174,13 @@ def _encode(
                     after_chunk=hold_limit,
                     spool=spool,
                 )
-                checksum = arrays.save_arrays(share / LEARNED_NAME, encoder.learned())
+                checksum = arrays.save_arrays(own / LEARNED_NAME, encoder.learned())
             parts = workers.gather(checksum.encode())
             checksums = workers.first(lambda parts=parts: [part.decode() for part in parts], list[str])  # type: ignore[misc]
             with workers.together():
                 for rank, checksum in enumerate(checksums):
                     if rank != workers.rank:
-                        learned = arrays.load_verified(folder / f"share-{rank}" / LEARNED_NAME, checksum)
+                        learned = arrays.load_verified(folder / f"worker-{rank}" / LEARNED_NAME, checksum)
                         encoder.add_learned(learned, texts=workers.rank == 0)
                         hold_limit()
                 with naming(sources[0].log.files[0]):
@@ -190,12 +190,12 @@ def _encode(
                 listen(Warned(note))
         with workers.together():
             for number, source in enumerate(sources):
-                (share / str(number)).mkdir()
+                (own / str(number)).mkdir()
                 counts.append(
                     transform(
                         encoder,
                         [source],
-                        share / str(number),
+                        own / str(number),
                         num_rows=None,
                         max_rejects=most,
                         listen=listen,
@@ -213,7 +213,7 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
     with atomic_file(folder / REJECTS_NAME) as rejects:
         for number, of_log in enumerate(zip(*counts, strict=True)):
             for rank, of_worker in enumerate(of_log):
-                made = folder / f"share-{rank}" / str(number)
+                made = folder / f"worker-{rank}" / str(number)
                 with (made / REJECTS_NAME).open("rb") as lines:
                     shutil.copyfileobj(lines, rejects)
                 for part, of_part in of_worker.parts.items():
@@ -226,7 +226,7 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
     for part, caches in made_of.items():
         _join_caches(folder / part, caches, encoder)
     for rank in range(len(counts)):
-        shutil.rmtree(folder / f"share-{rank}")
+        shutil.rmtree(folder / f"worker-{rank}")
     finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts, line_ends), log)
 
 

@@ -24,12 +24,12 @@ from fieldwise.training.dependence import find_determined
 from fieldwise.training.gibbs import sampling_memory, sampling_row_bytes
 from fieldwise.training.initial import settled
 
-__all__ = ["Plan", "Stage", "cooccurrence_rows", "plan"]
+__all__ = ["TrainingPlan", "TrainingStage", "cooccurrence_rows", "plan"]
 
 _CHECKPOINTS = 3
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingStage(msgspec.Struct, frozen=True, kw_only=True):
     """One training: the logistic regression that a model starts from, or the model.
 
     Attributes
@@ -60,7 +60,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     gpu_memory: int | None = None
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What `train` would take.
 
     Attributes
@@ -81,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     fields: int
     features: int
-    stages: list[Stage]
+    stages: list[TrainingStage]
     memory: int
     memory_free: int | None
     disk: int
@@ -92,7 +92,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
-def plan(config: Config) -> Plan:
+def plan(config: Config) -> TrainingPlan:
     """Say what `train` would take, without writing anything that stays.
 
     Raises
@@ -124,7 +124,7 @@ def plan(config: Config) -> Plan:
         stages.append(_sampling(model, log.num_examples, num_features, num_fields))
     if model.members != ("bayesian-fm",):
         stages.append(_stage(config, model, log, held, of_encoder))
-    return Plan(
+    return TrainingPlan(
         prepared=prepared is not None,
         examples=log.num_examples,
         fields=num_fields,
@@ -188,11 +188,11 @@ def _of_sample(config: Config) -> _Log:
     return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, bags)
 
 
-def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> Stage:
+def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> TrainingStage:
     """Say what sampling a Bayesian factorisation machine takes."""
     factors, saved = model.factors, num_features * (model.factors + 1) * 12
     row_bytes = sampling_row_bytes(factors)
-    return Stage(
+    return TrainingStage(
         model="bayesian-fm",
         parameters=num_features * (factors + 1),
         row_bytes=row_bytes,
@@ -203,7 +203,7 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
     )
 
 
-def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> Stage:
+def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> TrainingStage:
     settings = lr_settings(config) if model.kind == "lr" else config.train
     itemsize = 8 if settings.precision == "float64" else 4
     num_fields = log.layout.num_fields
@@ -222,7 +222,7 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
     bundle = of_encoder + num_weights * weight_bytes + size.dense * itemsize
     average = num_weights * itemsize if settings.average_epochs else 0
     checkpoint = memory.table + average + 4 * size.dense * itemsize
-    return Stage(
+    return TrainingStage(
         model=model.kind,
         parameters=size.parameters,
         row_bytes=settings.table.bytes_per_row(size.row_weights, itemsize),

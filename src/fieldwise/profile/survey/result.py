@@ -141,7 +141,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     overlap
         Of test and validation with training.
     read
-        The same of rows, files and columns, as every verb says it: rows read = used + rejected, of those looked at.
+        The same of rows, files and columns, as every job reports it: rows read = used + rejected, of those looked at.
     crosses
         Fields that are not looked at, and the fields that each combines: what one of them gives away is in its parts.
     warnings
