@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +14,13 @@ import msgspec
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore, TCPStore
+from torch.distributed import PrefixStore, TCPStore
 
 from fieldwise.distributed.failures import decode_failure, encode_failure
 from fieldwise.distributed.interface import address_towards, interface_of
-from fieldwise.distributed.meeting import Store, meet, wait_for
 from fieldwise.distributed.packing import pack_arrays, unpack_arrays
+from fieldwise.distributed.store import Store, wait_for
+from fieldwise.distributed.torch_internals import end_process, meet
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.distributed.world import Arrays, World
 from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
@@ -104,14 +104,8 @@ class Workers(World):
             dist.destroy_process_group()
 
     def end(self, code: int = 0) -> NoReturn:
-        """Flush the output and end the process without the clean-up of the interpreter.
-
-        In about one run in ten, torch 2.13 with gloo aborts while the interpreter shuts down after leaving a group:
-        "terminate called without an active exception".
-        """
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        """Flush the output and end the process (`torch_internals.end_process`)."""
+        end_process(code)
 
     # --- messages of a step ---
 

@@ -1,34 +1,20 @@
-"""The rendezvous of the agents of several hosts: torch's, with fixes for hosts that leave and return.
-
-Torch 2.13 keeps the state of a rendezvous in a store on one of the hosts, where every host records heartbeats. It has
-three defects:
-
-* The first host publishes the address for workers only in its first round. A host that joins later gets no answer
-within
-  20 seconds and leaves, while the first host waits a minute for it; and the other hosts keep the old address if another
-  host becomes the first. `Meeting` asks for the address in every round.
-* A host that is suspended for longer than the heartbeat timeout (a busy machine, a paused virtual machine) is removed
-but
-  not told so: its workers continue, it sends no more heartbeats, and a host that joins later finds no one and starts
-  alone. `Meeting.whole` detects this.
-* A host that vanishes is removed too, but this is not noticed until a message to its workers times out.
-"""
+"""The hosts of a run, and where their agents meet: the state of torch's rendezvous lies in a store on one of them."""
 
 from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
 from datetime import timedelta
 
-from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousInfo, RendezvousParameters
+from torch.distributed.elastic.rendezvous import RendezvousParameters
 from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
-from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler, RendezvousTimeout
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import RendezvousTimeout
 
 from fieldwise.distributed.interface import address_towards
+from fieldwise.distributed.torch_internals import Meeting
 from fieldwise.errors import ConfigError
 
-__all__ = ["Hosts", "Meeting"]
+__all__ = ["Hosts"]
 
 _SECONDS_BEFORE_NEXT = 10.0
 _SECONDS_OF_STORE = 20
@@ -37,38 +23,6 @@ _SECONDS_OF_BEAT, _BEATS = 1, 8
 """Interval of heartbeats, and the number of missed ones after which a host counts as lost."""
 _FOR_MORE = timedelta(seconds=5)
 """How long a sufficient number of hosts waits for further ones, such as those whose workers ended with a lost host."""
-
-
-class Meeting(DynamicRendezvousHandler):
-    """The rendezvous handler of the agent of one host."""
-
-    _met: frozenset[object] = frozenset()
-
-    def next_rendezvous(self) -> RendezvousInfo:
-        """Meet the other agents and return what the workers need to find each other."""
-        self._bootstrap_store_info = None
-        info = super().next_rendezvous()
-        self._met = frozenset(self._state_holder.state.participants)
-        return info
-
-    @property
-    def whole(self) -> bool:
-        """Whether all hosts of the last round, including this one, are still alive, or the run has ended."""
-        if self._settings.max_nodes == 1:
-            return True
-        with self._heartbeat_lock:
-            self._state_holder.sync()
-            state = self._state_holder.state
-            return state.closed or self._met <= state.participants.keys()
-
-    def close(self) -> None:
-        """End the run for all hosts."""
-        with suppress(RendezvousError, RuntimeError):
-            self.shutdown()
-
-    def leave(self) -> None:
-        """Stop the heartbeats of this host; the other hosts continue."""
-        self._stop_heartbeats()
 
 
 class Hosts:
