@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from fieldwise.kernels.auc import Keys, Weights, average_precision, concordance, grouped_auc, pack, unpack
 from fieldwise.metrics.columns import (
+    Accumulator,
     ColumnArrays,
-    ColumnBuffer,
     group_column,
     label_column,
     probability_column,
@@ -37,7 +37,7 @@ _CALIBRATION_BINS = 15
 _BLOCK = 1 << 16
 
 
-class BinaryMetrics:
+class BinaryMetrics(Accumulator):
     """Accumulates the predictions of a model with two classes and computes its metrics.
 
     An update takes O(B). `compute` sorts: it takes O(N log N) for N examples, and temporary memory of up to 32 bytes
@@ -53,9 +53,6 @@ class BinaryMetrics:
     >>> result.auc, result.num_examples, result.undefined["gauc"]
     (0.75, 4, 'there are no groups')
     """
-
-    def __init__(self) -> None:
-        self._columns = ColumnBuffer()
 
     def update(
         self,
@@ -91,24 +88,11 @@ class BinaryMetrics:
             chunk["weights"] = weight_column(weights, len(column))
         if groups is not None:
             chunk["groups"] = group_column(groups, len(column))
-        self._columns.append(chunk)
-
-    def merge(self, other: BinaryMetrics) -> None:
-        """Add the examples of another accumulator, which is not changed."""
-        self._columns.extend(other._columns)
-
-    def columns(self) -> ColumnArrays:
-        """Return all examples as arrays that another process can pass to `add_columns`; empty if there are none."""
-        return self._columns.join()
-
-    def add_columns(self, columns: ColumnArrays) -> None:
-        """Add examples returned by the `columns` of another accumulator."""
-        if columns:
-            self._columns.append(columns)
+        self.add_columns(chunk)
 
     def compute(self) -> Metrics:
         """Return the metrics of all examples so far; more examples may be added afterwards."""
-        examples = self._columns.join()
+        examples = self.columns()
         if not examples or not weights_of(examples).any():
             return Metrics.nothing(num_examples=len(examples.get("keys", ())))
 
@@ -136,7 +120,7 @@ class BinaryMetrics:
 
     def by_probability(self, num_bins: int = 10) -> list[Slice]:
         """Return the calibration in at most `num_bins` bins of equal weight; ties are never split between bins."""
-        examples = self._columns.join()
+        examples = self.columns()
         if not examples or not weights_of(examples).any():
             return []
         examples = sort_by(examples, "weights", "keys")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ from fieldwise.errors import DataError
 from fieldwise.kernels.auc import Weights, lexsort, unweighted
 
 __all__ = [
+    "Accumulator",
     "ColumnArrays",
-    "ColumnBuffer",
     "group_column",
     "label_column",
     "probability_column",
@@ -28,36 +28,51 @@ ColumnArrays = Mapping[str, npt.NDArray[Any]]
 _SMALLEST_WEIGHT, _LARGEST_WEIGHT = 1e-100, 1e100  # products of two sums of weights neither overflow nor underflow
 
 
-class ColumnBuffer:
-    """A list of chunks with the same columns of the same types, joined on demand."""
+class Accumulator:
+    """The base of the metrics: a list of chunks of examples with the same columns, joined on demand.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    num_classes
+        O.
+    """
+
+    def __init__(self, num_classes: int = 2) -> None:
+        self._num_classes = num_classes
         self._chunks: list[ColumnArrays] = []
 
-    def append(self, chunk: ColumnArrays) -> None:
-        """Append a chunk without copying it; an empty chunk is ignored.
+    def add_columns(self, columns: ColumnArrays) -> None:
+        """Add examples returned by the `columns` of another accumulator, without copying them.
 
         Raises
         ------
         ValueError
-            The chunk has other columns or types than earlier ones.
+            They have other columns or types than earlier ones.
         """
-        if not len(next(iter(chunk.values()))):
+        if not columns or not len(next(iter(columns.values()))):
             return
-        if self._chunks and _types(chunk) != _types(self._chunks[0]):
+        if self._chunks and _types(columns) != _types(self._chunks[0]):
             raise ValueError(
                 f"every update must have the same columns with the same types: "
-                f"expected {_types(self._chunks[0])}, got {_types(chunk)}"
+                f"expected {_types(self._chunks[0])}, got {_types(columns)}"
             )
-        self._chunks.append(chunk)
+        self._chunks.append(columns)
 
-    def extend(self, other: ColumnBuffer) -> None:
-        """Append all chunks of another buffer, without copying them."""
+    def merge(self, other: Self) -> None:
+        """Add the examples of another accumulator, which is not changed.
+
+        Raises
+        ------
+        ValueError
+            It has another number of classes.
+        """
+        if other._num_classes != self._num_classes:
+            raise ValueError(f"`other` must have {self._num_classes} classes, got {other._num_classes}")
         for chunk in tuple(other._chunks):
-            self.append(chunk)
+            self.add_columns(chunk)
 
-    def join(self) -> ColumnArrays:
-        """Join all chunks into one and return it; without examples it has no columns."""
+    def columns(self) -> ColumnArrays:
+        """Return all examples as arrays that another process can pass to `add_columns`; empty if there are none."""
         if len(self._chunks) > 1:
             names = self._chunks[0]
             self._chunks = [{name: np.concatenate([chunk[name] for chunk in self._chunks]) for name in names}]

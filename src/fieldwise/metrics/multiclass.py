@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fieldwise.kernels.auc import concordance, pack
 from fieldwise.metrics.columns import (
+    Accumulator,
     ColumnArrays,
-    ColumnBuffer,
     group_column,
     label_column,
     probability_column,
@@ -26,7 +26,7 @@ from fieldwise.metrics.result import Metrics
 __all__ = ["MulticlassMetrics"]
 
 
-class MulticlassMetrics:
+class MulticlassMetrics(Accumulator):
     """Accumulates the predictions of a model with O > 2 classes and computes its AUC, logloss and accuracy.
 
     AUC is the unweighted mean of the one-vs-rest AUCs of the classes; it is undefined if a class does not occur. Takes
@@ -55,8 +55,7 @@ class MulticlassMetrics:
     def __init__(self, num_classes: int) -> None:
         if num_classes < 3:
             raise ValueError(f"`num_classes` must be at least 3, got {num_classes}; use BinaryMetrics for two classes")
-        self._num_classes = num_classes
-        self._columns = ColumnBuffer()
+        super().__init__(num_classes)
 
     def update(
         self,
@@ -86,40 +85,17 @@ class MulticlassMetrics:
             A probability, label or weight is out of range; the message names the example.
         """
         matrix = probability_column(probabilities, self._num_classes)
-        chunk: dict[str, npt.NDArray[Any]] = {
-            "probabilities": matrix.copy(),
-            "labels": label_column(labels, len(matrix), self._num_classes),
-        }
+        classes = label_column(labels, len(matrix), self._num_classes)
+        chunk: dict[str, npt.NDArray[Any]] = {"probabilities": matrix.copy(), "labels": classes}
         if weights is not None:
             chunk["weights"] = weight_column(weights, len(matrix))
         if groups is not None:
             group_column(groups, len(matrix))
-        self._columns.append(chunk)
-
-    def merge(self, other: MulticlassMetrics) -> None:
-        """Add the examples of another accumulator, which is not changed.
-
-        Raises
-        ------
-        ValueError
-            It has another number of classes.
-        """
-        if other._num_classes != self._num_classes:
-            raise ValueError(f"`other` must have {self._num_classes} classes, got {other._num_classes}")
-        self._columns.extend(other._columns)
-
-    def columns(self) -> ColumnArrays:
-        """Return all examples as arrays that another process can pass to `add_columns`; empty if there are none."""
-        return self._columns.join()
-
-    def add_columns(self, columns: ColumnArrays) -> None:
-        """Add examples returned by the `columns` of another accumulator."""
-        if columns:
-            self._columns.append(columns)
+        self.add_columns(chunk)
 
     def compute(self) -> Metrics:
         """Return the metrics of all examples so far; more examples may be added afterwards."""
-        examples = self._columns.join()
+        examples = self.columns()
         if not examples or not weights_of(examples).any():
             return Metrics.nothing(num_examples=len(examples.get("labels", ())))
 
