@@ -28,8 +28,8 @@ from measure import in_process, measured
 
 from fieldwise.data.cache import Examples
 from fieldwise.io.memory import available_bytes
-from fieldwise.jobs.bench import drawn_batch, drawn_layout, lr_stepper, network_stepper
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.speed import drawn_batch, drawn_layout, lr_stepper, network_stepper
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import training_memory
 from fieldwise.models.sizes import count_parameters

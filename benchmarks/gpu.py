@@ -31,8 +31,8 @@ import torch
 
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ConfigError
-from fieldwise.jobs.bench import drawn_batch
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.speed import drawn_batch
 from fieldwise.kernels.layout import SINGLE, Layout
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig

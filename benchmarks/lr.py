@@ -33,8 +33,8 @@ from environment import peer_python
 
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
-from fieldwise.jobs.bench import bare_rate, drawn_cache, drawn_layout, epoch_rate, lr_stepper
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.speed import bare_rate, drawn_cache, drawn_layout, epoch_rate, lr_stepper
 from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import Layout
 from fieldwise.metrics import BinaryMetrics

@@ -38,8 +38,8 @@ import fieldwise as fw
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.data.cache_writer import CacheWriter
-from fieldwise.jobs.bench import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.speed import drawn_cache, drawn_layout, epoch_rate, network_products, products_seconds
 from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import SINGLE, Batch, Layout
 from fieldwise.kernels.threads import num_threads

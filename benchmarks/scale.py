@@ -39,8 +39,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from measure import PeakMemory, in_process, measured
 
 from fieldwise.data.cache import Examples
-from fieldwise.jobs.bench import bare_rate, drawn_batch, drawn_layout, network_stepper
 from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.speed import bare_rate, drawn_batch, drawn_layout, network_stepper
 from fieldwise.jobs.train.train import use_threads
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from fieldwise.errors import DataError
 from fieldwise.metrics import delong, evaluate_predictions, paired_auc, paired_gauc, paired_logloss
-from fieldwise.metrics.paired import holm, student_p_value
+from fieldwise.metrics.student import holm, student_p_value
 
 
 def sigmoid(x):

@@ -18,7 +18,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.errors import DataError
 from fieldwise.jobs.run import Result
 from fieldwise.metrics import Metrics, Paired, paired_auc, paired_gauc, paired_logloss
-from fieldwise.metrics.paired import holm
+from fieldwise.metrics.student import holm
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
 
