@@ -49,7 +49,7 @@ class Verb(click.Command):
                 is_eager=True,
                 expose_value=False,
                 callback=_import_modules,
-                help="Import a module first, which registers models, metrics and callbacks; may be repeated.",
+                help="Import a module first that registers field types, models, metrics or callbacks; may be repeated.",
             )
         )
 
