@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, TCPStore
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # public, yet not in its __all__
 
 from fieldwise.distributed.failures import decode_failure, encode_failure
 from fieldwise.distributed.interface import address_towards, interface_of
