@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -58,6 +60,16 @@ def make_run(folder: Path, *, seed: int = 1, kind: str = "lr", classes: int = 2)
     config = fw.Config(data=data, fields=FIELDS, model=model, train=train, base=str(folder))
     fw.train(config, folder / "run")
     return folder / "run"
+
+
+def library(bundle: Path, rows: list[dict[str, object]]) -> np.ndarray:
+    """Return the probabilities that ``fieldwise predict`` writes: (B,), or (B, O) for more than two classes."""
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.Table.from_pylist(rows), Path(folder, "rows.parquet"))
+        fw.predict(bundle, Path(folder, "rows.parquet"), Path(folder, "out.parquet"))
+        table = pq.read_table(Path(folder, "out.parquet"))
+    columns = [table.column(name).to_numpy() for name in table.column_names[1:]]
+    return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
 
 def asked(rows: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from tests.serving.models import COLUMNS, asked, log_rows
+from tests.serving.models import COLUMNS, asked, library, log_rows
 from tests.serving.servers import Server
-
-import fieldwise as fw
 
 ROWS = asked(log_rows(30, seed=11))
 
@@ -31,7 +28,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def expected(models: Path) -> np.ndarray:
-    return np.asarray(fw.Predictor(models / "ctr" / "2").predict(pa.Table.from_pylist(ROWS)).column("probability"))
+    return library(models / "ctr" / "2", ROWS)
 
 
 def arrays() -> dict[str, np.ndarray]:
@@ -113,16 +110,8 @@ def schemathesis(server: Server, tmp_path: Path, num_cases: int) -> None:
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json", "--url", url),
             # Texts that are no numbers and the like fit the schema, and are refused.
-            *(
-                "--exclude-checks",
-                "positive_data_acceptance",
-                "--max-examples",
-                str(num_cases),
-                "--seed",
-                "1",
-                "--phases",
-                "examples,fuzzing",
-            ),
+            *("--exclude-checks", "positive_data_acceptance", "--max-examples", str(num_cases), "--seed", "1"),
+            *("--phases", "examples,fuzzing"),
             *("--mode", "all", "--no-color", "--generation-database", "none"),
         ],
         capture_output=True,

@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from tests.serving.models import COLUMNS, asked, log_rows
+from tests.serving.models import COLUMNS, asked, library, log_rows
 from tests.serving.servers import Server
-
-import fieldwise as fw
 
 ROWS = log_rows(30, seed=9)
 PREDICT, INFER = "/v1/models/ctr:predict", "/v2/models/ctr/infer"
@@ -29,9 +26,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def expected(models: Path) -> np.ndarray:
-    """Probabilities of the library, from a table as training reads it."""
-    table = fw.Predictor(models / "ctr" / "2").predict(pa.Table.from_pylist(asked(ROWS)))
-    return np.asarray(table.column("probability"))
+    return library(models / "ctr" / "2", asked(ROWS))
 
 
 def tensors(rows: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -103,8 +98,7 @@ def test_binary_tensors_are_read_and_written(server: Server, expected: np.ndarra
 
 def test_three_classes_have_a_column_each(server: Server, models: Path) -> None:
     reply = server.ask("POST", "/v1/models/kinds:predict", {"rows": asked(ROWS)}).json()
-    table = fw.Predictor(models / "kinds" / "7").predict(pa.Table.from_pylist(asked(ROWS)))
-    expected = np.column_stack([table.column(name) for name in table.column_names[1:]])
+    expected = library(models / "kinds" / "7", asked(ROWS))
     np.testing.assert_allclose(reply["probability"], expected, atol=1e-6)
     assert reply["classes"] == ["a", "b", "c"]
     assert np.asarray(reply["probability"]).shape == (30, 3)
@@ -143,8 +137,7 @@ def test_metadata_names_a_tensor_for_each_column_that_is_read(server: Server) ->
 
 
 def test_a_version_can_be_named(server: Server, models: Path) -> None:
-    rows = pa.Table.from_pylist(asked(ROWS))
-    older = np.asarray(fw.Predictor(models / "ctr" / "1").predict(rows).column("probability"))
+    older = library(models / "ctr" / "1", asked(ROWS))
     reply = server.ask("POST", "/v1/models/ctr/versions/1:predict", {"rows": asked(ROWS)}).json()
     assert reply["model_version"] == "1"
     np.testing.assert_allclose(reply["probability"], older, atol=1e-6)

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.serving.models import asked, log_rows
+from tests.serving.models import asked, library, log_rows
 from tests.serving.servers import Server
 
-import fieldwise as fw
 from fieldwise.schema import Field, Schema
 from fieldwise.serving.log import RequestLog
 from fieldwise.serving.rows import Reads, Rows
@@ -43,7 +42,7 @@ def test_the_log_of_a_server_holds_every_answer(models: Path, tmp_path: Path) ->
     expected = [probability for reply in said for probability in reply["probability"]]
     assert table.column("probability").to_pylist() == expected
     # It is a log like any other: the model says the same of it as it did.
-    again = fw.Predictor(models / "ctr" / "2").predict(table.slice(0, 25)).column("probability")
+    again = library(models / "ctr" / "2", table.slice(0, 25).drop_columns("probability").to_pylist())
     np.testing.assert_allclose(again, expected[:25], atol=1e-6)
     [kinds] = [pq.read_table(file) for file in (tmp_path / "log" / "kinds").iterdir()]
     assert np.asarray(kinds.column("probability").to_pylist()).shape == (3, 3)

@@ -10,21 +10,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from tests.helpers import PATIENCE
-from tests.serving.models import asked, log_rows
+from tests.serving.models import asked, library, log_rows
 from tests.serving.servers import Server
-
-import fieldwise as fw
 
 ROWS = asked(log_rows(20, seed=5))
 PREDICT = "/v1/models/ctr:predict"
 
 
 def probabilities(bundle: Path) -> np.ndarray:
-    table = fw.Predictor(bundle).predict(pa.Table.from_pylist(ROWS))
-    return np.asarray(table.column("probability"))
+    return library(bundle, ROWS)
 
 
 def publish(bundle: Path, folder: Path, version: int) -> None:

@@ -81,7 +81,8 @@ def command(
     from fieldwise.serving.limits import Limits
     from fieldwise.serving.log import RequestLog
     from fieldwise.serving.models import Models
-    from fieldwise.serving.run import read_token, run
+    from fieldwise.serving.run import run
+    from fieldwise.serving.token import read_token
 
     given = {"body_bytes": max_bytes, "rows": max_rows, "queued_rows": queue, "receive_seconds": deadline}
     limits = Limits(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]

@@ -29,7 +29,6 @@ from fieldwise.serving.exchange import (
     json_answer,
     read_body,
     read_headers,
-    require_token,
 )
 from fieldwise.serving.limits import HeldBytes, Limits
 from fieldwise.serving.log import RequestLog
@@ -42,8 +41,9 @@ from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.routes import Route, route_of
 from fieldwise.serving.rows import Rows
 from fieldwise.serving.status import page, prometheus, status_of
+from fieldwise.serving.token import require_token
 
-__all__ = ["App"]
+__all__ = ["App", "Send"]
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 _OCTETS = b"application/octet-stream"

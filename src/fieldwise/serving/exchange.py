@@ -1,9 +1,8 @@
-"""A request as it comes, and an answer as it goes: bodies with their limits, tokens, JSON."""
+"""A request as it comes, and an answer as it goes: bodies with their limits, JSON."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import msgspec
 from fieldwise.serving.limits import HeldBytes, Limits
 from fieldwise.serving.refusals import Refusal
 
-__all__ = ["Answer", "Disconnected", "Headers", "Receive", "json_answer", "read_body", "read_headers", "require_token"]
+__all__ = ["Answer", "Disconnected", "Headers", "Receive", "json_answer", "read_body", "read_headers"]
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = dict[bytes, bytes]
@@ -44,24 +43,6 @@ def json_answer(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes
 def read_headers(scope: dict[str, Any]) -> Headers:
     """Return the headers by their lower-case names; of one that is repeated the last."""
     return dict(scope["headers"])
-
-
-def require_token(headers: Headers, token: bytes | None) -> None:
-    """Raise `Refusal` (401) if a request does not carry the token; the time that takes tells nothing about it.
-
-    Examples
-    --------
-    >>> require_token({b"authorization": b"Bearer secret"}, b"secret")
-    >>> require_token({}, b"secret")
-    Traceback (most recent call last):
-    ...
-    fieldwise.serving.refusals.Refusal: expected the header Authorization: Bearer TOKEN
-    """
-    if token is None:
-        return
-    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-    if not hmac.compare_digest(given.strip(), token) or scheme.lower() != b"bearer":
-        raise Refusal(401, "expected the header Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),))
 
 
 async def read_body(headers: Headers, receive: Receive, limits: Limits, held: HeldBytes) -> bytes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import uvicorn
 
@@ -21,9 +19,7 @@ from fieldwise.serving.limits import Limits
 from fieldwise.serving.log import RequestLog
 from fieldwise.serving.models import Models
 
-__all__ = ["read_token", "run"]
-
-TOKEN_VARIABLE = "FIELDWISE_TOKEN"
+__all__ = ["run"]
 
 
 class _Server(uvicorn.Server):
@@ -42,23 +38,6 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         self.should_exit = True
-
-
-def read_token(file: Path | None) -> bytes | None:
-    """Return the token of a file, or else of the environment; None where there is none.
-
-    Raises
-    ------
-    ConfigError
-        The token is empty.
-    """
-    text = file.read_text() if file is not None else os.environ.get(TOKEN_VARIABLE)
-    if text is None:
-        return None
-    token = text.strip().encode()
-    if not token:
-        raise ConfigError("the token is empty", where=file or TOKEN_VARIABLE, fix="write a long random text")
-    return token
 
 
 def listen(host: str, port: int) -> socket.socket:
