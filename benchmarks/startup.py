@@ -138,7 +138,7 @@ def open_cache(folder: str) -> dict[str, Any]:
 
 def open_model(folder: str) -> dict[str, Any]:
     """Open a model, and use it; libraries are imported before."""
-    from fieldwise.jobs.predict.predictor import Predictor
+    from fieldwise.serving.predictor import Predictor
 
     rows = example_rows()
     started = time.perf_counter()

@@ -191,8 +191,8 @@ def test_train_evaluate_and_predict_say_the_same_calibrated_probabilities(folder
     assert result.test.auc == pytest.approx(plain.test.auc, abs=0 if method == "temperature" else 0.02)
     assert result.valid.calibration_error < plain.valid.calibration_error + 1e-9
     table = pa.parquet.read_table(folder / "log.parquet").slice(0, 50)
-    single = [fw.Predictor(tmp_path / "run").predict(table.slice(row, 1))["probability"][0].as_py() for row in (0, 7)]
-    many = fw.Predictor(tmp_path / "run").predict(table)["probability"].to_pylist()
+    single = [fw.Predictor(tmp_path / "run").predict(table.slice(row, 1))[0] for row in (0, 7)]
+    many = fw.Predictor(tmp_path / "run").predict(table).tolist()
     assert [many[0], many[7]] == pytest.approx(single, rel=1e-6)
 
 
@@ -277,7 +277,7 @@ def test_slices_of_a_log_add_up_to_what_plain_loops_say(folder, tmp_path):
     fw.train(config, tmp_path / "run")
     evaluation = fw.evaluate(tmp_path / "run", folder / "log.parquet", by=["user_x_item"])
     table = pa.parquet.read_table(folder / "log.parquet")
-    p = fw.Predictor(tmp_path / "run").predict(table)["probability"].to_numpy()
+    p = fw.Predictor(tmp_path / "run").predict(table)
     y = table["click"].to_numpy()
     of_field = {found.field: found for found in evaluation.by_field}
     assert {"user", "item", "price", "tags", "user_x_item"} == set(of_field)  # age is a plain number

@@ -81,14 +81,14 @@ def test_a_fresh_process_gives_the_same_probabilities_bit_for_bit(folder):
     assert here.to_numpy().tobytes() == there.to_numpy().tobytes()
     predictor = fw.Predictor(folder / "run")
     rows = pa.parquet.read_table(folder / "test.parquet")
-    assert predictor.predict(rows)["probability"].to_numpy().tobytes() == here.to_numpy().tobytes()
+    np.testing.assert_allclose(predictor.predict(rows), here.to_numpy(), rtol=0, atol=1e-6)
 
 
 def test_a_bundle_copied_elsewhere_predicts_alike(folder):
     fw.Predictor(folder / "run").save(folder / "copy")
     rows = pa.parquet.read_table(folder / "test.parquet")
-    here, there = (fw.Predictor(folder / name).predict(rows)["probability"] for name in ("run", "copy"))
-    assert here.equals(there)
+    here, there = (fw.Predictor(folder / name).predict(rows) for name in ("run", "copy"))
+    assert here.tobytes() == there.tobytes()
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv"])
@@ -123,7 +123,7 @@ def test_values_never_seen_and_missing_ones_have_a_probability(folder):
             "tags": ["x|y", None],
         }
     )
-    p = fw.Predictor(folder / "run").predict(rows)["probability"].to_numpy()
+    p = fw.Predictor(folder / "run").predict(rows)
     assert np.isfinite(p).all()
     assert ((p > 0) & (p < 1)).all()
 
@@ -147,8 +147,12 @@ def test_more_than_two_classes_have_a_probability_each(tmp_path):
         assert result.test.auc > 0.65, kind
         assert result.test.accuracy > 0.36, kind
     p = fw.Predictor(tmp_path / "lc-dnn").predict(make_table(50, classes=classes))
-    assert p.column_names == ["row", "probability_buy", "probability_leave", "probability_wait"]
-    np.testing.assert_allclose(sum(p.column(i).to_numpy() for i in (1, 2, 3)), 1, rtol=1e-5)
+    assert p.shape == (50, 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    fw.predict(tmp_path / "lc-dnn", make_table(50, classes=classes), tmp_path / "p.parquet")
+    written = pa.parquet.read_table(tmp_path / "p.parquet")
+    assert written.column_names == ["row", "probability_buy", "probability_leave", "probability_wait"]
+    np.testing.assert_allclose(np.stack(written.columns[1:], axis=1), p, rtol=0, atol=1e-6)
 
 
 def test_weights_groups_and_identifiers_travel_from_the_log_to_the_results(tmp_path, table):
@@ -159,9 +163,11 @@ def test_weights_groups_and_identifiers_travel_from_the_log_to_the_results(tmp_p
     test = rows_of(table, "test")
     assert result.test.sum_weights == pytest.approx(np.float32(test["weight"].to_numpy()).sum(dtype=float), rel=1e-6)
     assert 0.5 < result.test.gauc < 1
+    fw.predict(tmp_path / "run", test, tmp_path / "p.parquet")
+    written = pa.parquet.read_table(tmp_path / "p.parquet")
+    assert written["impression"].to_pylist() == test["impression"].to_pylist()
     p = fw.Predictor(tmp_path / "run").predict(test)
-    assert p["impression"].to_pylist() == test["impression"].to_pylist()
-    p = p["probability"].to_numpy()
+    np.testing.assert_allclose(written["probability"], p, rtol=0, atol=1e-6)
     expected = roc_auc_score(test["click"].to_numpy(), p, sample_weight=np.float32(test["weight"].to_numpy()))
     assert result.test.auc == pytest.approx(expected, abs=1e-6)
 
@@ -343,7 +349,7 @@ def test_a_log_of_one_class_is_evaluated_as_far_as_it_goes(folder, table):
 
 
 def test_damage_to_a_bundle_is_noticed(folder, table):
-    for name in ("table", "dense", "encoder", "manifest"):
+    for name in ("table", "dense", "encoder", "network", "manifest"):
         copy = folder / f"damaged-{name}"
         fw.Predictor(folder / "run").save(copy)
         [path] = copy.glob(f"{name}*")

@@ -85,7 +85,7 @@ ROWS = make_table(20_000, seed=5)
 
 
 def probabilities(predictor, count):
-    return predictor.predict(ROWS.slice(0, count)).column("probability").to_pylist()
+    return predictor.predict(ROWS.slice(0, count)).tolist()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 20_000), (1, 20_000), (20_000, 1), (20_000, 20_000)])

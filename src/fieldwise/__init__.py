@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from fieldwise.jobs.compare.compare import Comparison, compare
     from fieldwise.jobs.evaluate import Evaluation, evaluate
     from fieldwise.jobs.predict.predict import Prediction, predict
-    from fieldwise.jobs.predict.predictor import Predictor
     from fieldwise.jobs.prepare.prepare import Prepared, prepare
     from fieldwise.jobs.run import Result
     from fieldwise.jobs.train.train import train
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from fieldwise.models.registry import register_deep, register_model
     from fieldwise.profile.survey.result import Survey
     from fieldwise.schema import Field, Schema
+    from fieldwise.serving.predictor import Predictor
     from fieldwise.training.config import PretrainConfig, TrainConfig
 
 __version__ = "0.1.0"
@@ -98,7 +98,7 @@ _HOMES = {
     "metrics": ("Metrics", "evaluate_predictions"),
     "models.config": ("ModelConfig",),
     "jobs.predict.predict": ("Prediction", "predict"),
-    "jobs.predict.predictor": ("Predictor",),
+    "serving.predictor": ("Predictor",),
     "jobs.prepare.prepare": ("Prepared", "prepare"),
     "jobs.run": ("Result",),
     "schema": ("Field", "Schema"),

@@ -132,6 +132,11 @@ class Bundle(msgspec.Struct, frozen=True):
             mark_blocks(batch, layout, self._shift, wanted)
             blocks.admit(wanted)
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether every block of the table has been verified."""
+        return bool(self._blocks.verified.all())
+
     def verify(self) -> Bundle:
         """Verify the whole table and return the bundle.
 

@@ -311,7 +311,7 @@ class Bundle(Artefact):
         predictor = fw.Predictor(self.folder)
         predictor.bundle.verify()
         found = predictor.predict(ROWS)
-        assert found.num_rows == len(ROWS)
+        assert len(found) == len(ROWS)
         encoder = predictor.bundle.encoder
         for name in encoder.rows:
             encoder.feature_texts(name, range(5))

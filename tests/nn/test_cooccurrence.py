@@ -15,7 +15,6 @@ from tests.reference.batches import random_fields
 from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig
-from fieldwise.nn.cooccurrence import CooccurrenceBags
 from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.initial import LrWeights, leave_out_determined, warm_start
 from fieldwise.training.loss import logloss
@@ -165,9 +164,9 @@ def test_saved_bags_come_back():
     batch, _ = batch_of()
     model = make(bags_of(batch))
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items() if "cooccurrence" in name}
-    found = CooccurrenceBags.saved(arrays, "cooccurrence.")
+    found = Cooccurrence.saved(arrays, "cooccurrence.")
     for history, mine in zip(found, model.cooccurrence.bags, strict=True):
         assert (history.key, history.value) == (mine.key, mine.value)
         np.testing.assert_array_equal(history.offsets, mine.offsets)
         np.testing.assert_array_equal(history.ids, mine.ids)
-    assert CooccurrenceBags.saved({}, "cooccurrence.") == []
+    assert Cooccurrence.saved({}, "cooccurrence.") == []

@@ -37,7 +37,7 @@ from fieldwise.features.spelling import spelled
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field, Norm
 
-__all__ = ["BagEncoder", "is_pair", "measure_bags", "normalised", "split_pairs"]
+__all__ = ["BagEncoder", "is_pair", "measure_bags", "normalised", "split_cells", "split_pairs"]
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ class BagEncoder(IndexedEncoder):
         self.missing.drop_from(found)
         rejects: dict[int, Reject] = {}
         if self.field.weights is not None:
-            of_values = _split(columns, self.field.weights, self.field)
+            of_values = split_cells(columns, self.field.weights, self.field)
             with reading(self.field.weights):
                 weights, bad, unequal = _weights_beside(lengths, of_values, needed=found != 0)
             rejects = {row: columns.reject(row, self.field.weights, _UNEQUAL) for row in unequal.tolist()}
@@ -140,14 +140,14 @@ def measure_bags(columns: Columns, field: Field) -> tuple[int, float]:
     markers = pc.unique(spelled(pa.array([None, *field.missing], text.type)))
     present = pc.invert(pc.is_in(text, value_set=markers)).to_numpy(zero_copy_only=False)
     if field.weights is not None:
-        weights, _, _ = _weights_beside(lengths, _split(columns, field.weights, field), needed=present)
+        weights, _, _ = _weights_beside(lengths, split_cells(columns, field.weights, field), needed=present)
     longest = np.diff(_starts(present)[_starts(lengths)]).max(initial=1)
     return int(longest), float(np.abs(weights[present]).max(initial=0))
 
 
 def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array, Float32s, Bools]:
     """Return how many values each cell has, (B,), the N values of all, their weights, and which have no weight."""
-    lengths, values = _split(columns, name, field)
+    lengths, values = split_cells(columns, name, field)
     with reading(name):
         if field.weighted:
             return lengths, *_weigh(values, field.missing)
@@ -156,7 +156,7 @@ def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array
     return lengths, values, np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
 
 
-def _split(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
+def split_cells(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
     """Return how many values each cell has, (B,), and the values of all cells."""
     array = columns.array(name)
     if field.custom:

@@ -27,7 +27,7 @@ from fieldwise.schema import Field
 __all__ = ["CrossEncoder"]
 
 Int64s = npt.NDArray[np.int64]
-_BETWEEN = pa.scalar(" × ", pa.large_string())
+_BETWEEN = " × "
 
 
 class CrossEncoder(IndexedEncoder):
@@ -61,7 +61,9 @@ class CrossEncoder(IndexedEncoder):
 
 
 def _joined(texts: list[pa.Array]) -> pa.Array:
-    return pc.binary_join_element_wise(*(plain(text).cast(pa.large_string()) for text in texts), _BETWEEN)
+    return pc.binary_join_element_wise(
+        *(plain(text).cast(pa.large_string()) for text in texts), pa.scalar(_BETWEEN, pa.large_string())
+    )
 
 
 def _product(parts: Sequence[Cells]) -> tuple[Int64s, list[Int64s]]:

@@ -100,6 +100,11 @@ class Encoding:
         )
 
     @property
+    def fields(self) -> Mapping[str, FieldEncoder]:
+        """The encoders of the fields, by name, in order."""
+        return self._fields
+
+    @property
     def rows(self) -> dict[str, int]:
         """Number of local ids of each field: missing, unseen and its values."""
         self._need_fitted()

@@ -188,6 +188,11 @@ class IndexedEncoder(FieldEncoder):
             self.default = int(fingerprints(text, self.seed)[0])
 
     @property
+    def index(self) -> Vocabulary | Buckets:
+        """What numbers the values, once the field has learned."""
+        return self._fitted
+
+    @property
     def _fitted(self) -> Vocabulary | Buckets:
         assert self._index is not None, "finish() comes first"
         return self._index

@@ -21,7 +21,7 @@ _IN_BRACKETS = r"(?s)^\s*(?:\[(?P<square>.*)\]|\((?P<round>.*)\)|\{(?P<curly>.*)
 # A value in quotes that holds neither them nor a backslash, or one that begins and ends with no quote.
 _SIMPLE = r"""(?s)^(?:"[^"\\]*"|'[^'\\]*'|[^"'\\](?:[^\\]*[^"'\\])?|)$"""
 _QUOTED = r"""(?s)^(?:"(.*)"|'(.*)')$"""
-_NO_VALUE = pa.array(["null", "None"], pa.large_string())
+_NO_VALUE = "null", "None"
 _VALUE = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')\s*$""", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "0": "\0"}
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
@@ -75,7 +75,8 @@ def _split(inside: pa.Array, separator: str) -> pa.Array:
 
 def _unquoted(tokens: pa.Array) -> pa.Array:
     without = pc.replace_substring_regex(tokens, _QUOTED, r"\1\2")
-    return pc.if_else(pc.is_in(tokens, value_set=_NO_VALUE), pa.scalar(None, without.type), without)
+    no_value = pc.is_in(tokens, value_set=pa.array(_NO_VALUE, tokens.type))
+    return pc.if_else(no_value, pa.scalar(None, without.type), without)
 
 
 def _one(text: str, separator: str) -> list[str | None]:

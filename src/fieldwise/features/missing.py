@@ -47,15 +47,15 @@ class MissingTexts:
         canonical = spelled(pa.array(texts, pa.large_string())).drop_null().to_pylist()
         # As `fingerprints` does, by another implementation: for a few texts, one that need not be compiled.
         found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in canonical]
-        self._fingerprints = np.array(found, dtype=np.uint64)
+        self.fingerprints = np.array(found, dtype=np.uint64)
         self._low = np.zeros(1 << _LOW_BITS, dtype=np.bool_)
-        self._low[self._low_bits(self._fingerprints)] = True
+        self._low[self._low_bits(self.fingerprints)] = True
 
     def drop_from(self, found: npt.NDArray[np.uint64]) -> None:
         """Put 0 for those of the fingerprints, (N,), whose texts mean missing."""
-        if len(self._fingerprints):
+        if len(self.fingerprints):
             suspects = np.flatnonzero(self._low[self._low_bits(found)])
-            found[suspects[np.isin(found[suspects], self._fingerprints)]] = 0
+            found[suspects[np.isin(found[suspects], self.fingerprints)]] = 0
 
     @staticmethod
     def _low_bits(found: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

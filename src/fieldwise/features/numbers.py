@@ -23,7 +23,7 @@ from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.schema import Field
 
-__all__ = ["BinEncoder", "ScaleEncoder", "rejected_numbers"]
+__all__ = ["BinEncoder", "NumberEncoder", "ScaleEncoder", "rejected_numbers"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -31,12 +31,13 @@ _FIRST_BIN = UNSEEN + 1
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class _NumberEncoder(FieldEncoder):
+class NumberEncoder(FieldEncoder):
     """Reads the cells of a number field, or the ages of times."""
 
     strict = True
 
-    def _read(self, columns: Columns) -> Cells:
+    def read_numbers(self, columns: Columns) -> Cells:
+        """Read the numbers, whatever becomes of them."""
         name = self.field.column
         assert name is not None
         if self.field.type == "time":
@@ -58,7 +59,7 @@ def rejected_numbers(columns: Columns, name: str, bad: Bools, field: Field) -> t
     return tuple(reject._replace(reason=reason) for reject, reason in zip(rejects, reasons, strict=True))
 
 
-class ScaleEncoder(_NumberEncoder):
+class ScaleEncoder(NumberEncoder):
     """A number as the input of one feature: local id 1 with the scaled value, id 0 with 1.0 where it is missing.
 
     Counts are of missing and present numbers. With ``g(x) = x``, ``sign(x) log(1 + abs(x))`` or ``sign(x)
@@ -76,7 +77,7 @@ class ScaleEncoder(_NumberEncoder):
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the numbers."""
-        return self._read(columns)
+        return self.read_numbers(columns)
 
     def fit_chunk(self, cells: Cells) -> None:
         """Add to the distribution."""
@@ -132,6 +133,11 @@ class ScaleEncoder(_NumberEncoder):
         values[np.isnan(numbers)] = 1.0
         return values
 
+    @property
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of the curved numbers."""
+        return self._mean, self._std
+
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return None for each id: the feature is the number itself."""
         return [None for _ in ids]
@@ -161,7 +167,7 @@ def _moments(distribution: Distribution, curve: Callable[[Float64s], Float64s]) 
     return mean * unit, std * unit or 1.0
 
 
-class BinEncoder(_NumberEncoder):
+class BinEncoder(NumberEncoder):
     """A number as one feature per bin: local id 2 + i for ``edges[i - 1] <= x < edges[i]``, id 0 where it is missing.
 
     The edges are given, or quantiles of the training rows. No number is unseen: the first and the last bin are open.
@@ -181,7 +187,7 @@ class BinEncoder(_NumberEncoder):
 
     def read(self, columns: Columns, others: Mapping[str, Cells]) -> Cells:
         """Read the numbers, or their bins once the edges are known."""
-        cells = self._read(columns)
+        cells = self.read_numbers(columns)
         if self._edges is None:
             return cells
         bins = self._bins(cells)
@@ -241,6 +247,12 @@ class BinEncoder(_NumberEncoder):
         """Return the ranges of bins: ``< 18``, ``[18, 65)``, ``>= 65``."""
         assert self._edges is not None
         return [_range(self._edges, id_ - _FIRST_BIN) for id_ in ids]
+
+    @property
+    def edges(self) -> Float64s:
+        """The inner edges of the bins, once they are known."""
+        assert self._edges is not None, "finish() comes first"
+        return self._edges
 
     def arrays(self) -> Arrays:
         """Return edges and counts."""

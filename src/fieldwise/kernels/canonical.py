@@ -11,15 +11,18 @@ import numpy as np
 
 from fieldwise.kernels.jit import kernel, merged, part
 
-__all__ = ["BUT_FOR_EMPTY", "MAY_CHANGE", "MISSING_TEXT", "is_canonical", "spell", "write"]
+__all__ = [
+    "BUT_FOR_EMPTY", "CUT", "KEEP", "MAY_CHANGE", "MISSING_TEXT", "form_of", "is_canonical", "spell",
+    "write", "write_one",
+]  # fmt: skip
 
 # Whether texts are canonical: for sure, for sure once the empty ones are null, or perhaps not.
 _CANONICAL, BUT_FOR_EMPTY, MAY_CHANGE = range(3)
 
 # What is done to a text to make it canonical.
 MISSING_TEXT = 0  # empty, nan
-_KEEP = 1  # nothing
-_CUT = 2  # keep the beginning: 5.00 -> 5
+KEEP = 1  # nothing
+CUT = 2  # keep the beginning: 5.00 -> 5
 _ZERO = 3  # -0, -0.0 -> 0
 _LOWER = 4  # TRUE -> true
 _CLOCK = 5  # keep the beginning, with a space between date and time
@@ -51,7 +54,7 @@ def _word(data, begin, end):  # type: ignore[no-untyped-def]
         return MISSING_TEXT, 0  # nan, NaN
     if (word == _TRUE or word == _FALSE) and num_lower < end - begin:
         return _LOWER, end - begin
-    return _KEEP, end - begin
+    return KEEP, end - begin
 
 
 @part
@@ -63,7 +66,7 @@ def _number(data, begin, end):  # type: ignore[no-untyped-def]
     while dot < end and _is_digit(data[dot]):
         dot += 1
     if dot == first or (data[first] == _0 and dot - first > 1):
-        return _KEEP, length
+        return KEEP, length
     at = dot
     is_whole = True
     if at < end and data[at] == _DOT:
@@ -72,18 +75,18 @@ def _number(data, begin, end):  # type: ignore[no-untyped-def]
             is_whole &= data[at] == _0
             at += 1
         if at == dot + 1:
-            return _KEEP, length
+            return KEEP, length
     if at == end:
         if is_whole and first > begin and data[first] == _0:
             return _ZERO, 1
-        return (_CUT, dot - begin) if is_whole and at > dot else (_KEEP, length)
+        return (CUT, dot - begin) if is_whole and at > dot else (KEEP, length)
     # d[.ddd]e+NN: as Arrow writes whole numbers of more than ten digits from a column of floats
     if dot - first == 1 and data[first] != _0 and end - at == 4 and data[at] == _E and data[at + 1] == _PLUS:
         if _is_digit(data[at + 2]) and _is_digit(data[at + 3]):
             exponent = np.int64(data[at + 2]) * 10 + data[at + 3] - 11 * _0
             if at - dot - 1 <= exponent <= _LARGEST_EXPONENT:
                 return _EXPONENT, first - begin + 1 + exponent
-    return _KEEP, length
+    return KEEP, length
 
 
 @part
@@ -95,7 +98,7 @@ def _time(data, begin, end):  # type: ignore[no-untyped-def]
         byte, shape = data[begin + k], _SHAPE[k]
         is_same = byte == shape
         if not (is_same or (shape == _0 and _is_digit(byte)) or (shape == _SPACE and byte == _T)):
-            return _KEEP, length
+            return KEEP, length
         is_midnight &= is_same or k < 11
     at = kept = begin + 19
     if at < end and data[at] == _DOT:
@@ -105,21 +108,21 @@ def _time(data, begin, end):  # type: ignore[no-untyped-def]
             if data[at - 1] != _0:
                 kept = at
         if at == begin + 20:
-            return _KEEP, length
+            return KEEP, length
     zone = end - at
     if zone == 1:
         if data[at] != _Z:
-            return _KEEP, length
+            return KEEP, length
     elif zone > 0:  # +00, +0000 and +00:00 are UTC
         if not (data[at] == _PLUS and (zone == 3 or zone == 5 or (zone == 6 and data[at + 3] == _COLON))):
-            return _KEEP, length
+            return KEEP, length
         for k in range(at + 1, end):
             if data[k] != _0 and data[k] != _COLON:
-                return _KEEP, length
+                return KEEP, length
     if is_midnight and kept == begin + 19:
         kept = begin + 10
     if kept == end and data[begin + 10] == _SPACE:
-        return _KEEP, length
+        return KEEP, length
     return _CLOCK, kept - begin
 
 
@@ -152,9 +155,45 @@ def is_canonical(data, offsets, valid):  # type: ignore[no-untyped-def]
         first = data[begin] | 0x20
         # Few texts pass this, and it is one branch: of texts that are mixed, more could not be foretold.
         is_like_word = (first == _FIRST_N) | (first == _FIRST_T) | (first == _FIRST_F)
-        if is_like_word & (length >= 3) & (length <= 5) and _word(data, begin, end)[0] != _KEEP:
+        if is_like_word & (length >= 3) & (length <= 5) and _word(data, begin, end)[0] != KEEP:
             return MAY_CHANGE
     return found
+
+
+@merged
+def form_of(data, begin, end):  # type: ignore[no-untyped-def]
+    """Return the form of a text that is not empty, and how long its canonical text is."""
+    length = end - begin
+    first = data[begin]
+    if _is_digit(first) or first == _MINUS:
+        if length >= 19 and data[begin + 4] == _MINUS and first != _MINUS:
+            return _time(data, begin, end)
+        return _number(data, begin, end)
+    if 3 <= length <= 5:
+        return _word(data, begin, end)
+    return KEEP, length
+
+
+@merged
+def write_one(data, source, form, out, to, end):  # type: ignore[no-untyped-def]
+    """Write the canonical text of the text at `source` to ``out[to:end]``."""
+    if form == _ZERO:
+        out[to] = _0
+    elif form == _EXPONENT:
+        while to < end and data[source] != _E:
+            if data[source] != _DOT:
+                out[to] = data[source]
+                to += 1
+            source += 1
+        while to < end:
+            out[to] = _0
+            to += 1
+    else:
+        lower = 0x20 if form == _LOWER else 0
+        for k in range(end - to):
+            out[to + k] = data[source + k] | lower
+        if form == _CLOCK and end - to > 10:
+            out[to + 10] = _SPACE
 
 
 @kernel
@@ -174,22 +213,15 @@ def spell(data, offsets, valid, forms, ends):  # type: ignore[no-untyped-def]
     ends[0] = 0
     for i in range(len(forms)):
         begin, end = offsets[i], offsets[i + 1]
-        form, length = _KEEP, end - begin
+        form, length = KEEP, end - begin
         if len(valid) and not valid[i]:
             form, length = MISSING_TEXT, 0
         elif length == 0:
             form = MISSING_TEXT
             changed = True
         else:
-            first = data[begin]
-            if _is_digit(first) or first == _MINUS:
-                if length >= 19 and data[begin + 4] == _MINUS and first != _MINUS:
-                    form, length = _time(data, begin, end)
-                else:
-                    form, length = _number(data, begin, end)
-            elif 3 <= length <= 5:
-                form, length = _word(data, begin, end)
-            changed |= form != _KEEP
+            form, length = form_of(data, begin, end)
+            changed |= form != KEEP
         forms[i] = form
         ends[i + 1] = ends[i] + length
     return changed
@@ -199,22 +231,4 @@ def spell(data, offsets, valid, forms, ends):  # type: ignore[no-untyped-def]
 def write(data, offsets, forms, ends, out):  # type: ignore[no-untyped-def]
     """Write the canonical texts found by `spell` into `out`, (ends[N],) uint8."""
     for i in range(len(forms)):
-        source, to, end = offsets[i], ends[i], ends[i + 1]
-        form = forms[i]
-        if form == _ZERO:
-            out[to] = _0
-        elif form == _EXPONENT:
-            while to < end and data[source] != _E:
-                if data[source] != _DOT:
-                    out[to] = data[source]
-                    to += 1
-                source += 1
-            while to < end:
-                out[to] = _0
-                to += 1
-        else:
-            lower = 0x20 if form == _LOWER else 0
-            for k in range(end - to):
-                out[to + k] = data[source + k] | lower
-            if form == _CLOCK and end - to > 10:
-                out[to + 10] = _SPACE
+        write_one(data, offsets[i], forms[i], out, ends[i], ends[i + 1])

@@ -13,8 +13,8 @@ examples have it, as an example of its own at the end of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,30 @@ class Cooccurrence(NamedTuple):
     value: int
     offsets: Int64s
     ids: Uint32s
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether kernels can take the bags, which may come from a file, for places in a batch and in a table."""
+        num_rows = np.diff(layout.base)
+        fields, offsets, ids = (self.key, self.value), self.offsets, self.ids
+        if not all(0 <= field < layout.num_fields and layout.single[field] >= 0 for field in fields):
+            return False
+        rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[self.key] + 1,) and offsets[0] == 0
+        return bool(
+            rises
+            and (offsets[1:] >= offsets[:-1]).all()
+            and ids.shape == (offsets[-1],)
+            and (not len(ids) or ids.max() < num_rows[self.value])
+        )
+
+    @staticmethod
+    def saved(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[Cooccurrence]:
+        """Return the bags among a model's saved arrays, under names that begin with `prefix`; nothing is copied."""
+        found: list[Cooccurrence] = []
+        while f"{prefix}{len(found)}_fields" in arrays:
+            name = f"{prefix}{len(found)}_"
+            key, value = arrays[f"{name}fields"].tolist()
+            found.append(Cooccurrence(key, value, arrays[f"{name}offsets"], arrays[f"{name}ids"].view(np.uint32)))
+        return found
 
 
 def collect(chunks: Iterable[tuple[Uint32s, Uint32s]], num_keys: int, limit: int) -> tuple[Int64s, Uint32s]:

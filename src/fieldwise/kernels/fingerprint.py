@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from fieldwise.kernels.jit import kernel, merged
 
-__all__ = ["combine", "fingerprint"]
+__all__ = ["combine", "fingerprint", "hash_text", "hash_words"]
 
 _0 = np.uint64(0)
 _P1 = np.uint64(0x9E3779B185EBCA87)
@@ -118,7 +118,7 @@ def _avalanche(h):  # type: ignore[no-untyped-def]
 
 
 @merged  # a call that passes two arrays took half as long again
-def _of_long(data, words, at, end, seed):  # type: ignore[no-untyped-def]
+def hash_text(data, words, at, end, seed):  # type: ignore[no-untyped-def]
     """Hash one text of any length."""
     length = end - at
     if length >= 32:
@@ -147,6 +147,31 @@ def _of_long(data, words, at, end, seed):  # type: ignore[no-untyped-def]
     while at < end:
         h = _rotate(h ^ (np.uint64(data[at]) * _P5), 11) * _P1
         at += 1
+    h = _avalanche(h)
+    return h if h != 0 else np.uint64(1)
+
+
+@merged
+def hash_words(words, places, begin, end, column, seed):  # type: ignore[no-untyped-def]
+    """Hash ``words[places[i], column]`` for i from begin to end, 8 little-endian bytes each, as one text."""
+    i = begin
+    if end - begin >= 4:
+        a, b, c, d = seed + _P1 + _P2, seed + _P2, seed, seed - _P1
+        while i + 4 <= end:
+            a, b = _round(a, words[places[i], column]), _round(b, words[places[i + 1], column])
+            c, d = _round(c, words[places[i + 2], column]), _round(d, words[places[i + 3], column])
+            i += 4
+        h = _rotate(a, 1) + _rotate(b, 7) + _rotate(c, 12) + _rotate(d, 18)
+        h = (h ^ _round(_0, a)) * _P1 + _P4
+        h = (h ^ _round(_0, b)) * _P1 + _P4
+        h = (h ^ _round(_0, c)) * _P1 + _P4
+        h = (h ^ _round(_0, d)) * _P1 + _P4
+    else:
+        h = seed + _P5
+    h += np.uint64(8 * (end - begin))
+    while i < end:
+        h = _rotate(h ^ _round(_0, words[places[i], column]), 27) * _P1 + _P4
+        i += 1
     h = _avalanche(h)
     return h if h != 0 else np.uint64(1)
 
@@ -203,4 +228,4 @@ def _fingerprint(data, words, offsets, seed, first, second, lengths, out):  # ty
             for i in range(start, start + num):
                 begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
                 if end - begin >= 16 or (begin > last_begin and end > begin):
-                    out[i] = _of_long(data, words, begin, end, seed)
+                    out[i] = hash_text(data, words, begin, end, seed)

@@ -19,7 +19,6 @@ from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.former import read_former, read_former_arrays
 from fieldwise.models.sizes import count_parameters, num_outputs
-from fieldwise.nn.cooccurrence import CooccurrenceBags
 from fieldwise.tables.host import HostTable
 
 __all__ = ["DTYPES", "dense_arrays", "load_dense", "load_model"]
@@ -65,8 +64,10 @@ def load_model(bundle: Bundle) -> ClickModel:
     try:
         dense = read_former_arrays(config.kind, bundle.dense)
         _refuse_larger(config, layout, num_classes, sum(array.size for array in dense.values()))
-        bags = CooccurrenceBags.saved(dense, "cooccurrence.")
-        if not all(_fits(bag, layout) for bag in bags):
+        # Copies: what is loaded into the model's buffers is in the bags.
+        saved = Cooccurrence.saved(dense, "cooccurrence.")
+        bags = [bag._replace(offsets=np.array(bag.offsets), ids=np.array(bag.ids)) for bag in saved]
+        if not all(bag.fits(layout) for bag in bags):
             raise ArtefactError("a co-occurrence bag names fields or values that there are not")
         model = build_model(config, layout, num_classes, dtype=dtype, bags=bags)
     except (UserError, LookupError, TypeError, ValueError) as error:
@@ -82,22 +83,6 @@ def load_model(bundle: Bundle) -> ClickModel:
     except (RuntimeError, TypeError) as error:
         raise ArtefactError("the dense weights do not fit the model", where=bundle.folder, got=error) from None
     return model.eval()
-
-
-def _fits(bag: Cooccurrence, layout: Layout) -> bool:
-    """Whether kernels can take a bag from a file for places in a batch and in a table."""
-    num_rows = np.diff(layout.base)
-    fields = bag.key, bag.value
-    if not all(0 <= field < layout.num_fields and layout.single[field] >= 0 for field in fields):
-        return False
-    offsets, ids = bag.offsets, bag.ids
-    rises = offsets.dtype == np.int64 and offsets.shape == (num_rows[bag.key] + 1,) and offsets[0] == 0
-    return bool(
-        rises
-        and (offsets[1:] >= offsets[:-1]).all()
-        and ids.shape == (offsets[-1],)
-        and (not len(ids) or ids.max() < num_rows[bag.value])
-    )
 
 
 def _refuse_larger(config: ModelConfig, layout: Layout, num_classes: int, num_weights: int) -> None:

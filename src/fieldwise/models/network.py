@@ -20,15 +20,18 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from fieldwise.bundle import Bundle
+from fieldwise.errors import ArtefactError
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.models.dnn import DNN
 from fieldwise.models.lc import LocallyConnected
+from fieldwise.models.load import load_model
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
 from fieldwise.nn.graph import Graph, NotExportable, emit, emit_own, emit_part, emit_standardise
 
-__all__ = ["NotExportable", "export_network", "refuse_another_answer"]
+__all__ = ["NotExportable", "export_network", "network_of", "refuse_another_answer"]
 
 _CLOSE = 1e-5
 """Probabilities of the graph and of torch differ by rounding alone."""
@@ -59,6 +62,20 @@ def export_network(model: ClickModel) -> bytes:
     written = graph.finish(shapes, {"logits": ("B", model.num_outputs)}, {"logits": logits})
     content: bytes = written.SerializeToString(deterministic=True)
     return content
+
+
+def network_of(bundle: Bundle) -> bytes:
+    """Return the graph of a saved model that has none, because an earlier version saved it.
+
+    Raises
+    ------
+    ArtefactError
+        The model cannot be loaded, or a part of it cannot be said in ONNX.
+    """
+    try:
+        return export_network(load_model(bundle))
+    except NotExportable as error:
+        raise ArtefactError("the model has no network", where=bundle.folder, got=error) from None
 
 
 def refuse_another_answer(network: bytes, model: ClickModel, units: Tensor, full: Tensor) -> None:

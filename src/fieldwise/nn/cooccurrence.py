@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -85,17 +84,6 @@ class CooccurrenceBags(nn.Module):
         others, has_own = (torch.from_numpy(each).to(units.device) for each in (link.others, link.has_own))
         known = (others > 0).to(units.dtype) * others.clamp_min(1).to(units.dtype).rsqrt()
         return known, has_own.to(units.dtype) * known
-
-    @staticmethod
-    def saved(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> list[Cooccurrence]:
-        """Return the bags whose buffers are among a model's saved arrays, under names that begin with `prefix`."""
-        found: list[Cooccurrence] = []
-        while f"{prefix}{len(found)}_fields" in arrays:
-            name = f"{prefix}{len(found)}_"
-            key, value = arrays[f"{name}fields"].tolist()
-            ids = np.array(arrays[f"{name}ids"]).view(np.uint32)
-            found.append(Cooccurrence(key, value, np.array(arrays[f"{name}offsets"]), ids))
-        return found
 
 
 class _Join(torch.autograd.Function):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from fieldwise.bundle import Bundle, open_bundle
-from fieldwise.data.tables import as_table
-from fieldwise.errors import DataError
+from fieldwise.bundle import Bundle, bundle_digest, open_bundle
+from fieldwise.calibration import Calibration
+from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.io.files import explaining, sync_folder
 from fieldwise.kernels.layout import Batch
 from fieldwise.schema import Field
 from fieldwise.serving.columns import Column, columns_of
+from fieldwise.serving.encode import RowEncoder
+from fieldwise.serving.network import Network
 
 __all__ = ["Predictor"]
 
@@ -41,13 +47,37 @@ class Predictor:
     Raises
     ------
     ArtefactError
-        There is no bundle, or it is damaged.
+        There is no bundle, it is damaged, or its network is missing.
+
+    Notes
+    -----
+    Nothing here needs torch. Rows are encoded by the encoder that prepared the training log, the rows of the table stay
+    in the file, which processes share, and the network is run by ONNX Runtime on the thread that asks.
+
+    A pickled Predictor contains the path and the checksum of the bundle, not the weights: to unpickle it, the same
+    bundle must exist at the same path.
+
+    The same rows give bitwise identical probabilities in every call and in every process. A row alone and the same row
+    among others agree within float32 rounding (about 1e-7), because libraries use different kernels for matrices of
+    different sizes.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> predictor = fw.Predictor("runs/first")  # doctest: +SKIP
+    >>> predictor.predict({"user_id": "u7", "item_id": "i3"})  # doctest: +SKIP
+    array([0.0421], dtype=float32)
     """
 
     def __init__(self, run: str | Path) -> None:
         self.bundle: Bundle = open_bundle(run)
         self.columns: tuple[Column, ...] = columns_of(self.bundle.encoder.schema)
-        self._model = import_module("fieldwise.models.load").load_model(self.bundle)
+        try:
+            self._calibration = msgspec.convert(self.bundle.calibration, Calibration)
+        except msgspec.ValidationError as error:
+            raise ArtefactError("the calibration is not understood", where=self.bundle.folder, got=error) from None
+        self._encoder = RowEncoder(self.bundle.encoder)
+        self._network = Network(self.bundle, _network_of(self.bundle))
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -90,10 +120,7 @@ class Predictor:
         TypeError
             `rows` has an unsupported type.
         """
-        table = as_table(rows, {column.name for column in self.columns}.__contains__)
-        if not table.num_columns:  # an empty list
-            table = pa.table({column.name: pa.array([], pa.string()) for column in self.columns})
-        return self.score(self._encode(table))
+        return self.score(self._encoder.encode(rows))
 
     def encode_columns(self, columns: Mapping[str, Any]) -> Batch:
         """Return the features of B rows that are given by column: lists, numpy arrays or Arrow arrays, of length B.
@@ -103,25 +130,97 @@ class Predictor:
         DataError
             As `predict` does.
         """
-        return self._encode(as_table(columns, {column.name for column in self.columns}.__contains__))
+        return self._encoder.encode_columns(columns)
 
     def score(self, batch: Batch) -> Probabilities:
         """Return the probabilities of encoded rows, as `predict` does."""
-        score = import_module("fieldwise.training.score")
-        [probabilities] = score.predict_batches(self._model, [batch])
-        found: Probabilities = probabilities
-        return found
+        logits = self._network.logits(*self._network.gathered(batch))
+        plain = logits[:, 0] if logits.shape[1] == 1 else logits
+        return self._calibration.probabilities(plain).astype(logits.dtype)
 
     def warm(self) -> None:
         """Verify the table, and compile or load what an answer needs."""
         self.bundle.verify()
+        missing = {column.name: [None, None] for column in self.columns}
+        self.score(self.encode_columns(missing))
 
     def close(self) -> None:
         """Let go of the files; the predictor answers no more."""
-        del self._model
+        del self._network, self._encoder
 
-    def _encode(self, table: pa.Table) -> Batch:
-        encoded = self.bundle.encoder.transform(table, labelled=False)
-        for bad in encoded.rejects:
-            raise DataError(bad.reason, where=f"row {bad.row + 1}, column {bad.column}", got=bad.value)
-        return encoded.batch
+    def save(self, folder: str | Path) -> None:
+        """Copy the bundle, which is everything that a server needs, atomically to a new folder.
+
+        Raises
+        ------
+        ConfigError
+            The folder already exists.
+        ArtefactError
+            The bundle has been replaced since it was opened, or the copy cannot be written.
+        """
+        folder = Path(folder)
+        if os.path.lexists(folder) and not (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
+            raise ConfigError("the output already exists", where=folder, fix="name a new folder")
+        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with explaining(folder):
+                temporary.mkdir(parents=True)
+                for name in self.bundle.files:
+                    shutil.copyfile(self.bundle.folder / name, temporary / name)
+                sync_folder(temporary)
+            _refuse_other(temporary, self.bundle.digest, self.bundle.folder)
+            with explaining(folder):
+                temporary.replace(folder)
+                sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the checksum."""
+        return _reopen, (os.path.abspath(self.bundle.folder), self.bundle.digest)
+
+
+def _network_of(bundle: Bundle) -> bytes:
+    """Return the network of a bundle; one of an earlier version has none, and gets it where torch is installed."""
+    if bundle.network is not None:
+        return bundle.network
+    if bundle.no_network is not None:
+        raise ArtefactError(
+            "the model cannot be asked without torch", where=bundle.folder, got=bundle.no_network,
+            fix="`fieldwise predict` and `evaluate` ask it with torch",
+        )  # fmt: skip
+    try:
+        convert = import_module("fieldwise.models.network").network_of
+    except ImportError:
+        raise ArtefactError(
+            "the model was saved by a version that wrote no network",
+            where=bundle.folder,
+            fix="train it anew, or install what makes the network of it: pip install 'fieldwise[train]'",
+        ) from None
+    network: bytes = convert(bundle)
+    return network
+
+
+def _reopen(folder: str, digest: str) -> Predictor:
+    """Return what was pickled."""
+    if not Path(folder).is_dir():
+        raise ArtefactError(
+            "the model of a pickled Predictor was not found",
+            where=folder,
+            fix="copy the bundle to the same path on this machine, or open it with Predictor(path)",
+        )
+    predictor = Predictor(folder)
+    _refuse_other(Path(folder), digest, Path(folder), predictor.bundle.digest)
+    return predictor
+
+
+def _refuse_other(folder: Path, digest: str, named: Path, found: str | None = None) -> None:
+    found = found or bundle_digest(folder)
+    if found != digest:
+        raise ArtefactError(
+            "the model has been replaced since it was opened",
+            where=named,
+            expected=f"checksum {digest}",
+            got=found,
+            fix="open it again with Predictor(path)",
+        )

@@ -1,0 +1,119 @@
+"""A bundle's rows and network: from ids to logits, in numpy, numba and ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.bundle import Bundle
+from fieldwise.errors import ArtefactError, UserError
+from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
+from fieldwise.kernels.layout import BAG, Batch, Layout
+from fieldwise.kernels.table import gather_part
+
+__all__ = ["Network"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+class Network:
+    """The rows of a table that a batch needs, and what the network makes of them.
+
+    Parameters
+    ----------
+    bundle
+        With a network.
+
+    Raises
+    ------
+    ArtefactError
+        The bundle's network does not fit its table.
+    UserError
+        ONNX Runtime is not installed.
+    """
+
+    def __init__(self, bundle: Bundle, network: bytes) -> None:
+        self._bundle, self._session = bundle, _session(network, bundle)
+        layout = bundle.encoder.layout
+        self._bags = _bags_of(bundle)
+        self._log_layout = layout
+        if self._bags:
+            sizes = np.diff(layout.base).tolist()
+            forms = [*layout.form.tolist(), *[BAG] * len(self._bags)]
+            layout = Layout.of(forms, [*sizes, *(sizes[bag.value] for bag in self._bags)])
+        self.layout = layout
+        shapes = {each.name: each.shape for each in self._session.get_inputs()}
+        self._inputs = tuple(shapes)
+        self._num_full = int(shapes["full"][1]) if "full" in shapes else 0
+        self._num_local = int(shapes["units"][2]) if "units" in shapes else 0
+        num_fields = int(shapes["units"][1]) if "units" in shapes else layout.num_fields
+        fits = bundle.table.shape == (layout.num_features, self._num_local + self._num_full)
+        if not fits or num_fields != layout.num_fields:
+            raise ArtefactError(
+                "the network does not fit the table",
+                where=bundle.folder,
+                expected=f"{layout.num_features} rows of {self._num_local + self._num_full} numbers",
+                got=bundle.table.shape,
+            )
+        self._dtype: Any = np.float64 if bundle.dtype == "float64" else np.float32
+        self._rows = bundle.table if bundle.table.dtype == np.uint16 else bundle.table.astype(self._dtype, copy=False)
+        self._is_verified = False
+
+    def gathered(self, batch: Batch) -> tuple[Floats, Floats]:
+        """Return units (B, F, K) of all fields, bags last, and sums over the log's fields (B, W), of a batch."""
+        num_rows = batch.num_examples
+        links: tuple[Link, ...] = ()
+        if self._bags:
+            batch, num_rows, links = augment(batch, self._log_layout, self._bags)
+        if not self._is_verified:
+            self._bundle.admit(batch, self.layout)
+            self._is_verified = self._bundle.is_verified
+        num_fields, num_local = self.layout.num_fields, self._num_local
+        local = np.empty((batch.num_examples, num_fields * num_local), dtype=self._dtype)
+        full = np.empty((batch.num_examples, self._num_full), dtype=self._dtype)
+        gather_part(self._rows, batch, self.layout, num_local, local, full, 0, batch.num_examples)
+        units = local.reshape(batch.num_examples, num_fields, num_local)
+        if not links:
+            return units, full
+        whole, own = (np.stack([getattr(link, name) for link in links]) for name in ("whole", "own"))
+        known = np.stack([(link.others > 0) / np.sqrt(np.maximum(link.others, 1)) for link in links])
+        leave = known * np.stack([link.has_own for link in links])
+        joined = np.empty((num_rows, num_fields, num_local), dtype=self._dtype)
+        join(units, whole, own, known.astype(self._dtype), leave.astype(self._dtype), 0, num_rows, joined)
+        return joined, full[:num_rows]
+
+    def logits(self, units: Floats, full: Floats) -> Floats:
+        """Return the logits (B, O) of what `gathered` returns."""
+        given = {"units": units, "full": full}
+        found: Floats = self._session.run(None, {name: given[name] for name in self._inputs})[0]
+        return found
+
+
+def _session(network: bytes, bundle: Bundle) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError(
+            "ONNX Runtime is not installed", where="Predictor", fix="pip install 'fieldwise[serve]'"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    # A request is answered by one thread: those of a pool would spin while they wait for each other.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has exceptions of its own
+        raise ArtefactError(
+            "ONNX Runtime cannot take the network", where=bundle.folder, got=str(error).strip().splitlines()[0]
+        ) from None
+
+
+def _bags_of(bundle: Bundle) -> list[Cooccurrence]:
+    bags = Cooccurrence.saved(bundle.dense, "cooccurrence.")
+    if not all(bag.fits(bundle.encoder.layout) for bag in bags):
+        raise ArtefactError("a co-occurrence bag names fields or values that there are not", where=bundle.folder)
+    return bags

@@ -1,0 +1,174 @@
+"""What a fitted encoder does with a row, as arrays for `kernels.serve`, and which fields are left to the encoder."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fieldwise.features.encoder import Encoder
+from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.missing import missing_numbers
+from fieldwise.features.numbers import BinEncoder, ScaleEncoder
+from fieldwise.features.numerals import style_of
+from fieldwise.features.vocabulary import Vocabulary
+from fieldwise.kernels.layout import BAG, Layout
+from fieldwise.kernels.serve import BAG_OF_TEXTS, BINNED, CATEGORY, CROSS, GIVEN, NORMS, SCALED, SCALES, Plan
+from fieldwise.schema import Field
+
+__all__ = ["Served", "plan_of"]
+
+
+class Served(NamedTuple):
+    """How the rows of an encoder are encoded.
+
+    Attributes
+    ----------
+    plan
+        Of the kernel, which knows fields by their number among `names`.
+    names
+        The fields that the kernel encodes: all but `left_bags`.
+    texts
+        The columns of text, in their order.
+    numbers
+        The fields with a number, in their order; those among `styled` are read by the encoder.
+    bags
+        The fields with texts in bags, in their order.
+    given
+        The fields with one id that the encoder gives: parts of times, and types of somebody's own.
+    left_bags
+        Bags that the encoder reads: with weights, written as lists, or crossed.
+    styled
+        Fields whose numbers the encoder reads: ages, and numbers that are not written plainly.
+    """
+
+    plan: Plan
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+    bags: tuple[str, ...]
+    given: tuple[str, ...]
+    left_bags: tuple[str, ...]
+    styled: frozenset[str]
+
+
+def plan_of(encoder: Encoder) -> Served:
+    """Return the plan of a fitted encoder, whose arrays it refers to: they must live as long."""
+    fields, layout = encoder.fields, encoder.layout
+    lists: dict[str, list[str]] = {name: [] for name in ("texts", "numbers", "bags", "given", "left", "names")}
+    rows: list[_Row] = []
+    pools = _Pools([], [], [], [])
+    for number, (name, of_field) in enumerate(fields.items()):
+        field = of_field.field
+        if of_field.form == BAG and not _is_plain_bag(field):
+            lists["left"].append(name)
+            continue
+        rows.append(_row(of_field, number, layout, lists, pools))
+        lists["names"].append(name)
+    return Served(
+        _arrays(rows, pools),
+        tuple(lists["names"]),
+        tuple(lists["texts"]),
+        tuple(lists["numbers"]),
+        tuple(lists["bags"]),
+        tuple(lists["given"]),
+        tuple(lists["left"]),
+        frozenset(name for name in lists["numbers"] if _is_styled(fields[name].field)),
+    )
+
+
+class _Row(NamedTuple):
+    """One field of a `Plan`."""
+
+    kind: int
+    source: int
+    line: int
+    value_line: int
+    begins: tuple[int, int]
+    ends: tuple[int, int]
+    limits: tuple[int, int, int, int]
+    words: tuple[int, int, int]
+    scales: tuple[float, float, float, float]
+
+
+class _Pools(NamedTuple):
+    missing: list[int]
+    parts: list[int]
+    edges: list[float]
+    sentinels: list[float]
+
+
+def _is_plain_bag(field: Field) -> bool:
+    return field.type == "bag" and not (field.weighted or field.weights or field.brackets or field.custom)
+
+
+def _is_styled(field: Field) -> bool:
+    return field.type == "time" or style_of(field) is not None
+
+
+def _row(of_field: FieldEncoder, number: int, layout: Layout, lists: dict[str, list[str]], pools: _Pools) -> _Row:
+    field, name = of_field.field, of_field.field.name
+    line = int(layout.single[number] if of_field.form != BAG else layout.bag[number])
+    row = _Row(GIVEN, -1, line, int(layout.value[number]), (0, 0), (0, 0), (of_field.rows, 0, 0, 0), (0, 0, 0),
+               (0.0, 1.0, np.nan, 0.0))  # fmt: skip
+    if isinstance(of_field, (BinEncoder, ScaleEncoder)):
+        lists["numbers"].append(name)
+        default = np.nan if field.default is None or _is_styled(field) else float(field.default)
+        own = (len(pools.edges), len(pools.sentinels))
+        if not _is_styled(field):
+            pools.sentinels.extend(missing_numbers(field.missing))
+        if isinstance(of_field, BinEncoder):
+            pools.edges.extend(of_field.edges.tolist())
+            scales = (0.0, 1.0, default, 0.0)
+        else:
+            mean, deviation = of_field.moments
+            scales = (mean, deviation, default, float(SCALES[field.scale]))
+        return row._replace(
+            kind=BINNED if isinstance(of_field, BinEncoder) else SCALED,
+            source=len(lists["numbers"]) - 1,
+            begins=own,
+            ends=(len(pools.edges), len(pools.sentinels)),
+            scales=scales,
+        )
+    if not isinstance(of_field, IndexedEncoder) or field.custom:
+        lists["given"].append(name)
+        return row._replace(source=len(lists["given"]) - 1)
+    index = of_field.index
+    address, capacity = (index.slots.ctypes.data, len(index.slots)) if isinstance(index, Vocabulary) else (0, 0)
+    begin = (len(pools.parts), len(pools.missing))
+    pools.missing.extend(of_field.missing.fingerprints.tolist())
+    row = row._replace(
+        limits=(of_field.rows, field.buckets or 0, capacity, field.max_length or 0),
+        words=(of_field.seed, address, of_field.default),
+    )
+    if field.type == "cross":
+        pools.parts.extend(lists["names"].index(part) for part in field.parts)
+        kind, source = CROSS, -1
+    elif field.type == "bag":
+        lists["bags"].append(name)
+        kind, source = BAG_OF_TEXTS, len(lists["bags"]) - 1
+        row = row._replace(scales=(0.0, 0.0, 0.0, float(NORMS[field.norm])))
+    else:
+        assert field.column is not None
+        if field.column not in lists["texts"]:
+            lists["texts"].append(field.column)
+        kind, source = CATEGORY, lists["texts"].index(field.column)
+    return row._replace(kind=kind, source=source, begins=begin, ends=(len(pools.parts), len(pools.missing)))
+
+
+def _arrays(rows: list[_Row], pools: _Pools) -> Plan:
+    columns: dict[str, Any] = {}
+    for name, dtype, width in (
+        ("kind", np.int64, 0), ("source", np.int64, 0), ("line", np.int64, 0), ("value_line", np.int64, 0),
+        ("begins", np.int64, 2), ("ends", np.int64, 2), ("limits", np.int64, 4), ("words", np.uint64, 3),
+        ("scales", np.float64, 4),
+    ):  # fmt: skip
+        shape = (len(rows), width) if width else (len(rows),)
+        columns[name] = np.array([getattr(row, name) for row in rows], dtype=dtype).reshape(shape)
+    return Plan(
+        **columns,
+        missing=np.array(pools.missing, dtype=np.uint64),
+        parts=np.array(pools.parts, dtype=np.int64),
+        edges=np.array(pools.edges, dtype=np.float64),
+        sentinels=np.array(pools.sentinels, dtype=np.float64),
+    )
