@@ -76,13 +76,17 @@ class Sampling(NamedTuple):
 
 
 class EpochEnd(NamedTuple):
-    """An epoch has ended; `seconds` and `examples_per_second` exclude validation."""
+    """An epoch has ended; `seconds` and `examples_per_second` exclude validation.
+
+    Where logistic regression is solved, an epoch is a penalty, `l2`.
+    """
 
     epoch: int
     loss: float
     seconds: float
     examples_per_second: float
     valid: Metrics | None
+    l2: float | None = None
 
 
 class BestSaved(NamedTuple):

@@ -16,6 +16,7 @@ from fieldwise.jobs.check import check
 from fieldwise.jobs.predict import predict
 from fieldwise.jobs.prepare import passes
 from fieldwise.jobs.train import train
+from fieldwise.kernels.newton import LogisticProblem
 from fieldwise.training import loop
 from fieldwise.training.gibbs import GibbsSampler
 from fieldwise.training.step import Stepper
@@ -73,6 +74,7 @@ PLACES: dict[str, Callable[[Gate], None]] = {
     "fit": lambda gate: wait_before(gate, passes, "_learn"),
     "transform": lambda gate: wait_before(gate, passes, "_encode_record"),
     "pretrain": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: own.model.logistic_bias is not None),
+    "solve": lambda gate: wait_before(gate, LogisticProblem, "_sweep"),
     "train": lambda gate: wait_before(gate, Stepper, "step", lambda own, *_: own.model.logistic_bias is None),
     "validation": lambda gate: wait_in_evaluation(gate, is_validating),
     "evaluation": lambda gate: wait_in_evaluation(gate, lambda: not is_validating()),

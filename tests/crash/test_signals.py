@@ -131,6 +131,17 @@ def test_sampling_stops_with_a_checkpoint_of_the_chain_and_goes_on_to_the_same_b
     assert model_files(folder / "sampled") == model_files(folder / "sampled-whole")
 
 
+def test_solving_logistic_regression_stops_and_goes_on_to_the_same_bytes(folder):
+    config, options = folder / "fieldwise.toml", ("model.kind=lr", "pretrain.solver=newton")
+    words = [part for override in options for part in ("--set", override)]
+    messages = stop("solve", signal.SIGTERM, folder, "train", config, "--out", folder / "solved", *words)
+    assert "stopped while logistic regression was solved" in messages
+    loaded = fw.load_config(config, overrides=options)
+    for run in ("solved", "solved-whole"):
+        assert fw.train(loaded, folder / run).l2 is not None
+    assert model_files(folder / "solved") == model_files(folder / "solved-whole")
+
+
 def test_a_search_stops_in_a_trial_and_goes_on_with_it(folder):
     pytest.importorskip("optuna")
     config, out = folder / "fieldwise.toml", folder / "search"

@@ -172,7 +172,9 @@ def _progress(event: Progress) -> str:
 
 def _epoch(event: EpochEnd) -> str:
     parts = [
-        f"epoch {event.epoch} done in {event.seconds:.1f} s",
+        f"epoch {event.epoch} done in {event.seconds:.1f} s"
+        if event.l2 is None
+        else f"penalty {event.l2:g} solved in {event.seconds:.1f} s",
         f"{compact(event.examples_per_second)} examples/s",
         f"loss {event.loss:.4f}",
         *_valid(event.valid),

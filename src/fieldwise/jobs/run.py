@@ -81,7 +81,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_epoch, examples_per_second
         Training alone, without validation.
     epochs, best_epoch
-        Epochs trained, and the one whose weights were kept.
+        Epochs trained, and the one whose weights were kept. Of logistic regression that was solved, an epoch is a
+        penalty.
+    l2
+        The penalty that was kept, where logistic regression was solved; else None.
     workers
         What each of several workers did and sent, since they were last started; None for one process.
     label, classes, positive
@@ -109,6 +112,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[str] = []
     positive: str | None = None
     members: list[MemberResult] = []
+    l2: float | None = None
 
     @property
     def warnings(self) -> list[str]:

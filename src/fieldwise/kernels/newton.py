@@ -13,6 +13,7 @@ number of threads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -86,7 +87,11 @@ class LogisticProblem:
         self.fields = [by_feature(batch, layout, field) for field in range(layout.num_fields)]
 
     def solve(
-        self, l2: npt.NDArray[np.floating], start: LogisticSolution | None = None, close: float = _CLOSE
+        self,
+        l2: npt.NDArray[np.floating],
+        start: LogisticSolution | None = None,
+        close: float = _CLOSE,
+        look: Callable[[], None] = lambda: None,
     ) -> LogisticSolution:
         """Return the optimum.
 
@@ -98,6 +103,8 @@ class LogisticProblem:
             Of other penalties, to go on from.
         close
             Steps end when one lowers the mean objective by less.
+        look
+            Called before every sweep: what it raises ends the search.
         """
         w = np.zeros(self.layout.num_features) if start is None else start.weights.copy()
         rate = (float((self.weights * self.labels).sum()) + 0.5) / (self.total + 1.0)
@@ -110,6 +117,7 @@ class LogisticProblem:
             moved[:] = 0.0
             first = 0.0
             for sweep in range(_SWEEPS):
+                look()
                 lowered, new_bias = self._sweep(new, new_bias, l2, slope, bend, moved)
                 first = first or lowered
                 if lowered <= _SHARE * first or (sweep and lowered < close * self.total):

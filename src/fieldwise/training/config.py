@@ -168,13 +168,19 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Attributes
     ----------
+    solver
+        ``newton`` solves it to its optimum, with examples in memory, ``ftrl`` trains it by steps. ``auto``: the former
+        for two classes and logs that take half a GiB or less (8 bytes a feature of an example, 64 an example, 64 a
+        feature; `training.optimum`), unless one of the keys below but ``table.l2`` is set.
     epochs, patience
-        As in `TrainConfig`.
+        As in `TrainConfig`, for ``ftrl``: passes go on until one brings nothing.
     table, dense
-        The optimizers of its weights and of its bias.
+        The optimizers of its weights and of its bias, for ``ftrl``. ``newton`` takes ``table.l2`` for its penalty, and
+        chooses one on valid unless it is given.
     """
 
-    epochs: Annotated[int, Meta(ge=1)] = 12
+    solver: Literal["auto", "ftrl", "newton"] = "auto"
+    epochs: Annotated[int, Meta(ge=1)] = 100
     patience: Annotated[int, Meta(ge=1)] = 1
     table: LrTableOptimizerConfig = LrTableOptimizerConfig()
     dense: LrDenseOptimizerConfig = LrDenseOptimizerConfig()

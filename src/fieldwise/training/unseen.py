@@ -22,7 +22,7 @@ from fieldwise.kernels.layout import UNSEEN, VALUE, Layout
 from fieldwise.kernels.storage import decode_weights, encode_weights
 from fieldwise.tables.interface import Table
 
-__all__ = ["fill_unseen"]
+__all__ = ["fill_unseen", "filled"]
 
 Counts = Sequence[npt.NDArray[np.int64] | None]
 _FIRST = UNSEEN + 1
@@ -55,6 +55,22 @@ def fill_unseen(table: Table, counts: Counts, world: World = ALONE) -> None:
             for unit, mean in enumerate(summed / of_field[_FIRST:].sum()):
                 encode_weights(unseen, unit, np.array([mean]))
             table.put(base + UNSEEN, unseen[0])
+
+
+def filled(weights: npt.NDArray[np.float64], layout: Layout, counts: Counts) -> npt.NDArray[np.float64]:
+    """Return weights (D,) with those of the unseen features as `fill_unseen` sets them.
+
+    Examples
+    --------
+    >>> layout, counts = Layout.of([0], [4]), [np.array([0, 0, 1, 3])]
+    >>> filled(np.array([0.0, 0.0, 1.0, 5.0]), layout, counts).tolist()
+    [0.0, 4.0, 1.0, 5.0]
+    """
+    whole = weights.copy()
+    for base, of_field in _untrained(layout, counts):
+        own = whole[base + _FIRST : base + len(of_field)]
+        whole[base + UNSEEN] = float((own * of_field[_FIRST:]).sum()) / float(of_field[_FIRST:].sum())
+    return whole
 
 
 def _untrained(layout: Layout, counts: Counts) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:

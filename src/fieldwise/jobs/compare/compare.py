@@ -14,13 +14,13 @@ from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Outlook, SecondsRange, ignore
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.compare.differences import Contender, Difference, SeedSummary, differences, spreads
-from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, training_seconds
+from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, solving_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
-from fieldwise.jobs.train.begin import with_kind
+from fieldwise.jobs.train.begin import by_steps, with_kind
 from fieldwise.jobs.train.train import lr_settings, train, use_threads
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
@@ -235,7 +235,9 @@ def _foretell(
         rates = rates or measure_rates()
         own = with_kind(msgspec.structs.replace(config, model=model), prepared)
         settings = lr_settings(own) if model.kind == "lr" else own.train
-        taken = [seconds.get(name, SecondsRange(0.0, 0.0)), training_seconds(own, settings, prepared, rates)]
+        solved = model.kind == "lr" and by_steps(own, prepared) is None
+        training = solving_seconds(prepared, rates) if solved else training_seconds(own, settings, prepared, rates)
+        taken = [seconds.get(name, SecondsRange(0.0, 0.0)), training]
         if own.model.is_sampled and seed not in sampled:
             sampled.add(seed)
             taken.append(sampling_seconds(own, prepared, rates))

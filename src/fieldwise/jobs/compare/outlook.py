@@ -25,7 +25,7 @@ from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.product import product
 from fieldwise.training.config import TrainConfig
 
-__all__ = ["Rates", "measure_rates", "sampling_seconds", "training_seconds"]
+__all__ = ["Rates", "measure_rates", "sampling_seconds", "solving_seconds", "training_seconds"]
 
 _BATCH, _WIDTH = 1024, 256
 _TABLE, _ROWS, _NUMBERS = 1 << 18, 1 << 16, 16
@@ -37,6 +37,11 @@ _SAMPLED = 11.0
 """Of the reading of a row: what a draw does with an example (`kernels.gibbs`)."""
 _EXAMPLE = 300.0
 """Of the reading of a number: what an example takes whatever the model, in batches and metrics."""
+_LIKELY_EPOCHS = 12
+"""Where more are allowed, until one brings nothing."""
+_PASSES, _READ_TWICE, _SUMS = (100, 300), 4.0, 10.0
+"""Over the examples until logistic regression is solved for all penalties; what a pass takes of a feature, and of an
+example: readings of a number."""
 _SLOWER = 1.5
 """By how much all of it may be slower."""
 
@@ -80,7 +85,15 @@ def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, 
     rows = (_TOUCHED * n * _ids_per_example(prepared) + _EXAMPLE) / rates.numbers / num_threads()
     epoch = prepared.parts["train"].num_examples * settings.negative_rate * (products + rows)
     fewest = min(settings.patience + 1, settings.epochs)
-    return SecondsRange(fewest * epoch, settings.epochs * epoch * _SLOWER)
+    most = min(settings.epochs, max(_LIKELY_EPOCHS, fewest))
+    return SecondsRange(fewest * epoch, most * epoch * _SLOWER)
+
+
+def solving_seconds(prepared: Prepared, rates: Rates) -> SecondsRange:
+    """Return what solving logistic regression takes (`training.optimum`)."""
+    of_example = _READ_TWICE * _ids_per_example(prepared) + _SUMS
+    one = prepared.parts["train"].num_examples * of_example / rates.numbers / num_threads()
+    return SecondsRange(_PASSES[0] * one, _PASSES[1] * one * _SLOWER)
 
 
 def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> SecondsRange:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 
 from fieldwise.config import Config
 from fieldwise.distributed.world import World
@@ -15,12 +16,15 @@ from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.train.team import all_threads
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
+from fieldwise.models.lr import LogisticRegression
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.gibbs import read_chain, run_chain
 from fieldwise.training.initial import set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.loop import History
+from fieldwise.training.optimum import ids_in_bags, not_solved, read_optimum, solve_path, solving_memory
 
-__all__ = ["sample", "with_kind"]
+__all__ = ["by_steps", "sample", "solve", "with_kind"]
 
 
 def with_kind(config: Config, prepared: Prepared) -> Config:
@@ -94,3 +98,58 @@ def sample(
     with world.together():
         set_sampled(model, name, read_chain(chain))
     return seconds
+
+
+def by_steps(config: Config, prepared: Prepared) -> str | None:
+    """Return why logistic regression is trained by steps; None where it is solved."""
+    train = prepared.parts["train"]
+    needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
+    return not_solved(config.pretrain, needed, len(prepared.encoder.schema.classes), config.train.negative_rate)
+
+
+def solve(
+    config: Config,
+    model: ClickModel,
+    prepared: Prepared,
+    checkpoints: Checkpoints,
+    interrupt: Interrupt,
+    world: World,
+    listen: Listener,
+) -> History:
+    """Solve logistic regression to its optimum, and give it to the model, which is one; an epoch is a penalty.
+
+    Of several workers the first solves, as in `sample`.
+
+    Raises
+    ------
+    Stopped
+        On request; a checkpoint is kept.
+    """
+    path = Checkpoints(checkpoints.folder, keep=1, warn=checkpoints.warn, run=checkpoints.run)
+    encoder = prepared.encoder
+
+    def run() -> None:
+        try:
+            with all_threads(world):
+                solve_path(
+                    prepared.parts["train"],
+                    prepared.parts.get("valid"),
+                    encoder.vocabulary_counts,
+                    config.pretrain,
+                    path,
+                    minutes_between=config.train.checkpoint_minutes,
+                    interrupt=interrupt,
+                    listen=listen,
+                )
+        except Interrupted:
+            raise Stopped("stopped while logistic regression was solved; the same command goes on from there") from None
+
+    world.first(run, type(None))
+    with world.together():
+        optimum = read_optimum(path)
+    [member] = model.members.values()
+    assert isinstance(member, LogisticRegression), "nothing else is solved"
+    model.table.start(0, optimum.weights)
+    with torch.no_grad():
+        member.bias.fill_(optimum.bias)
+    return optimum.history

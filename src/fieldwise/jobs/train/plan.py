@@ -23,6 +23,7 @@ from fieldwise.training.cooccurrence import cooccurrence_fields
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.gibbs import sampling_memory, sampling_row_bytes
 from fieldwise.training.initial import settled
+from fieldwise.training.optimum import not_solved, solving_memory
 
 __all__ = ["TrainingPlan", "TrainingStage", "cooccurrence_rows", "plan"]
 
@@ -204,7 +205,11 @@ def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fiel
 
 
 def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder: int) -> TrainingStage:
-    settings = lr_settings(config) if model.kind == "lr" else config.train
+    settings, solving = config.train, 0
+    if model.kind == "lr":
+        settings, needed = lr_settings(config), solving_memory(log.layout, log.num_examples)
+        if not_solved(config.pretrain, needed, log.num_classes, config.train.negative_rate) is None:
+            solving = needed
     itemsize = 8 if settings.precision == "float64" else 4
     num_fields = log.layout.num_fields
     size = count_parameters(model, log.layout.num_features, num_fields, num_outputs(log.num_classes), log.bags)
@@ -227,7 +232,7 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
         parameters=size.parameters,
         row_bytes=settings.table.bytes_per_row(size.row_weights, itemsize),
         table_bytes=memory.table,
-        memory=max(memory.total, memory.table + memory.dense + held),
+        memory=max(memory.total, memory.table + memory.dense + held) + solving,
         saved=bundle,
         disk=2 * bundle + (_CHECKPOINTS + 1) * checkpoint,
         gpu_memory=memory.table if settings.device == "cuda" else None,

@@ -19,7 +19,7 @@ from fieldwise.data.sources import format_of
 from fieldwise.distributed.group import Workers
 from fieldwise.distributed.world import World
 from fieldwise.errors import ConfigError, Stopped
-from fieldwise.events import EpochEnd, Listener, StageStart, Warned, ignore
+from fieldwise.events import EpochEnd, Listener, Noted, StageStart, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.disk import require_disk
 from fieldwise.io.stores import local_path
@@ -29,7 +29,7 @@ from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder
 from fieldwise.jobs.train import team
-from fieldwise.jobs.train.begin import sample, with_kind
+from fieldwise.jobs.train.begin import by_steps, sample, solve, with_kind
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -164,6 +164,7 @@ def train(
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
             best_epoch=history.best_epoch,
+            l2=history.epochs[history.best_epoch - 1].l2,
             examples_per_second=history.examples_per_second,
             folder=str(run.folder),
             read=prepared.read,
@@ -296,11 +297,18 @@ def _train_model(
             listen(Warned(f"the saved model can be asked where torch is installed, and not be served: {reason}"))
 
     checkpoints = team.checkpoints_of(run, stepper, warn=lambda text: listen(Warned(text)))
-    if not model.trained:
+    reason = by_steps(config, prepared) if linear else ""
+    if reason is None:
+        history = solve(config, model, prepared, checkpoints, interrupt, world, listen)
+        before_evaluation()
+        save_weights(model, writer, 1, world)
+    elif not model.trained:
         before_evaluation()
         keep(1)
         history = _sampled_history(settings.sampler.sweeps, sampling_seconds, learnt_from.num_examples)
     else:
+        if reason:
+            listen(Noted(f"logistic regression is trained by FTRL, not solved: {reason}"))
         # Dropout draws from torch's global generator: seeded here, restored afterwards.
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(settings.seed)
@@ -329,7 +337,7 @@ def _train_model(
         metrics = {name: _evaluate_part(model, prepared, name, world, interrupt) for name in ("valid", "test")}
         members = _evaluate_members(model, settings, prepared, world, interrupt)
     except Interrupted:
-        if model.trained:
+        if model.trained and reason is not None:
             # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
             num_steps = len(history.epochs) * batches.num_batches
             checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))

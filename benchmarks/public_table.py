@@ -1,0 +1,158 @@
+"""Models on public logs, one line a result: each is appended to a file as it comes, so the table can be made in pieces.
+
+    python benchmarks/public_logs.py --out data
+    export OMP_NUM_THREADS=1  # scikit-learn's threads wait for each other awake
+    python benchmarks/public_table.py data/credit.toml data/frisk.toml --models scikit-learn,lr,lc-dnn,auto
+    python benchmarks/public_table.py --show
+
+Ours are trained with the settings of the configuration, `auto` being the default model. ``scikit-learn`` is its
+logistic regression at its optimum on the features of our cache, the penalty chosen on valid as ours is; ``lightgbm``
+and ``catboost`` are `peers.py`'s, with one setting. Seconds are of the whole training, without preparing: of
+scikit-learn those of its solver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import peers
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+import fieldwise as fw
+from fieldwise.data.cache import Cache
+from fieldwise.metrics import Metrics, evaluate_predictions
+from fieldwise.training.optimum import next_penalty
+
+SCIKIT = "scikit-learn"
+
+
+def main() -> None:
+    """Train what is not in the file yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", type=Path, nargs="*")
+    parser.add_argument("--models", default=f"{SCIKIT},lr,lc-dnn,auto,lightgbm")
+    parser.add_argument("--seeds", type=int, default=1, help="of ours; peers have one")
+    parser.add_argument("--name", default="", help="of what is tried, as in 'before': in front of the model's")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
+    parser.add_argument("--results", type=Path, default=Path("runs/public/results.jsonl"))
+    parser.add_argument("--show", action="store_true", help="print the table of what is in the file")
+    arguments = parser.parse_args()
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    arguments.results.touch()
+    done = {(each["log"], each["model"], each["seed"]) for each in read(arguments.results)}
+    for path in arguments.configs:
+        for model in arguments.models.split(","):
+            ours = model != SCIKIT and model not in peers.TREES
+            for seed in range(arguments.seeds if ours else 1):
+                name = arguments.name + model if ours else model
+                if (path.stem, name, seed) not in done:
+                    found = trained(path, model, seed, arguments)
+                    line = {"log": path.stem, "model": name, "seed": seed, **found}
+                    with arguments.results.open("a") as file:
+                        file.write(json.dumps(line) + "\n")
+                    print(json.dumps(line), flush=True)
+    if arguments.show:
+        show(read(arguments.results))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the results of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train one model with one seed."""
+    folder = arguments.results.parent / path.stem
+    if model in peers.TREES:
+        folder.mkdir(parents=True, exist_ok=True)
+        runner = peers.Runner(folder, peers.export(path, folder), arguments.results.parent / "env", None)
+        best = runner.best(model, 1)
+        with np.load(runner.log) as arrays:
+            labels = {part: arrays[f"{part}_labels"] for part in ("valid", "test")}
+        test = figures("test", evaluate_predictions(peers.probabilities(best), labels["test"]))
+        return {"seconds": best["seconds"], "valid_auc": float(best["valid_auc"]), **test}
+    if model == SCIKIT:
+        return scikit_learn(fw.prepare(fw.load_config(path, arguments.set)).parts)
+    config = fw.load_config(path, [*arguments.set, f"train.seed={seed}", f'model.kind="{model}"'])
+    prepared = fw.prepare(config)
+    run = folder / f"{arguments.name}{model}-{seed}"
+    shutil.rmtree(run, ignore_errors=True)
+    started = time.perf_counter()
+    result = fw.train(config, run, prepared=prepared)
+    seconds = time.perf_counter() - started
+    shown = {"seconds": seconds, "kind": result.model, "epochs": result.epochs, "best_epoch": result.best_epoch}
+    return shown | figures("valid", result.valid) | figures("test", result.test)
+
+
+def figures(part: str, metrics: Metrics | None) -> dict[str, Any]:
+    """Return what is shown of some metrics."""
+    assert metrics is not None, "the log has a part of that name"
+    return {f"{part}_auc": metrics.auc, f"{part}_logloss": metrics.logloss}
+
+
+def scikit_learn(parts: dict[str, Cache]) -> dict[str, Any]:
+    """Solve for the penalties that ours tries, each from the solution before; keep the best by logloss on valid."""
+    rows = {name: matrix(cache) for name, cache in parts.items()}
+    solver = LogisticRegression(solver="lbfgs", tol=1e-6, max_iter=2000, warm_start=True)
+    best: tuple[float, dict[str, Any]] = (np.inf, {})
+    seconds = 0.0
+    tried: list[tuple[float, float | None]] = []
+    while (l2 := next_penalty(tried)) is not None:
+        started = time.perf_counter()
+        solver.set_params(C=1.0 / l2).fit(*rows["train"])
+        seconds += time.perf_counter() - started
+        found: dict[str, Any] = {"l2": l2}
+        for name in ("valid", "test"):
+            features, labels = rows[name]
+            found |= figures(name, evaluate_predictions(solver.predict_proba(features)[:, 1], labels))
+        tried.append((l2, -found["valid_logloss"]))
+        best = min(best, (found["valid_logloss"], found), key=lambda pair: pair[0])
+    return {"seconds": seconds, **best[1]}
+
+
+def matrix(cache: Cache) -> tuple[sparse.csr_matrix, npt.NDArray[np.int32]]:
+    """Return the features of all examples as a sparse matrix, and their labels."""
+    examples, layout = cache.gather(np.arange(cache.num_examples)), cache.layout
+    assert examples.labels is not None, "examples have labels"
+    batch, everyone = examples.batch, np.arange(cache.num_examples)
+    rows, columns, values = [], [], []
+    for field, base in enumerate(layout.base[:-1].tolist()):
+        if layout.bag[field] >= 0:
+            offsets = batch.offsets[layout.bag[field]]
+            inside = slice(int(offsets[0]), int(offsets[-1]))
+            rows.append(np.repeat(everyone, np.diff(offsets)))
+            columns.append(base + batch.bag_ids[inside].astype(np.int64))
+            values.append(batch.bag_weights[inside])
+            continue
+        rows.append(everyone)
+        columns.append(base + batch.ids[layout.single[field]].astype(np.int64))
+        line = layout.value[field]
+        values.append(batch.values[line] if line >= 0 else np.ones(len(everyone), np.float32))
+    places = np.concatenate(rows), np.concatenate(columns)
+    shape = (cache.num_examples, layout.num_features)
+    return sparse.csr_matrix((np.concatenate(values).astype(np.float64), places), shape=shape), examples.labels
+
+
+def show(lines: list[dict[str, Any]]) -> None:
+    """Print the mean over the seeds of each model on each log, as Markdown."""
+    print("| log | model | test AUC | logloss | seconds | seeds |")
+    print("|---|---|---:|---:|---:|---:|")
+    for log, model in dict.fromkeys((each["log"], each["model"]) for each in lines):
+        runs = [each for each in lines if (each["log"], each["model"]) == (log, model)]
+        auc, loss, seconds = (
+            float(np.mean([run[key] for run in runs])) for key in ("test_auc", "test_logloss", "seconds")
+        )
+        spread = f" ± {np.std([run['test_auc'] for run in runs], ddof=1):.4f}" if len(runs) > 1 else ""
+        print(f"| {log} | {model} | {auc:.4f}{spread} | {loss:.4f} | {seconds:.1f} | {len(runs)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""Logistic regression solved to its optimum (`kernels.newton`), its penalty chosen on valid.
+
+Every penalty is solved from the optimum of the one before. They fall by a factor of 4 from 64 until two in a row are
+worse on valid than the best; where 64 is the best they rise in the same way; at last the double and the half of the
+best are tried. What decides is logloss: the AUC of a few hundred clicks is noise
+(docs/log/2026-11.md#which-penalty-for-logistic-regression). Without validation rows there is one penalty.
+
+The rule is one of bytes, so that the same log is trained alike on every machine: examples take 8 for every feature that
+they have (16 in a bag), and 64 more; features take 64.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.data.cache import Cache
+from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.events import EpochEnd, Listener, ignore
+from fieldwise.io.memory import require_memory
+from fieldwise.kernels.layout import BAG, Layout
+from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
+from fieldwise.metrics import BinaryMetrics, Metrics
+from fieldwise.metrics.own import goodness
+from fieldwise.training.checkpoint import Checkpoint, Checkpoints
+from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
+from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.loop import History
+from fieldwise.training.unseen import filled
+
+__all__ = [
+    "MOST_BYTES",
+    "Optimum",
+    "ids_in_bags",
+    "next_penalty",
+    "not_solved",
+    "read_optimum",
+    "solve_path",
+    "solving_memory",
+]
+
+MOST_BYTES = 512 * 2**20
+"""What solving may take: one minute of two cores, at most."""
+_FIRST, _FACTOR, _LEAST, _GREATEST = 64.0, 4.0, 2.0**-6, 2.0**14
+_ALONE = 16.0
+"""The penalty where there is nothing to choose by."""
+_CLOSE = 1e-6
+_SOME, _PIECE = 1000, 1 << 16
+
+
+class Optimum(NamedTuple):
+    """The weights (D,) and the bias of the penalty that was kept, and how it was found: an epoch for each penalty."""
+
+    weights: npt.NDArray[np.float64]
+    bias: float
+    history: History
+
+
+def ids_in_bags(train: Cache) -> float:
+    """Return how many features of bags an example has, by a thousand of them, evenly spread."""
+    if not train.num_examples or not (train.layout.form == BAG).any():
+        return 0.0
+    some = train.gather(np.unique(np.linspace(0, train.num_examples - 1, _SOME).astype(np.int64)))
+    return len(some.batch.bag_ids) / some.batch.num_examples
+
+
+def solving_memory(layout: Layout, num_examples: int, in_bags: float = 0.0) -> int:
+    """Return the bytes that solving takes.
+
+    Examples
+    --------
+    >>> solving_memory(Layout.of([0] * 7, [1404] * 7), 600_000) / 1e6
+    72.6...
+    """
+    of_example = 8 * int((layout.form != BAG).sum()) + 16 * in_bags + 64
+    return int(num_examples * of_example) + 64 * layout.num_features
+
+
+def not_solved(settings: PretrainConfig, needed: int, num_classes: int, negative_rate: float) -> str | None:
+    """Return why logistic regression is trained by steps, and not solved; None where it is solved.
+
+    `needed` is what `solving_memory` says of the log.
+
+    Raises
+    ------
+    ConfigError
+        It must be solved, and cannot be.
+    """
+    plain = msgspec.structs.replace(settings, solver="auto", table=msgspec.structs.replace(settings.table, l2=None))
+    reasons = {
+        "there are more than two classes": num_classes > 2,
+        "train.negative_rate leaves examples out": negative_rate < 1.0,
+        "an L1 penalty or another optimizer is set": settings.table.name != "ftrl" or settings.table.l1 > 0.0,
+        f"the log needs {needed / 2**20:,.0f} MiB, {MOST_BYTES >> 20} at most": needed > MOST_BYTES,
+    }
+    if settings.solver == "auto":
+        reasons["[pretrain] has settings of FTRL"] = plain != PretrainConfig(table=LrTableOptimizerConfig())
+    elif settings.solver == "newton":  # as large as it may be
+        reasons.popitem()
+    found = [reason for reason, is_so in reasons.items() if is_so]
+    if found and settings.solver == "newton":
+        raise ConfigError(
+            f"logistic regression cannot be solved: {found[0]}",
+            where="pretrain.solver",
+            got="newton",
+            fix='set pretrain.solver = "auto" or "ftrl"',
+        )
+    return "[pretrain] says so" if settings.solver == "ftrl" else found[0] if found else None
+
+
+def next_penalty(tried: Sequence[tuple[float, float | None]]) -> float | None:
+    """Return the penalty to try next; None when the best of those that were `tried`, with what valid says, is kept.
+
+    Examples
+    --------
+    >>> tried = []
+    >>> while (l2 := next_penalty(tried)) is not None:
+    ...     tried.append((l2, -abs(np.log(l2 / 3.0))))
+    >>> [l2 for l2, _ in tried]
+    [64.0, 16.0, 4.0, 1.0, 0.25, 8.0, 2.0]
+    """
+    if not tried:
+        return _FIRST
+    values = {l2: value for l2, value in tried if value is not None}
+    if len(values) < len(tried):
+        return None
+    best = max(values, key=lambda l2: values[l2])
+    least, greatest = min(values), max(values)
+    if best <= least * _FACTOR and least > _LEAST:
+        return least / _FACTOR
+    if best >= greatest / _FACTOR and best > _FIRST / _FACTOR and greatest < _GREATEST:
+        return greatest * _FACTOR
+    whole = [l2 for l2 in values if np.log2(l2) % 2 == 0]
+    coarse = max(whole, key=lambda l2: values[l2])
+    return next((l2 for l2 in (2.0 * coarse, 0.5 * coarse) if l2 not in values), None)
+
+
+def solve_path(
+    train: Cache,
+    valid: Cache | None,
+    counts: Sequence[npt.NDArray[np.int64] | None],
+    settings: PretrainConfig,
+    checkpoints: Checkpoints,
+    *,
+    minutes_between: float = 10.0,
+    interrupt: Interrupt | None = None,
+    listen: Listener = ignore,
+) -> None:
+    """Solve for one penalty after the other, and leave the best in a checkpoint, for `read_optimum`.
+
+    It goes on from the newest checkpoint: from the penalty that was not solved yet.
+
+    Parameters
+    ----------
+    train, valid
+        Read into memory, valid in pieces.
+    counts
+        Of the values of each field, for the unseen one (`unseen.filled`).
+    settings
+        ``table.l2`` is the only penalty where it is given.
+    checkpoints
+        Of this path alone.
+    minutes_between
+        Two checkpoints, at most.
+    interrupt
+        Looked at before every pass over the examples.
+
+    Raises
+    ------
+    Interrupted
+        On request, after a checkpoint was saved.
+    ResourceError
+        The examples do not fit in memory.
+    """
+    interrupt = interrupt or Interrupt()
+    needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
+    require_memory(needed, "solving logistic regression", 'set pretrain.solver = "ftrl"')
+    path = _Path(train, settings.table.l2, valid, checkpoints)
+    examples = train.gather(np.arange(train.num_examples))
+    assert examples.labels is not None, "training needs labels"
+    problem = LogisticProblem(examples.batch, train.layout, examples.labels, examples.weights)
+
+    def look() -> None:
+        if interrupt.requested:
+            raise Interrupted
+
+    saved = time.monotonic()
+    while (l2 := path.next()) is not None:
+        started = time.perf_counter()
+        try:
+            solution = problem.solve(np.full(train.layout.num_fields, l2), path.last, _CLOSE, look)
+        except Interrupted:
+            path.save()
+            raise
+        solution = solution._replace(weights=filled(solution.weights, train.layout, counts))
+        seconds = max(time.perf_counter() - started, 1e-9)
+        metrics = None if valid is None else _metrics(solution, valid)
+        rate = train.num_examples * solution.steps / seconds
+        end = EpochEnd(len(path.tried) + 1, solution.objective, seconds, rate, metrics, l2)
+        path.add(l2, solution, end, goodness(metrics, "logloss"))
+        listen(end)
+        if time.monotonic() - saved >= 60 * minutes_between:
+            path.save()
+            saved = time.monotonic()
+    path.save()
+
+
+def read_optimum(checkpoints: Checkpoints) -> Optimum:
+    """Return what `solve_path` has left, here or in another process.
+
+    Raises
+    ------
+    ArtefactError
+        It is damaged, or cannot be seen from here.
+    """
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
+        raise ArtefactError(
+            "the solution of logistic regression is not there",
+            where=checkpoints.folder,
+            fix="let the run folder lie where all workers see it",
+        )
+    history = msgspec.convert(checkpoint.state["history"], History)
+    return Optimum(checkpoint.table[:, 1].astype(np.float64), float(checkpoint.dense["bias"][1]), history)
+
+
+class _Path:
+    """The penalties that were tried, the last solution and the best."""
+
+    def __init__(self, train: Cache, l2: float | None, valid: Cache | None, checkpoints: Checkpoints) -> None:
+        self.only = l2 if l2 is not None else _ALONE if valid is None else None
+        self.checkpoints = checkpoints
+        self.history = History()
+        self.tried: list[tuple[float, float | None]] = []
+        self.last: LogisticSolution | None = None
+        self.best = np.zeros(train.layout.num_features), 0.0
+        if (checkpoint := checkpoints.newest()) is not None:
+            self._restore(checkpoint)
+
+    def next(self) -> float | None:
+        """Return the penalty to solve for, or None."""
+        if self.only is not None:
+            return None if self.tried else max(self.only, _LEAST)
+        return next_penalty(self.tried)
+
+    def add(self, l2: float, solution: LogisticSolution, end: EpochEnd, value: float | None) -> None:
+        """Keep a solution, as the best where it is."""
+        history = self.history
+        history.epochs.append(end)
+        self.tried.append((l2, value))
+        self.last = solution
+        if history.best_value is None or value is None or value > history.best_value:
+            history.best_epoch, history.best_value = len(self.tried), value
+            self.best = solution.weights, solution.bias
+
+    def save(self) -> None:
+        """Write where the path is."""
+        if self.last is None:
+            return
+        rows = np.stack([self.last.weights, self.best[0]], axis=1)
+        numbers = {"bias": np.array([self.last.bias, self.best[1]])}
+        state = {"history": msgspec.to_builtins(self.history), "tried": self.tried}
+        self.checkpoints.save(len(self.tried), rows, numbers, state)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        last, best = (np.ascontiguousarray(column) for column in checkpoint.table.T)
+        of_last, of_best = (float(bias) for bias in checkpoint.dense["bias"])
+        self.last, self.best = LogisticSolution(last, of_last, 0.0, 0), (best, of_best)
+        self.history = msgspec.convert(checkpoint.state["history"], History)
+        self.tried = [(l2, value) for l2, value in checkpoint.state["tried"]]
+
+
+def _metrics(solution: LogisticSolution, valid: Cache) -> Metrics:
+    found = BinaryMetrics()
+    for begin in range(0, valid.num_examples, _PIECE):
+        some = valid.gather(np.arange(begin, min(begin + _PIECE, valid.num_examples)))
+        assert some.labels is not None, "validation rows have labels"
+        logits = logits_of(solution, some.batch, valid.layout)
+        found.update(0.5 * (1.0 + np.tanh(0.5 * logits)), some.labels, some.weights, some.groups)
+    return found.compute()
