@@ -49,7 +49,7 @@ MOST_BYTES = 512 * 2**20
 _FIRST, _FACTOR, _LEAST, _GREATEST = 64.0, 4.0, 2.0**-6, 2.0**14
 _ALONE = 16.0
 """The penalty where there is nothing to choose by."""
-_CLOSE = 1e-6
+_CLOSE = 1e-7
 _SOME, _PIECE = 1000, 1 << 16
 
 
