@@ -301,7 +301,7 @@ def _train_model(
     if reason is None:
         history = solve(config, model, prepared, checkpoints, interrupt, world, listen)
         before_evaluation()
-        save_weights(model, writer, 1, world)
+        keep(1)
     elif not model.trained:
         before_evaluation()
         keep(1)
