@@ -42,7 +42,7 @@ from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, warm_start
+from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, shrunk, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, fit
 from fieldwise.training.saving import load_weights, save_weights
@@ -182,7 +182,10 @@ def pretrain(
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
     bundle = open_bundle(folder).verify()
     [bias] = bundle.dense.values()
-    return Pretrained(LrWeights(decode_weights(bundle.table), bias), result.epochs * result.seconds_per_epoch)
+    start, encoder = LrWeights(decode_weights(bundle.table), bias), prepared.encoder
+    if result.l2 is not None:
+        start = shrunk(start, encoder.layout, encoder.vocabulary_counts, result.l2)
+    return Pretrained(start, result.epochs * result.seconds_per_epoch)
 
 
 def lr_settings(config: Config) -> TrainConfig:
