@@ -57,6 +57,10 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         As `valid`; may be left out.
     split
         The column that says ``train``, ``valid`` or ``test`` for each row.
+    time
+        The column by which `valid` and `test`, as shares, are cut: the last rows in its order are for testing, those
+        before them for validation, none at random (`data.split_by_time`). A column of times is two fields, hour and
+        weekday, unless it is excluded; any other is none. Its `unit` and `format` are those of ``[fields.NAME]``.
     label, weight, group, id
         See `schema.Schema`. The column of `group` is a field, too, unless it is excluded.
     classes
@@ -99,6 +103,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     valid: _Share | str | tuple[str, ...] | None = None
     test: _Share | str | tuple[str, ...] | None = None
     split: str | None = None
+    time: str | None = None
     weight: str | None = None
     group: str | None = None
     id: str | None = None
@@ -344,6 +349,19 @@ def _check(config: Config, where: str) -> None:
             "split already says which rows are valid and test",
             where=f"{where}, [data]",
             fix="remove valid and test, or remove split",
+        )
+    if data.split is not None and data.time is not None:
+        raise ConfigError(
+            "split already says which rows are valid and test",
+            where=f"{where}, [data]",
+            fix="remove time, or remove split",
+        )
+    if data.time is not None and not isinstance(data.valid, float) and not isinstance(data.test, float):
+        raise ConfigError(
+            "time says where parts are cut, and no part is a share of the log",
+            where=f"{where}, [data.time]",
+            got=f"valid = {data.valid}, test = {data.test}",
+            fix="give valid or test as a share, as in valid = 0.1, or remove time",
         )
     if isinstance(data.valid, float) and isinstance(data.test, float) and data.valid + data.test >= 1:
         raise ConfigError(

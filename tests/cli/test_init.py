@@ -32,6 +32,16 @@ def test_what_is_printed_is_a_configuration_of_the_log(log):
     assert list(config.fields) == ["user", "item", "price", "age", "tags", "session"]
 
 
+def test_parts_are_cut_by_a_time_that_is_named(tmp_path):
+    rows = "".join(f"2026-01-{day:02d} 0{day % 9}:30:00,{day % 3},{day % 2}\n" for day in range(1, 31))
+    (tmp_path / "log.csv").write_text("shown,ad,click\n" + rows)
+    suggested = run(tmp_path / "log.csv").stdout
+    assert '# time = "shown"' in suggested
+    assert parse_config(suggested).data.time is None
+    data = parse_config(run(tmp_path / "log.csv", "--time", "shown").stdout).data
+    assert (data.time, data.valid, data.test) == ("shown", 0.1, 0.1)
+
+
 def test_a_file_is_written_with_paths_as_seen_from_its_folder(log, tmp_path):
     result = run(log, "--out", "configs/clicks.toml")
     assert result.exit_code == 0

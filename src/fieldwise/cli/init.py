@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="COLUMN", help="The column to group by for GAUC, such as the user or session id.")
 @click.option("--id", metavar="COLUMN", help="The column that identifies an example; copied to the predictions.")
 @click.option("--split", metavar="COLUMN", help="The column with the values train, valid, test.")
+@click.option("--time", metavar="COLUMN", help="The column by which valid and test are cut from the end of the log.")
 @format_option
 @csv_options
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="Write the configuration to this file.")
@@ -43,6 +44,7 @@ def command(
     group: str | None,
     id: str | None,
     split: str | None,
+    time: str | None,
     format_: str | None,
     csv: CsvOptions,
     out: Path | None,
@@ -67,7 +69,7 @@ def command(
             where=out,
             fix="choose another file, or use --overwrite to replace it",
         )
-    sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split) if name is not None})
+    sample = look_at(log, format_, csv, {name for name in (label, weight, group, id, split, time) if name is not None})
     if out is not None:  # without a format its ending says that it would be none of the log
         refuse_output(out, sample.log.files, log if format_ is not None else (), mark=None)
     text, _ = starting_config(
@@ -78,6 +80,7 @@ def command(
         group=group,
         id=id,
         split=split,
+        time=time,
         format=format_,
         remarks=describe(sample.read),
         file="fieldwise.toml" if out is None else str(out),

@@ -1,13 +1,13 @@
 """Which part of the data a row belongs to: training, validation or test.
 
-A split is made by share (a hash of the row's place), by a column of the log, or by path, in which case every part is a
-log of its own and nothing has to be decided per row.
+A split is made by share (a hash of the row's place), by time (`data.split_by_time`), by a column, or by path,
+in which case every part is a log of its own and nothing has to be decided per row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,18 @@ from fieldwise.data.log import Log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import shown
 
-__all__ = ["NOWHERE", "NO_PART", "PARTS", "SPELLINGS", "Split", "SplitByColumn", "SplitByShare", "SplitLog"]
+__all__ = [
+    "NOWHERE",
+    "NO_PART",
+    "PARTS",
+    "SPELLINGS",
+    "Parts",
+    "Split",
+    "SplitByColumn",
+    "SplitByShare",
+    "SplitLog",
+    "check_shares",
+]
 
 PARTS = ("train", "valid", "test")
 SPELLINGS = {
@@ -37,8 +48,23 @@ Parts = npt.NDArray[np.uint8]
 class Split(Protocol):
     """Says which part each row of a chunk belongs to."""
 
+    @property
+    def remarks(self) -> list[str]:
+        """What to say of the parts that the rows alone have decided."""
+
     def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
         """Return (rows,) places in `PARTS`, or `NO_PART`, and the rows that have none with the reason."""
+
+
+def check_shares(valid: float, test: float) -> None:
+    """Raise ConfigError unless shares for validation and testing leave rows to train on."""
+    if not (valid >= 0 and test >= 0 and valid + test < 1):
+        raise ConfigError(
+            "the shares leave nothing to train on",
+            where="[data]",
+            expected="valid + test below 1, neither negative",
+            got=f"valid = {valid}, test = {test}",
+        )
 
 
 @dataclass(frozen=True)
@@ -66,16 +92,11 @@ class SplitByShare:
     valid: float = 0.0
     test: float = 0.0
     seed: int = 0
+    remarks: ClassVar[list[str]] = []
 
     def __post_init__(self) -> None:
         """Check the shares."""
-        if not (self.valid >= 0 and self.test >= 0 and self.valid + self.test < 1):
-            raise ConfigError(
-                "the shares leave nothing to train on",
-                where="[data]",
-                expected="valid + test below 1, neither negative",
-                got=f"valid = {self.valid}, test = {self.test}",
-            )
+        check_shares(self.valid, self.test)
 
     def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
         """See `Split`."""
@@ -99,6 +120,7 @@ class SplitByColumn:
     """
 
     column: str
+    remarks: ClassVar[list[str]] = []
 
     def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
         """See `Split`."""

@@ -25,7 +25,7 @@ from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
 
-_ROLES = ("label", "weight", "group", "id", "split")
+_ROLES = ("label", "weight", "group", "id", "split", "time")
 """The keys of ``[data]`` that name a column."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -129,7 +129,7 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     of_bags = {entry.weights for entry in entries.values()}
     taken = {*config.fields, *sample.column_names}
     in_role = {getattr(config.data, role) for role in _ROLES}
-    no_field = {getattr(config.data, role) for role in _ROLES if role != "group"}
+    no_field = {getattr(config.data, role) for role in _ROLES if role not in ("group", "time")}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
     label = label_of(columns.array(config.data.label)) if config.data.label in sample.column_names else None
@@ -142,6 +142,8 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
         if settings or unspoken:
             guess = guess_column(name, columns.array(name), config.data.missing)
             guesses[name] = by_label(guess, columns.array(name), label)
+        if unspoken and name == config.data.time and guesses[name].type != "time":
+            continue  # a number that grows without end, and says nothing of rows to come
         if unspoken:
             settings = {**_unspoken(name, guesses[name], taken, name in parts), **settings}
         for field, entry in settings.items():

@@ -44,6 +44,7 @@ _ROLE_OPTIONS = {
     "weight": "example weight",
     "group": "groups of GAUC; also a field, unless excluded",
     "id": "copied to predictions",
+    "time": "cuts valid and test from the end, in the order of time",
 }
 
 _GROUPS = frozenset({"user", "visitor", "member", "customer", "session", "query"})
@@ -84,6 +85,7 @@ def write_config(
     group: str | None = None,
     id: str | None = None,
     split: str | None = None,
+    time: str | None = None,
     format: str | None = None,
     csv: CsvOptions | None = None,
     remarks: Sequence[str] = (),
@@ -102,7 +104,7 @@ def write_config(
         The log, as `DataConfig.train` names it.
     label
         The label column; inferred by default.
-    weight, group, id, split, format, csv
+    weight, group, id, split, time, format, csv
         As in `DataConfig`. By default, a column with the values ``train``, ``valid`` and ``test`` is the split; if
         there is none, a tenth of the rows each is used for validation and test.
     remarks
@@ -133,11 +135,11 @@ def write_config(
             fix="specify it with --label COLUMN",
         )
     data = DataConfig(
-        train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, format=format,
-        csv=csv or CsvOptions(),
+        train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, time=time,
+        format=format, csv=csv or CsvOptions(),
     )  # fmt: skip
     inferred = infer_schema(Config(data=data), sample, absent)
-    if split is None:
+    if split is None and time is None:
         split = next((name for name, guess in inferred.guesses.items() if guess.role == "split"), None)
     if split is None:
         data = msgspec.structs.replace(data, valid=_SHARE, test=_SHARE)
@@ -183,6 +185,8 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_r
         yield _commented(f"split = {_toml(data.split)}", "the column with the values train, valid, test")
     yield from _label(data.label, labels, num_rows)
     for role, meaning in _ROLE_OPTIONS.items():
+        if role == "time" and data.split is not None:
+            continue
         column = getattr(data, role)
         if column is not None:
             yield _commented(f"{role} = {_toml(column)}", meaning)
@@ -229,6 +233,7 @@ def _candidate(role: str, inferred: Inferred) -> str | None:
         names = words(name)
         if (
             guess.role == role
+            or (role == "time" and guess.type == "time")
             or (role == "weight" and guess.type == "number" and names[-1:] == ["weight"])
             or (role == "group" and guess.type == "category" and not guess.left_out and not _GROUPS.isdisjoint(names))
         ):

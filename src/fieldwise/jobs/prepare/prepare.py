@@ -27,7 +27,6 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.csv_quotes import line_end_remarks
-from fieldwise.data.log import Log
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.split import SplitLog
 from fieldwise.errors import ArtefactError, ConfigError, DataError
@@ -247,7 +246,7 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
     content = {
         "version": _VERSION,
         "schema": msgspec.to_builtins(schema),
-        "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
+        "read": msgspec.to_builtins([data.valid, data.test, data.split, data.time, data.seed, data.format, data.csv]),
         "files": [
             [source.part, name, *version_tag]
             for source in sources
@@ -283,7 +282,7 @@ def _make(
             listen=listen,
             spool=spool if spool.is_open else None,
         )
-    finish(folder, encoder, saved.result(), counts, sources[0].log)
+    finish(folder, encoder, saved.result(), counts, sources[0])
 
 
 def save_encoder(folder: Path, encoder: Encoder) -> str:
@@ -291,20 +290,21 @@ def save_encoder(folder: Path, encoder: Encoder) -> str:
     return arrays.save_arrays(folder / ENCODER_NAME, encoder.arrays())
 
 
-def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts, log: Log) -> None:
-    """Write the manifest, last of all."""
+def finish(folder: Path, encoder: Encoder, encoder_checksum: str, counts: Counts, source: SplitLog) -> None:
+    """Write the manifest, last of all; `source` is the first log, some of whose rows were dealt here."""
     tally = tally_of_file(folder / REJECTS_NAME)
     if not counts.parts.get("train", {}).get("examples"):
         raise DataError(
             "no row of the log can be used for training",
-            where=log.files[0],
+            where=source.log.files[0],
             got=why_rejected(tally, counts.rows_read),
         )
-    manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder, tally))
+    remarks = line_end_remarks(counts.line_ends) + (source.split.remarks if source.split is not None else [])
+    manifest = _Manifest(encoder.describe(), encoder_checksum, _summary(encoder, counts, folder, tally, remarks))
     manifests.write_manifest(folder / PREPARED_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
-def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally) -> dict[str, Any]:
+def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally, remarks: list[str]) -> dict[str, Any]:
     """Return what is worth knowing. Read = examples + rejected, of every part and of all rows."""
     num_examples = sum(count["examples"] for count in counts.parts.values())
     assert counts.rows_read == num_examples + tally.num_rows, "every row is an example or a line of the rejects file"
@@ -316,7 +316,7 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally)
         "rows_read": counts.rows_read,
         "rows_rejected": tally.num_rows,
         "reasons": msgspec.to_builtins(tally.reasons),
-        "remarks": line_end_remarks(counts.line_ends),
+        "remarks": remarks,
         "parts": {
             part: {**count, "checksum": Cache.open(folder / part).checksum} for part, count in counts.parts.items()
         },

@@ -24,7 +24,6 @@ from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.cache_format import BLOCK_EXAMPLES
 from fieldwise.data.chunk import naming
-from fieldwise.data.log import Log
 from fieldwise.data.split import SplitLog
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
@@ -126,7 +125,7 @@ def prepare_together(
                 counts = _encode(folder, encoder, own, workers, budget, max_rejects, listen)
 
                 def join() -> None:
-                    _join(folder, encoder, counts, sources[0].log, max_rejects)
+                    _join(folder, encoder, counts, own[0], max_rejects)
                     for source in sources:
                         source.log.refuse_change()
 
@@ -205,7 +204,9 @@ def _encode(
     return [msgspec.json.decode(part, type=list[Counts]) for part in workers.gather(msgspec.json.encode(counts))]
 
 
-def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, max_rejects: float | None) -> None:
+def _join(
+    folder: Path, encoder: Encoder, counts: list[list[Counts]], source: SplitLog, max_rejects: float | None
+) -> None:
     """Make what one process makes out of what the workers made, and remove the latter."""
     rows_read = sum(of_log.rows_read for of_worker in counts for of_log in of_worker)
     parts: dict[str, dict[str, int]] = {}
@@ -227,7 +228,7 @@ def _join(folder: Path, encoder: Encoder, counts: list[list[Counts]], log: Log, 
         _join_caches(folder / part, caches, encoder)
     for rank in range(len(counts)):
         shutil.rmtree(folder / f"worker-{rank}")
-    finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts, line_ends), log)
+    finish(folder, encoder, save_encoder(folder, encoder), Counts(rows_read, parts, line_ends), source)
 
 
 def _join_caches(folder: Path, caches: list[Path], encoder: Encoder) -> None:

@@ -12,6 +12,7 @@ _MEANINGS = {
     "weight": "example weight (data.weight)",
     "group": "GAUC group (data.group)",
     "id": "example identifier (data.id)",
+    "time": "time of the example, by which parts are cut (data.time)",
     "split": "train, valid or test (data.split)",
 }
 

@@ -1,0 +1,169 @@
+"""A split in the order of time: the last rows are for testing, those before them for validation, the first to train on.
+
+The moments at which parts begin follow from the times of all rows, which are read once for it. They are counted in
+steps of 1, 2, 4 ... seconds, as many as it takes for no more than a million different counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.data.chunk import Chunk, RejectedRow, excerpt, naming
+from fieldwise.data.log import Log
+from fieldwise.data.split import NO_PART, PARTS, Parts, check_shares
+from fieldwise.errors import DataError
+from fieldwise.features.columns import Columns, shown
+from fieldwise.features.moments import read_moments
+from fieldwise.schema import Field
+
+__all__ = ["MomentCounts", "SplitByTime"]
+
+_MOST_COUNTS = 1 << 20
+_FIRST_MOMENT = -62_135_596_800
+"""The year 1: from there on steps are halved to 0 in the end, not to -1 and 0."""
+_NEVER = np.inf
+
+Float64s = npt.NDArray[np.float64]
+
+
+class MomentCounts:
+    """How many rows lie at which moments.
+
+    The counts do not depend on how the rows come: steps are doubled only where all rows together ask for it.
+
+    Parameters
+    ----------
+    most
+        Different counts, 1 or more.
+
+    Attributes
+    ----------
+    step
+        Seconds, a power of two.
+    num_rows
+        With a moment.
+
+    Examples
+    --------
+    >>> counts = MomentCounts(most=4)
+    >>> counts.add(np.arange(8.0))
+    >>> counts.step, counts.latest(0.25), counts.latest(0.0)
+    (2, 6.0, inf)
+    """
+
+    def __init__(self, most: int = _MOST_COUNTS) -> None:
+        self.step, self.num_rows = 1, 0
+        self._most = most
+        self._steps = np.empty(0, dtype=np.int64)
+        self._counts = np.empty(0, dtype=np.int64)
+
+    def add(self, seconds: Float64s) -> None:
+        """Count some rows by their moments, in whole seconds; NaN is none."""
+        steps = (seconds[~np.isnan(seconds)].astype(np.int64) - _FIRST_MOMENT) // self.step
+        self.num_rows += len(steps)
+        self._merge(np.append(self._steps, steps), np.append(self._counts, np.ones(len(steps), dtype=np.int64)))
+        while len(self._steps) > self._most:
+            self.step *= 2
+            self._merge(self._steps // 2, self._counts)
+
+    def latest(self, share: float) -> float:
+        """Return the moment from which on there are `share` of the rows, as nearly as the steps allow; inf for none."""
+        if share <= 0 or not self.num_rows:
+            return _NEVER
+        after = np.append(self._counts[::-1].cumsum()[::-1], 0)  # rows in this step and all later ones
+        at = int(np.abs(after - share * after[0]).argmin())
+        return _NEVER if at == len(self._steps) else float(self._steps[at] * self.step + _FIRST_MOMENT)
+
+    def _merge(self, steps: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
+        self._steps, places = np.unique(steps, return_inverse=True)
+        self._counts = np.bincount(places, counts, len(self._steps)).astype(np.int64)
+
+
+class SplitByTime:
+    """Give each row to a part by its moment; a row without one is rejected.
+
+    Rows of one moment are in one part, so shares are met as nearly as that allows. When the first rows are dealt, the
+    times of all are read.
+
+    Parameters
+    ----------
+    open_log
+        Opens the log whose rows are dealt.
+    field
+        The column with the times, and how they are written (`features.moments`).
+    valid, test
+        Shares, 0 or more and below 1 together; training has the first rows, testing the last.
+    """
+
+    def __init__(self, open_log: Callable[[], Log], field: Field, valid: float = 0.0, test: float = 0.0) -> None:
+        check_shares(valid, test)
+        assert field.column is not None, "a time has a column"
+        self._open_log, self._field, self._column = open_log, field, field.column
+        self._shares = valid, test
+        self._begin: tuple[float, float] | None = None
+        self._lock = Lock()  # chunks are dealt in several threads
+
+    @property
+    def remarks(self) -> list[str]:
+        """When the parts begin, once rows have been dealt."""
+        if self._begin is None:
+            return []
+        named = [
+            f"{part} from {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC on"
+            for part, moment in zip(("valid", "test"), self._begin, strict=True)
+            if moment != _NEVER
+        ]
+        return [f"parts are cut by the time in {self._column}: {', '.join(['train first', *named])}"] if named else []
+
+    def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
+        """See `split.Split`.
+
+        Raises
+        ------
+        DataError
+            The log lacks the column, its type holds no times, or no row has one.
+        """
+        valid_from, test_from = self._boundaries()
+        with naming(chunk.path):
+            columns = Columns(chunk.table)
+            seconds, bad = read_moments(columns, self._column, self._field)
+        parts = np.zeros(len(seconds), dtype=np.uint8)
+        parts[seconds >= valid_from] = PARTS.index("valid")
+        parts[seconds >= test_from] = PARTS.index("test")
+        parts[np.isnan(seconds)] = NO_PART
+        cells = columns.array(self._column)
+        rejects = [
+            RejectedRow(
+                int(chunk.rows[row]),
+                excerpt(shown(cells[int(row)])),
+                f"column {self._column} is {'not a point in time' if bad[row] else 'empty'}, so the row has no part",
+                self._column,
+            )
+            for row in np.flatnonzero(parts == NO_PART)
+        ]
+        return parts, rejects
+
+    def _boundaries(self) -> tuple[float, float]:
+        with self._lock:
+            if self._begin is None:
+                counts, log = MomentCounts(), self._open_log()
+                for chunk in log.chunks([self._column]):
+                    with naming(chunk.path):
+                        counts.add(read_moments(Columns(chunk.table), self._column, self._field)[0])
+                if not counts.num_rows:
+                    raise DataError(
+                        "the log cannot be cut by time",
+                        where=f"data.time = {self._column}, {log.files[0]}",
+                        expected="points in time",
+                        got="none in any row",
+                        fix="name another column; or state how its times are written: "
+                        f'[fields.{self._column}] format = "%d/%m/%Y %H:%M"',
+                    )
+                valid, test = self._shares
+                self._begin = counts.latest(valid + test), counts.latest(test)
+            return self._begin

@@ -1,0 +1,105 @@
+"""Preparing a log whose parts are cut by time (``data.time``)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fieldwise as fw
+from fieldwise.config import parse_config
+from fieldwise.errors import ConfigError, DataError
+from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.train.train import train
+
+ROWS = 400
+
+
+def log_of(times):
+    rng = np.random.default_rng(0)
+    ad = rng.integers(0, 5, ROWS)
+    click = (rng.random(ROWS) < 0.2 + 0.1 * ad).astype(int)
+    return pa.table({"at": times, "ad": [f"ad{number}" for number in ad], "row": np.arange(ROWS), "click": click})
+
+
+def as_times(seconds):
+    return pa.array(seconds * 1_000_000, pa.timestamp("us"))
+
+
+def config(tmp_path, more="", column="at"):
+    text = f"""
+[data]
+train = ["unused"]
+valid = 0.1
+test = 0.1
+label = "click"
+time = "{column}"
+exclude = ["row"]
+{more}
+"""
+    return parse_config(text, base=tmp_path)
+
+
+@pytest.fixture
+def seconds():
+    return np.random.default_rng(1).permutation(ROWS) * 3600 + 1_767_225_600
+
+
+def test_parts_are_cut_in_the_order_of_time_and_it_is_said(tmp_path, seconds):
+    prepared = prepare(config(tmp_path), data=log_of(as_times(seconds)))
+    sizes = {part: cache.num_examples for part, cache in prepared.parts.items()}
+    assert sizes == {"train": 320, "valid": 40, "test": 40}
+    assert [field.name for field in prepared.encoder.schema.fields] == ["at_hour", "at_weekday", "ad"]
+    [remark] = [remark for remark in prepared.read.remarks if "cut by the time" in remark]
+    for moment in np.sort(seconds)[[320, 360]].astype("datetime64[s]"):
+        assert str(moment).replace("T", " ") in remark
+    again = prepare(config(tmp_path), data=log_of(as_times(seconds)))
+    assert again.read.remarks == prepared.read.remarks
+
+
+def test_the_examples_of_a_part_are_those_of_its_time(tmp_path, seconds):
+    log = log_of(as_times(seconds))
+    prepared = prepare(config(tmp_path), data=log)
+    order = np.argsort(seconds)
+    for part, rows in (("train", order[:320]), ("valid", order[320:360]), ("test", order[360:])):
+        expected = log["click"].to_numpy()[np.sort(rows)]  # a part keeps the order of the log
+        assert prepared.parts[part].labels().tolist() == expected.tolist()
+
+
+def test_a_time_that_is_a_number_cuts_and_is_no_input(tmp_path):
+    prepared = prepare(config(tmp_path), data=log_of(np.random.default_rng(1).permutation(ROWS) + 5))
+    assert [field.name for field in prepared.encoder.schema.fields] == ["ad"]
+    assert prepared.read.columns_not_used["at"] == "time of the example, by which parts are cut (data.time)"
+    assert prepared.parts["test"].num_examples == 40
+
+
+def test_rows_without_a_time_are_rejected(tmp_path, seconds):
+    some = pa.array([None if row < 7 else int(moment) for row, moment in enumerate(seconds)])
+    prepared = prepare(config(tmp_path), data=log_of(some))
+    assert prepared.read.rows_rejected == 7
+    assert "so the row has no part" in prepared.read.reasons[0].reason
+
+
+def test_a_model_that_is_trained_on_them_answers_rows_without_times(tmp_path, seconds):
+    more = "[fields.at]\nexclude = true\n[model]\nkind = 'lr'\n[train]\nepochs = 1"
+    train(config(tmp_path, more), tmp_path / "run", data=log_of(as_times(seconds)))
+    assert len(fw.Predictor(tmp_path / "run").predict([{"ad": "ad1"}])) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("", "no part is a share"),
+        ('split = "part"', "split already says"),
+        ('split = "part"\nvalid = 0.1', "split already says"),
+    ],
+)
+def test_settings_that_contradict_it_are_refused(more, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(f'[data]\ntrain = "log.csv"\nlabel = "click"\ntime = "at"\n{more}')
+
+
+def test_a_column_that_the_log_lacks_is_named(tmp_path, seconds):
+    with pytest.raises(DataError, match="no such column") as refused:
+        prepare(config(tmp_path, column="att"), data=log_of(seconds))
+    assert "did you mean at" in str(refused.value)
