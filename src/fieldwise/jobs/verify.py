@@ -25,7 +25,7 @@ from fieldwise.io.manifests import manifest_format
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, read_crosses
 from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
-from fieldwise.jobs.tune.tune import SEARCH_NAME, check_search
+from fieldwise.jobs.tune.search import SEARCH_NAME, check_search
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 
 __all__ = ["Verification", "Verified", "verify"]

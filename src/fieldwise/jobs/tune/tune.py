@@ -19,62 +19,26 @@ trial gets the same values again (`jobs.tune.study`), and its run resumes from i
 
 from __future__ import annotations
 
-import fcntl
-import json
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
-from fieldwise.data.batches import Batches
-from fieldwise.errors import ConfigError, ResourceError, UserError
-from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, StageStart, ignore
-from fieldwise.io import files, manifests
+from fieldwise.errors import ConfigError
+from fieldwise.events import Listener, ignore
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
-from fieldwise.jobs.prepare.prepare import Prepared, prepare
-from fieldwise.jobs.run import plain_config, refuse_difference
-from fieldwise.jobs.train.train import lr_settings, train, use_threads
-from fieldwise.jobs.tune.space import Dimension, changed, space_of
-from fieldwise.jobs.tune.study import FIRST_TRIALS, Study, require_optuna
-from fieldwise.jobs.tune.trial import Trial, Tuning
-from fieldwise.metrics import Metrics
-from fieldwise.metrics.own import goodness
-from fieldwise.models.click import ClickModel
-from fieldwise.models.config import ModelConfig
-from fieldwise.models.load import load_model
-from fieldwise.training.score import evaluate_model
+from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.train.train import use_threads
+from fieldwise.jobs.tune.search import SEARCH_NAME, Search
+from fieldwise.jobs.tune.space import space_of
+from fieldwise.jobs.tune.study import require_optuna
+from fieldwise.jobs.tune.trial import Tuning
 
-__all__ = ["SEARCH_NAME", "check_search", "tune"]
-
-_FORMAT, _VERSION = "fieldwise-tune", 1
-SEARCH_NAME = "tune.json"
-_EVALUATION_BATCH = 8192
-
-
-class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    config: dict[str, Any]
-    seed: int
-    trials: list[Trial] = []
-    seconds: float = 0.0
-    test: Metrics | None = None
-    tested: int | None = None
-
-
-class _BrokenOff(Exception):
-    """Raised through training, by its listener."""
-
-
-class _OutOfTime(Exception):
-    """Raised through training, by its listener."""
+__all__ = ["tune"]
 
 
 def tune(
@@ -148,232 +112,8 @@ def tune(
     if "valid" not in prepared.parts:
         raise ConfigError("tune requires validation rows", fix="set data.valid")
     with ExitStack() as stack:
-        search = _Search(config, Path(out), prepared, space, seed, listen)
+        search = Search(config, Path(out), prepared, space, seed, listen)
         stack.enter_context(search.held(overwrite))
         while search.goes_on(minutes, trials) and search.run_trial(minutes):
             pass
         return search.finish()
-
-
-def check_search(folder: Path) -> None:
-    """Raise ArtefactError if the record of a search is damaged."""
-    manifests.read_manifest(folder / SEARCH_NAME, _Manifest, format=_FORMAT, version=_VERSION)
-
-
-class _Search:
-    """A search in its folder."""
-
-    def __init__(
-        self,
-        config: Config,
-        folder: Path,
-        prepared: Prepared,
-        space: list[Dimension],
-        seed: int,
-        listen: Listener,
-    ) -> None:
-        self.config, self.folder, self.listen = config, folder, listen
-        self.study = Study(config, space, seed)
-        self.prepared = prepared
-        # What a trial is given: without the test rows.
-        self.shown = prepared._replace(parts={name: prepared.parts[name] for name in ("train", "valid")})
-        plain_space = {dimension.key: list(dimension.what) for dimension in space}
-        identity = {**plain_config(config), "log": prepared.folder.name, "space": json.loads(json.dumps(plain_space))}
-        self.manifest = _Manifest(identity, seed)
-
-    def held(self, overwrite: bool) -> ExitStack:
-        """Take the folder for this process, and read the trials that are there."""
-        path = self.folder / SEARCH_NAME
-        if self.folder.exists() and any(self.folder.iterdir()) and not (path.exists() or self._lock.exists()):
-            raise ConfigError(
-                "the folder is not empty and not a search folder", where=self.folder, fix="choose a new or empty folder"
-            )
-        with ExitStack() as stack:
-            with files.explaining(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context(self._lock.open("ab"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(
-                    "the folder is in use by another process", where=self.folder, fix="wait for it"
-                ) from None
-            if overwrite:
-                path.unlink(missing_ok=True)
-                files.discard(self.folder / "trials")
-            if path.exists():
-                there, _ = manifests.read_manifest(path, _Manifest, format=_FORMAT, version=_VERSION)
-                refuse_difference(
-                    self.folder,
-                    {**there.config, "seed": there.seed},
-                    {**self.manifest.config, "seed": self.manifest.seed},
-                )
-                self.manifest = there
-            return stack.pop_all()
-
-    @property
-    def _lock(self) -> Path:
-        return self.folder / ".lock"
-
-    @property
-    def metric(self) -> str:
-        return self.config.train.stop_on
-
-    @property
-    def best(self) -> Trial | None:
-        """The best trial that was trained to its end."""
-        done = [trial for trial in self.manifest.trials if trial.state == "done" and trial.metrics]
-        return max(done, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
-
-    def goes_on(self, minutes: float | None, trials: int | None) -> bool:
-        """Whether there is another trial to begin or to end."""
-        ended = [trial for trial in self.manifest.trials if trial.state != "running"]
-        if trials is not None and len(ended) >= trials:
-            return False
-        return minutes is None or not ended or self.manifest.seconds < 60 * minutes
-
-    def run_trial(self, minutes: float | None) -> bool:
-        """Run the next trial, or the one that was under way; False where there was no time to end it."""
-        asked = self.study.ask([trial for trial in self.manifest.trials if trial.state != "running"])
-        trial = next((trial for trial in self.manifest.trials if trial.state == "running"), None)
-        if trial is None:
-            number = len(self.manifest.trials)
-            values = {} if number == 0 else self.study.values(asked)
-            trial = Trial(number=number, values=values)
-            self.manifest.trials.append(trial)
-            self._save()
-        for epoch, value in enumerate(trial.metrics, start=1):
-            asked.report(value, epoch)
-        before = self.best
-        watch = _Watch(self, trial, asked, minutes)
-        try:
-            config = changed(self.config, trial.values)
-            train(
-                config,
-                self._run_folder(trial),
-                listen=watch,
-                prepared=self.shown,
-                lr_folder=self._lr_folder(config),
-            )
-            trial.state = "done"
-        except _BrokenOff:
-            trial.state = "pruned"
-        except _OutOfTime:
-            self.manifest.trials.remove(trial)
-            watch.count()
-            files.discard(self._run_folder(trial))
-            return False
-        except UserError as error:
-            # That training diverged, or does not fit in memory, says something of these values; all else is for the
-            # user to mend.
-            if type(error) is not UserError and not isinstance(error, ResourceError):
-                raise
-            trial.state, trial.note = "failed", error.what
-        finally:
-            watch.count()
-        best = self.best
-        self._save()
-        for stale in (before, trial):
-            if stale is not None and stale is not best:
-                files.discard(self._run_folder(stale))
-        self.listen(Noted(self._line(trial)))
-        return True
-
-    def finish(self) -> Tuning:
-        """Evaluate the best trial on test, once, and write its configuration."""
-        best = self.best
-        if best is None:
-            notes = "; ".join(dict.fromkeys(trial.note for trial in self.manifest.trials if trial.note))
-            raise UserError("no trial finished", where=self.folder, got=notes or "the budget was too small")
-        run = self._run_folder(best)
-        model = load_model(open_bundle(run))
-        if self.manifest.tested != best.number:
-            self.listen(StageStart("evaluate", self.config.model.kind))
-            self.manifest.test = _evaluate(model, self.prepared, "test")
-            self.manifest.tested = best.number
-            self._save()
-        valid = _evaluate(model, self.prepared, "valid")
-        assert valid is not None, "a search has validation rows"
-        path = self.folder / "best.toml"
-        heading = f"# The best of {len(self.manifest.trials)} trials on the validation rows: number {best.number}.\n\n"
-        text = config_toml(changed(self.config, best.values), self.folder)
-        files.write_bytes(path, (heading + text).encode())
-        return Tuning(
-            folder=str(self.folder),
-            config=str(path),
-            metric=self.metric,
-            trials=self.manifest.trials,
-            best=best.number,
-            valid=valid,
-            test=self.manifest.test,
-            seconds=self.manifest.seconds,
-            read=self.prepared.read,
-            **self.prepared.encoder.schema.of_label,
-        )
-
-    def _run_folder(self, trial: Trial) -> Path:
-        return self.folder / "trials" / f"{trial.number:04d}"
-
-    def _lr_folder(self, config: Config) -> Path:
-        """Return where the logistic regression of these settings is: trials with the same ones share it."""
-        linear = msgspec.structs.replace(config, model=ModelConfig(kind="lr"), train=lr_settings(config))
-        key = files.checksum(msgspec.json.encode(plain_config(linear)))[:12]
-        return self.folder / "trials" / f"lr-{key}"
-
-    def _save(self) -> None:
-        manifests.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
-
-    def _line(self, trial: Trial) -> str:
-        value = "-" if trial.value is None else f"{abs(trial.value):.5f}"
-        best = self.best
-        so_far = f"; best {abs(best.value or 0.0):.5f} of trial {best.number}" if best is not None else ""
-        what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
-        epochs = "1 epoch" if len(trial.metrics) == 1 else f"{len(trial.metrics)} epochs"
-        note = f": {trial.note}" if trial.note else ""
-        state = "" if trial.state == "done" else f" ({trial.state} after {epochs}{note})"
-        return f"trial {trial.number}: valid {self.metric} {value}{state}{so_far}  [{what}]"
-
-
-class _Watch:
-    """Listens to a trial's training: keeps its metrics, breaks it off, and counts the time."""
-
-    def __init__(self, search: _Search, trial: Trial, asked: Any, minutes: float | None) -> None:
-        self.search, self.trial, self.asked, self.minutes = search, trial, asked, minutes
-        self.own = False
-        self.since: float | None = time.monotonic()
-
-    def __call__(self, event: Event) -> None:
-        self.search.listen(event)
-        if isinstance(event, StageStart):
-            is_lr = self.search.config.model.kind == "lr"  # of others, LR is the initial model
-            self.own = event.name == "train" and (event.model == "lr") == is_lr
-        self.count()
-        self.since = time.monotonic()
-        if isinstance(event, Progress) or (isinstance(event, StageStart) and event.name in ("pretrain", "train")):
-            ended = [trial for trial in self.search.manifest.trials if trial.state != "running"]
-            if self.minutes is not None and ended and self.search.manifest.seconds >= 60 * self.minutes:
-                raise _OutOfTime
-        if isinstance(event, EpochEnd) and self.own and event.epoch > len(self.trial.metrics):
-            value = goodness(event.valid, self.search.metric)
-            if value is not None:
-                self.trial.metrics.append(value)
-                self.asked.report(value, event.epoch)
-            self.search._save()
-            if self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
-                raise _BrokenOff
-
-    def count(self) -> None:
-        """Add the time since the last event."""
-        if self.since is not None:
-            self.search.manifest.seconds += time.monotonic() - self.since
-            self.since = None
-
-
-def _evaluate(model: ClickModel, prepared: Prepared, part: str) -> Metrics | None:
-    if part not in prepared.parts:
-        return None
-    return evaluate_model(model, Batches(prepared.parts[part], _EVALUATION_BATCH, shuffle=False).epoch(0))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
