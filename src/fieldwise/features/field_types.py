@@ -91,9 +91,8 @@ def custom_type(name: str, where: str | None = None) -> tuple[CustomType, FieldT
         raise ConfigError(
             "unknown field type",
             where=where,
-            expected=", ".join(known),
             got=name,
-            fix=f"{did_you_mean(name, known)} A type of your own is made known by --import MODULE",
+            fix=f"{did_you_mean(name, known)}; to use a type of your own, import its module: --import MODULE",
         )
     return CustomType(name, _TYPES[name].version), "bag" if _TYPES[name].bag else "category"
 
