@@ -97,7 +97,7 @@ def test_kserves_client_gets_the_probabilities(server: Server, expected: np.ndar
             kind = {"age": "FP64", "code": "INT64"}.get(name, "BYTES")
             inputs.append(kserve.InferInput(name, list(array.shape), kind))
             inputs[-1].set_data_from_numpy(array, binary_data=False)
-        return await client.infer(base, kserve.InferRequest("ctr", inputs))
+        return await client.infer(base, kserve.InferRequest("ctr", inputs), model_name="ctr")
 
     answer = asyncio.run(ask())
     np.testing.assert_allclose(answer.outputs[0].as_numpy(), expected, atol=1e-6)

@@ -115,6 +115,11 @@ class ModelMetrics:
         """Count the probabilities of a batch, (B,) or (B, O)."""
         self.rows += len(probabilities)
         self.batches += 1
+        if probabilities.size == 1:  # numpy takes longer to begin than one number needs
+            probability = float(probabilities.flat[0])
+            self.total[0] += probability
+            self.histogram[0, min(max(int(probability * _NUM_BINS), 0), _NUM_BINS - 1)] += 1
+            return
         by_class = probabilities.reshape(len(probabilities), -1).T
         self.total += by_class.sum(axis=1, dtype=np.float64)
         bins = np.clip((by_class * _NUM_BINS).astype(np.int64), 0, _NUM_BINS - 1)

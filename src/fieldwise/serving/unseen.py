@@ -59,7 +59,8 @@ class UnseenCounter:
         """Count the values of a batch."""
         num_single = len(self._lines)
         self.values[:num_single] += batch.num_examples
-        self.unseen[:num_single] += np.count_nonzero(batch.ids[self._lines] == _UNSEEN, axis=1)
+        are_unseen = batch.ids[self._lines] == _UNSEEN
+        self.unseen[:num_single] += are_unseen[:, 0] if batch.num_examples == 1 else are_unseen.sum(axis=1)
         for place, bag in enumerate(self._bags, num_single):
             of_bag: npt.NDArray[np.uint32] = batch.bag_ids[batch.offsets[bag, 0] : batch.offsets[bag, -1]]
             self.values[place] += len(of_bag)
