@@ -112,16 +112,23 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
     too_many_rows(num_rows, limits)
     if not num_rows:
         return Rows([[] for _ in reads.names], 0)
-    if num_rows == 1:
-        return reads.rows({name: (cell,) for name, cell in {**context, **records[0]}.items()}, 1, limits)
+    if not context:
+        try:  # where every row has all columns, twice as fast
+            cells = list(zip(*map(reads.cells_of, records), strict=True))
+        except KeyError:
+            pass
+        else:
+            ids = [record.get(reads.id) for record in records] if reads.id in records[0] else None
+            return reads.checked(cells, num_rows, ids, limits)
+    own = set().union(*records)
     columns: dict[str, Sequence[Any]] = {}
     for name in reads.known:
-        if name in context:
-            shared = context[name]
+        if name in own:
+            shared = context.get(name)
             columns[name] = [record.get(name, shared) for record in records]
+        elif name in context:
+            columns[name] = [context[name]] * num_rows
         # A column that no row has is a mistake; one that some rows have is missing in the others.
-        elif any(name in record for record in records):
-            columns[name] = [record.get(name) for record in records]
         elif name != reads.id:
             raise reads.lacking(name, list({**context, **records[0]}))
     return reads.rows(columns, num_rows, limits)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from fieldwise.errors import did_you_mean
@@ -47,6 +48,8 @@ class Reads:
         Columns that fields read.
     names
         Their names.
+    cells_of
+        Takes the cells of a row that has them all; raises KeyError for others.
     id
         The column of the schema's identifier; None without one.
     """
@@ -55,6 +58,10 @@ class Reads:
         self.columns: tuple[Column, ...] = columns_of(schema)
         self.names = tuple(column.name for column in self.columns)
         self.id = schema.id
+        get = itemgetter(*self.names) if self.names else lambda row: ()
+        self.cells_of: Callable[[Mapping[str, Any]], Sequence[Any]] = (
+            (lambda row: (get(row),)) if len(self.names) == 1 else get
+        )
         self.known = {*self.names} | ({schema.id} if schema.id else set())
         self._separators = {field.column: field.separator for field in schema.fields if field.type == "bag"}
         self._bags = [
@@ -80,6 +87,16 @@ class Reads:
             cells = [columns[name] for name in self.names]
         except KeyError as error:
             raise self.lacking(error.args[0], list(columns)) from None
+        return self.checked(cells, num_rows, columns.get(self.id) if self.id is not None else None, limits)
+
+    def checked(self, cells: Sequence[Sequence[Any]], num_rows: int, ids: Sequence[Any] | None, limits: Limits) -> Rows:
+        """Return rows of which there are the cells of every column, in order.
+
+        Raises
+        ------
+        Refusal
+            There are too many values in a cell.
+        """
         form = []
         for place, name, separator in self._bags:
             are_lists = False
@@ -91,4 +108,4 @@ class Reads:
                     too_many_values(len(cell), name, limits)
                     are_lists = True
             form.append(are_lists)
-        return Rows(cells, num_rows, columns.get(self.id) if self.id is not None else None, tuple(form))
+        return Rows(cells, num_rows, ids, tuple(form))
