@@ -40,6 +40,7 @@ VERBS = (
     "tune",
     "evaluate",
     "predict",
+    "explain",
     "serve",
     "verify",
     "params",
@@ -49,6 +50,8 @@ VERBS = (
 )
 """The verbs in the order of a typical project; each is the object ``command`` of the module of the same name."""
 
+_EXTRAS = {"torch": "train", "onnx": "train", "onnxruntime": "serve", "uvicorn": "serve", "httptools": "serve"}
+"""Which extra brings a library that is not there."""
 _OUTSIDE = (
     errno.EACCES,
     errno.EDQUOT,
@@ -119,6 +122,12 @@ class Verbs(click.Group):
                 _fault(ctx)
             place = f"\n  where: {error.filename}" if error.filename else ""
             _end(ctx, f"error: cannot access a file: {error.strerror}{place}", UserError.exit_code)
+        except ModuleNotFoundError as error:
+            name = (error.name or "").partition(".")[0]
+            if name not in _EXTRAS:
+                _fault(ctx)
+            message = f"error: {name} is not installed: pip install 'fieldwise[{_EXTRAS[name]}]'"
+            _end(ctx, message, UserError.exit_code)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception:

@@ -29,6 +29,9 @@ from fieldwise.cli.output import print_json
     required=True,
     help="Output file (.parquet or .csv); - for CSV on standard output.",
 )
+@click.option(
+    "--contributions", is_flag=True, help="Write what each field adds to the logit, too; see `fieldwise explain`."
+)
 @replace_option
 @format_option
 @common_options
@@ -36,6 +39,7 @@ def command(
     run: Path,
     data: tuple[str, ...],
     out: Path,
+    contributions: bool,
     overwrite: bool,
     format_: str | None,
     threads: int | None,
@@ -57,7 +61,15 @@ def command(
         raise click.UsageError("--out - and --json both write to standard output; use one of them.")
     use_threads(threads)
     with show_progress(quiet) as listen:
-        prediction = predict(run, data, out, format=format_, overwrite=overwrite, listen=listen)
+        prediction = predict(
+            run,
+            data,
+            out,
+            format=format_,
+            what="both" if contributions else "probabilities",
+            overwrite=overwrite,
+            listen=listen,
+        )
     if to_standard_output:
         from fieldwise.data.read_report import describe
 

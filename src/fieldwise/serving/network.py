@@ -11,6 +11,7 @@ from fieldwise.bundle import Bundle
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
 from fieldwise.kernels.layout import BAG, Batch, Layout
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.table import gather_part
 
 __all__ = ["Network"]
@@ -20,6 +21,15 @@ Floats = npt.NDArray[np.floating[Any]]
 
 class Network:
     """The rows of a table that a batch needs, and what the network makes of them.
+
+    Attributes
+    ----------
+    layout
+        Of the log's fields, and of co-occurrence bags after them.
+    bags
+        The co-occurrence bags.
+    num_local
+        K.
 
     Parameters
     ----------
@@ -37,43 +47,56 @@ class Network:
     def __init__(self, bundle: Bundle, network: bytes) -> None:
         self._bundle, self._session = bundle, _session(network, bundle)
         layout = bundle.encoder.layout
-        self._bags = _bags_of(bundle)
+        self.bags = _bags_of(bundle)
         self._log_layout = layout
-        if self._bags:
+        if self.bags:
             sizes = np.diff(layout.base).tolist()
-            forms = [*layout.form.tolist(), *[BAG] * len(self._bags)]
-            layout = Layout.of(forms, [*sizes, *(sizes[bag.value] for bag in self._bags)])
+            forms = [*layout.form.tolist(), *[BAG] * len(self.bags)]
+            layout = Layout.of(forms, [*sizes, *(sizes[bag.value] for bag in self.bags)])
         self.layout = layout
         shapes = {each.name: each.shape for each in self._session.get_inputs()}
         self._inputs = tuple(shapes)
         self._num_full = int(shapes["full"][1]) if "full" in shapes else 0
-        self._num_local = int(shapes["units"][2]) if "units" in shapes else 0
+        self.num_local = int(shapes["units"][2]) if "units" in shapes else 0
         num_fields = int(shapes["units"][1]) if "units" in shapes else layout.num_fields
-        fits = bundle.table.shape == (layout.num_features, self._num_local + self._num_full)
+        fits = bundle.table.shape == (layout.num_features, self.num_local + self._num_full)
         if not fits or num_fields != layout.num_fields:
             raise ArtefactError(
                 "the network does not fit the table",
                 where=bundle.folder,
-                expected=f"{layout.num_features} rows of {self._num_local + self._num_full} numbers",
+                expected=f"{layout.num_features} rows of {self.num_local + self._num_full} numbers",
                 got=bundle.table.shape,
             )
         self._dtype: Any = np.float64 if bundle.dtype == "float64" else np.float32
-        self._rows = bundle.table if bundle.table.dtype == np.uint16 else bundle.table.astype(self._dtype, copy=False)
+        self._table = bundle.table if bundle.table.dtype == np.uint16 else bundle.table.astype(self._dtype, copy=False)
         self._is_verified = False
 
     def gathered(self, batch: Batch) -> tuple[Floats, Floats]:
         """Return units (B, F, K) of all fields, bags last, and sums over the log's fields (B, W), of a batch."""
+        return self._gathered(batch, self.num_local)
+
+    def by_field(self, batch: Batch) -> Floats:
+        """Return all K + W numbers of a row by field, (B, F, K + W): those that are summed over the fields, too."""
+        return self._gathered(batch, self._table.shape[1])[0]
+
+    def rows(self, begin: int, end: int) -> npt.NDArray[np.float64]:
+        """Return rows of the table, (end - begin, K + W)."""
+        self._bundle.verify()
+        return decode_weights(self._table[begin:end]).astype(np.float64)
+
+    def _gathered(self, batch: Batch, num_local: int) -> tuple[Floats, Floats]:
         num_rows = batch.num_examples
         links: tuple[Link, ...] = ()
-        if self._bags:
-            batch, num_rows, links = augment(batch, self._log_layout, self._bags)
+        if self.bags:
+            batch, num_rows, links = augment(batch, self._log_layout, self.bags)
         if not self._is_verified:
             self._bundle.admit(batch, self.layout)
             self._is_verified = self._bundle.is_verified
-        num_fields, num_local = self.layout.num_fields, self._num_local
+        num_fields = self.layout.num_fields
         local = np.empty((batch.num_examples, num_fields * num_local), dtype=self._dtype)
-        full = np.empty((batch.num_examples, self._num_full), dtype=self._dtype)
-        gather_part(self._rows, batch, self.layout, num_local, local, full, 0, batch.num_examples)
+        num_full = self._table.shape[1] - num_local
+        full = np.empty((batch.num_examples, num_full), dtype=self._dtype)
+        gather_part(self._table, batch, self.layout, num_local, local, full, 0, batch.num_examples)
         units = local.reshape(batch.num_examples, num_fields, num_local)
         if not links:
             return units, full

@@ -22,9 +22,10 @@ from fieldwise.kernels.layout import Batch
 from fieldwise.schema import Field
 from fieldwise.serving.columns import Column, columns_of
 from fieldwise.serving.encode import RowEncoder
+from fieldwise.serving.explain import Explainer, Explanation
 from fieldwise.serving.network import Network
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "network_of"]
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -77,7 +78,8 @@ class Predictor:
         except msgspec.ValidationError as error:
             raise ArtefactError("the calibration is not understood", where=self.bundle.folder, got=error) from None
         self._encoder = RowEncoder(self.bundle.encoder)
-        self._network = Network(self.bundle, _network_of(self.bundle))
+        self._network = Network(self.bundle, network_of(self.bundle))
+        self._explainer: Explainer | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -138,6 +140,20 @@ class Predictor:
         plain = logits[:, 0] if logits.shape[1] == 1 else logits
         return self._calibration.probabilities(plain).astype(logits.dtype)
 
+    def explain(self, rows: Any) -> Explanation:
+        """Return what each field adds to the logits of raw rows; see `serving.explain`.
+
+        Raises
+        ------
+        DataError, TypeError
+            As `predict` does.
+        ConfigError
+            The model has more than two classes, or a part of somebody else's.
+        """
+        if self._explainer is None:
+            self._explainer = Explainer(self.bundle, self._network)
+        return self._explainer.explain(self._encoder.encode(rows))
+
     def warm(self) -> None:
         """Verify the table, and compile or load what an answer needs."""
         self.bundle.verify()
@@ -180,7 +196,7 @@ class Predictor:
         return _reopen, (os.path.abspath(self.bundle.folder), self.bundle.digest)
 
 
-def _network_of(bundle: Bundle) -> bytes:
+def network_of(bundle: Bundle) -> bytes:
     """Return the network of a bundle; one of an earlier version has none, and gets it where torch is installed."""
     if bundle.network is not None:
         return bundle.network

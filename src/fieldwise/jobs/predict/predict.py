@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fieldwise.bundle import Bundle, open_bundle
+from fieldwise.bundle import open_bundle
 from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally
@@ -23,14 +22,12 @@ from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.io.files import atomic_file, remove_leftovers
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.outputs import refuse_output
+from fieldwise.jobs.predict.answers import Answers, What
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.identifiers import ROW, Identifiers
 from fieldwise.jobs.predict.rows import named_by, open_rows
-from fieldwise.models.load import load_model
-from fieldwise.schema import Schema
-from fieldwise.training.score import predict_batches
 
-__all__ = ["Prediction", "no_rows", "predict", "prediction_table"]
+__all__ = ["Prediction", "predict"]
 
 STANDARD_OUTPUT = "-"
 
@@ -69,6 +66,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    largest_residual: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -82,6 +80,7 @@ def predict(
     out: str | Path,
     *,
     format: str | None = None,
+    what: What = "probabilities",
     overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Prediction:
@@ -101,6 +100,9 @@ def predict(
         ``fieldwise.label``, ``fieldwise.classes`` (a JSON list) and ``fieldwise.positive_class``.
     format
         File format; by default inferred from the file names, or else that of the training log.
+    what
+        ``probabilities``; ``contributions`` of the fields to the logit in their place, a column for each and last
+        ``base``; or ``both`` (`serving.explain`). Contributions are for models of two classes.
     overwrite
         Allow `out` to replace any file; predictions and empty files are always replaced.
     listen
@@ -111,7 +113,7 @@ def predict(
     ArtefactError
         The model is missing or damaged, or the output cannot be written.
     ConfigError
-        The output has an unsupported format, or would overwrite another file.
+        The output has an unsupported format, or would overwrite another file; or the model cannot be explained.
     DataError
         The log is missing or invalid.
 
@@ -140,10 +142,14 @@ def predict(
     schema = bundle.encoder.schema
     with open_rows(bundle, data, format) as log:
         if not standard_output:
-            mark = "fieldwise.classes" if out.suffix.lower() == ".parquet" else ',"probability'
+            mark = (
+                "fieldwise.classes"
+                if out.suffix.lower() == ".parquet"
+                else ("base" if what == "contributions" else ',"probability')
+            )
             refuse_output(out, log.files, named_by(data), bundle.folder, mark=None if overwrite else mark)
             refuse_output(rejects_path, log.files, model=bundle.folder, mark=None)
-        model = load_model(bundle)
+        answers = Answers(bundle, what)
         name = schema.id if schema.id in log.columns or not log.columns else None
         identifiers = Identifiers(name, log.types_of(name) if name else ())
         coverage = Coverage(bundle.encoder)
@@ -153,15 +159,13 @@ def predict(
 
         def tables() -> Iterator[pa.Table]:
             nonlocal num_examples
-            yield no_rows(bundle, identifiers.column, identifiers.kind)
+            yield answers.no_rows(identifiers.column, identifiers.kind)
             for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
                 of_chunk = chunk.reject_lines(encoded.rejects)
                 rejects.extend(of_chunk)
                 coverage.add(encoded.batch, encoded.cut)
                 num_examples += len(encoded.accepted)
-                [probabilities] = predict_batches(model, [encoded.batch])
-                key = identifiers.of(chunk, encoded.accepted)
-                yield prediction_table(identifiers.column, key, probabilities, schema)
+                yield answers.table(identifiers.column, identifiers.of(chunk, encoded.accepted), encoded.batch)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
 
         if standard_output:
@@ -198,6 +202,7 @@ def predict(
         identifier=identifiers.column,
         fields=coverage.shares(),
         warnings=warnings,
+        largest_residual=answers.largest_residual,
         **schema.of_label,
     )
 
@@ -214,22 +219,3 @@ def _write_into(file: Any, kind: Any, tables: Iterator[pa.Table]) -> None:
     with kind(file, first.schema) as writer:
         for table in tables:
             writer.write_table(table)
-
-
-def no_rows(bundle: Bundle, name: str, kind: pa.DataType) -> pa.Table:
-    """Return an empty table of predictions, with identifiers of the given name and type."""
-    classes = bundle.encoder.schema.classes
-    probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=bundle.dtype)
-    return prediction_table(name, pa.array([], kind), probabilities, bundle.encoder.schema)
-
-
-def prediction_table(name: str, key: Any, probabilities: Any, schema: Schema) -> pa.Table:
-    """Return identifiers and probabilities as a table with the column names of predictions."""
-    if probabilities.ndim == 1:
-        columns = {"probability": probabilities}
-    else:
-        columns = {f"probability_{text}": probabilities[:, number] for number, text in enumerate(schema.classes)}
-    metadata = {"fieldwise.label": schema.label, "fieldwise.classes": msgspec.json.encode(schema.classes)}
-    if schema.positive_class is not None:
-        metadata["fieldwise.positive_class"] = schema.positive_class
-    return pa.table({name: key, **columns}).replace_schema_metadata(metadata)

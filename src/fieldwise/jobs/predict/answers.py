@@ -1,0 +1,93 @@
+"""What is written of each row: probabilities, contributions of the fields, or both."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.bundle import Bundle
+from fieldwise.kernels.layout import Batch
+from fieldwise.models.load import load_model
+from fieldwise.serving.explain import Explainer
+from fieldwise.serving.network import Network
+from fieldwise.serving.predictor import network_of
+from fieldwise.training.score import predict_batches
+
+__all__ = ["Answers", "What"]
+
+What = Literal["probabilities", "contributions", "both"]
+Columns = dict[str, npt.NDArray[np.floating[Any]]]
+
+
+class Answers:
+    """The columns of a model's answers.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    what
+        Contributions are named as their fields, and ``base``; beside probabilities with ``contribution_`` before that.
+
+    Attributes
+    ----------
+    largest_residual
+        Of all rows so far (`serving.explain.Explanation.residuals`); None where nothing is explained.
+
+    Raises
+    ------
+    ArtefactError, ConfigError
+        The model cannot be loaded, or not be explained.
+    """
+
+    def __init__(self, bundle: Bundle, what: What) -> None:
+        self._schema, self._dtype = bundle.encoder.schema, bundle.dtype
+        self._model = None if what == "contributions" else load_model(bundle)
+        self._explainer = None
+        self.largest_residual: float | None = None
+        if what != "probabilities":
+            self._explainer = Explainer(bundle, Network(bundle, network_of(bundle)))
+            self.largest_residual = 0.0
+        self._before = "contribution_" if what == "both" else ""
+
+    def no_rows(self, name: str, kind: pa.DataType) -> pa.Table:
+        """Return a table without rows, with identifiers of the given name and type."""
+        classes = self._schema.classes
+        probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=self._dtype)
+        columns = {} if self._model is None else self._of_probabilities(probabilities)
+        if self._explainer is not None:
+            columns |= self._of_contributions(np.zeros((0, len(self._explainer.fields) + 1)))
+        return self._table({name: pa.array([], kind), **columns})
+
+    def table(self, name: str, key: Any, batch: Batch) -> pa.Table:
+        """Return identifiers and the answers to encoded rows."""
+        columns: Columns = {}
+        if self._model is not None:
+            [probabilities] = predict_batches(self._model, [batch])
+            columns = self._of_probabilities(probabilities)
+        if self._explainer is not None:
+            found = self._explainer.explain(batch)
+            self.largest_residual = max(self.largest_residual or 0.0, float(np.abs(found.residuals).max(initial=0)))
+            columns |= self._of_contributions(found.contributions)
+        return self._table({name: key, **columns})
+
+    def _of_probabilities(self, probabilities: npt.NDArray[np.floating[Any]]) -> Columns:
+        if probabilities.ndim == 1:
+            return {"probability": probabilities}
+        return {f"probability_{text}": probabilities[:, number] for number, text in enumerate(self._schema.classes)}
+
+    def _of_contributions(self, contributions: npt.NDArray[np.float64]) -> Columns:
+        assert self._explainer is not None
+        names = (*self._explainer.fields, "base")
+        return {f"{self._before}{name}": contributions[:, number] for number, name in enumerate(names)}
+
+    def _table(self, columns: dict[str, Any]) -> pa.Table:
+        schema = self._schema
+        metadata = {"fieldwise.label": schema.label, "fieldwise.classes": msgspec.json.encode(schema.classes)}
+        if schema.positive_class is not None:
+            metadata["fieldwise.positive_class"] = schema.positive_class
+        return pa.table(columns).replace_schema_metadata(metadata)
