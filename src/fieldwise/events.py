@@ -68,11 +68,14 @@ class Progress(NamedTuple):
 
 
 class Sampling(NamedTuple):
-    """Progress of Gibbs sampling: `sweep` of `total` sweeps over the training examples."""
+    """Progress of Gibbs sampling: `sweep` of at most `total` sweeps over the training examples, and the logloss of the
+    validation rows by the mean so far; None as long as nobody has looked.
+    """
 
     sweep: int
     total: int
     seconds_left: float
+    logloss: float | None = None
 
 
 class EpochEnd(NamedTuple):

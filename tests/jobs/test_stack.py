@@ -14,9 +14,9 @@ from fieldwise.events import Sampling, StageStart
 from fieldwise.jobs.train.plan import plan
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.load import load_model
+from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import SamplerConfig
-from fieldwise.training.gibbs import read_chain, run_chain
 from fieldwise.training.interrupt import Interrupt, Interrupted
 
 SETTINGS = """
@@ -100,7 +100,7 @@ def test_a_chain_that_was_stopped_ends_as_if_it_had_not(folder):
 
     def run(name, interrupt=None, listen=lambda event: None):
         checkpoints = Checkpoints(folder / name)
-        seconds = run_chain(train, [], 3, settings, 5, checkpoints, interrupt=interrupt, listen=listen)
+        seconds = run_chain(train, None, [], 3, settings, 5, checkpoints, interrupt=interrupt, listen=listen)
         return read_chain(checkpoints), seconds
 
     whole, _ = run("whole")

@@ -101,8 +101,9 @@ class Reporter:
         elif isinstance(event, Progress):
             self.moment(f"{self.label}  {_progress(event)}")
         elif isinstance(event, Sampling):
-            left = duration(event.seconds_left)
-            self.moment(f"{self.label} (pretraining)  sweep {event.sweep} of {event.total}  {left} left")
+            loss = "" if event.logloss is None else f"  validation logloss {event.logloss:.4f}"
+            at_most = f"at most {duration(event.seconds_left)} left"
+            self.moment(f"{self.label} (sampling)  sweep {event.sweep} of {event.total}{loss}  {at_most}")
         elif isinstance(event, EpochEnd):
             self.line(f"{self.label}  {_epoch(event)}")
         elif isinstance(event, Outlook):

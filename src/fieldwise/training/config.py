@@ -23,13 +23,17 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes
     ----------
     sweeps
-        How often everything is drawn.
+        How often everything is drawn, at most.
     burn_in
         How many of the first draws are left out of the mean, 0 <= burn_in < sweeps.
+    tolerance
+        Sampling ends where forty more sweeps bring the validation logloss of the mean down by less than this share of
+        it (`training.chain`); 0: after `sweeps`. Without validation rows all sweeps are done.
     """
 
     sweeps: Annotated[int, Meta(ge=1)] = 300
-    burn_in: Annotated[int, Meta(ge=0)] = 120
+    burn_in: Annotated[int, Meta(ge=0)] = 40
+    tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.002
 
     def __post_init__(self) -> None:
         if self.burn_in >= self.sweeps:

@@ -18,31 +18,22 @@ The mean z is a logit of 1.6 z, within .02 in probability.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.cache import Cache
-from fieldwise.errors import ArtefactError
-from fieldwise.events import Listener, Sampling, ignore
-from fieldwise.io.memory import require_memory
 from fieldwise.kernels import gibbs as kernels
 from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
-from fieldwise.training.config import SamplerConfig
-from fieldwise.training.interrupt import Interrupt, Interrupted
 
 __all__ = [
     "FactorMeans",
     "GibbsSampler",
-    "read_chain",
-    "run_chain",
     "sampling_memory",
     "sampling_row_bytes",
 ]
@@ -56,11 +47,12 @@ _SMALL = 0.1
 
 class FactorMeans(NamedTuple):
     """A weight and K factors of each feature, and a bias: `sampled` (D, 1 + K) and `sampled_bias` those of z, which may
-    be a map of a file; all else of a logit.
+    be a map of a file; `num_sweeps` that led to it; all else of a logit.
     """
 
     sampled: Floats
     sampled_bias: float
+    num_sweeps: int
 
     @property
     def bias(self) -> float:
@@ -159,11 +151,20 @@ class GibbsSampler:
 
     def result(self) -> FactorMeans:
         """Return the mean so far."""
-        return FactorMeans(self.mean, self.mean_bias)
+        return FactorMeans(self.mean, self.mean_bias, self.num_sweeps)
 
-    def save(self, checkpoints: Checkpoints, seconds: float = 0.0) -> None:
-        """Write the chain as it is, and how long it took to come here."""
-        arrays = {"mean": self.mean, "bias": np.array([self.bias, self.mean_bias])}
+    def predict(self, batch: Batch) -> npt.NDArray[np.float64]:
+        """Return the logits (B,) of some examples by the mean so far."""
+        rows = _lines(*self._rows.shape)
+        rows[:, : self.mean.shape[1]] = self.mean
+        state, predicted = _lines(batch.num_examples, rows.shape[1]), np.empty(batch.num_examples)
+        of_examples = (rows, batch, self.layout)
+        self._spread(kernels.predict, state, predicted, self.mean_bias, *of_examples, self._left_out)
+        return _LOGITS * predicted
+
+    def save(self, checkpoints: Checkpoints, losses: Sequence[float] = (), seconds: float = 0.0) -> None:
+        """Write the chain as it is, the losses that were seen of its mean, and how long it took to come here."""
+        arrays = {"mean": self.mean, "bias": np.array([self.bias, self.mean_bias]), "losses": np.array(losses)}
         state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept, "seconds": seconds}
         checkpoints.save(self.num_sweeps, np.ascontiguousarray(self.weights), arrays, state)
 
@@ -221,93 +222,9 @@ class GibbsSampler:
 
     def _spread(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Call a kernel for parts of the examples in as many threads."""
-        cuts = [len(self.labels) * part // num_threads() for part in range(num_threads() + 1)]
+        num_examples = len(arguments[0])
+        cuts = [num_examples * part // num_threads() for part in range(num_threads() + 1)]
         run_each(kernel, [(*arguments, begin, end) for begin, end in pairwise(cuts)])
-
-
-def run_chain(
-    train: Cache,
-    left_out: Iterable[tuple[int, int]],
-    num_factors: int,
-    settings: SamplerConfig,
-    seed: int,
-    checkpoints: Checkpoints,
-    *,
-    minutes_between: float = 10.0,
-    interrupt: Interrupt | None = None,
-    listen: Listener = ignore,
-) -> float:
-    """Run a chain over the training examples to its end, and return the seconds that it took.
-
-    It goes on from the newest of its checkpoints, and leaves one behind when it is done, for `read_chain`, and so
-    that the same call later takes no time.
-
-    Parameters
-    ----------
-    train
-        Read into memory as a whole.
-    left_out, num_factors, seed
-        As in `GibbsSampler`.
-    settings
-        How many sweeps, and how many of the first are left out of the mean.
-    checkpoints
-        Of this chain alone.
-    minutes_between
-        Two checkpoints, at most.
-    interrupt
-        Looked at after every sweep.
-
-    Raises
-    ------
-    Interrupted
-        On request, after a checkpoint was saved.
-    ResourceError
-        The examples and their sums do not fit in memory.
-    """
-    interrupt = interrupt or Interrupt()
-    needed = sampling_memory(train.num_examples, train.layout.num_features, train.layout.num_fields, num_factors)
-    require_memory(
-        needed, "sampling a factorisation machine", "leave bayesian-fm out of model.kind, or use fewer factors"
-    )
-    examples = train.gather(np.arange(train.num_examples))
-    assert examples.labels is not None, "training needs labels"
-    sampler = GibbsSampler(examples.batch, examples.labels, train.layout, left_out, num_factors, seed)
-    seconds = 0.0
-    if (checkpoint := checkpoints.newest()) is not None:
-        sampler.restore(checkpoint)
-        seconds = float(checkpoint.state["seconds"])
-    saved = started = time.monotonic()
-    already, since = seconds, sampler.num_sweeps
-    while sampler.num_sweeps < settings.sweeps:
-        sampler.sweep(keep=sampler.num_sweeps >= settings.burn_in)
-        now = time.monotonic()
-        seconds = already + now - started
-        left = settings.sweeps - sampler.num_sweeps
-        listen(Sampling(sampler.num_sweeps, settings.sweeps, left * (now - started) / (sampler.num_sweeps - since)))
-        if not left or interrupt.requested or now - saved >= 60 * minutes_between:
-            sampler.save(checkpoints, seconds)
-            saved = now
-        if left and interrupt.requested:
-            raise Interrupted
-    return seconds
-
-
-def read_chain(checkpoints: Checkpoints) -> FactorMeans:
-    """Return the mean of the chain that `run_chain` has run to its end, here or in another process.
-
-    Raises
-    ------
-    ArtefactError
-        What it left behind is damaged, or cannot be seen from here.
-    """
-    checkpoint = checkpoints.newest()
-    if checkpoint is None:
-        raise ArtefactError(
-            "what the first worker has sampled is not there",
-            where=checkpoints.folder,
-            fix="let the run folder lie where all workers see it",
-        )
-    return FactorMeans(checkpoint.dense["mean"], float(checkpoint.dense["bias"][1]))
 
 
 def sampling_row_bytes(num_factors: int) -> int:

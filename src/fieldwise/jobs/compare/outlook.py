@@ -23,6 +23,7 @@ from fieldwise.kernels.layout import BAG
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.product import product
+from fieldwise.training.chain import LOOKS, SWEEPS_BETWEEN
 from fieldwise.training.config import TrainConfig
 
 __all__ = ["Rates", "measure_rates", "sampling_seconds", "solving_seconds", "training_seconds"]
@@ -101,8 +102,11 @@ def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> Second
     width = row_width(config.model.factors + 1)
     examples = prepared.parts["train"].num_examples * _ids_per_example(prepared)
     draw = _SAMPLED * width / rates.numbers / num_threads() + width * (width + 8) / 2 / rates.products
-    seconds = config.train.sampler.sweeps * examples * draw
-    return SecondsRange(seconds, _SLOWER * seconds)
+    sampler = config.train.sampler
+    fewest = sampler.sweeps
+    if sampler.tolerance and "valid" in prepared.parts:
+        fewest = min(sampler.burn_in + (LOOKS + 1) * SWEEPS_BETWEEN, fewest)
+    return SecondsRange(fewest * examples * draw, _SLOWER * sampler.sweeps * examples * draw)
 
 
 def _ids_per_example(prepared: Prepared) -> float:

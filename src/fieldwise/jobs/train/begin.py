@@ -17,8 +17,8 @@ from fieldwise.jobs.train.team import all_threads
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.models.lr import LogisticRegression
+from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.gibbs import read_chain, run_chain
 from fieldwise.training.initial import set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.loop import History
@@ -55,8 +55,8 @@ def sample(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
-) -> float:
-    """Sample a model's Bayesian factorisation machine, and return the seconds it took.
+) -> tuple[float, int]:
+    """Sample a model's Bayesian factorisation machine, and return the seconds and the sweeps that it took.
 
     `folder` keeps the chain, for all models that want the same.
 
@@ -74,7 +74,8 @@ def sample(
     mask = member.interactions.mask.cpu().numpy()
     left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
     factors, settings, seed = member.num_local - 1, config.train.sampler, config.train.seed
-    kept = f"{name}-{prepared.folder.name[:12]}-{factors}-{settings.burn_in}-{settings.sweeps}-{seed}"
+    sampler = f"{settings.burn_in}-{settings.sweeps}-{settings.tolerance:g}"
+    kept = f"{name}-{prepared.folder.name[:12]}-{factors}-{sampler}-{seed}"
     chain = Checkpoints(folder / kept, keep=1, warn=lambda text: listen(Warned(text)))
 
     def run() -> float:
@@ -82,6 +83,7 @@ def sample(
             with all_threads(world):
                 return run_chain(
                     prepared.parts["train"],
+                    prepared.parts.get("valid"),
                     left_out,
                     factors,
                     settings,
@@ -96,8 +98,9 @@ def sample(
 
     seconds = world.first(run, float)
     with world.together():
-        set_sampled(model, name, read_chain(chain))
-    return seconds
+        means = read_chain(chain)
+        set_sampled(model, name, means)
+    return seconds, means.num_sweeps
 
 
 def by_steps(config: Config, prepared: Prepared) -> str | None:

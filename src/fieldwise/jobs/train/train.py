@@ -259,7 +259,7 @@ def _train_model(
         warm_start(model, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.sampled:
-        sampling_seconds = sample(config, samples, model, prepared, interrupt, world, listen)
+        sampling_seconds, num_sweeps = sample(config, samples, model, prepared, interrupt, world, listen)
         if model.trained:
             pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
@@ -308,7 +308,7 @@ def _train_model(
     elif not model.trained:
         before_evaluation()
         keep(1)
-        history = _sampled_history(settings.sampler.sweeps, sampling_seconds, learnt_from.num_examples)
+        history = _sampled_history(num_sweeps, sampling_seconds, learnt_from.num_examples)
     else:
         if reason:
             listen(Noted(f"logistic regression is trained by FTRL, not solved: {reason}"))
