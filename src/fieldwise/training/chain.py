@@ -1,4 +1,4 @@
-"""A chain of Gibbs sampling from its start to its end (`training.gibbs`): when it ends, and how it goes on once stopped.
+"""A chain of Gibbs sampling from start to end (`training.gibbs`): when it ends, and how it goes on once stopped.
 
 The mean over the sweeps gets better with every one of them, and less so: where a log has validation rows, their logloss
 by the mean is looked at every ten sweeps, and sampling ends once forty more have brought it down by less than
