@@ -150,6 +150,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timezone: str | None = None
     cross: tuple[str, ...] | None = None
     linear: bool | None = None
+    serve_as: Default | None = None
     exclude: bool = False
 
 

@@ -134,6 +134,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     linear
         Whether only the linear parts of models read the field: logistic regression, the wide part, the skip. Networks
         would overfit fields with many rare features, such as crosses.
+    serve_as
+        The cell that the column has in every row that a server answers: for what is known in training only, such as the
+        position at which an ad was shown.
     """
 
     name: str
@@ -164,6 +167,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timezone: str | None = None
     parts: tuple[str, ...] = ()
     linear: bool = False
+    serve_as: Default | None = None
 
     @property
     def numeric(self) -> bool:
@@ -234,6 +238,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("weight_scale requires weights", got=f"weight_scale = {self.weight_scale}", fix="remove it")
         if self.norm != "none" and self.type != "bag":
             refuse("norm is only allowed for bags", got=f"type = {self.type}", fix="remove norm")
+        if self.serve_as is not None and self.type == "cross":
+            refuse("a cross has no column", got=f"serve_as = {self.serve_as!r}", fix="set serve_as of its parts")
         if self.weighted and self.weights is not None:
             refuse("weighted and weights are mutually exclusive", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:

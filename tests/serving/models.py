@@ -21,8 +21,10 @@ FIELDS = {
     "hour": fw.FieldConfig(type="time", column="at", part="hour"),
     "weekday": fw.FieldConfig(type="time", column="at", part="weekday"),
     "tags": fw.FieldConfig(type="bag", separator="|", norm="sqrt"),
+    "position": fw.FieldConfig(type="category", serve_as="1"),
     "city_x_code": fw.FieldConfig(cross=("city", "code"), buckets=256),
 }
+SERVED_AS = {"position": "1"}
 COLUMNS = ("city", "code", "age", "at", "tags")
 
 
@@ -40,6 +42,7 @@ def log_rows(num_rows: int = 500, seed: int = 1) -> list[dict[str, object]]:
                 "code": rng.randrange(20),
                 "age": round(rng.uniform(18, 80), 1) if rng.random() < 0.9 else None,
                 "at": f"2026-11-{rng.randrange(1, 29):02d} {rng.randrange(24):02d}:01:02",
+                "position": rng.randrange(1, 6),
                 "tags": "|".join(rng.sample(TAGS, rng.randrange(4))),
             }
         )
@@ -65,7 +68,8 @@ def make_run(folder: Path, *, seed: int = 1, kind: str = "lr", classes: int = 2)
 def library(bundle: Path, rows: list[dict[str, object]]) -> np.ndarray:
     """Return the probabilities that ``fieldwise predict`` writes: (B,), or (B, O) for more than two classes."""
     with tempfile.TemporaryDirectory() as folder:
-        pq.write_table(pa.Table.from_pylist(rows), Path(folder, "rows.parquet"))
+        table = pa.Table.from_pylist([{**row, **SERVED_AS} for row in rows])
+        pq.write_table(table, Path(folder, "rows.parquet"))
         fw.predict(bundle, Path(folder, "rows.parquet"), Path(folder, "out.parquet"))
         table = pq.read_table(Path(folder, "out.parquet"))
     columns = [table.column(name).to_numpy() for name in table.column_names[1:]]

@@ -192,6 +192,14 @@ def test_integers_beyond_64_bits_are_texts_like_others(server: Server) -> None:
     assert server.predict([{**ROW, "code": 3.0}]) == server.predict([{**ROW, "code": "3"}])
 
 
+def test_a_column_that_is_known_in_training_only_has_one_value(server: Server, expected: np.ndarray) -> None:
+    rows = [{**row, "position": 5} for row in asked(ROWS)]
+    np.testing.assert_allclose(server.predict(rows), expected, atol=1e-6)
+    position = {"name": "position", "shape": [30], "datatype": "INT64", "data": [5] * 30}
+    [output] = server.ask("POST", INFER, {"inputs": [*tensors(asked(ROWS)), position]}).json()["outputs"]
+    np.testing.assert_allclose(output["data"], expected, atol=1e-6)
+
+
 def test_no_rows_have_no_probabilities(server: Server) -> None:
     assert server.predict([]) == []
     empty = [{**tensor, "shape": [0], "data": []} for tensor in tensors([ROW])]

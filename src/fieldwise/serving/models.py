@@ -62,7 +62,7 @@ class Version:
         self.classes = self.predictor.classes
         self.metrics = ModelMetrics(self.classes)
         self.unseen = UnseenCounter(self.predictor.fields, bundle.encoder.layout)
-        self.batcher = Batcher(self.predictor, self.reads.names, self.unseen, self.metrics, limits, executor)
+        self.batcher = Batcher(self.predictor, self.reads, self.unseen, self.metrics, limits, executor)
         self.loaded_at = self.last_used = time.time()
         self.users = 0
         self._retired = False
@@ -71,7 +71,7 @@ class Version:
     def _prove(self) -> None:
         """Verify all weights, compile what is needed, and answer a row."""
         self.predictor.warm()
-        probabilities = self.predictor.predict({name: [None] for name in self.reads.names})
+        probabilities = self.predictor.predict({column.name: [None] for column in self.predictor.columns})
         if not np.isfinite(probabilities).all():
             raise ArtefactError("the model does not answer with probabilities", where=self.path, got=probabilities)
         self.dtype = "FP32" if probabilities.dtype == np.float32 else "FP64"

@@ -122,7 +122,7 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
             return reads.checked(cells, num_rows, ids, limits)
     own = set().union(*records)
     columns: dict[str, Sequence[Any]] = {}
-    for name in reads.known:
+    for name in reads.taken:
         if name in own:
             shared = context.get(name)
             columns[name] = [record.get(name, shared) for record in records]

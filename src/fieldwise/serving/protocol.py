@@ -117,7 +117,7 @@ def parse_infer(body: bytes, header_bytes: int | None, reads: Reads, limits: Lim
     at = len(body) if header_bytes is None else header_bytes
     for tensor in asked.inputs:
         name, parameters = tensor.name, tensor.parameters or {}
-        if name not in reads.known:
+        if name not in reads.taken and name not in reads.fixed:
             raise Refusal(400, f"unknown input {name[:100]!r}: {did_you_mean(name, reads.names)}")
         if name in columns:
             raise Refusal(400, f"input {name} is given twice")

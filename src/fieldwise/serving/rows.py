@@ -45,9 +45,13 @@ class Reads:
     Attributes
     ----------
     columns
-        Columns that fields read.
+        Columns that fields read, but for those that have one cell in every row when a model answers.
     names
         Their names.
+    fixed
+        The others and their cells: `schema.Field.serve_as`.
+    taken
+        The names of columns that are taken from a request.
     cells_of
         Takes the cells of a row that has them all; raises KeyError for others.
     id
@@ -55,14 +59,17 @@ class Reads:
     """
 
     def __init__(self, schema: Schema) -> None:
-        self.columns: tuple[Column, ...] = columns_of(schema)
+        self.fixed = {
+            field.column: field.serve_as for field in schema.fields if field.column and field.serve_as is not None
+        }
+        self.columns: tuple[Column, ...] = tuple(of for of in columns_of(schema) if of.name not in self.fixed)
         self.names = tuple(column.name for column in self.columns)
         self.id = schema.id
         get = itemgetter(*self.names) if self.names else lambda row: ()
         self.cells_of: Callable[[Mapping[str, Any]], Sequence[Any]] = (
             (lambda row: (get(row),)) if len(self.names) == 1 else get
         )
-        self.known = {*self.names} | ({schema.id} if schema.id else set())
+        self.taken = {*self.names} | ({schema.id} if schema.id else set())
         self._separators = {field.column: field.separator for field in schema.fields if field.type == "bag"}
         self._bags = [
             (place, column.name, self._separators.get(column.name, "|"))
