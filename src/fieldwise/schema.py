@@ -131,12 +131,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Times without a zone are in UTC.
     parts
         The fields that a cross combines, two or more.
+    serve_as
+        The value of the column in every row that is answered (`fieldwise.Predictor`, ``serve``, ``predict
+        --as-served``), for what is known in training alone, such as the position of an ad; requests need not have the
+        column. Metrics and plain predictions take the values of the log.
     linear
         Whether only the linear parts of models read the field: logistic regression, the wide part, the skip. Networks
         would overfit fields with many rare features, such as crosses.
-    serve_as
-        The cell that the column has in every row that a server answers: for what is known in training only, such as the
-        position at which an ad was shown.
     """
 
     name: str
@@ -312,6 +313,13 @@ def _is_timezone(name: str) -> bool:
     return True
 
 
+def _is_number(value: Default) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The columns that are read from a log, and their meaning.
 
@@ -405,6 +413,32 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                         fix=f"give [fields.{part}] bins or edges",
                     )
             seen[field.name] = field
+        self._check_served()
+
+    def _check_served(self) -> None:
+        for field in self.fields:
+            if field.serve_as is None or field.column is None:
+                continue
+            if field.type == "number" and (isinstance(field.serve_as, bool) or not _is_number(field.serve_as)):
+                raise ConfigError("the value of a number must be a number", where=f"[fields.{field.name}]",
+                                  got=f"serve_as = {field.serve_as!r}")  # fmt: skip
+            others = [other for other in self.fields if field.column in other.columns]
+            apart = [other.name for other in others if other.serve_as != field.serve_as]
+            if apart:
+                raise ConfigError(
+                    "the fields of one column must be served alike",
+                    where=f"[fields.{apart[0]}]",
+                    expected=f"serve_as = {field.serve_as!r}, as [fields.{field.name}]",
+                )
+
+    @property
+    def served(self) -> dict[str, Default]:
+        """The columns with a fixed value when a model answers, and the values."""
+        return {
+            field.column: field.serve_as
+            for field in self.fields
+            if field.serve_as is not None and field.column is not None
+        }
 
     @property
     def positive_class(self) -> str | None:

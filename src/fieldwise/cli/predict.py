@@ -32,6 +32,7 @@ from fieldwise.cli.output import print_json
 @click.option(
     "--contributions", is_flag=True, help="Write what each field adds to the logit, too; see `fieldwise explain`."
 )
+@click.option("--as-served", is_flag=True, help="Take the fixed values of fields with serve_as, as a server does.")
 @replace_option
 @format_option
 @common_options
@@ -40,6 +41,7 @@ def command(
     data: tuple[str, ...],
     out: Path,
     contributions: bool,
+    as_served: bool,
     overwrite: bool,
     format_: str | None,
     threads: int | None,
@@ -67,6 +69,7 @@ def command(
             out,
             format=format_,
             what="both" if contributions else "probabilities",
+            as_served=as_served,
             overwrite=overwrite,
             listen=listen,
         )

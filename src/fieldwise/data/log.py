@@ -33,6 +33,7 @@ from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.partitions import keys_of, pieces_with_keys
 from fieldwise.data.sources import Source, check_names, rows_per_byte, version_tag_of
 from fieldwise.errors import DataError
+from fieldwise.features.served import as_served
 from fieldwise.kernels.threads import map_in_order
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ class Log:
 
 
 def encode_log(
-    log: Log, encoder: Encoder, *, labelled: bool, extra: Sequence[str] = ()
+    log: Log, encoder: Encoder, *, labelled: bool, extra: Sequence[str] = (), served: bool = False
 ) -> Iterator[tuple[Chunk, Encoded]]:
     """Yield the chunks of a log and what the encoder makes of them, in order; parsed and encoded by threads.
 
@@ -330,13 +331,22 @@ def encode_log(
         Whether label, weight and group are read as well.
     extra
         More columns that the chunks shall carry.
+    served
+        Whether columns with a fixed value when a model answers have it (`features.served`).
     """
     schema = encoder.schema
+    fixed = schema.served if served else {}
     of_label = (schema.label, schema.weight, schema.group) if labelled else ()
-    columns = dict.fromkeys([*schema.columns, *(name for name in of_label if name is not None), *extra])
+    columns = dict.fromkeys(
+        [
+            *(name for name in schema.columns if name not in fixed),
+            *(name for name in of_label if name is not None),
+            *extra,
+        ]
+    )
 
     def encode(chunk: Chunk) -> tuple[Chunk, Encoded]:
         with naming(chunk.path):
-            return chunk, encoder.transform(chunk.table, labelled=labelled)
+            return chunk, encoder.transform(as_served(chunk.table, schema) if fixed else chunk.table, labelled=labelled)
 
     return log.map(encode, list(columns))

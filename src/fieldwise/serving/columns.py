@@ -31,7 +31,9 @@ class Column(NamedTuple):
 
 
 def columns_of(schema: Schema) -> tuple[Column, ...]:
-    """Return the columns that the fields of a schema read, each once, in order; a cross reads none of its own.
+    """Return the columns that the fields of a schema read when a model answers, each once, in order.
+
+    A cross reads none of its own, and a column whose value is fixed (`schema.Field.serve_as`) is not asked for.
 
     Where fields of several kinds read one column, it is of the first kind of text, bag, weights, time, number.
 
@@ -46,6 +48,8 @@ def columns_of(schema: Schema) -> tuple[Column, ...]:
     readers: dict[str, list[str]] = {}
     for field in schema.fields:
         for name, kind in _reads(field):
+            if name in schema.served:
+                continue
             kinds.setdefault(name, set()).add(kind)
             readers.setdefault(name, []).append(field.name)
     order: tuple[ColumnKind, ...] = ("text", "bag", "weights", "time", "number")

@@ -28,6 +28,7 @@ from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.numbers import NumberEncoder
+from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
 from fieldwise.kernels.serve import DONE, Raw, encode_rows
 from fieldwise.serving.plan import Served, plan_of
@@ -59,7 +60,8 @@ class RowEncoder:
         self.encoder = encoder
         self.served: Served = plan_of(encoder)
         served, fields = self.served, encoder.fields
-        self.columns = frozenset(encoder.schema.columns)
+        self._fixed = encoder.schema.served
+        self.columns = frozenset(encoder.schema.columns) - self._fixed.keys()
         layout = encoder.layout
         self._num_lines = int((layout.single >= 0).sum())
         self._num_values = int((layout.value >= 0).sum())
@@ -98,6 +100,8 @@ class RowEncoder:
                 return self.encode_columns(rows)
         if records is not None:
             try:
+                if self._fixed:
+                    records = [{**row, **self._fixed} for row in records]
                 return self._encode(len(records), *self._of_records(records))
             except (_Refused, KeyError):
                 return self.encode_table(as_table(rows, self.columns.__contains__), fast=False)
@@ -111,13 +115,16 @@ class RowEncoder:
         if all(type(values) in _LISTS for values in columns.values()):
             lengths = {len(values) for values in columns.values()}
             if len(lengths) == 1 and self.columns <= columns.keys():
+                num_rows = lengths.pop()
+                fixed = {name: [value] * num_rows for name, value in self._fixed.items()}
                 with suppress(_Refused):
-                    return self._encode(lengths.pop(), *self._of_lists(columns))
+                    return self._encode(num_rows, *self._of_lists({**columns, **fixed}))
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
 
     def encode_table(self, table: pa.Table, *, fast: bool = True) -> Batch:
         """Return the features of a table's rows; by the encoder's own way unless `fast`."""
+        table = as_served(table, self.encoder.schema)
         if fast and table.num_rows:
             with suppress(_Refused, DataError):  # which the encoder's own way says better
                 return self._encode(table.num_rows, *self._of_table(table))

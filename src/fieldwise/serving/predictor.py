@@ -124,6 +124,43 @@ class Predictor:
         """
         return self.score(self._encoder.encode(rows))
 
+    def rank(
+        self, context: Mapping[str, Any], candidates: Any, top: int | None = None
+    ) -> tuple[npt.NDArray[np.int64], Probabilities]:
+        """Return the candidates of one context with the highest probabilities, the highest first.
+
+        Parameters
+        ----------
+        context
+            The values that all candidates share, by column.
+        candidates
+            Their own values: a list of dicts, or a dict of lists, of B candidates. A column that is in both is theirs.
+        top
+            So many are returned, 1 or more; all unless given.
+
+        Returns
+        -------
+        The places of the candidates among those given, and their probabilities, (top,) each; of equals the first given
+        comes first.
+
+        Raises
+        ------
+        ConfigError
+            The model has more than two classes.
+        DataError, TypeError
+            As `predict` does.
+        """
+        if len(self.classes) > 2:
+            raise ConfigError("candidates are ranked by a model of two classes", got=f"{len(self.classes)} classes")
+        if isinstance(candidates, Mapping):
+            num = len(next(iter(candidates.values()), ()))
+            columns = {**{name: [value] * num for name, value in context.items()}, **candidates}
+            probabilities = self.score(self.encode_columns(columns))
+        else:
+            probabilities = self.predict([{**context, **candidate} for candidate in candidates])
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return best, probabilities[best]
+
     def encode_columns(self, columns: Mapping[str, Any]) -> Batch:
         """Return the features of B rows that are given by column: lists, numpy arrays or Arrow arrays, of length B.
 

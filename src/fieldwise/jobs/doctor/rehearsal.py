@@ -31,6 +31,7 @@ from fieldwise.kernels.auc import lexsort
 from fieldwise.kernels.hashtable import ranked
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.kernels.transpose import transpose
+from fieldwise.serving.predictor import Predictor
 
 __all__ = ["rehearse"]
 
@@ -126,8 +127,20 @@ def _verbs(folder: Path, log: Path, models: tuple[tuple[str, ...], ...], listen:
             evaluate(run, log)
             for suffix in ("csv", "parquet"):
                 predict(run, log, folder / f"{place}-{number}.{suffix}")
+            _serve(run, log)
     if len(models) > 1:
         compare(loaded, folder / "compared", models=["lr", "dnn"], seeds=2)
+
+
+def _serve(run: Path, log: Path) -> None:
+    """Answer rows in every form, as a server does."""
+    predictor = Predictor(run)
+    predictor.warm()
+    if log.suffix == ".parquet":
+        rows = parquet.read_table(log).slice(0, 3)
+        for given in (rows, rows.to_pylist(), rows.to_pydict()):
+            predictor.predict(given)
+        predictor.explain(rows)
 
 
 def _configs(folder: Path, log: Path, text: str) -> Iterator[Path]:

@@ -81,6 +81,7 @@ def predict(
     *,
     format: str | None = None,
     what: What = "probabilities",
+    as_served: bool = False,
     overwrite: bool = False,
     listen: Listener = ignore,
 ) -> Prediction:
@@ -103,6 +104,9 @@ def predict(
     what
         ``probabilities``; ``contributions`` of the fields to the logit in their place, a column for each and last
         ``base``; or ``both`` (`serving.explain`). Contributions are for models of two classes.
+    as_served
+        Predict what a served model answers: with the fixed values of `schema.Field.serve_as`, whose columns need not be
+        there.
     overwrite
         Allow `out` to replace any file; predictions and empty files are always replaced.
     listen
@@ -160,7 +164,8 @@ def predict(
         def tables() -> Iterator[pa.Table]:
             nonlocal num_examples
             yield answers.no_rows(identifiers.column, identifiers.kind)
-            for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=[name] if name else []):
+            extra = [name] if name else []
+            for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=extra, served=as_served):
                 of_chunk = chunk.reject_lines(encoded.rejects)
                 rejects.extend(of_chunk)
                 coverage.add(encoded.batch, encoded.cut)
