@@ -83,12 +83,12 @@ def serve_torch(path: str) -> None:
 
     from fieldwise.cli import main
     from fieldwise.models.load import load_model
-    from fieldwise.serving import models
+    from fieldwise.serving import version
     from fieldwise.training.score import predict_batches
 
     torch.set_num_threads(1)
 
-    class Eager(models.Predictor):
+    class Eager(version.Predictor):
         """A predictor that asks PyTorch."""
 
         def __init__(self, run: str | Path) -> None:
@@ -99,7 +99,7 @@ def serve_torch(path: str) -> None:
             [probabilities] = predict_batches(self._eager, [batch])
             return probabilities
 
-    models.Predictor = Eager  # type: ignore[misc]
+    version.Predictor = Eager  # type: ignore[misc]
     main(["serve", path, "--port", "0", "--name", "m"])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.serving.models import COLUMNS, asked, library, log_rows
+from tests.serving.models import COLUMNS, FIELDS, asked, library, log_rows
 from tests.serving.servers import Server
 
 ROWS = log_rows(30, seed=9)
@@ -198,6 +198,20 @@ def test_a_column_that_is_known_in_training_only_has_one_value(server: Server, e
     position = {"name": "position", "shape": [30], "datatype": "INT64", "data": [5] * 30}
     [output] = server.ask("POST", INFER, {"inputs": [*tensors(asked(ROWS)), position]}).json()["outputs"]
     np.testing.assert_allclose(output["data"], expected, atol=1e-6)
+
+
+def test_contributions_add_up_to_the_logit(server: Server, expected: np.ndarray) -> None:
+    reply = server.ask("POST", "/v1/models/ctr:explain", {"rows": asked(ROWS)}).json()
+    assert {*FIELDS} <= {*reply["fields"]}
+    assert reply["fields"][-1] == "base"
+    contributions = np.array(reply["contributions"])
+    assert contributions.shape == (30, len(reply["fields"]))
+    np.testing.assert_allclose(contributions.sum(axis=1), reply["logit"], atol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.array(reply["logit"]))), expected, atol=1e-6)
+    assert len(set(contributions[:, -1])) == 1
+    assert server.ask("POST", "/v1/models/ctr:explain", {"rows": asked(ROWS) * 4}).status == 413
+    assert server.ask("POST", "/v1/models/ctr:explain", {"rows": []}).status == 400
+    assert server.ask("POST", "/v1/models/kinds:explain", {"rows": asked(ROWS)}).status == 400
 
 
 def test_no_rows_have_no_probabilities(server: Server) -> None:

@@ -8,6 +8,7 @@ GET  /v2                                                 the server's metadata
 GET  /v2/models/NAME[/versions/V][/ready]                a model's metadata; whether it answers
 POST /v2/models/NAME[/versions/V]/infer                  tensors: the Open Inference Protocol (`protocol`)
 POST /v1/models/NAME[/versions/V]:predict                rows in plain JSON (`plain`)
+POST /v1/models/NAME[/versions/V]:explain                what each field adds to their logits
 GET  /metrics, /openapi.json, /status, /                 for Prometheus, for clients, for the page, the page
 =======================================================  ==========================================================
 """
@@ -33,15 +34,16 @@ from fieldwise.serving.exchange import (
 from fieldwise.serving.limits import HeldBytes, Limits
 from fieldwise.serving.log import RequestLog
 from fieldwise.serving.metrics import ServerMetrics
-from fieldwise.serving.models import Models, Version
+from fieldwise.serving.models import Models
 from fieldwise.serving.openapi import describe_api
-from fieldwise.serving.plain import parse_plain, write_plain
+from fieldwise.serving.plain import parse_plain, write_explanation, write_plain
 from fieldwise.serving.protocol import describe, parse_infer, write_infer
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.routes import Route, route_of
 from fieldwise.serving.rows import Rows
 from fieldwise.serving.status import page, prometheus, status_of
 from fieldwise.serving.token import require_token
+from fieldwise.serving.version import Version
 
 __all__ = ["App", "Send"]
 
@@ -93,7 +95,7 @@ class App:
             "status": lambda route: json_answer(status_of(self)),
             "page": lambda route: page(),
         }
-        self._post = {"infer": self._infer, "predict": self._predict}
+        self._post = {"infer": self._infer, "predict": self._predict, "explain": self._explain}
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -158,6 +160,13 @@ class App:
         asked = parse_plain(body, version.reads, self.limits)
         probabilities = await self._probabilities(version, asked.rows, asked.id)
         return Answer(200, write_plain(asked, version.model, version.name, version.classes, probabilities))
+
+    async def _explain(self, version: Version, body: bytes, headers: Headers) -> Answer:
+        asked = parse_plain(body, version.reads, self.limits)
+        if asked.ranked or asked.rows.num_rows > self.limits.explained_rows:
+            raise Refusal(413, f"rows or columns are explained, {self.limits.explained_rows} rows at most")
+        explanation = await self.models.explain(version, asked.rows)
+        return Answer(200, write_explanation(asked, version.model, version.name, explanation))
 
     async def _probabilities(self, version: Version, rows: Rows, id_: str | None) -> Probabilities:
         probabilities = await version.batcher.answer(rows)

@@ -20,6 +20,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Of the bodies of all requests that are being received or answered.
     rows
         Of one request.
+    explained_rows
+        Of one request to explain, which takes a hundred times as long as to answer.
     values
         In one cell of a bag.
     queued_rows
@@ -44,6 +46,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 16 << 20
     held_bytes: int = 256 << 20
     rows: int = 10_000
+    explained_rows: int = 100
     values: int = 10_000
     queued_rows: int = 20_000
     batch_rows: int = 1_000

@@ -12,91 +12,21 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from fieldwise.errors import ArtefactError, UserError
-from fieldwise.serving.batching import Batcher
+from fieldwise.serving.explain import Explanation
 from fieldwise.serving.folders import ModelFolder, Signature, find_models, signature_of, version_key
 from fieldwise.serving.limits import Limits
-from fieldwise.serving.metrics import ModelMetrics
-from fieldwise.serving.predictor import Predictor
-from fieldwise.serving.refusals import Refusal, one_line
-from fieldwise.serving.rows import Reads
-from fieldwise.serving.unseen import UnseenCounter
+from fieldwise.serving.refusals import Refusal, one_line, refused
+from fieldwise.serving.rows import Rows
+from fieldwise.serving.version import Version
 
-__all__ = ["Model", "Models", "Version"]
+__all__ = ["Model", "Models"]
 
 _NUM_OTHERS = 2
 _IDLE = 60.0
 """As many versions that were asked for by name are open beside the one that answers, and so many seconds unused."""
-
-
-class Version:
-    """A version of a model in memory.
-
-    Parameters
-    ----------
-    model, name
-        Its names; an empty name becomes the first 12 digits of the checksum.
-    path
-        Its folder.
-    limits, executor
-        As for `Batcher`.
-
-    Raises
-    ------
-    ArtefactError
-        It is damaged or incomplete.
-    """
-
-    def __init__(self, model: str, name: str, path: Path, limits: Limits, executor: ThreadPoolExecutor) -> None:
-        self.signature: Signature = signature_of(path)
-        self.predictor = Predictor.open(path)
-        self.model, self.path = model, path
-        self.name = name or self.predictor.version[:12]
-        bundle = self.predictor.bundle
-        self.reads = Reads(bundle.encoder.schema)
-        self.classes = self.predictor.classes
-        self.metrics = ModelMetrics(self.classes)
-        self.unseen = UnseenCounter(self.predictor.fields, bundle.encoder.layout)
-        self.batcher = Batcher(self.predictor, self.reads, self.unseen, self.metrics, limits, executor)
-        self.loaded_at = self.last_used = time.time()
-        self.users = 0
-        self._retired = False
-        self._prove()
-
-    def _prove(self) -> None:
-        """Verify all weights, compile what is needed, and answer a row."""
-        self.predictor.warm()
-        probabilities = self.predictor.predict({column.name: [None] for column in self.predictor.columns})
-        if not np.isfinite(probabilities).all():
-            raise ArtefactError("the model does not answer with probabilities", where=self.path, got=probabilities)
-        self.dtype = "FP32" if probabilities.dtype == np.float32 else "FP64"
-        self.batcher.no_rows = probabilities[:0]
-        self.output_shape = [-1, *probabilities.shape[1:]]
-        if signature_of(self.path) != self.signature:
-            raise ArtefactError("the files changed while they were read", where=self.path)
-
-    @contextmanager
-    def in_use(self) -> Iterator[Version]:
-        """Keep the version open while a request needs it."""
-        self.users += 1
-        try:
-            yield self
-        finally:
-            self.users -= 1
-            self.last_used = time.time()
-            if self._retired and not self.users:
-                self.predictor.close()
-
-    def retire(self) -> None:
-        """Close the version once nobody uses it."""
-        self._retired = True
-        if not self.users:
-            self.predictor.close()
 
 
 class Model:
@@ -147,6 +77,7 @@ class Models:
         self._path, self._name, self._limits, self._say = Path(path), name, limits, say
         self._scoring = ThreadPoolExecutor(1, "fieldwise-scoring")
         self._loading = ThreadPoolExecutor(1, "fieldwise-loading")
+        self._explaining = ThreadPoolExecutor(1, "fieldwise-explaining")
         self.by_name: dict[str, Model] = {}
         self._retired: list[Version] = []
 
@@ -214,6 +145,24 @@ class Models:
     def _open_other(self, model: Model, version: str) -> Version | None:
         return model.loaded(version) or self._try(model, version)
 
+    async def explain(self, version: Version, rows: Rows) -> Explanation:
+        """Return what each field adds to the logits of rows; they wait for each other, and answers wait for none.
+
+        Raises
+        ------
+        Refusal
+            A row cannot be read, or the model cannot be explained.
+        """
+        if not rows.num_rows:
+            raise Refusal(400, "there is no row to explain")
+        fixed = {name: [cell] * rows.num_rows for name, cell in version.reads.fixed.items()}
+        columns = dict(zip(version.reads.names, rows.columns, strict=True)) | fixed
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._explaining, version.predictor.explain, columns)
+        except (UserError, TypeError) as error:
+            raise refused(error) from None
+
     async def follow(self, seconds: float) -> None:
         """Look for new versions, for ever."""
         loop = asyncio.get_running_loop()
@@ -236,6 +185,7 @@ class Models:
         """Let go of everything."""
         self._loading.shutdown(wait=False, cancel_futures=True)
         self._scoring.shutdown()
+        self._explaining.shutdown()
         for model in self.by_name.values():
             for version in filter(None, (model.current, *model.others.values())):
                 version.retire()

@@ -101,6 +101,7 @@ def _paths(model: Model) -> dict[str, Any]:
     """Return the addresses of a model, and of each version of it."""
     infer = _post("Answer tensors", _of(model, "InferRequest"), "#/components/schemas/InferAnswer")
     predict = _post("Answer or rank rows", _of(model, "PlainRequest"), "#/components/schemas/PlainAnswer")
+    explain = _post("Explain rows", _of(model, "RowsRequest"), "#/components/schemas/ExplainAnswer")
     metadata = _get("The model's inputs and outputs", {"type": "object"})
     ready = _get("Whether the model answers", _object({"name": _TEXT, "ready": {"const": True}}))
     version = {"name": "version", "in": "path", "required": True, "schema": {"enum": model.versions}}
@@ -112,6 +113,7 @@ def _paths(model: Model) -> dict[str, Any]:
             (f"/v2{at}/ready", {"get": ready}),
             (f"/v2{at}/infer", {"post": infer}),
             (f"/v1{at}:predict", {"post": predict}),
+            (f"/v1{at}:explain", {"post": explain}),
         ):
             paths[path] = {**operation, "parameters": parameters} if parameters else operation
     return paths
@@ -172,6 +174,8 @@ def _schemas(model: Model, limits: Limits) -> dict[str, Any]:
     return {
         f"{model.name}.PlainRequest": plain,
         f"{model.name}.InferRequest": infer,
+        f"{model.name}.RowsRequest": {"oneOf": plain["oneOf"][:2]},
+        "ExplainAnswer": _EXPLAIN_ANSWER,
         "PlainAnswer": _PLAIN_ANSWER,
         "InferAnswer": _INFER_ANSWER,
     }
@@ -187,6 +191,17 @@ _PLAIN_ANSWER = _object(
         "candidates": _list(_object({"index": {"type": "integer"}, "probability": _PROBABILITY})),
     },
     ["model_name", "model_version"],
+)
+_NUMBERS = _list({"type": "number"})
+_EXPLAIN_ANSWER = _object(
+    {
+        **_NAMES,
+        "fields": _list(_TEXT),
+        "contributions": _list(_NUMBERS),
+        "logit": _NUMBERS,
+        "residual": _NUMBERS,
+    },
+    ["model_name", "model_version", "fields", "contributions", "logit", "residual"],
 )
 _INFER_ANSWER = _object(
     {

@@ -18,11 +18,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.serving.explain import Explanation
 from fieldwise.serving.limits import Limits, too_many_rows
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.rows import Reads, Rows
 
-__all__ = ["PlainRequest", "parse_plain", "write_plain"]
+__all__ = ["PlainRequest", "parse_plain", "write_explanation", "write_plain"]
 
 Scalar = str | int | float | bool | None
 Cell = str | int | float | bool | list[Scalar] | dict[str, float] | None
@@ -204,4 +205,16 @@ def write_plain(
         {"index": index, "probability": probability}
         for index, probability in zip(best.tolist(), probabilities[best].tolist(), strict=True)
     ]
+    return _encode(answer)
+
+
+def write_explanation(request: PlainRequest, model: str, version: str, explanation: Explanation) -> bytes:
+    """Return the body of the answer: for each row the contributions of the fields, and of the base last."""
+    answer: dict[str, Any] = {"model_name": model, "model_version": version}
+    if request.id is not None:
+        answer["id"] = request.id
+    answer["fields"] = [*explanation.fields, "base"]
+    answer["contributions"] = explanation.contributions.tolist()
+    answer["logit"] = explanation.logits.tolist()
+    answer["residual"] = explanation.residuals.tolist()
     return _encode(answer)

@@ -28,7 +28,7 @@ _FIXED = {
     "/v2/health/ready": Route("ready"),
 }
 _LAST = {"infer": "infer", "ready": "model-ready"}
-_ACTIONS = {"predict": "predict"}
+_ACTIONS = {"predict", "explain"}
 
 
 def route_of(path: str) -> Route:
@@ -57,7 +57,7 @@ def route_of(path: str) -> Route:
         elif parts[1] == "v1":
             parts[-1], _, action = parts[-1].rpartition(":")
             if action in _ACTIONS and len(parts) == 4:
-                return Route(_ACTIONS[action], parts[3])
+                return Route(action, parts[3])
             if action in _ACTIONS and len(parts) == 6 and parts[4] == "versions":
-                return Route(_ACTIONS[action], parts[3], parts[5])
+                return Route(action, parts[3], parts[5])
     raise Refusal(404, f"there is nothing at {ascii(path)[:100]}; /openapi.json lists what there is")

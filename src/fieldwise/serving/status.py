@@ -14,7 +14,8 @@ import numpy as np
 
 from fieldwise.serving.exchange import Answer
 from fieldwise.serving.metrics import line
-from fieldwise.serving.models import Model, Version
+from fieldwise.serving.models import Model
+from fieldwise.serving.version import Version
 
 if TYPE_CHECKING:
     from fieldwise.serving.app import App
