@@ -1,7 +1,7 @@
 """The rows of a bag that its AUC is measured on: kept as they are, because a row has several values.
 
 Counts of values are enough to learn rates from, but the score of a row is the mean over its values. So the rows of the
-cells that may be measured are kept, up to a number of values; beyond it every second row is dropped, again and again.
+cells that may be measured are kept, up to a number of values; whenever there are more, every second row is dropped.
 """
 
 from __future__ import annotations

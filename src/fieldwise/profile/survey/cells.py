@@ -1,7 +1,7 @@
 """The cells that rows are counted in: one for every class and set of rows.
 
-A set is a part of the data; the training rows are two sets, halves by chance, so that where a log has no validation and
-no test rows there are still rows that a rate was not learned from.
+A set is a part of the data; the training rows are two sets, random halves, so that there are rows that a rate was not
+learned from even where a log has no validation and no test rows.
 """
 
 from __future__ import annotations

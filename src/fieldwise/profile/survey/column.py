@@ -1,4 +1,4 @@
-"""One column, chunk by chunk: cells read in threads, counted in order, and summed up at the end."""
+"""The statistics of a column: its cells are read in threads, chunk by chunk, and counted in order."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SurveyedColumn(NamedTuple):
 
 
 class ReadColumn(NamedTuple):
-    """The cells of a surveyed in B rows; what a surveyed does not need is None."""
+    """The cells of a column in B rows; what the column does not need is None."""
 
     cells: Cells
     rows: Uint64s
@@ -145,7 +145,7 @@ class ColumnCounts:
             self._last = file, float(read.ordinals[-1])
 
     def finish(self, totals: Totals) -> Column:
-        """Sum up."""
+        """Return the statistics of the column."""
         surveyed = self.surveyed
         counted = self._values.finish(totals.order)
         column = Column(
@@ -229,7 +229,7 @@ def _group(text: str, counts: Int64s, num_rows: int) -> Group:
 
 
 def _ranges(edges: Sequence[float] | Float64s) -> list[str]:
-    """Return how bins are called."""
+    """Return the labels of bins."""
     if not len(edges):
         return ["any number"]
     inner = [f"[{low:.6g}, {high:.6g})" for low, high in pairwise(edges)]

@@ -1,8 +1,8 @@
 """Rows by day: which columns hold points in time, and on which day (UTC) each row lies.
 
-Read are dates and timestamps of Arrow, texts that begin with a date such as 2026-11-08, numbers such as 20261108,
-2026110809 or 26110809 (year, month, day, hour), and seconds since 1970, or their thousandths, millionths or
-billionths. Which numbers are times at all, `infer` says.
+It reads Arrow dates and timestamps, texts that begin with a date such as 2026-11-08, numbers such as 20261108,
+2026110809 or 26110809 (year, month, day, hour), and seconds since 1970, or milli-, micro- or nanoseconds. Which numbers
+are times at all is for `infer` to decide.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The distribution of a number in every cell, and its bins.
 
 One sketch per cell (`features.sketch`): exact up to 4,096 distinct values, finer than one part in 200 beyond. The edges
-of bins are quantiles of the training rows, known at the end only; a range that an edge falls
-into counts as its lower end.
+of bins are quantiles of the training rows, known at the end only; a range that contains an edge counts as its lower
+end.
 """
 
 from __future__ import annotations

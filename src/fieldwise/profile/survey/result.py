@@ -1,4 +1,4 @@
-"""What a survey of a log says: plain values, for tables, pages and JSON alike."""
+"""The result of a survey: plain values, for tables, pages and JSON alike."""
 
 from __future__ import annotations
 

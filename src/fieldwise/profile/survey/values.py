@@ -3,9 +3,9 @@
 Values are fingerprints, 0 for missing. Beyond `capacity` distinct values, the most frequent ones so far are *pinned*
 and stay exact, and of the others only those stay whose fingerprint ends in L zero bits, where L rises until they fit
 (adaptive sampling: Flajolet, On Adaptive Sampling, Computing 43, 1990). A fingerprint is a hash, so the values that
-stay are a sample by chance of all values, each with all of its rows; one of them stands for 2^L. Sums over values,
-such as their number, are then estimates without bias, with a relative error of about 1 / sqrt(capacity / 2) for the
-number of values.
+stay are a random sample of all values, each with all of its rows; one of them stands for 2^L. Sums over values, such as
+their number, are then estimates without bias, with a relative error of about 1 / sqrt(capacity / 2) for the number of
+values.
 """
 
 from __future__ import annotations
