@@ -65,5 +65,5 @@ def test_a_module_that_is_not_there_is_refused_by_name(tmp_path, monkeypatch):
 
 def test_names_of_others_are_not_taken(nothing_stays):
     for register, name in ((registry.register_model, "lr"), (own.register_metric, "auc"), (own.register_metric, "a b")):
-        with pytest.raises(Exception, match="belongs to another"):
+        with pytest.raises(Exception, match="is taken"):
             register(name, print)

@@ -36,7 +36,7 @@ def test_what_an_older_version_wrote_is_read_and_says_what_it_said(fixture):
 def test_a_checkpoint_of_an_older_version_is_refused_by_name(fixture):
     # It is for going on with a training, whose rows have another form now: what is trained is in the bundle.
     said = []
-    with pytest.raises(fw.ArtefactError, match="no checkpoint is whole"):
+    with pytest.raises(fw.ArtefactError, match="no checkpoint is complete"):
         Checkpoints(fixture / "checkpoints", warn=said.append).newest()
     assert "older version of fieldwise" in said[0]
 

@@ -196,7 +196,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError("the configuration cannot be read", where=path, got=error.strerror or error) from None
     except UnicodeDecodeError:
         raise ConfigError(
-            "the configuration is no text", where=path, expected="TOML in UTF-8", fix="name the .toml file, not the log"
+            "the configuration is not a text file",
+            where=path,
+            expected="TOML in UTF-8",
+            fix="name the .toml file, not the log",
         ) from None
     return parse_config(text, where=str(path), base=path.parent.resolve(), overrides=overrides)
 
@@ -246,7 +249,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in the tree."""
     keys, equals, value = _split_override(override)
     if not equals or not all(keys) or len(keys) < 2:
-        raise ConfigError("an override is not understood", where="--set", expected="section.key=value", got=override)
+        raise ConfigError("invalid override", where="--set", expected="section.key=value", got=override)
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -255,7 +258,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigError("an override goes into a value, not a table", where="--set", got=override)
+            raise ConfigError("the override names a key inside a value", where="--set", got=override)
     table[keys[-1]] = parsed
 
 
@@ -306,7 +309,7 @@ def _explain(message: str, tree: Mapping[str, Any], where: str) -> ConfigError:
     missing = re.search(r"missing required field `(.+)`", what)
     if missing:
         return ConfigError(f"a required key is missing: {missing.group(1)}", where=location)
-    return ConfigError("a value is not what it must be", where=location, expected=what.removeprefix("Expected "))
+    return ConfigError("invalid value", where=location, expected=what.removeprefix("Expected "))
 
 
 def _guilty_field(tree: Mapping[str, Any]) -> str:
@@ -340,7 +343,7 @@ def _check(config: Config, where: str) -> None:
     refuse_unknown(config.model.kind, config.model.deep, f"{where}, ")
     if config.train.stop_on not in stop_metrics():
         raise ConfigError(
-            "there is no such metric",
+            "unknown metric",
             where=f"{where}, [train.stop_on]",
             got=config.train.stop_on,
             fix=did_you_mean(config.train.stop_on, stop_metrics()),

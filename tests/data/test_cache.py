@@ -244,7 +244,7 @@ def test_a_truncated_or_longer_file_is_refused_when_the_cache_is_opened(tmp_path
 
 
 def test_a_folder_without_manifest_is_no_cache(tmp_path):
-    with pytest.raises(ArtefactError, match="there is no complete cache here"):
+    with pytest.raises(ArtefactError, match="no complete cache found"):
         Cache.open(tmp_path)
 
 
@@ -262,7 +262,7 @@ def test_writing_that_fails_leaves_no_cache_and_no_half_file(tmp_path):
 
     with pytest.raises(KeyError):
         fail()
-    with pytest.raises(ArtefactError, match="there is no complete cache here"):
+    with pytest.raises(ArtefactError, match="no complete cache found"):
         Cache.open(tmp_path)
     assert [name for name in files_of(tmp_path) if name.endswith(".tmp")] == []
 

@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_run_is_passed_by_and_not_gone_on_from(log, tmp_
     shutil.rmtree(tmp_path / "one" / "checkpoints")
     shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "one" / "checkpoints")
     said: list[str] = []
-    with pytest.raises(fw.ArtefactError, match="no checkpoint is whole"):
+    with pytest.raises(fw.ArtefactError, match="no checkpoint is complete"):
         fw.train(one, tmp_path / "one", listen=lambda event: said.append(getattr(event, "text", "")))
     assert any("of another training" in text for text in said)
     fw.train(one, tmp_path / "one", overwrite=True)

@@ -101,7 +101,7 @@ def test_a_model_that_needs_a_hidden_layer_is_refused_without(kind):
 
 @pytest.mark.parametrize("kind", ["dnn", "lc-dnn"])
 def test_a_matrix_that_cannot_be_addressed_is_refused(kind):
-    with pytest.raises(ConfigError, match="cannot be told"):
+    with pytest.raises(ConfigError, match="is unknown"):
         count_parameters(ModelConfig(kind=kind, hidden=(1 << 30, 1 << 30, 1 << 30)), 10, 2, 1 << 62)
 
 

@@ -99,7 +99,7 @@ class Cache:
         folder = Path(folder)
         if not (folder / MANIFEST_NAME).is_file():
             raise ArtefactError(
-                "there is no complete cache here",
+                "no complete cache found",
                 where=folder,
                 expected=MANIFEST_NAME,
                 got="none: it was never written, or writing it was interrupted",
@@ -257,5 +257,5 @@ def _note_starts(
 
 def _misfit(where: object, error: ArtefactError) -> ArtefactError:
     return ArtefactError(
-        "the cache contradicts itself", where=where, got=error.what, expected=error.expected, fix=_PREPARE
+        "the cache is inconsistent", where=where, got=error.what, expected=error.expected, fix=_PREPARE
     )

@@ -95,7 +95,7 @@ def refuse_misfits(manifest: Manifest) -> None:
 
     def require(holds: bool, expected: str) -> None:
         if not holds:
-            raise ArtefactError("the manifest does not fit itself", expected=expected)
+            raise ArtefactError("the manifest is inconsistent", expected=expected)
 
     require(len(contents.forms) == len(contents.num_rows), "a number of rows for each field")
     require(all(form in (SINGLE, VALUE, BAG) for form in contents.forms), "fields of known forms")
@@ -179,7 +179,7 @@ class Planes:
 
         def refuse(numbers: npt.NDArray[Any], limits: npt.NDArray[np.int64] | int, what: str) -> None:
             if numbers.size and (numbers.reshape(num_examples, -1).max(axis=0) >= limits).any():
-                raise ArtefactError(f"{what} is larger than any there is")
+                raise ArtefactError(f"{what} is out of range")
 
         for number, fixed in enumerate(self.fixed):
             if not fixed.numbers_per_example:
@@ -193,10 +193,10 @@ class Planes:
             first = self.BAGS + 3 * bag
             offsets = plane(first, np.uint32, num_examples + 1)
             if offsets[0] or (offsets[1:] < offsets[:-1]).any():
-                raise ArtefactError("the offsets of a bag do not rise from 0")
+                raise ArtefactError("the offsets of a bag do not increase from 0")
             count = int(offsets[-1])
             if count and plane(first + 1, np.uint32, count).max() >= rows:
-                raise ArtefactError("an id is larger than any there is")
+                raise ArtefactError("an id is out of range")
             if directory[first + 2]:
                 plane(first + 2, np.float32, count)
 

@@ -157,7 +157,7 @@ def _text(value: Any, row: int) -> str | bytes:
             except REFUSALS as error:
                 raise DataError("a value cannot be read", where=f"row {row + 1}", got=error) from None
     raise DataError(
-        "a value of this type is no value of a field",
+        "values of this type are not supported",
         where=f"row {row + 1}",
         expected="texts, numbers, booleans, dates, times, or lists of them",
         got=f"{type(value).__module__}.{type(value).__qualname__}",

@@ -210,5 +210,5 @@ def _name(name: object) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise DataError("the name of a column is no Unicode text", got=ascii(name)) from None
+        raise DataError("the name of a column is not valid Unicode", got=ascii(name)) from None
     return str(name)

@@ -141,7 +141,7 @@ def as_text(array: pa.Array) -> pa.Array:
     if any(test(kind) for test in _WITH_TEXT):
         return array.cast(pa.string())
     raise DataError(
-        "a column of this type has no text to make features of",
+        "a column of this type has no text form",
         expected="text, numbers, booleans, dates or timestamps; lists for a bag",
         got=kind,
         fix="cast the column, or leave the field out",

@@ -72,7 +72,7 @@ def register_field_type(name: str, convert: Convert, *, version: int = 1, bag: b
         raise ConfigError("invalid name of a field type", where="register_field_type",
                           expected="letters, digits, - and _", got=name)  # fmt: skip
     if name in _BUILT_IN or _TYPES.get(name, new) != new:
-        raise ConfigError("the name belongs to another field type", where="register_field_type", got=name)
+        raise ConfigError("the name of the field type is taken", where="register_field_type", got=name)
     _TYPES[name] = new
 
 
@@ -149,7 +149,7 @@ def convert(field: Field, texts: pa.Array) -> pa.Array:
         good = is_text(found.type)
     if not good:
         raise DataError(
-            f"the field type {field.custom.name} has returned something else than it must",
+            f"the field type {field.custom.name} has returned an invalid result",
             expected=f"an array of {len(texts)} {'lists of texts' if own.bag else 'texts'}",
             got=f"{len(found)} of {found.type}" if isinstance(found, pa.Array) else type(found).__name__,
         )

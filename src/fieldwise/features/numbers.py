@@ -151,7 +151,7 @@ class ScaleEncoder(NumberEncoder):
         super().restore(described, arrays)
         self._mean, self._std = float(described["mean"]), float(described["std"])
         if not (math.isfinite(self._mean) and math.isfinite(self._std) and self._std > 0):
-            raise ArtefactError("a scale is not what it must be", where=self.field.name, got=(self._mean, self._std))
+            raise ArtefactError("invalid scale", where=self.field.name, got=(self._mean, self._std))
 
 
 def _moments(distribution: Distribution, curve: Callable[[Float64s], Float64s]) -> tuple[float, float]:

@@ -112,7 +112,7 @@ class Vocabulary:
         text_offsets = expect(arrays, "text_offsets", np.int64, (None,))
         if not len(slots) or len(counts) < FIRST or len(text_offsets) > len(counts) - FIRST + 1:
             raise ArtefactError(
-                "a vocabulary does not fit itself",
+                "a vocabulary is inconsistent",
                 got=f"{len(counts)} features, {len(slots)} slots, {len(text_offsets)} texts",
             )
         return cls(slots, counts, text_bytes, text_offsets)

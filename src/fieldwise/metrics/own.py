@@ -45,7 +45,7 @@ def register_metric(name: str, metric: Metric, *, smaller_is_better: bool = Fals
         The name belongs to another metric.
     """
     if not name.isidentifier() or name in Metrics.__struct_fields__ or OWN.get(name, metric) is not metric:
-        raise ConfigError("the name belongs to another metric, or is none", where="register_metric", got=name)
+        raise ConfigError("the name of the metric is taken or invalid", where="register_metric", got=name)
     OWN[name] = metric
     (_SMALLER_IS_BETTER.add if smaller_is_better else _SMALLER_IS_BETTER.discard)(name)
 

@@ -59,7 +59,7 @@ def load_model(bundle: Bundle) -> ClickModel:
             fix=f"{error.fix}; train it anew, or answer with fieldwise 0.1",
         ) from None  # fmt: skip
     except (msgspec.ValidationError, KeyError) as error:
-        raise ArtefactError("the bundle's model is not understood", where=bundle.folder, got=error) from None
+        raise ArtefactError("the bundle's model is invalid", where=bundle.folder, got=error) from None
     layout, num_classes = bundle.encoder.layout, len(bundle.encoder.schema.classes)
     try:
         dense = read_former_arrays(config.kind, bundle.dense)
@@ -68,7 +68,7 @@ def load_model(bundle: Bundle) -> ClickModel:
         saved = Cooccurrence.saved(dense, "cooccurrence.")
         bags = [bag._replace(offsets=np.array(bag.offsets), ids=np.array(bag.ids)) for bag in saved]
         if not all(bag.fits(layout) for bag in bags):
-            raise ArtefactError("a co-occurrence bag names fields or values that there are not")
+            raise ArtefactError("a co-occurrence bag names fields or values that do not exist")
         model = build_model(config, layout, num_classes, dtype=dtype, bags=bags)
     except (UserError, LookupError, TypeError, ValueError) as error:
         raise ArtefactError("the bundle's model cannot be built", where=bundle.folder, got=error) from None

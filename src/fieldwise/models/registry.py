@@ -160,16 +160,16 @@ def build_deep(
 
 def _register(known: dict[str, Made], reserved: str, name: str, made: Callable[..., Any]) -> None:
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigError("a name is not understood", where="register", expected="letters, digits, - and _", got=name)
+        raise ConfigError("invalid name", where="register", expected="letters, digits, - and _", got=name)
     if name == reserved or known.get(name, made) is not made:
-        raise ConfigError("the name belongs to another", where="register", got=name)
+        raise ConfigError("the name is taken", where="register", got=name)
     known[name] = made
 
 
 def _find(known: Mapping[str, Made], name: str, what: str, where: str) -> Made:
     if name not in known:
         raise ConfigError(
-            f"there is no such {what}",
+            f"unknown {what}",
             where=where,
             got=name,
             fix=f"{did_you_mean(name, known)} One of your own is made known by --import MODULE",

@@ -106,7 +106,7 @@ def count_parameters(
             members = build_members(config, Layout.of([SINGLE] * len(rows), rows), num_outputs, len(bags))
     except RuntimeError as error:
         raise ConfigError(
-            "the size of this model cannot be told",
+            "the size of this model is unknown",
             where="model",
             expected="matrices that can be addressed, and no numbers asked for before there are any",
             got=error,

@@ -138,5 +138,5 @@ def _session(network: bytes, bundle: Bundle) -> Any:
 def _bags_of(bundle: Bundle) -> list[Cooccurrence]:
     bags = Cooccurrence.saved(bundle.dense, "cooccurrence.")
     if not all(bag.fits(bundle.encoder.layout) for bag in bags):
-        raise ArtefactError("a co-occurrence bag names fields or values that there are not", where=bundle.folder)
+        raise ArtefactError("a co-occurrence bag names fields or values that do not exist", where=bundle.folder)
     return bags

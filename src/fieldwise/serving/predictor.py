@@ -76,7 +76,7 @@ class Predictor:
         try:
             self._calibration = msgspec.convert(self.bundle.calibration, Calibration)
         except msgspec.ValidationError as error:
-            raise ArtefactError("the calibration is not understood", where=self.bundle.folder, got=error) from None
+            raise ArtefactError("invalid calibration", where=self.bundle.folder, got=error) from None
         self._encoder = RowEncoder(self.bundle.encoder)
         self._network = Network(self.bundle, network_of(self.bundle))
         self._explainer: Explainer | None = None

@@ -195,7 +195,7 @@ class Checkpoints:
                 return checkpoint
         if numbered:
             raise ArtefactError(
-                "no checkpoint is whole", where=self.folder, fix="train anew with --overwrite, or restore the folder"
+                "no checkpoint is complete", where=self.folder, fix="train anew with --overwrite, or restore the folder"
             )
         return None
 
@@ -234,7 +234,7 @@ def read_checkpoint(folder: Path, part: Part | None = None) -> Checkpoint:
     def load_rows(name: str) -> npt.NDArray[Any]:
         rows = load(name).get("rows")
         if rows is None or rows.ndim != 2:
-            raise ArtefactError("the table is not what it must be", where=folder / f"{name}.safetensors")
+            raise ArtefactError("the table has an unexpected type or shape", where=folder / f"{name}.safetensors")
         return rows
 
     dense, spread = load("dense"), manifest.spread
@@ -285,7 +285,7 @@ def _shards_of(folder: Path, spread: Sharding, checksums: Mapping[str, str]) -> 
     try:
         shards = spread.shards
     except ValueError as error:
-        raise ArtefactError("the checkpoint's table is not understood", where=folder, got=error) from None
+        raise ArtefactError("the checkpoint's table is invalid", where=folder, got=error) from None
     named = sum(name.startswith("table-") for name in checksums)
     if not named == len(sizes) == spread.num_parts or spread.num_rows > sum(sizes):
         raise ArtefactError(

@@ -48,7 +48,7 @@ def parse_bytes(text: str) -> int:
     unit = match.group(2).upper() if match else "?"
     unit = unit if unit in _UNITS else unit + "B"
     if match is None or unit not in _UNITS:
-        raise ConfigError("this is no amount of memory", where="memory", expected="as in 2GB or 800MB", got=text)
+        raise ConfigError("invalid amount of memory", where="memory", expected="as in 2GB or 800MB", got=text)
     return int(float(match.group(1)) * _UNITS[unit])
 
 
