@@ -29,6 +29,7 @@ from fieldwise import forks
 if TYPE_CHECKING:
     from fieldwise.bundle import open_bundle
     from fieldwise.config import Config, DataConfig, FieldConfig, load_config, parse_config
+    from fieldwise.data.csv_dialect import CsvOptions
     from fieldwise.errors import (
         ArtefactError,
         ConfigError,
@@ -93,6 +94,7 @@ _HOMES = {
         "UserError",
     ),
     "jobs.evaluate": ("Evaluation", "evaluate"),
+    "data.csv_dialect": ("CsvOptions",),
     "features.encoder": ("Encoder",),
     "features.field_types": ("register_field_type",),
     "metrics": ("Metrics", "evaluate_predictions"),
@@ -116,6 +118,7 @@ __all__ = [
     "Comparison",
     "Config",
     "ConfigError",
+    "CsvOptions",
     "DataConfig",
     "DataError",
     "Encoder",

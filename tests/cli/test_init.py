@@ -87,6 +87,15 @@ def test_files_without_a_header_get_the_names_that_are_given(tmp_path, monkeypat
     assert list(config.fields) == ["user", "item"]
 
 
+@pytest.mark.parametrize("cells", [["728,90", "12,5"], ["728,90", "7"], ["1.728,90", "0,05", ""], ["728,90", "NULL"]])
+def test_decimal_commas_in_quoted_cells_are_numbers(tmp_path, cells):
+    path = tmp_path / "log.csv"
+    rows = [f'{i % 2},"{cells[i // 2 % len(cells)].replace("8", str(i % 10), 1)}",u{i % 7}' for i in range(400)]
+    path.write_text("\n".join(["click,price,user", *rows]) + "\n")
+    config = parse_config(run(str(path)).stdout)
+    assert (config.fields["price"].type, config.fields["price"].decimal) == ("number", ",")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

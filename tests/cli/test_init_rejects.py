@@ -35,7 +35,6 @@ def test_init_counts_the_rows_that_cannot_be_read_where_people_and_programs_look
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.svm", "1 qid:3 1:0.5\n", "(qid:) are not read; remove them (sed -E 's/ qid:[^ ]+//'), or"),
         ("a.svm", "1:0.5 1:0.5\n", "a label with a weight (label:weight) is not read"),
         ("a.svm", "1 |user u1 |ad a7\n", "Vowpal Wabbit"),
         ("a.svm", "1 2 3\n", "there is no colon in it"),
@@ -104,3 +103,17 @@ def test_gzip_members_end_to_end_and_a_last_line_without_its_end_are_read_whole(
 def test_rows_that_are_not_utf8_come_with_the_setting_that_reads_them(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"click,city\n" + b"1,Roma\n0,Milano\n" * 50 + b"1,Forl\xec\n")
     assert "set data.csv.encoding (init: --encoding)" in run("init", tmp_path / "a.csv").stderr
+
+
+def test_query_ids_of_libsvm_are_the_group_and_no_input(tmp_path):
+    rng = random.Random(0)
+    lines = [f"{rng.randrange(2)} qid:{i // 6} {1 + i % 7}:1 {20 + rng.randrange(9)}:.5\n" for i in range(600)]
+    (tmp_path / "a.svm").write_text("".join(lines))
+    result = run("init", tmp_path / "a.svm", "--out", tmp_path / "a.toml")
+    assert result.exit_code == 0
+    config = fw.load_config(tmp_path / "a.toml")
+    assert (config.data.group, config.data.exclude) == ("qid", ("qid",))
+    prepared = fw.prepare(config)
+    assert [field["name"] for field in prepared.summary["fields"]] == ["features"]
+    assert prepared.read.columns_not_used == {"qid": "GAUC group (data.group)"}
+    assert prepared.read.rows_used == 600

@@ -116,3 +116,24 @@ def test_every_row_keeps_its_number_wherever_blocks_end(tmp_path_factory, lines,
         number: line for number, line in enumerate(real, start=1) if line != "x 1"
     }
     assert set(rejects) == {number for number, line in enumerate(real, start=1) if line == "x 1"}
+
+
+def test_query_ids_are_a_column_where_the_first_line_has_one(tmp_path):
+    path = write(
+        tmp_path / "a.svm", "# made today\n2 qid:7 3:0.5 9:1 # note\n0 qid:a7\n+1 1:1\n1 qid: 1:1\n1 1:1 qid:3\n"
+    )
+    assert open_log(path).columns == ("label", "qid", "features")
+    rows, rejects = read(path)
+    assert rows == {
+        1: {"label": "2", "qid": "7", "features": "3:0.5|9:1"},
+        2: {"label": "0", "qid": "a7", "features": ""},
+        3: {"label": "1", "qid": "", "features": "1:1"},
+    }
+    assert list(rejects) == [4, 5]
+    assert read(path, ["qid"])[0][2] == {"qid": "a7"}
+
+
+def test_query_ids_that_the_first_line_lacks_are_rejected_with_what_to_do(tmp_path):
+    rows, rejects = read(write(tmp_path / "a.svm", "1 1:1\n1 qid:3 1:1\n"))
+    assert rows == {1: {"label": "1", "features": "1:1"}}
+    assert "query ids (qid:) are read where the first line of the file has one" in rejects[2].reason

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from fieldwise.data.pipes import refuse_special
 from fieldwise.data.sources import ENDINGS, FORMATS, EmptyFileError, Source, examine, known_encoding, known_format
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.io import stores
 
-__all__ = ["find_files", "for_each"]
+__all__ = ["Found", "find_files", "for_each", "repeat_remarks"]
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -26,6 +26,24 @@ _REQUESTS = 16
 """Files of a store that are asked for at the same time."""
 
 
+class Found(NamedTuple):
+    """The files behind some paths.
+
+    Attributes
+    ----------
+    sources
+        The files of the log, in order.
+    left_out
+        Those of folders that are none of it: the reason of each.
+    repeated
+        Those that several of the paths lead to.
+    """
+
+    sources: list[Source]
+    left_out: dict[str, str]
+    repeated: tuple[str, ...]
+
+
 def find_files(
     paths: Sequence[str | Path] | str | Path,
     format: str | None = None,
@@ -33,7 +51,7 @@ def find_files(
     usual_format: str | None = None,
     allow_empty: bool = False,
     encoding: str | None = None,
-) -> tuple[list[Source], dict[str, str]]:
+) -> Found:
     """Find the files behind paths, globs and folders, each once, in the order named (sorted inside a glob or folder).
 
     A folder stands for all files below it whose ending is known (for all files, where `format` is given), except those
@@ -56,7 +74,7 @@ def find_files(
 
     Returns
     -------
-    The files of the log, in order; and those of folders that are none of it, with the reason of each.
+    What was found.
 
     Raises
     ------
@@ -71,11 +89,17 @@ def find_files(
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     left_out: dict[str, str] = {}
     found: dict[str, str] = {}
-    for name in named:
+    first_named: dict[str, tuple[str, int]] = {}  # of a file: its path as it was first named, and by which of the names
+    repeated: dict[str, None] = {}
+    for at, name in enumerate(named):
         if not str(name).strip():
             raise DataError("a path is empty", where="the log", fix="name a file, a glob or a folder; . is this one")
         for path, base in _expand(name, format, usual_format, left_out):
-            found.setdefault(path, base)
+            place = path if stores.is_remote(path) else os.path.abspath(path)
+            first, number = first_named.setdefault(place, (path, at))
+            found.setdefault(first, base)
+            if number != at:
+                repeated[first] = None
     if not found:
         raise DataError("the log names no file", expected="files, globs or folders", got="an empty list")
     left_out = {path: reason for path, reason in left_out.items() if path not in found}
@@ -95,7 +119,22 @@ def find_files(
         raise next(iter(empty.values()))
     # The places of the files that are read follow each other: `Log` finds a file by its place.
     sources = [source._replace(position=position) for position, source in enumerate(sources)]
-    return sources, left_out | dict.fromkeys(empty, _EMPTY)
+    return Found(sources, left_out | dict.fromkeys(empty, _EMPTY), tuple(repeated))
+
+
+def repeat_remarks(repeated: Sequence[str]) -> list[str]:
+    """Return what to say of files that were named more than once: a sentence, or nothing where there are none.
+
+    Examples
+    --------
+    >>> repeat_remarks(["a.csv"]), repeat_remarks(["a.csv", "b.csv"])
+    (['a.csv is named more than once, and read once'], ['2 files are named more than once, and read once: a.csv, ...'])
+    """
+    if not repeated:
+        return []
+    if len(repeated) == 1:
+        return [f"{repeated[0]} is named more than once, and read once"]
+    return [f"{len(repeated):,} files are named more than once, and read once: {repeated[0]}, ..."]
 
 
 def for_each(function: Callable[[Item], Made], items: Sequence[Item], paths: Sequence[str]) -> list[Made]:

@@ -1,8 +1,10 @@
 """libsvm and libffm text: ``label index:value ...`` and ``label field:index:value ...``.
 
 Both come out as columns of strings that the encoder reads as weighted bags, ``index:value|index:value``: one column
-`features` for libsvm, one column ``field_N`` per field for libffm. A sign before the label goes (``+1`` becomes
-``1``), because classes are ordered as text and ``+1`` would stand before ``-1``. Comments after ``#`` are left out.
+`features` for libsvm, one column ``field_N`` per field for libffm. In libsvm ``qid:ID`` may stand behind the label, the
+query or user that the rows of a ranking log belong to: where the first line of a file has it, it is a column `qid`. A
+sign before the label goes (``+1`` becomes ``1``), because classes are ordered as text and ``+1`` would stand before
+``-1``. Comments after ``#`` are left out.
 """
 
 from __future__ import annotations
@@ -21,10 +23,14 @@ from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, Piece, RejectedRow, exce
 from fieldwise.data.sources import Source, open_stream, read_from
 from fieldwise.errors import DataError
 
-__all__ = ["LibffmReader", "LibsvmReader"]
+__all__ = ["QUERY", "LibffmReader", "LibsvmReader"]
+
+QUERY = "qid"
+"""The column of query ids."""
 
 _BLOCK_BYTES = 1 << 22
 _MAX_ROW_BYTES = 1 << 26
+_QUERY = "( qid:[^ ]+)?"
 _NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
 
 
@@ -42,6 +48,8 @@ class _TextReader:
 
     form: str
     pattern: str
+    groups = ""
+    """Of what may stand between the label and the features."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -64,10 +72,10 @@ class _TextReader:
 
     def _parse(self, lines: list[str], numbers: list[int], rejects: list[RejectedRow]) -> _Rows:
         text = pa.array(lines, pa.string())
-        good = pc.match_substring_regex(text, f"^[^ :]+( {self.pattern})*$")
+        good = pc.match_substring_regex(text, f"^[^ :]+{self.groups}( {self.pattern})*$")
         mask = good.to_numpy(zero_copy_only=False)
         wrong = np.flatnonzero(~mask)
-        reasons = [RejectedRow(numbers[i], excerpt(lines[i]), _why(lines[i], self.form)) for i in wrong]
+        reasons = [RejectedRow(numbers[i], excerpt(lines[i]), self._why(lines[i])) for i in wrong]
         parts = pc.extract_regex(text.filter(good), r"^(?P<label>[^ ]+) ?(?P<rest>.*)$")
         return _Rows(
             pc.replace_substring_regex(parts.field("label"), r"^\+([0-9.])", r"\1"),
@@ -75,6 +83,25 @@ class _TextReader:
             np.asarray(numbers, dtype=np.int64)[mask],
             sorted([*rejects, *reasons]),
         )
+
+    def _why(self, line: str) -> str:
+        """Say why a row does not have the form, of the kinds that logs have in earnest."""
+        label, _, rest = line.partition(" ")
+        reason = f"the row is not '{self.form}'"
+        if rest.startswith("qid:") and not self.groups:
+            return (
+                f"{reason}: query ids (qid:) are read where the first line of the file has one; remove them "
+                "(sed -E 's/ qid:[^ ]+//'), or give the first line one"
+            )
+        if "|" in line:
+            return f"{reason}, but of Vowpal Wabbit's"
+        if ":" in label and label.partition(":")[0].strip("+-.0123456789") == "":
+            return (
+                f"{reason}: a label with a weight (label:weight) is not read; put it into a column of a CSV or Parquet"
+            )
+        if ":" not in line:
+            return f"{reason}: there is no colon in it"
+        return reason
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield pieces of the file that end where a line ends."""
@@ -103,16 +130,26 @@ class _TextReader:
 
 
 class LibsvmReader(_TextReader):
-    """One libsvm file, as the columns `label` and `features`."""
+    """One libsvm file, as the columns `label`, `qid` where its first line has one, and `features`."""
 
     form = "label index:value ..."
     pattern = f"[0-9]+:{_NUMBER}"
-    columns = ("label", "features")
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        first = next((line for block in self._blocks() for line in _tidy(block)), b"")
+        is_ranked = re.match(rb"[^ :]+ qid:", first) is not None
+        self.columns = ("label", QUERY, "features") if is_ranked else ("label", "features")
+        self.groups = _QUERY if is_ranked else ""
 
     def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
         """Yield the rows of the file, with these columns."""
         for rows in self._rows():
-            cells = {"label": rows.labels, "features": pc.replace_substring(rows.rests, " ", "|")}
+            cells, rests = {"label": rows.labels}, rows.rests
+            if QUERY in self.columns:
+                parts = pc.extract_regex(rests, "^(?:qid:(?P<query>[^ ]+) ?)?(?P<rest>.*)$")
+                cells[QUERY], rests = parts.field("query"), parts.field("rest")
+            cells["features"] = pc.replace_substring(rests, " ", "|")
             yield self._piece(rows, cells, columns)
 
 
@@ -147,26 +184,6 @@ class LibffmReader(_TextReader):
                 lists = pa.ListArray.from_arrays(offsets, values.take(pa.array(chosen)))
                 cells[name] = pc.binary_join(lists, "|")
             yield self._piece(rows, cells, columns)
-
-
-def _why(line: str, form: str) -> str:
-    """Say why a row does not have the form, of the kinds that logs have in earnest."""
-    label, _, rest = line.partition(" ")
-    reason = f"the row is not '{form}'"
-    if rest.startswith("qid:"):
-        return (
-            f"{reason}: the query ids of a ranking log (qid:) are not read; remove them (sed -E 's/ qid:[^ ]+//'), "
-            "or write a CSV or Parquet with a column for them, which can be data.group"
-        )
-    if "|" in line:
-        return f"{reason}, but of Vowpal Wabbit's"
-    if ":" in label and label.partition(":")[0].strip("+-.0123456789") == "":
-        return (
-            f"{reason}: a label with a weight (label:weight) is not read; put weights into a column of a CSV or Parquet"
-        )
-    if ":" not in line:
-        return f"{reason}: there is no colon in it"
-    return reason
 
 
 def _tokens(rests: pa.StringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pa.StringArray]:

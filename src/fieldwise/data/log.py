@@ -25,8 +25,8 @@ from fieldwise.data.batches import prefetch
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS, Chunk, Piece, Reader, naming
 from fieldwise.data.csv import CsvReader
 from fieldwise.data.csv_dialect import CsvOptions
-from fieldwise.data.csv_quotes import LineEnds
-from fieldwise.data.find_files import find_files, for_each
+from fieldwise.data.csv_quotes import LineEnds, line_end_remarks
+from fieldwise.data.find_files import find_files, for_each, repeat_remarks
 from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.log_columns import LogColumns, columns_of_files
 from fieldwise.data.parquet import ParquetReader
@@ -75,11 +75,13 @@ def open_log(
         A file is missing, empty, damaged or not what its name says; the files have no column in common.
     """
     options = csv or CsvOptions()
-    sources, left_out = find_files(
+    sources, left_out, repeated = find_files(
         paths, format, usual_format=usual_format, allow_empty=allow_empty, encoding=options.encoding
     )
     readers = for_each(lambda source: _reader(source, options, chunk_bytes), sources, [it.path for it in sources])
-    return Log(sources, readers, left_out)
+    log = Log(sources, readers, left_out)
+    log.repeated = repeated
+    return log
 
 
 def open_table(table: pa.Table) -> Log:
@@ -147,6 +149,8 @@ class Log:
         Of each file, what changes when it does.
     left_out
         Files of the folders and globs that do not belong to the log: the reason of each.
+    repeated
+        Files that several of the paths lead to; they are read once.
     shown
         What files are called in messages, where not by their paths: copies of what came through a pipe.
 
@@ -162,6 +166,7 @@ class Log:
         self.num_bytes = sum(source.num_bytes for source in sources)
         self.version_tags = tuple(source.version_tag for source in sources)
         self.left_out: dict[str, str] = dict(left_out or {})
+        self.repeated: tuple[str, ...] = ()
         self.shown: dict[str, str] = {}
         self._keys = {source.position: keys_of(source.path) for source in sources}
         self.layout = LogColumns(columns_of_files(sources, readers, self._keys))
@@ -186,6 +191,16 @@ class Log:
         """Of each file that has some: rows with line ends inside of their cells, of what was parsed so far."""
         found = [reader.line_ends for reader in self._readers if isinstance(reader, CsvReader)]
         return [each._replace(file=self.shown.get(each.file, each.file)) for each in found if each is not None]
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """The formats of the files."""
+        return frozenset(source.format for source in self._sources)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What should be known of how the files were read, of what was parsed so far."""
+        return [*repeat_remarks(self.repeated), *line_end_remarks(self.line_ends)]
 
     def as_read(self, csv: CsvOptions) -> CsvOptions:
         """Return the options with which the log was opened, with what was recognised in all of its files: that they

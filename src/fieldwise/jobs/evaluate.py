@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import ConfigError, DataError, did_you_mean
@@ -158,7 +157,7 @@ def evaluate(
             rows_read=accepted + tally.num_rows,
             files=len(log.files),
             files_left_out=log.left_out,
-            remarks=[*line_end_remarks(log.line_ends), *coverage.remarks()],
+            remarks=[*log.remarks, *coverage.remarks()],
         ),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],

@@ -20,6 +20,7 @@ import pyarrow as pa
 from fieldwise.config import Config
 from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.csv_quotes import line_end_remarks
+from fieldwise.data.find_files import repeat_remarks
 from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NO_PART, PARTS, SplitByShare, SplitLog
 from fieldwise.errors import ConfigError, DataError
@@ -299,6 +300,7 @@ class _Counts:
             files_left_out={path: reason for source in sources for path, reason in source.log.left_out.items()},
             columns_not_used=no_inputs(self.schema, self._left_out),
             remarks=[
+                *repeat_remarks([path for source in sources for path in source.log.repeated]),
                 *line_end_remarks(each for source in sources for each in source.log.line_ends),
                 *group_remarks(self.schema),
             ],

@@ -21,6 +21,7 @@ from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.spelling import spelled
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
+from fieldwise.profile.infer.roles import check_role
 from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
@@ -118,6 +119,9 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     _check_names(config, sample.column_names, absent)
     if not sample.num_rows:
         raise DataError("the log has no rows", where="[data] train", fix="use a log with examples")
+    for role in _ROLES:
+        if (column := getattr(config.data, role)) in sample.column_names:
+            check_role(role, column, sample.schema.field(column).type)
     entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
     parts = {part for entry in crosses.values() for part in entry.cross or ()}

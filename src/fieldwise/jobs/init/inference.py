@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from fieldwise.config import Config, parse_config
 from fieldwise.data.chunk import naming
+from fieldwise.data.libsvm import QUERY
 from fieldwise.data.log import Log
 from fieldwise.data.log_columns import LogColumns
 from fieldwise.jobs.init.fields import Inferred, columns_excluded, columns_named, infer_schema
@@ -75,6 +76,8 @@ def starting_config(
     """
     table, layout = sample.table, sample.log.layout
     absent = dict(layout.partial)
+    if sample.log.formats == {"libsvm"} and QUERY in table.column_names and options.get("group") is None:
+        options |= {"group": QUERY, "exclude": (QUERY,)}
     mixed: list[str] = []
     while True:
         text = write_config(table, paths, label, csv=sample.csv, absent=absent, **options)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from fieldwise.data.column_types import concatenated
 from fieldwise.data.csv_dialect import CsvOptions
-from fieldwise.data.csv_quotes import StrayQuoteError, line_end_remarks
+from fieldwise.data.csv_quotes import StrayQuoteError
 from fieldwise.data.log import Log, open_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import DataError
@@ -79,7 +79,7 @@ def look_at(paths: Sequence[str | Path], format: str | None, csv: CsvOptions, na
         if sample.read.rows_rejected > _MAX_REJECTED * sample.read.rows_read:
             raise
         remark = f'quotes are read as ordinary characters (csv.quote = ""): {error.where}: {error.got}'
-        return sample._replace(read=msgspec.structs.replace(sample.read, remarks=[remark]))
+        return sample._replace(read=msgspec.structs.replace(sample.read, remarks=[remark, *sample.read.remarks]))
 
 
 def read_sample(log: Log, columns: Sequence[str] | None = None) -> pa.Table:
@@ -142,7 +142,7 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
         rows_read=num_good + tally.num_rows,
         files=len(log.files),
         files_left_out=log.left_out,
-        remarks=line_end_remarks(log.line_ends),
+        remarks=log.remarks,
     )
     return Sample(table, read, csv, log)
 

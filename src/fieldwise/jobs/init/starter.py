@@ -47,6 +47,7 @@ _ROLE_OPTIONS = {
     "time": "cuts valid and test from the end, in the order of time",
 }
 
+_NO_INPUT = "new examples have others"
 _GROUPS = frozenset({"user", "visitor", "member", "customer", "session", "query"})
 
 _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
@@ -88,6 +89,7 @@ def write_config(
     time: str | None = None,
     format: str | None = None,
     csv: CsvOptions | None = None,
+    exclude: Sequence[str] = (),
     remarks: Sequence[str] = (),
     absent: Mapping[str, str] = _NOTHING,
     file: str = "fieldwise.toml",
@@ -107,6 +109,8 @@ def write_config(
     weight, group, id, split, time, format, csv
         As in `DataConfig`. By default, a column with the values ``train``, ``valid`` and ``test`` is the split; if
         there is none, a tenth of the rows each is used for validation and test.
+    exclude
+        Columns of which no field is made, whatever their role.
     remarks
         Comments for the beginning of the file.
     absent
@@ -136,7 +140,7 @@ def write_config(
         )
     data = DataConfig(
         train=tuple(paths), label=label, weight=weight, group=group, id=id, split=split, time=time,
-        format=format, csv=csv or CsvOptions(),
+        format=format, csv=csv or CsvOptions(), exclude=tuple(exclude),
     )  # fmt: skip
     inferred = infer_schema(Config(data=data), sample, absent)
     if split is None and time is None:
@@ -194,7 +198,8 @@ def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_r
             yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
     yield _commented('# crosses = "auto"', "search for useful crosses of two or three fields")
     yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, instead of the usual ones")
-    left_out = {name: reason for name, reason in inferred.left_out.items() if name != data.split}
+    left_out = dict.fromkeys(data.exclude, _NO_INPUT)
+    left_out |= {name: reason for name, reason in inferred.left_out.items() if name not in (data.split, *data.exclude)}
     if left_out:
         yield _commented("exclude = [", "columns not used as fields")
         yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())

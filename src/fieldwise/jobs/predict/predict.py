@@ -14,7 +14,6 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fieldwise.bundle import open_bundle
-from fieldwise.data.csv_quotes import line_end_remarks
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.errors import DataError
@@ -201,7 +200,7 @@ def predict(
             rows_read=num_examples + len(rejects),
             files=len(log.files),
             files_left_out=log.left_out,
-            remarks=[*line_end_remarks(log.line_ends), *coverage.remarks()],
+            remarks=[*log.remarks, *coverage.remarks()],
             rejects=rejects_to,
         ),
         identifier=identifiers.column,

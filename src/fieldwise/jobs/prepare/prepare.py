@@ -27,6 +27,7 @@ import numpy as np
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
 from fieldwise.data.csv_quotes import line_end_remarks
+from fieldwise.data.find_files import repeat_remarks
 from fieldwise.data.read_report import ReadReport, Reason, RejectTally, tally_of_file, why_rejected
 from fieldwise.data.split import SplitLog
 from fieldwise.errors import ArtefactError, ConfigError, DataError
@@ -214,7 +215,12 @@ def prepared_of(
         files=sum(len(source.log.files) for source in sources),
         files_left_out=files_left_out,
         columns_not_used=no_inputs(schema, left_out),
-        remarks=[*prepared.read.remarks, *group_remarks(schema), *part_remarks(config, sources, prepared.summary)],
+        remarks=[
+            *prepared.read.remarks,
+            *repeat_remarks([path for source in sources for path in source.log.repeated]),
+            *group_remarks(schema),
+            *part_remarks(config, sources, prepared.summary),
+        ],
     )
     csv = sources[0].log.as_read(config.data.csv)
     further = {"left_out": left_out, "read": read.as_dict(), "csv": msgspec.to_builtins(csv)}

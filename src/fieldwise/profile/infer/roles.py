@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
+from fieldwise.errors import DataError
+from fieldwise.features.canonical import as_text, plain
 from fieldwise.schema import Schema
 
-__all__ = ["group_remarks", "no_inputs"]
+__all__ = ["check_role", "group_remarks", "no_inputs"]
 
 _MEANINGS = {
     "weight": "example weight (data.weight)",
@@ -15,6 +19,28 @@ _MEANINGS = {
     "time": "time of the example, by which parts are cut (data.time)",
     "split": "train, valid or test (data.split)",
 }
+
+_NOUNS = {"label": "label", "weight": "weight", "group": "group", "id": "identifier", "split": "split"}
+
+
+def check_role(role: str, name: str, kind: pa.DataType) -> None:
+    """Refuse a column of lists, structs and whatever else has no text for a role in ``[data]``.
+
+    Raises
+    ------
+    DataError
+        A column of this type cannot have the role.
+    """
+    try:
+        as_text(plain(pa.array([], kind)))
+    except (DataError, pa.ArrowException):
+        raise DataError(
+            f"a column of this type cannot be the {_NOUNS.get(role, role)}",
+            where=f"data.{role}, column {name}",
+            expected="one value in each row: text, numbers, booleans, dates or timestamps",
+            got=kind,
+            fix="name another column, or write one value per row into a column of its own",
+        ) from None
 
 
 def no_inputs(schema: Schema, left_out: Mapping[str, str]) -> dict[str, str]:
