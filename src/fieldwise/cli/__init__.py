@@ -41,6 +41,7 @@ VERBS = (
     "evaluate",
     "predict",
     "explain",
+    "export",
     "serve",
     "verify",
     "params",
