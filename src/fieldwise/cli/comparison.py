@@ -50,6 +50,11 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     )
     _print_metrics(comparison, labels)
     print_members(comparison.models)
+    for label, result in zip(labels.values(), comparison.models, strict=True):
+        if result.kept is not None:
+            click.echo(
+                f"{label}: {model_label(result.kept)} was better on valid, and is what was saved and measured.\n"
+            )
     if comparison.differences:
         _print_differences(comparison, labels)
     _print_seconds(comparison, labels)

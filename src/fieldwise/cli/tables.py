@@ -317,7 +317,7 @@ def _ratio_and_z(found: Slice) -> tuple[str, str]:
 def print_result(result: Result, path: Path, config: Config) -> None:
     """Print the result of training one model, and commands to continue with."""
     name = f"{model_label(result.model, result.units)}: {result.parameters:,} parameters"
-    if result.l2 is not None:
+    if result.l2 is not None and result.kept is None:
         seconds = result.epochs * result.seconds_per_epoch
         click.echo(f"{name}, solved for {result.epochs} penalties (best: {result.l2:g}) in {seconds:.1f} s")
     else:
@@ -325,6 +325,8 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             f"{name}, {result.epochs} epochs (best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
             f"{compact(result.examples_per_second)} examples/s"
         )
+    if result.kept is not None:
+        click.echo(f"{model_label(result.kept)} was better on valid, and is the model that was saved.")
     if result.pretrain_seconds is not None:
         click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
     click.echo()

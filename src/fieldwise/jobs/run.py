@@ -81,8 +81,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_epoch, examples_per_second
         Training alone, without validation.
     epochs, best_epoch
-        Epochs trained, and the one whose weights were kept. Of logistic regression that was solved, an epoch is a
-        penalty.
+        Epochs trained, and the one whose weights were kept, 0 where they are the initial model's. Of logistic
+        regression that was solved, an epoch is a penalty.
+    kept
+        ``lr`` where no weights of the model were better on valid than the logistic regression that it started from,
+        which is what was saved then, and what the metrics are of; else None.
     l2
         The penalty that was kept, where logistic regression was solved; else None.
     workers
@@ -113,6 +116,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     positive: str | None = None
     members: list[MemberResult] = []
     l2: float | None = None
+    kept: str | None = None
 
     @property
     def warnings(self) -> list[str]:

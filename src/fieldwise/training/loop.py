@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,12 +22,13 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
-from fieldwise.training.score import answer, evaluate_model
+from fieldwise.training.score import answer, evaluate_model, fit_stacker
 from fieldwise.training.step import ControlFlags, Stepper
 
-__all__ = ["History", "fit", "resume"]
+__all__ = ["History", "Initial", "fit", "looks", "resume"]
 
 _SECONDS_BETWEEN_REPORTS = 0.5
+_LOOKS_SHARE, _ANSWERS_PER_STEP, _PARTS = 0.05, 3.0, (8, 4, 2)
 _SLOWER = (
     "lower train.table.learning_rate and train.dense.learning_rate (of lr: those of [pretrain]), and train into a new "
     "folder"
@@ -41,9 +43,14 @@ class History(msgspec.Struct, kw_only=True):
     epochs
         Every epoch that is done.
     best_epoch, best_value
-        The epoch whose weights were kept (1-based; 0 before the first), and what its metric was, more being better.
+        The epoch whose weights were kept (1-based; 0 before the first, and where the initial model is better than all),
+        and what their metric was, more being better.
+    best_position
+        After how many of its batches they were kept; None at its end.
     num_saves
         How often weights were kept.
+    looked
+        After how many batches of the first epoch valid was looked at last.
     position, loss_sum, seconds
         Of the epoch that is not done: batches trained on, sum of loss times examples, seconds of training.
     divergence
@@ -54,7 +61,9 @@ class History(msgspec.Struct, kw_only=True):
     epochs: list[EpochEnd] = []
     best_epoch: int = 0
     best_value: float | None = None
+    best_position: int | None = None
     num_saves: int = 0
+    looked: int = 0
     position: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
@@ -80,6 +89,7 @@ def fit(
     keep: Callable[[int], None],
     *,
     before_evaluation: Callable[[], None] | None = None,
+    initial: Initial | None = None,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
@@ -102,6 +112,9 @@ def fit(
     before_evaluation
         Called at the end of an epoch, before its weights (or their average) are judged: sets those that no example
         trains.
+    initial
+        The model that training begins from, where its value on valid is known: it is kept until weights are better, and
+        valid is looked at within the first epoch, too (`looks`).
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -128,30 +141,63 @@ def fit(
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
     saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
     saver.resumed(history)
+    if initial is not None and not (history.epochs or history.position or history.num_saves):
+        history.best_value, history.num_saves = initial.value, 1
+        initial.keep()
+    early = looks(train, valid, config.patience) if initial is not None else []
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
+            stop = train.num_batches
+            if not history.epochs:
+                stop = next((look for look in early if look > history.looked), stop)
             try:
-                _run_epoch(stepper, train, history, schedule, saver, interrupt, listen)
+                _run_epoch(stepper, train, history, schedule, saver, interrupt, listen, stop)
             except NotFinite as error:
                 raise _not_finite(error, stepper, train, history, saver, report) from None
+            whole = stop == train.num_batches
             try:
                 with average.applied() if average is not None else nullcontext():
                     if before_evaluation is not None:
                         before_evaluation()
                     valid_metrics = _validate(stepper, valid, interrupt) if valid else None
-                    _end_epoch(history, train.num_examples, valid_metrics, listen)
+                    epoch = len(history.epochs) + 1
+                    if whole:
+                        _end_epoch(history, train.num_examples, valid_metrics, listen)
                     value = goodness(valid_metrics, config.stop_on)
                     if value is None or history.best_value is None or value > history.best_value:
-                        history.best_epoch, history.best_value = len(history.epochs), value
+                        history.best_epoch, history.best_value = epoch, value
+                        history.best_position = None if whole else stop
                         history.num_saves += 1
                         keep(history.num_saves)
                         listen(BestSaved(history.best_epoch))
+                    history.looked = stop
             except Interrupted:
                 saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
                 raise Stopped(
                     f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
                 ) from None
     return history
+
+
+class Initial(NamedTuple):
+    """A model that training begins from: what valid says of it, more being better, and what saves it as number 1."""
+
+    value: float
+    keep: Callable[[], None]
+
+
+def looks(train: Batches, valid: Batches | None, patience: int) -> list[int]:
+    """Return after how many batches of the first epoch valid is looked at: an eighth, a quarter and a half of them, or
+    the last of these.
+
+    An answer costs a third of a step, and an epoch is followed by `patience` others at least: all looks together take
+    at most a twentieth of the time.
+    """
+    if valid is None or not valid.num_examples:
+        return []
+    most = int(_LOOKS_SHARE * _ANSWERS_PER_STEP * (patience + 1) * train.num_examples / valid.num_examples)
+    positions = {train.num_batches // part for part in _PARTS[max(len(_PARTS) - most, 0) :]}
+    return sorted(positions - {0, train.num_batches})
 
 
 def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) -> History:
@@ -182,8 +228,10 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
 
 
 def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics:
-    """Return the metrics of the validation examples."""
+    """Return the metrics of the validation examples; the same pass says how much each member of a stack counts."""
     with closing(valid.epoch(0, keep=0)) as coming:
+        if stepper.model.stacker is not None:
+            return fit_stacker(stepper.model, interrupt.watch(coming), stepper.world)
         return evaluate_model(stepper.model, interrupt.watch(coming), stepper.world)
 
 
@@ -199,13 +247,14 @@ def _run_epoch(
     saver: _Saver,
     interrupt: Interrupt,
     listen: Listener,
+    stop: int,
 ) -> None:
-    """Train on the batches of the epoch that are left."""
+    """Train on the batches of the epoch that are left until `stop` are done."""
     epoch = len(history.epochs)
     meter = _Meter(history, train, listen)
     divergence = history.divergence = history.divergence or Divergence.of(stepper.num_classes)
     stepper.model.train()
-    with stepper.reading(train, epoch, history.position) as batches:
+    with stepper.reading(train, epoch, history.position, stop) as batches:
         for examples in _until_unreadable(batches, history, saver, interrupt):
             loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             # Of the whole batch, the same on all workers: they need not agree on what it leads to.

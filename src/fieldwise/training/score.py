@@ -20,6 +20,7 @@ from fieldwise.training.loss import probabilities
 __all__ = ["Accumulator", "answer", "calibrate", "evaluate_model", "fit_stacker", "predict_batches", "predict_logits"]
 
 Accumulator = BinaryMetrics | MulticlassMetrics
+_PIECE = 1 << 16
 
 
 def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
@@ -83,8 +84,10 @@ def calibrate(model: ClickModel, method: Method, examples: Iterable[Examples], w
     return world.first(fitted, Calibration)
 
 
-def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> None:
-    """Let the labelled examples of all workers say how much each of a stack's members counts (`models.stack`)."""
+def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> Metrics:
+    """Let the labelled examples of all workers say how much each of a stack's members counts (`models.stack`), and
+    return the metrics of the stack on them.
+    """
     stacker = model.stacker
     assert stacker is not None, "only a stack is weighed"
     model.eval()
@@ -101,6 +104,23 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
         return weight
 
     stacker.weight.copy_(torch.tensor(world.first(fitted, list[float]), dtype=stacker.weight.dtype))
+
+    def judged() -> Metrics:
+        metrics = _new_metrics(model)
+        weights, groups = columns.get("weights"), columns.get("groups")
+        with torch.inference_mode():
+            for begin in range(0, len(columns["labels"]), _PIECE):
+                some = slice(begin, begin + _PIECE)
+                logits = stacker(torch.from_numpy(columns["logits"][some])[:, :, None].to(stacker.weight))
+                metrics.update(
+                    _probabilities(model, logits),
+                    columns["labels"][some],
+                    None if weights is None else weights[some],
+                    None if groups is None else groups[some],
+                )
+        return metrics.compute()
+
+    return world.first(judged, Metrics)
 
 
 def _new_metrics(model: ClickModel) -> Accumulator:
@@ -119,11 +139,11 @@ def _accumulate(model: ClickModel, examples: Iterable[Examples]) -> Accumulator:
 
 
 def _columns(logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]) -> dict[str, npt.NDArray[Any]]:
-    """Return the logits of examples, (N, M), their labels and, where there are some, weights."""
-    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": []}
+    """Return the logits of examples, (N, M), their labels and, where there are some, weights and groups."""
+    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": [], "groups": []}
     for each in examples:
         found["logits"].append(logits(each.batch).cpu().numpy())
-        for name, column in (("labels", each.labels), ("weights", each.weights)):
+        for name, column in (("labels", each.labels), ("weights", each.weights), ("groups", each.groups)):
             if column is not None:
                 found[name].append(column)
     return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,12 @@ def at_work(model: nn.Module) -> Iterator[None]:
         yield
 
 
+def _some(batches: Generator[Examples, None, None], count: int) -> Generator[Examples, None, None]:
+    """Yield so many batches, and let their reader end."""
+    with closing(batches):
+        yield from islice(batches, count)
+
+
 class Stepper:
     """A model and what moves it.
 
@@ -113,16 +120,20 @@ class Stepper:
         return at_work(self.model)
 
     @contextmanager
-    def reading(self, batches: Batches, epoch: int, start: int) -> Iterator[Iterator[Examples]]:
-        """Read the batches that are learnt from next, in a thread of its own where steps leave the cores free.
+    def reading(
+        self, batches: Batches, epoch: int, start: int, stop: int | None = None
+    ) -> Iterator[Iterator[Examples]]:
+        """Read the batches from `start` to `stop` of an epoch, those that are learnt from next, in a thread of its own
+        where steps leave the cores free.
 
         The memory of a batch is used again when the next is asked for.
         """
+        count = (batches.num_batches if stop is None else stop) - start
         if self.table.leaves_cores:
-            with prefetch(batches.epoch(epoch, start, keep=ROOMS)) as read:
+            with prefetch(_some(batches.epoch(epoch, start, keep=ROOMS), count)) as read:
                 yield self.ahead(read)
         else:
-            with closing(batches.epoch(epoch, start, keep=self.table.lookahead)) as coming:
+            with closing(_some(batches.epoch(epoch, start, keep=self.table.lookahead), count)) as coming:
                 yield self.ahead(coming)
 
     def ahead(self, batches: Iterable[Examples]) -> Iterator[Examples]:

@@ -33,9 +33,11 @@ from fieldwise.jobs.train.begin import by_steps, sample, solve, with_kind
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
+from fieldwise.models.registry import model_label
 from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.nn.deep import count_weights
 from fieldwise.tables.config import TableOptimizerConfig
@@ -44,9 +46,9 @@ from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, shrunk, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
-from fieldwise.training.loop import History, fit
+from fieldwise.training.loop import History, Initial, fit
 from fieldwise.training.saving import load_weights, save_weights
-from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
+from fieldwise.training.score import calibrate, evaluate_model
 from fieldwise.training.step import at_work
 from fieldwise.training.unseen import fill_unseen
 
@@ -59,10 +61,12 @@ _SECONDS_FOR_OTHERS = 60.0
 
 
 class Pretrained(NamedTuple):
-    """A trained logistic regression, and what its training took."""
+    """A trained logistic regression: the weights that others start from, what training took, its run and result."""
 
     start: LrWeights
     seconds: float
+    folder: Path
+    result: Result
 
 
 class _Trained(NamedTuple):
@@ -75,6 +79,8 @@ class _Trained(NamedTuple):
     metrics: dict[str, Metrics | None]
     members: list[MemberResult]
     pretrain_seconds: float | None
+    kept: Result | None = None
+    """Of logistic regression, where no weights of the model were better."""
 
 
 def train(
@@ -152,11 +158,13 @@ def train(
             trained = _train_model(config, run, prepared, pretrained, samples, interrupt, world, listen)
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
+        kept = trained.kept
         result = Result(
             model=config.model.kind,
+            kept=None if kept is None else kept.model,
             units=config.model.units if config.model.locally_connected else None,
-            parameters=model.table.num_parameters + weights,
-            biases=others,
+            parameters=model.table.num_parameters + weights if kept is None else kept.parameters,
+            biases=others if kept is None else kept.biases,
             valid=metrics["valid"],
             test=metrics["test"],
             members=trained.members,
@@ -164,7 +172,7 @@ def train(
             seconds_per_epoch=history.seconds_per_epoch,
             epochs=len(history.epochs),
             best_epoch=history.best_epoch,
-            l2=history.epochs[history.best_epoch - 1].l2,
+            l2=history.epochs[history.best_epoch - 1].l2 if kept is None else kept.l2,
             examples_per_second=history.examples_per_second,
             folder=str(run.folder),
             read=prepared.read,
@@ -185,7 +193,23 @@ def pretrain(
     start, encoder = LrWeights(decode_weights(bundle.table), bias), prepared.encoder
     if result.l2 is not None:
         start = shrunk(start, encoder.layout, encoder.vocabulary_counts, result.l2)
-    return Pretrained(start, result.epochs * result.seconds_per_epoch)
+    return Pretrained(start, result.epochs * result.seconds_per_epoch, folder, result)
+
+
+def _initial(pretrained: Pretrained, settings: TrainConfig, writer: BundleWriter, world: World) -> Initial | None:
+    """Return logistic regression as what is kept until something is better; None where valid says nothing of it."""
+    value = goodness(pretrained.result.valid, settings.stop_on)
+    if value is None:
+        return None
+
+    def keep() -> None:
+        bundle = open_bundle(pretrained.folder).verify()
+        own = BundleWriter(
+            writer.folder, writer.encoder, bundle.model, bundle.dtype, bundle.csv, bundle.calibration, bundle.format
+        )
+        own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network)
+
+    return Initial(value, lambda: world.first(keep, type(None)))
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -287,8 +311,6 @@ def _train_model(
 
     def before_evaluation() -> None:
         fill_unseen(model.table, [*encoder.vocabulary_counts, *[None] * len(bags)], world)
-        if model.stacker is not None and valid is not None:
-            fit_stacker(model, _in_order(valid, world).epoch(0), world)
 
     compared = learnt_from.gather(np.arange(min(_COMPARED_ROWS, learnt_from.num_examples))).batch
     reasons: set[str] = set()
@@ -322,12 +344,19 @@ def _train_model(
                 settings,
                 keep=keep,
                 before_evaluation=before_evaluation,
+                initial=None if pretrained is None else _initial(pretrained, settings, writer, world),
                 checkpoints=checkpoints,
                 interrupt=interrupt,
                 report=folder / team.name_of("not_finite.jsonl", world),
                 listen=listen,
             )
-        if settings.average_epochs or history.best_epoch != len(history.epochs):
+        if pretrained is not None and history.best_epoch == 0:
+            result = pretrained.result
+            listen(Noted(f"{model_label('lr')} is kept: no weights of {model_label(model_config.kind)} were better"))
+            return _Trained(
+                model, history, {"valid": result.valid, "test": result.test}, [], pretrain_seconds, kept=result
+            )
+        if settings.average_epochs or history.best_position or history.best_epoch != len(history.epochs):
             bundle = open_bundle(folder / "bundle").verify()
             load_weights(model, bundle.table, bundle.dense)
     try:
