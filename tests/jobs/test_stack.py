@@ -10,7 +10,7 @@ import pytest
 
 import fieldwise as fw
 from fieldwise.errors import ConfigError, Stopped
-from fieldwise.events import Sampling, StageStart
+from fieldwise.events import EpochEnd, Sampling, StageStart
 from fieldwise.jobs.train.plan import plan
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.load import load_model
@@ -226,3 +226,28 @@ def test_a_log_without_a_sampled_machine_says_why(folder):
 def test_a_stack_that_cannot_be_is_refused(folder, kind, says):
     with pytest.raises(ConfigError, match=says):
         load(folder, f'kind = "{kind}"')
+
+
+BAGS = (("user", "film"), ("film", "user"))
+
+
+@pytest.mark.parametrize("cooccurrence", [BAGS, "none"])
+def test_a_comparison_takes_the_member_that_it_has_trained_alone_where_it_is_the_same(folder, tmp_path, cooccurrence):
+    events = []
+    model = fw.ModelConfig(units=8, factors=5, hidden=(16,), cooccurrence=cooccurrence)
+    config = msgspec.structs.replace(load(folder), model=model)
+    models = ["lr", "lc-dnn", "lc-dnn+bayesian-fm"]
+    _, alone, stack = fw.compare(config, tmp_path / "runs", models=models, listen=events.append).models
+    begun = events.index(StageStart("train", "lc-dnn+bayesian-fm"))
+    trained_again = [event for event in events[begun:] if isinstance(event, EpochEnd)]
+    if cooccurrence == "none":
+        assert trained_again, "alone it has interactions, which the sampled member has in the stack"
+        return
+    assert not trained_again
+    [member] = [each for each in stack.members if each.model == "lc-dnn"]
+    assert alone.kept is None
+    for part in ("valid", "test"):
+        assert getattr(member, part).auc == pytest.approx(getattr(alone, part).auc, abs=1e-9)
+        assert getattr(member, part).logloss == pytest.approx(getattr(alone, part).logloss, abs=1e-6)
+    assert (stack.epochs, stack.best_epoch) == (alone.epochs, alone.best_epoch)
+    assert stack.valid.logloss <= min(each.valid.logloss for each in stack.members) + 1e-3

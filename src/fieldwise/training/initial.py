@@ -4,8 +4,8 @@ models a log allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,16 @@ from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import Determined
 from fieldwise.training.gibbs import FactorMeans
 
-__all__ = ["LrWeights", "leave_out_determined", "set_base_rate", "set_sampled", "settled", "shrunk", "warm_start"]
+__all__ = [
+    "LrWeights",
+    "leave_out_determined",
+    "set_base_rate",
+    "set_sampled",
+    "settled",
+    "shrunk",
+    "take_member",
+    "warm_start",
+]
 
 _SAMPLE_EXAMPLES = 100_000
 _STRONGER = 4.0
@@ -134,6 +143,28 @@ def set_sampled(model: ClickModel, name: str, means: FactorMeans) -> None:
         model.table.start(local.start + number, np.pad(means.numbers(number), (0, missing)))
     assert isinstance(member.bias, torch.Tensor)
     member.bias.fill_(means.bias)
+
+
+def take_member(
+    model: ClickModel, name: str, weights: npt.NDArray[np.floating], dense: Mapping[str, npt.NDArray[Any]]
+) -> bool:
+    """Give a trained member of a stack the weights (D, n) and the dense ones that it has learned alone.
+
+    False, and nothing is done, where it is another model alone: beside a sampled factorisation machine a locally
+    connected model without co-occurrence bags has no interactions of its own (`models.lc`).
+    """
+    member, (local, full), table = model.trained[name], model.columns(name), model.table
+    others = ("stacker.", *(f"members.{other}." for other in model.members if other != name))
+    own = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items() if not key.startswith(others)}
+    found = {key: array.shape for key, array in dense.items()}
+    if own != found or weights.shape != (table.layout.num_features, member.num_local + member.num_full):
+        return False
+    model.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in dense.items()}, strict=False)
+    columns = [local.start + unit for unit in range(member.num_local)]
+    columns += [table.num_local + full.start + output for output in range(member.num_full)]
+    for number, column in enumerate(columns):
+        table.start(column, weights[:, number])
+    return True
 
 
 def settled(

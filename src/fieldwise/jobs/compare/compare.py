@@ -102,7 +102,8 @@ def compare(
     """Train and evaluate several models on one log, and test their differences.
 
     The logistic regression from which other models are initialized is trained once per seed, and the Bayesian FM of all
-    stacks is sampled once per seed. Models without interactions are trained first: they take seconds, the others and
+    stacks is sampled once per seed; a stack takes its trained member from the run of that model, where that is compared
+    before it. Models without interactions are trained first: they take seconds, the others and
     the sampling take minutes. Finished models are not trained again, so an interrupted comparison resumes where it
     stopped, and adding a model or a seed trains only that one.
 
@@ -196,7 +197,19 @@ def compare(
             folder = _folder(out, config, number)
             of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
             for name in names:
-                results[name].append(_run(name, chosen[name], of_seed, folder, prepared, overwrite, listen))
+                member = _trained_alone(name, chosen)
+                results[name].append(
+                    _run(
+                        name,
+                        chosen[name],
+                        of_seed,
+                        folder,
+                        prepared,
+                        overwrite,
+                        listen,
+                        folder / member if member else None,
+                    )
+                )
         if show is not None and names is first and first and later:
             show(_compared([Contender(name, results[name]) for name in first], out, prepared, numbers, level), later)
     contenders = [Contender(name, runs) for name, runs in results.items()]
@@ -276,8 +289,27 @@ def _in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str],
     return [name for name in chosen if name not in slow], slow
 
 
+def _trained_alone(name: str, chosen: dict[str, ModelConfig]) -> str | None:
+    """Return the name of the model that is the only trained member of a stack, with the same settings, and was trained
+    before it.
+    """
+    stack, before = chosen[name], list(chosen)[: list(chosen).index(name)]
+    kinds = [kind for kind in stack.members if kind != "bayesian-fm"]
+    if len(stack.members) < 2 or len(kinds) != 1:
+        return None
+    alone = msgspec.structs.replace(stack, kind=kinds[0])
+    return next((other for other in before if chosen[other] == alone), None)
+
+
 def _run(
-    name: str, model: ModelConfig, config: Config, folder: Path, prepared: Prepared, overwrite: bool, listen: Listener
+    name: str,
+    model: ModelConfig,
+    config: Config,
+    folder: Path,
+    prepared: Prepared,
+    overwrite: bool,
+    listen: Listener,
+    member_folder: Path | None,
 ) -> Result:
     return train(
         msgspec.structs.replace(config, model=model),
@@ -286,6 +318,7 @@ def _run(
         listen=listen,
         prepared=prepared,
         lr_folder=folder / "lr",
+        member_folder=member_folder,
     )
 
 

@@ -27,7 +27,7 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder
+from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder, read_result
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, sample, solve, with_kind
 from fieldwise.kernels.storage import decode_weights
@@ -44,11 +44,11 @@ from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, shrunk, warm_start
+from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, shrunk, take_member, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, Initial, fit
 from fieldwise.training.saving import load_weights, save_weights
-from fieldwise.training.score import calibrate, evaluate_model
+from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
 from fieldwise.training.step import at_work
 from fieldwise.training.unseen import fill_unseen
 
@@ -92,6 +92,7 @@ def train(
     listen: Listener = ignore,
     prepared: Prepared | None = None,
     lr_folder: Path | None = None,
+    member_folder: Path | None = None,
     workers: Workers | None = None,
 ) -> Result:
     """Train the model of `config` into the run folder `out`, preparing the log first where that is not done.
@@ -116,6 +117,9 @@ def train(
         The prepared log, where it is at hand.
     lr_folder
         The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
+    member_folder
+        The run folder of the only trained member of a stack, with the same settings: where that run is finished, its
+        weights are the member's, and nothing is trained again.
     workers
         The processes that train together, each calling this with the same arguments; the log and `out` lie where all of
         them see them. All return the same.
@@ -155,7 +159,9 @@ def train(
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt, world):
             samples = (lr_folder or run.folder / "pretrain").parent
-            trained = _train_model(config, run, prepared, pretrained, samples, interrupt, world, listen)
+            trained = _train_model(
+                config, run, prepared, pretrained, samples, interrupt, world, listen, _finished(member_folder)
+            )
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
         kept = trained.kept
@@ -194,6 +200,20 @@ def pretrain(
     if result.l2 is not None:
         start = shrunk(start, encoder.layout, encoder.vocabulary_counts, result.l2)
     return Pretrained(start, result.epochs * result.seconds_per_epoch, folder, result)
+
+
+def _finished(member_folder: Path | None) -> Result | None:
+    """Return the result of a member's run, where it is finished and kept a model of its own."""
+    if member_folder is None or not (member_folder / RUN_NAME).exists():
+        return None
+    result = read_result(member_folder, with_bundle=True)
+    return None if result is None or result.kept is not None else result
+
+
+def _takes(model: ClickModel, member: Result) -> bool:
+    """Give a stack its trained member from a finished run, where that is the same model."""
+    bundle = open_bundle(Path(member.folder)).verify()
+    return take_member(model, member.model, decode_weights(bundle.table), bundle.dense)
 
 
 def _initial(pretrained: Pretrained, settings: TrainConfig, writer: BundleWriter, world: World) -> Initial | None:
@@ -259,6 +279,7 @@ def _train_model(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
+    member: Result | None = None,
 ) -> _Trained:
     """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
@@ -327,6 +348,15 @@ def _train_model(
         history = solve(config, model, prepared, checkpoints, interrupt, world, listen)
         before_evaluation()
         keep(1)
+    elif member is not None and _takes(model, member):
+        listen(Noted(f"{model_label(member.model)} of the stack is the one in {member.folder}"))
+        before_evaluation()
+        if valid is not None:
+            fit_stacker(model, interrupt.watch(_in_order(valid, world).epoch(0)), world)
+        keep(1)
+        each = EpochEnd(0, math.nan, member.seconds_per_epoch, member.examples_per_second, None)
+        epochs = [each._replace(epoch=number + 1) for number in range(member.epochs)]
+        history = History(epochs=epochs, best_epoch=member.best_epoch)
     elif not model.trained:
         before_evaluation()
         keep(1)
