@@ -12,12 +12,14 @@ from sklearn.linear_model import LogisticRegression
 from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
+from fieldwise.jobs.train.train import pretrain
 from fieldwise.kernels.newton import LogisticProblem
+from fieldwise.kernels.storage import decode_weights
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.optimum import MOST_BYTES, next_penalty, not_solved, read_optimum, solve_path
+from fieldwise.training.optimum import MOST_BYTES, initial_penalty, next_penalty, not_solved, read_optimum, solve_path
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +147,18 @@ def test_what_cannot_be_solved_is_refused_where_it_must_be():
 def test_a_larger_log_is_not_solved_unless_it_must_be():
     assert "MiB" in not_solved(PretrainConfig(), MOST_BYTES + 1, 2, 1.0)
     assert not_solved(PretrainConfig(solver="newton"), MOST_BYTES + 1, 2, 1.0) is None
+
+
+def test_networks_start_from_the_optimum_of_a_stronger_penalty(config, prepared, tmp_path):
+    lr = fw.train(config, tmp_path / "lr", prepared=prepared)
+    start = pretrain(config, tmp_path / "lr", prepared).start
+    kept = [path.stat().st_mtime_ns for path in sorted((tmp_path / "lr" / "initial").rglob("*.safetensors"))]
+    again = pretrain(config, tmp_path / "lr", prepared).start
+    np.testing.assert_array_equal(start.weights, again.weights)
+    assert kept == [path.stat().st_mtime_ns for path in sorted((tmp_path / "lr" / "initial").rglob("*.safetensors"))]
+    table = msgspec.structs.replace(config.pretrain.table, l2=initial_penalty(lr.l2))
+    stronger = msgspec.structs.replace(config, pretrain=msgspec.structs.replace(config.pretrain, table=table))
+    fw.train(stronger, tmp_path / "stronger", prepared=prepared)
+    wanted = decode_weights(fw.open_bundle(tmp_path / "stronger").table)
+    np.testing.assert_allclose(start.weights, wanted, atol=2e-2)
+    assert not fw.verify(tmp_path / "lr").damages

@@ -29,13 +29,11 @@ __all__ = [
     "set_base_rate",
     "set_sampled",
     "settled",
-    "shrunk",
     "take_member",
     "warm_start",
 ]
 
 _SAMPLE_EXAMPLES = 100_000
-_STRONGER = 4.0
 _MOST_WORK = 1e12
 """Products of two numbers in all sweeps, beyond which nothing is sampled unasked: some minutes of two cores."""
 
@@ -91,28 +89,6 @@ def leave_out_determined(model: ClickModel, determined: Sequence[Determined]) ->
                 for g in range(f + 1, num_fields)
                 if stands_for[f] == stands_for[g] or frozenset((stands_for[f], stands_for[g])) in told
             )
-
-
-def shrunk(lr: LrWeights, layout: Layout, counts: Sequence[npt.NDArray[np.int64] | None], l2: float) -> LrWeights:
-    """Return about what logistic regression would be under a penalty four times as strong, for networks to start from.
-
-    With h the second derivative of a feature's loss, about its occurrences times r (1 - r) at the base rate r, its
-    weight falls by ``(h + l2) / (h + 4 l2)``: rare features keep a fourth of it, frequent ones all. A network trusts
-    rare features, whose weights were learnt from the examples that it is about to meet, more than it should
-    (docs/log/2026-11.md#which-penalty-for-logistic-regression).
-
-    Examples
-    --------
-    >>> lr, counts = LrWeights(np.array([[1.0], [1.0], [1.0]]), np.array([0.0])), [np.array([0, 40, 4000])]
-    >>> shrunk(lr, Layout.of([0], [3]), counts, 10.0).weights[:, 0].round(2).tolist()
-    [0.25, 0.4, 0.97]
-    """
-    weights, spread = np.array(lr.weights), 0.25 / np.cosh(0.5 * float(lr.bias[0])) ** 2
-    for base, of_field in zip(layout.base.tolist(), counts, strict=False):
-        if of_field is not None:
-            bend = of_field * spread
-            weights[base : base + len(of_field), 0] *= (bend + l2) / (bend + _STRONGER * l2)
-    return lr._replace(weights=weights)
 
 
 def warm_start(model: ClickModel, lr: LrWeights) -> None:

@@ -45,6 +45,9 @@ class History(msgspec.Struct, kw_only=True):
     best_epoch, best_value
         The epoch whose weights were kept (1-based; 0 before the first, and where the initial model is better than all),
         and what their metric was, more being better.
+    own_epoch, own_value
+        The same of weights that were trained, whatever the initial model is worth: by these training stops. None and 0
+        in checkpoints of versions without initial models.
     best_position
         After how many of its batches they were kept; None at its end.
     num_saves
@@ -61,6 +64,8 @@ class History(msgspec.Struct, kw_only=True):
     epochs: list[EpochEnd] = []
     best_epoch: int = 0
     best_value: float | None = None
+    own_epoch: int = 0
+    own_value: float | None = None
     best_position: int | None = None
     num_saves: int = 0
     looked: int = 0
@@ -164,6 +169,8 @@ def fit(
                     if whole:
                         _end_epoch(history, train.num_examples, valid_metrics, listen)
                     value = goodness(valid_metrics, config.stop_on)
+                    if value is None or history.own_value is None or value > history.own_value:
+                        history.own_epoch, history.own_value = epoch, value
                     if value is None or history.best_value is None or value > history.best_value:
                         history.best_epoch, history.best_value = epoch, value
                         history.best_position = None if whole else stop
@@ -236,7 +243,8 @@ def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics
 
 
 def _enough(history: History, patience: int) -> bool:
-    return bool(history.epochs) and len(history.epochs) - history.best_epoch >= patience
+    last = max(history.own_epoch, history.best_epoch)
+    return bool(history.epochs) and len(history.epochs) - last >= patience
 
 
 def _run_epoch(

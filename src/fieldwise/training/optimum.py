@@ -37,9 +37,12 @@ __all__ = [
     "MOST_BYTES",
     "Optimum",
     "ids_in_bags",
+    "initial_penalty",
     "next_penalty",
     "not_solved",
+    "read_initial",
     "read_optimum",
+    "solve_initial",
     "solve_path",
     "solving_memory",
 ]
@@ -50,6 +53,7 @@ _FIRST, _FACTOR, _LEAST, _GREATEST = 64.0, 4.0, 2.0**-6, 2.0**14
 _ALONE = 16.0
 """The penalty where there is nothing to choose by."""
 _CLOSE = 1e-7
+_STRONGER, _LEAST_INITIAL = 4.0, 2.0
 _SOME, _PIECE = 1000, 1 << 16
 
 
@@ -181,9 +185,7 @@ def solve_path(
     needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
     require_memory(needed, "solving logistic regression", 'set pretrain.solver = "ftrl"')
     path = _Path(train, settings.table.l2, valid, checkpoints)
-    examples = train.gather(np.arange(train.num_examples))
-    assert examples.labels is not None, "training needs labels"
-    problem = LogisticProblem(examples.batch, train.layout, examples.labels, examples.weights)
+    problem = _problem(train)
 
     def look() -> None:
         if interrupt.requested:
@@ -210,6 +212,57 @@ def solve_path(
     path.save()
 
 
+def initial_penalty(l2: float) -> float:
+    """Return the penalty of the logistic regression that networks start from, where `l2` is best for itself.
+
+    Its optimum says of rare features what their few examples say, and a network that is about to meet these examples
+    believes it: it starts from a stronger prior (docs/log/2026-11.md#which-penalty-for-logistic-regression).
+
+    Examples
+    --------
+    >>> initial_penalty(0.1), initial_penalty(32.0)
+    (2.0, 128.0)
+    """
+    return max(_STRONGER * l2, _LEAST_INITIAL)
+
+
+def solve_initial(
+    train: Cache,
+    counts: Sequence[npt.NDArray[np.int64] | None],
+    optimum: LogisticSolution,
+    l2: float,
+    checkpoints: Checkpoints,
+    interrupt: Interrupt,
+) -> None:
+    """Solve for the penalty `initial_penalty` of `l2`, from the optimum for that, and leave it for `read_initial`; only
+    once.
+
+    Raises
+    ------
+    Interrupted
+        On request.
+    """
+
+    def look() -> None:
+        if interrupt.requested:
+            raise Interrupted
+
+    if checkpoints.newest() is not None:
+        return
+    penalties = np.full(train.layout.num_fields, initial_penalty(l2))
+    solution = _problem(train).solve(penalties, optimum, _CLOSE, look)
+    rows = filled(solution.weights, train.layout, counts)[:, np.newaxis]
+    checkpoints.save(1, rows, {"bias": np.array([solution.bias])}, {})
+
+
+def read_initial(checkpoints: Checkpoints) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Return the weights (D, 1) and the bias (1,) that `solve_initial` has left, here or in another process."""
+    checkpoint = checkpoints.newest()
+    if checkpoint is None:
+        raise _not_there(checkpoints)
+    return checkpoint.table, checkpoint.dense["bias"]
+
+
 def read_optimum(checkpoints: Checkpoints) -> Optimum:
     """Return what `solve_path` has left, here or in another process.
 
@@ -220,13 +273,23 @@ def read_optimum(checkpoints: Checkpoints) -> Optimum:
     """
     checkpoint = checkpoints.newest()
     if checkpoint is None:
-        raise ArtefactError(
-            "the solution of logistic regression is not there",
-            where=checkpoints.folder,
-            fix="let the run folder lie where all workers see it",
-        )
+        raise _not_there(checkpoints)
     history = msgspec.convert(checkpoint.state["history"], History)
     return Optimum(checkpoint.table[:, 1].astype(np.float64), float(checkpoint.dense["bias"][1]), history)
+
+
+def _not_there(checkpoints: Checkpoints) -> ArtefactError:
+    return ArtefactError(
+        "the solution of logistic regression is not there",
+        where=checkpoints.folder,
+        fix="let the run folder lie where all workers see it",
+    )
+
+
+def _problem(train: Cache) -> LogisticProblem:
+    examples = train.gather(np.arange(train.num_examples))
+    assert examples.labels is not None, "training needs labels"
+    return LogisticProblem(examples.batch, train.layout, examples.labels, examples.weights)
 
 
 class _Path:

@@ -14,17 +14,26 @@ from fieldwise.errors import Stopped
 from fieldwise.events import Listener, StageStart, Warned
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.train.team import all_threads
+from fieldwise.kernels.newton import LogisticSolution
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.initial import set_sampled, settled
-from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.initial import LrWeights, set_sampled, settled
+from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History
-from fieldwise.training.optimum import ids_in_bags, not_solved, read_optimum, solve_path, solving_memory
+from fieldwise.training.optimum import (
+    ids_in_bags,
+    not_solved,
+    read_initial,
+    read_optimum,
+    solve_initial,
+    solve_path,
+    solving_memory,
+)
 
-__all__ = ["by_steps", "sample", "solve", "with_kind"]
+__all__ = ["by_steps", "initial_weights", "sample", "solve", "with_kind"]
 
 
 def with_kind(config: Config, prepared: Prepared) -> Config:
@@ -108,6 +117,33 @@ def by_steps(config: Config, prepared: Prepared) -> str | None:
     train = prepared.parts["train"]
     needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
     return not_solved(config.pretrain, needed, len(prepared.encoder.schema.classes), config.train.negative_rate)
+
+
+def initial_weights(
+    lr: LrWeights, l2: float, folder: Path, prepared: Prepared, world: World, listen: Listener
+) -> LrWeights:
+    """Return what networks start from, given logistic regression at its optimum and its penalty: the optimum for a
+    stronger one, which is kept beside it in `folder`.
+
+    Raises
+    ------
+    Stopped
+        On request.
+    """
+    kept = Checkpoints(folder / "initial", keep=1, warn=lambda text: listen(Warned(text)))
+    train, counts = prepared.parts["train"], prepared.encoder.vocabulary_counts
+    optimum = LogisticSolution(lr.weights[:, 0].astype(np.float64), float(lr.bias[0]), 0.0, 0)
+
+    def run() -> None:
+        try:
+            with noting_signals() as interrupt, all_threads(world):
+                solve_initial(train, counts, optimum, l2, kept, interrupt)
+        except Interrupted:
+            raise Stopped("stopped while logistic regression was solved; the same command goes on from there") from None
+
+    world.first(run, type(None))
+    with world.together():
+        return LrWeights(*read_initial(kept))
 
 
 def solve(

@@ -29,7 +29,7 @@ from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder, read_result
 from fieldwise.jobs.train import team
-from fieldwise.jobs.train.begin import by_steps, sample, solve, with_kind
+from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
@@ -44,7 +44,7 @@ from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, shrunk, take_member, warm_start
+from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, take_member, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.loop import History, Initial, fit
 from fieldwise.training.saving import load_weights, save_weights
@@ -196,9 +196,9 @@ def pretrain(
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
     bundle = open_bundle(folder).verify()
     [bias] = bundle.dense.values()
-    start, encoder = LrWeights(decode_weights(bundle.table), bias), prepared.encoder
+    start = LrWeights(decode_weights(bundle.table), bias)
     if result.l2 is not None:
-        start = shrunk(start, encoder.layout, encoder.vocabulary_counts, result.l2)
+        start = initial_weights(start, result.l2, folder, prepared, team.world_of(workers), listen)
     return Pretrained(start, result.epochs * result.seconds_per_epoch, folder, result)
 
 
