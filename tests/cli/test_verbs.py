@@ -320,6 +320,7 @@ def test_evaluate_prints_calibration_by_probability_and_by_field(asked):
     calls = asked("evaluate", answer)
     printed = run("evaluate", "runs/first", "--data", "a.csv", "--by", "hour").stdout
     assert calls["evaluate"][1]["by"] == ("hour",)
+    assert calls["evaluate"][1]["cutoff"] == 10
     assert re.search(r"0.1 to 0.2 +50 +0.1500 +0.2000 +0.750 +-", printed)
     summary = printed[printed.index("Calibration by field") : printed.index("Calibration by hour")]
     assert re.search(r"city +Rome +0.0300 +0.1000 +0.2000 +0.500 +-3.0\nhour +\[8\] +0.0100", summary)

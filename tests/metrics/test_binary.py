@@ -16,9 +16,9 @@ from fieldwise.metrics import BinaryMetrics, Metrics, evaluate_predictions
 
 quick = settings(deadline=None, max_examples=60)
 GAUC = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
-FIGURES = [
-    name for name in Metrics.__struct_fields__ if name not in ("num_examples", "sum_weights", "undefined", "own")
-]
+RANKING = ("ndcg", "mrr", "hit_rate", "recall", "ranked_groups")
+NO_FIGURES = ("num_examples", "sum_weights", "undefined", "own", "cutoff")
+FIGURES = [name for name in Metrics.__struct_fields__ if name not in NO_FIGURES]
 
 
 @st.composite
@@ -146,7 +146,8 @@ def test_weights_are_repetitions():
     p, y, g = (np.repeat(column, times) for column in (probabilities, labels, groups))
     repeated = evaluate_predictions(p, y, groups=g)
     weighted = evaluate_predictions(probabilities, labels, times, groups)
-    for name in set(FIGURES) - {"gauc_groups_left_out"}:  # a group with weights of zero only is left out, not absent
+    # A group with weights of zero only is left out, not absent; ranks do not know weights.
+    for name in set(FIGURES) - {"gauc_groups_left_out", *RANKING}:
         assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), rel=1e-12), name
     assert weighted.sum_weights == repeated.num_examples
 
@@ -175,7 +176,7 @@ def test_one_example_of_label_0_has_a_logloss_and_no_auc():
         "normalized_entropy": "only label 0 occurs",
         "pr_auc": "no example has label 1",
         "calibration_ratio": "no example has label 1",
-        **dict.fromkeys(GAUC, "there are no groups"),
+        **dict.fromkeys((*GAUC, *RANKING), "there are no groups"),
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from math import erfc, log, sqrt
+from itertools import pairwise, permutations
+from math import erfc, log, log2, sqrt
 
 
 def concordance(probabilities, labels, weights):
@@ -46,6 +47,31 @@ def gauc(groups, probabilities, labels, weights):
     weight = sum(weight for _, weight in kept)
     mean = sum(value * w for value, w in kept) / weight if kept else None
     return mean, len(kept), len(aucs) - len(kept), (total - weight) / total
+
+
+def ranking(groups, probabilities, labels, cutoff):
+    """Means over the groups with label 1 of NDCG, reciprocal rank, hit and recall, over all orders of equal
+    probabilities; and how many groups these are.
+    """
+    members = defaultdict(list)
+    for group, *example in zip(groups, probabilities, labels, strict=True):
+        members[group].append(example)
+    found = []
+    for rows in members.values():
+        positive = sum(y for _, y in rows)
+        if not positive:
+            continue
+        best = sum(1 / log2(1 + rank) for rank in range(1, min(positive, cutoff) + 1))
+        of_orders = []
+        for order in permutations(rows):
+            if any(one[0] < other[0] for one, other in pairwise(order)):
+                continue
+            ranks = [rank for rank, (_, y) in enumerate(order, start=1) if y]
+            seen = [rank for rank in ranks if rank <= cutoff]
+            gain = sum(1 / log2(1 + rank) for rank in seen)
+            of_orders.append((gain / best, 1 / ranks[0], float(bool(seen)), len(seen) / positive))
+        found.append([sum(column) / len(of_orders) for column in zip(*of_orders, strict=True)])
+    return [sum(column) / len(found) for column in zip(*found, strict=True)] if found else None, len(found)
 
 
 def calibration_error(probabilities, labels, weights, num_bins):

@@ -25,12 +25,20 @@ from fieldwise.cli.output import print_json
 @click.option(
     "--by", metavar="FIELD", multiple=True, help="Print the calibration of each value of this field; may be repeated."
 )
+@click.option(
+    "--cutoff",
+    metavar="K",
+    type=click.IntRange(min=1),
+    default=10,
+    help="Ranks that NDCG, hit rate and recall look at, in the groups of data.group; 10 by default.",
+)
 @common_options
 def command(
     run: Path,
     data: tuple[str, ...],
     format_: str | None,
     by: tuple[str, ...],
+    cutoff: int,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -49,7 +57,7 @@ def command(
 
     use_threads(threads)
     with show_progress(quiet) as listen:
-        evaluation = evaluate(run, data, format=format_, by=by, listen=listen)
+        evaluation = evaluate(run, data, format=format_, by=by, cutoff=cutoff, listen=listen)
     if as_json:
         print_json(evaluation.as_dict())
     else:

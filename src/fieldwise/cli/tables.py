@@ -64,6 +64,8 @@ METRICS = {
     "mean_probability": "mean probability",
     "accuracy": "accuracy",
 }
+_RANKING = {"ndcg": "NDCG@{}", "mrr": "MRR", "hit_rate": "hit rate@{}", "recall": "recall@{}"}
+"""Titles, with the cutoff."""
 _MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
 
 
@@ -266,7 +268,15 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     print_table(
         f"{metrics.num_examples:,} examples{probability_of(evaluation)}",
         ["metric", "value"],
-        [[title, figure(metrics, name, notes)] for name, title in METRICS.items()] + _own([metrics]),
+        [
+            *([title, figure(metrics, name, notes)] for name, title in METRICS.items()),
+            *(
+                [title.format(metrics.cutoff), figure(metrics, name, notes)]
+                for name, title in _RANKING.items()
+                if metrics.ranked_groups is not None
+            ),
+            *_own([metrics]),
+        ],
         notes=notes,
     )
     _print_slices("Calibration by deciles of the probability", "probability", evaluation.by_probability)

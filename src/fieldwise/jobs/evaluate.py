@@ -89,6 +89,7 @@ def evaluate(
     *,
     format: str | None = None,
     by: Sequence[str] = (),
+    cutoff: int = 10,
     listen: Listener = ignore,
 ) -> Evaluation:
     """Evaluate a saved model on a labelled raw log.
@@ -104,6 +105,8 @@ def evaluate(
         File format; by default inferred from the file names, or else that of the training log.
     by
         Fields by whose values calibration is reported, whatever their number of values.
+    cutoff
+        The ranks that NDCG, hit rate and recall look at, where there are groups; 1 or more.
     listen
         Called with `events.Preparing` events.
 
@@ -129,7 +132,7 @@ def evaluate(
     started = time.perf_counter()
 
     classes = bundle.encoder.schema.classes
-    metrics = BinaryMetrics() if len(classes) == 2 else MulticlassMetrics(len(classes))
+    metrics = BinaryMetrics(cutoff) if len(classes) == 2 else MulticlassMetrics(len(classes))
     slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
     with open_rows(bundle, data, format) as log:
         for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):

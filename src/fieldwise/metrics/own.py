@@ -22,7 +22,7 @@ where it is not defined."""
 
 OWN: dict[str, Metric] = {}
 """Those that were registered."""
-_STOP = ("auc", "gauc", "logloss", "pr_auc", "normalized_entropy")
+_STOP = ("auc", "gauc", "logloss", "pr_auc", "normalized_entropy", "ndcg", "mrr", "hit_rate", "recall")
 _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 
 

@@ -42,10 +42,18 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         sum w y / sum w, and sum w p / sum w.
     accuracy
         Weighted fraction of examples whose most probable class (the first one among ties) is the label.
+    ndcg, mrr, hit_rate, recall
+        Means over the groups with an example of label 1, of the normalised discounted cumulative gain, the reciprocal
+        rank of the first example of label 1, whether one is among the first `cutoff`, and the share of them that are;
+        examples ranked by p, ties in every order (`kernels.ranking`). Weights do not count.
+    ranked_groups
+        How many these groups are.
     undefined
         The reason for each metric that is None, by name.
     own
         User-defined metrics, by name (`metrics.own`).
+    cutoff
+        The ranks that `ndcg`, `hit_rate` and `recall` look at.
     """
 
     num_examples: int
@@ -63,8 +71,14 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     label_rate: float | None
     mean_probability: float | None
     accuracy: float | None
+    ndcg: float | None = None
+    mrr: float | None = None
+    hit_rate: float | None = None
+    recall: float | None = None
+    ranked_groups: int | None = None
     undefined: dict[str, str]
     own: dict[str, float | None] = {}
+    cutoff: int = 10
 
     @classmethod
     def of(
@@ -74,6 +88,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         figures: Mapping[str, float | str],
         otherwise: str = "",
         own: Mapping[str, float | None] | None = None,
+        cutoff: int = 10,
     ) -> Metrics:
         """Create metrics from values or, for undefined ones, reasons; `otherwise` is the reason for missing names.
 
@@ -85,12 +100,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, Any] = {"num_examples": num_examples, "sum_weights": sum_weights}
         undefined: dict[str, str] = {}
-        for name in cls.__struct_fields__[2:-2]:
+        for name in cls.__struct_fields__[2:-3]:
             figure = figures.get(name, otherwise)
             if isinstance(figure, str):
                 undefined[name] = figure
             values[name] = None if isinstance(figure, str) else figure
-        return cls(**values, undefined=undefined, own=dict(own or {}))
+        return cls(**values, undefined=undefined, own=dict(own or {}), cutoff=cutoff)
 
     @classmethod
     def nothing(cls, num_examples: int) -> Metrics:

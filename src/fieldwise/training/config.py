@@ -81,7 +81,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         What follows training, on the validation rows: ``none``, ``temperature`` or ``isotonic`` (`calibration`).
     stop_on
         The validation metric that decides which epoch's weights are kept, and when to stop: ``auc``, ``gauc``,
-        ``logloss``, ``pr_auc``, ``normalized_entropy``, or one of your own (`metrics.own`).
+        ``logloss``, ``pr_auc``, ``normalized_entropy``; where there is a group, ``ndcg``, ``mrr``, ``hit_rate`` or
+        ``recall``, of the first 10 ranks; or one of your own (`metrics.own`).
     patience
         Epochs without a better value before training stops.
     schedule

@@ -68,7 +68,7 @@ _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
             "batch_size": "examples per step",
             "seed": "random seed",
             "precision": "auto | float32 | bfloat16 | float64",
-            "stop_on": "auc | gauc | logloss | pr_auc | normalized_entropy",
+            "stop_on": "auc | gauc | ndcg | mrr | hit_rate | recall | logloss | pr_auc | normalized_entropy",
             "patience": "epochs without improvement before stopping",
         },
     ),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["check_parts", "part_remarks"]
 
 _NAMES = {"valid": "validation", "test": "test"}
-_OF_CLASSES = ("auc", "gauc", "pr_auc")
+_OF_CLASSES = ("auc", "gauc", "pr_auc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that one class alone leaves undefined."""
 
 
