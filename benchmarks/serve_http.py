@@ -4,7 +4,8 @@
 
 Server and client share the machine's cores, so ratios to the echo server of the same run say more than the figures. The
 echo server parses the same JSON with msgspec, and answers as many numbers as there are rows; ``torch`` is the same
-server with the network in eager PyTorch. ``half load`` is a fixed rate of one-row requests, half of what was reached.
+server with the network in eager PyTorch. ``CPU`` is the processor time of the server: what to compare on a machine that
+has other work. ``half load`` is a fixed rate of one-row requests, half of what was reached.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
+import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -117,6 +122,15 @@ class Server:
                 return int(line.split()[1].rsplit(":", 1)[1])
         raise RuntimeError("the server has ended")
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the processor time that it has taken; NaN where the system does not say."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return math.nan
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __exit__(self, *error: object) -> None:
         """End it."""
         self._process.terminate()
@@ -204,23 +218,55 @@ def measure(
     """Print what a server reaches, and return requests and rows a second."""
     singles = [request_of([row]) for row in rows[:1000]]
     hundreds = [request_of(rows[first : first + 100]) for first in range(0, 5000, 100)]
-    with Server(*command) as port:
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        with runner:
+    server = Server(*command)
+    with server as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
-            def run(requests: list[bytes], rate: float | None = None) -> np.ndarray:
-                runner.run(load(port, requests, options.connections, 0.5, None))  # warm
-                return np.array(runner.run(load(port, requests, options.connections, options.seconds, rate)))
+        def run(requests: list[bytes], rate: float | None = None) -> tuple[np.ndarray, float]:
+            runner.run(load(port, requests, options.connections, 0.5, None))  # warm
+            before = server.cpu_seconds
+            seconds = runner.run(load(port, requests, options.connections, options.seconds, rate))
+            return np.array(seconds), (server.cpu_seconds - before) / len(seconds)
 
-            one = run(singles)
-            hundred = run(hundreds)
-            half = run(singles, len(one) / options.seconds / 2)
+        one, one_cpu = run(singles)
+        hundred, hundred_cpu = run(hundreds)
+        half, _ = run(singles, len(one) / options.seconds / 2)
     figures = [len(one) / options.seconds, 100 * len(hundred) / options.seconds]
     print(
-        f"{name:<28}{figures[0]:>10,.0f}{figures[1]:>12,.0f}{1e3 * np.median(one):>10.1f}"
+        f"{name:<28}{figures[0]:>10,.0f}{figures[1]:>12,.0f}{1e6 * one_cpu:>10.0f}{1e4 * hundred_cpu:>10.1f}"
         f"{1e3 * np.quantile(half, 0.5):>12.1f}{1e3 * np.quantile(half, 0.99):>10.1f}"
     )
     return figures
+
+
+def measure_swaps(folder: Path, rows: list[dict[str, object]], options: argparse.Namespace) -> None:
+    """Print latencies at a fixed rate without new versions, and with one every second."""
+    singles = [request_of([row]) for row in rows[:1000]]
+    shutil.copytree(folder / "run" / "bundle", folder / "models" / "m" / "1")
+    command = (sys.executable, "-m", "fieldwise", "serve", str(folder / "models"), "--port", "0", "--poll", "0.2")
+    with Server(*command) as port, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        reached = runner.run(load(port, singles, options.connections, 2, None))
+        rate = len(reached) / 2 / 2
+        still = runner.run(load(port, singles, options.connections, options.seconds, rate))
+        done = threading.Event()
+
+        def publish() -> None:
+            version = 2
+            while not done.wait(1):
+                hidden = folder / "models" / "m" / f".{version}"
+                shutil.copytree(folder / "run" / "bundle", hidden)
+                hidden.rename(hidden.with_name(str(version)))
+                version += 1
+
+        publishing = threading.Thread(target=publish)
+        publishing.start()
+        try:
+            swapped = runner.run(load(port, singles, options.connections, options.seconds, rate))
+        finally:
+            done.set()
+            publishing.join()
+    for name, seconds in (("without new versions", still), ("a new version a second", swapped)):
+        half, most = (1e3 * np.quantile(seconds, share) for share in (0.5, 0.99))
+        print(f"{name:<28}{rate:>10,.0f} requests/s: median {half:.1f} ms, p99 {most:.1f} ms", flush=True)
 
 
 def main() -> None:
@@ -235,8 +281,8 @@ def main() -> None:
     if options.serve:
         serve_echo() if options.serve[0] == "echo" else serve_torch(options.serve[1])
         return
-    print(f"{'':<28}{'requests/s':>10}{'rows/s':>12}{'median':>10}{'half load':>12}{'p99':>10}")
-    print(f"{'':<28}{'of one row':>10}{'in hundreds':>12}{'ms':>10}{'median, ms':>12}{'ms':>10}")
+    print(f"{'':<28}{'requests/s':>10}{'rows/s':>12}{'CPU us':>10}{'CPU us':>10}{'half load':>12}{'p99':>10}")
+    print(f"{'':<28}{'of one row':>10}{'in hundreds':>12}{'a request':>10}{'a row':>10}{'median, ms':>12}{'ms':>10}")
     this = (sys.executable, __file__, "--serve")
     for num_fields in options.fields:
         with tempfile.TemporaryDirectory() as folder:
@@ -247,6 +293,7 @@ def main() -> None:
             ours = measure(f"fieldwise, {num_fields} fields", command, rows, options)
             if not options.no_torch:
                 measure(f"torch, {num_fields} fields", (*this, "torch", run), rows, options)
+            measure_swaps(Path(folder), rows, options)
             print(f"{'fieldwise / echo':<28}{ours[0] / bare[0]:>10.2f}{ours[1] / bare[1]:>12.2f}", flush=True)
 
 
