@@ -37,8 +37,9 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.schema import Field, Schema
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, Checkpoints, Sharding
 from fieldwise.training.config import TrainConfig
-from fieldwise.training.loop import History, resume
+from fieldwise.training.loop import resume
 from fieldwise.training.make import make_stepper
+from fieldwise.training.state import TrainingState
 
 FIXTURE = max((Path(__file__).parents[1] / "fixtures").glob("[0-9]*"), key=lambda path: int(path.name))
 ROWS = make_table(5, seed=1)
@@ -379,7 +380,7 @@ class Resumed(Artefact):
         model = build_model(config, encoder.layout, 2)
         settings = TrainConfig()
         self.stepper = make_stepper(model, settings.table, settings.dense, 100)
-        state = msgspec.to_builtins(History(position=2, loss_sum=1.0, seconds=2.0))
+        state = msgspec.to_builtins(TrainingState(position=2, loss_sum=1.0, seconds=2.0))
         self.checkpoints = Checkpoints(self.folder)
         self.checkpoints.save(2, model.table.rows, self.stepper.arrays(), state)
         self.folder = self.folder / "00000002"

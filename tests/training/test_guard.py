@@ -23,8 +23,8 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import DenseOptimizerConfig
 from fieldwise.training.guard import Divergence, NotFinite, all_finite
-from fieldwise.training.loop import History
 from fieldwise.training.make import make_stepper as make_stepper_of
+from fieldwise.training.state import TrainingState
 from fieldwise.training.step import Stepper
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
@@ -187,14 +187,14 @@ def test_a_peak_that_passes_is_no_divergence():
 def test_what_is_known_of_a_divergence_goes_through_a_checkpoint_at_any_step(step):
     divergence = Divergence.of(2)
     assert run_windows(divergence, lambda labels: 4.0, 0.5, num_batches=step) is None
-    saved = msgspec.json.encode(History(divergence=divergence))
-    resumed = msgspec.json.decode(saved, type=History).divergence
+    saved = msgspec.json.encode(TrainingState(divergence=divergence))
+    resumed = msgspec.json.decode(saved, type=TrainingState).divergence
     assert run_windows(resumed, lambda labels: 4.0, 0.5, num_batches=400) == 60 - step
 
 
 def test_a_checkpoint_of_a_version_that_did_not_keep_it_begins_to_look_anew():
     old = {"epochs": [], "best_epoch": 0, "best_value": None, "num_saves": 0, "position": 7}
-    assert msgspec.convert({**old, "loss_sum": 1.0, "seconds": 2.0}, History).divergence is None
+    assert msgspec.convert({**old, "loss_sum": 1.0, "seconds": 2.0}, TrainingState).divergence is None
 
 
 # --- a run ---

@@ -29,7 +29,7 @@ from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns, Reject, reading
 from fieldwise.features.counting import Learned
 from fieldwise.features.field_types import convert
-from fieldwise.features.fields import IndexedEncoder
+from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.lists import split_lists
 from fieldwise.features.parse import parse_text
 from fieldwise.features.scratch import Scratch

@@ -56,7 +56,7 @@ class Cells(NamedTuple):
         are no fingerprints.
     codes
         (N,) unsigned integers in place of fingerprints, once a field has counted the values: its own numbers for them
-        (`features.fields.IndexedEncoder.condense`). They take fewer bytes, and their ids are found without a search.
+        (`features.indexed.IndexedEncoder.condense`). They take fewer bytes, and their ids are found without a search.
     rejects
         Cells that cannot be read.
     num_cut

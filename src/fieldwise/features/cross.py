@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from fieldwise.features.canonical import plain
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns
-from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.fields import FieldEncoder
+from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.fingerprint import combine
 from fieldwise.kernels.layout import BAG, SINGLE

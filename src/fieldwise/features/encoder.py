@@ -30,7 +30,8 @@ from fieldwise.features.counting import Learned, VocabularyCounter, bytes_soon
 from fieldwise.features.cross import CrossEncoder
 from fieldwise.features.encoding import Encoding
 from fieldwise.features.field_types import refuse_unregistered
-from fieldwise.features.fields import CategoryEncoder, FieldEncoder, IndexedEncoder
+from fieldwise.features.fields import FieldEncoder
+from fieldwise.features.indexed import CategoryEncoder, IndexedEncoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.target import TargetEncoder

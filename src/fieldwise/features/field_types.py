@@ -6,7 +6,7 @@ A type is registered under a name, which is a ``[fields.NAME] type`` from then o
     register_field_type("ip-prefixes", prefixes, bag=True)     # a list of texts for each cell: a bag
 
 All else is that of a category or bag: fingerprints, vocabulary, ``min_count``, ``buckets``, crosses. Preparing and
-prediction call the same function in the same place (`features.fields`, `features.bags`). A prepared log and a saved
+prediction call the same function in the same place (`features.indexed`, `features.bags`). A prepared log and a saved
 model hold name and version, never code: whoever opens them imports the module first. On the command line,
 ``--import MODULE`` does so.
 """

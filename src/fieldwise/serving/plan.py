@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.fields import FieldEncoder, IndexedEncoder
+from fieldwise.features.fields import FieldEncoder
+from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.missing import missing_numbers
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.numerals import style_of

@@ -23,9 +23,10 @@ from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import answer, evaluate_model, fit_stacker
+from fieldwise.training.state import TrainingState
 from fieldwise.training.step import ControlFlags, Stepper
 
-__all__ = ["History", "Initial", "fit", "looks", "resume"]
+__all__ = ["Initial", "fit", "looks", "resume"]
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 _LOOKS_SHARE, _ANSWERS_PER_STEP, _PARTS = 0.05, 3.0, (8, 4, 2)
@@ -33,57 +34,6 @@ _SLOWER = (
     "lower train.table.learning_rate and train.dense.learning_rate (of lr: those of [pretrain]), and train into a new "
     "folder"
 )
-
-
-class History(msgspec.Struct, kw_only=True):
-    """Where training is, and what happened on the way.
-
-    Attributes
-    ----------
-    epochs
-        Every epoch that is done.
-    best_epoch, best_value
-        The epoch whose weights were kept (1-based; 0 before the first, and where the initial model is better than all),
-        and what their metric was, more being better.
-    own_epoch, own_value
-        The same of weights that were trained, whatever the initial model is worth: by these training stops. None and 0
-        in checkpoints of versions without initial models.
-    best_position
-        After how many of its batches they were kept; None at its end.
-    num_saves
-        How often weights were kept.
-    looked
-        After how many batches of the first epoch valid was looked at last.
-    position, loss_sum, seconds
-        Of the epoch that is not done: batches trained on, sum of loss times examples, seconds of training.
-    divergence
-        What is known of a diverging loss; None before the first step, and in checkpoints of versions that did not keep
-        it, with which it is looked for anew.
-    """
-
-    epochs: list[EpochEnd] = []
-    best_epoch: int = 0
-    best_value: float | None = None
-    own_epoch: int = 0
-    own_value: float | None = None
-    best_position: int | None = None
-    num_saves: int = 0
-    looked: int = 0
-    position: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    divergence: Divergence | None = None
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        """Mean seconds of training, without validation."""
-        return sum(epoch.seconds for epoch in self.epochs) / len(self.epochs)
-
-    @property
-    def examples_per_second(self) -> float:
-        """Examples trained on in a second, over all epochs."""
-        seconds = sum(epoch.seconds for epoch in self.epochs)
-        return sum(epoch.examples_per_second * epoch.seconds for epoch in self.epochs) / seconds if seconds else 0.0
 
 
 def fit(
@@ -99,7 +49,7 @@ def fit(
     interrupt: Interrupt | None = None,
     report: Path | None = None,
     listen: Listener = ignore,
-) -> History:
+) -> TrainingState:
     """Train until the epochs are over or `config.patience` epochs brought nothing better.
 
     Parameters
@@ -138,7 +88,7 @@ def fit(
     Stopped
         On request.
     """
-    history, interrupt, average = History(), interrupt or Interrupt(), None
+    history, interrupt, average = TrainingState(), interrupt or Interrupt(), None
     if config.average_epochs:
         average = Average(stepper.model, config.average_epochs, train.num_batches)
     if checkpoints is not None:
@@ -207,7 +157,7 @@ def looks(train: Batches, valid: Batches | None, patience: int) -> list[int]:
     return sorted(positions - {0, train.num_batches})
 
 
-def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) -> History:
+def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) -> TrainingState:
     """Go back to the newest checkpoint, where there is one, and return what had happened until then.
 
     Raises
@@ -217,9 +167,9 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
     """
     checkpoint = checkpoints.newest()
     if checkpoint is None:
-        return History()
+        return TrainingState()
     try:
-        history = msgspec.convert(checkpoint.state, History)
+        history = msgspec.convert(checkpoint.state, TrainingState)
         rows = checkpoint.table
         if average is not None:
             rows = average.restore(stepper.table.rows, rows, checkpoint.dense)
@@ -242,7 +192,7 @@ def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics
         return evaluate_model(stepper.model, interrupt.watch(coming), stepper.world)
 
 
-def _enough(history: History, patience: int) -> bool:
+def _enough(history: TrainingState, patience: int) -> bool:
     last = max(history.own_epoch, history.best_epoch)
     return bool(history.epochs) and len(history.epochs) - last >= patience
 
@@ -250,7 +200,7 @@ def _enough(history: History, patience: int) -> bool:
 def _run_epoch(
     stepper: Stepper,
     train: Batches,
-    history: History,
+    history: TrainingState,
     schedule: Schedule,
     saver: _Saver,
     interrupt: Interrupt,
@@ -286,7 +236,7 @@ def _run_epoch(
 
 
 def _until_unreadable(
-    batches: Iterator[Examples], history: History, saver: _Saver, interrupt: Interrupt
+    batches: Iterator[Examples], history: TrainingState, saver: _Saver, interrupt: Interrupt
 ) -> Iterator[Examples]:
     """Yield the batches; where one cannot be read, the cache being damaged or gone, save what was learned before it."""
     while True:
@@ -305,7 +255,7 @@ def _not_finite(
     error: NotFinite,
     stepper: Stepper,
     train: Batches,
-    history: History,
+    history: TrainingState,
     saver: _Saver,
     report: Path | None,
 ) -> UserError:
@@ -332,7 +282,7 @@ def _not_finite(
     )
 
 
-def _diverged(divergence: Divergence, stepper: Stepper, history: History, saver: _Saver) -> UserError:
+def _diverged(divergence: Divergence, stepper: Stepper, history: TrainingState, saver: _Saver) -> UserError:
     """Return what to tell of a loss that stays high."""
     return UserError(
         "training diverged: the learning rate is too high",
@@ -343,7 +293,7 @@ def _diverged(divergence: Divergence, stepper: Stepper, history: History, saver:
     )
 
 
-def _end_epoch(history: History, num_examples: int, valid: Metrics | None, listen: Listener) -> None:
+def _end_epoch(history: TrainingState, num_examples: int, valid: Metrics | None, listen: Listener) -> None:
     """Turn the epoch under way into one that is done."""
     seconds = max(history.seconds, 1e-9)
     end = EpochEnd(len(history.epochs) + 1, history.loss_sum / num_examples, seconds, num_examples / seconds, valid)
@@ -375,17 +325,17 @@ class _Saver:
             return "no checkpoint was saved"
         return f"the checkpoint of step {self.newest_step} is kept"
 
-    def resumed(self, history: History) -> None:
+    def resumed(self, history: TrainingState) -> None:
         """Training goes on from the checkpoint of `history`, or begins."""
         self.newest_step = self._step(history) or None
 
     def is_late(self) -> bool:
         return time.monotonic() - self.saved >= self.every_seconds
 
-    def is_due(self, history: History) -> bool:
+    def is_due(self, history: TrainingState) -> bool:
         return self.every_steps is not None and self._step(history) % self.every_steps == 0
 
-    def save(self, history: History) -> None:
+    def save(self, history: TrainingState) -> None:
         if self.checkpoints is None:
             return
         self.stepper.refuse_written()
@@ -398,14 +348,14 @@ class _Saver:
         self.saved = time.monotonic()
         self.newest_step = self._step(history)
 
-    def _step(self, history: History) -> int:
+    def _step(self, history: TrainingState) -> int:
         return len(history.epochs) * self.batches_per_epoch + history.position
 
 
 class _Meter:
     """Counts batches, loss and seconds of the epoch under way, and reports them now and then."""
 
-    def __init__(self, history: History, train: Batches, listen: Listener) -> None:
+    def __init__(self, history: TrainingState, train: Batches, listen: Listener) -> None:
         self.history, self.train, self.listen = history, train, listen
         self.valid = history.epochs[-1].valid if history.epochs else None
         self.num_examples = history.position * train.batch_size

@@ -30,7 +30,7 @@ from fieldwise.metrics.own import goodness
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
 from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.loop import History
+from fieldwise.training.state import TrainingState
 from fieldwise.training.unseen import filled
 
 __all__ = [
@@ -62,7 +62,7 @@ class Optimum(NamedTuple):
 
     weights: npt.NDArray[np.float64]
     bias: float
-    history: History
+    history: TrainingState
 
 
 def ids_in_bags(train: Cache) -> float:
@@ -274,7 +274,7 @@ def read_optimum(checkpoints: Checkpoints) -> Optimum:
     checkpoint = checkpoints.newest()
     if checkpoint is None:
         raise _not_there(checkpoints)
-    history = msgspec.convert(checkpoint.state["history"], History)
+    history = msgspec.convert(checkpoint.state["history"], TrainingState)
     return Optimum(checkpoint.table[:, 1].astype(np.float64), float(checkpoint.dense["bias"][1]), history)
 
 
@@ -298,7 +298,7 @@ class _Path:
     def __init__(self, train: Cache, l2: float | None, valid: Cache | None, checkpoints: Checkpoints) -> None:
         self.only = l2 if l2 is not None else _ALONE if valid is None else None
         self.checkpoints = checkpoints
-        self.history = History()
+        self.history = TrainingState()
         self.tried: list[tuple[float, float | None]] = []
         self.last: LogisticSolution | None = None
         self.best = np.zeros(train.layout.num_features), 0.0
@@ -334,7 +334,7 @@ class _Path:
         last, best = (np.ascontiguousarray(column) for column in checkpoint.table.T)
         of_last, of_best = (float(bias) for bias in checkpoint.dense["bias"])
         self.last, self.best = LogisticSolution(last, of_last, 0.0, 0), (best, of_best)
-        self.history = msgspec.convert(checkpoint.state["history"], History)
+        self.history = msgspec.convert(checkpoint.state["history"], TrainingState)
         self.tried = [(l2, value) for l2, value in checkpoint.state["tried"]]
 
 

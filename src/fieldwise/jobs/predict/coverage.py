@@ -36,7 +36,7 @@ class FieldCoverage(msgspec.Struct, frozen=True, kw_only=True):
         The fraction that was missing in the training rows.
     training_unseen
         The fraction expected to be unseen in further rows like those of training: rare values, and values that did not
-        occur (`features.fields.IndexedEncoder.training_shares`).
+        occur (`features.indexed.IndexedEncoder.training_shares`).
     cut
         Number of cells of a bag with more than `max_length` values, which were truncated.
     """

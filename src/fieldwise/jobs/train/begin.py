@@ -22,7 +22,6 @@ from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.initial import LrWeights, set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
-from fieldwise.training.loop import History
 from fieldwise.training.optimum import (
     ids_in_bags,
     not_solved,
@@ -32,6 +31,7 @@ from fieldwise.training.optimum import (
     solve_path,
     solving_memory,
 )
+from fieldwise.training.state import TrainingState
 
 __all__ = ["by_steps", "initial_weights", "sample", "solve", "with_kind"]
 
@@ -154,7 +154,7 @@ def solve(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
-) -> History:
+) -> TrainingState:
     """Solve logistic regression to its optimum, and give it to the model, which is one; an epoch is a penalty.
 
     Of several workers the first solves, as in `sample`.

@@ -46,9 +46,10 @@ from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, take_member, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
-from fieldwise.training.loop import History, Initial, fit
+from fieldwise.training.loop import Initial, fit
 from fieldwise.training.saving import load_weights, save_weights
 from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
+from fieldwise.training.state import TrainingState
 from fieldwise.training.step import at_work
 from fieldwise.training.unseen import fill_unseen
 
@@ -75,7 +76,7 @@ class _Trained(NamedTuple):
     """
 
     model: ClickModel
-    history: History
+    history: TrainingState
     metrics: dict[str, Metrics | None]
     members: list[MemberResult]
     pretrain_seconds: float | None
@@ -356,7 +357,7 @@ def _train_model(
         keep(1)
         each = EpochEnd(0, math.nan, member.seconds_per_epoch, member.examples_per_second, None)
         epochs = [each._replace(epoch=number + 1) for number in range(member.epochs)]
-        history = History(epochs=epochs, best_epoch=member.best_epoch)
+        history = TrainingState(epochs=epochs, best_epoch=member.best_epoch)
     elif not model.trained:
         before_evaluation()
         keep(1)
@@ -407,11 +408,11 @@ def _train_model(
     return _Trained(model, history, metrics, members, pretrain_seconds)
 
 
-def _sampled_history(sweeps: int, seconds: float, num_examples: int) -> History:
+def _sampled_history(sweeps: int, seconds: float, num_examples: int) -> TrainingState:
     """Return what happened to a model that was sampled and not trained: a sweep is an epoch, and the last is kept."""
     each = max(seconds / sweeps, 1e-9)
     epochs = [EpochEnd(number + 1, math.nan, each, num_examples / each, None) for number in range(sweeps)]
-    return History(epochs=epochs, best_epoch=sweeps)
+    return TrainingState(epochs=epochs, best_epoch=sweeps)
 
 
 def _evaluate_members(

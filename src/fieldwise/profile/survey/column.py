@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, Reject
-from fieldwise.features.fields import CategoryEncoder
+from fieldwise.features.indexed import CategoryEncoder
 from fieldwise.features.numbers import rejected_numbers
 from fieldwise.features.numerals import read_numbers, style_of
 from fieldwise.profile.survey.alone import Sides, auc_of_values
