@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import threading
@@ -147,6 +148,33 @@ def test_damaged_and_half_copied_versions_are_refused_and_said(models: Path, tmp
         shutil.copyfile(first, half / first.name)  # the copy is whole now
         wait_until_it_answers(server, 20)
         np.testing.assert_allclose(server.predict(ROWS), probabilities(better), atol=1e-6)
+
+
+@pytest.mark.long
+def test_none_of_200_damaged_and_50_half_copied_versions_answers(models: Path, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    folder, better = tmp_path / "ctr", models / "ctr" / "2"
+    publish(models / "ctr" / "1", folder, 1)
+    names = sorted(path.name for path in better.iterdir())
+    with Server(tmp_path, folder) as server:
+        expected = server.predict(ROWS)
+        for version in range(2, 252):
+            damaged = tmp_path / "damaged"
+            shutil.copytree(better, damaged)
+            if version < 202:
+                path = damaged / rng.choice(names)
+                content = bytearray(path.read_bytes())
+                content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+                path.write_bytes(content)
+            else:
+                for name in rng.sample(names, rng.randrange(1, len(names))):
+                    size = (damaged / name).stat().st_size
+                    os.truncate(damaged / name, rng.randrange(size))
+            damaged.rename(folder / str(version))
+            server.wait_for(f"version {version} refused")
+            reply = server.ask("POST", PREDICT, {"rows": ROWS}).json()
+            assert (reply["model_version"], reply["probability"]) == ("1", expected)
+            shutil.rmtree(folder / str(version))
 
 
 def test_a_version_that_is_taken_away_is_rolled_back_and_current_names_one(models: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 =======================================================  ==========================================================
 address                                                  answer
 =======================================================  ==========================================================
-GET  /v2/health/live, /v2/health/ready                   200, or 503 where no version answers
+GET  /v2/health/live, /v2/health/ready                   200, or 503 where no model answers
 GET  /v2                                                 the server's metadata
 GET  /v2/models/NAME[/versions/V][/ready]                a model's metadata; whether it answers
 POST /v2/models/NAME[/versions/V]/infer                  tensors: the Open Inference Protocol (`protocol`)
@@ -196,6 +196,8 @@ class App:
         model = self.models.model(route.model)
         if version is None and route.version in model.versions:
             version = model.current
+        if version is None and route.version is None:
+            raise Refusal(503, f"model {route.model} has no version that answers", ((b"retry-after", b"5"),))
         if version is None:
             raise Refusal(404, f"model {route.model} has no version {route.version!r}; there is: {model.versions}")
         return version

@@ -103,8 +103,8 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """Whether every model has a version that answers."""
-        return all(model.current is not None for model in self.by_name.values())
+        """Whether a model answers: one that is half copied yet takes no others away."""
+        return any(model.current is not None for model in self.by_name.values())
 
     def model(self, name: str) -> Model:
         """Return a model; raise `Refusal` (404) if there is none of this name."""
@@ -174,12 +174,11 @@ class Models:
                 await loop.run_in_executor(self._loading, gc.collect)
             try:
                 self._follow(await loop.run_in_executor(self._loading, self._find))
-            except UserError as error:  # the folder has gone: what is in memory answers
-                self._say(one_line(error))
-                continue
-            for model in list(self.by_name.values()):
-                self._place(model, await loop.run_in_executor(self._loading, self._due, model))
-                self._close_idle(model)
+                for model in list(self.by_name.values()):
+                    self._place(model, await loop.run_in_executor(self._loading, self._due, model))
+                    self._close_idle(model)
+            except Exception as error:  # a folder that has gone, a disk that fails: what is in memory answers
+                self._say(f"no new versions are seen: {one_line(error)}")
 
     def close(self) -> None:
         """Let go of everything."""
@@ -223,7 +222,7 @@ class Models:
             return None
         try:
             version = Version(model.name, name, path, self._limits, self._scoring)
-        except (UserError, OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+        except Exception as error:  # whatever is wrong with it, others answer
             _, said = model.refused.get(name, (None, None))
             model.refused[name] = (signature, one_line(error))
             if said != one_line(error):
