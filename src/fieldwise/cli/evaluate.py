@@ -17,6 +17,7 @@ from fieldwise.cli.output import print_json
     examples=(
         "fieldwise evaluate runs/first --data clicks/2026-11-11.parquet",
         "fieldwise evaluate runs/first --data clicks/2026-11-11.parquet --by country --by hour",
+        "fieldwise evaluate runs/first --data 'clicks/2026-11-*.parquet' --time shown_at",
     ),
 )
 @run_argument
@@ -25,6 +26,8 @@ from fieldwise.cli.output import print_json
 @click.option(
     "--by", metavar="FIELD", multiple=True, help="Print the calibration of each value of this field; may be repeated."
 )
+@click.option("--by-day", is_flag=True, help="Print the metrics of each day, by the column of data.time.")
+@click.option("--time", metavar="COLUMN", help="Tell days by this column of times; implies --by-day.")
 @click.option(
     "--cutoff",
     metavar="K",
@@ -38,6 +41,8 @@ def command(
     data: tuple[str, ...],
     format_: str | None,
     by: tuple[str, ...],
+    by_day: bool,
+    time: str | None,
     cutoff: int,
     threads: int | None,
     quiet: bool,
@@ -57,7 +62,9 @@ def command(
 
     use_threads(threads)
     with show_progress(quiet) as listen:
-        evaluation = evaluate(run, data, format=format_, by=by, cutoff=cutoff, listen=listen)
+        evaluation = evaluate(
+            run, data, format=format_, by=by, by_day=by_day, time_column=time, cutoff=cutoff, listen=listen
+        )
     if as_json:
         print_json(evaluation.as_dict())
     else:

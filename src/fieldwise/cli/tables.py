@@ -19,6 +19,7 @@ from fieldwise.models.registry import model_label
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
     from fieldwise.distributed.traffic import Traffic
+    from fieldwise.jobs.by_day import DayMetrics
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.predict.predict import Prediction
     from fieldwise.jobs.prepare.estimate import Estimate
@@ -279,6 +280,7 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
         ],
         notes=notes,
     )
+    _print_days(evaluation.by_day)
     _print_slices("Calibration by deciles of the probability", "probability", evaluation.by_probability)
     _print_fields(evaluation.by_field)
     for found in evaluation.by_field:
@@ -289,6 +291,27 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
             _print_slices(title, "value", found.slices[:_MAX_FIELDS])
     print_read(evaluation.read)
     print_coverage(evaluation.fields, evaluation.warnings)
+
+
+def _print_days(days: Sequence[DayMetrics]) -> None:
+    """Print the main metrics of each day."""
+    if not days:
+        return
+    notes = Footnotes()
+    names = [name for name in (*_MAIN_METRICS, "calibration_ratio") if any(getattr(it.metrics, name) for it in days)]
+    print_table(
+        "Metrics by day, in UTC",
+        ["day", "examples", *(METRICS[name] for name in names)],
+        [
+            [
+                it.day or "(no time)",
+                f"{it.metrics.num_examples:,}",
+                *(figure(it.metrics, name, notes) for name in names),
+            ]
+            for it in days
+        ],
+        notes=notes,
+    )
 
 
 def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:

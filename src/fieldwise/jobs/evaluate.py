@@ -17,6 +17,7 @@ from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.encoder import Encoder
+from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
@@ -48,6 +49,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     by_field
         Calibration by the values of every field with at most 1,000 values, and of the fields in `by`
         (`metrics.slices`).
+    by_day
+        Metrics by the day of the examples' time, where that was asked for.
     label, classes, positive
         The label column, its classes in the order of the model, and the positive class of two.
     read
@@ -61,6 +64,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     read: ReadReport
     by_probability: list[Slice] = []
     by_field: list[FieldSlices] = []
+    by_day: list[DayMetrics] = []
     fields: list[FieldCoverage] = []
     warnings: list[str] = []
     label: str | None = None
@@ -75,6 +79,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
             "read": self.read.as_dict(),
             "by_probability": msgspec.to_builtins(self.by_probability),
             "by_field": msgspec.to_builtins(self.by_field),
+            "by_day": msgspec.to_builtins(self.by_day),
             "fields": msgspec.to_builtins(self.fields),
             "warnings": self.warnings,
             "label": self.label,
@@ -89,6 +94,8 @@ def evaluate(
     *,
     format: str | None = None,
     by: Sequence[str] = (),
+    by_day: bool = False,
+    time_column: str | None = None,
     cutoff: int = 10,
     listen: Listener = ignore,
 ) -> Evaluation:
@@ -105,6 +112,10 @@ def evaluate(
         File format; by default inferred from the file names, or else that of the training log.
     by
         Fields by whose values calibration is reported, whatever their number of values.
+    by_day
+        Whether metrics are reported for each day, in UTC.
+    time_column
+        The column of times that days are told by; that of ``data.time`` unless given.
     cutoff
         The ranks that NDCG, hit rate and recall look at, where there are groups; 1 or more.
     listen
@@ -113,7 +124,7 @@ def evaluate(
     Raises
     ------
     ConfigError
-        A field in `by` does not exist, or is a number without bins.
+        A field in `by` does not exist, or is a number without bins; `by_day`, and there is no column of times.
     ArtefactError
         The model is missing or damaged.
     DataError
@@ -134,8 +145,11 @@ def evaluate(
     classes = bundle.encoder.schema.classes
     metrics = BinaryMetrics(cutoff) if len(classes) == 2 else MulticlassMetrics(len(classes))
     slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
+    days = MetricsByDay(bundle.encoder.schema, time_column, cutoff) if by_day or time_column is not None else None
+    extra = () if days is None else (days.column,)
     with open_rows(bundle, data, format) as log:
-        for chunk, encoded in encode_log(log, bundle.encoder, labelled=True):
+        log.layout.require(extra)
+        for chunk, encoded in encode_log(log, bundle.encoder, labelled=True, extra=extra):
             tally.add(chunk.reject_lines(encoded.rejects))
             coverage.add(encoded.batch, encoded.cut)
             assert encoded.labels is not None, "the rows are read with their labels"
@@ -143,6 +157,8 @@ def evaluate(
             metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
             if slices is not None:
                 slices.update(encoded.batch, predicted, encoded.labels, encoded.weights)
+            if days is not None:
+                days.update(chunk.table, encoded.accepted, predicted, encoded.examples)
             accepted += len(encoded.accepted)
             listen(Preparing("evaluate", accepted, None, time.perf_counter() - started))
     if not accepted:
@@ -164,6 +180,7 @@ def evaluate(
         ),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
+        by_day=days.compute() if days is not None else [],
         fields=coverage.shares(),
         warnings=[*figures.warnings("these rows"), *coverage.warnings()],
         **bundle.encoder.schema.of_label,
