@@ -60,7 +60,7 @@ def test_bytes_that_the_encoding_has_not_are_named_with_file_line_and_the_settin
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(2, 5).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=6)),
-    st.sampled_from([",", ";", "|", "\t", " "]),
+    st.sampled_from([",", ";", "|", "\t", "\x01", "~", "^", " "]),
     st.sampled_from(["", "\n\n", "sep", "# made by a tool\n", "\ufeff"]),
     st.sampled_from(["\n", "\r\n"]),
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
@@ -129,3 +129,16 @@ def test_a_delimiter_of_two_characters_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "log.csv").write_text("user::item::rating\n1::2::5\n3::4::1\n")
     with pytest.raises(DataError, match=r"two characters, ::(.|\n)*sed"):
         rows_of(tmp_path / "log.csv")
+
+
+@pytest.mark.parametrize("ending", ["zip", "bz2", "zst", "xz"])
+def test_a_packed_file_that_is_named_is_said_to_be_packed(tmp_path, ending):
+    (tmp_path / f"log.csv.{ending}").write_bytes(b"PK\3\4")
+    with pytest.raises(UserError, match=rf"the file is packed as {ending}(.|\n)*unpack it, or pack it by gzip"):
+        open_log([tmp_path / f"log.csv.{ending}"])
+
+
+def test_a_column_that_a_file_of_one_column_lacks_is_an_error_that_names_the_delimiter(tmp_path):
+    (tmp_path / "log.csv").write_text("click!ad\n1!a\n0!b\n")
+    with pytest.raises(UserError, match=r"no such column(.|\n)*It is the only column(.|\n)*csv\.delimiter"):
+        list(open_log([tmp_path / "log.csv"]).chunks(["click"]))

@@ -127,6 +127,10 @@ NUMBERS_AND = [*map(str, range(100))] * 3
         (["1", "2", "NA"] * 99, None, "category", IN_NUMBERS),
         (["a|b", "b", "\\N"] * 99, None, "bag", ("NULL", "\\N")),
         (["2026-11-08 09:00", "2026-11-09 10:00", "NULL", "-"] * 99, None, "time", IN_NUMBERS),
+        (["2026-11-08 09:00:00", "2026-11-09 10:30:00", "0000-00-00 00:00:00"] * 99, None, "time", IN_NUMBERS),
+        (["08.11.2026 09:00", "19.11.2026 10:30", "0000-00-00 00:00:00"] * 99, None, "time", IN_NUMBERS),
+        ([*NUMBERS_AND, "#DIV/0!", "#VALUE!"], None, "number", IN_NUMBERS),
+        ([*NUMBERS_AND, "."], None, "number", IN_NUMBERS),
     ],
 )
 def test_what_means_missing_follows_from_the_other_values(cells, missing, kind, expected):

@@ -30,8 +30,9 @@ def rng():
     return random.Random(7)
 
 
-def test_a_header_line_among_the_rows_is_a_rejected_row_and_no_class(tmp_path, rng):
-    header = "click,user,price\n"
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_line_among_the_rows_is_a_rejected_row_and_no_class(tmp_path, rng, mark):
+    header = f"{mark}click,user,price\n"
     (tmp_path / "log.csv").write_text(header + lines(100, rng) + header + lines(100, rng))
     prepared = fw.prepare(config(tmp_path, "log.csv"))
     assert prepared.encoder.schema.classes == ("0", "1")

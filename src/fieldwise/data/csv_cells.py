@@ -301,15 +301,15 @@ def _header_lines(table: pa.Table) -> npt.NDArray[np.int64]:
 
     A single column is not enough to tell: ``city`` may be a value of the column city.
     """
-    nothing = np.zeros(0, dtype=np.int64)
+    found = np.zeros(0, dtype=np.int64)
     if table.num_columns < 2:
-        return nothing
-    found = nothing
+        return found
     for number, (name, cells) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        names = (name, f"\ufeff{name}")  # of a file that was put behind another, with its byte order mark
         if number == 0:
-            found = np.flatnonzero(pc.equal(cells, name).to_numpy())
+            found = np.flatnonzero(pc.is_in(cells, value_set=pa.array(names, cells.type)).to_numpy())
         else:
-            found = found[[cells[int(place)].as_py() == name for place in found]]
+            found = found[[cells[int(place)].as_py() in names for place in found]]
         if not len(found):
             break
     return found

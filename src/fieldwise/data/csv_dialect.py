@@ -2,7 +2,7 @@ r"""How a text table is written: as stated, else as its first lines tell: its de
 
 The same rules hold whenever a file is opened, in training and afterwards, and only for what nobody has stated. A
 delimiter is one that stands in each of the first lines, outside quotes, equally often: the usual one of the file's name
-if it does at all in the first, else a tab, ``;``, ``|`` or a space.
+if it does at all in the first, else a tab, ``;``, ``|``, Hive's byte 1, ``~``, ``^`` or a space.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "refuse_data_as_names",
 ]
 
-_OTHERS = ("\t", ";", "|", " ")
+_OTHERS = ("\t", ";", "|", "\x01", "~", "^", " ")
 _NUM_LINES = 20
 _SEP_LINE = re.compile(rb'"?sep=([^\r\n"])"?[ ]*\r?\n', re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")

@@ -11,7 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
 from fieldwise.data.pipes import refuse_special
-from fieldwise.data.sources import ENDINGS, FORMATS, EmptyFileError, Source, examine, known_encoding, known_format
+from fieldwise.data.sources import (
+    ENDINGS,
+    FORMATS,
+    PACKED,
+    EmptyFileError,
+    Source,
+    examine,
+    known_encoding,
+    known_format,
+)
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.io import stores
 
@@ -21,7 +30,6 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 _EMPTY = "without a byte"
-_PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
 _REQUESTS = 16
 """Files of a store that are asked for at the same time."""
 
@@ -229,7 +237,7 @@ def _why_not(below: PurePosixPath | Path, format: str | None) -> str | None:
     if format or known_format(name):
         return None
     packed = Path(name.lower()).suffix
-    if packed in _PACKED and known_format(name[: -len(packed)]):
+    if packed in PACKED and known_format(name[: -len(packed)]):
         return f"packed as {packed[1:]}: only gzip is read"
     return "its ending is not that of a log" if packed else "without an ending, its format is not known"
 

@@ -7,7 +7,7 @@ who asks for it gets an error that names the file. So does who asks for a column
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.canonical import is_list
 from fieldwise.schema import Schema
 
-__all__ = ["FileColumns", "LogColumns", "columns_of_files"]
+__all__ = ["FileColumns", "LogColumns", "columns_of_files", "near_column"]
 
 _EXACT = 2.0**53
 _NAMED = 10
@@ -92,6 +92,23 @@ def columns_of_files(
         yield FileColumns(source.path, own + shown, hidden, types, reader.largest)
 
 
+def near_column(name: str, known: Collection[str]) -> str:
+    """Return a hint for the name of a column that a log does not have.
+
+    Examples
+    --------
+    >>> near_column("clik", ["click", "ad"])
+    'did you mean click?'
+    >>> near_column("click", ["click~ad"])
+    'did you mean click~ad? It is the only column: if its cells hold several, name what separates them, csv.delimiter'
+    """
+    hint = did_you_mean(name, known)
+    if len(known) != 1:
+        return hint
+    end = "" if hint.endswith("?") else "."
+    return f"{hint}{end} It is the only column: if its cells hold several, name what separates them, csv.delimiter"
+
+
 class LogColumns:
     """The columns of all files of a log, or of several.
 
@@ -149,7 +166,7 @@ class LogColumns:
                     "the log has no such column",
                     where=self.files[0].path,
                     got=name,
-                    fix=did_you_mean(name, self.files[0].names),
+                    fix=near_column(name, self.files[0].names),
                 )
             lacking, having = self._lacking(name), self._having(name)
             raise DataError(

@@ -18,6 +18,7 @@ from fieldwise.io import stores
 __all__ = [
     "ENDINGS",
     "FORMATS",
+    "PACKED",
     "EmptyFileError",
     "Source",
     "check_names",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
+
+PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
+"""Endings of packed files that are not read."""
 
 ENDINGS = {
     ".csv": "csv",
@@ -144,6 +148,14 @@ def examine(path: str, position: int, format: str | None, usual_format: str | No
     """
     gzipped = path.lower().endswith(".gz")
     kind = format or known_format(path) or usual_format
+    packed = Path(path.lower()).suffix
+    if kind is None and packed in PACKED and known_format(path[: -len(packed)]):
+        raise DataError(
+            f"the file is packed as {packed[1:]}",
+            where=path,
+            expected="a plain file, or one packed by gzip",
+            fix="unpack it, or pack it by gzip",
+        )
     if kind is None:
         raise DataError(
             "the file's name does not tell its format",

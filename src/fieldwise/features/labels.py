@@ -6,7 +6,8 @@ spelling                  is
 blanks around it, ``+1``  left out: `` 1 ``, ``+1`` and ``1.0`` are the class 1
 letter case               passed over, unless two classes differ in nothing else
 flags                     ``0 false f no n off - neg negative`` and ``1 true t yes y on + pos positive``, where all
-                          values of the label are among them: two classes, however many spellings
+                          values of the label are among them: two classes, however many spellings; and yes and no in
+                          a dozen languages
 missing                   the empty cell, null, NaN and the texts of `MISSING_LABELS`, or those of ``data.missing`` in
                           their place: no class, unless the configuration names it as one
 ========================  ==============================================================================================
@@ -15,6 +16,7 @@ missing                   the empty cell, null, NaN and the texts of `MISSING_LA
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -48,7 +50,9 @@ MISSING_LABELS = frozenset(
 
 _FLAG_PAIRS = (
     ("0", "1"), ("false", "true"), ("f", "t"), ("no", "yes"), ("n", "y"), ("off", "on"), ("-", "+"), ("neg", "pos"),
-    ("negative", "positive"),
+    ("negative", "positive"), ("nein", "ja"), ("nee", "ja"), ("nej", "ja"), ("non", "oui"), ("no", "sí"), ("no", "si"),
+    ("no", "sì"), ("não", "sim"), ("nao", "sim"), ("nie", "tak"), ("hayır", "evet"), ("нет", "да"), ("否", "是"),
+    ("いいえ", "はい"),
 )  # fmt: skip
 SIDES = {word: side for pair in _FLAG_PAIRS for side, word in enumerate(pair)}
 
@@ -66,8 +70,9 @@ def tidy(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Return what spellings of one class have in common."""
-    return tidy(text).casefold()
+    """Return what spellings of one class have in common: letter case does not count, nor the width of ``１``."""
+    text = tidy(text)
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 class Spelling:

@@ -19,13 +19,15 @@ import xxhash
 
 from fieldwise.features.spelling import spelled
 
-__all__ = ["IN_NUMBERS", "IN_TEXTS", "MissingTexts", "is_missing", "missing_numbers", "without_missing"]
+__all__ = ["IN_NUMBERS", "IN_TEXTS", "ZERO_DATES", "MissingTexts", "is_missing", "missing_numbers", "without_missing"]
 
 IN_TEXTS = ("NULL", r"\N")
 """Of categories and bags, unless the configuration says otherwise."""
+ZERO_DATES = ("0000-00-00", "0000-00-00 00:00:00")
+"""What MySQL writes for a date that there is not."""
 IN_NUMBERS = (
     "NULL", r"\N", "NA", "N/A", "None", "NaN", "-NaN", "NaT", "nil", "undefined", "(null)", "<null>", "<NA>", "#N/A",
-    "#NA", "-", "--", "?",
+    "#NA", "-", "--", "?", ".", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!", *ZERO_DATES,
 )  # fmt: skip
 """Of numbers and times, and of categories whose other values are all numbers or times."""
 

@@ -22,6 +22,7 @@ Anything else, and what lies before the year 1 or after 9999, is no moment.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -32,7 +33,7 @@ import pyarrow.compute as pc
 from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, buffers, canonical, is_text, plain
 from fieldwise.features.columns import Columns, reading
-from fieldwise.features.missing import is_missing
+from fieldwise.features.missing import ZERO_DATES, is_missing
 from fieldwise.features.numerals import read_numbers
 from fieldwise.features.parse import cast_all, parse_text, parse_written, taken_from, without_empty, without_markers
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
@@ -46,6 +47,7 @@ _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800.0, 253_402_300_799.0  # the years 
 _ISO_KINDS = (pa.timestamp("s"), pa.timestamp("s", "UTC"), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 _ISO = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$"
 """What Arrow reads as times of one kind, unless there is no such day."""
+_MAY_BE_MOMENT = re.compile(r"\s*[+-]?\.?[0-9]")
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -97,7 +99,8 @@ def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, B
 def _missing_moments(field: Field) -> tuple[float, ...]:
     """Return the moments that mean missing, such as 1900-01-01 where a configuration says so."""
     # A moment in ISO, or as a number, begins with a digit: nothing is parsed, nor compiled, for the usual texts.
-    texts = [text for text in field.missing if field.format is not None or any(map(str.isdigit, text))]
+    texts = [text for text in field.missing if field.format is not None or _MAY_BE_MOMENT.match(text)]
+    texts = [text for text in texts if text not in ZERO_DATES]
     if not texts:
         return ()
     bare = Field(name=field.name, type="time", column="at", part="hour", unit=field.unit, format=field.format)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.features.canonical import as_text, canonical, plain
-from fieldwise.features.missing import is_missing, missing_numbers, without_missing
+from fieldwise.features.missing import ZERO_DATES, is_missing, missing_numbers, without_missing
 
 __all__ = [
     "PLAIN", "as_floats", "cast_all", "parse_text", "parse_written", "taken_from", "without_empty", "without_markers",
@@ -141,7 +141,7 @@ def without_markers(text: pa.Array, missing: tuple[str, ...]) -> pa.Array:
     >>> without_markers(pa.array(["1", "NA", "-999"]), ("NA", "-999")).to_pylist()
     ['1', None, '-999']
     """
-    words = tuple(marker for marker in missing if not any(map(str.isdigit, marker)))
+    words = tuple(marker for marker in missing if marker in ZERO_DATES or not any(map(str.isdigit, marker)))
     return without_missing(text, words) if words else text
 
 

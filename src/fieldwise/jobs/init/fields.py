@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from fieldwise.config import Config, FieldConfig
+from fieldwise.data.log_columns import near_column
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.bags import measure_bags
 from fieldwise.features.columns import Columns, reading
@@ -222,7 +223,7 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
     excluded = columns_excluded(config)
     for where, name in asked:
         if name is not None and name not in names and not (name in absent and name in excluded):
-            raise DataError("the log has no such column", where=where, got=name, fix=did_you_mean(name, names))
+            raise DataError("the log has no such column", where=where, got=name, fix=near_column(name, names))
 
 
 def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
