@@ -247,6 +247,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse(
                 "the separator must not contain the colon that precedes weights", got=f"separator = {self.separator}"
             )
+        if self.custom and self.type not in ("category", "bag"):
+            refuse("a type of your own must be read as a category or bag", got=f"type = {self.type}")
         if self.custom and (self.weighted or self.brackets or self.weights is not None):
             refuse("a type of your own has no weights and no brackets", got=f"type = {self.custom.name}")
         if self.type == "cross" and self.column:

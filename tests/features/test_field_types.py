@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from fieldwise.config import parse_config
-from fieldwise.errors import ConfigError, DataError
+from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features import field_types
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.field_types import register_field_type
@@ -133,3 +133,12 @@ def test_names_of_others_are_not_taken():
     for name in ("domain", "category", "a b", ""):
         with pytest.raises(ConfigError):
             register_field_type(name, parts)
+
+
+def test_a_saved_field_of_ones_own_type_that_is_read_as_a_number_is_refused():
+    register_field_type("domain", domain)
+    fitted = Encoder(schema_of("domain")).fit([LOG])
+    described = msgspec.json.decode(msgspec.json.encode(fitted.describe()))
+    described["schema"]["fields"][0]["type"] = "number"
+    with pytest.raises(ArtefactError, match="must be read as a category or bag"):
+        Encoder.from_arrays(described, fitted.arrays())
