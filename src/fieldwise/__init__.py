@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fieldwise import forks
+from fieldwise.errors import EXTRAS
 
 if TYPE_CHECKING:
     from fieldwise.bundle import open_bundle
@@ -165,6 +166,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'fieldwise' has no attribute {name!r}")
-    value = getattr(import_module(f"fieldwise.{_HOME_OF[name]}"), name)
+    try:
+        value = getattr(import_module(f"fieldwise.{_HOME_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        fix = f"pip install 'fieldwise[{EXTRAS[error.name]}]'"
+        raise ImportError(f"fieldwise.{name} needs {error.name}, which is not installed: {fix}") from None
     globals()[name] = value
     return value

@@ -125,3 +125,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if nearest:  # quotes make surrounding blanks visible
         return f"did you mean {nearest[0] if nearest[0] == nearest[0].strip() else repr(nearest[0])}?"
     return f"known: {', '.join(known)}"
+
+
+EXTRAS = {"torch": "train", "onnx": "train", "onnxruntime": "serve", "uvicorn": "serve", "httptools": "serve"}
+"""Which extra brings a library that may be absent: ``pip install 'fieldwise[train]'``."""

@@ -9,6 +9,7 @@ import sys
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.serving.bundles import rows_of, save
 
@@ -84,6 +85,11 @@ import fieldwise
 predictor = fieldwise.Predictor(sys.argv[1])
 predictor.warm()
 rows = json.load(sys.stdin)
+fieldwise.predict(sys.argv[1], rows, sys.argv[2])
+try:
+    fieldwise.train
+except ImportError as error:
+    assert "pip install 'fieldwise[train]'" in str(error)
 print(json.dumps([predictor.predict(rows).tolist(), predictor.predict({k: v[0] for k, v in rows.items()}).tolist()]))
 """
 
@@ -92,10 +98,14 @@ def test_an_answer_needs_neither_torch_nor_onnx(tmp_path):
     folder = save(tmp_path / "bundle", with_bags=True)
     rows = rows_of(20)
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, str(folder)], input=json.dumps(rows), capture_output=True, text=True
+        [sys.executable, "-c", WITHOUT_TORCH, str(folder), str(tmp_path / "p.parquet")],
+        input=json.dumps(rows),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     many, one = json.loads(done.stdout)
     expected = Predictor(folder).predict(rows)
     np.testing.assert_allclose(many, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(one, expected[:1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pq.read_table(tmp_path / "p.parquet")["probability"], expected, rtol=0, atol=1e-6)

@@ -27,7 +27,7 @@ import click
 
 from fieldwise import __version__
 from fieldwise.cli.options import write_examples
-from fieldwise.errors import Stopped, UserError
+from fieldwise.errors import EXTRAS, Stopped, UserError
 
 __all__ = ["VERBS", "main"]
 
@@ -51,8 +51,6 @@ VERBS = (
 )
 """The verbs in the order of a typical project; each is the object ``command`` of the module of the same name."""
 
-_EXTRAS = {"torch": "train", "onnx": "train", "onnxruntime": "serve", "uvicorn": "serve", "httptools": "serve"}
-"""Which extra brings a library that is not there."""
 _OUTSIDE = (
     errno.EACCES,
     errno.EDQUOT,
@@ -125,9 +123,9 @@ class Verbs(click.Group):
             _end(ctx, f"error: cannot access a file: {error.strerror}{place}", UserError.exit_code)
         except ModuleNotFoundError as error:
             name = (error.name or "").partition(".")[0]
-            if name not in _EXTRAS:
+            if name not in EXTRAS:
                 _fault(ctx)
-            message = f"error: {name} is not installed: pip install 'fieldwise[{_EXTRAS[name]}]'"
+            message = f"error: {name} is not installed: pip install 'fieldwise[{EXTRAS[name]}]'"
             _end(ctx, message, UserError.exit_code)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise

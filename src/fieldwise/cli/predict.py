@@ -56,12 +56,14 @@ def command(
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.predict.predict import predict
-    from fieldwise.jobs.train.train import use_threads
 
     to_standard_output = str(out) == "-"
     if to_standard_output and as_json:
         raise click.UsageError("--out - and --json both write to standard output; use one of them.")
-    use_threads(threads)
+    if threads is not None:
+        from fieldwise.jobs.train.train import use_threads
+
+        use_threads(threads)
     with show_progress(quiet) as listen:
         prediction = predict(
             run,

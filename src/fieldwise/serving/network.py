@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
+from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
 from fieldwise.kernels.layout import BAG, Batch, Layout
@@ -48,6 +50,10 @@ class Network:
         self._bundle, self._session = bundle, _session(network, bundle)
         layout = bundle.encoder.layout
         self.bags = _bags_of(bundle)
+        try:
+            self._calibration = msgspec.convert(bundle.calibration, Calibration)
+        except msgspec.ValidationError as error:
+            raise ArtefactError("the calibration is not understood", where=bundle.folder, got=error) from None
         self._log_layout = layout
         if self.bags:
             sizes = np.diff(layout.base).tolist()
@@ -106,6 +112,12 @@ class Network:
         joined = np.empty((num_rows, num_fields, num_local), dtype=self._dtype)
         join(units, whole, own, known.astype(self._dtype), leave.astype(self._dtype), 0, num_rows, joined)
         return joined, full[:num_rows]
+
+    def probabilities(self, batch: Batch) -> Floats:
+        """Return the calibrated probabilities of a batch: (B,) of the positive class, or (B, O) for O > 2 classes."""
+        logits = self.logits(*self.gathered(batch))
+        plain = logits[:, 0] if logits.shape[1] == 1 else logits
+        return self._calibration.probabilities(plain).astype(logits.dtype)
 
     def logits(self, units: Floats, full: Floats) -> Floats:
         """Return the logits (B, O) of what `gathered` returns."""

@@ -10,12 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import Bundle, bundle_digest, open_bundle
-from fieldwise.calibration import Calibration
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.io.files import explaining, sync_folder
 from fieldwise.kernels.layout import Batch
@@ -73,10 +71,6 @@ class Predictor:
     def __init__(self, run: str | Path) -> None:
         self.bundle: Bundle = open_bundle(run)
         self.columns: tuple[Column, ...] = columns_of(self.bundle.encoder.schema)
-        try:
-            self._calibration = msgspec.convert(self.bundle.calibration, Calibration)
-        except msgspec.ValidationError as error:
-            raise ArtefactError("invalid calibration", where=self.bundle.folder, got=error) from None
         self._encoder = RowEncoder(self.bundle.encoder)
         self._network = Network(self.bundle, network_of(self.bundle))
         self._explainer: Explainer | None = None
@@ -173,9 +167,7 @@ class Predictor:
 
     def score(self, batch: Batch) -> Probabilities:
         """Return the probabilities of encoded rows, as `predict` does."""
-        logits = self._network.logits(*self._network.gathered(batch))
-        plain = logits[:, 0] if logits.shape[1] == 1 else logits
-        return self._calibration.probabilities(plain).astype(logits.dtype)
+        return self._network.probabilities(batch)
 
     def explain(self, rows: Any) -> Explanation:
         """Return what each field adds to the logits of raw rows; see `serving.explain`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -10,17 +11,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.bundle import Bundle
+from fieldwise.errors import EXTRAS
 from fieldwise.kernels.layout import Batch
-from fieldwise.models.load import load_model
 from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
 from fieldwise.serving.predictor import network_of
-from fieldwise.training.score import predict_batches
 
 __all__ = ["Answers", "What"]
 
 What = Literal["probabilities", "contributions", "both"]
-Columns = dict[str, npt.NDArray[np.floating[Any]]]
+Probabilities = npt.NDArray[np.floating[Any]]
+Columns = dict[str, Probabilities]
 
 
 class Answers:
@@ -46,7 +47,7 @@ class Answers:
 
     def __init__(self, bundle: Bundle, what: What) -> None:
         self._schema, self._dtype = bundle.encoder.schema, bundle.dtype
-        self._model = None if what == "contributions" else load_model(bundle)
+        self._probabilities = None if what == "contributions" else _probabilities_of(bundle)
         self._explainer = None
         self.largest_residual: float | None = None
         if what != "probabilities":
@@ -58,7 +59,7 @@ class Answers:
         """Return a table without rows, with identifiers of the given name and type."""
         classes = self._schema.classes
         probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=self._dtype)
-        columns = {} if self._model is None else self._of_probabilities(probabilities)
+        columns = {} if self._probabilities is None else self._of_probabilities(probabilities)
         if self._explainer is not None:
             columns |= self._of_contributions(np.zeros((0, len(self._explainer.fields) + 1)))
         return self._table({name: pa.array([], kind), **columns})
@@ -66,9 +67,8 @@ class Answers:
     def table(self, name: str, key: Any, batch: Batch) -> pa.Table:
         """Return identifiers and the answers to encoded rows."""
         columns: Columns = {}
-        if self._model is not None:
-            [probabilities] = predict_batches(self._model, [batch])
-            columns = self._of_probabilities(probabilities)
+        if self._probabilities is not None:
+            columns = self._of_probabilities(self._probabilities(batch))
         if self._explainer is not None:
             found = self._explainer.explain(batch)
             self.largest_residual = max(self.largest_residual or 0.0, float(np.abs(found.residuals).max(initial=0)))
@@ -91,3 +91,21 @@ class Answers:
         if schema.positive_class is not None:
             metadata["fieldwise.positive_class"] = schema.positive_class
         return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def _probabilities_of(bundle: Bundle) -> Callable[[Batch], Probabilities]:
+    """Return what answers a batch: torch, on all cores; where it is not installed, the network."""
+    try:
+        from fieldwise.models.load import load_model
+        from fieldwise.training.score import predict_batches
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return Network(bundle, network_of(bundle)).probabilities
+    model = load_model(bundle)
+
+    def answer(batch: Batch) -> Probabilities:
+        [probabilities] = predict_batches(model, [batch])
+        return probabilities
+
+    return answer
