@@ -21,7 +21,7 @@ from fieldwise.kernels.layout import Batch
 from fieldwise.serving.limits import Limits, busy
 from fieldwise.serving.metrics import ModelMetrics
 from fieldwise.serving.refusals import refused
-from fieldwise.serving.rows import Reads, Rows
+from fieldwise.serving.rows import Rows
 from fieldwise.serving.unseen import UnseenCounter
 
 __all__ = ["Answers", "Batcher", "Probabilities", "Scorer"]
@@ -59,8 +59,8 @@ class Batcher:
     ----------
     scorer
         The version.
-    reads
-        Its columns.
+    names
+        The names of its columns.
     unseen, metrics
         What is counted.
     limits
@@ -77,13 +77,13 @@ class Batcher:
     def __init__(
         self,
         scorer: Scorer,
-        reads: Reads,
+        names: Sequence[str],
         unseen: UnseenCounter,
         metrics: ModelMetrics,
         limits: Limits,
         executor: Executor,
     ) -> None:
-        self._scorer, self._names, self._fixed = scorer, reads.names, reads.fixed
+        self._scorer, self._names = scorer, names
         self._unseen, self._metrics = unseen, metrics
         self._limits, self._executor = limits, executor
         self._waiting: deque[_Waiting] = deque()
@@ -175,9 +175,6 @@ class Batcher:
             columns = {
                 name: list(chain.from_iterable(cells)) for name, cells in zip(self._names, by_column, strict=True)
             }
-        if self._fixed:
-            num_rows = sum(waiting.rows.num_rows for waiting in taken)
-            columns |= {name: [cell] * num_rows for name, cell in self._fixed.items()}
         batch = self._scorer.encode_columns(columns)
         probabilities = self._scorer.score(batch)
         self._unseen.count(batch)

@@ -155,8 +155,7 @@ class Models:
         """
         if not rows.num_rows:
             raise Refusal(400, "there is no row to explain")
-        fixed = {name: [cell] * rows.num_rows for name, cell in version.reads.fixed.items()}
-        columns = dict(zip(version.reads.names, rows.columns, strict=True)) | fixed
+        columns = dict(zip(version.reads.names, rows.columns, strict=True))
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._explaining, version.predictor.explain, columns)

@@ -49,7 +49,7 @@ class Reads:
     names
         Their names.
     fixed
-        The others and their cells: `schema.Field.serve_as`.
+        The names of the others, which are passed over: `schema.Field.serve_as`.
     taken
         The names of columns that are taken from a request.
     cells_of
@@ -59,10 +59,8 @@ class Reads:
     """
 
     def __init__(self, schema: Schema) -> None:
-        self.fixed = {
-            field.column: field.serve_as for field in schema.fields if field.column and field.serve_as is not None
-        }
-        self.columns: tuple[Column, ...] = tuple(of for of in columns_of(schema) if of.name not in self.fixed)
+        self.columns: tuple[Column, ...] = columns_of(schema)
+        self.fixed = schema.served.keys()
         self.names = tuple(column.name for column in self.columns)
         self.id = schema.id
         get = itemgetter(*self.names) if self.names else lambda row: ()

@@ -50,7 +50,7 @@ class Version:
         self.classes = self.predictor.classes
         self.metrics = ModelMetrics(self.classes)
         self.unseen = UnseenCounter(self.predictor.fields, bundle.encoder.layout)
-        self.batcher = Batcher(self.predictor, self.reads, self.unseen, self.metrics, limits, executor)
+        self.batcher = Batcher(self.predictor, self.reads.names, self.unseen, self.metrics, limits, executor)
         self.loaded_at = self.last_used = time.time()
         self.users = 0
         self._retired = False
