@@ -49,6 +49,21 @@ def test_where_fields_only_add_up_nothing_is_found(seed):
     assert search.logloss[0] == search.logloss[1]
 
 
+def test_what_holds_no_longer_in_the_rows_put_aside_is_not_taken():
+    (batch, layout, labels), count = planted([(0, 1), (2, 6)]), 15_000
+    changed = labels.copy()
+    rows = np.arange(len(labels)) >= len(labels) - count
+    rng = np.random.default_rng(1)
+    # From then on the second cross alone is as before: rows swap their labels within its cells.
+    cells = batch.ids[2, rows] * 100 + batch.ids[6, rows]
+    order = np.lexsort((rng.random(count), cells))
+    changed[np.flatnonzero(rows)[np.argsort(cells, kind="stable")]] = labels[rows][order]
+    before = find_crosses(batch, layout, labels, num_aside=count)
+    after = find_crosses(batch, layout, changed, num_aside=count)
+    assert sorted(cross.fields for cross in before.crosses) == [(0, 1), (2, 6)]
+    assert [cross.fields for cross in after.crosses] == [(2, 6)]
+
+
 def test_no_more_than_asked_for_are_taken():
     assert len(find_crosses(*planted([(0, 1), (2, 6)]), max_crosses=1).crosses) == 1
 

@@ -100,6 +100,7 @@ def find_crosses(
     without: Sequence[int] = (),
     max_crosses: int = 32,
     in_order: bool = False,
+    num_aside: int = 0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CrossSearch:
@@ -117,12 +118,14 @@ def find_crosses(
         The most that are taken.
     in_order
         Whether rows are in the order of time.
+    num_aside
+        So many of the last rows are put aside, validation rows for example; a quarter of all where it is 0.
     seed
         Of the parts that rows are dealt to.
     progress
         Called with how many pairs were judged, and of how many.
     """
-    search = _Search(batch, layout, labels, weights, without, in_order, seed)
+    search = _Search(batch, layout, labels, weights, without, in_order, num_aside, seed)
     pairs = list(combinations(search.fields, 2))
     ranked = search.rank(pairs, progress)
     ranked = sorted((one for one in ranked if one.deviations > 2.0), key=lambda one: -one.gain)[:_CANDIDATES]
@@ -161,16 +164,19 @@ class _Search:
         weights: npt.NDArray[np.floating] | None,
         without: Sequence[int],
         in_order: bool,
+        num_aside: int,
         seed: int,
     ) -> None:
         num_examples = len(labels)
         self.labels = labels.astype(np.float64)
         self.weights = np.ones(num_examples) if weights is None else weights.astype(np.float64)
+        num_dealt, count = num_examples - num_aside, _PARTS if num_aside else _PARTS + 1
         if in_order:
-            quarters = np.arange(num_examples) * 4 // max(num_examples, 1)
+            dealt = np.arange(num_dealt) * count // max(num_dealt, 1)
         else:
-            quarters = np.random.default_rng(seed).permutation(num_examples) % 4
-        self.parts = quarters.astype(np.uint8)  # 0 .. 2 are searched, 3 is put aside
+            dealt = np.random.default_rng(seed).permutation(num_dealt) % count
+        # 0 .. 2 are searched, 3 is put aside.
+        self.parts = np.concatenate([dealt, np.full(num_aside, _PARTS)]).astype(np.uint8)
         self.batch, self.layout = batch, layout
         self.sizes = np.diff(layout.base).tolist()
         self.single, strength = self._single_logits()
