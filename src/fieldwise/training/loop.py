@@ -119,7 +119,7 @@ def fit(
                     if whole:
                         _end_epoch(history, train.num_examples, valid_metrics, listen)
                     value = goodness(valid_metrics, config.stop_on)
-                    if value is None or history.own_value is None or value > history.own_value:
+                    if whole and (value is None or history.own_value is None or value > history.own_value):
                         history.own_epoch, history.own_value = epoch, value
                     if value is None or history.best_value is None or value > history.best_value:
                         history.best_epoch, history.best_value = epoch, value
@@ -193,7 +193,12 @@ def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics
 
 
 def _enough(history: TrainingState, patience: int) -> bool:
+    """Whether epochs brought nothing better for long enough: twice as long while the initial model is the best, from
+    whose optimum weights lose at first (docs/log/2026-11.md#which-penalty-for-logistic-regression).
+    """
     last = max(history.own_epoch, history.best_epoch)
+    if history.num_saves and not history.best_epoch:
+        patience *= 2
     return bool(history.epochs) and len(history.epochs) - last >= patience
 
 

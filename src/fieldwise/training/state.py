@@ -21,8 +21,8 @@ class TrainingState(msgspec.Struct, kw_only=True):
         The epoch whose weights were kept (1-based; 0 before the first, and where the initial model is better than all),
         and what their metric was, more being better.
     own_epoch, own_value
-        The same of weights that were trained, whatever the initial model is worth: by these training stops. None and 0
-        in checkpoints of versions without initial models.
+        The same at the end of epochs alone, whatever the initial model is worth: by these training stops. None and 0 in
+        checkpoints of versions without initial models.
     best_position
         After how many of its batches they were kept; None at its end.
     num_saves
