@@ -194,3 +194,16 @@ def test_a_column_that_is_not_there_is_named_and_others_are_ignored(encoder):
 
 def test_no_rows_have_no_features(encoder):
     assert RowEncoder(encoder).encode([]).num_examples == 0
+
+
+@pytest.mark.long
+def test_a_million_rows_have_the_ids_of_preparing(encoder):
+    rng, fast = random.Random(1), RowEncoder(encoder)
+    pool = table_of([row_of(rng) for _ in range(20_000)])
+    for number in range(50):
+        mixed = np.random.default_rng(number)
+        places = {name: pa.array(mixed.integers(0, len(pool), len(pool))) for name in pool.column_names}
+        rows = pa.table({name: pool[name].take(at) for name, at in places.items()})
+        expected = encoder.transform(rows, labelled=False).batch
+        same(fast.encode(rows.to_pydict()), expected)
+        same(fast.encode(rows), expected)

@@ -7,8 +7,6 @@ which also has the words for what is wrong with it. Both give the same ids.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -18,12 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fieldwise.data.tables import as_table
 from fieldwise.errors import DataError
 from fieldwise.features.bags import split_cells
-from fieldwise.features.canonical import as_text, buffers, plain
+from fieldwise.features.canonical import as_text, plain
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.encoder import Encoder
@@ -32,19 +29,12 @@ from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
 from fieldwise.kernels.serve import DONE, Raw, encode_rows
 from fieldwise.serving.plan import Served, plan_of
+from fieldwise.serving.values import ROOM, Refused, as_numbers, joined_texts, lay_out, words_of
 
 __all__ = ["RowEncoder"]
 
-_PLAIN = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
-_ROOM = 16
-_SIMPLE_FLOATS = 1e-4, 1e15
-"""Between these Python spells a float as Arrow does."""
 _LISTS = (list, tuple)
 _NO_GIVEN = np.zeros((0, 0), dtype=np.uint64)
-
-
-class _Refused(Exception):
-    """Something that is read by the encoder's own way."""
 
 
 class RowEncoder:
@@ -103,7 +93,7 @@ class RowEncoder:
                 if self._fixed:
                     records = [{**row, **self._fixed} for row in records]
                 return self._encode(len(records), *self._of_records(records))
-            except (_Refused, KeyError):
+            except (Refused, KeyError):
                 return self.encode_table(as_table(rows, self.columns.__contains__), fast=False)
         table = as_table(rows, self.columns.__contains__)
         if not table.num_columns:  # an empty list
@@ -117,7 +107,7 @@ class RowEncoder:
             if len(lengths) == 1 and self.columns <= columns.keys():
                 num_rows = lengths.pop()
                 fixed = {name: [value] * num_rows for name, value in self._fixed.items()}
-                with suppress(_Refused):
+                with suppress(Refused):
                     return self._encode(num_rows, *self._of_lists({**columns, **fixed}))
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
@@ -126,7 +116,7 @@ class RowEncoder:
         """Return the features of a table's rows; by the encoder's own way unless `fast`."""
         table = as_served(table, self.encoder.schema)
         if fast and table.num_rows:
-            with suppress(_Refused, DataError):  # which the encoder's own way says better
+            with suppress(Refused, DataError):  # which the encoder's own way says better
                 return self._encode(table.num_rows, *self._of_table(table))
         encoded = self.encoder.transform(table, labelled=False)
         for bad in encoded.rejects:
@@ -138,8 +128,8 @@ class RowEncoder:
     def _of_records(self, rows: list[dict[str, Any]]) -> tuple[Raw, Callable[[], pa.Table]]:
         texts = list(chain.from_iterable(map(self._of_texts, rows)))
         cells = [[row[name] for row in rows] for name in self._bag_columns]
-        numbers = _as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
-        data, offsets, bags = _laid(texts, cells, self._separators, len(rows))
+        numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
+        data, offsets, bags = lay_out(texts, cells, self._separators, len(rows))
 
         def rest() -> pa.Table:
             return as_table([{name: row[name] for name in self._left_columns} for row in rows], lambda name: True)
@@ -151,8 +141,8 @@ class RowEncoder:
         texts = list(chain.from_iterable(columns[name] for name in self.served.texts))
         cells = [columns[name] for name in self._bag_columns]
         flat = list(chain.from_iterable(columns[name] for name in self._number_columns))
-        numbers = _as_numbers(flat, num_rows, by_row=False)
-        data, offsets, bags = _laid(texts, cells, self._separators, num_rows)
+        numbers = as_numbers(flat, num_rows, by_row=False)
+        data, offsets, bags = lay_out(texts, cells, self._separators, num_rows)
 
         def rest() -> pa.Table:
             return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
@@ -175,14 +165,14 @@ class RowEncoder:
             bags[place, 0] = begin
             bags[place, 1:] = begin + np.cumsum(lengths)
             begin = int(bags[place, -1])
-        data, offsets = _joined(pieces)
+        data, offsets = joined_texts(pieces)
         numbers = np.empty((len(self._plain_numbers), num_rows))
         for place, name in enumerate(self._plain_numbers):
             of_field = fields[name]
             assert isinstance(of_field, NumberEncoder)
             cells = of_field.read_numbers(columns)
             if cells.rejects or cells.numbers is None:
-                raise _Refused
+                raise Refused
             numbers[place] = cells.numbers
         return _raw(data, offsets, 1, num_rows, bags, numbers), lambda: table
 
@@ -196,7 +186,7 @@ class RowEncoder:
         num_texts = raw.bags[-1, -1] - raw.bags[0, 0] if len(raw.bags) else 0
         room = int(num_texts) + raw.bags.shape[0] * num_rows
         longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
-        scratch = np.empty(longest + _ROOM, dtype=np.uint8)
+        scratch = np.empty(longest + ROOM, dtype=np.uint8)
         prints = np.empty((len(served.names), num_rows), dtype=np.uint64)
         batch = Batch(
             np.empty((self._num_lines, num_rows), dtype=np.uint32),
@@ -205,8 +195,8 @@ class RowEncoder:
             np.empty(room, dtype=np.uint32),
             np.empty(room, dtype=np.float32),
         )
-        if encode_rows(served.plan, raw, scratch, _words_of(scratch), prints, *batch) != DONE:
-            raise _Refused
+        if encode_rows(served.plan, raw, scratch, words_of(scratch), prints, *batch) != DONE:
+            raise Refused
         for name, line in zip(served.given, self._given_lines, strict=True):
             batch.ids[line] = self.encoder.fields[name].encode(cells[name])
         if served.left_bags:
@@ -232,7 +222,7 @@ class RowEncoder:
             if name in self._needed_left:
                 found[name] = fields[name].read(columns, found)
                 if found[name].rejects:
-                    raise _Refused
+                    raise Refused
         if served.given:
             raw = raw._replace(given=np.stack([found[name].fingerprints for name in served.given]))
         if served.styled:
@@ -245,7 +235,7 @@ class RowEncoder:
                 assert isinstance(of_field, NumberEncoder)
                 cells = of_field.read_numbers(columns)
                 if cells.rejects or cells.numbers is None:
-                    raise _Refused
+                    raise Refused
                 numbers.append(cells.numbers)
             raw = raw._replace(numbers=np.stack(numbers))
         return raw, found
@@ -286,101 +276,8 @@ def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]
     return (lambda row: (row[names[0]],)) if names else (lambda row: ())
 
 
-def _words_of(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """Return the words that begin at each byte, all but the last 7."""
-    return np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-
-
 def _raw(
     data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], row_step: int, column_step: int,
     bags: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64],
 ) -> Raw:  # fmt: skip
-    return Raw(data, _words_of(data), offsets, row_step, column_step, bags, numbers, _NO_GIVEN)
-
-
-def _laid(
-    texts: list[Any], cells: Sequence[Sequence[Any]], separators: Sequence[str], num_rows: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the bytes of texts, and of the values in the cells of bags, end to end; and which are of which bag."""
-    bags = np.zeros((len(cells), num_rows + 1), dtype=np.int64)
-    for place, (of_bag, separator) in enumerate(zip(cells, separators, strict=True)):
-        ends = [len(texts)]
-        for cell in of_bag:
-            if type(cell) is str:
-                texts += cell.split(separator)
-            elif type(cell) is list:
-                texts += cell
-            elif cell is not None:
-                raise _Refused
-            ends.append(len(texts))
-        bags[place] = ends
-    try:
-        joined = "".join(texts)
-    except TypeError:
-        texts = [value if type(value) is str else _spelled(value) for value in texts]
-        joined = "".join(texts)
-    try:
-        content = joined.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which the encoder's own way names
-        raise _Refused from None
-    lengths = map(len, texts if len(content) == len(joined) else map(str.encode, texts))
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(texts)), out=offsets[1:])
-    return np.frombuffer(bytearray(content + bytes(_ROOM)), dtype=np.uint8), offsets, bags
-
-
-def _spelled(value: Any) -> str:
-    """Return a value as a text with the same canonical text."""
-    kind = type(value)
-    if value is None:
-        return ""
-    if kind is bool:
-        return "true" if value else "false"
-    if kind is int:
-        return str(value)
-    if kind is float:
-        if math.isnan(value):
-            return ""
-        smallest, largest = _SIMPLE_FLOATS
-        if value == 0 or smallest <= abs(value) < largest:
-            return repr(value)
-    raise _Refused
-
-
-def _as_numbers(values: list[Any], num_rows: int, *, by_row: bool) -> npt.NDArray[np.float64]:
-    """Return numbers (N, B) of values of all rows, row by row or column by column."""
-    kinds = set(map(type, values))
-    if str in kinds:
-        values = [_parsed(value) if type(value) is str else value for value in values]
-        kinds.discard(str)
-    if not kinds <= _NUMBERS:
-        raise _Refused
-    try:
-        found = np.array(values, dtype=np.float64)
-    except OverflowError:  # an integer beyond all floats
-        raise _Refused from None
-    return np.ascontiguousarray(found.reshape(num_rows, -1).T) if by_row else found.reshape(-1, num_rows)
-
-
-_NUMBERS = {int, float, type(None)}
-
-
-def _parsed(text: str) -> float:
-    if not text:
-        return math.nan
-    if _PLAIN.fullmatch(text) is None:
-        raise _Refused
-    return float(text)
-
-
-def _joined(pieces: list[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Return the bytes of arrays of texts end to end; a null is an empty text."""
-    if not pieces:
-        return np.zeros(_ROOM, dtype=np.uint8), np.zeros(1, dtype=np.int64)
-    if len({piece.type for piece in pieces}) > 1:
-        pieces = [piece.cast(pa.large_string()) for piece in pieces]
-    whole = pa.concat_arrays(pieces)
-    if whole.null_count:
-        whole = pc.fill_null(whole, "")
-    data, offsets, _ = buffers(whole)
-    return np.concatenate([data, np.zeros(_ROOM, dtype=np.uint8)]), offsets.astype(np.int64)
+    return Raw(data, words_of(data), offsets, row_step, column_step, bags, numbers, _NO_GIVEN)
