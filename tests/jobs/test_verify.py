@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.artefacts import copied, make_artefacts
+from tests.artefacts import copied, make_artefacts, stop_early
 
 import fieldwise as fw
 from fieldwise.cli import main
@@ -42,7 +42,7 @@ def kinds(verification: fw.Verification) -> dict[str, int]:
 def test_everything_in_a_folder_is_found_and_whole(whole):
     verification = fw.verify(whole)
     assert verification.damages == []
-    assert kinds(verification) == {"prepared": 1, "cache": 3, "run": 4, "bundle": 4, "checkpoint": 2}
+    assert kinds(verification) == {"prepared": 1, "cache": 3, "run": 4, "bundle": 4, "checkpoint": 3}
     files = {path for name in (".fieldwise", "runs") for path in (whole / name).rglob("*") if path.stat().st_size}
     assert verification.num_bytes == sum(path.stat().st_size for path in files if path.is_file())
     assert verification.unchecked == []
@@ -59,8 +59,9 @@ def test_a_folder_that_was_taken_for_a_run_that_never_began_is_not_damaged(folde
 
 
 def test_a_first_model_that_was_never_whole_is_no_damage_to_a_run_that_goes_on(folder):
-    bundle = folder / "runs" / "unfinished" / "bundle"
-    (bundle / "manifest.json").unlink()
+    config = fw.load_config(folder / "fieldwise.toml", ["model.initial_model=random"])  # others save the initial model
+    stop_early(config, folder / "runs" / "begun")
+    (folder / "runs" / "begun" / "bundle" / "manifest.json").unlink()
     assert fw.verify(folder).damages == []
     (folder / "runs" / "finished" / "bundle" / "manifest.json").unlink()
     assert len(fw.verify(folder).damages) == 1
@@ -71,8 +72,8 @@ def test_a_first_model_that_was_never_whole_is_no_damage_to_a_run_that_goes_on(f
     [
         ("runs/finished", {"run": 2, "bundle": 2}),
         ("runs/finished/bundle", {"bundle": 1}),
-        ("runs/unfinished/checkpoints", {"checkpoint": 2}),
-        ("runs", {"run": 4, "bundle": 4, "checkpoint": 2}),
+        ("runs/unfinished/checkpoints", {"checkpoint": 3}),
+        ("runs", {"run": 4, "bundle": 4, "checkpoint": 3}),
     ],
 )
 def test_any_part_can_be_verified_alone(whole, place, expected):
