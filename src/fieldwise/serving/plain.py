@@ -77,7 +77,7 @@ def parse_plain(body: bytes, reads: Reads, limits: Limits) -> PlainRequest:
     >>> from fieldwise.schema import Field, Schema
     >>> reads = Reads(Schema(fields=(Field(name="user", column="user"),), label="click"))
     >>> parse_plain(b'{"rows": [{"user": "u7"}, {"user": null}]}', reads, Limits()).rows.columns
-    [['u7', None]]
+    [('u7', None)]
     >>> parse_plain(b'{"rows": [{"usr": "u7"}]}', reads, Limits())
     Traceback (most recent call last):
     ...
