@@ -9,11 +9,14 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import fieldwise as fw
+from fieldwise.features import field_types
 from fieldwise.features.encoder import Encoder
-from fieldwise.schema import Field, Schema
+from fieldwise.features.field_types import register_field_type
+from fieldwise.schema import CustomType, Field, Schema
 from fieldwise.serving.encode import RowEncoder
 
 TEXTS = [
@@ -207,3 +210,28 @@ def test_a_million_rows_have_the_ids_of_preparing(encoder):
         expected = encoder.transform(rows, labelled=False).batch
         same(fast.encode(rows.to_pydict()), expected)
         same(fast.encode(rows), expected)
+
+
+def test_field_types_of_ones_own_are_read_as_in_preparing():
+    register_field_type("first-letter", lambda texts: pc.utf8_slice_codeunits(texts, 0, 1))
+    register_field_type("letters", lambda texts: pc.split_pattern(texts, " "), bag=True)
+    try:
+        fields = (
+            Field(name="city", column="city"),
+            Field(name="first", column="city", custom=CustomType("first-letter", 1)),
+            Field(name="words", type="bag", column="city", custom=CustomType("letters", 1)),
+            Field(name="both", type="cross", parts=("city", "first")),
+        )
+        rng = random.Random(2)
+        rows = [
+            {"city": rng.choice(["new york", "rome", "new delhi", "", None, "riga"]), "click": n % 2} for n in range(90)
+        ]
+        encoder = Encoder(Schema(fields=fields, label="click")).fit([table_of(rows)])
+        fast, asked = RowEncoder(encoder), [{"city": row["city"]} for row in rows[:20]]
+        expected = encoder.transform(table_of(asked), labelled=False).batch
+        same(fast.encode(asked), expected)
+        same(fast.encode(table_of(asked)), expected)
+        same(fast.encode(asked[0]), encoder.transform(table_of(asked[:1]), labelled=False).batch)
+    finally:
+        for name in ("first-letter", "letters"):
+            del field_types._TYPES[name]
