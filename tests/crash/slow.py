@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fieldwise.cli import main
 from fieldwise.jobs import evaluate
 from fieldwise.jobs.check import check
-from fieldwise.jobs.predict import predict
+from fieldwise.jobs.predict.answers import Answers
 from fieldwise.jobs.prepare import passes
 from fieldwise.jobs.train import train
 from fieldwise.kernels.newton import LogisticProblem
@@ -81,7 +81,7 @@ PLACES: dict[str, Callable[[Gate], None]] = {
     "sample": lambda gate: wait_before(gate, GibbsSampler, "sweep"),
     "check": lambda gate: wait_before(gate, check, "_read"),
     "evaluate": lambda gate: wait_before(gate, evaluate, "predict_batches"),
-    "predict": lambda gate: wait_before(gate, predict, "predict_batches"),
+    "predict": lambda gate: wait_before(gate, Answers, "table"),
 }
 
 
