@@ -46,9 +46,8 @@ class MissingTexts:
     """
 
     def __init__(self, texts: Sequence[str], seed: int) -> None:
-        canonical = spelled(pa.array(texts, pa.large_string())).drop_null().to_pylist()
         # As `fingerprints` does, by another implementation: for a few texts, one that need not be compiled.
-        found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in canonical]
+        found = [xxhash.xxh64_intdigest(text.encode(), seed) or 1 for text in _spelled_once(tuple(texts))]
         self.fingerprints = np.array(found, dtype=np.uint64)
         self._low = np.zeros(1 << _LOW_BITS, dtype=np.bool_)
         self._low[self._low_bits(self.fingerprints)] = True
@@ -62,6 +61,12 @@ class MissingTexts:
     @staticmethod
     def _low_bits(found: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         return (found & np.uint64((1 << _LOW_BITS) - 1)).view(np.int64)
+
+
+@lru_cache(maxsize=1024)
+def _spelled_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the canonical texts; a thousand fields have the same, and each took a millisecond for them."""
+    return tuple(spelled(pa.array(texts, pa.large_string())).drop_null().to_pylist())
 
 
 def without_missing(text: pa.Array, missing: tuple[str, ...]) -> pa.Array:
