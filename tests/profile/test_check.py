@@ -289,7 +289,7 @@ def test_beyond_the_values_that_fit_in_memory_figures_are_estimates_and_say_so(t
         }
     )
     exact = survey_of(table, tmp_path, 'split = "split"', {"user": "category"}).columns[0]
-    monkeypatch.setattr("fieldwise.jobs.check.check._VALUES_IN_ALL", 1)
+    monkeypatch.setattr("fieldwise.jobs.check.counts._VALUES_IN_ALL", 1)
     estimate = survey_of(table, tmp_path, 'split = "split"', {"user": "category"}).columns[0]
     assert (exact.exact, exact.num_values) == (True, len(set(user)))
     assert not estimate.exact
