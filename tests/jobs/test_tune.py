@@ -60,7 +60,7 @@ def test_the_first_trial_is_the_configuration_and_the_best_on_valid_wins(config,
     assert tuning.best == max(done, key=done.get)
     assert tuning.valid.auc == pytest.approx(done[tuning.best], abs=1e-7)
     assert tuning.test.num_examples > 0
-    assert len([event for event in events if isinstance(event, Noted)]) == 8
+    assert len([event for event in events if isinstance(event, Noted) and event.text.startswith("trial")]) == 8
 
 
 def test_no_trial_sees_the_test_rows_and_they_are_evaluated_once(folder, tuned):

@@ -149,14 +149,14 @@ class Search:
         watch = _Watch(self, trial, asked, minutes)
         try:
             config = changed(self.config, trial.values)
-            train(
+            result = train(
                 config,
                 self._run_folder(trial),
                 listen=watch,
                 prepared=self.shown,
                 lr_folder=self._lr_folder(config),
             )
-            trial.state = "done"
+            trial.state, trial.kept = "done", goodness(result.valid, self.metric)
         except _BrokenOff:
             trial.state = "pruned"
         except _OutOfTime:

@@ -25,8 +25,11 @@ class Trial(msgspec.Struct, kw_only=True):
         The validation metric after each epoch, negated if lower is better.
     state
         ``running``, ``done``, ``pruned``, or ``failed`` (it diverged or did not fit in memory).
+    kept
+        The validation metric of the model that was kept, once training is done; also negated. It is above all `metrics`
+        where that is an initial model, or one within the first epoch.
     value
-        The maximum of `metrics`; None before the first epoch.
+        `kept`, or else the maximum of `metrics`; None before the first epoch.
     note
         Why it failed.
     """
@@ -36,10 +39,13 @@ class Trial(msgspec.Struct, kw_only=True):
     metrics: list[float] = []
     state: Literal["running", "done", "pruned", "failed"] = "running"
     note: str = ""
+    kept: float | None = None
 
     @property
     def value(self) -> float | None:
-        """The best metric over the epochs."""
+        """The metric of the model that was kept, or the best over the epochs so far."""
+        if self.kept is not None:
+            return self.kept
         return max(self.metrics) if self.metrics else None
 
 
