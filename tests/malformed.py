@@ -59,7 +59,7 @@ KINDS: dict[str, Callable[[random.Random, Cells], Cells]] = {
     "short": _short,
     "long": _long,
     "number": _one_of("age", b"abc", b"1e", b"--3", b"0x10", b"1,5", b"inf", b"-Infinity", b"1e999", b"1_000", b"5 5",
-                      "１２".encode(), b"1.2.3", b"e5", b".", b"+", b"1e+-3", b"\xc2\xa05"),
+                      "１２".encode(), b"1.2.3", b"e5", b"..", b"+", b"1e+-3", b"\xc2\xa05"),
     "label": _one_of("click", b"", b"nan", b"inf", b"2", b"maybe", b"-1", b"0.5", b"perhaps", b"wahr", b"01", b"1;0"),
     "weight": _one_of("weight", b"", b"nan", b"-1", b"x", b"inf", b"1e39", b"-0.001", b"1%"),
     "encoding": _one_of("city", b"\xff\xfe", b"Malm\xf6", b"\x80", b"ok\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80",

@@ -139,9 +139,10 @@ def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(
     read: list[int] = []
 
     def vanishing(cache, *arguments):
-        if stages and stages[-1] == StageStart("train", "lc-wide-deep"):
+        is_train = cache.folder.name == "train"  # valid is read by looks at it, too
+        if is_train and stages and stages[-1] == StageStart("train", "lc-wide-deep"):
             read.append(1)
-            if len(read) > 20:
+            if len(read) > 21:  # the first are rows that the network is compared on
                 raise fw.ArtefactError("the cache has vanished", where=cache.folder)
         return gather(cache, *arguments)
 

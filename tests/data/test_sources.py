@@ -97,7 +97,7 @@ def test_a_gzipped_file_is_judged_by_what_is_inside(tmp_path, data, message):
 def test_files_without_a_byte_are_left_out_with_the_reason_where_others_hold_rows(tmp_path):
     for name, data in {"a.csv": b"", "b.csv": b"x\n1\n", "c.csv.gz": gzip.compress(b""), "d.csv": b"x\n2\n"}.items():
         (tmp_path / name).write_bytes(data)
-    sources, left_out = find_files(tmp_path)
+    sources, left_out, _ = find_files(tmp_path)
     assert [(Path(source.path).name, source.position) for source in sources] == [("b.csv", 0), ("d.csv", 1)]
     assert left_out == {f"{tmp_path}/a.csv": "without a byte", f"{tmp_path}/c.csv.gz": "without a byte"}
     (tmp_path / "e.parquet").touch()
