@@ -149,7 +149,9 @@ def test_a_pool_of_processes_predicts_after_a_training(folder, tmp_path):
     fw.train(config(folder, QUICK), tmp_path / "run")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
+        # A pool ends its children by SIGTERM; they inherit what the process of the tests does on it.
+        ending = (signal.SIGTERM, signal.SIG_DFL)
+        with multiprocessing.get_context("fork").Pool(2, signal.signal, ending) as pool:
             found = pool.map_async(count_predictions, [tmp_path / "run"] * 2).get(timeout=LONG)
     assert found == [2000, 2000]
 

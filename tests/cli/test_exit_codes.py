@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fieldwise import cli
+from fieldwise.cli import main
 from fieldwise.errors import DataError, Stopped
 
 
@@ -128,3 +130,9 @@ def test_a_configuration_that_is_not_there_is_named(tmp_path):
     result = CliRunner().invoke(cli.main, ["train", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")])
     assert result.exit_code == 2
     assert str(tmp_path / "none.toml") in result.stderr
+
+
+def test_a_verb_leaves_the_signals_of_the_process_as_they_were(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -19,8 +19,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -100,12 +102,9 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb and turn its exceptions into a message and an exit code; click's own exceptions pass through."""
-        with suppress(ValueError):  # only the main thread may install signal handlers
-            # SIGTERM acts like Ctrl-C: training saves a checkpoint (`training.interrupt`), other verbs clean up and
-            # end.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            return super().invoke(ctx)
+            with _interrupted_by_sigterm():
+                return super().invoke(ctx)
         except (UserError, Stopped) as error:
             _end(ctx, f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
@@ -131,6 +130,19 @@ class Verbs(click.Group):
             raise
         except Exception:
             _fault(ctx)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM act like Ctrl-C: training saves a checkpoint (`training.interrupt`), other verbs clean up and end."""
+    if threading.current_thread() is not threading.main_thread():  # no other may install signal handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _end(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
