@@ -21,7 +21,7 @@ from fieldwise.datasets.truth import Floats, Truth, auc_of_probabilities, draw_f
 from fieldwise.errors import ConfigError
 from fieldwise.io.files import atomic_file, write_bytes
 
-__all__ = ["PRESETS", "SynthOptions", "feature_codes", "make_synth"]
+__all__ = ["PRESETS", "SynthOptions", "defined", "feature_codes", "make_synth", "planted"]
 
 _MAX_CHUNK_ROWS = 1 << 16
 _CHUNK_CELLS = 1 << 26
@@ -126,16 +126,7 @@ def make_synth(out: Path, options: SynthOptions, *, name: str = "synth") -> Path
         An option is out of range.
     """
     options.check()
-    rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(0,)))
-    counts = feature_counts(options.fields, options.features, rng)
-    truth = plant(
-        counts,
-        options.skew,
-        network=options.truth == "network",
-        best_auc=options.best_auc,
-        click_rate=options.click_rate,
-        rng=rng,
-    )
+    counts, truth = planted(options)
     drawn = []
     with (
         atomic_file(out / f"{name}.parquet") as file,
@@ -151,6 +142,26 @@ def make_synth(out: Path, options: SynthOptions, *, name: str = "synth") -> Path
     config = out / f"{name}.toml"
     write_bytes(config, _config(name, options).encode())
     return config
+
+
+def planted(options: SynthOptions) -> tuple[npt.NDArray[np.int64], Truth]:
+    """Return the number of features (F,) of each field, and the true model."""
+    rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(0,)))
+    counts = feature_counts(options.fields, options.features, rng)
+    truth = plant(
+        counts,
+        options.skew,
+        network=options.truth == "network",
+        best_auc=options.best_auc,
+        click_rate=options.click_rate,
+        rng=rng,
+    )
+    return counts, truth
+
+
+def defined(value: float) -> float | None:
+    """Return a metric, or None where it is not defined."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _schema(options: SynthOptions) -> pa.Schema:
@@ -201,18 +212,14 @@ def _facts(
         y, margin = click[mine], np.where(click[mine] == 1, logit[mine], -logit[mine])
         facts[name] = {
             "examples": len(y),
-            "click_rate": _defined(y.mean()) if len(y) else None,
+            "click_rate": defined(y.mean()) if len(y) else None,
             "best": {
-                "auc": _defined(auc_of_probabilities(logit[mine], y)),
-                "logloss": _defined(np.logaddexp(0.0, -margin).mean()) if len(y) else None,
+                "auc": defined(auc_of_probabilities(logit[mine], y)),
+                "logloss": defined(np.logaddexp(0.0, -margin).mean()) if len(y) else None,
             },
-            "linear_auc": _defined(auc_of_probabilities(linear[mine], y)),
+            "linear_auc": defined(auc_of_probabilities(linear[mine], y)),
         }
     return facts
-
-
-def _defined(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _config(name: str, options: SynthOptions) -> str:

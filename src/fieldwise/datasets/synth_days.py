@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,16 +24,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet
 
-from fieldwise.datasets.synth import SynthOptions, feature_codes
+from fieldwise.datasets.synth import SynthOptions, defined, feature_codes, planted
 from fieldwise.datasets.truth import (
     Floats,
     Truth,
     auc_of_probabilities,
     draw_effects,
     draw_features,
-    feature_counts,
     feature_probabilities,
-    plant,
     sigmoid,
     standardised,
 )
@@ -52,7 +50,7 @@ _MOST_DAYS = 10_000
 _SECONDS_PER_DAY = 86_400.0
 
 
-class DaysOptions(msgspec.Struct, frozen=True, kw_only=True):
+class DaysOptions(SynthOptions, frozen=True, kw_only=True):
     """Options of a synthetic log in days.
 
     Attributes
@@ -62,7 +60,7 @@ class DaysOptions(msgspec.Struct, frozen=True, kw_only=True):
     rows
         Examples of a day, >= 1.
     fields, features, skew, truth, best_auc, click_rate, seed
-        As in `synth.SynthOptions`; `features` are those that live on one day.
+        As in `synth.SynthOptions`, with other defaults; `features` are those that live on one day.
     drift
         Share of the variance of every effect that is new each day, 0 to 1.
     lifetime
@@ -78,19 +76,15 @@ class DaysOptions(msgspec.Struct, frozen=True, kw_only=True):
     fields: int = 20
     features: int = 50_000
     skew: float = 1.2
-    truth: Literal["linear", "network"] = "network"
-    best_auc: float = 0.80
     click_rate: float = 0.10
     drift: float = 0.01
     lifetime: float = 60.0
     season: float = 0.2
     delay: float = 6.0
-    seed: int = 0
 
     def check(self) -> None:
         """Raise ConfigError if an option is out of range."""
-        shared = {name: getattr(self, name) for name in SynthOptions.__struct_fields__}
-        SynthOptions(**shared).check()
+        super().check()
         for name, valid, expected in (
             ("days", 2 <= self.days <= _MOST_DAYS, f"2 to {_MOST_DAYS}"),
             ("drift", 0 <= self.drift <= 1, "0 to 1"),
@@ -152,7 +146,7 @@ def make_synth_days(out: Path, options: DaysOptions, *, name: str = "synth-days"
             "click_rate": float(click.mean()),
             "born": float(is_new.mean()),
             "best": {
-                "auc": auc if np.isfinite(auc := auc_of_probabilities(logit, click)) else None,
+                "auc": defined(auc_of_probabilities(logit, click)),
                 "logloss": float(np.logaddexp(0.0, np.where(click == 1, -logit, logit)).mean()),
             },
         }
@@ -165,16 +159,7 @@ def make_synth_days(out: Path, options: DaysOptions, *, name: str = "synth-days"
 
 def _worlds(options: DaysOptions) -> tuple[npt.NDArray[np.int64], Iterator[_World]]:
     """Return the features (F,) of each field on a day, and what is true on one day after the other."""
-    rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(0,)))
-    counts = feature_counts(options.fields, options.features, rng)
-    truth = plant(
-        counts,
-        options.skew,
-        network=options.truth == "network",
-        best_auc=options.best_auc,
-        click_rate=options.click_rate,
-        rng=rng,
-    )
+    counts, truth = planted(options)
 
     def worlds() -> Iterator[_World]:
         world = _World(truth, np.zeros(len(truth.effects), dtype=np.int64))
