@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fieldwise as fw
 from fieldwise.config import parse_config
+from fieldwise.data.split_by_time import SplitByTime
 from fieldwise.errors import ConfigError, DataError
+from fieldwise.jobs.prepare.estimate import estimate
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.train.train import train
 
@@ -103,3 +106,20 @@ def test_a_column_that_the_log_lacks_is_named(tmp_path, seconds):
     with pytest.raises(DataError, match="no such column") as refused:
         prepare(config(tmp_path, column="att"), data=log_of(seconds))
     assert "did you mean at" in str(refused.value)
+
+
+def test_an_estimate_does_not_read_the_whole_log_for_its_times(tmp_path, seconds, monkeypatch):
+    path = tmp_path / "log.parquet"
+    pq.write_table(log_of(as_times(seconds)), path)
+    settings = parse_config(
+        '[data]\ntrain = "log.parquet"\nvalid = 0.1\ntest = 0.1\nlabel = "click"\ntime = "at"\nexclude = ["row"]',
+        base=tmp_path,
+    )
+
+    def read_whole(split):
+        raise AssertionError("all times are read")
+
+    monkeypatch.setattr(SplitByTime, "_boundaries", read_whole)
+    found = estimate(settings)
+    assert found.rows == ROWS
+    assert found.training_rows == pytest.approx(0.8 * ROWS, abs=1)
