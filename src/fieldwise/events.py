@@ -69,12 +69,13 @@ class Progress(NamedTuple):
 
 class Sampling(NamedTuple):
     """Progress of Gibbs sampling: `sweep` of at most `total` sweeps over the training examples, and the logloss of the
-    validation rows by the mean so far; None as long as nobody has looked.
+    validation rows by the mean so far; None as long as nobody has looked. What is left is not known after the first
+    sweep of a process, which compiles.
     """
 
     sweep: int
     total: int
-    seconds_left: float
+    seconds_left: float | None
     logloss: float | None = None
 
 

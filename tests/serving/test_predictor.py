@@ -51,7 +51,7 @@ ROWS = [
 
 
 def test_it_says_which_columns_it_reads_and_as_what(run):
-    predictor = Predictor.open(run)
+    predictor = Predictor(run)
     assert [(column.name, column.kind) for column in predictor.columns] == [
         ("user", "text"),
         ("price", "number"),
@@ -65,7 +65,7 @@ def test_it_says_which_columns_it_reads_and_as_what(run):
 
 
 def test_rows_and_columns_give_the_same_probabilities(run):
-    predictor = Predictor.open(run)
+    predictor = Predictor(run)
     expected = predictor.predict(ROWS)
     assert expected.shape == (2,)
     assert ((expected > 0) & (expected < 1)).all()
@@ -79,7 +79,7 @@ def test_rows_and_columns_give_the_same_probabilities(run):
 
 def test_a_value_that_cannot_be_read_is_an_error_that_names_its_column(run):
     with pytest.raises(fw.DataError, match="price") as caught:
-        Predictor.open(run).predict([ROWS[0], {**ROWS[1], "price": "dear"}])
+        Predictor(run).predict([ROWS[0], {**ROWS[1], "price": "dear"}])
     assert "row 2" in str(caught.value)
     with pytest.raises(fw.DataError, match="user"):
-        Predictor.open(run).predict({"price": 1.0, "tags": "", "at": None})
+        Predictor(run).predict({"price": 1.0, "tags": "", "at": None})

@@ -102,8 +102,8 @@ class Reporter:
             self.moment(f"{self.label}  {_progress(event)}")
         elif isinstance(event, Sampling):
             loss = "" if event.logloss is None else f"  validation logloss {event.logloss:.4f}"
-            at_most = f"at most {duration(event.seconds_left)} left"
-            self.moment(f"{self.label} (sampling)  sweep {event.sweep} of {event.total}{loss}  {at_most}")
+            left = "" if event.seconds_left is None else f"  at most {duration(event.seconds_left)} left"
+            self.moment(f"{self.label} (sampling)  sweep {event.sweep} of {event.total}{loss}{left}")
         elif isinstance(event, EpochEnd):
             self.line(f"{self.label}  {_epoch(event)}")
         elif isinstance(event, Outlook):

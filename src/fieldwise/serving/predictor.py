@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,11 +74,6 @@ class Predictor:
         self._encoder = RowEncoder(self.bundle.encoder)
         self._network = Network(self.bundle, network_of(self.bundle))
         self._explainer: Explainer | None = None
-
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Return the predictor of a run or a bundle; see the class."""
-        return cls(path)
 
     @property
     def version(self) -> str:

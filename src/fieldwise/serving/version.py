@@ -42,7 +42,7 @@ class Version:
 
     def __init__(self, model: str, name: str, path: Path, limits: Limits, executor: Executor) -> None:
         self.signature: Signature = signature_of(path)
-        self.predictor = Predictor.open(path)
+        self.predictor = Predictor(path)
         self.model, self.path = model, path
         self.name = name or self.predictor.version[:12]
         bundle = self.predictor.bundle

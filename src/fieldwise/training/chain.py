@@ -98,7 +98,8 @@ def run_chain(
         losses = checkpoint.dense["losses"].tolist()
         seconds = float(checkpoint.state["seconds"])
     saved = started = time.monotonic()
-    already, since = seconds, sampler.num_sweeps
+    already = seconds
+    first: tuple[int, float] | None = None
     while sampler.num_sweeps < settings.sweeps and not has_settled(losses, settings.tolerance):
         sampler.sweep(keep=sampler.num_sweeps >= settings.burn_in)
         if valid is not None and sampler.num_kept and not sampler.num_kept % SWEEPS_BETWEEN:
@@ -106,8 +107,10 @@ def run_chain(
         now = time.monotonic()
         seconds = already + now - started
         left = settings.sweeps - sampler.num_sweeps
-        a_sweep = (now - started) / (sampler.num_sweeps - since)
-        listen(Sampling(sampler.num_sweeps, settings.sweeps, left * a_sweep, losses[-1] if losses else None))
+        pace = None if first is None else (now - first[1]) / (sampler.num_sweeps - first[0])
+        first = first or (sampler.num_sweeps, now)
+        seconds_left = None if pace is None else left * pace
+        listen(Sampling(sampler.num_sweeps, settings.sweeps, seconds_left, losses[-1] if losses else None))
         ended = not left or has_settled(losses, settings.tolerance)
         if ended or interrupt.requested or now - saved >= 60 * minutes_between:
             sampler.save(checkpoints, losses, seconds)
