@@ -69,14 +69,9 @@ def command(
     (/v1/models/NAME:predict); /openapi.json describes both, / shows what is going on, /metrics is for Prometheus. A
     new version in PATH is loaded, verified and warmed before it answers; one that is damaged is refused.
     """
-    from fieldwise.errors import ConfigError
+    import httptools  # noqa: F401  (uvicorn would do without these two, slower)
+    import uvloop  # noqa: F401
 
-    try:
-        import httptools  # noqa: F401
-        import uvicorn  # noqa: F401
-        import uvloop  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"serve needs {error.name}: pip install 'fieldwise[serve]'") from None
     from fieldwise.cli.output import print_json
     from fieldwise.serving.limits import Limits
     from fieldwise.serving.log import RequestLog

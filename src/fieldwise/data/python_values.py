@@ -73,13 +73,13 @@ def _from_numpy(values: np.ndarray[Any, Any]) -> Any:
         return _from_values([cell.tolist() for cell in values])
     if values.dtype.kind == "f" and values.dtype.itemsize > 8:  # long doubles
         values = values.astype(np.float64)
+    if values.dtype.kind == "M" and np.datetime_data(values.dtype) != ("D", 1):  # days are Arrow's dates
+        values = _of_a_known_unit(values)
     if values.dtype.kind in "biufM":
         try:
             return pa.array(values, from_pandas=True)
         except REFUSALS:
             pass
-    if values.dtype.kind == "M":  # a unit that Arrow has not
-        return pa.array(values.astype("datetime64[s]"), from_pandas=True)
     return _from_values(values.tolist())
 
 
@@ -94,7 +94,7 @@ def _from_values(values: list[Any]) -> pa.Array:
         values = [value.as_py() if hasattr(value, "as_py") else value for value in values]
         return _from_values(values)
     # Of one type, or numbers that Arrow brings together without loss, or else refuses.
-    if (len(kinds) <= 1 and not kinds & {Decimal, uuid.UUID}) or kinds == {int, float}:
+    if (len(kinds) <= 1 and not kinds & {Decimal, uuid.UUID, np.datetime64}) or kinds == {int, float}:
         try:
             return pa.array(values)
         except (*REFUSALS, UnicodeEncodeError):
@@ -131,6 +131,10 @@ def _from_bags(values: list[Any]) -> pa.Array:
     return pa.LargeListArray.from_arrays(offsets, flat)
 
 
+_ARROWS_UNITS = {("s", 1), ("ms", 1), ("us", 1), ("ns", 1)}
+"""Of numpy's points in time; Arrow takes multiples of them for the unit itself."""
+
+
 def _is_missing(value: Any) -> bool:
     if value is None or type(value).__name__ in _NOT_THERE:
         return True
@@ -154,6 +158,8 @@ def _text(value: Any, row: int) -> str | bytes:
                 raise DataError(
                     "a text is not Unicode", where=f"row {row + 1}", got=ascii(value)[:100], fix="write it in UTF-8"
                 ) from None
+            except _UnsupportedError:
+                break
             except REFUSALS as error:
                 raise DataError("a value cannot be read", where=f"row {row + 1}", got=error) from None
     raise DataError(
@@ -170,8 +176,15 @@ def _by_arrow(value: Any) -> str:
 
 def _of_a_known_unit(moments: Any) -> Any:
     """Return numpy's points in time in a unit that Arrow has, too."""
-    unit, _ = np.datetime_data(moments.dtype)
-    return moments.astype("datetime64[s]") if unit in ("Y", "M", "W", "h", "m", "generic") else moments
+    return moments if np.datetime_data(moments.dtype) in _ARROWS_UNITS else moments.astype("datetime64[s]")
+
+
+class _UnsupportedError(Exception):
+    """A value has a type that no column can hold."""
+
+
+def _refused(value: Any) -> str:
+    raise _UnsupportedError
 
 
 def _of_decimal(value: Decimal) -> str:
@@ -186,6 +199,7 @@ _SPELLINGS: tuple[tuple[Any, Callable[[Any], str | bytes]], ...] = (
     ((bool, np.bool_), lambda value: "true" if value else "false"),
     (str, str.__str__),  # the value of an enumeration's member, not its name
     ((bytes, bytearray), bytes),
+    (np.timedelta64, _refused),  # which numpy counts as an integer
     ((int, np.integer), lambda value: format(int(value), "d")),
     ((float, np.floating), _of_float),
     (Decimal, _of_decimal),

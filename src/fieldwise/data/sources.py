@@ -228,7 +228,10 @@ def _mistaken(path: str, expected: str, got: str) -> DataError:
         where=path,
         expected=expected,
         got=got,
-        fix=next((fix for kind, fix in _MENDED if kind in got), "give it the ending of its format, or write it again"),
+        fix=next(
+            (fix for kind, fix in _MENDED if kind in got),
+            "name its format (--format, [data] format), give it the ending of its format, or write it again",
+        ),
     )
 
 

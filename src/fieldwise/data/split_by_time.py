@@ -43,8 +43,6 @@ class MomentCounts:
 
     Attributes
     ----------
-    step
-        Seconds, a power of two.
     num_rows
         With a moment.
 
@@ -57,27 +55,47 @@ class MomentCounts:
     """
 
     def __init__(self, most: int = _MOST_COUNTS) -> None:
-        self.step, self.num_rows = 1, 0
+        self.num_rows = 0
+        self._step, self._num_waiting = 1, 0
+        self._waiting: list[npt.NDArray[np.int64]] = []
         self._most = most
         self._steps = np.empty(0, dtype=np.int64)
         self._counts = np.empty(0, dtype=np.int64)
 
     def add(self, seconds: Float64s) -> None:
         """Count some rows by their moments, in whole seconds; NaN is none."""
-        steps = (seconds[~np.isnan(seconds)].astype(np.int64) - _FIRST_MOMENT) // self.step
-        self.num_rows += len(steps)
-        self._merge(np.append(self._steps, steps), np.append(self._counts, np.ones(len(steps), dtype=np.int64)))
-        while len(self._steps) > self._most:
-            self.step *= 2
-            self._merge(self._steps // 2, self._counts)
+        moments = seconds[~np.isnan(seconds)].astype(np.int64) - _FIRST_MOMENT
+        self.num_rows += len(moments)
+        self._waiting.append(moments)
+        self._num_waiting += len(moments)
+        if self._num_waiting >= self._most:
+            self._count()
+
+    @property
+    def step(self) -> int:
+        """Seconds, a power of two."""
+        self._count()
+        return self._step
 
     def latest(self, share: float) -> float:
         """Return the moment from which on there are `share` of the rows, as nearly as the steps allow; inf for none."""
         if share <= 0 or not self.num_rows:
             return _NEVER
+        self._count()
         after = np.append(self._counts[::-1].cumsum()[::-1], 0)  # rows in this step and all later ones
         at = int(np.abs(after - share * after[0]).argmin())
-        return _NEVER if at == len(self._steps) else float(self._steps[at] * self.step + _FIRST_MOMENT)
+        return _NEVER if at == len(self._steps) else float(self._steps[at] * self._step + _FIRST_MOMENT)
+
+    def _count(self) -> None:
+        """Count the rows that wait: sorting as many as there are counts costs little beside sorting every few."""
+        if not self._num_waiting:
+            return
+        steps = np.concatenate(self._waiting) // self._step
+        self._waiting, self._num_waiting = [], 0
+        self._merge(np.append(self._steps, steps), np.append(self._counts, np.ones(len(steps), dtype=np.int64)))
+        while len(self._steps) > self._most:
+            self._step *= 2
+            self._merge(self._steps // 2, self._counts)
 
     def _merge(self, steps: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
         self._steps, places = np.unique(steps, return_inverse=True)
@@ -141,20 +159,23 @@ class SplitByTime:
             RejectedRow(
                 int(chunk.rows[row]),
                 excerpt(shown(cells[int(row)])),
-                f"column {self._column} is {'not a point in time' if bad[row] else 'empty'}, so the row has no part",
+                f"column {self._column} is {'not a point in time' if bad[row] else 'missing'}, so the row has no part",
                 self._column,
             )
             for row in np.flatnonzero(parts == NO_PART)
         ]
         return parts, rejects
 
+    def _moments(self, chunk: Chunk) -> Float64s:
+        with naming(chunk.path):
+            return read_moments(Columns(chunk.table), self._column, self._field)[0]
+
     def _boundaries(self) -> tuple[float, float]:
         with self._lock:
             if self._begin is None:
                 counts, log = MomentCounts(), self._open_log()
-                for chunk in log.chunks([self._column]):
-                    with naming(chunk.path):
-                        counts.add(read_moments(Columns(chunk.table), self._column, self._field)[0])
+                for seconds in log.map(self._moments, [self._column]):
+                    counts.add(seconds)
                 if not counts.num_rows:
                     raise DataError(
                         "the log cannot be cut by time",
@@ -162,7 +183,7 @@ class SplitByTime:
                         expected="points in time",
                         got="none in any row",
                         fix="name another column; or state how its times are written: "
-                        f'[fields.{self._column}] format = "%d/%m/%Y %H:%M"',
+                        f'[fields.{self._column}] exclude = true, format = "%d/%m/%Y %H:%M"',
                     )
                 valid, test = self._shares
                 self._begin = counts.latest(valid + test), counts.latest(test)

@@ -72,7 +72,12 @@ def register_field_type(name: str, convert: Convert, *, version: int = 1, bag: b
         raise ConfigError("invalid name of a field type", where="register_field_type",
                           expected="letters, digits, - and _", got=name)  # fmt: skip
     if name in _BUILT_IN or _TYPES.get(name, new) != new:
-        raise ConfigError("the name of the field type is taken", where="register_field_type", got=name)
+        raise ConfigError(
+            "the name of the field type is taken",
+            where="register_field_type",
+            got=name,
+            fix="choose another; after a change of the function, restart Python",
+        )
     _TYPES[name] = new
 
 
@@ -142,6 +147,8 @@ def convert(field: Field, texts: pa.Array) -> pa.Array:
         ) from error
     if isinstance(found, pa.ChunkedArray):
         found = found.combine_chunks()
+    if isinstance(found, pa.Array) and _is_all_missing(found.type, own.bag):  # what pa.array makes of nothing but nulls
+        found = found.cast(pa.list_(pa.string()) if own.bag else pa.string())
     good = isinstance(found, pa.Array) and len(found) == len(texts)
     if good and own.bag:
         good = is_list(found.type) and is_text(found.type.value_type)
@@ -154,6 +161,10 @@ def convert(field: Field, texts: pa.Array) -> pa.Array:
             got=f"{len(found)} of {found.type}" if isinstance(found, pa.Array) else type(found).__name__,
         )
     return found if own.bag else canonical(found)
+
+
+def _is_all_missing(kind: pa.DataType, bag: bool) -> bool:
+    return pa.types.is_null(kind) or (bag and is_list(kind) and pa.types.is_null(kind.value_type))
 
 
 def _kind(own: _Registered) -> str:

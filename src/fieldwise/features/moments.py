@@ -132,10 +132,10 @@ def _numbers(columns: Columns, name: str, missing: tuple[str, ...]) -> tuple[Flo
 
 
 def _of_numbers(numbers: Float64s, unit: str | None) -> Float64s:
-    if unit is not None:
-        return np.asarray(numbers // _PER_SECOND[unit])
     size = np.abs(numbers)
-    per_second = np.select([size < 1e11, size < 1e14, size < 1e17], [1e0, 1e3, 1e6], 1e9)
+    per_second = (
+        np.select([size < 1e11, size < 1e14, size < 1e17], [1e0, 1e3, 1e6], 1e9) if unit is None else _PER_SECOND[unit]
+    )
     with np.errstate(invalid="ignore"):  # infinity
         return np.asarray(numbers // per_second)
 

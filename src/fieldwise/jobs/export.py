@@ -79,6 +79,10 @@ def export(run: str | Path, out: str | Path, *, overwrite: bool = False) -> Expo
     """
     out = local_path(out)
     bundle = open_bundle(run).verify()
+    if out.resolve().is_relative_to(bundle.folder.resolve()):
+        raise ConfigError("the output is inside a saved model", where=out, fix="name another file or folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / _GRAPH).is_file():
+        raise ConfigError("the folder holds other files", where=out, fix="name a new folder")
     if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
         raise ConfigError("the output already exists", where=out, fix="name a new one, or give --overwrite")
     if out.suffix.lower() == ".parquet":

@@ -162,7 +162,12 @@ def _register(known: dict[str, Made], reserved: str, name: str, made: Callable[.
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError("invalid name", where="register", expected="letters, digits, - and _", got=name)
     if name == reserved or known.get(name, made) is not made:
-        raise ConfigError("the name is taken", where="register", got=name)
+        raise ConfigError(
+            "the name is taken",
+            where="register",
+            got=name,
+            fix="choose another; after a change of the class, restart Python",
+        )
     known[name] = made
 
 

@@ -163,8 +163,10 @@ class App:
 
     async def _explain(self, version: Version, body: bytes, headers: Headers) -> Answer:
         asked = parse_plain(body, version.reads, self.limits)
-        if asked.ranked or asked.rows.num_rows > self.limits.explained_rows:
-            raise Refusal(413, f"rows or columns are explained, {self.limits.explained_rows} rows at most")
+        if asked.ranked:
+            raise Refusal(400, "candidates are not explained: send rows or columns")
+        if asked.rows.num_rows > self.limits.explained_rows:
+            raise Refusal(413, f"{self.limits.explained_rows} rows at most are explained at once")
         explanation = await self.models.explain(version, asked.rows)
         return Answer(200, write_explanation(asked, version.model, version.name, explanation))
 
@@ -199,7 +201,9 @@ class App:
         if version is None and route.version is None:
             raise Refusal(503, f"model {route.model} has no version that answers", ((b"retry-after", b"5"),))
         if version is None:
-            raise Refusal(404, f"model {route.model} has no version {route.version!r}; there is: {model.versions}")
+            raise Refusal(
+                404, f"model {route.model} has no version {route.version!r}; there is: {', '.join(model.versions)}"
+            )
         return version
 
 

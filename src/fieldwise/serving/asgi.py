@@ -80,6 +80,17 @@ def application() -> _Application:
     models = Models(path, os.environ.get("FIELDWISE_NAME"), Limits(), say)
     models.load()
     log = RequestLog(folder, say) if folder else None
-    return _Application(
-        App(models, Limits(), version("fieldwise"), read_token(None), log), float(os.environ.get("FIELDWISE_POLL", "2"))
-    )
+    return _Application(App(models, Limits(), version("fieldwise"), read_token(None), log), _seconds_between_looks())
+
+
+def _seconds_between_looks() -> float:
+    given = os.environ.get("FIELDWISE_POLL", "2")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not seconds >= 0.05:
+        raise ConfigError(
+            "invalid time between two looks", where="FIELDWISE_POLL", expected="0.05 s or more", got=given
+        )
+    return seconds

@@ -96,7 +96,7 @@ class RowEncoder:
             except (Refused, KeyError):
                 return self.encode_table(as_table(rows, self.columns.__contains__), fast=False)
         table = as_table(rows, self.columns.__contains__)
-        if not table.num_columns:  # an empty list
+        if not table.num_columns and not table.num_rows:  # an empty list
             table = pa.table({name: pa.array([], pa.string()) for name in self.columns})
         return self.encode_table(table)
 
@@ -104,7 +104,7 @@ class RowEncoder:
         """Return the features of rows that are given as columns of the same length: lists, numpy or Arrow arrays."""
         if all(type(values) in _LISTS for values in columns.values()):
             lengths = {len(values) for values in columns.values()}
-            if len(lengths) == 1 and self.columns <= columns.keys():
+            if len(lengths) == 1 and lengths != {0} and self.columns <= columns.keys():
                 num_rows = lengths.pop()
                 fixed = {name: [value] * num_rows for name, value in self._fixed.items()}
                 with suppress(Refused):

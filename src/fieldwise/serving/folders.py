@@ -24,6 +24,9 @@ __all__ = ["ModelFolder", "Signature", "find_models", "signature_of", "version_k
 _VERSION = re.compile(r"v?\d[\w.-]*", re.ASCII)
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 _MANIFEST = "manifest.json"
+_FORMAT = re.compile(rb'"format":\s*"(fieldwise-[\w-]+)"')
+_HEAD_BYTES = 256
+"""Of a manifest: its first entry is its format."""
 
 Signature = tuple[tuple[str, int, int, int], ...]
 """Names, sizes, times and inodes of the files of a version: what changes when it is copied or replaced."""
@@ -37,7 +40,7 @@ class ModelFolder(NamedTuple):
     versions
         Folders by the name of the version; the name is empty for a bundle or run that is no version of anything.
     pinned
-        The version that ``current`` names; None without it.
+        The version that ``current`` names; None without it. It may not be there.
     """
 
     versions: Mapping[str, Path]
@@ -71,8 +74,20 @@ def find_models(path: str | Path, name: str | None = None) -> dict[str, ModelFol
         return {name or _name_of(path): single}
     inside = {child.name: _model(child) for child in _folders(path)}
     models = {_name_of(path / child): model for child, model in sorted(inside.items()) if model is not None}
+    if len(models) < sum(model is not None for model in inside.values()):
+        raise ConfigError(
+            "two folders have one name as models",
+            where=path,
+            got=", ".join(sorted(child for child, model in inside.items() if model is not None)),
+            fix="rename one; a name has letters, digits, points, - and _",
+        )
     if name is not None and len(models) > 1:
-        raise ConfigError("--name names one model", got=", ".join(models), fix="leave it out")
+        raise ConfigError(
+            "--name is for one model, and the folder has several",
+            where=path,
+            got=", ".join(models),
+            fix="serve one of its folders, or leave --name out",
+        )
     return {name or key: model for key, model in models.items()}
 
 
@@ -81,9 +96,11 @@ def _model(path: Path) -> ModelFolder | None:
     if _is_bundle(path):
         return ModelFolder({"": path})
     for folder in (path / "versions", path):
-        versions = {child.name: child for child in _folders(folder) if _VERSION.fullmatch(child.name)}
+        versions = {
+            child.name: child for child in _folders(folder) if _VERSION.fullmatch(child.name) and not _is_other(child)
+        }
         if versions and (folder != path or not any(_holds_versions(child) for child in versions.values())):
-            return ModelFolder(versions, _pinned(folder, versions) or _pinned(path, versions))
+            return ModelFolder(versions, _pinned(folder) or _pinned(path))
     return None
 
 
@@ -96,6 +113,16 @@ def _is_bundle(path: Path) -> bool:
     return (path / _MANIFEST).is_file() or (path / "bundle" / _MANIFEST).is_file()
 
 
+def _is_other(path: Path) -> bool:
+    """Return whether a folder is plainly no model but another artefact, such as a checkpoint beside it."""
+    try:
+        with (path / _MANIFEST).open("rb") as file:
+            found = _FORMAT.search(file.read(_HEAD_BYTES))
+    except OSError:
+        return False
+    return found is not None and found[1] != b"fieldwise-bundle"
+
+
 def _folders(path: Path) -> list[Path]:
     try:
         return [
@@ -105,13 +132,13 @@ def _folders(path: Path) -> list[Path]:
         return []
 
 
-def _pinned(folder: Path, versions: Mapping[str, Path]) -> str | None:
+def _pinned(folder: Path) -> str | None:
     pointer = folder / "current"
     try:
         name = pointer.resolve().name if pointer.is_symlink() else pointer.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return name if name in versions else None
+    return name or None
 
 
 def _name_of(path: Path) -> str:

@@ -33,7 +33,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldwise.data.tables import as_table
-from fieldwise.errors import UserError
 from fieldwise.io.files import atomic_file
 from fieldwise.serving.refusals import one_line
 from fieldwise.serving.rows import Reads, Rows
@@ -167,21 +166,37 @@ class RequestLog:
         for entry in entries:
             alike.setdefault((entry.version, entry.rows.form), []).append(entry)
         for (version, _), of_version in alike.items():
-            rows = sum(entry.rows.num_rows for entry in of_version)
-            self._number += 1
-            path = self._folder / model / f"{self._prefix}-{self._number:06d}-{version}.parquet"
-            try:
-                with atomic_file(path) as file:
-                    pq.write_table(_table(of_version), file)
-            except (UserError, OSError, pa.ArrowException, TypeError, MemoryError) as error:
-                self._say(f"{rows} rows of the log are lost: {one_line(error)}")
-                with self._lock:
-                    self.num_dropped += rows
-            else:
-                with self._lock:
-                    self.num_written += rows
+            self._write_alike(model, version, of_version)
         with self._lock:
             self._waiting -= num_rows
+
+    def _write_alike(self, model: str, version: str, entries: Sequence[_Entry]) -> None:
+        """Write a file; where the requests do not go together, one for each, so that none costs the others theirs."""
+        rows = sum(entry.rows.num_rows for entry in entries)
+        try:
+            table = _table(entries)
+        except Exception as error:  # whatever a cell has caused, the thread goes on
+            if len(entries) > 1:
+                for entry in entries:
+                    self._write_alike(model, version, [entry])
+            else:
+                self._lose(rows, error)
+            return
+        self._number += 1
+        path = self._folder / model / f"{self._prefix}-{self._number:06d}-{version}.parquet"
+        try:
+            with atomic_file(path) as file:
+                pq.write_table(table, file)
+        except Exception as error:
+            self._lose(rows, error)
+        else:
+            with self._lock:
+                self.num_written += rows
+
+    def _lose(self, rows: int, error: Exception) -> None:
+        self._say(f"{rows} rows of the log are lost: {one_line(error)}")
+        with self._lock:
+            self.num_dropped += rows
 
 
 def _table(entries: Sequence[_Entry]) -> pa.Table:

@@ -54,7 +54,7 @@ class Model:
     def wanted(self) -> Iterator[str]:
         """Yield the versions that may answer, the best first."""
         names = sorted(self.folder.versions, key=version_key, reverse=True)
-        if self.folder.pinned is not None:
+        if self.folder.pinned in names:
             names.remove(self.folder.pinned)
             names.insert(0, self.folder.pinned)
         yield from names
@@ -193,6 +193,11 @@ class Models:
 
     def _follow(self, found: Mapping[str, ModelFolder]) -> None:
         for name, folder in found.items():
+            before = self.by_name[name].folder.pinned if name in self.by_name else None
+            if folder.pinned not in (None, before, *folder.versions):
+                self._say(
+                    f"model {name}: current names {folder.pinned}, which is not there; the highest version answers"
+                )
             if name in self.by_name:
                 self.by_name[name].folder = folder
             else:
@@ -200,6 +205,9 @@ class Models:
         for name in self.by_name.keys() - found.keys():
             # What has answered goes on: a folder that is gone for a moment is not a wish to stop.
             self.by_name[name].folder = ModelFolder({})
+        for model in self.by_name.values():
+            for gone in model.refused.keys() - model.folder.versions.keys():
+                del model.refused[gone]
 
     def _due(self, model: Model) -> Version | None:
         """Return the version that should answer and does not yet, opened; None where there is no such."""

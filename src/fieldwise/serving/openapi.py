@@ -42,9 +42,7 @@ def describe_api(models: Models, limits: Limits, version: str, with_token: bool)
         "/v2": {"get": _get("The server", _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}))},
         "/v2/health/live": {"get": _get("Whether the process lives", _object({"live": {"const": True}}), free=True)},
         "/v2/health/ready": {
-            "get": _get(
-                "Whether every model answers", _object({"ready": {"type": "boolean"}}), free=True, more=("503",)
-            )
+            "get": _get("Whether a model answers", _object({"ready": {"type": "boolean"}}), free=True, more=("503",))
         },
         "/status": {"get": _get("What the page shows", {"type": "object"})},
         "/openapi.json": {"get": _get("This description", {"type": "object"})},
@@ -127,14 +125,8 @@ def _schemas(model: Model, limits: Limits) -> dict[str, Any]:
     """Return what a model is asked and answers."""
     assert model.current is not None
     reads = model.current.reads
-    cells: dict[str, Any] = {}
-    for column in reads.columns:
-        is_bag = column.kind in ("bag", "weights")
-        number = {"type": ["number", "string", "null"], "description": "a number, or a number as text"}
-        cells[column.name] = (
-            {"anyOf": [_SCALAR, _LIST, _WEIGHTS]} if is_bag else number if column.kind == "number" else _SCALAR
-        )
-    row = _object(cells, list(reads.names), additionalProperties={"anyOf": [_SCALAR, _LIST, _WEIGHTS]})
+    cells = {column.name: _CELLS.get(column.kind, _SCALAR) for column in reads.columns}
+    row = _object(cells, list(reads.names), additionalProperties=_CELL)
     rows = {"type": "array", "maxItems": limits.rows, "items": row}
     loose = {**row, "required": []}
     columns = _object(

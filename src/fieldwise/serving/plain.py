@@ -88,7 +88,7 @@ def parse_plain(body: bytes, reads: Reads, limits: Limits) -> PlainRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(body, error) from None
     forms = [asked.rows is not None, asked.columns is not None, asked.candidates is not None]
-    if sum(forms) != 1 or (asked.context is not None and asked.candidates is None):
+    if sum(forms) != 1 or ((asked.context is not None or asked.top is not None) and asked.candidates is None):
         raise Refusal(400, 'expected one of {"rows": [...]}, {"columns": {...}} and {"context", "candidates"}')
     if asked.candidates is not None:
         rows = _records(asked.candidates, asked.context or {}, reads, limits)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from fieldwise.bundle import Bundle, bundle_digest, open_bundle
-from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.errors import ArtefactError, ConfigError, UserError
 from fieldwise.io.files import explaining, sync_folder
 from fieldwise.kernels.layout import Batch
 from fieldwise.schema import Field
@@ -24,6 +26,10 @@ from fieldwise.serving.explain import Explainer, Explanation
 from fieldwise.serving.network import Network
 
 __all__ = ["Predictor", "network_of"]
+
+_HELD = ("_network", "_encoder", "_explainer", "bundle")
+"""What a predictor holds of a bundle's files."""
+_CANDIDATES = "`candidates` are a list of dicts, or a dict of lists"
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -141,11 +147,17 @@ class Predictor:
         """
         if len(self.classes) > 2:
             raise ConfigError("candidates are ranked by a model of two classes", got=f"{len(self.classes)} classes")
+        if top is not None and (isinstance(top, bool) or not isinstance(top, Integral) or top < 1):
+            raise ConfigError("`top` is a whole number, 1 or more", got=repr(top))
         if isinstance(candidates, Mapping):
+            if not all(isinstance(values, (list, tuple, np.ndarray, pa.Array)) for values in candidates.values()):
+                raise TypeError(_CANDIDATES)
             num = len(next(iter(candidates.values()), ()))
             columns = {**{name: [value] * num for name, value in context.items()}, **candidates}
             probabilities = self.score(self.encode_columns(columns))
         else:
+            if not isinstance(candidates, Sequence) or not all(isinstance(each, Mapping) for each in candidates):
+                raise TypeError(_CANDIDATES)
             probabilities = self.predict([{**context, **candidate} for candidate in candidates])
         best = np.argsort(-probabilities, kind="stable")[:top]
         return best, probabilities[best]
@@ -186,7 +198,14 @@ class Predictor:
 
     def close(self) -> None:
         """Let go of the files; the predictor answers no more."""
-        del self._network, self._encoder
+        for name in _HELD:
+            self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say that what was let go of is gone."""
+        if name in _HELD and "columns" in self.__dict__:
+            raise UserError("the predictor is closed", fix="open it again: Predictor(path)")
+        raise AttributeError(name)
 
     def save(self, folder: str | Path) -> None:
         """Copy the bundle, which is everything that a server needs, atomically to a new folder.

@@ -77,7 +77,12 @@ class Reads:
 
     def lacking(self, name: str, given: Sequence[str]) -> Refusal:
         """Return the refusal of a request that lacks a column."""
-        return Refusal(400, f"the rows lack column {name}: {did_you_mean(name, given) if given else 'they are empty'}")
+        return Refusal(
+            400,
+            f"the rows lack column {name}: {did_you_mean(name, given)}"
+            if given
+            else f"the rows are empty; the model reads {', '.join(self.names)}",
+        )
 
     def rows(self, columns: Mapping[str, Sequence[Any]], num_rows: int, limits: Limits) -> Rows:
         """Return the rows of columns of equal length; columns that nobody reads are passed over.
@@ -102,6 +107,8 @@ class Reads:
         Refusal
             There are too many values in a cell.
         """
+        if ids is not None and any(isinstance(cell, (list, dict)) for cell in ids):
+            raise Refusal(400, f"column {self.id}: an identifier is one text or number, not a list or an object")
         form = []
         for place, name, separator in self._bags:
             are_lists = False

@@ -163,9 +163,11 @@ def rows_of(cells: list[Any], shape: Sequence[int], column: Column | None) -> li
         return [None if cell != cell or cell == "" else cell for cell in cells]
     rows = []
     width = shape[1]
+    if not width:
+        return [[] for _ in range(shape[0])]
     for first in range(0, len(cells), width):
         last = first + width
         while last > first and (cells[last - 1] is None or cells[last - 1] == "" or cells[last - 1] != cells[last - 1]):
             last -= 1
         rows.append(cells[first:last])
-    return rows if width else [[] for _ in range(shape[0])]
+    return rows

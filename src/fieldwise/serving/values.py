@@ -71,6 +71,8 @@ def _spelled(value: Any) -> str:
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
+        if value.bit_length() > _MOST_BITS:
+            raise Refused
         return str(value)
     if kind is float:
         if math.isnan(value):
@@ -96,6 +98,8 @@ def as_numbers(values: list[Any], num_rows: int, *, by_row: bool) -> npt.NDArray
     return np.ascontiguousarray(found.reshape(num_rows, -1).T) if by_row else found.reshape(-1, num_rows)
 
 
+_MOST_BITS = 4_096
+"""Python spells integers of up to 4,300 digits; those of more are told by the encoder's own way."""
 _NUMBERS = {int, float, type(None)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.bundle import Bundle
-from fieldwise.errors import EXTRAS
+from fieldwise.errors import EXTRAS, ConfigError
 from fieldwise.kernels.layout import Batch
 from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
@@ -46,6 +46,8 @@ class Answers:
     """
 
     def __init__(self, bundle: Bundle, what: What) -> None:
+        if what not in get_args(What):
+            raise ConfigError("unknown kind of answers", where="what", expected=", ".join(get_args(What)), got=what)
         self._schema, self._dtype = bundle.encoder.schema, bundle.dtype
         self._probabilities = None if what == "contributions" else _probabilities_of(bundle)
         self._explainer = None
@@ -61,6 +63,13 @@ class Answers:
         probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=self._dtype)
         columns = {} if self._probabilities is None else self._of_probabilities(probabilities)
         if self._explainer is not None:
+            twice = {name, "base"}.intersection(self._explainer.fields) if not self._before else set()
+            if twice:
+                raise ConfigError(
+                    "a field has the name of another column of the output",
+                    got=", ".join(sorted(twice)),
+                    fix="ask for probabilities as well, and contributions are called contribution_FIELD",
+                )
             columns |= self._of_contributions(np.zeros((0, len(self._explainer.fields) + 1)))
         return self._table({name: pa.array([], kind), **columns})
 

@@ -148,7 +148,7 @@ def predict(
             mark = (
                 "fieldwise.classes"
                 if out.suffix.lower() == ".parquet"
-                else ("base" if what == "contributions" else ',"probability')
+                else (',"base"' if what == "contributions" else ',"probability')
             )
             refuse_output(out, log.files, named_by(data), bundle.folder, mark=None if overwrite else mark)
             refuse_output(rejects_path, log.files, model=bundle.folder, mark=None)

@@ -32,7 +32,7 @@ from fieldwise.io.files import atomic_file, explaining
 from fieldwise.io.stores import local_path
 from fieldwise.schema import Field, Schema
 
-__all__ = ["log_columns", "open_sources", "with_tables"]
+__all__ = ["log_columns", "open_sources", "time_field", "with_tables"]
 
 _NUM_KEPT = 10
 _SECONDS_KEPT = 86_400
@@ -50,17 +50,17 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
     if data.split is not None:
         split = SplitByColumn(data.split)
     elif data.time is not None:
-        split = SplitByTime(lambda: log_of("train"), _time_field(config, data.time), **shares)
+        split = SplitByTime(lambda: log_of("train"), time_field(config, data.time), **shares)
     elif shares:
         split = SplitByShare(**shares, seed=data.seed)
     sources = [SplitLog(log_of("train"), split, "train")]
     return sources + [SplitLog(log_of(part), None, part) for part in ("valid", "test") if config.paths(part)]
 
 
-def _time_field(config: Config, column: str) -> Field:
+def time_field(config: Config, column: str) -> Field:
     """Return how the times of a column are written: as the configuration says of a field of it, else as usual."""
-    of_column = (field for name, field in config.fields.items() if (field.column or name) == column)
-    stated = next(of_column, FieldConfig())
+    of_column = [field for name, field in config.fields.items() if (field.column or name) == column]
+    stated = next((field for field in of_column if field.format or field.unit), next(iter(of_column), FieldConfig()))
     missing = next((texts for texts in (stated.missing, config.data.missing) if texts is not None), IN_NUMBERS)
     return Field(
         name=column, type="time", column=column, part="hour", unit=stated.unit, format=stated.format, missing=missing
