@@ -12,9 +12,9 @@ from fieldwise.config import parse_config
 from fieldwise.errors import ArtefactError, ConfigError, DataError
 from fieldwise.features import field_types
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.field_types import register_field_type
+from fieldwise.features.field_types import convert, custom_type, register_field_type
 from fieldwise.jobs.init.fields import complete_schema
-from fieldwise.schema import Schema
+from fieldwise.schema import Field, Schema
 
 LOG = pa.table(
     {"mail": ["a@x.org", "b@x.org", "c@y.org", "x.org", None, "NULL", "d@y.org", "e@y.org"], "click": [0, 1] * 4}
@@ -142,3 +142,14 @@ def test_a_saved_field_of_ones_own_type_that_is_read_as_a_number_is_refused():
     described["schema"]["fields"][0]["type"] = "number"
     with pytest.raises(ArtefactError, match="must be read as a category or bag"):
         Encoder.from_arrays(described, fitted.arrays())
+
+
+@pytest.mark.parametrize(("bag", "nothing"), [(False, None), (True, []), (True, None)])
+def test_cells_that_are_all_missing_need_no_type(bag, nothing):
+    register_field_type(f"nothing-{bag}-{nothing is None}", lambda texts: pa.array([nothing] * len(texts)), bag=bag)
+    custom, kind = custom_type(f"nothing-{bag}-{nothing is None}")
+    field = Field(name="f", column="f", type=kind, custom=custom)
+    for texts in ([], ["a"], ["a", None]):
+        found = convert(field, pa.array(texts, pa.string()))
+        assert len(found) == len(texts)
+        assert found.type in (pa.string(), pa.large_string(), pa.list_(pa.string()))

@@ -15,6 +15,7 @@ from tests.serving.bundles import rows_of, save
 
 import fieldwise as fw
 from fieldwise.cli import main
+from fieldwise.errors import ConfigError
 from fieldwise.jobs.export import export
 from fieldwise.kernels.layout import BAG, VALUE
 from fieldwise.serving.predictor import Predictor
@@ -121,3 +122,22 @@ def test_an_export_is_not_replaced_unless_asked(tmp_path):
         replaced = CliRunner().invoke(main, [*words, "--overwrite"])
         assert replaced.exit_code == 0
         assert "features written" in replaced.output
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_nothing_is_written_into_the_model_that_is_exported(tmp_path, inside):
+    bundle = save(tmp_path / "bundle")
+    before = Predictor(bundle).predict(rows_of(3))
+    with pytest.raises(ConfigError, match="inside a saved model"):
+        export(bundle, bundle / inside, overwrite=True)
+    assert (Predictor(bundle).predict(rows_of(3)) == before).all()
+
+
+def test_a_folder_with_files_of_others_is_not_written_into(tmp_path):
+    bundle = save(tmp_path / "bundle")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="holds other files"):
+        export(bundle, tmp_path / "home", overwrite=True)
+    export(bundle, tmp_path / "new")
+    export(bundle, tmp_path / "new", overwrite=True)

@@ -123,3 +123,36 @@ def test_an_estimate_does_not_read_the_whole_log_for_its_times(tmp_path, seconds
     found = estimate(settings)
     assert found.rows == ROWS
     assert found.training_rows == pytest.approx(0.8 * ROWS, abs=1)
+
+
+@pytest.mark.parametrize(("first", "then"), [("%d/%m/%Y", "%m/%d/%Y")])
+def test_times_that_are_read_otherwise_are_cut_anew(tmp_path, first, then):
+    rows = [f"{day:02d}/{month:02d}/2026" for day in range(1, 13) for month in range(1, 13)]
+    rng = np.random.default_rng(0)
+    log = pa.table({"at": rows, "ad": rng.integers(0, 3, 144).astype(str), "click": rng.integers(0, 2, 144)})
+
+    def remark(form):
+        more = f'[fields.at]\nexclude = true\nformat = "{form}"'
+        return prepare(config(tmp_path, more.replace("[fields", "\n[fields")), data=log.append_column("row", log["ad"]))
+
+    one, other = remark(first), remark(then)
+    assert one.folder != other.folder
+    assert one.read.remarks == other.read.remarks  # the log is the same read either way round
+    assert (one.parts["test"].labels() != other.parts["test"].labels()).any()
+
+
+def test_of_several_fields_the_one_that_says_how_times_are_written_counts(tmp_path, seconds):
+    days = [str(np.datetime64(int(moment), "s").astype("datetime64[D]")).replace("-", ".") for moment in seconds]
+    more = '[fields.raw]\ntype = "category"\ncolumn = "at"\n[fields.hour]\ntype = "time"\ncolumn = "at"\n'
+    prepared = prepare(config(tmp_path, more + 'part = "weekday"\nformat = "%Y.%m.%d"'), data=log_of(days))
+    assert prepared.parts["test"].num_examples > 0
+
+
+def test_what_a_log_without_times_is_told_to_do_works(tmp_path, seconds):
+    days = [f"{np.datetime64(int(moment), 's').item():%d/%m/%Y %H:%M}" for moment in seconds]
+    with pytest.raises(DataError, match="cannot be cut by time") as refused:
+        prepare(config(tmp_path), data=log_of(days))
+    hint = str(refused.value).split("written: ")[1]
+    table, settings = hint.split("] ", 1)
+    more = f"{table}]\n" + settings.replace(", format", "\nformat")
+    assert prepare(config(tmp_path, more), data=log_of(days)).parts["test"].num_examples == 40

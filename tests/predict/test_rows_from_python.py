@@ -30,6 +30,7 @@ from tests.predict.conftest import QUICK, log_rows
 
 import fieldwise as fw
 from fieldwise.data.tables import as_table
+from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical
 from fieldwise.jobs.prepare.logs import with_tables
 
@@ -174,6 +175,7 @@ values = st.one_of(
     st.uuids(),
     st.sampled_from([np.float32(0.1), np.int8(3), np.datetime64("NaT"), pd.NA, pd.NaT, np.bool_(True), np.str_("x")]),
     st.sampled_from([np.datetime64("2026-11-02T05", "h"), np.datetime64("2026-11"), Colour.RED]),
+    st.sampled_from([np.datetime64("2026-11-08"), np.datetime64(5, "ps"), np.datetime64(1, "25s")]),
 )
 
 
@@ -339,3 +341,23 @@ def test_threads_that_ask_one_predictor_get_what_one_alone_gets(predictor):
     expected = [predictor.predict(table) for table in tables]
     with ThreadPoolExecutor(16) as pool:
         assert all(map(np.array_equal, pool.map(predictor.predict, tables * 4), expected * 4))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.datetime64("2026-11-08"), "2026-11-08"),
+        (np.datetime64(2, "25s"), "1970-01-01 00:00:50"),
+        (np.datetime64("2026-11-08T05", "h"), "2026-11-08 05:00:00"),
+    ],
+)
+def test_points_in_time_of_numpy_mean_what_they_say_in_every_form(value, text):
+    expected = canonical(pa.array([text])).to_pylist()
+    for column in ([value], np.array([value]), [value, None]):
+        found = as_table({"f": column})["f"].combine_chunks()
+        assert canonical(found).to_pylist()[:1] == expected
+
+
+def test_a_span_of_time_is_no_value():
+    with pytest.raises(DataError, match="not supported"):
+        as_table({"f": [np.timedelta64(5, "s"), "x"]})

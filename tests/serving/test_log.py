@@ -86,3 +86,17 @@ def test_rows_that_cannot_be_written_are_counted_and_said(tmp_path: Path) -> Non
     log.close()
     assert (log.num_written, log.num_dropped) == (0, 2)
     assert said[0].startswith("2 rows of the log are lost")
+
+
+def test_a_request_that_goes_with_no_other_costs_the_others_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    log = RequestLog(tmp_path, said.append)
+    for number, cell in enumerate(["u1", ["u2"], "u3", {"u": object()}, 4]):
+        log.add(f"r{number}", "ctr", "1", READS, rows_of(cell), np.array([0.5]))
+    log.close()
+    tables = [pq.read_table(file) for file in sorted((tmp_path / "ctr").iterdir())]
+    written = {one for table in tables for one in table.column("request_id").to_pylist()}
+    assert written == {"r0", "r1", "r2", "r4"}
+    assert (log.num_written, log.num_dropped) == (4, 1)
+    assert len(said) == 1
+    assert "1 rows of the log are lost" in said[0]

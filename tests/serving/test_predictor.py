@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import fieldwise as fw
+from fieldwise.errors import ConfigError, DataError, UserError
 from fieldwise.serving.predictor import Predictor
 
 TRAINING = 300
@@ -83,3 +87,47 @@ def test_a_value_that_cannot_be_read_is_an_error_that_names_its_column(run):
     assert "row 2" in str(caught.value)
     with pytest.raises(fw.DataError, match="user"):
         Predictor(run).predict({"price": 1.0, "tags": "", "at": None})
+
+
+def test_columns_without_rows_have_no_answers(run):
+    predictor = Predictor(run)
+    columns = {column.name: [] for column in predictor.columns}
+    assert predictor.predict(columns).shape == (0,)
+    places, probabilities = predictor.rank({"user": "u1"}, {**columns, "price": []})
+    assert (len(places), len(probabilities)) == (0, 0)
+    with pytest.raises(DataError, match="lacks a column"):
+        predictor.predict(pa.table({"a": [1, 2, 3]}).select([]))
+
+
+@pytest.mark.parametrize("top", [0, -1, True, 1.5, "2"])
+def test_a_number_of_candidates_that_is_none_is_refused(run, top):
+    with pytest.raises(ConfigError, match="whole number, 1 or more"):
+        Predictor(run).rank(ROWS[0], [{"user": "u2"}], top=top)
+
+
+@pytest.mark.parametrize("candidates", ["ab", {"user": "u2"}, {"user": 3}, [1], pa.table({"user": ["u1"]}), 7])
+def test_candidates_of_another_form_are_refused(run, candidates):
+    with pytest.raises(TypeError, match="a list of dicts, or a dict of lists"):
+        Predictor(run).rank(ROWS[0], candidates)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_an_integer_of_thousands_of_digits_is_an_error_that_names_its_row(run, columns):
+    row = {**ROWS[0], "user": 10**5000}
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        Predictor(run).predict({name: [value] for name, value in row.items()} if columns else [row])
+    assert "row 1" in str(refused.value)
+
+
+def test_a_closed_predictor_lets_go_of_its_files_and_says_that_it_is_closed(run):
+    predictor = Predictor(run)
+    predictor.warm()
+    predictor.predict(ROWS)
+    predictor.close()
+    predictor.close()
+    gc.collect()
+    assert str(run) not in Path("/proc/self/maps").read_text() or not Path("/proc/self/maps").exists()
+    with pytest.raises(UserError, match="closed"):
+        predictor.predict(ROWS)
+    with pytest.raises(AttributeError):
+        _ = predictor.nothing
