@@ -41,7 +41,7 @@ function xxh64(bytes, seed) {
 /** The canonical text of a cell, null for missing: section 2 of the format. */
 function canonical(cell) {
   if (cell === null || cell === undefined || (typeof cell === "number" && Number.isNaN(cell))) return null;
-  const text = typeof cell === "boolean" ? String(cell) : String(cell);
+  const text = String(cell);
   if (text === "" || text === "nan" || text === "NaN") return null;
   if (/^(true|false)$/i.test(text)) return text.toLowerCase();
   const number = /^(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?$/.exec(text);

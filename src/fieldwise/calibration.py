@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from fieldwise.kernels.isotonic import isotonic
 
-__all__ = ["Calibration", "Method"]
+__all__ = ["Calibration", "Method", "sigmoid"]
 
 Method = Literal["none", "temperature", "isotonic"]
 Floats = npt.NDArray[np.float64]
@@ -108,7 +108,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         corrected = logits.astype(np.float64) + self.offset
         if self.knots:
             return np.interp(corrected, self.knots, self.levels)
-        return _sigmoid(self.slope * corrected + self.intercept)
+        return sigmoid(self.slope * corrected + self.intercept)
 
     def fitted(
         self,
@@ -153,7 +153,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return msgspec.structs.replace(base, slope=slope, intercept=intercept)
 
 
-def _sigmoid(z: Floats) -> Floats:
+def sigmoid(z: Floats) -> Floats:
+    """Return 1 / (1 + exp(-z)) without overflow."""
     small = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, small) / (1.0 + small)
 
@@ -187,7 +188,7 @@ def _newton(
 
     theta, value = start, loss(start)
     for _ in range(_MAX_STEPS):
-        p = _sigmoid(given + theta @ inputs)
+        p = sigmoid(given + theta @ inputs)
         gradient = inputs @ (weights * (p - labels)) / total
         hessian = (inputs * (weights * p * (1 - p))) @ inputs.T / total
         step = np.linalg.solve(hessian + 1e-12 * np.eye(len(theta)), gradient)

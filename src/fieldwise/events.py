@@ -56,7 +56,7 @@ class Preparing(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the last validation metrics."""
+    """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the epoch before."""
 
     epoch: int
     position: int
@@ -64,7 +64,7 @@ class Progress(NamedTuple):
     loss: float
     examples_per_second: float
     seconds_left: float
-    valid: Metrics | None
+    before: EpochEnd | None
 
 
 class Sampling(NamedTuple):
@@ -82,7 +82,7 @@ class Sampling(NamedTuple):
 class EpochEnd(NamedTuple):
     """An epoch has ended; `seconds` and `examples_per_second` exclude validation.
 
-    Where logistic regression is solved, an epoch is a penalty, `l2`.
+    Where logistic regression is solved, an epoch is a penalty, `l2`. `stop_on` is the metric that decides.
     """
 
     epoch: int
@@ -91,6 +91,7 @@ class EpochEnd(NamedTuple):
     examples_per_second: float
     valid: Metrics | None
     l2: float | None = None
+    stop_on: str = "auc"
 
 
 class BestSaved(NamedTuple):

@@ -335,9 +335,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The canonical texts of the classes, in order; empty until the encoder is fitted, unless configured.
     positive
         The positive class of two; after fitting, the second of `classes`.
-    weight, group, id, split, time
-        Columns with the weight of each example, its group for GAUC, its identifier (copied to predictions), its part of
-        the data (``train``, ``valid`` or ``test``), and its time, by which the parts are cut; None if there is none.
+    weight, group, id, split
+        Columns with the weight of each example, its group for GAUC, its identifier (copied to predictions), and its
+        part of the data (``train``, ``valid`` or ``test``); None if there is none.
+    time
+        The column of times that the parts are cut by, and how they are written; None if there is none.
     missing
         Texts that mean missing in the label, weight and group columns; see `Field`.
     """
@@ -350,7 +352,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group: str | None = None
     id: str | None = None
     split: str | None = None
-    time: str | None = None
+    time: Field | None = None
     missing: tuple[str, ...] = ()
 
     def check(self) -> None:
@@ -375,8 +377,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 got=f"{self.positive}; data.classes = {list(self.classes)}",
                 fix="remove positive; with more than two classes the model predicts the probability of each",
             )
-        for role in ("weight", "group", "split", "time"):
-            if getattr(self, role) == self.label:
+        for role, column in (
+            *((role, getattr(self, role)) for role in ("weight", "group", "split")),
+            ("time", self.time and self.time.column),
+        ):
+            if column == self.label:
                 raise ConfigError(
                     f"the label cannot be the {role}", where=f"data.{role}", got=self.label, fix="choose another column"
                 )

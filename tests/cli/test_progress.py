@@ -17,7 +17,7 @@ from fieldwise.events import BestSaved, EpochEnd, Outlook, Preparing, Progress, 
 from fieldwise.metrics import Metrics
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
-MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, VALID)
+MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, EpochEnd(1, 0.4, 9.0, 1e5, VALID))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_pass_over_the_log_says_how_far_it_is(plain, clock, event, expected):
 def test_the_last_validation_is_shown_by_what_is_defined_of_it(plain, clock, figures, expected):
     report, written = plain
     clock[0] = 10
-    report(MOMENT._replace(valid=Metrics.of(1, 1.0, figures, "one class")))
+    report(MOMENT._replace(before=MOMENT.before._replace(valid=Metrics.of(1, 1.0, figures, "one class"))))
     assert written.getvalue().rstrip().endswith(expected)
 
 
@@ -175,3 +175,11 @@ def test_compiling_is_announced_once_and_only_where_something_is_compiled(capsys
     with show_progress():
         assert double(3) == 6
     assert capsys.readouterr().err == ""
+
+
+def test_an_epoch_shows_the_metric_that_decides(plain):
+    report, written = plain
+    ranked = Metrics.of(100, 100.0, {"auc": 0.875, "ndcg": 0.625}, "not here")
+    report(EpochEnd(1, 0.4, 9.0, 1e5, ranked, stop_on="ndcg"))
+    assert "valid ndcg 0.6250" in written.getvalue()
+    assert "AUC" not in written.getvalue()

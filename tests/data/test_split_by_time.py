@@ -74,8 +74,8 @@ def test_a_row_without_a_time_is_rejected_with_the_reason():
     _, parts, rejects = dealt(["2026-01-01", "", "soon", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"])
     assert parts == [0, 3, 3, 0, 0, 1, 2]
     assert [(reject.row, reject.reason) for reject in rejects] == [
-        (2, "column time is missing, so the row has no part"),
-        (3, "column time is not a point in time, so the row has no part"),
+        (2, "the time is missing, so the row has no part"),
+        (3, "the time is not a point in time, so the row has no part"),
     ]
 
 

@@ -51,6 +51,7 @@ def test_the_facts_are_those_of_the_rows_on_the_disk(log):
             values.update(texts)
         # A feature that was born on an earlier day may be met today for the first time.
         assert facts[day]["born"] <= new.mean()
+        assert (facts[day]["born"] > 0) == (number > 0)
 
 
 def test_rows_lie_in_the_order_of_time_and_clicks_become_known_later(log):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fieldwise as fw
-from fieldwise.errors import DataError
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Warned
 
 FAST = ["model.kind=lr", "pretrain.epochs=1", "train.epochs=1"]
@@ -99,3 +99,13 @@ def test_a_column_has_one_role(tmp_path, data, message):
     (tmp_path / "log.csv").write_text(text)
     with pytest.raises(fw.UserError, match=message):
         fw.prepare(config)
+
+
+@pytest.mark.parametrize("metric", ["gauc", "ndcg", "mrr", "hit_rate", "recall"])
+def test_a_metric_of_groups_without_groups_is_refused_before_training(tmp_path, metric):
+    config = config_of(tmp_path, "valid = 0.4", None, 60, f"train.stop_on={metric}")
+    with pytest.raises(ConfigError, match="the metric to stop on is not defined") as refused:
+        fw.train(config, tmp_path / "run")
+    assert "data.group" in str(refused.value)
+    grouped = config_of(tmp_path, 'valid = 0.4\ngroup = "ad"', None, 60, f"train.stop_on={metric}")
+    assert getattr(fw.train(grouped, tmp_path / "grouped").valid, metric) is not None

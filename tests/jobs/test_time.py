@@ -125,8 +125,7 @@ def test_an_estimate_does_not_read_the_whole_log_for_its_times(tmp_path, seconds
     assert found.training_rows == pytest.approx(0.8 * ROWS, abs=1)
 
 
-@pytest.mark.parametrize(("first", "then"), [("%d/%m/%Y", "%m/%d/%Y")])
-def test_times_that_are_read_otherwise_are_cut_anew(tmp_path, first, then):
+def test_times_that_are_read_otherwise_are_cut_anew(tmp_path):
     rows = [f"{day:02d}/{month:02d}/2026" for day in range(1, 13) for month in range(1, 13)]
     rng = np.random.default_rng(0)
     log = pa.table({"at": rows, "ad": rng.integers(0, 3, 144).astype(str), "click": rng.integers(0, 2, 144)})
@@ -135,7 +134,7 @@ def test_times_that_are_read_otherwise_are_cut_anew(tmp_path, first, then):
         more = f'[fields.at]\nexclude = true\nformat = "{form}"'
         return prepare(config(tmp_path, more.replace("[fields", "\n[fields")), data=log.append_column("row", log["ad"]))
 
-    one, other = remark(first), remark(then)
+    one, other = remark("%d/%m/%Y"), remark("%m/%d/%Y")
     assert one.folder != other.folder
     assert one.read.remarks == other.read.remarks  # the log is the same read either way round
     assert (one.parts["test"].labels() != other.parts["test"].labels()).any()
@@ -153,6 +152,23 @@ def test_what_a_log_without_times_is_told_to_do_works(tmp_path, seconds):
     with pytest.raises(DataError, match="cannot be cut by time") as refused:
         prepare(config(tmp_path), data=log_of(days))
     hint = str(refused.value).split("written: ")[1]
-    table, settings = hint.split("] ", 1)
-    more = f"{table}]\n" + settings.replace(", format", "\nformat")
+    more = f"[fields]\n{hint.removeprefix('fields.')}"
     assert prepare(config(tmp_path, more), data=log_of(days)).parts["test"].num_examples == 40
+
+
+def test_only_parts_that_time_cuts_are_said_to_begin(tmp_path, seconds):
+    pq.write_table(log_of(as_times(seconds)), tmp_path / "valid.parquet")
+    text = '[data]\ntrain = ["unused"]\nvalid = "valid.parquet"\ntest = 0.2\nlabel = "click"\ntime = "at"\n'
+    prepared = prepare(parse_config(text, base=tmp_path), data=log_of(as_times(seconds)))
+    [remark] = [remark for remark in prepared.read.remarks if "cut by the time" in remark]
+    assert "valid from" not in remark
+    assert "test from" in remark
+
+
+def test_days_are_told_by_times_as_the_model_knows_them(tmp_path, seconds):
+    days = [int(f"{np.datetime64(int(moment), 's').item():%y%m%d%H}") for moment in seconds]
+    more = '[fields.at]\nexclude = true\nformat = "%y%m%d%H"\n[model]\nkind = "lr"'
+    train(config(tmp_path, more), tmp_path / "run", data=log_of(days))
+    found = fw.evaluate(tmp_path / "run", log_of(days), by_day=True)
+    assert [each.day for each in found.by_day][:2] == ["2026-01-01", "2026-01-02"]
+    assert sum(each.metrics.num_examples for each in found.by_day) == ROWS

@@ -277,3 +277,12 @@ def test_the_command_line_prints_the_search_and_what_to_do_next(folder, tuned):
     )
     plain = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert plain["trials"] == tuned[0].as_dict()["trials"]
+
+
+def test_a_model_that_is_sampled_is_searched_too(config, tmp_path):
+    sampled = changed(config, {"train.sampler.burn_in": 2, "train.sampler.sweeps": 8})
+    sampled = msgspec.structs.replace(sampled, model=msgspec.structs.replace(sampled.model, kind="bayesian-fm"))
+    assert [dimension.key for dimension in space_of(sampled)] == ["model.factors"]
+    tuning = fw.tune(sampled, tmp_path / "search", trials=2)
+    assert [trial.state for trial in tuning.trials] == ["done", "done"]
+    assert tuning.valid.auc == pytest.approx(tuning.trials[tuning.best].value, abs=1e-7)

@@ -100,3 +100,8 @@ def test_results_of_earlier_versions_are_read():
     for name in (*NAMES, "ranked_groups", "cutoff"):
         del plain[name]
     assert msgspec.convert(plain, Metrics).logloss == 0.25
+
+
+def test_a_cutoff_beyond_all_groups_takes_no_memory():
+    result = computed([0.5, 0.25], [1, 0], [1, 1], 2_000_000_000)
+    assert (result.ndcg, result.cutoff) == (1.0, 2_000_000_000)

@@ -13,7 +13,7 @@ from fieldwise.metrics import evaluate_predictions
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
-from fieldwise.training.gibbs import GibbsSampler
+from fieldwise.training.gibbs import FactorMeans, GibbsSampler
 from fieldwise.training.initial import settled
 
 SIZES = [30, 20, 5]
@@ -59,7 +59,7 @@ def test_it_finds_what_was_planted():
     chain = sampler()
     for sweep in range(80):
         chain.sweep(keep=sweep >= 30)
-    mean = chain.result()
+    mean = FactorMeans(chain.mean, chain.mean_bias, chain.num_sweeps)
     _, labels, layout, ids = planted(4000, seed=7)
     weights = np.stack([mean.numbers(number) for number in range(mean.num_numbers)], axis=1)
     logits = reference.prediction(mean.bias, weights, ids, layout.base[:-1], {(0, 2)})
@@ -106,7 +106,7 @@ def test_a_chain_goes_on_as_if_it_had_never_stopped(tmp_path):
         second.sweep(keep=True)
     assert (second.weights == whole.weights).all()
     assert (second.mean == whole.mean).all()
-    assert second.result().bias == whole.result().bias
+    assert second.mean_bias == whole.mean_bias
 
 
 def test_bags_and_numbers_are_the_single_features_that_they_stand_for():

@@ -8,18 +8,11 @@ from pathlib import Path
 
 import click
 
+from fieldwise.cli.figures import METRICS, evaluated, figure, predicting, print_warnings
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import (
-    METRICS,
-    evaluated,
-    figure,
-    predicting,
-    print_members,
-    print_parts,
-    print_read,
-    print_warnings,
-)
+from fieldwise.cli.result import print_members
+from fieldwise.cli.tables import print_parts, print_read
 from fieldwise.config import Config
 from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Difference

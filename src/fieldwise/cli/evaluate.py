@@ -68,6 +68,6 @@ def command(
     if as_json:
         print_json(evaluation.as_dict())
     else:
-        from fieldwise.cli.tables import print_evaluation
+        from fieldwise.cli.evaluation import print_evaluation
 
         print_evaluation(evaluation, by)

@@ -84,7 +84,8 @@ def command(
         print_json(prediction.as_dict())
     else:
         from fieldwise.cli.coverage import print_coverage
-        from fieldwise.cli.tables import print_read, probability_of
+        from fieldwise.cli.figures import probability_of
+        from fieldwise.cli.tables import print_read
 
         click.echo(f"{prediction.examples:,} predictions written to {prediction.out}{probability_of(prediction)}")
         print_read(prediction.read)

@@ -27,7 +27,6 @@ from fieldwise.events import (
     Warned,
     tell,
 )
-from fieldwise.metrics import Metrics
 from fieldwise.models.registry import model_label
 
 __all__ = ["Reporter", "aside", "show_progress"]
@@ -166,7 +165,7 @@ def _progress(event: Progress) -> str:
         f"{compact(event.examples_per_second)} examples/s",
         f"{duration(event.seconds_left)} left",
         f"loss {event.loss:.4f}",
-        *_valid(event.valid),
+        *(_valid(event.before) if event.before is not None else []),
     ]
     return "  ".join(part for part in parts if part)
 
@@ -178,14 +177,18 @@ def _epoch(event: EpochEnd) -> str:
         else f"penalty {event.l2:g} solved in {event.seconds:.1f} s",
         f"{compact(event.examples_per_second)} examples/s",
         f"loss {event.loss:.4f}",
-        *_valid(event.valid),
+        *_valid(event),
     ]
     return "  ".join(parts)
 
 
-def _valid(metrics: Metrics | None) -> list[str]:
+def _valid(event: EpochEnd) -> list[str]:
+    metrics, stop_on = event.valid, event.stop_on
     if metrics is None:
         return []
+    decides = getattr(metrics, stop_on, metrics.own.get(stop_on))
+    if stop_on != "auc" and decides is not None:
+        return [f"valid {stop_on} {decides:.4f}"]
     if metrics.auc is not None:
         return [f"valid AUC {metrics.auc:.4f}"]
     return [] if metrics.logloss is None else [f"valid logloss {metrics.logloss:.4f}"]

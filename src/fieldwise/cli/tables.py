@@ -1,4 +1,4 @@
-"""The tables that verbs print: at most 100 characters wide, readable without colour."""
+"""Tables of logs, plans and files: at most 100 characters wide, readable without colour."""
 
 from __future__ import annotations
 
@@ -9,65 +9,34 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from fieldwise.cli.coverage import print_coverage
 from fieldwise.cli.names import compact, duration
-from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.output import Footnotes, print_table
 from fieldwise.data.read_report import ReadReport, describe
 from fieldwise.io.memory import readable_bytes
 from fieldwise.models.registry import model_label
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
-    from fieldwise.config import Config
-    from fieldwise.distributed.traffic import Traffic
-    from fieldwise.jobs.by_day import DayMetrics
-    from fieldwise.jobs.evaluate import Evaluation
-    from fieldwise.jobs.predict.predict import Prediction
     from fieldwise.jobs.prepare.estimate import Estimate
-    from fieldwise.jobs.run import MemberResult, Result
     from fieldwise.jobs.train.plan import TrainingPlan
-    from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.jobs.verify import Verification
-    from fieldwise.metrics import Metrics
-    from fieldwise.metrics.slices import FieldSlices, Slice
     from fieldwise.models.memory import TrainingMemory
     from fieldwise.models.sizes import Size
 
 __all__ = [
-    "METRICS",
-    "evaluated",
-    "figure",
-    "predicting",
+    "MAX_FIELDS",
+    "print_days",
     "print_estimate",
-    "print_evaluation",
     "print_facts",
-    "print_members",
     "print_parts",
     "print_plan",
     "print_prepared",
     "print_read",
-    "print_result",
     "print_sizes",
     "print_verification",
-    "print_warnings",
-    "probability_of",
 ]
 
-_MAX_FIELDS = 40
-METRICS = {
-    "auc": "AUC",
-    "gauc": "GAUC (AUC inside groups)",
-    "logloss": "logloss",
-    "normalized_entropy": "normalized entropy",
-    "pr_auc": "PR-AUC",
-    "calibration_ratio": "calibration ratio",
-    "calibration_error": "expected calibration error",
-    "label_rate": "label rate",
-    "mean_probability": "mean probability",
-    "accuracy": "accuracy",
-}
-_RANKING = {"ndcg": "NDCG@{}", "mrr": "MRR", "hit_rate": "hit rate@{}", "recall": "recall@{}"}
-"""Titles, with the cutoff."""
-_MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
+MAX_FIELDS = 40
+"""As many are printed of a longer list."""
 
 
 def print_sizes(
@@ -129,9 +98,9 @@ def print_prepared(summary: dict[str, Any]) -> None:
         click.echo(f"warning: {note}\n")
     fields = summary["fields"]
     title = f"{summary['num_features']:,} features in {len(fields):,} fields"
-    if len(fields) > _MAX_FIELDS:
-        title += f", the {_MAX_FIELDS} largest:"
-        fields = sorted(fields, key=lambda field: -field["features"])[:_MAX_FIELDS]
+    if len(fields) > MAX_FIELDS:
+        title += f", the {MAX_FIELDS} largest:"
+        fields = sorted(fields, key=lambda field: -field["features"])[:MAX_FIELDS]
     print_table(
         title,
         ["field", "type", "features"],
@@ -139,7 +108,7 @@ def print_prepared(summary: dict[str, Any]) -> None:
         num_texts=2,
     )
     if constant := summary["constant_fields"]:
-        names = ", ".join(constant[:_MAX_FIELDS]) + (", ..." if len(constant) > _MAX_FIELDS else "")
+        names = ", ".join(constant[:MAX_FIELDS]) + (", ..." if len(constant) > MAX_FIELDS else "")
         click.echo(f"Constant in the training rows: {names}\n")
     for field in summary["fields"]:
         if cut := field.get("cut_cells"):
@@ -164,14 +133,14 @@ def print_estimate(expected: Estimate) -> None:
     """Print an estimate of what preparing a log needs."""
     fields = sorted(expected.fields, key=lambda field: -field.features)
     title = f"About {compact(expected.features)} features in {len(fields):,} fields"
-    if len(fields) > _MAX_FIELDS:
-        title += f", the {_MAX_FIELDS} largest:"
+    if len(fields) > MAX_FIELDS:
+        title += f", the {MAX_FIELDS} largest:"
     print_table(
         title,
         ["field", "type", f"in {compact(expected.sample_rows)} rows", f"in {compact(expected.rows)} rows"],
         [
             [field.name, field.type, f"{field.features_in_sample:,}", compact(field.features)]
-            for field in fields[:_MAX_FIELDS]
+            for field in fields[:MAX_FIELDS]
         ],
         num_texts=2,
     )
@@ -191,9 +160,9 @@ def _print_left_out(left_out: dict[str, str]) -> None:
         return
     title = "1 column left out" if len(left_out) == 1 else f"{len(left_out):,} columns left out"
     title += ", judging by the first rows of the log; add [fields.NAME] to use one"
-    if len(left_out) > _MAX_FIELDS:
-        title += f"; the first {_MAX_FIELDS}:"
-    print_table(title, ["column", "reason"], list(left_out.items())[:_MAX_FIELDS], num_texts=2)
+    if len(left_out) > MAX_FIELDS:
+        title += f"; the first {MAX_FIELDS}:"
+    print_table(title, ["column", "reason"], list(left_out.items())[:MAX_FIELDS], num_texts=2)
 
 
 def print_parts(summary: dict[str, Any]) -> None:
@@ -261,212 +230,6 @@ def print_days(days: dict[str, Any]) -> None:
         ],
         notes=notes,
     )
-
-
-def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
-    """Print all metrics of a model on a log."""
-    metrics, notes = evaluation.metrics, Footnotes()
-    print_table(
-        f"{metrics.num_examples:,} examples{probability_of(evaluation)}",
-        ["metric", "value"],
-        [
-            *([title, figure(metrics, name, notes)] for name, title in METRICS.items()),
-            *(
-                [title.format(metrics.cutoff), figure(metrics, name, notes)]
-                for name, title in _RANKING.items()
-                if metrics.ranked_groups is not None
-            ),
-            *_own([metrics]),
-        ],
-        notes=notes,
-    )
-    _print_days(evaluation.by_day)
-    _print_slices("Calibration by deciles of the probability", "probability", evaluation.by_probability)
-    _print_fields(evaluation.by_field)
-    for found in evaluation.by_field:
-        if found.field in by:
-            title = f"Calibration by {found.field}"
-            if len(found.slices) > _MAX_FIELDS:
-                title += f", the {_MAX_FIELDS} most frequent of {len(found.slices):,} values"
-            _print_slices(title, "value", found.slices[:_MAX_FIELDS])
-    print_read(evaluation.read)
-    print_coverage(evaluation.fields, evaluation.warnings)
-
-
-def _print_days(days: Sequence[DayMetrics]) -> None:
-    """Print the main metrics of each day."""
-    if not days:
-        return
-    notes = Footnotes()
-    names = [name for name in (*_MAIN_METRICS, "calibration_ratio") if any(getattr(it.metrics, name) for it in days)]
-    print_table(
-        "Metrics by day, in UTC",
-        ["day", "examples", *(METRICS[name] for name in names)],
-        [
-            [
-                it.day or "(no time)",
-                f"{it.metrics.num_examples:,}",
-                *(figure(it.metrics, name, notes) for name in names),
-            ]
-            for it in days
-        ],
-        notes=notes,
-    )
-
-
-def _print_slices(title: str, what: str, slices: Sequence[Slice]) -> None:
-    if slices:
-        print_table(
-            title,
-            [what, "examples", "predicted", "observed", "ratio", "z"],
-            [
-                [each.name, f"{each.examples:,}", f"{each.predicted:.4f}", f"{each.observed:.4f}", *_ratio_and_z(each)]
-                for each in slices
-            ],
-        )
-
-
-def _print_fields(fields: Sequence[FieldSlices]) -> None:
-    """Print each field's calibration error, the largest first, and its value with the largest deviation."""
-    fields = [found for found in fields if found.slices]
-    if not fields:
-        return
-    title = "Calibration by field, with the value that deviates most"
-    if len(fields) > _MAX_FIELDS:
-        title += f"; the {_MAX_FIELDS} fields with the largest error"
-    lines = []
-    for found in sorted(fields, key=lambda found: -found.error)[:_MAX_FIELDS]:
-        worst = max(found.slices, key=lambda each: abs(each.z or 0.0))
-        cells = [f"{found.error:.4f}", f"{worst.predicted:.4f}", f"{worst.observed:.4f}", *_ratio_and_z(worst)]
-        lines.append([found.field, worst.name, *cells])
-    print_table(title, ["field", "value", "error", "predicted", "observed", "ratio", "z"], lines, num_texts=2)
-
-
-def _ratio_and_z(found: Slice) -> tuple[str, str]:
-    ratio = "-" if found.ratio is None else f"{found.ratio:.3f}"
-    return ratio, "-" if found.z is None else f"{found.z:+.1f}"
-
-
-def print_result(result: Result, path: Path, config: Config) -> None:
-    """Print the result of training one model, and commands to continue with."""
-    name = f"{model_label(result.model, result.units)}: {result.parameters:,} parameters"
-    if result.l2 is not None and result.kept is None:
-        seconds = result.epochs * result.seconds_per_epoch
-        click.echo(f"{name}, solved for {result.epochs} penalties (best: {result.l2:g}) in {seconds:.1f} s")
-    else:
-        click.echo(
-            f"{name}, {result.epochs} epochs (best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
-            f"{compact(result.examples_per_second)} examples/s"
-        )
-    if result.kept is not None:
-        click.echo(f"{model_label(result.kept)} was better on valid, and is the model that was saved.")
-    if result.pretrain_seconds is not None:
-        click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
-    click.echo()
-    parts, notes = evaluated(result), Footnotes()
-    if parts:
-        print_table(
-            f"Metrics{probability_of(result)}",
-            ["metric", *parts],
-            [[METRICS[name], *(figure(part, name, notes) for part in parts.values())] for name in _MAIN_METRICS]
-            + _own(list(parts.values())),
-            notes=notes,
-        )
-    print_members([result])
-    print_warnings(result.warnings)
-    if result.workers:
-        _print_workers(result.workers)
-    print_read(result.read)
-    click.echo(f"Run saved in {result.folder}")
-    compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
-    print_commands("Next:", [predicting(result.folder, config), ("compare the models", compare)])
-
-
-def print_members(results: Sequence[Result]) -> None:
-    """Print what each member of the stacks among some models reaches alone; nothing where there is no stack."""
-    lines, notes = [], Footnotes()
-    columns = [(part, name) for part in evaluated(results[0]) for name in ("auc", "logloss")]
-    for result in results:
-        for member in result.members:
-            metrics = evaluated(member)
-            cells = [figure(metrics[part], name, notes) for part, name in columns]
-            weights = " + ".join(f"{weight:.2f}" for weight in member.weights)
-            lines.append([model_label(result.model), model_label(member.model), weights, *cells])
-    if lines:
-        print_table(
-            "Members of a stack, each alone, and its weight in the stack",
-            ["stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)],
-            lines,
-            num_texts=3,
-            notes=notes,
-        )
-
-
-def _print_workers(workers: Sequence[Traffic]) -> None:
-    """Print the work and the traffic of each worker per step, and which worker the others wait for."""
-    from fieldwise.distributed.traffic import find_straggler
-
-    print_table(
-        "Workers, averages per step",
-        ["worker", "examples", "rows requested", "rows served", "bytes sent", "compute", "waiting"],
-        [
-            [
-                str(number),
-                f"{each.examples / steps:,.0f}",
-                f"{each.rows_asked / steps:,.0f} of {each.ids / steps:,.0f}",
-                f"{each.rows_served / steps:,.0f}",
-                readable_bytes(round(each.step_bytes / steps)),
-                f"{each.own_seconds * 1e3:.1f} ms",
-                f"{each.waiting_seconds / steps * 1e3:.1f} ms",
-            ]
-            for number, each in enumerate(workers)
-            for steps in [max(each.steps, 1)]
-        ],
-    )
-    if straggler := find_straggler(workers):
-        number, times = straggler
-        click.echo(f"Worker {number} is the bottleneck: it computes {times:.1f} times as long per step as the others.")
-
-
-def probability_of(result: Result | Evaluation | Prediction | Tuning) -> str:
-    """Return a suffix for a title that says which class the probabilities refer to; empty if it is not known."""
-    if result.positive is not None:
-        return f"; probability of {result.label} = {result.positive}"
-    return f"; probabilities of the {len(result.classes)} classes of {result.label}" if result.classes else ""
-
-
-def print_warnings(warnings: Sequence[str]) -> None:
-    """Print warnings, one per line."""
-    for text in warnings:
-        click.echo(f"warning: {text}")
-    if warnings:
-        click.echo()
-
-
-def evaluated(result: Result | MemberResult) -> dict[str, Metrics]:
-    """Return the metrics by part, for the parts that the log has."""
-    parts = {"valid": result.valid, "test": result.test}
-    return {name: metrics for name, metrics in parts.items() if metrics is not None}
-
-
-def predicting(run: str, config: Config) -> tuple[str, list[str]]:
-    """Return a comment and the command that applies the model of a run to the last log of the configuration."""
-    paths = config.paths("test") or config.paths("valid") or config.paths("train")
-    log = paths[-1].removeprefix(f"{Path.cwd()}/")
-    words = ["fieldwise", "predict", run, "--data", log, "--out", "predictions.parquet"]
-    return "predict the probabilities of raw rows", words
-
-
-def _own(parts: Sequence[Metrics]) -> list[list[str]]:
-    """Return the lines of the user's own metrics."""
-    values = {name: [part.own.get(name) for part in parts] for name in parts[0].own}
-    return [[name, *("-" if each is None else f"{each:.4f}" for each in of_parts)] for name, of_parts in values.items()]
-
-
-def figure(metrics: Metrics, name: str, notes: Footnotes) -> str:
-    """Return a metric as a cell, or the mark of a footnote if it is undefined."""
-    value = getattr(metrics, name)
-    return notes.mark(metrics.undefined[name]) if value is None else f"{value:.4f}"
 
 
 def print_verification(verification: Verification) -> None:

@@ -97,7 +97,7 @@ def command(
             if as_json:
                 print_json(result.as_dict())
             else:
-                from fieldwise.cli.tables import print_result
+                from fieldwise.cli.result import print_result
 
                 print_result(result, config, loaded)
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from fieldwise.cli.figures import METRICS, figure, print_warnings, probability_of
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
-from fieldwise.cli.tables import METRICS, figure, print_read, print_warnings, probability_of
+from fieldwise.cli.tables import print_read
 from fieldwise.jobs.tune.trial import Trial, Tuning
 
 __all__ = ["print_tuning"]

@@ -281,8 +281,8 @@ def _readings(schema: Schema) -> Iterator[tuple[str, ReadAs]]:
         yield schema.weight, "number"
     yield schema.label, "label"
     yield from ((name, "text") for name in (schema.group, schema.split) if name is not None)
-    if schema.time is not None:
-        yield schema.time, "time"
+    if schema.time is not None and schema.time.column is not None:
+        yield schema.time.column, "time"
 
 
 def _twin(name: str, others: Iterable[str]) -> str | None:

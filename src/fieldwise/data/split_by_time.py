@@ -133,8 +133,8 @@ class SplitByTime:
             return []
         named = [
             f"{part} from {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC on"
-            for part, moment in zip(("valid", "test"), self._begin, strict=True)
-            if moment != _NEVER
+            for part, share, moment in zip(("valid", "test"), self._shares, self._begin, strict=True)
+            if share and moment != _NEVER
         ]
         return [f"parts are cut by the time in {self._column}: {', '.join(['train first', *named])}"] if named else []
 
@@ -159,7 +159,7 @@ class SplitByTime:
             RejectedRow(
                 int(chunk.rows[row]),
                 excerpt(shown(cells[int(row)])),
-                f"column {self._column} is {'not a point in time' if bad[row] else 'missing'}, so the row has no part",
+                f"the time is {'not a point in time' if bad[row] else 'missing'}, so the row has no part",
                 self._column,
             )
             for row in np.flatnonzero(parts == NO_PART)
@@ -183,7 +183,7 @@ class SplitByTime:
                         expected="points in time",
                         got="none in any row",
                         fix="name another column; or state how its times are written: "
-                        f'[fields.{self._column}] exclude = true, format = "%d/%m/%Y %H:%M"',
+                        f'fields.{self._column} = {{ exclude = true, format = "%d/%m/%Y %H:%M" }}',
                     )
                 valid, test = self._shares
                 self._begin = counts.latest(valid + test), counts.latest(test)

@@ -47,16 +47,19 @@ class MetricsByDay:
     """
 
     def __init__(self, schema: Schema, time: str | None = None, cutoff: int = 10) -> None:
-        column = time or schema.time
+        own = schema.time
+        column = time or (own.column if own is not None else None)
         if column is None:
             raise ConfigError(
                 "there is no column of times to tell days by",
                 where="--by-day",
                 fix="name one with --time COLUMN; models trained with data.time know theirs",
             )
-        of_column = (field for field in schema.fields if field.type == "time" and field.column == column)
+        # How its times are written is known of the column that the parts were cut by, or that a field is made of.
+        known = (field for field in (own, *schema.fields) if field and field.type == "time" and field.column == column)
         self.column: str = column
-        self._field = next(of_column, Field(name=column, type="time", column=column, part="hour", missing=IN_NUMBERS))
+        usual = Field(name=column, type="time", column=column, part="hour", missing=IN_NUMBERS)
+        self._field = next(known, usual)
         self._num_classes, self._cutoff = len(schema.classes), cutoff
         self._days: dict[int, BinaryMetrics | MulticlassMetrics] = {}
 

@@ -51,6 +51,7 @@ def rank_in_groups(
     >>> rank_in_groups(np.array([1, 1, 1, 8], np.uint64), keys, 1)
     (0.0, 0.5, 0.0, 0.0, 1)
     """
+    cutoff = min(cutoff, len(keys))  # no group is larger
     gain = np.zeros(cutoff + 1)  # of the ranks up to j, each with label 1
     for j in range(1, cutoff + 1):
         gain[j] = gain[j - 1] + 1.0 / np.log2(1.0 + j)

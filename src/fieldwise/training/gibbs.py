@@ -149,10 +149,6 @@ class GibbsSampler:
         if keep:
             self._keep()
 
-    def result(self) -> FactorMeans:
-        """Return the mean so far."""
-        return FactorMeans(self.mean, self.mean_bias, self.num_sweeps)
-
     def predict(self, batch: Batch) -> npt.NDArray[np.float64]:
         """Return the logits (B,) of some examples by the mean so far."""
         rows = _lines(*self._rows.shape)

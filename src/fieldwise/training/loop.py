@@ -117,7 +117,7 @@ def fit(
                     valid_metrics = _validate(stepper, valid, interrupt) if valid else None
                     epoch = len(history.epochs) + 1
                     if whole:
-                        _end_epoch(history, train.num_examples, valid_metrics, listen)
+                        _end_epoch(history, train.num_examples, valid_metrics, config.stop_on, listen)
                     value = goodness(valid_metrics, config.stop_on)
                     if whole and (value is None or history.own_value is None or value > history.own_value):
                         history.own_epoch, history.own_value = epoch, value
@@ -298,10 +298,19 @@ def _diverged(divergence: Divergence, stepper: Stepper, history: TrainingState, 
     )
 
 
-def _end_epoch(history: TrainingState, num_examples: int, valid: Metrics | None, listen: Listener) -> None:
+def _end_epoch(
+    history: TrainingState, num_examples: int, valid: Metrics | None, stop_on: str, listen: Listener
+) -> None:
     """Turn the epoch under way into one that is done."""
     seconds = max(history.seconds, 1e-9)
-    end = EpochEnd(len(history.epochs) + 1, history.loss_sum / num_examples, seconds, num_examples / seconds, valid)
+    end = EpochEnd(
+        len(history.epochs) + 1,
+        history.loss_sum / num_examples,
+        seconds,
+        num_examples / seconds,
+        valid,
+        stop_on=stop_on,
+    )
     history.epochs.append(end)
     history.position, history.loss_sum, history.seconds = 0, 0.0, 0.0
     listen(end)
@@ -362,7 +371,7 @@ class _Meter:
 
     def __init__(self, history: TrainingState, train: Batches, listen: Listener) -> None:
         self.history, self.train, self.listen = history, train, listen
-        self.valid = history.epochs[-1].valid if history.epochs else None
+        self.before = history.epochs[-1] if history.epochs else None
         self.num_examples = history.position * train.batch_size
         self.started = time.perf_counter() - history.seconds
         self.reported = time.perf_counter()
@@ -379,4 +388,4 @@ class _Meter:
             left = (self.train.num_examples - self.num_examples) / rate
             mean_loss = history.loss_sum / self.num_examples
             epoch = len(history.epochs) + 1
-            self.listen(Progress(epoch, self.num_examples, self.train.num_examples, mean_loss, rate, left, self.valid))
+            self.listen(Progress(epoch, self.num_examples, self.train.num_examples, mean_loss, rate, left, self.before))

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.calibration import sigmoid
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.events import EpochEnd, Listener, ignore
@@ -99,6 +100,7 @@ def not_solved(settings: PretrainConfig, needed: int, num_classes: int, negative
     reasons = {
         "there are more than two classes": num_classes > 2,
         "train.negative_rate leaves examples out": negative_rate < 1.0,
+        f"a penalty below {_LEAST:g} is set": settings.table.l2 is not None and settings.table.l2 < _LEAST,
         "an L1 penalty or another optimizer is set": settings.table.name != "ftrl" or settings.table.l1 > 0.0,
         f"the log needs {needed / 2**20:,.0f} MiB, {MOST_BYTES >> 20} at most": needed > MOST_BYTES,
     }
@@ -344,5 +346,5 @@ def _metrics(solution: LogisticSolution, valid: Cache) -> Metrics:
         some = valid.gather(np.arange(begin, min(begin + _PIECE, valid.num_examples)))
         assert some.labels is not None, "validation rows have labels"
         logits = logits_of(solution, some.batch, valid.layout)
-        found.update(0.5 * (1.0 + np.tanh(0.5 * logits)), some.labels, some.weights, some.groups)
+        found.update(sigmoid(logits), some.labels, some.weights, some.groups)
     return found.compute()

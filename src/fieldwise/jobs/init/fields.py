@@ -25,7 +25,7 @@ from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.profile.infer.roles import check_role
 from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
 
-__all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema"]
+__all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema", "time_field"]
 
 _ROLES = ("label", "weight", "group", "id", "split", "time")
 """The keys of ``[data]`` that name a column."""
@@ -330,6 +330,21 @@ def _make_field(settings: dict[str, Any]) -> Field:
         ) from None
 
 
+def time_field(config: Config) -> Field | None:
+    """Return the column of ``data.time`` and how its times are written: as the configuration says of a field of it,
+    else as usual; None where there is no such column.
+    """
+    column = config.data.time
+    if column is None:
+        return None
+    of_column = [field for name, field in config.fields.items() if (field.column or name) == column]
+    stated = next((field for field in of_column if field.format or field.unit), next(iter(of_column), FieldConfig()))
+    missing = next((texts for texts in (stated.missing, config.data.missing) if texts is not None), IN_NUMBERS)
+    return Field(
+        name=column, type="time", column=column, part="hour", unit=stated.unit, format=stated.format, missing=missing
+    )
+
+
 def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str]) -> Schema:
     if not fields:
         raise DataError(
@@ -338,7 +353,7 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
             fix="to use a column anyway, add [fields.NAME]",
         )
     missing = IN_TEXTS if config.data.missing is None else config.data.missing
-    roles = {role: getattr(config.data, role) for role in _ROLES}
+    roles = {role: getattr(config.data, role) for role in _ROLES} | {"time": time_field(config)}
     schema = Schema(fields=tuple(fields), classes=_texts(config.data.classes), missing=missing, **roles)
     if config.data.positive is not None:
         schema = _with_positive(schema, *_texts([config.data.positive]))

@@ -20,19 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet
 import xxhash
 
-from fieldwise.config import Config, FieldConfig
+from fieldwise.config import Config
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS
 from fieldwise.data.log import Log, open_log
 from fieldwise.data.split import PARTS, Split, SplitByColumn, SplitByShare, SplitLog
 from fieldwise.data.split_by_time import SplitByTime
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError
-from fieldwise.features.missing import IN_NUMBERS
 from fieldwise.io.files import atomic_file, explaining
 from fieldwise.io.stores import local_path
-from fieldwise.schema import Field, Schema
+from fieldwise.jobs.init.fields import time_field
+from fieldwise.schema import Schema
 
-__all__ = ["log_columns", "open_sources", "time_field", "with_tables"]
+__all__ = ["log_columns", "open_sources", "with_tables"]
 
 _NUM_KEPT = 10
 _SECONDS_KEPT = 86_400
@@ -50,26 +50,19 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
     if data.split is not None:
         split = SplitByColumn(data.split)
     elif data.time is not None:
-        split = SplitByTime(lambda: log_of("train"), time_field(config, data.time), **shares)
+        field = time_field(config)
+        assert field is not None, "a time is named"
+        split = SplitByTime(lambda: log_of("train"), field, **shares)
     elif shares:
         split = SplitByShare(**shares, seed=data.seed)
     sources = [SplitLog(log_of("train"), split, "train")]
     return sources + [SplitLog(log_of(part), None, part) for part in ("valid", "test") if config.paths(part)]
 
 
-def time_field(config: Config, column: str) -> Field:
-    """Return how the times of a column are written: as the configuration says of a field of it, else as usual."""
-    of_column = [field for name, field in config.fields.items() if (field.column or name) == column]
-    stated = next((field for field in of_column if field.format or field.unit), next(iter(of_column), FieldConfig()))
-    missing = next((texts for texts in (stated.missing, config.data.missing) if texts is not None), IN_NUMBERS)
-    return Field(
-        name=column, type="time", column=column, part="hour", unit=stated.unit, format=stated.format, missing=missing
-    )
-
-
 def log_columns(schema: Schema) -> list[str]:
     """Return the columns that preparing reads, each once."""
-    extra = (schema.label, schema.weight, schema.group, schema.split, schema.time)
+    time = schema.time.column if schema.time is not None else None
+    extra = (schema.label, schema.weight, schema.group, schema.split, time)
     return list(dict.fromkeys([*schema.columns, *(name for name in extra if name is not None)]))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.data.split import SplitLog
-from fieldwise.errors import DataError
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["check_parts", "part_remarks"]
 
 _NAMES = {"valid": "validation", "test": "test"}
+_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
+"""Metrics that are undefined without groups, and for more than two classes."""
 _OF_CLASSES = ("auc", "gauc", "pr_auc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that one class alone leaves undefined."""
 
@@ -67,6 +69,18 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
             + (": then all epochs are trained, and the last is kept" if part == "valid" else ""),
         )
     num_valid = _examples(prepared.summary, "valid")
+    if config.train.stop_on in _OF_GROUPS and num_valid:
+        num_classes = len(prepared.encoder.schema.classes)
+        if config.data.group is None or num_classes > 2:
+            raise ConfigError(
+                "the metric to stop on is not defined",
+                where="train.stop_on",
+                expected="groups (data.group) and two classes",
+                got=f"{config.train.stop_on}, without groups" if num_classes == 2 else f"{num_classes} classes",
+                fix='set data.group = "COLUMN"'
+                + ("" if num_classes == 2 else " with two classes")
+                + ', or train.stop_on = "auc"',
+            )
     if config.data.split is not None and not num_valid:
         listen(Warned("there are no validation rows: all epochs are trained, and the last is kept"))
     if num_valid and "valid" in prepared.parts:

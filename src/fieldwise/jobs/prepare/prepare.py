@@ -40,7 +40,7 @@ from fieldwise.io.stores import local_path
 from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found, without_crosses
-from fieldwise.jobs.prepare.logs import open_sources, time_field, with_tables
+from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, fit, refuse_rejects, transform
 from fieldwise.jobs.prepare.spool import Spool
@@ -253,7 +253,6 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
         "version": _VERSION,
         "schema": msgspec.to_builtins(schema),
         "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
-        "time": None if data.time is None else msgspec.to_builtins(time_field(config, data.time)),
         "files": [
             [source.part, name, *version_tag]
             for source in sources

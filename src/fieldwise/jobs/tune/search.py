@@ -123,7 +123,7 @@ class Search:
     @property
     def best(self) -> Trial | None:
         """The best trial that was trained to its end."""
-        done = [trial for trial in self.manifest.trials if trial.state == "done" and trial.metrics]
+        done = [trial for trial in self.manifest.trials if trial.state == "done" and trial.value is not None]
         return max(done, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
     def goes_on(self, minutes: float | None, trials: int | None) -> bool:
@@ -260,7 +260,8 @@ class _Watch:
                 self.trial.metrics.append(value)
                 self.asked.report(value, event.epoch)
             self.search._save()
-            if self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
+            # Penalties that logistic regression is solved for are no epochs, which would come to nothing or more.
+            if event.l2 is None and self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
                 raise _BrokenOff
 
     def count(self) -> None:

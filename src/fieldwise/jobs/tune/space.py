@@ -40,16 +40,21 @@ class Dimension(NamedTuple):
     applies: Callable[[Config], bool]
 
 
-def _always(_: Config) -> bool:
-    return True
-
-
 def _local(config: Config) -> bool:
     return config.model.locally_connected
 
 
 def _deep(config: Config) -> bool:
-    return config.model.kind != "lr"
+    """Whether something is trained by steps of a dense optimizer."""
+    return any(kind not in ("lr", "bayesian-fm") for kind in config.model.members)
+
+
+def _in_batches(config: Config) -> bool:
+    return _deep(config) or (config.model.kind == "lr" and config.pretrain.solver == "ftrl")
+
+
+def _is_sampled(config: Config) -> bool:
+    return config.model.kind == "bayesian-fm"
 
 
 def _chooses_deep(config: Config) -> bool:
@@ -58,7 +63,7 @@ def _chooses_deep(config: Config) -> bool:
 
 def _linear(config: Config) -> bool:
     """Whether there is a logistic regression: the model itself, or where it starts."""
-    return not _deep(config) or _from_lr(config)
+    return config.model.kind == "lr" or _from_lr(config)
 
 
 def _from_lr(config: Config) -> bool:
@@ -67,6 +72,7 @@ def _from_lr(config: Config) -> bool:
 
 SPACE = (
     Dimension("model.units", Choice((4, 8, 16, 32)), _local),
+    Dimension("model.factors", Choice((6, 8, 12, 16, 24)), _is_sampled),
     Dimension("model.hidden", Choice(((128, 64), (256, 128), (400, 400), (256, 256, 256))), _deep),
     Dimension("model.dropout", Range(0.0, 0.5), _deep),
     Dimension("model.deep", Choice(("perceptron", "residual", "cross")), _chooses_deep),
@@ -78,9 +84,9 @@ SPACE = (
     Dimension("train.table.l2", Choice((0.0, 1e-6, 1e-5, 1e-4)), _deep),
     Dimension("train.dense.learning_rate", Range(2e-4, 5e-3, log=True), _deep),
     Dimension("train.dense.weight_decay", Choice((0.0, 0.01, 0.1, 0.3)), _deep),
-    Dimension("train.batch_size", Choice((1024, 2048, 4096, 8192)), _always),
+    Dimension("train.batch_size", Choice((1024, 2048, 4096, 8192)), _in_batches),
     Dimension("train.schedule", Choice(("constant", "linear")), _deep),
-    Dimension("pretrain.table.l2", Range(1.0, 500.0, log=True), _linear),
+    Dimension("pretrain.table.l2", Range(2.0**-6, 500.0, log=True), _linear),
 )
 """In the order in which they are printed."""
 

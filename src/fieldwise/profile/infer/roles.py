@@ -16,7 +16,6 @@ _MEANINGS = {
     "weight": "example weight (data.weight)",
     "group": "GAUC group (data.group)",
     "id": "example identifier (data.id)",
-    "time": "time of the example, by which parts are cut (data.time)",
     "split": "train, valid or test (data.split)",
 }
 
@@ -54,6 +53,8 @@ def no_inputs(schema: Schema, left_out: Mapping[str, str]) -> dict[str, str]:
     {'user': 'GAUC group (data.group)', 'key': 'example identifier (data.id)', 'x': 'no value in any row'}
     """
     roles = {column: meaning for role, meaning in _MEANINGS.items() if (column := getattr(schema, role)) is not None}
+    if schema.time is not None and schema.time.column is not None:
+        roles[schema.time.column] = "time of the example, by which parts are cut (data.time)"
     return {**{column: meaning for column, meaning in roles.items() if column not in schema.columns}, **left_out}
 
 

@@ -1,0 +1,126 @@
+"""What ``fieldwise train`` prints of a model: its metrics, the members of a stack, the work of each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldwise.cli.figures import (
+    MAIN_METRICS,
+    METRICS,
+    RANKING,
+    evaluated,
+    figure,
+    own_figures,
+    predicting,
+    print_warnings,
+    probability_of,
+)
+from fieldwise.cli.names import compact
+from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.tables import print_read
+from fieldwise.io.memory import readable_bytes
+from fieldwise.models.registry import model_label
+
+if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
+    from fieldwise.config import Config
+    from fieldwise.distributed.traffic import Traffic
+    from fieldwise.jobs.run import Result
+    from fieldwise.metrics import Metrics
+
+__all__ = ["print_members", "print_result"]
+
+
+def print_result(result: Result, path: Path, config: Config) -> None:
+    """Print the result of training one model, and commands to continue with."""
+    name = f"{model_label(result.model, result.units)}: {result.parameters:,} parameters"
+    if result.l2 is not None and result.kept is None:
+        seconds = result.epochs * result.seconds_per_epoch
+        tried = "a penalty of" if result.epochs == 1 else f"{result.epochs} penalties, the best being"
+        click.echo(f"{name}, solved for {tried} {result.l2:g} in {seconds:.1f} s")
+    else:
+        click.echo(
+            f"{name}, {result.epochs} epochs (best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
+            f"{compact(result.examples_per_second)} examples/s"
+        )
+    if result.kept is not None:
+        click.echo(f"{model_label(result.kept)} was better on valid, and is the model that was saved.")
+    if result.pretrain_seconds is not None:
+        click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
+    click.echo()
+    parts, notes = evaluated(result), Footnotes()
+    if parts:
+        print_table(
+            f"Metrics{probability_of(result)}",
+            ["metric", *parts],
+            [
+                [title, *(figure(part, name, notes) for part in parts.values())]
+                for name, title in _titles(config.train.stop_on, next(iter(parts.values()))).items()
+            ]
+            + own_figures(list(parts.values())),
+            notes=notes,
+        )
+    print_members([result])
+    print_warnings(result.warnings)
+    if result.workers and any(each.steps for each in result.workers):  # none where all was solved
+        _print_workers(result.workers)
+    print_read(result.read)
+    click.echo(f"Run saved in {result.folder}")
+    compare = ["fieldwise", "compare", str(path), "--out", f"{result.folder}-compared"]
+    print_commands("Next:", [predicting(result.folder, config), ("compare the models", compare)])
+
+
+def _titles(stop_on: str, metrics: Metrics) -> dict[str, str]:
+    """Return the main metrics with their titles, and the one that training stops on where it is another."""
+    titles = {name: METRICS[name] for name in MAIN_METRICS}
+    others = METRICS | {name: title.format(metrics.cutoff) for name, title in RANKING.items()}
+    return titles | ({stop_on: others[stop_on]} if stop_on in others else {})
+
+
+def print_members(results: Sequence[Result]) -> None:
+    """Print what each member of the stacks among some models reaches alone; nothing where there is no stack."""
+    lines, notes = [], Footnotes()
+    columns = [(part, name) for part in evaluated(results[0]) for name in ("auc", "logloss")]
+    for result in results:
+        for member in result.members:
+            metrics = evaluated(member)
+            cells = [figure(metrics[part], name, notes) for part, name in columns]
+            weights = " + ".join(f"{weight:.2f}" for weight in member.weights)
+            lines.append([model_label(result.model), model_label(member.model), weights, *cells])
+    if lines:
+        print_table(
+            "Members of a stack, each alone, and its weight in the stack",
+            ["stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)],
+            lines,
+            num_texts=3,
+            notes=notes,
+        )
+
+
+def _print_workers(workers: Sequence[Traffic]) -> None:
+    """Print the work and the traffic of each worker per step, and which worker the others wait for."""
+    from fieldwise.distributed.traffic import find_straggler
+
+    print_table(
+        "Workers, averages per step",
+        ["worker", "examples", "rows requested", "rows served", "bytes sent", "compute", "waiting"],
+        [
+            [
+                str(number),
+                f"{each.examples / steps:,.0f}",
+                f"{each.rows_asked / steps:,.0f} of {each.ids / steps:,.0f}",
+                f"{each.rows_served / steps:,.0f}",
+                readable_bytes(round(each.step_bytes / steps)),
+                f"{each.own_seconds * 1e3:.1f} ms",
+                f"{each.waiting_seconds / steps * 1e3:.1f} ms",
+            ]
+            for number, each in enumerate(workers)
+            for steps in [max(each.steps, 1)]
+        ],
+    )
+    if straggler := find_straggler(workers):
+        number, times = straggler
+        click.echo(f"Worker {number} is the bottleneck: it computes {times:.1f} times as long per step as the others.")
