@@ -10,6 +10,8 @@
     [model]                       # models.config.ModelConfig
     [train]                       # training.config.TrainConfig
     [pretrain]                    # the logistic regression that comes first
+    [gate]                        # training.update_config.GateConfig: when a daily update is not published
+    [guards]                      # training.update_config.GuardsConfig: which days are not learned from
 
 Relative paths are relative to the file.
 """
@@ -35,6 +37,7 @@ from fieldwise.models.former import refuse_former
 from fieldwise.models.registry import refuse_unknown
 from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
+from fieldwise.training.update_config import GateConfig, GuardsConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
 
@@ -162,6 +165,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    gate: GateConfig = GateConfig()
+    guards: GuardsConfig = GuardsConfig()
     base: str = "."
 
     def paths(self, which: str) -> tuple[str, ...]:

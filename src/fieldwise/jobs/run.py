@@ -301,7 +301,9 @@ def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
 
 
 def plain_config(config: Config) -> dict[str, Any]:
-    """Return the settings that identify a run: all but the base folder, memory, threads and device."""
+    """Return the settings that identify a run: all but the base folder, memory, threads and device, and those of daily
+    updates, which may change from day to day.
+    """
     if config.model.kind == "lr":  # the other keys of [model] say nothing of it
         config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
@@ -311,6 +313,8 @@ def plain_config(config: Config) -> dict[str, Any]:
         plain["train"]["device"],
         plain["data"]["memory"],
         plain["data"]["max_rejects"],
+        plain["gate"],
+        plain["guards"],
     )
     return plain
 

@@ -1,0 +1,255 @@
+"""The gate: whether a new version of a model is published, or the one in use stays.
+
+A version is judged on examples that no version compared here has learned from: a part of each of the last days
+(`jobs.update.holdout`), all days together. *Not worse* cannot be shown on finite data, and a margin wide enough for
+one day's clicks would let a model sink step by step. So what is refused is evidence of harm::
+
+    AUC          the upper bound of the paired difference new - old is below 0, or the fall is ``max_fall`` or more
+    logloss      the lower bound of the paired difference new - old is above 0
+    calibration  the interval of predictions / clicks lies outside its bounds, of all examples or of a slice,
+                 and the version is further from 1 than the old one by more than ``calibration_step``
+
+once for the version in use as the old one, and once for that of a week before, so that small steps down do not add
+up. The levels are those of `training.update_config.GateConfig`; of calibration it is divided by the number of slices
+(Bonferroni). Of equal versions about one in 25 is refused: AUC and logloss have 1 in 40 each, and mostly the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fieldwise.metrics.paired import Paired, paired_auc, paired_logloss
+from fieldwise.metrics.ratio import Calibration, calibration_by
+from fieldwise.training.update_config import GateConfig
+
+__all__ = ["Check", "Decision", "HeldOutAnswers", "SliceColumn", "judge"]
+
+Probabilities = npt.NDArray[np.floating[Any]]
+
+_IN_USE, _WEEK_BEFORE = "the version in use", "the version of a week before"
+
+
+class SliceColumn(NamedTuple):
+    """A field whose values are slices: the slice of each example (B,), and the name of each slice."""
+
+    ids: npt.NDArray[np.integer[Any]]
+    names: list[str]
+
+
+class HeldOutAnswers(NamedTuple):
+    """What versions of a model say of B held-out examples of two classes.
+
+    Attributes
+    ----------
+    labels
+        (B,) 0 or 1.
+    days
+        (B,) the number of each example's day.
+    new, old, week_before
+        (B,) probabilities of the new version, of the one in use and of that of a week before; of the last None where
+        there is none, or it is the one in use.
+    weights
+        (B,) >= 0; 1 by default.
+    slices
+        By field.
+    """
+
+    labels: npt.NDArray[np.integer[Any]]
+    days: npt.NDArray[np.int64]
+    new: Probabilities
+    old: Probabilities
+    week_before: Probabilities | None = None
+    weights: npt.NDArray[np.floating[Any]] | None = None
+    slices: Mapping[str, SliceColumn] = {}
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what
+        ``auc``, ``logloss`` or ``calibration``.
+    against
+        What a difference is taken to, or, of calibration, None.
+    slice
+        As in ``city=Rome``; None for all examples.
+    value, low, high
+        The difference new - old, or predictions over clicks, and its interval; None where it is infinite.
+    harm
+        Why it speaks against the version; None where it does not.
+    """
+
+    what: str
+    against: str | None = None
+    slice: str | None = None
+    value: float | None
+    low: float | None
+    high: float | None
+    harm: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a version is published, and why.
+
+    Attributes
+    ----------
+    publish
+        Whether it is.
+    reasons
+        Why not; empty where it is.
+    warnings
+        What is wrong with the version, and no reason to keep the old one.
+    checks
+        All comparisons, but of the slices only those that are out of bounds.
+    examples, clicks, days
+        On how many it was judged.
+    """
+
+    publish: bool
+    reasons: list[str]
+    warnings: list[str] = []
+    checks: list[Check] = []
+    examples: int
+    clicks: int
+    days: int
+
+
+def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
+    """Decide on a new version by the examples of the last ``settings.window`` days.
+
+    The cost is that of two sorts of B probabilities a comparison, and of the bootstrap of `metrics.paired`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> truth = 1 / (1 + np.exp(1.5 - rng.normal(size=20_000)))
+    >>> labels, days = (rng.random(20_000) < truth).astype(int), np.repeat(np.arange(4), 5_000)
+    >>> judge(HeldOutAnswers(labels, days, new=truth, old=truth), GateConfig()).publish
+    True
+    >>> worse = truth[rng.permutation(20_000)]
+    >>> judge(HeldOutAnswers(labels, days, new=worse, old=truth), GateConfig(min_clicks=10_000)).reasons
+    ['too few held-out examples to judge by: 4,467 clicks and 15,533 others of 4 days, expected 10,000 of both']
+    """
+    kept = answers.days > answers.days.max(initial=0) - settings.window
+    if not kept.all():
+        answers = _only(answers, kept)
+    clicks = int(np.count_nonzero(answers.labels))
+    num_examples, num_days = len(answers.labels), len(np.unique(answers.days))
+    decision = partial(Decision, examples=num_examples, clicks=clicks, days=num_days)
+    if min(clicks, num_examples - clicks) < settings.min_clicks:
+        reason = (
+            f"too few held-out examples to judge by: {clicks:,} clicks and {num_examples - clicks:,} others of "
+            f"{_days(num_days)}, expected {settings.min_clicks:,} of both"
+        )
+        return decision(publish=False, reasons=[reason])
+    if broken := int(np.count_nonzero(~np.isfinite(answers.new))):
+        reason = f"{broken:,} of {num_examples:,} probabilities are not finite numbers"
+        return decision(publish=False, reasons=[reason])
+    before = {_IN_USE: answers.old}
+    if answers.week_before is not None:
+        before[_WEEK_BEFORE] = answers.week_before
+    checks = [check for name, old in before.items() for check in _differences(answers, old, name, settings)]
+    calibrations = list(_calibrations(answers, before, settings))
+    reasons = [check.harm for check in (*checks, *(check for check, _ in calibrations)) if check.harm is not None]
+    return decision(
+        publish=not reasons,
+        reasons=reasons,
+        warnings=[warning for _, warning in calibrations if warning is not None],
+        checks=checks + [check for check, _ in calibrations],
+    )
+
+
+def _only(answers: HeldOutAnswers, kept: npt.NDArray[np.bool_]) -> HeldOutAnswers:
+    arrays = {name: value[kept] for name, value in answers._asdict().items() if isinstance(value, np.ndarray)}
+    slices = {name: SliceColumn(column.ids[kept], column.names) for name, column in answers.slices.items()}
+    return answers._replace(**arrays, slices=slices)
+
+
+def _differences(answers: HeldOutAnswers, old: Probabilities, against: str, settings: GateConfig) -> Iterator[Check]:
+    """Compare AUC and logloss with those of another version."""
+    confidence = f"{1 - settings.level:.4g}"
+
+    def check(compare: Callable[..., Paired], what: str, name: str, is_harm: Callable[[Paired], bool]) -> Check:
+        found = compare(answers.labels, [answers.new], [old], answers.weights, level=settings.level)
+        direction = "lower" if found.difference < 0 else "higher"
+        harm = (
+            f"{name} is {abs(found.difference):.4f} {direction} than that of {against} "
+            f"(interval of confidence {confidence}: {found.low:+.4f} to {found.high:+.4f})"
+        )
+        return Check(
+            what=what,
+            against=against,
+            value=found.difference,
+            low=found.low,
+            high=found.high,
+            harm=harm if is_harm(found) else None,
+        )
+
+    yield check(paired_auc, "auc", "AUC", lambda found: found.high < 0 or found.difference <= -settings.max_fall)
+    yield check(paired_logloss, "logloss", "logloss", lambda found: found.low > 0)
+
+
+def _calibrations(
+    answers: HeldOutAnswers, before: Mapping[str, Probabilities], settings: GateConfig
+) -> Iterator[tuple[Check, str | None]]:
+    """Look at calibration, of all examples and by slice; yield it, and a warning where it is out of bounds but no
+    worse than before.
+    """
+    low, high = settings.calibration_low, settings.calibration_high
+    everything = SliceColumn(np.zeros(len(answers.labels), dtype=np.int64), ["all"])
+    num_slices = sum(len(np.unique(column.ids)) for column in answers.slices.values())
+    for field, column in {"": everything, **answers.slices}.items():
+        level = settings.calibration_level / (num_slices if field else 1)
+
+        def of(probabilities: Probabilities, column: SliceColumn = column, level: float = level) -> Calibration:
+            size = len(column.names)
+            return calibration_by(column.ids, size, answers.labels, probabilities, answers.weights, level=level)
+
+        found = of(answers.new)
+        outside = (found.low > high) | (found.high < low)
+        away = {name: _distance(of(old).ratio) for name, old in before.items()} if outside.any() else {}
+        for place in np.flatnonzero(outside) if field else [0]:
+            ratio = float(found.ratio[place])
+            check = Check(
+                what="calibration",
+                slice=f"{field}={column.names[place]}" if field else None,
+                value=_finite(ratio),
+                low=_finite(float(found.low[place])),
+                high=_finite(float(found.high[place])),
+            )
+            if not outside[place]:
+                yield check, None
+                continue
+            text = (
+                f"calibration{f' of {check.slice}' if check.slice else ''} is {ratio:.3f}, predictions over clicks "
+                f"(interval of confidence {1 - level:.6g}: {found.low[place]:.3f} to {found.high[place]:.3f}; "
+                f"allowed: {low:g} to {high:g}; {found.examples[place]:,} examples)"
+            )
+            own, step = _distance(found.ratio[place : place + 1])[0], np.log1p(settings.calibration_step)
+            worse = [name for name, distances in away.items() if own > distances[place] + step]
+            if worse:
+                harm = f"{text}, and further from 1 than that of {' and '.join(worse)}"
+                yield msgspec.structs.replace(check, harm=harm), None
+            else:
+                yield check, f"{text}, as far from 1 as before"
+
+
+def _distance(ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return how far calibrations are from 1: twice as many predictions as clicks as far as half as many."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.log(ratios))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"

@@ -1,0 +1,75 @@
+"""What a daily update may publish, as data: the ``[gate]`` and ``[guards]`` tables of a configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["GateConfig", "GuardsConfig"]
+
+_Level = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an updated model is refused (`jobs.update.gate`).
+
+    Attributes
+    ----------
+    window
+        Days whose held-out examples are judged together, >= 1.
+    min_clicks
+        Held-out clicks, and as many examples without one, below which the version in use stays.
+    level
+        One minus the confidence of the intervals of differences of AUC and logloss.
+    max_fall
+        A fall of AUC by this much or more is refused whatever its interval; 1 refuses none.
+    calibration_low, calibration_high
+        Bounds of the sum of predictions over clicks.
+    calibration_level
+        One minus the confidence of its interval; divided by the number of slices for each of them.
+    calibration_step
+        A version whose calibration is out of bounds is refused where it is further from 1 than the one in use, or than
+        that of a week before, by this share: where all are out, a version that is nearer is no harm.
+    slices
+        Fields with one value per example, whose values are slices; those with at most 50 features unless given.
+    """
+
+    window: Annotated[int, Meta(ge=1)] = 7
+    min_clicks: Annotated[int, Meta(ge=2)] = 200
+    level: _Level = 0.05
+    max_fall: Annotated[float, Meta(gt=0, le=1)] = 0.003
+    calibration_low: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    calibration_high: Annotated[float, Meta(ge=1)] = 1.05
+    calibration_level: _Level = 0.01
+    calibration_step: Annotated[float, Meta(ge=0)] = 0.01
+    slices: tuple[str, ...] | None = None
+
+
+class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which days are refused before anything is learned from them (`jobs.update.guards`).
+
+    Attributes
+    ----------
+    largest, smallest
+        Rows of a day, in those of the median day before it: refused above `largest`, warned of below `smallest`.
+    label_rate
+        Refused where the odds of a click are more than so many times the median day's, or less than one such part.
+    repeated
+        Share of a day's rows that repeat an earlier row of it, beyond the median day's: refused above it.
+    missing
+        Share of a field's values that are missing, beyond the median day's: refused above it.
+    unseen
+        As `missing`, for values that the model does not know: warned of above it.
+    max_auc_fall
+        Refused where the version in use has an AUC on the day that is lower than the median day's by more than this.
+    """
+
+    largest: Annotated[float, Meta(gt=1)] = 10.0
+    smallest: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    label_rate: Annotated[float, Meta(gt=1)] = 2.0
+    repeated: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    missing: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    unseen: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    max_auc_fall: Annotated[float, Meta(gt=0, le=1)] = 0.05

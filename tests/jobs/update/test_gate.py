@@ -1,0 +1,153 @@
+"""The gate, on planted probabilities: what a version is worth follows from the truth, not from our metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fieldwise.jobs.update.gate import HeldOutAnswers, SliceColumn, judge
+from fieldwise.training.update_config import GateConfig
+
+Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
+class Planted:
+    """Examples of seven days with known probabilities, and versions of a model that know them more or less well."""
+
+    def __init__(self, seed: int, rows: int = 20_000, rate_logit: float = -2.0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.logit = rate_logit + self.rng.normal(size=rows)
+        self.truth = sigmoid(self.logit)
+        self.labels = (self.rng.random(rows) < self.truth).astype(np.int32)
+        self.days = np.arange(rows) % 7
+
+    def noisy(self, noise: float) -> Floats:
+        """A version with errors of its own in the logit, calibrated."""
+        noisy = self.logit + noise * self.rng.normal(size=len(self.logit))
+        return calibrated(noisy, self.truth)
+
+
+def sigmoid(logit: Floats) -> Floats:
+    return 1 / (1 + np.exp(-logit))
+
+
+def calibrated(logit: Floats, truth: Floats) -> Floats:
+    """Move and flatten a logit until it is the true probabilities' mean in each of its fifty quantiles."""
+    order = np.argsort(logit)
+    found = np.empty_like(logit)
+    for part in np.array_split(order, 50):
+        found[part] = truth[part].mean() * (1 + 1e-6 * np.linspace(-1, 1, len(part)))
+    return found
+
+
+def test_versions_that_are_equally_good_are_mostly_published() -> None:
+    refused = 0
+    for seed in range(40):
+        planted = Planted(seed)
+        refused += not judge(
+            HeldOutAnswers(planted.labels, planted.days, planted.noisy(0.15), planted.noisy(0.15)),
+            GateConfig(max_fall=0.02),
+        ).publish
+    assert refused <= 5  # about 1 in 25 expected
+
+
+def test_a_version_that_is_better_is_published_and_one_that_is_worse_is_refused() -> None:
+    for seed in range(10):
+        planted = Planted(100 + seed)
+        good, bad = planted.noisy(0.1), planted.noisy(0.8)
+        better = judge(HeldOutAnswers(planted.labels, planted.days, good, bad), GateConfig())
+        worse = judge(HeldOutAnswers(planted.labels, planted.days, bad, good), GateConfig())
+        assert better.publish
+        assert not better.reasons
+        assert not worse.publish
+        assert any("AUC is" in reason and "the version in use" in reason for reason in worse.reasons)
+
+
+def test_a_fall_of_auc_is_refused_whatever_its_interval() -> None:
+    planted = Planted(1, rows=3_000)
+    answers = HeldOutAnswers(planted.labels, planted.days, planted.noisy(0.3), planted.noisy(0.2))
+    [auc] = [each for each in judge(answers, GateConfig(max_fall=1.0)).checks if each.what == "auc"]
+    assert auc.value is not None
+    assert auc.high is not None
+    assert auc.value < -0.001 < 0 < auc.high
+    assert judge(answers, GateConfig(max_fall=1.0)).publish
+    assert not judge(answers, GateConfig(max_fall=0.001)).publish
+
+
+def test_small_steps_down_do_not_add_up() -> None:
+    planted = Planted(2)
+    week_before, yesterday, today = planted.noisy(0.0), planted.noisy(0.6), planted.noisy(0.6)
+    assert judge(HeldOutAnswers(planted.labels, planted.days, today, yesterday), GateConfig(max_fall=0.02)).publish
+    decision = judge(
+        HeldOutAnswers(planted.labels, planted.days, today, yesterday, week_before), GateConfig(max_fall=0.02)
+    )
+    assert not decision.publish
+    assert all("a week before" in reason for reason in decision.reasons)
+
+
+def test_a_version_that_predicts_too_many_clicks_is_refused_unless_it_is_nearer_than_before() -> None:
+    planted = Planted(3, rows=60_000)
+    for factor, before, publish in ((1.15, 1.0, False), (0.85, 1.0, False), (1.03, 1.0, True), (1.15, 1.3, True)):
+        new, old = factor * planted.truth, before * planted.truth
+        decision = judge(
+            HeldOutAnswers(planted.labels, planted.days, new.clip(0, 0.999), old.clip(0, 0.999)),
+            GateConfig(level=1e-9),  # of logloss nothing is asked here
+        )
+        assert decision.publish == publish, (factor, before, decision.reasons)
+        assert any("calibration" in text for text in decision.reasons) == (not publish)
+        assert any("as before" in text for text in decision.warnings) == (before == 1.3)
+
+
+def test_a_slice_that_is_out_of_bounds_is_named_and_the_number_of_slices_allowed_for() -> None:
+    planted = Planted(4, rows=60_000)
+    city = np.arange(60_000) % 5
+    new = np.where(city == 3, 1.3, 1.0) * planted.truth
+    slices = {"city": SliceColumn(city, ["Rome", "Oslo", "Bern", "Lima", "Baku"])}
+    answers = HeldOutAnswers(planted.labels, planted.days, new.clip(0, 0.99), planted.truth, slices=slices)
+    decision = judge(answers, GateConfig(level=1e-9))
+    assert not decision.publish
+    assert [reason.split(" is ")[0] for reason in decision.reasons if "city" in reason] == ["calibration of city=Lima"]
+    num_refused = 0
+    for seed in range(40):  # 500 slices that are right: without allowing for their number nearly all were refused
+        planted = Planted(200 + seed, rows=5_000)
+        slices = {"user": SliceColumn(np.arange(5_000) % 500, [str(user) for user in range(500)])}
+        answers = HeldOutAnswers(planted.labels, planted.days, planted.truth, 0.999 * planted.truth, slices=slices)
+        num_refused += not judge(answers, GateConfig(level=1e-9, calibration_step=0)).publish
+    assert num_refused <= 3
+
+
+def test_too_few_clicks_keep_the_version_in_use() -> None:
+    planted = Planted(5, rows=1_000, rate_logit=-4.0)
+    decision = judge(HeldOutAnswers(planted.labels, planted.days, planted.truth, planted.truth), GateConfig())
+    assert not decision.publish
+    [reason] = decision.reasons
+    assert f"{planted.labels.sum()} clicks" in reason
+    assert "expected 200" in reason
+
+
+def test_days_that_have_left_the_window_do_not_count() -> None:
+    planted = Planted(6)
+    flipped_before = np.where(planted.days < 3, 1 - planted.truth, planted.truth)
+    answers = HeldOutAnswers(planted.labels, planted.days, flipped_before, planted.truth)
+    assert not judge(answers, GateConfig()).publish
+    decision = judge(answers, GateConfig(window=4))
+    assert decision.publish
+    assert decision.days == 4
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_version_that_answers_with_no_number_is_refused(broken: float) -> None:
+    planted = Planted(7)
+    new = planted.truth.copy()
+    new[5] = broken
+    assert not judge(HeldOutAnswers(planted.labels, planted.days, new, planted.truth), GateConfig()).publish
+
+
+def test_weights_count_as_they_do_in_training() -> None:
+    planted = Planted(8, rows=4_000)
+    wrong = np.arange(4_000) < 2_000
+    new = np.where(wrong, 1 - planted.truth, planted.truth)
+    for ignored, publish in ((wrong, True), (~wrong, False)):
+        weights = np.where(ignored, 0.0, 1.0)
+        answers = HeldOutAnswers(planted.labels, planted.days, new, planted.truth, weights=weights)
+        assert judge(answers, GateConfig()).publish == publish
