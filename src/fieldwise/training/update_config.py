@@ -10,6 +10,7 @@ from msgspec import Meta
 __all__ = ["GateConfig", "GuardsConfig"]
 
 _Level = Annotated[float, Meta(gt=0, lt=1)]
+_Bound = Annotated[float, Meta(gt=0, le=1)]
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,26 +51,39 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which days are refused before anything is learned from them (`jobs.update.guards`).
 
+    *Usual* is the median of the days before. A setting of 1, or a large one, turns a guard of a share, or of a ratio,
+    off.
+
     Attributes
     ----------
+    days
+        How many days before are compared with, >= 1.
     largest, smallest
-        Rows of a day, in those of the median day before it: refused above `largest`, warned of below `smallest`.
+        Rows of a day, over those that are usual: refused above `largest`, warned of below `smallest`.
+    rejected
+        Share of the rows that cannot be used (without a label, for one), beyond the usual: refused above it.
     label_rate
-        Refused where the odds of a click are more than so many times the median day's, or less than one such part.
+        The odds of a class over the usual ones, or the other way round: refused above it.
     repeated
-        Share of a day's rows that repeat an earlier row of it, beyond the median day's: refused above it.
+        Share of the rows that repeat an earlier row of the day, or were learned from before, beyond the usual: refused
+        above it.
     missing
-        Share of a field's values that are missing, beyond the median day's: refused above it.
+        Share of a field's values that are missing, beyond the usual: refused above it.
     unseen
-        As `missing`, for values that the model does not know: warned of above it.
-    max_auc_fall
-        Refused where the version in use has an AUC on the day that is lower than the median day's by more than this.
+        As `missing`, of values that the model does not know: warned of above it.
+    top
+        Share of a field's most frequent value, beyond the usual: refused above it.
+    auc_fall
+        How far the AUC of the version in use, on the day, is below the usual: refused above it.
     """
 
+    days: Annotated[int, Meta(ge=1)] = 14
     largest: Annotated[float, Meta(gt=1)] = 10.0
     smallest: Annotated[float, Meta(gt=0, lt=1)] = 0.1
+    rejected: _Bound = 0.1
     label_rate: Annotated[float, Meta(gt=1)] = 2.0
-    repeated: Annotated[float, Meta(gt=0, le=1)] = 0.05
-    missing: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    unseen: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    max_auc_fall: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    repeated: _Bound = 0.05
+    missing: _Bound = 0.3
+    unseen: _Bound = 0.3
+    top: _Bound = 0.3
+    auc_fall: _Bound = 0.1
