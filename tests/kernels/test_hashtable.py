@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldwise.kernels.hashtable import Counter, build, lookup, ranked
+from fieldwise.kernels.counter import Counter, ranked
+from fieldwise.kernels.hashtable import build, lookup
 
 # A small pool makes repeats; neighbours and powers of two make homes that collide.
 KEYS = st.one_of(st.integers(0, 30), st.integers(0, 63).map(lambda k: 2**k), st.integers(0, 2**64 - 1))

@@ -22,7 +22,7 @@ from fieldwise.data.sources import (
     known_format,
 )
 from fieldwise.errors import ConfigError, DataError, did_you_mean
-from fieldwise.io import stores
+from fieldwise.io import store_files, stores
 
 __all__ = ["Found", "find_files", "for_each", "repeat_remarks"]
 
@@ -165,7 +165,7 @@ def _expand(
         def is_log(full: str, below: str) -> bool:
             return _is_log(full, PurePosixPath(below), format, left_out)
 
-        yield from ((full, base) for full in stores.expand(remote, is_log, _no_log))
+        yield from ((full, base) for full in store_files.expand(remote, is_log, _no_log))
     elif path.is_file():
         yield str(path), str(path)
     elif path.is_dir():

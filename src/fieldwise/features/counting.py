@@ -15,7 +15,8 @@ from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.buckets import count_ids
-from fieldwise.kernels.hashtable import MAX_KEYS, Counter, place, ranked, slots_for
+from fieldwise.kernels.counter import MAX_KEYS, Counter, ranked
+from fieldwise.kernels.hashtable import place, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 from fieldwise.kernels.threads import num_threads
 

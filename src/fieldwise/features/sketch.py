@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fieldwise.features.cells import Arrays
 from fieldwise.kernels.bins import number_keys, numbers_of_keys
-from fieldwise.kernels.hashtable import Counter
+from fieldwise.kernels.counter import Counter
 
 __all__ = ["Distribution", "NumberSketch"]
 

@@ -20,25 +20,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fieldwise.errors import ConfigError, DataError, UserError, did_you_mean
+from fieldwise.errors import ConfigError, DataError, UserError
 
 __all__ = [
-    "expand",
+    "Store",
     "is_of_store",
     "is_remote",
     "local_path",
+    "locate",
     "open_file",
     "open_stream",
+    "reaching",
     "remote_name",
     "unreadable",
     "version_tag",
@@ -47,7 +48,6 @@ __all__ = [
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hdfs": "hdfs"}
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _FOLDED = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")  # how pathlib writes it
-_MAGIC = re.compile(r"[*?\[]")
 _SETTINGS = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "HADOOP_")
 
 _CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS, _RETRY_SECONDS = 5, 20, 3, 20
@@ -73,7 +73,7 @@ _REACH = {
 }
 
 
-class _Store(NamedTuple):
+class Store(NamedTuple):
     """A pyarrow filesystem and the prefix of the names of its files."""
 
     scheme: str
@@ -123,59 +123,16 @@ def local_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def expand(name: str, is_log: Callable[[str, str], bool], no_log: Callable[[str], DataError]) -> Iterator[str]:
-    """Yield the files that a remote file, glob or folder stands for; those of a glob or folder are sorted.
-
-    Parameters
-    ----------
-    name
-        A remote name. ``*``, ``?`` and ``[...]`` match within one level of folders, ``**`` any number of levels.
-    is_log
-        Returns whether a file of a folder, given by its name and its path below the folder, belongs to a log.
-    no_log
-        Returns the error for a folder without such files.
-
-    Raises
-    ------
-    DataError
-        Nothing matches, or the store denies access or does not respond.
-    """
-    store, path = _locate(name)
-    with reaching(name):
-        kind = _kind(store, path)
-    if kind == "file":
-        yield name
-    elif kind == "folder":
-        yield from _below(store, path, is_log, no_log)
-    elif _MAGIC.search(path):
-        matches = _glob(store, path, name)
-        if not matches:
-            raise DataError("no file matches the pattern", where=name, fix="check the path, and quote it in a shell")
-        for match, is_file in matches:
-            if is_file:
-                yield store.name(match)
-            else:
-                yield from _below(store, match, is_log, no_log)
-    else:
-        folder, _, last = path.rpartition("/")
-        with reaching(name):
-            if store.scheme != "hdfs" and _kind(store, path.partition("/")[0]) == "nothing":
-                raise DataError("there is no such bucket", where=name, fix="check its name and the endpoint")
-        near = [entry.base_name for entry in _list(store, folder, name)] if folder else []
-        fix = did_you_mean(last, near[:1000]) if near else "check the path"
-        raise DataError("there is no such file", where=name, fix=fix)
-
-
 def open_file(name: str) -> pa.NativeFile:
     """Open a remote file for random access."""
-    store, path = _locate(name)
+    store, path = locate(name)
     with reaching(name):
         return store.system.open_input_file(path)
 
 
 def open_stream(name: str) -> pa.NativeFile:
     """Open a remote file for sequential reading, with requests of 8 MB."""
-    store, path = _locate(name)
+    store, path = locate(name)
     with reaching(name):
         return store.system.open_input_stream(path, compression=None, buffer_size=_STREAM_BYTES)
 
@@ -186,7 +143,7 @@ def version_tag(name: str, file: pa.NativeFile) -> tuple[int | str, ...]:
         told = {_text(key).lower(): _text(value) for key, value in (file.metadata() or {}).items()}
         if tag := told.get("etag") or told.get("generation"):
             return file.size(), tag
-        store, path = _locate(name)
+        store, path = locate(name)
         return file.size(), str(store.system.get_file_info(path).mtime_ns)
 
 
@@ -225,7 +182,7 @@ def unreadable(name: str, error: BaseException) -> DataError:
     return DataError("the file cannot be read", where=name, got=got)
 
 
-def _locate(name: str) -> tuple[_Store, str]:
+def locate(name: str) -> tuple[Store, str]:
     """Return the store of a remote name, and the path of the file in it."""
     match = _REMOTE.match(name)
     assert match is not None, "the name is remote"
@@ -250,7 +207,7 @@ def _locate(name: str) -> tuple[_Store, str]:
     with reaching(name):
         system = _connect(_SCHEMES[scheme], host_of_store, bool(at), settings)
     prefix = f"{scheme}://{host}" if _SCHEMES[scheme] == "hdfs" else f"{scheme}://{user}{at}"
-    return _Store(_SCHEMES[scheme], prefix, system), path
+    return Store(_SCHEMES[scheme], prefix, system), path
 
 
 @lru_cache(maxsize=64)
@@ -288,60 +245,6 @@ def _connect(scheme: str, host: str, anonymous: bool, settings: tuple[tuple[str,
             got=error,
             fix="install pyarrow with pip install pyarrow",
         ) from None
-
-
-def _kind(store: _Store, path: str) -> str:
-    from pyarrow.fs import FileType
-
-    kinds = {FileType.File: "file", FileType.Directory: "folder"}
-    return kinds.get(store.system.get_file_info(path).type, "nothing")
-
-
-def _list(store: _Store, folder: str, name: str, recursive: bool = False) -> list[Any]:
-    """Return the entries of a folder of a store, none if it does not exist."""
-    from pyarrow.fs import FileSelector
-
-    with reaching(name):
-        found = store.system.get_file_info(FileSelector(folder, allow_not_found=True, recursive=recursive))
-    return sorted(found, key=lambda info: str(info.path))
-
-
-def _below(
-    store: _Store, folder: str, is_log: Callable[[str, str], bool], no_log: Callable[[str], DataError]
-) -> Iterator[str]:
-    name = store.name(folder)
-    files = [info.path for info in _list(store, folder, name, recursive=True) if info.is_file]
-    chosen = [path for path in files if is_log(store.name(path), path[len(folder) :].lstrip("/"))]
-    if not chosen:
-        raise no_log(name)
-    yield from (store.name(path) for path in chosen)
-
-
-def _glob(store: _Store, pattern: str, name: str) -> list[tuple[str, bool]]:
-    """Return the paths that match a pattern, and whether each is a file."""
-    parts = pattern.split("/")
-    depth = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
-    if depth == 0:
-        raise ConfigError("the bucket must not be a pattern", where=name, fix="give the name of the bucket")
-    folder, wanted = "/".join(parts[:depth]), parts[depth:]
-    entries = _list(store, folder, name, recursive=len(wanted) > 1 or "**" in wanted)
-    return [
-        (info.path, info.is_file)
-        for info in entries
-        if _matches(info.path[len(folder) :].lstrip("/").split("/"), wanted)
-    ]
-
-
-def _matches(parts: list[str], wanted: list[str]) -> bool:
-    """Return whether a path matches a pattern, level by level; a leading dot must be matched explicitly."""
-    if not wanted:
-        return not parts
-    if wanted[0] == "**":
-        deeper = bool(parts) and not parts[0].startswith(".") and _matches(parts[1:], wanted)
-        return deeper or _matches(parts, wanted[1:])
-    if not parts or (parts[0].startswith(".") and not wanted[0].startswith(".")):
-        return False
-    return fnmatchcase(parts[0], wanted[0]) and _matches(parts[1:], wanted[1:])
 
 
 def _text(value: str | bytes) -> str:

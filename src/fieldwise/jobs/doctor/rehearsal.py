@@ -28,7 +28,7 @@ from fieldwise.jobs.predict.predict import predict
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.train.train import train
 from fieldwise.kernels.auc import lexsort
-from fieldwise.kernels.hashtable import ranked
+from fieldwise.kernels.counter import ranked
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.kernels.transpose import transpose
 from fieldwise.serving.predictor import Predictor

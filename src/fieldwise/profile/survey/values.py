@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldwise.kernels.hashtable import Counter
+from fieldwise.kernels.counter import Counter
 from fieldwise.profile.survey.cells import unfold
 
 __all__ = ["FREQUENT", "CountedValues", "ValueCounts"]
