@@ -37,7 +37,9 @@ from fieldwise.features.spelling import spelled
 from fieldwise.kernels.layout import BAG
 from fieldwise.schema import Field, Norm
 
-__all__ = ["BagEncoder", "is_pair", "measure_bags", "normalised", "split_cells", "split_pairs"]
+__all__ = [
+    "BagEncoder", "compressed", "is_pair", "measure_bags", "normalised", "split_cells", "split_pairs", "weigh_cells",
+]  # fmt: skip
 
 Float32s = npt.NDArray[np.float32]
 Int64s = npt.NDArray[np.int64]
@@ -83,7 +85,7 @@ class BagEncoder(IndexedEncoder):
         for row in np.unique(np.searchsorted(starts, np.flatnonzero(bad), side="right") - 1).tolist():
             rejects.setdefault(row, columns.reject(row, self.field.weights or name, _BAD_WEIGHT))
         if self.field.weight_scale == "log":
-            weights = _compressed(weights)
+            weights = compressed(weights)
         keeps = _first(found != 0, starts, self.field.max_length)
         kept = np.flatnonzero(keeps)
         offsets, places = _kept(starts, keeps)
@@ -154,6 +156,19 @@ def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array
         if is_pair(values.type):
             raise DataError("the values of the bag carry weights", fix="set weighted = true")
     return lengths, values, np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
+
+
+def weigh_cells(columns: Columns, field: Field) -> tuple[Int64s, pa.Array, Float32s, bool]:
+    """Return how many values each cell of a bag has, (B,), the N values of all, their weights, and whether all are
+    known: a value that is missing needs none.
+    """
+    assert field.column is not None
+    lengths, values, weights, bad = _values(columns, field.column, field)
+    if field.weights is None:
+        return lengths, values, weights, not bad.any()
+    of_weights = split_cells(columns, field.weights, field)
+    weights, bad, unequal = _weights_beside(lengths, of_weights, needed=np.ones(len(values), dtype=np.bool_))
+    return lengths, values, weights, not bad.any() and not len(unequal)
 
 
 def split_cells(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array]:
@@ -235,7 +250,7 @@ def _finite(weights: pa.Array) -> tuple[Float32s, Bools]:
     return np.where(bad, 0, numbers).astype(np.float32), bad
 
 
-def _compressed(weights: Float32s) -> Float32s:
+def compressed(weights: Float32s) -> Float32s:
     """Return weights of at most 1 as they are, and larger ones as 1 + log, with their sign: continuous and rising."""
     size = np.abs(weights)
     return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), weights), weights)

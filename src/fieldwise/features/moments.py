@@ -39,7 +39,7 @@ from fieldwise.features.parse import cast_all, parse_text, parse_written, taken_
 from fieldwise.kernels.times import ISO, compile_pattern, parse_times
 from fieldwise.schema import Field
 
-__all__ = ["read_moments"]
+__all__ = ["PER_SECOND", "missing_moments", "read_moments"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ _ISO_KINDS = (pa.timestamp("s"), pa.timestamp("s", "UTC"), pa.timestamp("us"), p
 _ISO = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$"
 """What Arrow reads as times of one kind, unless there is no such day."""
 _MAY_BE_MOMENT = re.compile(r"\s*[+-]?\.?[0-9]")
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, Bools]:
@@ -91,12 +91,12 @@ def read_moments(columns: Columns, name: str, field: Field) -> tuple[Float64s, B
         numbers, bad = _numbers(columns, name, field.missing)
         seconds = _of_numbers(numbers, field.unit)
     bad |= ~np.isnan(seconds) & ~((seconds >= _FIRST_MOMENT) & (seconds <= _LAST_MOMENT))
-    gone = bad if not (sentinels := _missing_moments(field)) else bad | np.isin(seconds, sentinels)
+    gone = bad if not (sentinels := missing_moments(field)) else bad | np.isin(seconds, sentinels)
     return np.where(gone, np.nan, seconds), bad
 
 
 @lru_cache(maxsize=1024)
-def _missing_moments(field: Field) -> tuple[float, ...]:
+def missing_moments(field: Field) -> tuple[float, ...]:
     """Return the moments that mean missing, such as 1900-01-01 where a configuration says so."""
     # A moment in ISO, or as a number, begins with a digit: nothing is parsed, nor compiled, for the usual texts.
     texts = [text for text in field.missing if field.format is not None or _MAY_BE_MOMENT.match(text)]
@@ -114,7 +114,7 @@ def _of_temporal(array: pa.Array) -> Float64s:
     else:
         array, unit = array.cast(pa.date32()).cast(pa.timestamp("s")), "s"
     counted = array.cast(pa.int64())
-    seconds = counted.fill_null(0).to_numpy(zero_copy_only=False) // _PER_SECOND[unit]
+    seconds = counted.fill_null(0).to_numpy(zero_copy_only=False) // PER_SECOND[unit]
     return np.where(pc.is_null(counted).to_numpy(zero_copy_only=False), np.nan, seconds.astype(np.float64))
 
 
@@ -134,7 +134,7 @@ def _numbers(columns: Columns, name: str, missing: tuple[str, ...]) -> tuple[Flo
 def _of_numbers(numbers: Float64s, unit: str | None) -> Float64s:
     size = np.abs(numbers)
     per_second = (
-        np.select([size < 1e11, size < 1e14, size < 1e17], [1e0, 1e3, 1e6], 1e9) if unit is None else _PER_SECOND[unit]
+        np.select([size < 1e11, size < 1e14, size < 1e17], [1e0, 1e3, 1e6], 1e9) if unit is None else PER_SECOND[unit]
     )
     with np.errstate(invalid="ignore"):  # infinity
         return np.asarray(numbers // per_second)

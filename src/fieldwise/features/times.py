@@ -23,7 +23,7 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN
 from fieldwise.schema import Field
 
-__all__ = ["CalendarEncoder", "read_age"]
+__all__ = ["CalendarEncoder", "read_age", "zone_changes"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -31,6 +31,7 @@ Int64s = npt.NDArray[np.int64]
 _FIRST = UNSEEN + 1
 _DAY = 86_400
 _QUARTER = 900
+_QUARTERS_PER_DAY, _LAST_KNOWN = 96, 80 * 365 * 96
 _QUARTERS = -69_030_000, 281_550_000  # in which a datetime of any zone lies in these years
 _NOT_A_TIME = "not a point in time"
 _NO_FORMAT = f'{_NOT_A_TIME}: state how the field has them, as in format = "%d/%m/%Y %H:%M"'
@@ -138,6 +139,35 @@ def _ahead(timezone: str, quarter: int) -> int:
     offset = dt.datetime.fromtimestamp(quarter * _QUARTER, ZoneInfo(timezone)).utcoffset()
     assert offset is not None
     return offset // dt.timedelta(seconds=1)
+
+
+@lru_cache(maxsize=64)
+def zone_changes(timezone: str) -> tuple[Int64s, Int64s]:
+    """Return from which quarters of an hour since 1970 on (Z,) a clock is ahead of UTC by how many seconds (Z,).
+
+    Every day from 1970 to 2050 is asked for, and between two that differ the quarters: 15 ms. The last entry is the end
+    of what is known.
+
+    Examples
+    --------
+    >>> quarters, ahead = zone_changes("Europe/Rome")
+    >>> summer, winter = 1_782_864_000 // 900, 1_795_000_000 // 900
+    >>> ahead[np.searchsorted(quarters, [summer, winter], side="right") - 1].tolist()
+    [7200, 3600]
+    """
+    if timezone[0] in "+-":
+        return np.array(_QUARTERS), np.full(2, _ahead(timezone, 0))
+    look = _ahead.__wrapped__  # the days would drive what is asked for out of its memory
+    quarters, ahead = [0], [look(timezone, 0)]
+    for low in range(0, _LAST_KNOWN, _QUARTERS_PER_DAY):
+        high = low + _QUARTERS_PER_DAY
+        if (after := look(timezone, high)) != ahead[-1]:
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if look(timezone, middle) == ahead[-1] else (low, middle)
+            quarters.append(high)
+            ahead.append(after)
+    return np.array([*quarters, _LAST_KNOWN]), np.array([*ahead, ahead[-1]])
 
 
 def _hour(local: Int64s) -> Int64s:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fieldwise.kernels.jit import kernel, part
 
-__all__ = ["ISO", "compile_pattern", "parse_times"]
+__all__ = ["ISO", "compile_pattern", "moment_of", "parse_times"]
 
 Float64s = npt.NDArray[np.float64]
 
@@ -244,16 +244,26 @@ def _read(data, at, end, pattern, places):  # type: ignore[no-untyped-def]
     return sign if at == end else -2
 
 
+@part
+def moment_of(data, begin, end, pattern, places):  # type: ignore[no-untyped-def]
+    """Return the seconds since 1970 of the text ``data[begin:end]``, NaN where it is no such time.
+
+    `places` (9,) int64 is written; what a pattern leaves out of a date must stand in the first three.
+    """
+    while begin < end and (data[begin] == _SPACE or (data[begin] >= _TAB and data[begin] <= _RETURN)):
+        begin += 1
+    while begin < end and (data[end - 1] == _SPACE or (data[end - 1] >= _TAB and data[end - 1] <= _RETURN)):
+        end -= 1
+    if begin < end:
+        sign = _read(data, begin, end, pattern, places)
+        if sign > -2:
+            return _seconds(places) - sign * (places[_ZONE_HOURS] * 60 + places[_ZONE_MINUTES]) * 60
+    return np.nan
+
+
 @kernel
 def _parse(data, offsets, valid, pattern, places, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
-        begin, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
-        while begin < end and (data[begin] == _SPACE or (data[begin] >= _TAB and data[begin] <= _RETURN)):
-            begin += 1
-        while begin < end and (data[end - 1] == _SPACE or (data[end - 1] >= _TAB and data[end - 1] <= _RETURN)):
-            end -= 1
         out[i] = np.nan
-        if begin < end and (len(valid) == 0 or valid[i]):
-            sign = _read(data, begin, end, pattern, places)
-            if sign > -2:
-                out[i] = _seconds(places) - sign * (places[_ZONE_HOURS] * 60 + places[_ZONE_MINUTES]) * 60
+        if len(valid) == 0 or valid[i]:
+            out[i] = moment_of(data, np.int64(offsets[i]), np.int64(offsets[i + 1]), pattern, places)

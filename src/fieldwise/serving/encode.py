@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -19,22 +20,26 @@ import pyarrow as pa
 
 from fieldwise.data.tables import as_table
 from fieldwise.errors import DataError
-from fieldwise.features.bags import split_cells
-from fieldwise.features.canonical import as_text, plain
+from fieldwise.features.bags import compressed, weigh_cells
+from fieldwise.features.canonical import as_text, is_text, plain
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.numbers import NumberEncoder
 from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
-from fieldwise.kernels.serve import DONE, Raw, encode_rows
+from fieldwise.kernels.serve import Raw, encode_rows
+from fieldwise.schema import Field
 from fieldwise.serving.plan import Served, plan_of
-from fieldwise.serving.values import ROOM, Refused, as_numbers, joined_texts, lay_out, words_of
+from fieldwise.serving.values import ROOM, Bag, Refused, Texts, as_numbers, joined_texts, lay_out, words_of
 
 __all__ = ["RowEncoder"]
 
 _LISTS = (list, tuple)
 _NO_GIVEN = np.zeros((0, 0), dtype=np.uint64)
+_NO_WEIGHTS = np.zeros(0, dtype=np.float32)
+
+Int64s = npt.NDArray[np.int64]
 
 
 class RowEncoder:
@@ -58,8 +63,8 @@ class RowEncoder:
         self._bag_fields = [name for name, of_field in fields.items() if of_field.form == BAG]
         self._plain_numbers = [name for name in served.numbers if name not in served.styled]
         self._number_columns = [_column_of(fields[name].field.column) for name in self._plain_numbers]
-        self._bag_columns = [_column_of(fields[name].field.column) for name in served.bags]
-        self._separators = [fields[name].field.separator for name in served.bags]
+        self._bags = [fields[name].field for name in served.bags]
+        self._are_weighted = any(field.weighted or field.weights is not None for field in self._bags)
         lines = dict(zip(fields, layout.single.tolist(), strict=True))
         self._given_lines = [lines[name] for name in served.given]
         self._left = (*served.given, *served.styled, *served.left_bags)
@@ -68,6 +73,9 @@ class RowEncoder:
         self._left_columns = sorted({column for name in needed for column in fields[name].field.columns})
         self._of_texts = _getter(served.texts)
         self._of_numbers = _getter(self._number_columns)
+        self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
+        self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
+        self._which_alike = lru_cache(maxsize=16)(self._fields_alike)
 
     def encode(self, rows: Any) -> Batch:
         """Return the features of raw rows; see `Predictor.predict`.
@@ -100,17 +108,26 @@ class RowEncoder:
             table = pa.table({name: pa.array([], pa.string()) for name in self.columns})
         return self.encode_table(table)
 
-    def encode_columns(self, columns: Mapping[str, Any]) -> Batch:
-        """Return the features of rows that are given as columns of the same length: lists, numpy or Arrow arrays."""
+    def encode_columns(self, columns: Mapping[str, Any], shared: frozenset[str] = frozenset()) -> Batch:
+        """Return the features of rows that are given as columns of the same length: lists, numpy or Arrow arrays.
+
+        The cells of `shared` columns are the same in all rows, and those of the first are encoded.
+        """
         if all(type(values) in _LISTS for values in columns.values()):
             lengths = {len(values) for values in columns.values()}
             if len(lengths) == 1 and lengths != {0} and self.columns <= columns.keys():
                 num_rows = lengths.pop()
-                fixed = {name: [value] * num_rows for name, value in self._fixed.items()}
+                if self._fixed:
+                    columns = {**columns, **{name: [value] * num_rows for name, value in self._fixed.items()}}
                 with suppress(Refused):
-                    return self._encode(num_rows, *self._of_lists({**columns, **fixed}))
+                    return self._encode(num_rows, *self._of_lists(columns, num_rows, shared))
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
+
+    def fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Return which fields (F,) of the log read `shared` columns alone, or combine such fields."""
+        alike = dict(zip(self.served.names, self._which_alike(shared).tolist(), strict=True))
+        return np.array([alike.get(name, False) for name in self.encoder.fields])
 
     def encode_table(self, table: pa.Table, *, fast: bool = True) -> Batch:
         """Return the features of a table's rows; by the encoder's own way unless `fast`."""
@@ -126,42 +143,65 @@ class RowEncoder:
     # --- rows of each form, as texts end to end and numbers ---
 
     def _of_records(self, rows: list[dict[str, Any]]) -> tuple[Raw, Callable[[], pa.Table]]:
+        def column(name: str) -> list[Any]:
+            return [row[name] for row in rows]
+
         texts = list(chain.from_iterable(map(self._of_texts, rows)))
-        cells = [[row[name] for row in rows] for name in self._bag_columns]
         numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
-        data, offsets, bags = lay_out(texts, cells, self._separators, len(rows))
+        laid = lay_out(texts, [_bag(field, column) for field in self._bags], len(rows))
 
         def rest() -> pa.Table:
             return as_table([{name: row[name] for name in self._left_columns} for row in rows], lambda name: True)
 
-        return _raw(data, offsets, len(self.served.texts), 1, bags, numbers), rest
+        return self._raw(laid, *self._by_row, numbers, self._none_alike), rest
 
-    def _of_lists(self, columns: Mapping[str, list[Any]]) -> tuple[Raw, Callable[[], pa.Table]]:
-        num_rows = len(next(iter(columns.values())))
-        texts = list(chain.from_iterable(columns[name] for name in self.served.texts))
-        cells = [columns[name] for name in self._bag_columns]
-        flat = list(chain.from_iterable(columns[name] for name in self._number_columns))
-        numbers = as_numbers(flat, num_rows, by_row=False)
-        data, offsets, bags = lay_out(texts, cells, self._separators, num_rows)
+    def _of_lists(
+        self, columns: Mapping[str, list[Any]], num_rows: int, shared: frozenset[str]
+    ) -> tuple[Raw, Callable[[], pa.Table]]:
+        texts: list[Any] = []
+        first, step = np.empty((2, len(self.served.texts)), dtype=np.int64)
+        for place, name in enumerate(self.served.texts):
+            first[place], step[place] = len(texts), name not in shared
+            texts += columns[name][:1] if name in shared else columns[name]
+        alike = self._which_alike(shared) if shared else self._none_alike
+        numbers = np.empty((len(self._plain_numbers), num_rows))
+        for are_shared in (False, True) if shared else (False,):
+            own = [place for place, name in enumerate(self._number_columns) if (name in shared) == are_shared]
+            cells = [columns[self._number_columns[place]] for place in own]
+            if are_shared:
+                cells = [of_column[:1] for of_column in cells]
+            flat = list(chain.from_iterable(cells))
+            numbers[own] = as_numbers(flat, 1 if are_shared else num_rows, by_row=False)
+
+        firsts = {name: columns[name][:1] for name in shared if name in columns}
+        bags = [
+            _bag(field, (firsts if shared.issuperset(field.columns) else columns).__getitem__) for field in self._bags
+        ]
+        laid = lay_out(texts, bags, num_rows)
 
         def rest() -> pa.Table:
             return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
 
-        return _raw(data, offsets, 1, num_rows, bags, numbers), rest
+        return self._raw(laid, first, step, numbers, alike), rest
 
     def _of_table(self, table: pa.Table) -> tuple[Raw, Callable[[], pa.Table]]:
         columns, fields, num_rows = Columns(table), self.encoder.fields, table.num_rows
-        pieces = []
+        pieces, weights = [], []
         for name in self.served.texts:
             with reading(name):
-                pieces.append(as_text(plain(columns.array(name))))
-        bags = np.zeros((len(self._bag_columns), num_rows + 1), dtype=np.int64)
+                array = plain(columns.array(name))
+                if name in self.served.patterned and not is_text(array.type):
+                    raise Refused
+                pieces.append(as_text(array))
+        bags = np.zeros((len(self._bags), num_rows + 1), dtype=np.int64)
         begin = len(self.served.texts) * num_rows
-        for place, name in enumerate(self.served.bags):
-            column = self._bag_columns[place]
-            lengths, values = split_cells(columns, column, fields[name].field)
-            with reading(column):
+        for place, field in enumerate(self._bags):
+            lengths, values, of_values, are_known = weigh_cells(columns, field)
+            if not are_known:
+                raise Refused
+            with reading(_column_of(field.column)):
                 pieces.append(as_text(plain(values)))
+            weights.append(of_values)
             bags[place, 0] = begin
             bags[place, 1:] = begin + np.cumsum(lengths)
             begin = int(bags[place, -1])
@@ -174,7 +214,29 @@ class RowEncoder:
             if cells.rejects or cells.numbers is None:
                 raise Refused
             numbers[place] = cells.numbers
-        return _raw(data, offsets, 1, num_rows, bags, numbers), lambda: table
+        num_texts = len(self.served.texts)
+        laid = Texts(data, offsets, bags, np.concatenate(weights) if self._are_weighted else _NO_WEIGHTS)
+        first, step = np.arange(num_texts) * num_rows, np.ones(num_texts, dtype=np.int64)
+        return self._raw(laid, first, step, numbers, self._none_alike), lambda: table
+
+    def _raw(
+        self, laid: Texts, first: Int64s, step: Int64s, numbers: npt.NDArray[np.float64], alike: npt.NDArray[np.bool_]
+    ) -> Raw:
+        data, offsets, bags, weights = laid
+        for place, field in enumerate(self._bags):
+            if field.weight_scale == "log":
+                begin, end = bags[place, 0] - bags[0, 0], bags[place, -1] - bags[0, 0]
+                weights[begin:end] = compressed(weights[begin:end])
+        return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
+
+    def _fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Return which fields of the plan read `shared` columns alone, or combine such fields."""
+        left = {*self.served.given, *self.served.styled}
+        alike: dict[str, bool] = {}
+        for name in self.served.names:
+            field = self.encoder.fields[name].field
+            alike[name] = name not in left and shared.issuperset(field.columns) and all(alike[p] for p in field.parts)
+        return np.array([*alike.values()], dtype=np.bool_)
 
     # --- features ---
 
@@ -184,7 +246,7 @@ class RowEncoder:
         if self._left:
             raw, cells = self._with_left(raw, rest())
         num_texts = raw.bags[-1, -1] - raw.bags[0, 0] if len(raw.bags) else 0
-        room = int(num_texts) + raw.bags.shape[0] * num_rows
+        room = int(num_texts) * (num_rows if raw.alike.any() else 1) + raw.bags.shape[0] * num_rows
         longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
         scratch = np.empty(longest + ROOM, dtype=np.uint8)
         prints = np.empty((len(served.names), num_rows), dtype=np.uint64)
@@ -195,7 +257,8 @@ class RowEncoder:
             np.empty(room, dtype=np.uint32),
             np.empty(room, dtype=np.float32),
         )
-        if encode_rows(served.plan, raw, scratch, words_of(scratch), prints, *batch) != DONE:
+        moments, places = np.empty((len(served.plan.moments), num_rows)), np.zeros(9, dtype=np.int64)
+        if not encode_rows(served.plan, raw, scratch, words_of(scratch), places, moments, prints, *batch):
             raise Refused
         for name, line in zip(served.given, self._given_lines, strict=True):
             batch.ids[line] = self.encoder.fields[name].encode(cells[name])
@@ -276,8 +339,6 @@ def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]
     return (lambda row: (row[names[0]],)) if names else (lambda row: ())
 
 
-def _raw(
-    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], row_step: int, column_step: int,
-    bags: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64],
-) -> Raw:  # fmt: skip
-    return Raw(data, words_of(data), offsets, row_step, column_step, bags, numbers, _NO_GIVEN)
+def _bag(field: Field, column: Callable[[str], Sequence[Any]]) -> Bag:
+    weights = None if field.weights is None else column(field.weights)
+    return Bag(column(_column_of(field.column)), field.separator, field.weighted, weights)

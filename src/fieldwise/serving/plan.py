@@ -10,11 +10,27 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.missing import missing_numbers
+from fieldwise.features.moments import PER_SECOND, missing_moments
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.numerals import style_of
+from fieldwise.features.times import CalendarEncoder, zone_changes
 from fieldwise.features.vocabulary import Vocabulary
 from fieldwise.kernels.layout import BAG, Layout
-from fieldwise.kernels.serve import BAG_OF_TEXTS, BINNED, CATEGORY, CROSS, GIVEN, NORMS, SCALED, SCALES, Plan
+from fieldwise.kernels.moments import PARTS
+from fieldwise.kernels.serve import (
+    AGE,
+    BAG_OF_TEXTS,
+    BINNED,
+    CALENDAR,
+    CATEGORY,
+    CROSS,
+    GIVEN,
+    NORMS,
+    SCALED,
+    SCALES,
+    Plan,
+)  # fmt: skip
+from fieldwise.kernels.times import ISO, compile_pattern
 from fieldwise.schema import Field
 
 __all__ = ["Served", "plan_of"]
@@ -30,22 +46,25 @@ class Served(NamedTuple):
     names
         The fields that the kernel encodes: all but `left_bags`.
     texts
-        The columns of text, in their order.
+        The columns of text, those of times among them, in their order.
+    patterned
+        Those of them that are times in a pattern of the field's own.
     numbers
-        The fields with a number, in their order; those among `styled` are read by the encoder.
+        The fields with a number of a column, in their order; those among `styled` are read by the encoder.
     bags
         The fields with texts in bags, in their order.
     given
-        The fields with one id that the encoder gives: parts of times, and types of somebody's own.
+        The fields with one id that the encoder gives: types of somebody's own.
     left_bags
-        Bags that the encoder reads: with weights, written as lists, or crossed.
+        Bags that the encoder reads: written as lists, of a type of somebody's own, or crossed.
     styled
-        Fields whose numbers the encoder reads: ages, and numbers that are not written plainly.
+        Fields whose numbers the encoder reads, because they are not written plainly.
     """
 
     plan: Plan
     names: tuple[str, ...]
     texts: tuple[str, ...]
+    patterned: frozenset[str]
     numbers: tuple[str, ...]
     bags: tuple[str, ...]
     given: tuple[str, ...]
@@ -58,7 +77,7 @@ def plan_of(encoder: Encoder) -> Served:
     fields, layout = encoder.fields, encoder.layout
     lists: dict[str, list[str]] = {name: [] for name in ("texts", "numbers", "bags", "given", "left", "names")}
     rows: list[_Row] = []
-    pools = _Pools([], [], [], [])
+    pools = _Pools([], [], [], [], [], [], [], [], [])
     for number, (name, of_field) in enumerate(fields.items()):
         field = of_field.field
         if of_field.form == BAG and not _is_plain_bag(field):
@@ -70,11 +89,12 @@ def plan_of(encoder: Encoder) -> Served:
         _arrays(rows, pools),
         tuple(lists["names"]),
         tuple(lists["texts"]),
+        frozenset(name for field in encoder.schema.fields if field.format for name in field.columns),
         tuple(lists["numbers"]),
         tuple(lists["bags"]),
         tuple(lists["given"]),
         tuple(lists["left"]),
-        frozenset(name for name in lists["numbers"] if _is_styled(fields[name].field)),
+        frozenset(name for name in lists["numbers"] if style_of(fields[name].field) is not None),
     )
 
 
@@ -97,14 +117,34 @@ class _Pools(NamedTuple):
     parts: list[int]
     edges: list[float]
     sentinels: list[float]
+    moments: list[tuple[int, int, int, int, int]]
+    per_second: list[float]
+    patterns: list[int]
+    zone_quarters: list[int]
+    zone_ahead: list[int]
 
 
 def _is_plain_bag(field: Field) -> bool:
-    return field.type == "bag" and not (field.weighted or field.weights or field.brackets or field.custom)
+    return field.type == "bag" and not (field.brackets or field.custom)
 
 
-def _is_styled(field: Field) -> bool:
-    return field.type == "time" or style_of(field) is not None
+def _number_of(column: str | None, names: list[str]) -> int:
+    """Return the number of a column among those of text, where it is put if it is not among them."""
+    assert column is not None
+    if column not in names:
+        names.append(column)
+    return names.index(column)
+
+
+def _moment(column: str | None, field: Field, texts: list[str], pools: _Pools) -> int:
+    """Return the number of a column that is read as moments in a field's way."""
+    begin, first = len(pools.patterns), len(pools.sentinels)
+    pools.patterns.extend((ISO if field.format is None else compile_pattern(field.format)).tolist())
+    pools.sentinels.extend(missing_moments(field))
+    of_text = _number_of(column, texts)
+    pools.moments.append((of_text, begin, len(pools.patterns), first, len(pools.sentinels)))
+    pools.per_second.append(-1 if field.format is not None else PER_SECOND[field.unit] if field.unit else 0)
+    return len(pools.moments) - 1
 
 
 def _row(of_field: FieldEncoder, number: int, layout: Layout, lists: dict[str, list[str]], pools: _Pools) -> _Row:
@@ -113,11 +153,17 @@ def _row(of_field: FieldEncoder, number: int, layout: Layout, lists: dict[str, l
     row = _Row(GIVEN, -1, line, int(layout.value[number]), (0, 0), (0, 0), (of_field.rows, 0, 0, 0), (0, 0, 0),
                (0.0, 1.0, np.nan, 0.0))  # fmt: skip
     if isinstance(of_field, (BinEncoder, ScaleEncoder)):
-        lists["numbers"].append(name)
-        default = np.nan if field.default is None or _is_styled(field) else float(field.default)
-        own = (len(pools.edges), len(pools.sentinels))
-        if not _is_styled(field):
-            pools.sentinels.extend(missing_numbers(field.missing))
+        default = np.nan if field.default is None or style_of(field) is not None else float(field.default)
+        edges, sentinels = len(pools.edges), len(pools.sentinels)
+        if field.type == "time":
+            until, since = (_moment(name, field, lists["texts"], pools) for name in (field.column, field.since))
+            row = row._replace(source=AGE, limits=(of_field.rows, until, since, 0))
+            sentinels = len(pools.sentinels)
+        else:
+            lists["numbers"].append(name)
+            row = row._replace(source=len(lists["numbers"]) - 1)
+            if style_of(field) is None:
+                pools.sentinels.extend(missing_numbers(field.missing))
         if isinstance(of_field, BinEncoder):
             pools.edges.extend(of_field.edges.tolist())
             scales = (0.0, 1.0, default, 0.0)
@@ -126,10 +172,23 @@ def _row(of_field: FieldEncoder, number: int, layout: Layout, lists: dict[str, l
             scales = (mean, deviation, default, float(SCALES[field.scale]))
         return row._replace(
             kind=BINNED if isinstance(of_field, BinEncoder) else SCALED,
-            source=len(lists["numbers"]) - 1,
-            begins=own,
+            begins=(edges, sentinels),
             ends=(len(pools.edges), len(pools.sentinels)),
             scales=scales,
+        )
+    if isinstance(of_field, CalendarEncoder):
+        assert field.part is not None
+        first = len(pools.zone_quarters)
+        if field.timezone is not None:
+            quarters, ahead = zone_changes(field.timezone)
+            pools.zone_quarters.extend(quarters.tolist())
+            pools.zone_ahead.extend(ahead.tolist())
+        return row._replace(
+            kind=CALENDAR,
+            source=_moment(field.column, field, lists["texts"], pools),
+            begins=(first, 0),
+            ends=(len(pools.zone_quarters), 0),
+            limits=(of_field.rows, PARTS[field.part], 0, 0),
         )
     if not isinstance(of_field, IndexedEncoder) or field.custom:
         lists["given"].append(name)
@@ -150,10 +209,7 @@ def _row(of_field: FieldEncoder, number: int, layout: Layout, lists: dict[str, l
         kind, source = BAG_OF_TEXTS, len(lists["bags"]) - 1
         row = row._replace(scales=(0.0, 0.0, 0.0, float(NORMS[field.norm])))
     else:
-        assert field.column is not None
-        if field.column not in lists["texts"]:
-            lists["texts"].append(field.column)
-        kind, source = CATEGORY, lists["texts"].index(field.column)
+        kind, source = CATEGORY, _number_of(field.column, lists["texts"])
     return row._replace(kind=kind, source=source, begins=begin, ends=(len(pools.parts), len(pools.missing)))
 
 
@@ -172,4 +228,9 @@ def _arrays(rows: list[_Row], pools: _Pools) -> Plan:
         parts=np.array(pools.parts, dtype=np.int64),
         edges=np.array(pools.edges, dtype=np.float64),
         sentinels=np.array(pools.sentinels, dtype=np.float64),
+        moments=np.array(pools.moments, dtype=np.int64).reshape(-1, 5),
+        per_second=np.array(pools.per_second, dtype=np.float64),
+        patterns=np.array(pools.patterns, dtype=np.int64),
+        zone_quarters=np.array(pools.zone_quarters, dtype=np.int64),
+        zone_ahead=np.array(pools.zone_ahead, dtype=np.int64),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from fieldwise.features.canonical import buffers
 
-__all__ = ["ROOM", "Refused", "as_numbers", "joined_texts", "lay_out", "words_of"]
+__all__ = ["ROOM", "Bag", "Refused", "Texts", "as_numbers", "joined_texts", "lay_out", "words_of"]
 
 _PLAIN = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 ROOM = 16
 """Bytes behind all texts, so that a word begins at each byte of them."""
 _SIMPLE_FLOATS = 1e-4, 1e15
 """Between these Python spells a float as Arrow does."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Refused(Exception):
@@ -32,22 +33,75 @@ def words_of(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     return np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
 
 
-def lay_out(
-    texts: list[Any], cells: Sequence[Sequence[Any]], separators: Sequence[str], num_rows: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the bytes of texts, and of the values in the cells of bags, end to end; and which are of which bag."""
-    bags = np.zeros((len(cells), num_rows + 1), dtype=np.int64)
-    for place, (of_bag, separator) in enumerate(zip(cells, separators, strict=True)):
+class Bag(NamedTuple):
+    """The cells of a bag in some rows, and how their values are told apart.
+
+    Attributes
+    ----------
+    cells
+        A list or dict of values each, a text of them, or None.
+    separator
+        Of the values of a text.
+    weighted
+        Whether each value has a weight in the same cell.
+    weights
+        The cells of the column of their weights; None where there is none.
+    """
+
+    cells: Sequence[Any]
+    separator: str
+    weighted: bool = False
+    weights: Sequence[Any] | None = None
+
+
+class Texts(NamedTuple):
+    """Texts end to end, those in bags last.
+
+    Attributes
+    ----------
+    data, offsets
+        Their bytes, and where each begins.
+    bags
+        (G, B + 1): the numbers of the texts of each bag; of one with fewer cells than B, the end is repeated.
+    weights
+        (W,) of the texts in bags, or none where all are 1.
+    """
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    bags: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+
+
+def lay_out(texts: list[Any], of_bags: Sequence[Bag], num_rows: int) -> Texts:
+    """Return texts, and the values in the cells of bags, end to end.
+
+    Raises
+    ------
+    Refused
+        There is a value that is read otherwise.
+    """
+    bags = np.empty((len(of_bags), num_rows + 1), dtype=np.int64)
+    num_texts, weights = len(texts), list[float]()
+    for place, bag in enumerate(of_bags):
         ends = [len(texts)]
-        for cell in of_bag:
-            if type(cell) is str:
-                texts += cell.split(separator)
-            elif type(cell) is list:
-                texts += cell
-            elif cell is not None:
-                raise Refused
-            ends.append(len(texts))
-        bags[place] = ends
+        if bag.weighted or bag.weights is not None:
+            weights += [1.0] * (len(texts) - num_texts - len(weights))
+            _add_weighted(bag, texts, weights, ends)
+        else:
+            separator = bag.separator
+            for cell in bag.cells:
+                if type(cell) is str:
+                    texts += cell.split(separator)
+                elif type(cell) is list:
+                    texts += cell
+                elif cell is not None:
+                    raise Refused
+                ends.append(len(texts))
+        bags[place, : len(ends)] = ends
+        bags[place, len(ends) :] = ends[-1]
+    if weights:
+        weights += [1.0] * (len(texts) - num_texts - len(weights))
     try:
         joined = "".join(texts)
     except TypeError:
@@ -60,7 +114,61 @@ def lay_out(
     lengths = map(len, texts if len(content) == len(joined) else map(str.encode, texts))
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(texts)), out=offsets[1:])
-    return np.frombuffer(bytearray(content + bytes(ROOM)), dtype=np.uint8), offsets, bags
+    data = np.frombuffer(bytearray(content + bytes(ROOM)), dtype=np.uint8)
+    return Texts(data, offsets, bags, np.array(weights, dtype=np.float32))
+
+
+def _add_weighted(bag: Bag, texts: list[Any], weights: list[float], ends: list[int]) -> None:
+    """Add the values of bags with weights, and their weights; an empty value, which is passed over, needs none."""
+    of_weights = bag.cells if bag.weights is None else bag.weights
+    for cell, of_cell in zip(bag.cells, of_weights, strict=True):
+        values: list[Any] = []
+        own: list[Any] = []
+        if cell is None:
+            pass
+        elif bag.weights is not None:
+            values, own = _listed(cell, bag.separator), _listed(of_cell, bag.separator)
+            if all(value is None or value == "" for value in values):
+                values, own = [], []
+            if len(values) != len(own):
+                raise Refused
+        elif type(cell) is dict:
+            values, own = list(cell), list(cell.values())
+        else:
+            for value in _listed(cell, bag.separator):
+                if value:
+                    if type(value) is not str:
+                        raise Refused
+                    text, colon, weight = value.rpartition(":")
+                    if not colon:  # unless it means missing as a whole
+                        raise Refused
+                    values.append(text)
+                    own.append(weight)
+        texts += values
+        weights += map(_weight, own)
+        ends.append(len(texts))
+
+
+def _listed(cell: Any, separator: str) -> list[Any]:
+    if type(cell) is str:
+        return cell.split(separator)
+    if type(cell) is list:
+        return cell
+    if cell is None:
+        return []
+    raise Refused
+
+
+def _weight(value: Any) -> float:
+    """Return a weight that float32 can hold."""
+    kind = type(value)
+    if kind is str:
+        value = _parsed(value)
+    elif kind is not float and kind is not int:
+        raise Refused
+    if not -_LARGEST <= value <= _LARGEST:  # NaN, too
+        raise Refused
+    return float(value)
 
 
 def _spelled(value: Any) -> str:
