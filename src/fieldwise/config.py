@@ -169,6 +169,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     guards: GuardsConfig = GuardsConfig()
     base: str = "."
 
+    @property
+    def weighted(self) -> bool:
+        """Whether training examples have weights."""
+        return self.data.weight is not None or self.train.half_life is not None
+
     def paths(self, which: str) -> tuple[str, ...]:
         """Return the files of ``train``, ``valid`` or ``test``, made absolute; none where it is a share or left out."""
         value = getattr(self.data, which)
@@ -371,6 +376,12 @@ def _check(config: Config, where: str) -> None:
             where=f"{where}, [data.time]",
             got=f"valid = {data.valid}, test = {data.test}",
             fix="give valid or test as a share, as in valid = 0.1, or remove time",
+        )
+    if config.train.half_life is not None and data.time is None:
+        raise ConfigError(
+            "half_life weighs examples by their age, and no column says how old they are",
+            where=f"{where}, [train.half_life]",
+            fix='name the column of times, as in data.time = "shown_at"',
         )
     if isinstance(data.valid, float) and isinstance(data.test, float) and data.valid + data.test >= 1:
         raise ConfigError(

@@ -27,6 +27,7 @@ _MOST_COUNTS = 1 << 20
 _FIRST_MOMENT = -62_135_596_800
 """The year 1: from there on steps are halved to 0 in the end, not to -1 and 0."""
 _NEVER = np.inf
+_SECONDS_PER_DAY = 86_400
 
 Float64s = npt.NDArray[np.float64]
 
@@ -77,6 +78,12 @@ class MomentCounts:
         self._count()
         return self._step
 
+    @property
+    def newest(self) -> float:
+        """The last moment of all, as nearly as the steps allow; inf where there is none."""
+        self._count()
+        return float(self._steps[-1] * self._step + _FIRST_MOMENT) if len(self._steps) else _NEVER
+
     def latest(self, share: float) -> float:
         """Return the moment from which on there are `share` of the rows, as nearly as the steps allow; inf for none."""
         if share <= 0 or not self.num_rows:
@@ -116,14 +123,24 @@ class SplitByTime:
         The column with the times, and how they are written (`features.moments`).
     valid, test
         Shares, 0 or more and below 1 together; training has the first rows, testing the last.
+    half_life
+        Days, > 0, after which a training row counts half as much (`recency`); None: all count alike.
     """
 
-    def __init__(self, open_log: Callable[[], Log], field: Field, valid: float = 0.0, test: float = 0.0) -> None:
+    def __init__(
+        self,
+        open_log: Callable[[], Log],
+        field: Field,
+        valid: float = 0.0,
+        test: float = 0.0,
+        half_life: float | None = None,
+    ) -> None:
         check_shares(valid, test)
         assert field.column is not None, "a time has a column"
         self._open_log, self._field, self._column = open_log, field, field.column
-        self._shares = valid, test
+        self._shares, self._half_life = (valid, test), half_life
         self._begin: tuple[float, float] | None = None
+        self._newest = _NEVER
         self._lock = Lock()  # chunks are dealt in several threads
 
     @property
@@ -166,6 +183,16 @@ class SplitByTime:
         ]
         return parts, rejects
 
+    def recency(self, chunk: Chunk) -> npt.NDArray[np.float32] | None:
+        """Return ``2^(-age / half_life)`` of training rows, (R,), their age counted back from where the training part
+        ends; None where all count alike.
+        """
+        if self._half_life is None:
+            return None
+        end = min(*self._boundaries(), self._newest)
+        ages = (end - self._moments(chunk)) / _SECONDS_PER_DAY
+        return np.exp2(-ages / self._half_life).astype(np.float32)
+
     def _moments(self, chunk: Chunk) -> Float64s:
         with naming(chunk.path):
             return read_moments(Columns(chunk.table), self._column, self._field)[0]
@@ -186,5 +213,5 @@ class SplitByTime:
                         f'fields.{self._column} = {{ exclude = true, format = "%d/%m/%Y %H:%M" }}',
                     )
                 valid, test = self._shares
-                self._begin = counts.latest(valid + test), counts.latest(test)
+                self._begin, self._newest = (counts.latest(valid + test), counts.latest(test)), counts.newest
             return self._begin

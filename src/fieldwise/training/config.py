@@ -77,6 +77,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     negative_rate
         Train on this share of the examples of label 0, the same ones in every epoch, and on all of label 1 (two
         classes). Probabilities are corrected for it exactly (`calibration`); 0 < negative_rate <= 1.
+    half_life
+        Days, > 0, after which an example counts half as much: training examples have the weight ``w 2^(-age /
+        half_life)``, with w that of ``data.weight`` or 1, and their age in days at the moment that ends the training
+        part (``data.time``). Not, unless given.
     calibration
         What follows training, on the validation rows: ``none``, ``temperature`` or ``isotonic`` (`calibration`).
     stop_on
@@ -117,6 +121,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: Seed = 0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     negative_rate: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    half_life: Annotated[float, Meta(gt=0)] | None = None
     calibration: Method = "none"
     stop_on: str = "auc"
     patience: Annotated[int, Meta(ge=1)] = 2

@@ -52,7 +52,7 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
     elif data.time is not None:
         field = time_field(config)
         assert field is not None, "a time is named"
-        split = SplitByTime(lambda: log_of("train"), field, **shares)
+        split = SplitByTime(lambda: log_of("train"), field, **shares, half_life=config.train.half_life)
     elif shares:
         split = SplitByShare(**shares, seed=data.seed)
     sources = [SplitLog(log_of("train"), split, "train")]

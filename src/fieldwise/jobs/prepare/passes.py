@@ -22,6 +22,7 @@ from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.csv_quotes import LineEnds
 from fieldwise.data.read_report import RejectTally, why_rejected
 from fieldwise.data.split import NOWHERE, SplitLog
+from fieldwise.data.split_by_time import SplitByTime
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.features.cells import Encoded, ReadRows
@@ -31,6 +32,7 @@ from fieldwise.features.target import MISSING
 from fieldwise.io.files import atomic_file
 from fieldwise.jobs.prepare.logs import log_columns
 from fieldwise.jobs.prepare.spool import Record, Spool
+from fieldwise.kernels.layout import Examples
 from fieldwise.kernels.threads import map_in_order
 
 __all__ = ["REJECTS_NAME", "Counts", "cache_writer", "fit", "learn", "refuse_rejects", "transform"]
@@ -176,7 +178,7 @@ def transform(
                 rejects_file.writelines(msgspec.json.encode(line) + b"\n" for line in rejects)
                 for part, of_part in encoded.items():
                     if part not in writers:
-                        writers[part] = caches.enter_context(cache_writer(encoder, folder / part))
+                        writers[part] = caches.enter_context(cache_writer(encoder, folder / part, of_part.examples))
                         parts[part] = {"read": 0, "rejected": 0, "examples": 0}
                     writers[part].add(of_part.examples)
                     num_examples, num_rejects = len(of_part.accepted), len(of_part.rejects)
@@ -201,7 +203,7 @@ def _learn(
     for part, rows in dealt.items():
         with naming(rows.path):
             if spool is not None and spool.is_open:
-                read = encoder.condense(encoder.read(rows.table), learn=part == "train")
+                read = encoder.condense(_read_rows(encoder, source, part, rows), learn=part == "train")
                 aside[part] = rows, read
                 rejects = read.rejects
             elif part == "train":
@@ -211,13 +213,23 @@ def _learn(
     return chunk.num_rows, lines, spool.write(Record(chunk.num_rows, astray, aside)) if spool and complete else None
 
 
+def _read_rows(encoder: Encoder, source: SplitLog, part: str, rows: Chunk) -> ReadRows:
+    """Read rows of a part; those to train on count less the older they are, where ``train.half_life`` is set."""
+    read = encoder.read(rows.table)
+    recency = source.split.recency(rows) if part == "train" and isinstance(source.split, SplitByTime) else None
+    if recency is None:
+        return read
+    own = recency[read.accepted]
+    return read._replace(weights=own if read.weights is None else read.weights * own)
+
+
 def _encode(encoder: Encoder, source: SplitLog, chunk: Chunk) -> _Encoded:
     dealt = source.deal(chunk)
     lines = dealt.pop(NOWHERE).reject_lines()
     encoded: dict[str, Encoded] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
-            encoded[part] = encoder.transform(rows.table)
+            encoded[part] = encoder.encode(_read_rows(encoder, source, part, rows))
         lines += rows.reject_lines(encoded[part].rejects)
     return chunk.num_rows, _in_order(lines), encoded
 
@@ -235,14 +247,14 @@ def _in_order(lines: list[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: int(line["row"]))
 
 
-def cache_writer(encoder: Encoder, folder: Path) -> CacheWriter:
-    """Return what writes a cache of encoded examples."""
+def cache_writer(encoder: Encoder, folder: Path, like: Examples) -> CacheWriter:
+    """Return what writes a cache of encoded examples, with weights if those of `like` have some."""
     schema = encoder.schema
     return CacheWriter(
         folder,
         encoder.layout,
         num_classes=len(schema.classes),
-        weights=schema.weight is not None,
+        weights=like.weights is not None,
         groups=schema.group is not None,
     )
 

@@ -115,7 +115,7 @@ def prepare(
     Parameters
     ----------
     config
-        Its ``[data]`` and ``[fields]``; the rest does not matter here.
+        Its ``[data]`` and ``[fields]``, and ``train.half_life``; the rest does not matter here.
     data
         Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
         list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
@@ -259,6 +259,8 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
             for name, version_tag in zip(source.log.files, source.log.version_tags, strict=True)
         ],
     }
+    if config.train.half_life is not None:
+        content["half_life"] = config.train.half_life
     return files.checksum(msgspec.json.encode(content))[:16]
 
 

@@ -236,8 +236,8 @@ def _join_caches(folder: Path, caches: list[Path], encoder: Encoder) -> None:
     if len(caches) == 1:
         caches[0].rename(folder)
         return
-    with cache_writer(encoder, folder) as writer:
-        for path in caches:
-            cache = Cache.open(path)
+    opened = [Cache.open(path) for path in caches]
+    with cache_writer(encoder, folder, opened[0].gather(np.zeros(0, dtype=np.int64))) as writer:
+        for cache in opened:
             for first in range(0, cache.num_examples, BLOCK_EXAMPLES):
                 writer.add(cache.gather(np.arange(first, min(first + BLOCK_EXAMPLES, cache.num_examples))))

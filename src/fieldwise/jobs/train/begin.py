@@ -51,7 +51,7 @@ def with_kind(config: Config, prepared: Prepared) -> Config:
         encoder.layout,
         train.num_examples,
         num_classes=len(encoder.schema.classes),
-        weighted=config.data.weight is not None,
+        weighted=config.weighted,
     )
     return msgspec.structs.replace(config, model=model)
 

@@ -115,7 +115,7 @@ def plan(config: Config) -> TrainingPlan:
         log.layout,
         log.num_examples,
         num_classes=log.num_classes,
-        weighted=config.data.weight is not None,
+        weighted=config.weighted,
     )
     num_features, num_fields = log.layout.num_features, log.layout.num_fields
     stages = []
