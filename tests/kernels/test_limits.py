@@ -6,10 +6,10 @@ import numpy as np
 from tests.helpers import make_batch, make_layout
 from tests.reference.batches import random_fields
 
-from fieldwise.kernels.gradients import new_work, split_fields
 from fieldwise.kernels.limits import bare_reads, bare_sums, bare_update
 from fieldwise.kernels.numbering import WHOLE
 from fieldwise.kernels.optimizers import adagrad
+from fieldwise.kernels.work import new_work, split_fields
 
 FORMS, ROWS = ["single"] * 3, [7, 90, 5]
 

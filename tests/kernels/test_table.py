@@ -12,6 +12,7 @@ from fieldwise.kernels import gradients, renumber
 from fieldwise.kernels import table as kernels
 from fieldwise.kernels.layout import Layout
 from fieldwise.kernels.threads import num_threads, run_each, set_num_threads
+from fieldwise.kernels.work import most_ids, new_work, split_fields
 
 FORMS = ["single", "value", "bag", "single", "bag"]
 ROWS = [7, 2, 5, 90, 11]
@@ -71,7 +72,7 @@ def test_merging_all_shares_is_that_sum_and_names_each_row_once(num_examples, nu
     fields = random_fields(rng, FORMS, ROWS, num_examples)
     batch, layout = make_batch(FORMS, fields), make_layout(FORMS, rows)
     local, full = rng.normal(size=(num_examples, len(FORMS) * num_local)), rng.normal(size=(num_examples, num_full))
-    work = gradients.new_work(gradients.most_ids(batch), layout, num_local + num_full, np.float64)
+    work = new_work(most_ids(batch), layout, num_local + num_full, np.float64)
     # Stamps are about to run out in the middle, and what was in the array does not matter.
     work.start[0], work.gradients[:] = 2**32 - 1 - 700, np.nan
     got, times = np.zeros((sum(ROWS), num_local + num_full)), np.zeros(sum(ROWS))
@@ -105,16 +106,16 @@ def test_the_number_of_threads_changes_no_bit_of_the_forward_pass():
 
 def test_every_row_has_one_share_and_bags_come_first():
     layout = make_layout(["single"] * 6 + ["bag"] * 2, [3] * 8)
-    shares = gradients.split_fields(layout, 2)
+    shares = split_fields(layout, 2)
     assert shares[:, 0].tolist() == [6, 7, 0, 1, 2, 3, 4, 5]
     assert (shares[:, 1:] == [0, 1]).all()
-    assert gradients.split_fields(Layout.of([], []), 2).shape == (0, 3)
+    assert split_fields(Layout.of([], []), 2).shape == (0, 3)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5, 16])
 def test_few_fields_are_cut_so_that_every_thread_has_work(threads):
     layout = make_layout(["single"] * 3, [100_000, 5, 5_000])
-    shares = gradients.split_fields(layout, threads)
+    shares = split_fields(layout, threads)
     assert len(shares) >= threads
     for f in range(3):
         own = shares[shares[:, 0] == f]

@@ -5,10 +5,11 @@ With the notation of `kernels.table`, the gradient of the weights of feature d o
     of its local weights   sum over b of  x[b, d] local[b, f K : f K + K]
     of its full weights    sum over b of  x[b, d] full[b, :]
 
-`merge` takes one *work item*, a field of the batch or a part of its rows, in two passes over the ids: the different
-ones are numbered in the order in which they first occur (`kernels.renumber`), then every occurrence's gradient is added
-to line ``number`` of a small array that stays in the processor's cache. The optimizer (`kernels.optimizers`) then
-visits every row once. There is no sort, no ``unique``, no slot for a gradient in the table, and nothing is allocated.
+`merge` takes one *work item* (`kernels.work`), a field of the batch or a part of its rows, in two passes over the ids:
+the different ones are numbered in the order in which they first occur (`kernels.renumber`), then every occurrence's
+gradient is added to line ``number`` of a small array that stays in the processor's cache. The optimizer
+(`kernels.optimizers`) then visits every row once. There is no sort, no ``unique``, no slot for a gradient in the table,
+and nothing is allocated.
 
 A row belongs to one work item, which adds up its occurrences in the order of the examples. So every sum is the same,
 bit for bit, whichever thread takes the item and however fields are cut into items.
@@ -16,7 +17,7 @@ bit for bit, whichever thread takes the item and however fields are cut into ite
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,110 +26,19 @@ from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, add_lanes
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
-from fieldwise.kernels.renumber import find_slot, num_slots, number_by_hash, number_by_row
+from fieldwise.kernels.renumber import find_slot, number_by_hash, number_by_row
 from fieldwise.kernels.threads import run_each
+from fieldwise.kernels.work import FEW_ROWS, Work
 
-__all__ = ["Work", "WorkItems", "most_ids", "new_work", "scatter", "split_fields"]
+__all__ = ["merge", "scatter"]
 
 Floats = npt.NDArray[np.floating]
 Ids = npt.NDArray[np.uint32]
 Index = int | np.uint64
-WorkItems = npt.NDArray[np.int64]
-"""(S, 3): field, which part of its rows, and of how many. A part holds the rows whose id leaves it as the remainder."""
-
 _U = np.uint64
 _LANES = _U(LANES)
 _AHEAD, _STAMPS_AHEAD = _U(16), _U(24)
-_DIRECT_ROWS = 1 << 20
-_FEW_ROWS = 2048
 _LAST_STAMP = np.uint32(0xFFFFFFFF)
-_CUT_ROWS, _MANY_ROWS = 4096, 32_768
-_SHARES_PER_THREAD = 4
-_BAG_COST = 4
-
-
-class Work(NamedTuple):
-    """The scratch arrays of one thread, kept from step to step.
-
-    Attributes
-    ----------
-    stamps
-        (rows,) uint32, for fields of up to a million rows (`kernels.renumber`).
-    slots
-        (slots,) uint64, for those with more.
-    start
-        (1,) uint32: the next stamp.
-    places, picked
-        (N + 1,) uint32: where the ids of a part stand among those of their field, and these ids.
-    numbers
-        (N + 1,) uint32: of each id.
-    distinct
-        (N + 1,) uint32: the id of each number.
-    gradients
-        (rows + 1, n): the sum of each number; the line after the last is for ids of other parts.
-    lanes
-        (rows, 4): four sums of each row, for fields of few rows.
-    """
-
-    stamps: Ids
-    slots: npt.NDArray[np.uint64]
-    start: Ids
-    places: Ids
-    picked: Ids
-    numbers: Ids
-    distinct: Ids
-    gradients: Floats
-    lanes: Floats
-
-
-def new_work(num_ids: int, layout: Layout, num_weights: int, dtype: npt.DTypeLike) -> Work:
-    """Return scratch arrays for work items of at most `num_ids` ids (`most_ids`)."""
-    most_rows = int(np.diff(layout.base).max(initial=0))
-    num_rows = min(num_ids, most_rows)
-    places, picked, numbers, distinct = (np.zeros(num_ids + 1, dtype=np.uint32) for _ in range(4))
-    return Work(
-        stamps=np.zeros(min(most_rows, _DIRECT_ROWS), dtype=np.uint32),
-        slots=np.zeros(num_slots(num_ids), dtype=np.uint64),
-        start=np.ones(1, dtype=np.uint32),
-        places=places,
-        picked=picked,
-        numbers=numbers,
-        distinct=distinct,
-        gradients=np.zeros((num_rows + 1, num_weights), dtype=dtype),
-        lanes=np.zeros((min(most_rows, _FEW_ROWS), 4), dtype=dtype),
-    )
-
-
-def most_ids(batch: Batch) -> int:
-    """Return how many ids the field with the most of them has in a batch."""
-    bags = int((batch.offsets[:, -1] - batch.offsets[:, 0]).max(initial=0))
-    return max(batch.num_examples, bags)
-
-
-def split_fields(layout: Layout, threads: int) -> WorkItems:
-    """Cut a batch into work items for `threads` threads: bags first, then fields of many rows, which take
-    longest, then the others in their order: their gradients come from the cache lines that the field before has just
-    read.
-
-    A field is one item, but where fields are few (or a bag, whose length is unknown before the batch and counts as four
-    features, stands out) those with many rows are cut into 2, 4, ... parts, so that no thread waits long for another.
-
-    Examples
-    --------
-    >>> split_fields(Layout.of([0, 0], [10_000, 10]), 2).tolist()
-    [[0, 0, 2], [0, 1, 2], [1, 0, 1]]
-    >>> len(split_fields(Layout.of([0] * 39, [10_000] * 39), 2))
-    39
-    """
-    cost = np.where(layout.form == BAG, _BAG_COST, 1)
-    fair = cost.sum() / (_SHARES_PER_THREAD * threads)
-    sizes = np.diff(layout.base)
-    items = []
-    for f in np.lexsort((-np.maximum(sizes, _MANY_ROWS), -cost)).tolist():
-        wanted = min(threads, int(np.ceil(cost[f] / fair))) if sizes[f] >= _CUT_ROWS else 1
-        parts = 1 << (wanted - 1).bit_length()
-        items += [(f, part, parts) for part in range(parts)]
-    return np.array(items, dtype=np.int64).reshape(-1, 3)
 
 
 @kernel
@@ -340,7 +250,7 @@ def _merge_few(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: 
 @kernel
 def _merge_width_one(ids: Ids, num_rows: Index, work: Work, gradient: Floats, column: Index) -> np.uint32:
     """`merge` where a row has one weight and every example one feature: the paper's case, and logistic regression."""
-    if num_rows <= min(_FEW_ROWS, len(ids)):
+    if num_rows <= min(FEW_ROWS, len(ids)):
         return _merge_few(ids, num_rows, work, gradient, column)
     first = _first_stamp(len(ids), work)
     if num_rows <= len(work.stamps):

@@ -14,7 +14,8 @@ from fieldwise.errors import ResourceError
 from fieldwise.io.memory import readable_bytes, require_memory
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import initialise
-from fieldwise.tables.interface import ForwardRecord, Int64s, LocalTable, Ticket
+from fieldwise.tables.interface import ForwardRecord, Int64s, Ticket
+from fieldwise.tables.local import LocalTable
 from fieldwise.tables.optimizer import Floats
 from fieldwise.tables.torch_ops import operations
 from fieldwise.tables.torch_ops.batch import DeviceBatch, Placing, join_batches, merge_plan

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from fieldwise.io.memory import require_memory
 from fieldwise.kernels import optimizers
-from fieldwise.kernels.gradients import Work, WorkItems, most_ids, new_work, scatter, split_fields
+from fieldwise.kernels.gradients import scatter
 from fieldwise.kernels.layout import Batch, Layout, join
 from fieldwise.kernels.logistic import linear_errors
 from fieldwise.kernels.table import gather, initialise
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
-from fieldwise.tables.interface import ForwardRecord, Int64s, LocalTable
+from fieldwise.kernels.work import Work, WorkItems, most_ids, new_work, split_fields
+from fieldwise.tables.interface import ForwardRecord, Int64s
+from fieldwise.tables.local import LocalTable
 from fieldwise.tables.optimizer import Floats
 
 __all__ = ["HostTable"]

@@ -31,7 +31,8 @@ from fieldwise.kernels.table import initialise_numbered
 from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.tables.device import DeviceTable
 from fieldwise.tables.host import HostTable
-from fieldwise.tables.interface import Check, Int64s, LocalTable, Table, Ticket
+from fieldwise.tables.interface import Check, Int64s, Table, Ticket
+from fieldwise.tables.local import LocalTable
 from fieldwise.tables.optimizer import Floats, SparseOptimizer
 from fieldwise.tables.shards import Part, Shards
 
