@@ -39,7 +39,7 @@ from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, 
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 from fieldwise.training.update_config import GateConfig, GuardsConfig
 
-__all__ = ["Config", "DataConfig", "FieldConfig", "load_config", "parse_config"]
+__all__ = ["Config", "DataConfig", "FieldConfig", "config_of", "load_config", "parse_config"]
 
 _Share = Annotated[float, Meta(gt=0, lt=1)]
 _MAX_CHARACTERS = 1 << 23
@@ -237,14 +237,26 @@ def parse_config(
         raise ConfigError("the configuration is not valid TOML", where=where, got=error) from None
     for override in overrides:
         _apply(tree, override)
-    tree.pop("base", None)
+    config = config_of(tree, where=where, base=base)
+    if not config.data.train:
+        raise _explain("Object missing required field `train` - at `$.data`", tree, where)
+    return config
+
+
+def config_of(tree: Mapping[str, Any], *, where: str = "configuration", base: str | Path = ".") -> Config:
+    """Return the configuration that nested tables mean, as `tomllib` reads them; ``data.train`` may be left out.
+
+    Examples
+    --------
+    >>> config_of({"data": {"label": "click"}, "train": {"epochs": 3}}).train.epochs
+    3
+    """
+    tree = {section: settings for section, settings in tree.items() if section != "base"}
     refuse_former(tree, where)
     try:
         config = msgspec.convert({**tree, "base": str(base)}, Config, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(str(error), tree, where) from None
-    if not config.data.train:
-        raise _explain("Object missing required field `train` - at `$.data`", tree, where)
     _check(config, where)
     return config
 

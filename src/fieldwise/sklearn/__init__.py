@@ -1,0 +1,35 @@
+"""Click models as scikit-learn's classifiers: no configuration file, no folder to look after.
+
+::
+
+    from fieldwise.sklearn import LCDNNClassifier
+
+    model = LCDNNClassifier(epochs=5).fit(X, y, eval_set=(X_valid, y_valid))
+    model.predict_proba(X_new)[:, 1]
+
+`X` is a data frame (pandas, polars, Arrow), an array of numbers, a sparse matrix, or the paths of files. A fitted
+estimator holds the same model that ``fieldwise train`` saves, and answers as `fieldwise.Predictor` does.
+
+==========================  ==============================================
+estimator                   model
+==========================  ==============================================
+`LRClassifier`              logistic regression
+`LCDNNClassifier`           locally connected layer, then a network
+`LCWideDeepClassifier`      the same beside logistic regression
+==========================  ==============================================
+
+See docs/sklearn.md.
+"""
+
+from __future__ import annotations
+
+try:
+    import sklearn  # noqa: F401 - that it is there
+except ModuleNotFoundError:
+    raise ImportError(
+        "fieldwise.sklearn needs scikit-learn, which is not installed: pip install 'fieldwise[train,sklearn]'"
+    ) from None
+
+from fieldwise.sklearn.estimators import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
+
+__all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
