@@ -29,12 +29,13 @@ import click
 
 from fieldwise import __version__
 from fieldwise.cli.options import write_examples
-from fieldwise.errors import EXTRAS, Stopped, UserError
+from fieldwise.errors import EXTRAS, Stopped, UserError, did_you_mean
 
 __all__ = ["VERBS", "main"]
 
 VERBS = (
     "init",
+    "config",
     "check",
     "prepare",
     "train",
@@ -50,6 +51,7 @@ VERBS = (
     "bench",
     "datasets",
     "doctor",
+    "completion",
 )
 """The verbs in the order of a typical project; each is the object ``command`` of the module of the same name."""
 
@@ -91,6 +93,14 @@ class Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb of a command line; refuse one that there is not with the nearest."""
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}: {did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a typical session, from a raw log to probabilities, and the exit codes."""

@@ -118,11 +118,21 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ex
 
 replace_option = click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 
+
+def _complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return what ``--set`` may begin with: all keys, but those of ``[fields.NAME]``, whose names are the log's."""
+    from fieldwise.jobs.config.config import describe_config
+
+    named = [f"{table.path}.{key.name}=" for table in describe_config() for key in table.keys]
+    return [name for name in named if name.startswith(incomplete) and ".NAME." not in name]
+
+
 set_option = click.option(
     "--set",
     "overrides",
     metavar="SECTION.KEY=VALUE",
     multiple=True,
+    shell_complete=_complete_key,
     help="Override a value of the configuration, e.g. --set train.epochs=3. May be repeated.",
 )
 

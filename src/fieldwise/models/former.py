@@ -6,14 +6,14 @@ is read where what it says can still be said, and refused by name where it canno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from fieldwise.errors import ConfigError
 
-__all__ = ["read_former", "read_former_arrays", "refuse_former"]
+__all__ = ["former_keys", "read_former", "read_former_arrays", "refuse_former"]
 
 _GONE = "it is gone: on no log was it worth .001 AUC or a tenth of the time"
 _STACK = 'kind = "lc-dnn+bayesian-fm" is a stack of both, "lc-dnn" the network alone, "auto" chooses by the log'
@@ -67,17 +67,27 @@ def refuse_former(tree: Mapping[str, Any], where: str) -> None:
       got: gate = True
       hint: it is gone: on no log was it worth .001 AUC or a tenth of the time
     """
+    for _, _, problem in former_keys(tree, lambda table, name: f"{where}, "):
+        raise problem
+
+
+def former_keys(tree: Mapping[str, Any], before: Callable[[str, str], str]) -> Iterator[tuple[str, str, ConfigError]]:
+    """Yield the table and the name of every key that `refuse_former` refuses, and why.
+
+    `before` returns what comes before the table in a message: the file and the line.
+    """
     for table, content in tree.items():
         for name, value in content.items() if isinstance(content, Mapping) else ():
             key = f"{table}.{name}"
             of_value = _VALUES.get(key, {}).get(value) if isinstance(value, str) else None
             if key in _KEYS or of_value is not None:
-                raise ConfigError(
+                problem = ConfigError(
                     f"this {'key' if key in _KEYS else 'value'} is of an earlier version",
-                    where=f"{where}, [{table}]",
+                    where=f"{before(table, name)}[{table}]",
                     got=f"{name} = {value!r}",
                     fix=_KEYS[key].instead if key in _KEYS else of_value,
                 )
+                yield table, name, problem
 
 
 def read_former(model: Mapping[str, Any]) -> dict[str, Any]:

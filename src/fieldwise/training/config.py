@@ -183,7 +183,7 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for two classes and logs that take half a GiB or less (8 bytes a feature of an example, 64 an example, 64 a
         feature; `training.optimum`), unless one of the keys below but ``table.l2`` is set.
     epochs, patience
-        As in `TrainConfig`, for ``ftrl``: passes go on until one brings nothing.
+        As in ``[train]``, for ``ftrl``: passes go on until one brings nothing.
     table, dense
         The optimizers of its weights and of its bias, for ``ftrl``. ``newton`` takes ``table.l2`` for its penalty, and
         chooses one on valid unless it is given.

@@ -1,0 +1,81 @@
+"""What single values of a configuration cannot show: names that nobody has registered, keys that exclude each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fieldwise.config.origin import Origin
+from fieldwise.config.tables import Config
+from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.features.field_types import custom_type
+from fieldwise.metrics.own import stop_metrics
+from fieldwise.models.registry import refuse_unknown
+
+__all__ = ["contradictions", "unknown_names"]
+
+
+def unknown_names(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for each model, part, metric and field type that nobody has registered."""
+    for path, kind, deep in (
+        (("model", "kind"), config.model.kind, "none"),
+        (("model", "deep"), "auto", config.model.deep),
+    ):
+        try:
+            refuse_unknown(kind, deep)
+        except ConfigError as error:
+            yield ConfigError(error.what, where=origin.at(*path), got=error.got, fix=error.fix)
+    if config.train.stop_on not in stop_metrics():
+        yield ConfigError(
+            "unknown metric",
+            where=origin.at("train", "stop_on"),
+            got=config.train.stop_on,
+            fix=did_you_mean(config.train.stop_on, stop_metrics()),
+        )
+    for name, field in config.fields.items():
+        try:
+            custom_type(field.type or "category")
+        except ConfigError as error:
+            yield ConfigError(error.what, where=origin.at("fields", name, "type"), got=error.got, fix=error.fix)
+
+
+def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for keys that exclude each other."""
+    data = config.data
+    if data.split is not None and (data.valid is not None or data.test is not None):
+        yield ConfigError(
+            "split already says which rows are valid and test",
+            where=origin.at("data", "split", shown="data"),
+            fix="remove valid and test, or remove split",
+        )
+    if data.split is not None and data.time is not None:
+        yield ConfigError(
+            "split already says which rows are valid and test",
+            where=origin.at("data", "split", shown="data"),
+            fix="remove time, or remove split",
+        )
+    if data.time is not None and not isinstance(data.valid, float) and not isinstance(data.test, float):
+        yield ConfigError(
+            "time says where parts are cut, and no part is a share of the log",
+            where=origin.at("data", "time"),
+            got=f"valid = {data.valid}, test = {data.test}",
+            fix="give valid or test as a share, as in valid = 0.1, or remove time",
+        )
+    if config.train.half_life is not None and data.time is None:
+        yield ConfigError(
+            "half_life weighs examples by their age, and no column says how old they are",
+            where=origin.at("train", "half_life"),
+            fix='name the column of times, as in data.time = "shown_at"',
+        )
+    if isinstance(data.valid, float) and isinstance(data.test, float) and data.valid + data.test >= 1:
+        yield ConfigError(
+            "valid and test leave nothing to train on",
+            where=origin.at("data", "valid", shown="data"),
+            got=f"{data.valid} + {data.test}",
+        )
+    for name, field in config.fields.items():
+        if field.cross is not None and field.type not in (None, "cross"):
+            yield ConfigError(
+                "cross makes a field of type cross",
+                where=origin.at("fields", name, "type", shown=f"fields.{name}"),
+                got=field.type,
+            )

@@ -1,0 +1,175 @@
+"""The tables of a configuration file, as data; those of models and training stand with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.models.config import ModelConfig
+from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, WeightScale
+from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
+from fieldwise.training.update_config import GateConfig, GuardsConfig
+
+__all__ = ["Config", "DataConfig", "FieldConfig"]
+
+_Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    r"""The ``[data]`` table: the log, its parts and its columns that are no fields.
+
+    Attributes
+    ----------
+    train
+        Files, globs or folders; folders named ``key=value`` are columns (`data.partitions`). May be left out where rows
+        are given in memory: ``fieldwise.train(config, out, data=table)``.
+    valid
+        A share of the training rows (0 to 1, exclusive), or files. Left out with `split`.
+    test
+        As `valid`; may be left out.
+    split
+        The column that says ``train``, ``valid`` or ``test`` for each row.
+    time
+        The column by which `valid` and `test`, as shares, are cut: the last rows in its order are for testing, those
+        before them for validation, none at random (`data.split_by_time`). A column of times is two fields, hour and
+        weekday, unless it is excluded; any other is none. Its `unit` and `format` are those of ``[fields.NAME]``.
+    label
+        The column with the class of each example.
+    weight
+        The column with the weight of each example.
+    group
+        The column by which metrics of ranking are taken: GAUC, NDCG. It is a field, too, unless it is excluded.
+    id
+        The column that is copied to predictions.
+    classes
+        The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
+        rows hold unless given. See `features.classes` for the spellings that mean one class.
+    positive
+        The one of two classes that the probability is of. Needed where it is not evident: 1 of 0 and 1, ``true``,
+        ``yes``, ``clicked`` of ``clicked`` and ``not clicked``, the greater of two numbers. Of `classes` it is the
+        second unless given.
+    missing
+        Texts that mean missing in every column, in place of the usual ones: ``NULL`` and ``\N``, and in columns that
+        are otherwise numbers or times, and in the label, also ``NA``, ``N/A``, ``None``, ``nan`` and their like; of
+        numbers and times ``-`` too (`features.missing`). The empty cell always does. ``[fields.NAME] missing`` is for
+        one field.
+    exclude
+        Columns that are no fields.
+    crosses
+        Pairs and triples of fields to combine: ``auto`` looks for those that say more than their fields
+        (`profile.crosses`), ``none`` does not, or a list, as in ``[["user_id", "item_id"]]``. Values that occur once
+        train the unseen one, and the linear parts of models alone read them. ``[fields.NAME] cross = [...]`` makes one
+        with other settings.
+    format
+        ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
+    csv
+        See `data.csv_dialect.CsvOptions`.
+    cache
+        The folder for the encoded log; ``.fieldwise`` beside the configuration file unless given.
+    seed
+        Of the split by share; 0 to 2,147,483,647.
+    memory
+        What `prepare` may take, as in ``2GB``; half of what is free unless given.
+    max_rejects
+        Stop where more rows cannot be used: a number of rows, or a share below 1.
+    """
+
+    train: str | tuple[str, ...] = ()
+    label: str
+    classes: tuple[Default, ...] = ()
+    positive: Default | None = None
+    valid: _Share | str | tuple[str, ...] | None = None
+    test: _Share | str | tuple[str, ...] | None = None
+    split: str | None = None
+    time: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    id: str | None = None
+    missing: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    crosses: Literal["auto", "none"] | tuple[tuple[str, ...], ...] = "none"
+    format: str | None = None
+    csv: CsvOptions = CsvOptions()
+    cache: str | None = None
+    seed: Seed = 0
+    memory: str | None = None
+    max_rejects: Annotated[float, Meta(ge=0)] | None = None
+
+
+class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ``[fields.NAME]`` table: a column, or a cross of fields. What is left out is inferred from the log.
+
+    The meanings of all other keys are those of `schema.Field`.
+
+    Attributes
+    ----------
+    type
+        ``category``: one feature per value. ``number``: a single feature whose input is the value or, with `bins` or
+        `edges`, one feature per bin. ``bag``: several values in one cell. ``time``: a `part` of a point in time.
+        ``cross``: one feature per combination of the values of the fields in `cross`. Or one of your own.
+    column
+        The column that it reads; the one of the field's name unless given.
+    cross
+        The fields that a cross combines, two or more.
+    exclude
+        Whether to leave the column out.
+    """
+
+    type: str | None = None
+    column: str | None = None
+    default: Default | None = None
+    missing: tuple[str, ...] | None = None
+    min_count: Annotated[int, Meta(ge=1)] | None = None
+    max_features: Annotated[int, Meta(ge=1)] | None = None
+    buckets: Annotated[int, Meta(ge=1)] | None = None
+    decimal: Decimal | None = None
+    symbol: str | None = None
+    bins: Annotated[int, Meta(ge=0)] | None = None
+    edges: tuple[float, ...] | None = None
+    scale: Scale | None = None
+    separator: str | None = None
+    brackets: bool | None = None
+    weighted: bool | None = None
+    weights: str | None = None
+    weight_scale: WeightScale | None = None
+    norm: Norm | None = None
+    max_length: Annotated[int, Meta(ge=1)] | None = None
+    part: TimePart | None = None
+    since: str | None = None
+    unit: TimeUnit | None = None
+    format: str | None = None
+    timezone: str | None = None
+    cross: tuple[str, ...] | None = None
+    linear: bool | None = None
+    serve_as: Default | None = None
+    exclude: bool = False
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole configuration; `base` is the folder that relative paths are relative to."""
+
+    data: DataConfig
+    fields: dict[str, FieldConfig] = {}
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    gate: GateConfig = GateConfig()
+    guards: GuardsConfig = GuardsConfig()
+    base: str = "."
+
+    @property
+    def weighted(self) -> bool:
+        """Whether training examples have weights."""
+        return self.data.weight is not None or self.train.half_life is not None
+
+    def paths(self, which: str) -> tuple[str, ...]:
+        """Return the files of ``train``, ``valid`` or ``test``, made absolute; none where it is a share or left out."""
+        value = getattr(self.data, which)
+        if value is None or isinstance(value, float):
+            return ()
+        listed = (value,) if isinstance(value, str) else value
+        return tuple(path if "://" in path else str(Path(self.base) / path) for path in listed)

@@ -1,0 +1,1 @@
+"""The reference of the configuration file, and the check of one without its log."""
