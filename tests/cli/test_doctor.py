@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fieldwise.cli import main
+from fieldwise.jobs.doctor import extras, hardware
 from fieldwise.kernels import kept
 
 _COUNTED = """
@@ -19,6 +20,7 @@ import sys
 from numba.core import event
 with event.install_recorder("numba:compile") as recorder:
     from fieldwise.cli import main
+from fieldwise.jobs.doctor import extras, hardware
     for words in {words!r}:
         code = main(words, standalone_mode=False)
         assert not code, (words, code)
@@ -44,6 +46,59 @@ def test_doctor_says_what_to_do_where_compiled_kernels_can_be_kept_nowhere(monke
     assert "/dev/null/a: 0 kernels, not writable" in result.stdout
     assert "error: compiled kernels can be kept nowhere" in result.stderr
     assert "set NUMBA_CACHE_DIR" in result.stderr
+
+
+def test_doctor_says_what_the_machine_has_and_what_each_extra_would_add():
+    found = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    assert (found["hardware"]["vectors"] == "AVX-512") is ("avx512f" in flags)
+    assert (found["hardware"]["bfloat16"] is not None) is ("bf16" in flags)
+    assert {disk["what"] for disk in found["hardware"]["disks"]} >= {"data sets", "temporary files"}
+    extras = {extra["name"]: extra for extra in found["extras"]}
+    assert {"", "train", "serve", "tune", "ray"} <= set(extras)
+    assert all(extra["adds"] for extra in extras.values())
+    [torch] = [library for library in extras["train"]["libraries"] if library["name"] == "torch"]
+    assert torch["recent"]
+    text = CliRunner().invoke(main, ["doctor"]).stdout
+    for word in ("speed:", "free disk space:", "kernel caches", "extras", "  tune: "):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("declared", "there", "problem"),
+    [
+        ("numpy>=1.26", "1.20.3", "numpy 1.20.3 is installed, and fieldwise needs >=1.26: pip install 'numpy>=1.26'"),
+        ("numpy>=1.26", None, "numpy is not installed, and fieldwise needs >=1.26: pip install 'numpy>=1.26'"),
+        ('torch>=2.6; extra == "train"', "2.5.1", "torch 2.5.1 is installed, and fieldwise needs >=2.6"),
+    ],
+)
+def test_doctor_says_which_library_is_too_old_and_what_to_do(monkeypatch, declared, there, problem):
+    def version(name: str) -> str:
+        if there is None:
+            raise extras.PackageNotFoundError
+        return there
+
+    monkeypatch.setattr(extras, "requires", lambda name: [declared])
+    monkeypatch.setattr(extras, "version", version)
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 2
+    assert f"error: {problem}" in result.stderr
+
+
+def test_an_extra_that_is_not_there_is_no_problem(monkeypatch):
+    monkeypatch.setattr(extras, "requires", lambda name: ['no-such-library>=3; extra == "tune"'])
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 0
+    assert "  tune: tune; lacks no-such-library" in result.stdout
+
+
+def test_doctor_says_where_room_is_short(monkeypatch):
+    monkeypatch.setattr(hardware, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(hardware, "available_bytes", lambda: 1000)
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 2
+    assert "only 1.00 kB of memory are available: end other programs" in result.stderr
+    assert f"only 1.00 kB are free at {Path.cwd()} " in result.stderr
 
 
 @pytest.mark.long

@@ -115,7 +115,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: unknown key: epoch\n  where: {config}, [train]\n  hint: did you mean epochs?\n"
+    where = f"{config}, line 5, [train]"
+    assert done.stderr == f"error: unknown key: epoch\n  where: {where}\n  hint: did you mean epochs?\n"
 
 
 def test_an_override_that_is_not_understood_is_refused(tmp_path):

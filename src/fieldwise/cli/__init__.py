@@ -98,7 +98,8 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb of a command line; refuse one that there is not with the nearest."""
-        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+        known = args[0].startswith("-") or ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None
+        if not known:
             ctx.fail(f"No such command {args[0]!r}: {did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 

@@ -6,6 +6,7 @@ import os
 import platform
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,7 @@ def describe_machine() -> Machine:
         memory_bytes=_memory_bytes(),
         cache=_text(Path("/sys/devices/system/cpu/cpu0/cache/index3/size")),
         system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        versions={"fieldwise": __version__, **{name: version(name) for name in names}},
+        versions={"fieldwise": __version__, **{name: version(name) for name in names if find_spec(name)}},
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
     )
 

@@ -6,14 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from fieldwise.io.memory import readable_bytes
+from fieldwise.jobs.doctor.extras import Extra, describe_extras, library_problems
+from fieldwise.jobs.doctor.hardware import Hardware, describe_hardware
 from fieldwise.jobs.machine import Machine, describe_machine
 from fieldwise.kernels import kept
+
+_LEAST_BYTES = 1 << 29
+_NUM_DISKS = 3
 
 __all__ = ["Compilation", "Diagnosis", "Folder", "compile_kernels", "diagnose"]
 
@@ -56,11 +63,17 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         The processor that kernels are compiled for.
     folders
         The folders for compiled kernels, in the order in which they are searched.
+    hardware
+        What the machine can do, and what is free.
+    extras
+        The libraries that are needed, always and for each extra.
     problems
         Problems, each with a fix.
     """
 
     machine: Machine
+    hardware: Hardware
+    extras: tuple[Extra, ...]
     compiled_for: str
     folders: tuple[Folder, ...]
     problems: tuple[str, ...]
@@ -87,8 +100,12 @@ def diagnose(compilation: Compilation | None = None) -> Diagnosis:
             f"NUMBA_CACHE_DIR ({os.environ.get('NUMBA_CACHE_DIR')}) cannot be written: set it to a folder that can be, "
             "or unset it"
         )
+    hardware, extras = describe_hardware(), describe_extras()
+    problems += [*library_problems(extras), *_lack_of_room(hardware), *_broken_torch()]
     return Diagnosis(
         machine=describe_machine(),
+        hardware=hardware,
+        extras=extras,
         compiled_for=_processor(),
         folders=tuple(
             Folder(path=str(folder), can_be_written=_can_be_written(folder), num_kernels=kept.count(folder))
@@ -97,6 +114,29 @@ def diagnose(compilation: Compilation | None = None) -> Diagnosis:
         problems=tuple(problems),
         compilation=compilation,
     )
+
+
+def _lack_of_room(hardware: Hardware) -> Iterator[str]:
+    """Yield what is too little for the smallest log."""
+    available = hardware.available_bytes
+    if available is not None and available < _LEAST_BYTES:
+        have = readable_bytes(available)
+        yield f"only {have} of memory are available: end other programs, or raise the container's limit"
+    for disk in hardware.disks:
+        if disk.free_bytes is not None and disk.free_bytes < _LEAST_BYTES:
+            have = readable_bytes(disk.free_bytes)
+            yield f"only {have} are free at {disk.path} ({disk.what}): free some, or use another disk"
+    if len(hardware.disks) < _NUM_DISKS:
+        yield "no folder for temporary files can be written: set TMPDIR to one that can be"
+
+
+def _broken_torch() -> Iterator[str]:
+    """Yield why PyTorch cannot be loaded although it is installed."""
+    if find_spec("torch") is not None:
+        try:
+            import torch  # noqa: F401
+        except (ImportError, OSError) as error:
+            yield f"PyTorch is installed and cannot be loaded ({error}): pip install --force-reinstall torch"
 
 
 def compile_kernels(listen: Callable[[str], None]) -> Compilation:
