@@ -24,6 +24,7 @@ __all__ = [
     "Default",
     "Field",
     "FieldType",
+    "Label",
     "Scale",
     "Schema",
     "TimePart",
@@ -40,6 +41,8 @@ TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
 _Count = Annotated[int, Meta(ge=1)]
+NUM_STATES = 4
+"""What an example says of one of several labels takes two bits (`kernels.joint_labels`)."""
 
 
 class CustomType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -322,6 +325,36 @@ def _is_number(value: Default) -> bool:
         return False
 
 
+class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several labels, each of two classes, that one model learns together (docs/labels.md).
+
+    Attributes
+    ----------
+    label
+        The column. An empty cell is an example that says nothing of this label.
+    among
+        The label, of those before this one, among whose positive examples this one is counted, as a conversion is among
+        clicks: ``p(conversion) = p(click) p(conversion | click)`` (Ma et al., Entire Space Multi-Task Model, SIGIR
+        2018). None: it is counted among all examples.
+    weight
+        Of its logloss in the sum that is learned from, > 0.
+    classes
+        The texts of negative and positive; empty until the encoder is fitted.
+    positive
+        The positive class; after fitting, the second of `classes`.
+    """
+
+    label: str
+    among: str | None = None
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+
+
+MAX_LABELS = 4
+"""What an example says of all of them together is then one byte of a prepared log."""
+
+
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The columns that are read from a log, and their meaning.
 
@@ -342,6 +375,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The column of times that the parts are cut by, and how they are written; None if there is none.
     missing
         Texts that mean missing in the label, weight and group columns; see `Field`.
+    labels
+        The labels that are learned together, 2 to 4 of them; `label`, `classes` and `positive` are then those of the
+        first. Empty where there is one label.
     """
 
     fields: tuple[Field, ...]
@@ -354,6 +390,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     split: str | None = None
     time: Field | None = None
     missing: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
 
     def check(self) -> None:
         """Raise ConfigError if fields are inconsistent, or if the label is used as an input."""
@@ -361,6 +398,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ConfigError("duplicate field names", where="[fields]", got=", ".join(twice))
+        self._check_labels()
         if self.classes and (len(set(self.classes)) < max(len(self.classes), 2) or not all(self.classes)):
             raise ConfigError(
                 "classes must be two or more distinct values of the label",
@@ -381,9 +419,9 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             *((role, getattr(self, role)) for role in ("weight", "group", "split")),
             ("time", self.time and self.time.column),
         ):
-            if column == self.label:
+            if column in self.label_columns:
                 raise ConfigError(
-                    f"the label cannot be the {role}", where=f"data.{role}", got=self.label, fix="choose another column"
+                    f"the label cannot be the {role}", where=f"data.{role}", got=column, fix="choose another column"
                 )
         if self.id is not None and (self.id == "probability" or self.id.startswith("probability_")):
             raise ConfigError(
@@ -397,11 +435,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         seen: dict[str, Field] = {}
         for field in self.fields:
             field.check()
-            if self.label in field.columns:
+            if labels := set(self.label_columns).intersection(field.columns):
                 raise ConfigError(
                     "the label cannot be a field",
                     where=f"[fields.{field.name}]",
-                    got=f"column = {self.label}",
+                    got=f"column = {', '.join(sorted(labels))}",
                     fix="remove the field",
                 )
             for part in field.parts:
@@ -421,6 +459,26 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     )
             seen[field.name] = field
         self._check_served()
+
+    def _check_labels(self) -> None:
+        columns = [label.label for label in self.labels]
+        if len(set(columns)) < len(columns) or len(columns) == 1 or len(columns) > MAX_LABELS:
+            raise ConfigError(
+                "labels that are learned together must be distinct columns",
+                where="data.labels",
+                expected=f"2 to {MAX_LABELS} of them",
+                got=", ".join(columns),
+                fix=f'data.label = "{columns[0]}" is for one label' if len(set(columns)) == 1 else None,
+            )
+        for number, label in enumerate(self.labels):
+            if label.among is not None and label.among not in columns[:number]:
+                raise ConfigError(
+                    "a label is counted among the positive examples of one before it",
+                    where=f"data.labels, {label.label}",
+                    expected=f"among = {' or '.join(columns[:number]) or 'nothing, for the first label'}",
+                    got=label.among,
+                    fix=did_you_mean(label.among, columns[:number]),
+                )
 
     def _check_served(self) -> None:
         for field in self.fields:
@@ -448,14 +506,36 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The column of the label, or of each of several."""
+        return tuple(label.label for label in self.labels) or (self.label,)
+
+    @property
+    def num_label_codes(self) -> int:
+        """How many different things an example may say of its label, or of all of several; 0 before that is known."""
+        return NUM_STATES ** len(self.labels) if self.labels else len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the columns of a matrix of probabilities are called: several labels, or more than two classes; empty
+        where a model answers with one probability for each example.
+        """
+        if self.labels:
+            return self.label_columns
+        return self.classes if len(self.classes) > 2 else ()
+
+    @property
     def positive_class(self) -> str | None:
-        """The positive class, i.e. the second of two; None for more classes, and before the classes are known."""
-        return self.classes[1] if len(self.classes) == 2 else None
+        """The positive class, i.e. the second of two; None for more classes, for several labels, and before the classes
+        are known.
+        """
+        return self.classes[1] if len(self.classes) == 2 and not self.labels else None
 
     @property
     def of_label(self) -> dict[str, Any]:
-        """The attributes ``label``, ``classes`` and ``positive`` of results."""
-        return {"label": self.label, "classes": list(self.classes), "positive": self.positive_class}
+        """The attributes ``label``, ``classes``, ``positive`` and ``labels`` of results."""
+        found = {"label": self.label, "classes": list(self.classes), "positive": self.positive_class}
+        return {**found, "labels": [label.label for label in self.labels]}
 
     @property
     def columns(self) -> tuple[str, ...]:

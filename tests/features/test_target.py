@@ -20,7 +20,7 @@ def classes_of(*chunks: list) -> tuple[str, ...]:
     for chunk in chunks:
         labels = encoder.read(Columns(pa.table({"y": chunk}))).labels
         encoder.fit_chunk(labels, np.arange(len(chunk)))
-    return encoder.finish().texts
+    return encoder.finish()[0].classes
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from tests.reference import table as reference
 from tests.reference.batches import random_fields
 
 from fieldwise.errors import ConfigError, ResourceError
+from fieldwise.kernels.joint_labels import join_labels
 from fieldwise.models.click import build_model
 from fieldwise.models.config import KINDS as ALL_KINDS
-from fieldwise.models.config import ModelConfig
+from fieldwise.models.config import LabelHead, ModelConfig
 from fieldwise.nn.deep import count_weights
 from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.initial import LrWeights, warm_start
@@ -61,6 +62,21 @@ def test_gradients_are_finite_differences(kind, num_classes, units):
     model.train()
 
     check_gradients(model, fields, batch, labels)
+
+
+@pytest.mark.parametrize("among", [None, 0])
+@pytest.mark.parametrize(
+    "settings", [{"kind": kind} for kind in KINDS] + [{"kind": "lc-dnn", "fm_interactions": True, "deep": "none"}]
+)
+def test_gradients_of_several_labels_are_finite_differences(settings, among):
+    labels = (LabelHead("click"), LabelHead("conversion", among, 2.0), LabelHead("late"))
+    model = make(units=6, labels=labels, activation="tanh", deep_units=1, unit_l2=0.1, **settings)
+    wake(model)
+    states = np.random.default_rng(2).integers(0, 3, (3, 30))
+    fields, batch, _ = random_batch()
+    model.train()
+
+    check_gradients(model, fields, batch, torch.from_numpy(join_labels(list(states))))
 
 
 VARIANTS = [
@@ -132,7 +148,7 @@ def check_gradients(model, fields, batch, labels):
     """Compare the gradients of the training loss, penalty included, with finite differences, at random places."""
 
     def loss_of(logits):
-        loss = logloss(logits, labels)
+        loss = logloss(logits, labels, heads=model.labels)
         return loss if model.penalty is None else loss + model.penalty.mean()
 
     def loss() -> float:

@@ -13,6 +13,7 @@ import fieldwise as fw
 from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models import registry
 from fieldwise.models.click import build_model
+from fieldwise.models.config import LabelHead
 from fieldwise.models.network import NotExportable, export_network, refuse_another_answer
 from fieldwise.tables.config import TableOptimizerConfig
 
@@ -81,6 +82,14 @@ KINDS = ["lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_answers_as_torch_does(kind, num_classes):
     check(make(kind, num_classes=num_classes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_among_others_are_answered_as_torch_does(kind):
+    labels = (LabelHead("click"), LabelHead("cart", 0), LabelHead("conversion", 1), LabelHead("late"))
+    model = make(kind, labels=labels, units=8)
+    assert model.num_outputs == 4
+    check(model)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh", "sigmoid"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.figures import METRICS, evaluated, figure, predicting, print_warnings
+from fieldwise.cli.figures import METRICS, evaluated, figure, predicting, print_warnings, title_of
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.result import print_members
@@ -103,12 +103,34 @@ def _print_metrics(comparison: Comparison, labels: dict[str, str], before: str =
 
 
 def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
-    against = labels[comparison.against or ""]
-    metrics = list(dict.fromkeys(difference.metric for difference in comparison.differences))
+    confidence = f"{100 * (1 - comparison.level):g} %"
+    rows = f"{comparison.part} rows"
+    for of_label in dict.fromkeys(each.metric.partition(":")[2] for each in comparison.differences):
+        of_all = [each for each in comparison.differences if each.metric.partition(":")[2] == of_label]
+        _print_differences_of(of_all, labels, confidence, rows)
+    num_models = len({each.model for each in comparison.differences})
+    method = comparison.differences[0].method
+    method = "DeLong" if method == "delong" else "bootstrap"
+    sources = f"The intervals cover the sampling of the {rows} ({method})"
+    if len(comparison.seeds) > 1:
+        sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
+    else:
+        sources += " but not the variation between training seeds; use --seeds 3 to include it."
+    together = f", family-wise over {num_models} models (Holm)" if num_models > 1 else ""
+    sources += f" Significance level {comparison.level:g}{together}."
+    if comparison.part == "valid":
+        sources += " There is no test part: results on valid are optimistic for the models selected on it."
+    click.echo(textwrap.fill(sources, 100) + "\n")
+
+
+def _print_differences_of(
+    differences: Sequence[Difference], labels: dict[str, str], confidence: str, rows: str
+) -> None:
+    """Print the differences in the metrics of a label."""
+    metrics = list(dict.fromkeys(each.metric for each in differences))
     # AUC decides; where it is not defined, logloss.
-    decisive = metrics[0]
-    rest = [metric for metric in metrics if metric != decisive]
-    others = {(each.model, each.metric): each for each in comparison.differences}
+    decisive, *rest = metrics
+    others = {(each.model, each.metric): each for each in differences}
     lines = [
         [
             labels[each.model],
@@ -118,29 +140,22 @@ def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
             _p_value(each.corrected_p_value),
             *(_short(others.get((each.model, metric))) for metric in rest),
         ]
-        for each in comparison.differences
+        for each in differences
         if each.metric == decisive
     ]
-    confidence = f"{100 * (1 - comparison.level):g} %"
-    rows = f"{comparison.part} rows"
     print_table(
-        f"{METRICS[decisive]} minus that of {against}, paired on the same {rows}",
-        ["model", "", "difference", f"{confidence} interval", "p", *(METRICS[metric] for metric in rest)],
+        f"{title_of(decisive)} minus that of {labels[differences[0].against]}, paired on the same {rows}",
+        [
+            "model",
+            "",
+            "difference",
+            f"{confidence} interval",
+            "p",
+            *(METRICS[metric.partition(":")[0]] for metric in rest),
+        ],
         lines,
         num_texts=2,
     )
-    method = comparison.differences[0].method
-    method = "DeLong" if method == "delong" else "bootstrap"
-    sources = f"The intervals cover the sampling of the {rows} ({method})"
-    if len(comparison.seeds) > 1:
-        sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
-    else:
-        sources += " but not the variation between training seeds; use --seeds 3 to include it."
-    together = f", family-wise over {len(lines)} models (Holm)" if len(lines) > 1 else ""
-    sources += f" Significance level {comparison.level:g}{together}."
-    if comparison.part == "valid":
-        sources += " There is no test part: results on valid are optimistic for the models selected on it."
-    click.echo(textwrap.fill(sources, 100) + "\n")
 
 
 def _print_seconds(comparison: Comparison, labels: dict[str, str]) -> None:

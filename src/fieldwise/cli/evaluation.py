@@ -28,17 +28,17 @@ __all__ = ["print_evaluation"]
 def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     """Print all metrics of a model on a log."""
     metrics, notes = evaluation.metrics, Footnotes()
+    each = metrics.by_label()
+    sizes = ", ".join(f"{of.num_examples:,}{f' of {label}' if label else ''}" for label, of in each.items())
+    titles = METRICS | {
+        name: title.format(metrics.cutoff) for name, title in RANKING.items() if metrics.ranked_groups is not None
+    }
     print_table(
-        f"{metrics.num_examples:,} examples{probability_of(evaluation)}",
-        ["metric", "value"],
+        f"{sizes} examples{probability_of(evaluation)}",
+        ["metric", *(label or "value" for label in each)],
         [
-            *([title, figure(metrics, name, notes)] for name, title in METRICS.items()),
-            *(
-                [title.format(metrics.cutoff), figure(metrics, name, notes)]
-                for name, title in RANKING.items()
-                if metrics.ranked_groups is not None
-            ),
-            *own_figures([metrics]),
+            *([title, *(figure(of, name, notes) for of in each.values())] for name, title in titles.items()),
+            *own_figures(list(each.values())),
         ],
         notes=notes,
     )
@@ -61,17 +61,21 @@ def _print_days(days: Sequence[DayMetrics]) -> None:
         return
     notes = Footnotes()
     names = [name for name in (*MAIN_METRICS, "calibration_ratio") if any(getattr(it.metrics, name) for it in days)]
+    several = bool(days[0].metrics.labels)
     print_table(
         "Metrics by day, in UTC",
-        ["day", "examples", *(METRICS[name] for name in names)],
+        ["day", *(["label"] if several else []), "examples", *(METRICS[name] for name in names)],
         [
             [
                 it.day or "(no time)",
-                f"{it.metrics.num_examples:,}",
-                *(figure(it.metrics, name, notes) for name in names),
+                *([label] if several else []),
+                f"{metrics.num_examples:,}",
+                *(figure(metrics, name, notes) for name in names),
             ]
             for it in days
+            for label, metrics in it.metrics.by_label().items()
         ],
+        num_texts=1 + several,
         notes=notes,
     )
 

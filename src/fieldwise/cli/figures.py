@@ -29,6 +29,7 @@ __all__ = [
     "predicting",
     "print_warnings",
     "probability_of",
+    "title_of",
 ]
 
 METRICS = {
@@ -48,8 +49,22 @@ RANKING = {"ndcg": "NDCG@{}", "mrr": "MRR", "hit_rate": "hit rate@{}", "recall":
 MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
 
 
+def title_of(metric: str) -> str:
+    """Return the title of a metric to stop on: of one of several labels, and of one's own its name.
+
+    Examples
+    --------
+    >>> title_of("auc"), title_of("logloss:conversion"), title_of("ndcg")
+    ('AUC', 'logloss of conversion', 'NDCG@10')
+    """
+    name, _, label = metric.partition(":")
+    return METRICS.get(name, RANKING.get(name, name).format(10)) + (f" of {label}" if label else "")
+
+
 def probability_of(result: Result | Evaluation | Prediction | Tuning) -> str:
     """Return a suffix for a title that says which class the probabilities refer to; empty if it is not known."""
+    if result.labels:
+        return f"; probabilities of {', '.join(result.labels)}"
     if result.positive is not None:
         return f"; probability of {result.label} = {result.positive}"
     return f"; probabilities of the {len(result.classes)} classes of {result.label}" if result.classes else ""
@@ -63,10 +78,15 @@ def print_warnings(warnings: Sequence[str]) -> None:
         click.echo()
 
 
-def evaluated(result: Result | MemberResult) -> dict[str, Metrics]:
-    """Return the metrics by part, for the parts that the log has."""
+def evaluated(result: Result | MemberResult | Tuning) -> dict[str, Metrics]:
+    """Return the metrics by part, for the parts that the log has; of several labels by part and label."""
     parts = {"valid": result.valid, "test": result.test}
-    return {name: metrics for name, metrics in parts.items() if metrics is not None}
+    return {
+        f"{name} {label}".strip(): each
+        for name, metrics in parts.items()
+        if metrics is not None
+        for label, each in metrics.by_label().items()
+    }
 
 
 def predicting(run: str, config: Config) -> tuple[str, list[str]]:

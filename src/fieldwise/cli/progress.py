@@ -186,6 +186,9 @@ def _valid(event: EpochEnd) -> list[str]:
     metrics, stop_on = event.valid, event.stop_on
     if metrics is None:
         return []
+    if metrics.labels:
+        values = [f"{label} {metrics.labels[label].auc:.4f}" for label in metrics.labels if metrics.labels[label].auc]
+        return [f"valid AUC {', '.join(values)}"] if values else []
     decides = getattr(metrics, stop_on, metrics.own.get(stop_on))
     if stop_on != "auc" and decides is not None:
         return [f"valid {stop_on} {decides:.4f}"]

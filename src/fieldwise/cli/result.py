@@ -75,7 +75,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
 
 def _titles(stop_on: str, metrics: Metrics) -> dict[str, str]:
     """Return the main metrics with their titles, and the one that training stops on where it is another."""
-    titles = {name: METRICS[name] for name in MAIN_METRICS}
+    titles, stop_on = {name: METRICS[name] for name in MAIN_METRICS}, stop_on.partition(":")[0]
     others = METRICS | {name: title.format(metrics.cutoff) for name, title in RANKING.items()}
     return titles | ({stop_on: others[stop_on]} if stop_on in others else {})
 

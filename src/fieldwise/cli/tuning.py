@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fieldwise.cli.figures import METRICS, figure, print_warnings, probability_of
+from fieldwise.cli.figures import METRICS, evaluated, figure, print_warnings, probability_of, title_of
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
@@ -24,7 +24,7 @@ def print_tuning(tuning: Tuning) -> None:
     ranked = sorted((trial for trial in tuning.trials if trial.value is not None), key=_badness)
     print_table(
         f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, ranked by valid {tuning.metric}",
-        ["trial", "state", f"valid {METRICS[tuning.metric]}", "epochs"],
+        ["trial", "state", f"valid {title_of(tuning.metric)}", "epochs"],
         [
             [_name(trial), trial.state, f"{abs(trial.value or 0.0):.5f}", str(len(trial.metrics))]
             for trial in ranked[:_MAX_TRIALS]
@@ -41,8 +41,7 @@ def print_tuning(tuning: Tuning) -> None:
         )
     else:
         click.echo("No trial improved on the given configuration.\n")
-    parts = {"valid": tuning.valid} | ({"test": tuning.test} if tuning.test is not None else {})
-    notes = Footnotes()
+    parts, notes = evaluated(tuning), Footnotes()
     print_table(
         f"Metrics of the best trial (valid is optimistic: it selected the trial){probability_of(tuning)}",
         ["metric", *parts],

@@ -17,12 +17,13 @@ Relative paths are relative to the file.
 """
 
 from fieldwise.config.load import config_of, find_problems, load_config, parse_config, read_text
-from fieldwise.config.tables import Config, DataConfig, FieldConfig
+from fieldwise.config.tables import Config, DataConfig, FieldConfig, LabelConfig
 
 __all__ = [
     "Config",
     "DataConfig",
     "FieldConfig",
+    "LabelConfig",
     "config_of",
     "find_problems",
     "load_config",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fieldwise.config.labels import label_problems
 from fieldwise.config.origin import Origin
 from fieldwise.config.tables import Config
 from fieldwise.errors import ConfigError, did_you_mean
@@ -24,12 +25,13 @@ def unknown_names(config: Config, origin: Origin) -> Iterator[ConfigError]:
             refuse_unknown(kind, deep)
         except ConfigError as error:
             yield ConfigError(error.what, where=origin.at(*path), got=error.got, fix=error.fix)
-    if config.train.stop_on not in stop_metrics():
+    metric = config.train.stop_on.partition(":")[0]
+    if metric not in stop_metrics():
         yield ConfigError(
             "unknown metric",
             where=origin.at("train", "stop_on"),
             got=config.train.stop_on,
-            fix=did_you_mean(config.train.stop_on, stop_metrics()),
+            fix=did_you_mean(metric, stop_metrics()),
         )
     for name, field in config.fields.items():
         try:
@@ -41,6 +43,7 @@ def unknown_names(config: Config, origin: Origin) -> Iterator[ConfigError]:
 def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
     """Yield an error for keys that exclude each other."""
     data = config.data
+    yield from label_problems(config, origin)
     if data.split is not None and (data.valid is not None or data.test is not None):
         yield ConfigError(
             "split already says which rows are valid and test",

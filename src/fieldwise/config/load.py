@@ -13,6 +13,7 @@ import msgspec
 
 from fieldwise.config.consistency import contradictions, unknown_names
 from fieldwise.config.explain import explain
+from fieldwise.config.labels import with_labels
 from fieldwise.config.origin import Origin
 from fieldwise.config.overrides import apply_override, split_override
 from fieldwise.config.tables import Config
@@ -158,6 +159,9 @@ def _convert(tree: dict[str, Any], origin: Origin, base: str | Path) -> tuple[Co
             _take_out(tree, path, problem)
         else:
             break
+    config = with_labels(config)
+    if not config.data.label:
+        problems.append(ConfigError("a required key is missing: label", where=origin.at("data")))
     problems.extend(unknown_names(config, origin))
     if not problems:
         problems.extend(contradictions(config, origin))

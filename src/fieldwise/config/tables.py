@@ -14,9 +14,18 @@ from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, 
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 from fieldwise.training.update_config import GateConfig, GuardsConfig
 
-__all__ = ["Config", "DataConfig", "FieldConfig"]
+__all__ = ["Config", "DataConfig", "FieldConfig", "LabelConfig"]
 
 _Share = Annotated[float, Meta(gt=0, lt=1)]
+
+
+class LabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of ``data.labels``; see `schema.Label`."""
+
+    label: str
+    among: str | None = None
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    positive: Default | None = None
 
 
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +54,10 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         The column by which metrics of ranking are taken: GAUC, NDCG. It is a field, too, unless it is excluded.
     id
         The column that is copied to predictions.
+    labels
+        In place of `label`: two to four labels of two classes each, that one network learns together, with a head for
+        each (docs/labels.md); columns, or tables with the keys of `LabelConfig`, as in
+        ``["click", { label = "conversion", among = "click" }]``.
     classes
         The values of the label, two or more, in the model's order; any other is a rejected row. Those that the training
         rows hold unless given. See `features.classes` for the spellings that mean one class.
@@ -79,7 +92,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     train: str | tuple[str, ...] = ()
-    label: str
+    label: str = ""
+    labels: tuple[str | LabelConfig, ...] = ()
     classes: tuple[Default, ...] = ()
     positive: Default | None = None
     valid: _Share | str | tuple[str, ...] | None = None
@@ -98,6 +112,11 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seed: Seed = 0
     memory: str | None = None
     max_rejects: Annotated[float, Meta(ge=0)] | None = None
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The column of the label, or of each of several."""
+        return tuple(each if isinstance(each, str) else each.label for each in self.labels) or (self.label,)
 
 
 class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

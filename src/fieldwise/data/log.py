@@ -351,7 +351,7 @@ def encode_log(
     """
     schema = encoder.schema
     fixed = schema.served if served else {}
-    of_label = (schema.label, schema.weight, schema.group) if labelled else ()
+    of_label = (*schema.label_columns, schema.weight, schema.group) if labelled else ()
     columns = dict.fromkeys(
         [
             *(name for name in schema.columns if name not in fixed),

@@ -279,7 +279,7 @@ def _readings(schema: Schema) -> Iterator[tuple[str, ReadAs]]:
             yield from ((name, "number" if field.type == "number" else "text") for name in field.columns)
     if schema.weight is not None:
         yield schema.weight, "number"
-    yield schema.label, "label"
+    yield from ((name, "label") for name in schema.label_columns)
     yield from ((name, "text") for name in (schema.group, schema.split) if name is not None)
     if schema.time is not None and schema.time.column is not None:
         yield schema.time.column, "time"

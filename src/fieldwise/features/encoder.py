@@ -32,9 +32,9 @@ from fieldwise.features.encoding import Encoding
 from fieldwise.features.field_types import refuse_unregistered
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.indexed import CategoryEncoder, IndexedEncoder
+from fieldwise.features.joint_target import target_encoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.scratch import Scratch
-from fieldwise.features.target import TargetEncoder
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import BAG
 from fieldwise.kernels.threads import map_in_order
@@ -105,7 +105,7 @@ class Encoder(Encoding):
             encoder = self._fields[field.name] = _encoder_for(field, self._fields, self._scratch)
             if base is not None:  # before the crosses are made: where bins are known, they need no second pass
                 encoder.extend(base._fields[field.name])
-        self._target = TargetEncoder(schema)
+        self._target = target_encoder(schema)
         self._pass = 1
         self._num_examples = [0, 0]  # of each pass
 
@@ -319,9 +319,7 @@ class Encoder(Encoding):
         if self._base is not None:
             self._base = None  # the classes are known, and one pass is enough
         elif self._pass == 1:
-            classes, self.notes = self._target.finish()
-            positive = classes[1] if len(classes) == 2 else None
-            self.schema = msgspec.structs.replace(self.schema, classes=classes, positive=positive)
+            self.schema, self.notes = self._target.finish()
         elif self._num_examples[0] != self._num_examples[1]:
             raise DataError(
                 "the second pass did not read the rows of the first",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -70,7 +71,7 @@ class TargetEncoder:
 
     def read(self, columns: Columns) -> Target:
         """Read the targets of a chunk. While the classes are being learned, any label may become one."""
-        labels = read_labels(columns, self._schema.label, self._stated, self._schema.missing)
+        labels = self.read_labels(columns)
         rejects = self.encode(labels)[1]
         weights = None
         if self._schema.weight is not None:
@@ -83,14 +84,18 @@ class TargetEncoder:
             MissingTexts(self._schema.missing, seed).drop_from(groups)
         return Target(labels, weights, groups, rejects)
 
+    def read_labels(self, columns: Columns) -> Labels:
+        """Read the labels of a chunk as texts."""
+        return read_labels(columns, self._schema.label, self._stated, self._schema.missing)
+
     def encode(self, labels: Labels) -> tuple[npt.NDArray[np.int32], list[Reject]]:
         """Return the class of each row, (R,), and the rows whose label is none.
 
         A class is an index; -1 in a row that is rejected, and in all while the classes are being learned.
         """
         texts, written, places = labels
-        found = [self._spelling.place(text) if isinstance(text, str) else -1 for text in texts]
-        reasons = [self._reason(text, label) for text, label in zip(texts, found, strict=True)]
+        found = [self.place(text) for text in texts]
+        reasons = [self.reason(text, label) for text, label in zip(texts, found, strict=True)]
         bad = np.array([reason is not None for reason in reasons])[places]
         rejects = [
             Reject(row, self._schema.label, written[places[row]], reasons[places[row]] or "")
@@ -98,7 +103,11 @@ class TargetEncoder:
         ]
         return np.array(found, dtype=np.int32)[places], rejects
 
-    def _reason(self, text: str | bytes | None, label: int) -> str | None:
+    def place(self, text: str | bytes | None) -> int:
+        """Return the class of a label; -1 where it is none, or not known yet."""
+        return self._spelling.place(text) if isinstance(text, str) else -1
+
+    def reason(self, text: str | bytes | None, label: int) -> str | None:
         """Why a label cannot be used; None for one that can."""
         if text is None:
             return MISSING
@@ -142,8 +151,20 @@ class TargetEncoder:
                 fix="choose the column with the class of an example, or make one of 0 and 1 by a threshold",
             )
 
-    def finish(self) -> Classes:
-        """Fix the classes.
+    def finish(self) -> tuple[Schema, tuple[str, ...]]:
+        """Return the schema with the classes, and what people should know of them.
+
+        Raises
+        ------
+        DataError
+            As `decide` does.
+        """
+        classes, notes = self.decide(self._seen)
+        positive = classes[1] if len(classes) == 2 else None
+        return msgspec.structs.replace(self._schema, classes=classes, positive=positive), notes
+
+    def decide(self, seen: Mapping[str, int]) -> Classes:
+        """Fix the classes, of the rows of each label.
 
         Raises
         ------
@@ -151,10 +172,10 @@ class TargetEncoder:
             As `decide_classes` does; of classes that are stated, where fewer than two occur.
         """
         if not self._classes:
-            decided = decide_classes(self._seen, self._schema.label, self._schema.positive)
+            decided = decide_classes(seen, self._schema.label, self._schema.positive)
             self._know(decided.texts)
             return decided
-        met = {self._spelling.place(text) for text in self._seen}
+        met = {self._spelling.place(text) for text in seen}
         if len(met) < 2:
-            raise one_class(self._seen, self._schema.label)
+            raise one_class(seen, self._schema.label)
         return Classes(self._classes)

@@ -12,7 +12,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.features.columns import Columns
 from fieldwise.features.missing import IN_NUMBERS
 from fieldwise.features.moments import read_moments
-from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
+from fieldwise.metrics import Accumulator, Metrics, accumulator
 from fieldwise.schema import Field, Schema
 
 __all__ = ["DayMetrics", "MetricsByDay"]
@@ -60,8 +60,8 @@ class MetricsByDay:
         self.column: str = column
         usual = Field(name=column, type="time", column=column, part="hour", missing=IN_NUMBERS)
         self._field = next(known, usual)
-        self._num_classes, self._cutoff = len(schema.classes), cutoff
-        self._days: dict[int, BinaryMetrics | MulticlassMetrics] = {}
+        self._schema, self._cutoff = schema, cutoff
+        self._days: dict[int, Accumulator] = {}
 
     def update(
         self,
@@ -91,8 +91,8 @@ class MetricsByDay:
             for day in sorted(self._days)
         ]
 
-    def _metrics_of(self, day: int) -> BinaryMetrics | MulticlassMetrics:
+    def _metrics_of(self, day: int) -> Accumulator:
         if day not in self._days:
-            binary = self._num_classes == 2
-            self._days[day] = BinaryMetrics(self._cutoff) if binary else MulticlassMetrics(self._num_classes)
+            labels = [label.label for label in self._schema.labels]
+            self._days[day] = accumulator(len(self._schema.classes), labels, self._cutoff)
         return self._days[day]

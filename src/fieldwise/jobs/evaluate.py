@@ -21,7 +21,7 @@ from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
-from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
+from fieldwise.metrics import BinaryMetrics, Metrics, accumulator
 from fieldwise.metrics.slices import FieldSlices, Slice, SliceSums
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
@@ -53,6 +53,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         Metrics by the day of the examples' time, where that was asked for.
     label, classes, positive
         The label column, its classes in the order of the model, and the positive class of two.
+    labels
+        The columns of several labels: `metrics` are those of the first, with each in `Metrics.labels`, and there is no
+        calibration by slices. Empty where there is one.
     read
         Which rows, files and columns of the log were not used, and why.
     fields, warnings
@@ -70,6 +73,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    labels: list[str] = []
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -143,8 +147,9 @@ def evaluate(
     started = time.perf_counter()
 
     classes = bundle.encoder.schema.classes
-    metrics = BinaryMetrics(cutoff) if len(classes) == 2 else MulticlassMetrics(len(classes))
-    slices = _Slices(bundle.encoder, by) if len(classes) == 2 else None
+    labels = [label.label for label in bundle.encoder.schema.labels]
+    metrics = accumulator(len(classes), labels, cutoff)
+    slices = _Slices(bundle.encoder, by) if len(classes) == 2 and not labels else None
     days = MetricsByDay(bundle.encoder.schema, time_column, cutoff) if by_day or time_column is not None else None
     extra = () if days is None else (days.column,)
     with open_rows(bundle, data, format) as log:

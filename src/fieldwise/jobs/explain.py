@@ -184,8 +184,10 @@ def field_importance(run: str | Path, data: Any, *, format: str | None = None, m
         The model is missing or damaged, or has more than two classes; the log is invalid, or has one class alone.
     """
     bundle = open_bundle(run)
-    if len(bundle.encoder.schema.classes) > 2:
-        raise ConfigError("only models of two classes are explained", where=bundle.folder)
+    if outputs := bundle.encoder.schema.outputs:
+        raise ConfigError(
+            "only models of one label of two classes are explained", where=bundle.folder, got=", ".join(outputs)
+        )
     network = Network(bundle, network_of(bundle))
     examples = _some(bundle, data, format, most)
     assert examples.labels is not None

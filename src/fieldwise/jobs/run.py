@@ -93,6 +93,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     label, classes, positive
         The column, its classes in the model's order, and the one of two that a probability is of; empty in runs of
         versions that did not record it.
+    labels
+        The columns of several labels that were learned together, the first of which `label` is; empty for one. Metrics
+        of each are in `Metrics.labels`.
     read
         What of the log was not used, and why; None in runs of versions that did not record it.
     """
@@ -114,6 +117,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    labels: list[str] = []
     members: list[MemberResult] = []
     l2: float | None = None
     kept: str | None = None
@@ -316,6 +320,8 @@ def plain_config(config: Config) -> dict[str, Any]:
         plain["gate"],
         plain["guards"],
     )
+    if not config.data.labels:  # as runs of versions that knew one label have it
+        del plain["data"]["labels"], plain["model"]["labels"]
     return plain
 
 

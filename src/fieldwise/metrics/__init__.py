@@ -1,12 +1,13 @@
 """Metrics of click models: exact, weighted, mergeable, and independent of the order of the examples.
 
-`BinaryMetrics` and `MulticlassMetrics` accumulate examples over any number of updates and merges; `compute` returns
-`Metrics`, in which an undefined metric is None and has a reason. `evaluate_predictions` does this in one call. `delong`
-and the functions of `paired` compare two models.
+`BinaryMetrics`, `MulticlassMetrics` and, for several labels, `JointMetrics` accumulate examples over any number of
+updates and merges; `compute` returns `Metrics`, in which an undefined metric is None and has a reason.
+`evaluate_predictions` does this in one call. `delong` and the functions of `paired` compare two models.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,36 @@ import numpy.typing as npt
 from fieldwise.errors import DataError
 from fieldwise.metrics.binary import BinaryMetrics
 from fieldwise.metrics.delong import DeLong, delong
+from fieldwise.metrics.joint import JointMetrics
 from fieldwise.metrics.multiclass import MulticlassMetrics
 from fieldwise.metrics.paired import Paired, paired_auc, paired_gauc, paired_logloss
 from fieldwise.metrics.result import Metrics
 
 __all__ = [
+    "Accumulator",
     "BinaryMetrics",
     "DeLong",
+    "JointMetrics",
     "Metrics",
     "MulticlassMetrics",
     "Paired",
+    "accumulator",
     "delong",
     "evaluate_predictions",
     "paired_auc",
     "paired_gauc",
     "paired_logloss",
 ]
+
+
+Accumulator = BinaryMetrics | JointMetrics | MulticlassMetrics
+
+
+def accumulator(num_classes: int, labels: Sequence[str] = (), cutoff: int = 10) -> Accumulator:
+    """Return what accumulates the predictions of a model of a label with so many classes, or of several labels."""
+    if labels:
+        return JointMetrics(labels, cutoff)
+    return BinaryMetrics(cutoff) if num_classes == 2 else MulticlassMetrics(num_classes)
 
 
 def evaluate_predictions(

@@ -65,11 +65,15 @@ def stop_metrics() -> tuple[str, ...]:
 def goodness(metrics: Metrics | None, name: str) -> float | None:
     """Return the metric turned so that more is better; None where it is undefined.
 
+    ``METRIC:LABEL`` is that of one of several labels.
+
     Examples
     --------
     >>> goodness(Metrics.of(9, 9.0, {"logloss": 0.25}), "logloss")
     -0.25
     """
+    name, _, label = name.partition(":")
+    metrics = metrics.labels.get(label, metrics) if metrics is not None else None
     if metrics is None:
         return None
     value = metrics.own.get(name) if name in OWN else getattr(metrics, name)

@@ -54,6 +54,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         User-defined metrics, by name (`metrics.own`).
     cutoff
         The ranks that `ndcg`, `hit_rate` and `recall` look at.
+    labels
+        Of several labels, the metrics of each, by its name; the others are then those of the first. Empty for one.
     """
 
     num_examples: int
@@ -79,6 +81,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     undefined: dict[str, str]
     own: dict[str, float | None] = {}
     cutoff: int = 10
+    labels: dict[str, Metrics] = {}
 
     @classmethod
     def of(
@@ -100,7 +103,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, Any] = {"num_examples": num_examples, "sum_weights": sum_weights}
         undefined: dict[str, str] = {}
-        for name in cls.__struct_fields__[2:-3]:
+        for name in cls.__struct_fields__[2:-4]:
             figure = figures.get(name, otherwise)
             if isinstance(figure, str):
                 undefined[name] = figure
@@ -112,6 +115,10 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """Create the metrics of zero examples, or of examples whose weights are all zero."""
         return cls.of(num_examples, 0.0, {}, "the weights sum to zero" if num_examples else "there are no examples")
 
+    def by_label(self) -> dict[str, Metrics]:
+        """Return the metrics of each of several labels; where there is one, these under an empty name."""
+        return self.labels or {"": self}
+
     def warnings(self, part: str) -> list[str]:
         """Return warnings about a model with these metrics on the examples of `part`.
 
@@ -122,6 +129,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         >>> Metrics.of(9, 9.0, {"normalized_entropy": 1.25}).warnings("test")
         ['normalized entropy is 1.2500 on test: the probabilities are worse than predicting the base rate']
         """
+        if self.labels:
+            return [text for label, each in self.labels.items() for text in each.warnings(f"{part}, {label}")]
         entropy = self.normalized_entropy
         if entropy is None or entropy <= 1:
             return []
@@ -131,4 +140,5 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, with None (null) for undefined metrics."""
-        return msgspec.structs.asdict(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain

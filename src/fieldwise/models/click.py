@@ -1,6 +1,7 @@
 """A model as it is trained, saved and asked: the table, co-occurrence bags, one member or a stack of several.
 
-Letters: B examples, F fields, D features, H heads, O outputs (1 for two classes, else one per class).
+Letters: B examples, F fields, D features, H heads, O outputs (1 for two classes, else one per class; of several labels
+one for each).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fieldwise.models.registry import find_model
 from fieldwise.models.sizes import num_outputs
 from fieldwise.models.stack import Stacker
 from fieldwise.nn.cooccurrence import CooccurrenceBags
+from fieldwise.nn.joint_logits import joint_logits
 from fieldwise.tables.host import HostTable
 from fieldwise.tables.interface import Table
 
@@ -42,7 +44,7 @@ class ClickModel(nn.Module):
     config, layout
         What the model is, and the fields of the log.
     num_outputs
-        O.
+        O of one label; that of several (`ModelConfig.labels`) is their number.
     dtype
         Of weights and arithmetic: torch.float32, or torch.float64 for checking.
     bags
@@ -58,6 +60,8 @@ class ClickModel(nn.Module):
         The first columns, which no step reads or moves.
     calibration
         From logits to probabilities; training has no part in it.
+    labels
+        Those that are learned together, an output for each; empty where there is one label.
     """
 
     def __init__(
@@ -69,11 +73,13 @@ class ClickModel(nn.Module):
         bags: Sequence[Cooccurrence] = (),
     ) -> None:
         super().__init__()
+        num_outputs = len(config.labels) or num_outputs
         self.config, self.num_outputs, self.calibration = (
             config.for_fields(layout.num_fields),
             num_outputs,
             Calibration(),
         )
+        self.labels = config.labels
         self.num_log_fields = layout.num_fields
         self.cooccurrence = CooccurrenceBags(layout, bags) if bags else None
         if self.cooccurrence is not None:
@@ -150,7 +156,7 @@ class ClickModel(nn.Module):
 
     def member_logits(self, augmented: AugmentedBatch) -> Tensor:
         """Return the logits (B, H, O) of all heads that are trained, each of which has a loss."""
-        return self._heads(augmented, list(self.trained))
+        return self._joint(self._heads(augmented, list(self.trained)))
 
     def all_logits(self, augmented: AugmentedBatch) -> Tensor:
         """Return the logits (B, H, O) of all heads, in the order of the members: what the stacker weighs."""
@@ -166,7 +172,11 @@ class ClickModel(nn.Module):
             return self._of_gathered(units, full, [self._alone]).mean(dim=1)
         heads = self._of_gathered(units, full, list(self.members))
         logits: Tensor = heads.mean(dim=1) if self.stacker is None else self.stacker(heads)
-        return logits
+        return self._joint(logits)
+
+    def _joint(self, logits: Tensor) -> Tensor:
+        """Return logits over all examples, of labels that are counted among others (`nn.joint_logits`)."""
+        return joint_logits(logits, [label.among for label in self.labels]) if self.labels else logits
 
     @contextmanager
     def answering_as(self, name: str) -> Iterator[None]:

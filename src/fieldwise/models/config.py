@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from fieldwise.schema import Schema
 
-__all__ = ["KINDS", "InitialModel", "ModelConfig"]
+__all__ = ["KINDS", "InitialModel", "LabelHead", "ModelConfig"]
 
 KINDS = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet", "bayesian-fm")
 """The models of this library; `models.registry` has those of others, too."""
@@ -17,6 +17,24 @@ InitialModel = Literal["lr", "random"]
 
 _FEW_FIELDS, _UNITS_OF_FEW = 64, 16
 """Up to so many fields interactions, and so many units, are worth it unless somebody says otherwise."""
+
+
+class LabelHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of several labels that a model learns together, an output for each; see `schema.Label`.
+
+    Attributes
+    ----------
+    label
+        Its name: its column.
+    among
+        The number of the label among whose positive examples it is counted, below its own; None for all examples.
+    weight
+        Of its logloss.
+    """
+
+    label: str
+    among: Annotated[int, Meta(ge=0)] | None = None
+    weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +100,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ``data.crosses`` lists or finds. Training sets it by the schema.
     options
         Settings of a model of your own, which takes from here what it knows.
+    labels
+        The labels, where several are learned together; empty for one. Training sets it by the schema.
     """
 
     kind: Annotated[str, Meta(min_length=1)] = "auto"
@@ -103,6 +123,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     factors: Annotated[int, Meta(ge=1, le=63)] = 12
     linear_fields: tuple[Annotated[int, Meta(ge=0)], ...] = ()
     options: dict[str, Any] = {}
+    labels: tuple[LabelHead, ...] = ()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -147,9 +168,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return msgspec.structs.replace(self, units=_UNITS_OF_FEW if is_few else 1)
 
     def for_schema(self, schema: Schema) -> ModelConfig:
-        """Return these settings with what follows from the fields of a log: units, and which are linear."""
+        """Return these settings with what follows from a log's fields and labels: units, and which are linear."""
         linear = tuple(number for number, field in enumerate(schema.fields) if field.linear)
-        return msgspec.structs.replace(self, linear_fields=linear).for_fields(len(schema.fields))
+        columns = schema.label_columns
+        labels = tuple(
+            LabelHead(label.label, None if label.among is None else columns.index(label.among), label.weight)
+            for label in schema.labels
+        )
+        return msgspec.structs.replace(self, linear_fields=linear, labels=labels).for_fields(len(schema.fields))
 
     def has_interactions(self, num_fields: int) -> bool:
         """Whether a locally connected member has a term for every two of F fields, and so may have co-occurrence bags.

@@ -78,14 +78,18 @@ def graph_from_ids(bundle: Bundle, network: bytes, calibration: Calibration, tab
                 if name:
                     places[place] = produced.get(name, f"net.{name}")
         graph.nodes.append(node)
-    probability = _calibrated(graph, "net.logits", calibration, len(encoder.schema.classes))
+    outputs = encoder.schema.outputs
+    if encoder.schema.labels:
+        probability = graph.add("Sigmoid", "net.logits")
+    else:
+        probability = _calibrated(graph, "net.logits", calibration, len(encoder.schema.classes))
     graph.nodes.append(helper.make_node("Identity", [probability], ["probability"]))
     shape: list[str | int | None] = ["B"]
-    if len(encoder.schema.classes) > 2:
-        shape.append(len(encoder.schema.classes))
-    outputs = [helper.make_tensor_value_info("probability", graph.kind, shape)]
+    if outputs:
+        shape.append(len(outputs))
+    probabilities = [helper.make_tensor_value_info("probability", graph.kind, shape)]
     weights = _external(graph.kind, bundle.table.shape, table)
-    whole = helper.make_graph(graph.nodes, "model", inputs, outputs, [*graph.constants, weights])
+    whole = helper.make_graph(graph.nodes, "model", inputs, probabilities, [*graph.constants, weights])
     model = helper.make_model(whole, opset_imports=list(inner.opset_import), ir_version=inner.ir_version)
     content: bytes = model.SerializeToString(deterministic=True)
     return content

@@ -38,6 +38,9 @@ class LocallyConnected(Member):
     deep part does not move the units that they read, the loss has `unit_l2` on them, and with `auxiliary_loss` there
     are two heads, without the deep part and with it.
 
+    Of several labels the skip of label o is that of unit o, interactions begin at unit O, and each label takes them
+    times a weight of its own, which begins as 1.
+
     Unit 0 and w begin with logistic regression's weights (`initial_model`). The deep part's last matrix being zero, a
     model with a wide part or a skip, and without interactions, then begins with exactly its logits.
 
@@ -58,7 +61,10 @@ class LocallyConnected(Member):
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762
         # (docs/log/2026-11.md#how-good-are-the-first-defaults-on-movielens-1m).
-        self.skips = kind != "lc-wide-deep" and config.skip and num_outputs == 1
+        # Several labels have a unit each.
+        one_each = num_outputs == 1 or len(config.labels) < self.num_local
+        self.skips = kind != "lc-wide-deep" and config.skip and one_each and num_outputs in (1, len(config.labels))
+        self.num_linear = num_outputs if self.skips else 1
         self.is_linear = self.skips or self.num_full > 0
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         self.unit_l2 = config.unit_l2
@@ -78,14 +84,14 @@ class LocallyConnected(Member):
         # them (docs/log/2026-11.md#what-does-a-sampled-factorisation-machine-add).
         if config.has_interactions(self.num_log_fields) and (num_bags or not config.is_sampled):
             self.num_shared -= self.num_local // 4 if config.deep_units is None else config.deep_units
-            if self.num_shared < 2:
+            if self.num_shared <= self.num_linear:
                 raise ConfigError(
                     "the deep part's own units leave none for interactions",
                     where="model.deep_units",
-                    expected=f"0 to {self.num_local - 2}, with {self.num_local} units",
+                    expected=f"0 to {self.num_local - 1 - self.num_linear}, with {self.num_local} units",
                     got=config.deep_units,
                 )
-            self.interactions = FMInteractions(num_fields, num_outputs)
+            self.interactions = FMInteractions(num_fields, num_outputs, scaled=bool(config.labels))
             self.num_heads = 2 if config.auxiliary_loss and self.network is not None else 1
         # Of unit k of the f-th field that it reads, at f K + k: whether the deep part moves it.
         unit = np.arange(num_inputs) % self.num_local
@@ -94,7 +100,9 @@ class LocallyConnected(Member):
             None if self.read is None else np.add.outer(np.array(read) * self.num_local, np.arange(self.num_local))
         )
         self.reading: UnitColumns | None = UnitColumns(
-            (0, self.num_local) if self.skips else None, None if columns is None else columns.reshape(-1), moves
+            (0, self.num_local) if self.skips and num_outputs == 1 else None,
+            None if columns is None else columns.reshape(-1),
+            moves,
         )
 
     def forward(self, units: Tensor, full: Tensor) -> Tensor:
@@ -103,7 +111,7 @@ class LocallyConnected(Member):
         if self.training and self.interactions is not None and self.unit_l2:
             # Bags go free: a sum of many rows that learn from many examples each
             # (docs/log/2026-11.md#what-do-co-occurrence-bags-add).
-            of_log = units[:, : self.num_log_fields, 1:]
+            of_log = units[:, : self.num_log_fields, self.num_linear :]
             self.penalty = 0.5 * self.unit_l2 * of_log.square().sum(dim=(1, 2))
         logits = self.bias.expand(len(units), -1)
         if self.num_full:
@@ -112,7 +120,7 @@ class LocallyConnected(Member):
         if skip is not None:
             logits = logits + skip
         if self.interactions is not None:
-            logits = logits + self.interactions(units[:, :, 1 : self.num_shared])
+            logits = logits + self.interactions(units[:, :, self.num_linear : self.num_shared])
         if self.network is None or x is None:
             return logits.unsqueeze(1)
         deep: Tensor = self.network(x).to(logits.dtype)  # autocast may have lowered the precision
@@ -121,12 +129,14 @@ class LocallyConnected(Member):
         return torch.stack((logits, logits + deep), dim=1)
 
     def _skip_and_deep_input(self, units: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the skip (B, 1), and what the deep part reads (B, I)."""
+        """Return the skip (B, 1), of several labels (B, O), and what the deep part reads (B, I)."""
         at_once = self.training and torch.is_grad_enabled() and units.device.type == "cpu"
         if at_once and self.standardise is not None and self.reading is not None and not torch.compiler.is_compiling():
             sums, x = read_units(units.flatten(1), self.reading, self.standardise, self.unit_dropout.p)
-            return sums.unsqueeze(1) if self.skips else None, x
-        skip = units[:, :, :1].sum(dim=1) if self.skips else None
+            if self.skips and self.num_linear == 1:
+                return sums.unsqueeze(1), x
+            return units[:, :, : self.num_linear].sum(dim=1) if self.skips else None, x
+        skip = units[:, :, : self.num_linear].sum(dim=1) if self.skips else None
         return skip, None if self.network is None else self.deep_input(units)
 
     def deep_input(self, units: Tensor) -> Tensor:

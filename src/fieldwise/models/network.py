@@ -53,7 +53,7 @@ def export_network(model: ClickModel) -> bytes:
     for name, member in model.members.items():
         assert isinstance(member, Member)
         heads += _heads(graph, model, name, member)
-    logits = _weighed(graph, model, heads)
+    logits = _joint(graph, model, _weighed(graph, model, heads))
     shapes: dict[str, tuple[str | int, ...]] = {}
     if table.num_local:
         shapes["units"] = ("B", table.layout.num_fields, table.num_local)
@@ -150,6 +150,21 @@ def _weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
     return total
 
 
+def _joint(graph: Graph, model: ClickModel, logits: str) -> str:
+    """Return logits over all examples, of labels that are counted among others (`nn.joint_logits`)."""
+    if all(label.among is None for label in model.labels):
+        return logits
+    found: list[str] = []
+    for number, label in enumerate(model.labels):
+        z = graph.cut(logits, 1, number, number + 1)
+        if label.among is not None:
+            minus = [graph.add("Neg", found[label.among]), graph.add("Neg", z)]
+            terms = graph.add("Concat", *minus, graph.add("Add", *minus), axis=1)
+            z = graph.add("Neg", graph.add("ReduceLogSumExp", terms, axes=[1], keepdims=1))
+        found.append(z)
+    return graph.add("Concat", *found, axis=1)
+
+
 def _logistic(graph: Graph, member: LogisticRegression, units: str, full: str) -> list[str]:
     return [graph.add("Add", full, graph.weight(member.bias))]
 
@@ -168,10 +183,10 @@ def _factorisation(graph: Graph, member: BayesianFM, units: str, full: str) -> l
 def _locally_connected(graph: Graph, member: LocallyConnected, units: str, full: str) -> list[str]:
     terms = [full] if member.num_full else []
     if member.skips:
-        first = units if member.num_local == 1 else graph.cut(units, 2, 0, 1)
+        first = units if member.num_local == 1 else graph.cut(units, 2, 0, member.num_linear)
         terms.append(graph.sum(first, 1))
     if member.interactions is not None:
-        terms.append(emit(graph, member.interactions, graph.cut(units, 2, 1, member.num_shared)))
+        terms.append(emit(graph, member.interactions, graph.cut(units, 2, member.num_linear, member.num_shared)))
     linear = None
     for term in terms:
         linear = graph.add("Add", term, graph.weight(member.bias) if linear is None else linear)

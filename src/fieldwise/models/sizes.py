@@ -74,7 +74,7 @@ def count_parameters(
     num_features, num_fields
         D and F of the log, the ids for missing and unseen values among D.
     num_outputs
-        O: 1 for two classes, the number of classes for more.
+        O: 1 for two classes, the number of classes for more. Of a model of several labels it is their number.
     bags
         The rows of each co-occurrence bag that a model with interactions adds to the fields of the log.
 
@@ -97,6 +97,7 @@ def count_parameters(
     from fieldwise.nn.deep import count_weights
 
     config = config.for_fields(num_fields)
+    num_outputs = len(config.labels) or num_outputs
     if not config.has_interactions(num_fields):
         bags = ()
     num_rows = num_features + sum(bags)

@@ -44,7 +44,7 @@ class FMInteractions(nn.Module):
     num_fields
         F, 2 or more.
     num_outputs
-        O; all of them are the same number.
+        O; all of them are the same number, times a weight of their own where they are `scaled`.
 
     Attributes
     ----------
@@ -58,9 +58,10 @@ class FMInteractions(nn.Module):
     [[11.0]]
     """
 
-    def __init__(self, num_fields: int, num_outputs: int = 1) -> None:
+    def __init__(self, num_fields: int, num_outputs: int = 1, *, scaled: bool = False) -> None:
         super().__init__()
         self.num_outputs = num_outputs
+        self.scale = nn.Parameter(torch.ones(num_outputs)) if scaled else None
         self.mask: Tensor
         self.register_buffer("mask", torch.ones(num_fields, num_fields))
         # Not read from the mask: where sizes alone are asked for, tensors have no numbers (`models.sizes`).
@@ -90,6 +91,8 @@ class FMInteractions(nn.Module):
             total = (units * torch.matmul(self.mask.triu(1), units)).sum(dim=(1, 2))
         else:
             total = _Pairs.apply(units, self._pairs)  # type: ignore[no-untyped-call]
+        if self.scale is not None:
+            return total.unsqueeze(1) * self.scale
         return total.unsqueeze(1).expand(-1, self.num_outputs)
 
 

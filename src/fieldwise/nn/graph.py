@@ -274,7 +274,12 @@ def emit_standardise(graph: Graph, module: Standardise, x: str) -> str:
 
 
 def _interactions(graph: Graph, module: Any, units: str) -> str:
-    """Return (B, 1), as `FMInteractions.forward` has it for each output."""
+    """Return (B, 1), as `FMInteractions.forward` has it for each output, or (B, O) where outputs have a weight each."""
+    total = _pairs(graph, module, units)
+    return total if module.scale is None else graph.add("Mul", total, graph.weight(module.scale))
+
+
+def _pairs(graph: Graph, module: Any, units: str) -> str:
     if bool(module.mask.all()):
         whole = graph.sum(units, 1)
         of_sums = graph.sum(graph.add("Mul", whole, whole), 1, keepdims=True)

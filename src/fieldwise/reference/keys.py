@@ -106,6 +106,8 @@ def inner_table(kind: Any) -> type[msgspec.Struct] | None:
     """Return the struct of a table, or of the tables of a mapping; None for a plain value."""
     if get_origin(kind) is dict:
         kind = get_args(kind)[1]
+    elif get_origin(kind) is tuple:
+        return None
     elif not is_table(kind):
         kind = next((each for each in get_args(kind) if is_table(each)), None)
     return kind if is_table(kind) else None

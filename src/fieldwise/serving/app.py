@@ -159,7 +159,7 @@ class App:
     async def _predict(self, version: Version, body: bytes, headers: Headers) -> Answer:
         asked = parse_plain(body, version.reads, self.limits)
         probabilities = await self._probabilities(version, asked.rows, asked.id)
-        return Answer(200, write_plain(asked, version.model, version.name, version.classes, probabilities))
+        return Answer(200, write_plain(asked, version.model, version.name, version.outputs, probabilities))
 
     async def _explain(self, version: Version, body: bytes, headers: Headers) -> Answer:
         asked = parse_plain(body, version.reads, self.limits)
@@ -184,7 +184,7 @@ class App:
         model = self.models.model(version.model)
         output = {"datatype": version.dtype, "shape": version.output_shape}
         described = describe(version.model, model.versions, version.reads, output)
-        parameters = {"classes": list(version.classes), "answers": version.name}
+        parameters = {"classes": list(version.outputs or version.classes), "answers": version.name}
         return json_answer({**described, "parameters": parameters})
 
     def _model_ready(self, route: Route) -> Answer:

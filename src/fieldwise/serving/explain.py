@@ -77,12 +77,12 @@ class Explainer:
     Raises
     ------
     ConfigError
-        The model has more than two classes, or a part of somebody else's.
+        The model has more than two classes, several labels, or a part of somebody else's.
     """
 
     def __init__(self, bundle: Bundle, network: Network) -> None:
-        if len(bundle.encoder.schema.classes) > 2:
-            raise ConfigError("only models of two classes are explained", got=f"{len(bundle.encoder.schema.classes)}")
+        if outputs := bundle.encoder.schema.outputs:
+            raise ConfigError("only models of one label of two classes are explained", got=", ".join(outputs))
         if "fm_interactions" not in bundle.model:
             raise ConfigError(
                 "a model of an earlier version is not explained", where=bundle.folder, fix="train it anew"

@@ -100,13 +100,14 @@ class ModelMetrics:
     rows, batches
         How many were answered.
     histogram
-        (O, 20) int64: probabilities of each class by twentieths; one class alone where there are two.
+        (O, 20) int64: probabilities of each class, or of each of several labels, by twentieths; one class alone where
+        there are two.
     total
         (O,) float64: their sums.
     """
 
     def __init__(self, classes: tuple[str, ...]) -> None:
-        self.classes = classes if len(classes) > 2 else classes[1:] or ("1",)
+        self.classes = classes
         self.rows = self.batches = 0
         self.histogram = np.zeros((len(self.classes), _NUM_BINS), dtype=np.int64)
         self.total = np.zeros(len(self.classes))

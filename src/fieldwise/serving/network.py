@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
-from fieldwise.calibration import Calibration
+from fieldwise.calibration import Calibration, sigmoid
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
 from fieldwise.kernels.layout import BAG, Batch, Layout
@@ -114,8 +114,12 @@ class Network:
         return joined, full[:num_rows]
 
     def probabilities(self, batch: Batch) -> Floats:
-        """Return the calibrated probabilities of a batch: (B,) of the positive class, or (B, O) for O > 2 classes."""
+        """Return the calibrated probabilities of a batch: (B,) of the positive class, or (B, O) for O > 2 classes or O
+        labels.
+        """
         logits = self.logits(*self.gathered(batch))
+        if self._bundle.encoder.schema.labels:
+            return sigmoid(logits.astype(np.float64)).astype(logits.dtype)
         plain = logits[:, 0] if logits.shape[1] == 1 else logits
         return self._calibration.probabilities(plain).astype(logits.dtype)
 

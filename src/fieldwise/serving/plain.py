@@ -174,7 +174,7 @@ def write_plain(
     request: PlainRequest,
     model: str,
     version: str,
-    classes: Sequence[str],
+    outputs: Sequence[str],
     probabilities: npt.NDArray[np.floating[Any]],
 ) -> bytes:
     """Return the body of the answer: the probabilities in the order of the rows, or the candidates by probability.
@@ -182,12 +182,12 @@ def write_plain(
     Raises
     ------
     Refusal
-        Candidates cannot be ranked by more than two classes.
+        Candidates cannot be ranked by more than one probability.
 
     Examples
     --------
     >>> request = PlainRequest(Rows([["a", "b"]], 2), ranked=True, top=1)
-    >>> write_plain(request, "ctr", "7", ("0", "1"), np.array([0.25, 0.5]))
+    >>> write_plain(request, "ctr", "7", (), np.array([0.25, 0.5]))
     b'{"model_name":"ctr","model_version":"7","candidates":[{"index":1,"probability":0.5}]}'
     """
     answer: dict[str, Any] = {"model_name": model, "model_version": version}
@@ -196,10 +196,10 @@ def write_plain(
     if not request.ranked:
         answer["probability"] = probabilities.tolist()
         if probabilities.ndim == 2:
-            answer["classes"] = list(classes)
+            answer["classes"] = list(outputs)
         return _encode(answer)
     if probabilities.ndim == 2:
-        raise Refusal(400, f"candidates are ranked by a model of two classes, not of {len(classes)}")
+        raise Refusal(400, f"candidates are ranked by one probability, not by {len(outputs)}: {', '.join(outputs)}")
     best = np.argsort(-probabilities, kind="stable")[: request.top]
     answer["candidates"] = [
         {"index": index, "probability": probability}

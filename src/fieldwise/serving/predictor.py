@@ -92,6 +92,13 @@ class Predictor:
         return self.bundle.encoder.schema.classes
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the columns of `predict` are of: labels learned together, or more than two classes; empty where it
+        returns one probability for each row.
+        """
+        return self.bundle.encoder.schema.outputs
+
+    @property
     def positive(self) -> str | None:
         """The positive class, whose probability is predicted; None for more than two classes."""
         return self.bundle.encoder.schema.positive_class
@@ -102,7 +109,7 @@ class Predictor:
         return self.bundle.encoder.schema.fields
 
     def predict(self, rows: Any) -> Probabilities:
-        """Return the probabilities of raw rows: (B,) of the positive class, or (B, O) for O > 2 classes.
+        """Return the probabilities of raw rows: (B,) of the positive class, or (B, O) for O > 2 classes or O labels.
 
         Parameters
         ----------
@@ -141,12 +148,12 @@ class Predictor:
         Raises
         ------
         ConfigError
-            The model has more than two classes.
+            The model has more than two classes, or several labels.
         DataError, TypeError
             As `predict` does.
         """
-        if len(self.classes) > 2:
-            raise ConfigError("candidates are ranked by a model of two classes", got=f"{len(self.classes)} classes")
+        if self.outputs:
+            raise ConfigError("candidates are ranked by one probability", got=f"those of {', '.join(self.outputs)}")
         if top is not None and (isinstance(top, bool) or not isinstance(top, Integral) or top < 1):
             raise ConfigError("`top` is a whole number, 1 or more", got=repr(top))
         if isinstance(candidates, Mapping):
@@ -184,7 +191,7 @@ class Predictor:
         DataError, TypeError
             As `predict` does.
         ConfigError
-            The model has more than two classes, or a part of somebody else's.
+            The model has more than two classes, several labels, or a part of somebody else's.
         """
         if self._explainer is None:
             self._explainer = Explainer(self.bundle, self._network)

@@ -48,7 +48,8 @@ class Version:
         bundle = self.predictor.bundle
         self.reads = Reads(bundle.encoder.schema)
         self.classes = self.predictor.classes
-        self.metrics = ModelMetrics(self.classes)
+        self.outputs = self.predictor.outputs
+        self.metrics = ModelMetrics(self.outputs or self.classes[1:] or ("1",))
         self.unseen = UnseenCounter(self.predictor.fields, bundle.encoder.layout)
         self.batcher = Batcher(self.predictor, self.reads.names, self.unseen, self.metrics, limits, executor)
         self.loaded_at = self.last_used = time.time()

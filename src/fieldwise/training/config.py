@@ -86,7 +86,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     stop_on
         The validation metric that decides which epoch's weights are kept, and when to stop: ``auc``, ``gauc``,
         ``logloss``, ``pr_auc``, ``normalized_entropy``; where there is a group, ``ndcg``, ``mrr``, ``hit_rate`` or
-        ``recall``, of the first 10 ranks; or one of your own (`metrics.own`).
+        ``recall``, of the first 10 ranks; or one of your own (`metrics.own`). Of several labels it is that of the
+        first, or ``METRIC:LABEL``, as in ``auc:conversion``.
     patience
         Epochs without a better value before training stops.
     schedule

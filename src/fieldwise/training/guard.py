@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fieldwise.data.cache import Examples
 from fieldwise.io.files import write_bytes
+from fieldwise.kernels.joint_labels import label_states
+from fieldwise.models.config import LabelHead
+from fieldwise.training.loss import losses_of
 
 __all__ = ["Divergence", "NotFinite", "all_finite", "class_weights", "sum_all", "write_batch"]
 
@@ -70,9 +72,20 @@ def sum_all(tensors: Sequence[Tensor]) -> Tensor | float:
     return torch.stack(sums).sum() if len(sums) > 1 else sums[0] if sums else 0.0
 
 
-def class_weights(examples: Examples, num_classes: int) -> Float64s:
-    """Return the sum of the weights of the examples of each class, (classes,); their number where they have none."""
+def class_weights(examples: Examples, num_classes: int, heads: Sequence[LabelHead] = ()) -> Float64s:
+    """Return the sum of the weights of the examples of each class, (classes,); their number where they have none.
+
+    Of L labels, (2 L + 1,): for each the sums of negative and positive, times the label's own weight, and then that of
+    all examples.
+    """
     assert examples.labels is not None, "training needs labels"
+    if heads:
+        weights = np.ones(len(examples.labels)) if examples.weights is None else examples.weights
+        of_heads = [
+            head.weight * np.bincount(label_states(examples.labels, number), weights, minlength=2)[:2]
+            for number, head in enumerate(heads)
+        ]
+        return np.array([*np.concatenate(of_heads), weights.sum(dtype=float)])
     if examples.weights is None and num_classes == 2:  # ten times as fast as to count them all
         clicks = np.count_nonzero(examples.labels)
         return np.array([len(examples.labels) - clicks, clicks], dtype=np.float64)
@@ -92,7 +105,7 @@ class Divergence(msgspec.Struct, kw_only=True):
     Attributes
     ----------
     seen
-        Sum of the weights of each class.
+        Sum of the weights of each class; of several labels as `class_weights` has it.
     ratios
         Loss by loss of the base rate, of the last windows.
     num_batches, num_examples, loss, base_loss
@@ -111,12 +124,20 @@ class Divergence(msgspec.Struct, kw_only=True):
         """Return one that has seen nothing."""
         return cls(seen=[0.0] * num_classes)
 
-    def add(self, loss: float, num_examples: int, weights: Float64s) -> bool:
-        """Take in the mean loss of a batch and its `class_weights`, and return whether training has diverged."""
+    def add(self, loss: float, num_examples: int, weights: Float64s, num_labels: int = 0) -> bool:
+        """Take in the mean loss of a batch and its `class_weights`, and return whether training has diverged.
+
+        `num_labels` is 0 where there is one.
+        """
         seen = np.array(self.seen) + weights
         self.seen = seen.tolist()
-        shares = (seen + 1.0) / (seen.sum() + len(seen))
-        self.loss += loss * float(weights.sum())
+        if num_labels:
+            of_labels = seen[:-1].reshape(num_labels, 2) + 1.0
+            shares = (of_labels / of_labels.sum(axis=1, keepdims=True)).reshape(-1)
+            total, weights = float(weights[-1]), weights[:-1]
+        else:
+            shares, total = (seen + 1.0) / (seen.sum() + len(seen)), float(weights.sum())
+        self.loss += loss * total
         self.base_loss -= float(weights @ np.log(shares))
         self.num_batches += 1
         self.num_examples += num_examples
@@ -129,20 +150,21 @@ class Divergence(msgspec.Struct, kw_only=True):
 
 
 def write_batch(
-    path: Path, logits: Tensor, examples: Examples, rows: npt.NDArray[np.int64], facts: dict[str, Any]
+    path: Path,
+    logits: Tensor,
+    examples: Examples,
+    rows: npt.NDArray[np.int64],
+    facts: dict[str, Any],
+    heads: Sequence[LabelHead] = (),
 ) -> None:
     """Write the batch at which training stopped: a line of facts, then a line for each example.
 
-    A line holds where the example lies in the cache, its label and weight, and the logits (B, O) and the loss that the
-    model as it is now gives it; numbers that are not finite are texts.
+    A line holds where the example lies in the cache, its label (of several, their code) and weight, and
+    the logits (B, O) and the loss that the model as it is now gives it; numbers that are not finite are texts.
     """
     labels = examples.labels
     assert labels is not None
-    of = torch.from_numpy(labels)
-    if logits.shape[1] == 1:
-        losses = functional.binary_cross_entropy_with_logits(logits[:, 0], of.to(logits.dtype), reduction="none")
-    else:
-        losses = functional.cross_entropy(logits, of.long(), reduction="none")
+    losses = losses_of(logits, torch.from_numpy(labels), heads)
     lines = [{name: _plain(fact) for name, fact in facts.items()}]
     for number, row in enumerate(rows.tolist()):
         lines.append(

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fieldwise.data.cache import Cache
+from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import ConfigError
+from fieldwise.kernels.joint_labels import label_states
 from fieldwise.kernels.layout import VALUE, Layout
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
-from fieldwise.models.config import ModelConfig
+from fieldwise.models.config import LabelHead, ModelConfig
 from fieldwise.models.lc import LocallyConnected
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.dependence import Determined
@@ -48,6 +49,8 @@ class LrWeights(NamedTuple):
 def set_base_rate(model: ClickModel, train: Cache) -> None:
     """Set biases to the log-odds of the click rate (for more classes: the logarithms of their shares).
 
+    Of several labels, each among the examples that it is counted among.
+
     Taken from at most 100,000 examples, evenly spread. Without it the first steps move all weights the same way, to
     say the same thing many times: with 158 fields logistic regression never recovers from that
     (docs/log/2026-11.md#where-should-the-bias-start). Where ``model.calibration`` corrects for negatives that are left
@@ -56,15 +59,28 @@ def set_base_rate(model: ClickModel, train: Cache) -> None:
     step = max(train.num_examples // _SAMPLE_EXAMPLES, 1)
     examples = train.gather(np.arange(0, train.num_examples, step))
     assert examples.labels is not None, "training needs labels"
-    num_classes = max(model.num_outputs, 2)
-    counts = np.bincount(examples.labels, weights=examples.weights, minlength=num_classes)
-    logs = np.log((counts + 1.0) / (counts.sum() + num_classes))
-    start = logs if num_classes > 2 else logs[1:] - logs[:1]
+    if model.labels:
+        start = np.array([_log_odds(model.labels, number, examples) for number in range(len(model.labels))])
+    else:
+        num_classes = max(model.num_outputs, 2)
+        counts = np.bincount(examples.labels, weights=examples.weights, minlength=num_classes)
+        logs = np.log((counts + 1.0) / (counts.sum() + num_classes))
+        start = logs if num_classes > 2 else logs[1:] - logs[:1]
     for member in model.trained.values():
         if isinstance(bias := getattr(member, "bias", None), torch.Tensor):
             with torch.no_grad():
                 bias.copy_(torch.from_numpy(start))
                 bias.sub_(model.calibration.offset)
+
+
+def _log_odds(labels: Sequence[LabelHead], number: int, examples: Examples) -> float:
+    """Return the log-odds of one of several labels, among the examples that it is counted among."""
+    assert examples.labels is not None, "training needs labels"
+    states, among = label_states(examples.labels, number), labels[number].among
+    counted = np.ones(len(states), dtype=np.bool_) if among is None else label_states(examples.labels, among) == 1
+    weights = None if examples.weights is None else examples.weights[counted]
+    negative, positive, *_ = np.bincount(states[counted], weights=weights, minlength=2)
+    return float(np.log((positive + 1.0) / (negative + 1.0)))
 
 
 def leave_out_determined(model: ClickModel, determined: Sequence[Determined]) -> None:
@@ -179,6 +195,7 @@ def settled(
     obstacles = {
         "there are no two fields": layout.num_fields < 2,
         "there are more than two classes": num_classes > 2,
+        "there are several labels": bool(model.labels),
         "examples have weights": weighted,
         "train.negative_rate leaves examples out": train.negative_rate < 1.0,
     }
@@ -190,6 +207,10 @@ def settled(
                 got=model.kind,
                 fix="leave bayesian-fm out of it",
             )
+    if model.labels and "+" in model.kind:
+        raise ConfigError(
+            "a stack is weighed for one label", where="model.kind", got=model.kind, fix="train one member alone"
+        )
     if model.kind != "auto":
         return model
     # A field of an example adds a square of its feature's P numbers; a feature solves P equations.

@@ -222,7 +222,7 @@ def _run_epoch(
             loss = stepper.step(examples, schedule.factor(epoch * train.num_batches + history.position))
             # Of the whole batch, the same on all workers: they need not agree on what it leads to.
             num_examples = train.size(history.position)
-            diverged = divergence.add(loss, num_examples, stepper.class_weights)
+            diverged = divergence.add(loss, num_examples, stepper.class_weights, len(stepper.model.labels))
             meter.add(num_examples, loss)
             if diverged:
                 raise _diverged(divergence, stepper, history, saver)
@@ -276,7 +276,7 @@ def _not_finite(
             "cache": str(train.cache.folder),
         }
         examples = train.cache.gather(rows)
-        write_batch(report, answer(stepper.model, examples.batch), examples, rows, facts)
+        write_batch(report, answer(stepper.model, examples.batch), examples, rows, facts, stepper.model.labels)
     some = ", ".join(map(str, rows[:5].tolist())) + (", ..." if len(rows) > 5 else "")
     return UserError(
         f"training stopped: {error.what} is not a finite number",

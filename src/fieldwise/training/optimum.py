@@ -86,10 +86,12 @@ def solving_memory(layout: Layout, num_examples: int, in_bags: float = 0.0) -> i
     return int(num_examples * of_example) + 64 * layout.num_features
 
 
-def not_solved(settings: PretrainConfig, needed: int, num_classes: int, negative_rate: float) -> str | None:
+def not_solved(
+    settings: PretrainConfig, needed: int, num_classes: int, negative_rate: float, num_labels: int = 0
+) -> str | None:
     """Return why logistic regression is trained by steps, and not solved; None where it is solved.
 
-    `needed` is what `solving_memory` says of the log.
+    `needed` is what `solving_memory` says of the log; `num_labels` is 0 where there is one.
 
     Raises
     ------
@@ -99,6 +101,7 @@ def not_solved(settings: PretrainConfig, needed: int, num_classes: int, negative
     plain = msgspec.structs.replace(settings, solver="auto", table=msgspec.structs.replace(settings.table, l2=None))
     reasons = {
         "there are more than two classes": num_classes > 2,
+        "there are several labels": num_labels > 1,
         "train.negative_rate leaves examples out": negative_rate < 1.0,
         f"a penalty below {_LEAST:g} is set": settings.table.l2 is not None and settings.table.l2 < _LEAST,
         "an L1 penalty or another optimizer is set": settings.table.name != "ftrl" or settings.table.l1 > 0.0,

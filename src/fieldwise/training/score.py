@@ -13,18 +13,20 @@ from fieldwise.calibration import Calibration, Method
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.world import ALONE, World
 from fieldwise.kernels.layout import Batch
-from fieldwise.metrics import BinaryMetrics, Metrics, MulticlassMetrics
+from fieldwise.metrics import Accumulator, Metrics, accumulator
 from fieldwise.models.click import ClickModel
 from fieldwise.training.loss import probabilities
 
 __all__ = ["Accumulator", "answer", "calibrate", "evaluate_model", "fit_stacker", "predict_batches", "predict_logits"]
 
-Accumulator = BinaryMetrics | MulticlassMetrics
 _PIECE = 1 << 16
 
 
 def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
-    """Yield the probabilities of each batch, calibrated: (B,) of class 1, or (B, O) for more than two classes."""
+    """Yield the probabilities of each batch, calibrated.
+
+    (B,) of class 1, or (B, O) for more than two classes or several labels.
+    """
     model.eval()
     with torch.inference_mode():
         for batch in batches:
@@ -33,7 +35,7 @@ def predict_batches(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt
 
 def _probabilities(model: ClickModel, logits: torch.Tensor) -> npt.NDArray[np.floating]:
     if model.calibration.is_none:
-        plain: npt.NDArray[np.floating] = probabilities(logits).cpu().numpy()
+        plain: npt.NDArray[np.floating] = probabilities(logits, model.labels).cpu().numpy()
         return plain
     array = logits.cpu().numpy()
     calibrated = model.calibration.probabilities(array[:, 0] if array.shape[1] == 1 else array)
@@ -124,7 +126,7 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
 
 
 def _new_metrics(model: ClickModel) -> Accumulator:
-    return BinaryMetrics() if model.num_outputs == 1 else MulticlassMetrics(model.num_outputs)
+    return accumulator(max(model.num_outputs, 2), [head.label for head in model.labels])
 
 
 def _accumulate(model: ClickModel, examples: Iterable[Examples]) -> Accumulator:

@@ -97,7 +97,7 @@ class Stepper:
         self, model: ClickModel, dense: DenseOptimizer, world: World = ALONE, bfloat16: bool = False, seed: int = 0
     ) -> None:
         self.model, self.dense, self.world, self.bfloat16, self.seed = model, dense, world, bfloat16, seed
-        self.num_classes = max(model.num_outputs, 2)
+        self.num_classes = 2 * len(model.labels) + 1 if model.labels else max(model.num_outputs, 2)
         self.class_weights: Float64s = np.zeros(self.num_classes)
         self._buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         bias = model.logistic_bias if self.table.has_logistic else None
@@ -180,7 +180,7 @@ class Stepper:
         else:
             loss, slopes = self._backpropagate(planned, planned.amount / total if total else 0.0)
             of_slopes = sum_all(slopes)
-        of_batch, of_table = class_weights(examples, self.num_classes), table.gradients()
+        of_batch, of_table = class_weights(examples, self.num_classes, self.model.labels), table.gradients()
         checks = (loss, sum_all(of_table), of_slopes, *self._written)
         summed = world.total([*checks, *of_batch.tolist(), *map(float, self._own_flags)], slopes)
         move = table.push()
@@ -204,7 +204,7 @@ class Stepper:
             following.ticket.advance()
         if share:
             of = None if weights is None else torch.from_numpy(weights).to(device)
-            loss = penalised = logloss(logits, torch.from_numpy(labels).to(device), of) * share
+            loss = penalised = logloss(logits, torch.from_numpy(labels).to(device), of, self.model.labels) * share
             if self.model.penalty is not None:
                 penalised = loss + weighted_mean(self.model.penalty, of) * share
         else:  # the mean over no examples is not a number; every worker must go backward all the same

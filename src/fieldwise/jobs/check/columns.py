@@ -43,7 +43,7 @@ def columns_to_survey(inferred: Inferred, sample: pa.Table) -> Iterator[Surveyed
         yield SurveyedColumn(field, "field", kind, None, _may_count(columns, name), is_time)
     roles = {getattr(schema, role): role for role in _ROLES if getattr(schema, role) is not None}
     for name in sample.column_names:
-        if name == schema.label or name in schema.columns:
+        if name in schema.label_columns or name in schema.columns:
             continue
         guess = inferred.guesses.get(name) or guess_column(name, columns.array(name))
         role = roles.get(name) or ("id" if guess.role == "id" and schema.id is None else "left out")

@@ -17,6 +17,7 @@ from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.errors import DataError
 from fieldwise.jobs.run import Result
+from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 from fieldwise.metrics import Metrics, Paired, paired_auc, paired_gauc, paired_logloss
 from fieldwise.metrics.student import holm
 from fieldwise.models.load import load_model
@@ -108,18 +109,55 @@ def differences(
     """Compare every model with a reference model on the rows of a part: AUC, logloss and, if there are groups, GAUC."""
     labels, weights, groups = _columns(cache)
     reference = next(contender for contender in contenders if contender.name == against).probabilities(cache)
-    found: dict[str, list[tuple[str, Paired]]] = {"auc": [], "logloss": [], "gauc": []}
+    found: dict[str, list[tuple[str, Paired]]] = {}
+    names = _labels(contenders[0])
     for contender in contenders:
         if contender.name == against:
             continue
         own = contender.probabilities(cache)
-        for metric, result in _pairs(labels, weights, groups, own, reference, level):
-            found[metric].append((contender.name, result))
+        for number, name in enumerate(names):
+            told = _of_label(number, labels, weights, groups, own, reference) if name else None
+            for metric, result in _pairs(*(told or (labels, weights, groups, own, reference)), level):
+                found.setdefault(f"{metric}:{name}".rstrip(":"), []).append((contender.name, result))
     return [
         _difference(name, against, metric, part, result, corrected, level)
         for metric, results in found.items()
         for (name, result), corrected in zip(results, holm([result.p_value for _, result in results]), strict=True)
     ]
+
+
+def _labels(contender: Contender) -> Sequence[str]:
+    """Return the names of several labels; an empty one where there is one label."""
+    return contender.runs[0].labels or [""]
+
+
+_Columns = tuple[
+    npt.NDArray[np.int32],
+    npt.NDArray[np.float32] | None,
+    npt.NDArray[np.uint64] | None,
+    list[Probabilities],
+    list[Probabilities],
+]
+
+
+def _of_label(
+    number: int,
+    codes: npt.NDArray[np.int32],
+    weights: npt.NDArray[np.float32] | None,
+    groups: npt.NDArray[np.uint64] | None,
+    own: list[Probabilities],
+    reference: list[Probabilities],
+) -> _Columns:
+    """Return what the rows say of one of several labels, those that say nothing of it left out."""
+    states = label_states(codes, number)
+    known = states != MISSING_LABEL
+    return (
+        states[known],
+        None if weights is None else weights[known],
+        None if groups is None else groups[known],
+        [each[known, number] for each in own],
+        [each[known, number] for each in reference],
+    )
 
 
 def _pairs(
@@ -144,7 +182,7 @@ def _difference(
 ) -> Difference:
     verdict: Literal["better", "worse", "not distinguishable"] = "not distinguishable"
     if corrected < level:
-        verdict = "better" if (result.difference > 0) != (metric == "logloss") else "worse"
+        verdict = "better" if (result.difference > 0) != metric.startswith("logloss") else "worse"
     return Difference(
         model=name,
         against=against,
@@ -158,9 +196,11 @@ def _difference(
 
 def _spread(contender: Contender) -> SeedSummary:
     runs = contender.runs
-    parts: dict[str, list[Metrics]] = {
-        name: [metrics for run in runs if (metrics := getattr(run, name)) is not None] for name in ("valid", "test")
-    }
+    parts: dict[str, list[Metrics]] = {}
+    for run in runs:
+        for name, metrics in (("valid", run.valid), ("test", run.test)):
+            for label, each in metrics.by_label().items() if metrics is not None else ():
+                parts.setdefault(f"{name} {label}".strip(), []).append(each)
     mean: dict[str, dict[str, float]] = {}
     deviation: dict[str, dict[str, float | None]] = {}
     for part, of_part in parts.items():

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 import pyarrow as pa
 
-from fieldwise.config import Config, FieldConfig
+from fieldwise.config import Config, FieldConfig, LabelConfig
 from fieldwise.data.log_columns import near_column
 from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.features.bags import measure_bags
@@ -23,7 +23,7 @@ from fieldwise.features.spelling import spelled
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.profile.infer.roles import check_role
-from fieldwise.schema import CustomType, Default, Field, FieldType, Schema
+from fieldwise.schema import CustomType, Default, Field, FieldType, Label, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema", "time_field"]
 
@@ -120,8 +120,9 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     _check_names(config, sample.column_names, absent)
     if not sample.num_rows:
         raise DataError("the log has no rows", where="[data] train", fix="use a log with examples")
-    for role in _ROLES:
-        if (column := getattr(config.data, role)) in sample.column_names:
+    roles = _roles(config)
+    for role, column in roles:
+        if column is not None and column in sample.column_names:
             check_role(role, column, sample.schema.field(column).type)
     entries = {name: entry for name, entry in config.fields.items() if not entry.exclude} | _listed(config)
     crosses = {field: entry for field, entry in entries.items() if entry.cross is not None}
@@ -133,8 +134,8 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     references = {column for entry in entries.values() for column in (entry.since, entry.weights)}
     of_bags = {entry.weights for entry in entries.values()}
     taken = {*config.fields, *sample.column_names}
-    in_role = {getattr(config.data, role) for role in _ROLES}
-    no_field = {getattr(config.data, role) for role in _ROLES if role not in ("group", "time")}
+    in_role = {column for _, column in roles}
+    no_field = {column for role, column in roles if role not in ("group", "time")}
     excluded = set(config.data.exclude)
     columns = Columns(sample)
     label = label_of(columns.array(config.data.label)) if config.data.label in sample.column_names else None
@@ -163,6 +164,12 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
     fields = [_with_limits(field, config.fields, columns) for field in fields]
     fields += _crosses(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
+
+
+def _roles(config: Config) -> list[tuple[str, str | None]]:
+    """Return the keys of ``[data]`` that name a column, with the column; one for each of several labels."""
+    others = [("label", column) for column in config.data.label_columns[1:]]
+    return [*((role, getattr(config.data, role)) for role in _ROLES), *others]
 
 
 def _listed(config: Config) -> dict[str, FieldConfig]:
@@ -209,7 +216,7 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError("duplicate column names", got=", ".join(twice), fix="rename one of them")
-    asked = [(f"[data] {role}", getattr(config.data, role)) for role in _ROLES]
+    asked: list[tuple[str, str | None]] = [(f"[data] {role}", column) for role, column in _roles(config)]
     asked += [("[data] exclude", name) for name in config.data.exclude]
     for name, entry in config.fields.items():
         of_time = entry.exclude and re.sub("_(hour|weekday)$", "", name) in names  # that column's field is not wanted
@@ -221,9 +228,9 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
                 "a column is both excluded and a field", where=f"[fields.{name}]", fix="remove it from [data] exclude"
             )
     excluded = columns_excluded(config)
-    for where, name in asked:
-        if name is not None and name not in names and not (name in absent and name in excluded):
-            raise DataError("the log has no such column", where=where, got=name, fix=near_column(name, names))
+    for where, column in asked:
+        if column is not None and column not in names and not (column in absent and column in excluded):
+            raise DataError("the log has no such column", where=where, got=column, fix=near_column(column, names))
 
 
 def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
@@ -354,11 +361,23 @@ def _checked_schema(config: Config, fields: list[Field], left_out: dict[str, str
         )
     missing = IN_TEXTS if config.data.missing is None else config.data.missing
     roles = {role: getattr(config.data, role) for role in _ROLES} | {"time": time_field(config)}
-    schema = Schema(fields=tuple(fields), classes=_texts(config.data.classes), missing=missing, **roles)
+    schema = Schema(
+        fields=tuple(fields), classes=_texts(config.data.classes), missing=missing, labels=_labels(config), **roles
+    )
     if config.data.positive is not None:
         schema = _with_positive(schema, *_texts([config.data.positive]))
     schema.check()
     return schema
+
+
+def _labels(config: Config) -> tuple[Label, ...]:
+    """Return the labels that are learned together; none where there is one."""
+    found = []
+    for each in config.data.labels:
+        given = LabelConfig(label=each) if isinstance(each, str) else each
+        [positive] = [None] if given.positive is None else _texts([given.positive])
+        found.append(Label(label=given.label, among=given.among, weight=given.weight, positive=positive))
+    return tuple(found)
 
 
 def _texts(labels: Iterable[Default]) -> tuple[str, ...]:

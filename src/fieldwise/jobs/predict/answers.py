@@ -59,8 +59,8 @@ class Answers:
 
     def no_rows(self, name: str, kind: pa.DataType) -> pa.Table:
         """Return a table without rows, with identifiers of the given name and type."""
-        classes = self._schema.classes
-        probabilities = np.zeros((0,) if len(classes) == 2 else (0, len(classes)), dtype=self._dtype)
+        outputs = self._schema.outputs
+        probabilities = np.zeros((0, len(outputs)) if outputs else (0,), dtype=self._dtype)
         columns = {} if self._probabilities is None else self._of_probabilities(probabilities)
         if self._explainer is not None:
             twice = {name, "base"}.intersection(self._explainer.fields) if not self._before else set()
@@ -87,7 +87,7 @@ class Answers:
     def _of_probabilities(self, probabilities: npt.NDArray[np.floating[Any]]) -> Columns:
         if probabilities.ndim == 1:
             return {"probability": probabilities}
-        return {f"probability_{text}": probabilities[:, number] for number, text in enumerate(self._schema.classes)}
+        return {f"probability_{text}": probabilities[:, number] for number, text in enumerate(self._schema.outputs)}
 
     def _of_contributions(self, contributions: npt.NDArray[np.float64]) -> Columns:
         assert self._explainer is not None
@@ -97,6 +97,8 @@ class Answers:
     def _table(self, columns: dict[str, Any]) -> pa.Table:
         schema = self._schema
         metadata = {"fieldwise.label": schema.label, "fieldwise.classes": msgspec.json.encode(schema.classes)}
+        if schema.labels:
+            metadata["fieldwise.labels"] = msgspec.json.encode(schema.label_columns)
         if schema.positive_class is not None:
             metadata["fieldwise.positive_class"] = schema.positive_class
         return pa.table(columns).replace_schema_metadata(metadata)

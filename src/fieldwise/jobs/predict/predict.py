@@ -65,6 +65,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    labels: list[str] = []
     largest_residual: float | None = None
 
     def as_dict(self) -> dict[str, Any]:

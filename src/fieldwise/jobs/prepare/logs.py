@@ -62,7 +62,7 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
 def log_columns(schema: Schema) -> list[str]:
     """Return the columns that preparing reads, each once."""
     time = schema.time.column if schema.time is not None else None
-    extra = (schema.label, schema.weight, schema.group, schema.split, time)
+    extra = (*schema.label_columns, schema.weight, schema.group, schema.split, time)
     return list(dict.fromkeys([*schema.columns, *(name for name in extra if name is not None)]))
 
 

@@ -17,6 +17,7 @@ from fieldwise.data.split import SplitLog
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
+from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 
 if TYPE_CHECKING:
     from fieldwise.jobs.prepare.prepare import Prepared
@@ -69,7 +70,8 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
             + (": then all epochs are trained, and the last is kept" if part == "valid" else ""),
         )
     num_valid = _examples(prepared.summary, "valid")
-    if config.train.stop_on in _OF_GROUPS and num_valid:
+    metric = config.train.stop_on.partition(":")[0]
+    if metric in _OF_GROUPS and num_valid:
         num_classes = len(prepared.encoder.schema.classes)
         if config.data.group is None or num_classes > 2:
             raise ConfigError(
@@ -84,14 +86,28 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
     if config.data.split is not None and not num_valid:
         listen(Warned("there are no validation rows: all epochs are trained, and the last is kept"))
     if num_valid and "valid" in prepared.parts:
-        labels = prepared.parts["valid"].labels()
+        _check_classes(config, prepared, num_valid, listen)
+
+
+def _check_classes(config: Config, prepared: Prepared, num_valid: int, listen: Listener) -> None:
+    """Look for a class that all validation rows have, of the label or of each of several."""
+    labels, schema = prepared.parts["valid"].labels(), prepared.encoder.schema
+    if not schema.labels:
         if labels.min() == labels.max():
-            _one_class(config, prepared.encoder.schema.classes[int(np.asarray(labels)[0])], num_valid, listen)
+            _one_class(config, schema.classes[int(np.asarray(labels)[0])], num_valid, listen)
+        return
+    for number, label in enumerate(schema.labels):
+        states = label_states(labels, number)
+        known = states[states != MISSING_LABEL]
+        if not len(known) or known.min() == known.max():
+            name = label.classes[known[0]] if len(known) else "none"
+            stops = (config.train.stop_on.partition(":")[2] or schema.label) == label.label
+            _one_class(config, f"{name} of {label.label}", num_valid, listen, stops)
 
 
-def _one_class(config: Config, name: str, num_valid: int, listen: Listener) -> None:
+def _one_class(config: Config, name: str, num_valid: int, listen: Listener, stops: bool = True) -> None:
     what = f"the validation rows ({num_valid:,}) hold one class only: {name}"
-    if config.train.stop_on in _OF_CLASSES:
+    if stops and config.train.stop_on.partition(":")[0] in _OF_CLASSES:
         raise DataError(
             "the validation rows hold one class only",
             where="data.split" if config.data.split is not None else f"data.valid = {config.data.valid}",

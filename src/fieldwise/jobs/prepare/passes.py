@@ -253,7 +253,7 @@ def cache_writer(encoder: Encoder, folder: Path, like: Examples) -> CacheWriter:
     return CacheWriter(
         folder,
         encoder.layout,
-        num_classes=len(schema.classes),
+        num_classes=schema.num_label_codes,
         weights=like.weights is not None,
         groups=schema.group is not None,
     )

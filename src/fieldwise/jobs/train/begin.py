@@ -116,7 +116,8 @@ def by_steps(config: Config, prepared: Prepared) -> str | None:
     """Return why logistic regression is trained by steps; None where it is solved."""
     train = prepared.parts["train"]
     needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
-    return not_solved(config.pretrain, needed, len(prepared.encoder.schema.classes), config.train.negative_rate)
+    schema = prepared.encoder.schema
+    return not_solved(config.pretrain, needed, len(schema.classes), config.train.negative_rate, len(schema.labels))
 
 
 def initial_weights(

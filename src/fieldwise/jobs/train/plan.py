@@ -120,7 +120,7 @@ def plan(config: Config) -> TrainingPlan:
     num_features, num_fields = log.layout.num_features, log.layout.num_fields
     stages = []
     if model.has_lr:
-        stages.append(_stage(config, ModelConfig(kind="lr"), log, held, of_encoder))
+        stages.append(_stage(config, ModelConfig(kind="lr", labels=model.labels), log, held, of_encoder))
     if model.is_sampled:
         stages.append(_sampling(model, log.num_examples, num_features, num_fields))
     if model.members != ("bayesian-fm",):
@@ -208,7 +208,7 @@ def _stage(config: Config, model: ModelConfig, log: _Log, held: int, of_encoder:
     settings, solving = config.train, 0
     if model.kind == "lr":
         settings, needed = lr_settings(config), solving_memory(log.layout, log.num_examples)
-        if not_solved(config.pretrain, needed, log.num_classes, config.train.negative_rate) is None:
+        if not_solved(config.pretrain, needed, log.num_classes, config.train.negative_rate, len(model.labels)) is None:
             solving = needed
     itemsize = 8 if settings.precision == "float64" else 4
     num_fields = log.layout.num_fields

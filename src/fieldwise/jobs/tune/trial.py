@@ -84,6 +84,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
+    labels: list[str] = []
 
     @property
     def warnings(self) -> list[str]:
