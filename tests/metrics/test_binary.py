@@ -17,7 +17,7 @@ from fieldwise.metrics import BinaryMetrics, Metrics, evaluate_predictions
 quick = settings(deadline=None, max_examples=60)
 GAUC = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
 RANKING = ("ndcg", "mrr", "hit_rate", "recall", "ranked_groups")
-NO_FIGURES = ("num_examples", "sum_weights", "undefined", "own", "cutoff")
+NO_FIGURES = ("num_examples", "sum_weights", "undefined", "own", "cutoff", "labels")
 FIGURES = [name for name in Metrics.__struct_fields__ if name not in NO_FIGURES]
 
 

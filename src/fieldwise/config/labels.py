@@ -14,7 +14,7 @@ __all__ = ["label_problems", "with_labels"]
 
 
 def with_labels(config: Config) -> Config:
-    """Return a configuration whose ``data.label`` is the first of ``data.labels``; one of these is as good as a label."""
+    """Return a configuration whose ``data.label`` is the first of ``data.labels``; one of these alone is the label."""
     data = config.data
     if not data.labels:
         return config
