@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env test test-generic lint format demo
+.PHONY: help env test test-generic lint format docs demo
 
 bin := .venv/bin
 stamp := .venv/.complete
@@ -35,6 +35,9 @@ lint: $(stamp) ## check imports, style and types
 format: $(stamp) ## rewrite the sources in the project's style
 	$(bin)/ruff check --fix
 	$(bin)/ruff format
+
+docs: $(stamp) ## build the documentation site in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build
 
 demo: $(stamp) ## fetch MovieLens-1M, train and compare the models (5 to 9 minutes on 2 cores, the first results after 2)
 	scripts/demo.sh
