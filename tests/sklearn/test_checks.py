@@ -1,7 +1,7 @@
 """scikit-learn's own checks, those of `check_estimator`, of every estimator.
 
-Logistic regression, whose trainings take the least, goes through them in every run. So does one other through those
-that depend on the model; all others go through all of them under ``-m long``.
+Logistic regression, whose trainings take the least, goes through them in every run; the others through those that
+depend on the model, and through all of them under ``-m long``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from fieldwise.sklearn import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
+from fieldwise.sklearn import (
+    BayesianFMClassifier,
+    LCDNNClassifier,
+    LCWideDeepClassifier,
+    LRClassifier,
+    StackClassifier,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "sklearn.md"
 WEIGHTS = "weights count in the loss alone: bins, scales and vocabularies are learned from the rows, each counted once"
@@ -24,13 +30,17 @@ OF_THE_MODEL = {
     "check_classifiers_classes",
     "check_decision_proba_consistency",
     "check_dont_overwrite_parameters",
-    "check_estimators_partial_fit_n_features",
     "check_fit_idempotent",
     "check_methods_subset_invariance",
     "check_no_attributes_set_in_init",
     "check_parameters_default_constructible",
 }
-QUICK = {"units": 2, "hidden": (4,), "epochs": 3}
+SHORT_CHAIN = {"train.sampler.sweeps": 60, "train.sampler.burn_in": 10}
+QUICK = [
+    LCDNNClassifier(units=2, hidden=(4,), epochs=3),
+    BayesianFMClassifier(factors=2, sweeps=60, burn_in=10),
+    StackClassifier(epochs=2, settings={"model.hidden": [4], **SHORT_CHAIN}),
+]
 
 
 @parametrize_with_checks([LRClassifier()], expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS)
@@ -38,22 +48,23 @@ def test_logistic_regression_passes_the_checks_of_scikit_learn(estimator, check)
     check(estimator)
 
 
-def test_a_network_passes_the_checks_that_depend_on_the_model():
+@pytest.mark.parametrize("estimator", QUICK, ids=lambda estimator: type(estimator).__name__)
+def test_the_others_pass_the_checks_that_depend_on_the_model(estimator):
     passed = set()
-    for estimator, check in estimator_checks_generator(LCDNNClassifier(**QUICK)):
+    for each, check in estimator_checks_generator(estimator):
         name = re.search(r"check_\w+", repr(check.func))[0]
         if name in OF_THE_MODEL:
-            check(estimator)
+            check(each)
             passed.add(name)
     assert passed == OF_THE_MODEL
 
 
 @pytest.mark.long
 @parametrize_with_checks(
-    [LCDNNClassifier(), LCWideDeepClassifier()],
-    expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
+    [LCDNNClassifier(), LCWideDeepClassifier(), BayesianFMClassifier(), StackClassifier()],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS if hasattr(estimator, "partial_fit") else {},
 )
-def test_the_others_pass_the_checks_of_scikit_learn(estimator, check):
+def test_the_others_pass_all_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 

@@ -17,7 +17,7 @@ from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
 from fieldwise.config import parse_config
-from fieldwise.sklearn import LCDNNClassifier, LRClassifier
+from fieldwise.sklearn import BayesianFMClassifier, LCDNNClassifier, LRClassifier, StackClassifier
 
 QUICK_NETWORK = {"units": 2, "hidden": (8,), "epochs": 3, "batch_size": 256, "n_jobs": 1}
 INPUTS = ["user", "item", "price", "age", "tags"]
@@ -159,3 +159,23 @@ def test_the_rows_that_validate_are_chosen_by_a_share(log):
     X, y = log
     model = LRClassifier(validation_fraction=0.25, random_state=np.random.RandomState(3)).fit(X, y)
     assert 400 < model.result_.valid.num_examples < 600
+
+
+def test_members_of_a_stack_are_weighed_on_validation_rows(log):
+    X, y = log
+    sampler = {"train.sampler.sweeps": 60, "train.sampler.burn_in": 10}
+    network = {"model.units": 2, "model.hidden": [8], "model.initial_model": "random"}
+    model = StackClassifier(epochs=2, settings={**network, **sampler})
+    model.fit(X[:1200], y[:1200], eval_set=(X[1200:1500], y[1200:1500]))
+    network, sampled = model.result_.members
+    assert (network.model, sampled.model) == ("lc-dnn", "bayesian-fm")
+    assert roc_auc_score(y[1500:], model.predict_proba(X[1500:])[:, 1]) > 0.7
+    assert not hasattr(model, "partial_fit")
+
+
+def test_a_factorisation_machine_is_of_two_classes_and_pairs_of_fields():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="Only binary classification is supported"):
+        BayesianFMClassifier().fit(X, np.arange(60) % 3)
+    with pytest.raises(ValueError, match="a model of pairs of fields: X has 1 feature"):
+        BayesianFMClassifier().fit(X[:, :1], np.arange(60) % 2)

@@ -10,13 +10,15 @@
 `X` is a data frame (pandas, polars, Arrow), an array of numbers, a sparse matrix, or the paths of files. A fitted
 estimator holds the same model that ``fieldwise train`` saves, and answers as `fieldwise.Predictor` does.
 
-==========================  ==============================================
-estimator                   model
-==========================  ==============================================
-`LRClassifier`              logistic regression
-`LCDNNClassifier`           locally connected layer, then a network
-`LCWideDeepClassifier`      the same beside logistic regression
-==========================  ==============================================
+==========================  =======================================  =============  ==============================
+estimator                   model                                    classes        `partial_fit`, `sample_weight`
+==========================  =======================================  =============  ==============================
+`LRClassifier`              logistic regression                      two or more    yes
+`LCDNNClassifier`           locally connected layer, then a network  two or more    yes
+`LCWideDeepClassifier`      the same beside logistic regression      two or more    yes
+`BayesianFMClassifier`      a sampled factorisation machine          two            no
+`StackClassifier`           several, weighed on validation rows      as members     no
+==========================  =======================================  =============  ==============================
 
 See docs/sklearn.md.
 """
@@ -30,6 +32,8 @@ except ModuleNotFoundError:
         "fieldwise.sklearn needs scikit-learn, which is not installed: pip install 'fieldwise[train,sklearn]'"
     ) from None
 
-from fieldwise.sklearn.estimators import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
+from fieldwise.sklearn.bayesian_fm import BayesianFMClassifier
+from fieldwise.sklearn.networks import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
+from fieldwise.sklearn.stack import StackClassifier
 
-__all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
+__all__ = ["BayesianFMClassifier", "LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier", "StackClassifier"]

@@ -28,13 +28,14 @@ from fieldwise.sklearn.labels import Classes, check_labels
 from fieldwise.sklearn.rows import Kind, is_frame, kind_of, read
 from fieldwise.sklearn.saved import SavedModel
 
-__all__ = ["ClickClassifier", "errors_of_values"]
+__all__ = ["Callbacks", "ClickClassifier", "Settings", "Tree", "errors_of_values"]
 
 _MANY_ROWS = 10_000
 _SHARE = 0.1
 """Of so many rows or more, this share is for validation where ``validation_fraction`` is ``auto``."""
 
 Callbacks = Sequence[Callable[[Event], None]]
+Settings = Mapping[str, Any]
 Tree = dict[str, Any]
 
 
@@ -54,7 +55,10 @@ def errors_of_values() -> Iterator[None]:
 class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The common part of the estimators; see their own documentation."""
 
-    _multi_class = True
+    @property
+    def _with_pairs_alone(self) -> bool:
+        """Whether the model is of pairs of fields, of two classes and unweighted examples: a factorisation machine."""
+        return False
 
     def _settings(self, has_valid: bool) -> Tree:
         """Return the tables of the configuration that the parameters stand for, with validation rows or without."""
@@ -131,8 +135,13 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if y is None:
             check_labels(self, y, 0)
         table, fields = self._read(X, kind, reset=True)
+        if self._with_pairs_alone and len(fields if kind == "sparse" else table.column_names) < 2:
+            what = "X is sparse and has no sparse_groups" if kind == "sparse" else "X has 1 feature(s)"
+            raise ValueError(f"{type(self).__name__} is a model of pairs of fields: {what}")
         labels = check_labels(self, y, table.num_rows)
-        self._classes = Classes.of(labels if classes is None else np.asarray(classes), multi_class=self._multi_class)
+        self._classes = Classes.of(
+            labels if classes is None else np.asarray(classes), multi_class=not self._with_pairs_alone
+        )
         label, weight = _free_name("label", table), _free_name("weight", table)
         data: Tree = {"label": label, "classes": self._classes.names, "max_rejects": 0}
         if len(self._classes.names) == 2:
@@ -245,7 +254,9 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = tags.input_tags.string = True
-        tags.classifier_tags.multi_class = self._multi_class
+        if self._with_pairs_alone:
+            tags.classifier_tags.multi_class = False
+            tags.input_tags.sparse = self.sparse_groups is not None  # else one field
         return tags
 
 

@@ -1,16 +1,14 @@
-"""The estimators."""
+"""Logistic regression, and the networks that start from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from fieldwise.sklearn.base import Callbacks, Tree
+from fieldwise.sklearn.base import Callbacks, Settings, Tree
 from fieldwise.sklearn.passes import PartialFit
 
 __all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
-
-Settings = Mapping[str, Any]
 
 _L2_ALONE = 1.0
 """Penalty of logistic regression where there is nothing to choose by: a prior of one example, as in scikit-learn."""
