@@ -98,6 +98,24 @@ def test_a_version_that_predicts_too_many_clicks_is_refused_unless_it_is_nearer_
         assert any("as before" in text for text in decision.warnings) == (before == 1.3)
 
 
+def test_a_version_that_follows_a_season_is_published_and_one_that_follows_lost_clicks_is_not() -> None:
+    planted = Planted(9, rows=70_000)
+    season = 0.25 * np.sin(2 * np.pi * np.arange(7) / 7)
+    truth = sigmoid(planted.logit + season[planted.days])
+    labels = (planted.rng.random(70_000) < truth).astype(np.int32)
+    yesterday = sigmoid(planted.logit + season[5])
+    for newest in range(7):  # the version that is right for one of the days, whichever is the newest
+        days = (planted.days - newest - 1) % 7
+        today = sigmoid(planted.logit + season[newest])
+        decision = judge(HeldOutAnswers(labels, days, today, yesterday), GateConfig(max_fall=0.02))
+        assert decision.publish, decision.reasons
+    lost = (planted.days == 6) & (planted.rng.random(70_000) < 0.3)
+    seen = np.where(lost, 0, planted.labels)
+    answers = HeldOutAnswers(seen, planted.days, sigmoid(planted.logit - 0.36), planted.truth)
+    [reason] = judge(answers, GateConfig(max_fall=0.02)).reasons
+    assert "calibration is 0.7" in reason
+
+
 def test_a_slice_that_is_out_of_bounds_is_named_and_the_number_of_slices_allowed_for() -> None:
     planted = Planted(4, rows=60_000)
     city = np.arange(60_000) % 5

@@ -7,16 +7,23 @@ one day's clicks would let a model sink step by step. So what is refused is evid
     AUC          the upper bound of the paired difference new - old is below 0, or the fall is ``max_fall`` or more
     logloss      the lower bound of the paired difference new - old is above 0
     calibration  the interval of predictions / clicks lies outside its bounds, of all examples or of a slice,
-                 and the version is further from 1 than the old one by more than ``calibration_step``
+                 and the version is further from 1 than the old one by more than ``calibration_step``,
+                 and all earlier days of the window, each alone, are out of bounds on the same side
 
-once for the version in use as the old one, and once for that of a week before, so that small steps down do not add
-up. The levels are those of `training.update_config.GateConfig`; of calibration it is divided by the number of slices
-(Bonferroni). Of equal versions about one in 25 is refused: AUC and logloss have 1 in 40 each, and mostly the same one.
+Days differ in level: there are more clicks on Sundays, and a version is right to follow. So logloss, and calibration of
+slices, are taken after each day's predictions were moved, in the logit, to the clicks of that day, the same way for all
+versions; and a level that an earlier day had, or that lies between those of two, is no harm. The newest day is no
+witness: the new version has learned from the rest of it, and it may be what is wrong.
+
+All is done once for the version in use as the old one, and once for that of a week before, so that small steps down do
+not add up. The levels of intervals are those of `training.update_config.GateConfig`; of calibration it is divided by
+the number of slices (Bonferroni). Of equal versions about one in 25 is refused: AUC and logloss have 1 in 40 each, and
+mostly the same one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +31,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.metrics.levels import levelled
 from fieldwise.metrics.paired import Paired, paired_auc, paired_logloss
 from fieldwise.metrics.ratio import Calibration, calibration_by
 from fieldwise.training.update_config import GateConfig
@@ -155,8 +163,15 @@ def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
     before = {_IN_USE: answers.old}
     if answers.week_before is not None:
         before[_WEEK_BEFORE] = answers.week_before
-    checks = [check for name, old in before.items() for check in _differences(answers, old, name, settings)]
-    calibrations = list(_calibrations(answers, before, settings))
+    days = np.unique(answers.days, return_inverse=True)[1]
+    at_level = partial(levelled, labels=answers.labels, groups=days, weights=answers.weights)
+    new, others = at_level(answers.new), {name: at_level(old) for name, old in before.items()}
+    checks = [
+        check
+        for name, old in before.items()
+        for check in (_auc(answers, old, name, settings), _logloss(answers, new, others[name], name, settings))
+    ]
+    calibrations = [_calibration(answers, before, days, settings), *_of_slices(answers, new, others, settings)]
     reasons = [check.harm for check in (*checks, *(check for check, _ in calibrations)) if check.harm is not None]
     return decision(
         publish=not reasons,
@@ -172,83 +187,113 @@ def _only(answers: HeldOutAnswers, kept: npt.NDArray[np.bool_]) -> HeldOutAnswer
     return answers._replace(**arrays, slices=slices)
 
 
-def _differences(answers: HeldOutAnswers, old: Probabilities, against: str, settings: GateConfig) -> Iterator[Check]:
-    """Compare AUC and logloss with those of another version."""
-    confidence = f"{1 - settings.level:.4g}"
-
-    def check(compare: Callable[..., Paired], what: str, name: str, is_harm: Callable[[Paired], bool]) -> Check:
-        found = compare(answers.labels, [answers.new], [old], answers.weights, level=settings.level)
-        direction = "lower" if found.difference < 0 else "higher"
-        harm = (
-            f"{name} is {abs(found.difference):.4f} {direction} than that of {against} "
-            f"(interval of confidence {confidence}: {found.low:+.4f} to {found.high:+.4f})"
-        )
-        return Check(
-            what=what,
-            against=against,
-            value=found.difference,
-            low=found.low,
-            high=found.high,
-            harm=harm if is_harm(found) else None,
-        )
-
-    yield check(paired_auc, "auc", "AUC", lambda found: found.high < 0 or found.difference <= -settings.max_fall)
-    yield check(paired_logloss, "logloss", "logloss", lambda found: found.low > 0)
+def _auc(answers: HeldOutAnswers, old: Probabilities, against: str, settings: GateConfig) -> Check:
+    found = paired_auc(answers.labels, [answers.new], [old], answers.weights, level=settings.level)
+    is_harm = found.high < 0 or found.difference <= -settings.max_fall
+    return _difference("auc", "AUC", found, against, settings, is_harm)
 
 
-def _calibrations(
-    answers: HeldOutAnswers, before: Mapping[str, Probabilities], settings: GateConfig
+def _logloss(
+    answers: HeldOutAnswers, new: Probabilities, old: Probabilities, against: str, settings: GateConfig
+) -> Check:
+    """Compare loglosses, at the level of each day."""
+    found = paired_logloss(answers.labels, [new], [old], answers.weights, level=settings.level)
+    return _difference("logloss", "logloss", found, against, settings, found.low > 0)
+
+
+def _difference(what: str, name: str, found: Paired, against: str, settings: GateConfig, is_harm: bool) -> Check:
+    direction = "lower" if found.difference < 0 else "higher"
+    harm = (
+        f"{name} is {abs(found.difference):.4f} {direction} than that of {against} "
+        f"(interval of confidence {1 - settings.level:.4g}: {found.low:+.4f} to {found.high:+.4f})"
+    )
+    return Check(
+        what=what,
+        against=against,
+        value=found.difference,
+        low=found.low,
+        high=found.high,
+        harm=harm if is_harm else None,
+    )
+
+
+def _calibration(
+    answers: HeldOutAnswers, before: Mapping[str, Probabilities], days: npt.NDArray[np.int64], settings: GateConfig
+) -> tuple[Check, str | None]:
+    """Look at the calibration of all examples; return it, and a warning where it is out of bounds and no harm."""
+    one = np.zeros(len(days), dtype=np.int64)
+
+    def of(probabilities: Probabilities) -> Calibration:
+        level = settings.calibration_level
+        return calibration_by(one, 1, answers.labels, probabilities, answers.weights, level=level)
+
+    found = of(answers.new)
+    text = _out_of_bounds(found, [None], settings.calibration_level, settings).get(0)
+    worse = _further(found, {name: of(old) for name, old in before.items()}, 0, settings)
+    if text is None or not worse:
+        return _check(found, 0, None), None if text is None else f"{text}, as far from 1 as before"
+    newest = int(days.max())
+    by_day = calibration_by(days, newest + 1, answers.labels, answers.new, answers.weights).ratio[:newest]
+    if newest and by_day.min() <= settings.calibration_high and by_day.max() >= settings.calibration_low:
+        return _check(found, 0, None), f"{text}, within what single days of the window had"
+    return _check(found, 0, None, f"{text}, and further from 1 than that of {' and '.join(worse)}"), None
+
+
+def _of_slices(
+    answers: HeldOutAnswers, new: Probabilities, before: Mapping[str, Probabilities], settings: GateConfig
 ) -> Iterator[tuple[Check, str | None]]:
-    """Look at calibration, of all examples and by slice; yield it, and a warning where it is out of bounds but no
-    worse than before.
+    """Yield the calibration of each slice that is out of bounds, at the level of each day, and a warning where that is
+    no harm.
     """
-    low, high = settings.calibration_low, settings.calibration_high
-    everything = SliceColumn(np.zeros(len(answers.labels), dtype=np.int64), ["all"])
     num_slices = sum(len(np.unique(column.ids)) for column in answers.slices.values())
-    for field, column in {"": everything, **answers.slices}.items():
-        level = settings.calibration_level / (num_slices if field else 1)
-
-        def of(probabilities: Probabilities, column: SliceColumn = column, level: float = level) -> Calibration:
-            size = len(column.names)
-            return calibration_by(column.ids, size, answers.labels, probabilities, answers.weights, level=level)
-
-        found = of(answers.new)
-        outside = (found.low > high) | (found.high < low)
-        away = {name: _distance(of(old).ratio) for name, old in before.items()} if outside.any() else {}
-        for place in np.flatnonzero(outside) if field else [0]:
-            ratio = float(found.ratio[place])
-            check = Check(
-                what="calibration",
-                slice=f"{field}={column.names[place]}" if field else None,
-                value=_finite(ratio),
-                low=_finite(float(found.low[place])),
-                high=_finite(float(found.high[place])),
-            )
-            if not outside[place]:
-                yield check, None
-                continue
-            text = (
-                f"calibration{f' of {check.slice}' if check.slice else ''} is {ratio:.3f}, predictions over clicks "
-                f"(interval of confidence {1 - level:.6g}: {found.low[place]:.3f} to {found.high[place]:.3f}; "
-                f"allowed: {low:g} to {high:g}; {found.examples[place]:,} examples)"
-            )
-            own, step = _distance(found.ratio[place : place + 1])[0], np.log1p(settings.calibration_step)
-            worse = [name for name, distances in away.items() if own > distances[place] + step]
+    for field, column in answers.slices.items():
+        level, size = settings.calibration_level / num_slices, len(column.names)
+        of = partial(calibration_by, column.ids, size, answers.labels, weights=answers.weights, level=level)
+        found = of(new)
+        names = [f"{field}={name}" for name in column.names]
+        texts = _out_of_bounds(found, names, level, settings)
+        others = {name: of(old) for name, old in before.items()} if texts else {}
+        for place, text in texts.items():
+            worse = _further(found, others, place, settings)
             if worse:
                 harm = f"{text}, and further from 1 than that of {' and '.join(worse)}"
-                yield msgspec.structs.replace(check, harm=harm), None
+                yield _check(found, place, names[place], harm), None
             else:
-                yield check, f"{text}, as far from 1 as before"
+                yield _check(found, place, names[place]), f"{text}, as far from 1 as before"
 
 
-def _distance(ratios: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return how far calibrations are from 1: twice as many predictions as clicks as far as half as many."""
+def _out_of_bounds(
+    found: Calibration, names: Sequence[str | None], level: float, settings: GateConfig
+) -> dict[int, str]:
+    """Return which slices are out of bounds, in words."""
+    low, high = settings.calibration_low, settings.calibration_high
+    return {
+        place: (
+            f"calibration{f' of {names[place]}' if names[place] else ''} is {found.ratio[place]:.3f}, predictions over "
+            f"clicks (interval of confidence {1 - level:.6g}: {found.low[place]:.3f} to {found.high[place]:.3f}; "
+            f"allowed: {low:g} to {high:g}; {found.examples[place]:,} examples)"
+        )
+        for place in np.flatnonzero((found.low > high) | (found.high < low)).tolist()
+    }
+
+
+def _further(found: Calibration, before: Mapping[str, Calibration], place: int, settings: GateConfig) -> list[str]:
+    """Return the versions that are nearer to 1 in a slice, by more than ``calibration_step``."""
+    own, step = _distance(found.ratio[place]), np.log1p(settings.calibration_step)
+    return [name for name, old in before.items() if own > _distance(old.ratio[place]) + step]
+
+
+def _check(found: Calibration, place: int, name: str | None, harm: str | None = None) -> Check:
+    value, low, high = (
+        float(each[place]) if np.isfinite(each[place]) else None for each in (found.ratio, found.low, found.high)
+    )
+    return Check(what="calibration", slice=name, value=value, low=low, high=high, harm=harm)
+
+
+def _distance(ratio: float) -> float:
+    """Return how far a calibration is from 1: twice as many predictions as clicks as far as half as many."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.abs(np.log(ratios))
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+        return float(np.abs(np.log(ratio)))
 
 
 def _days(count: int) -> str:
