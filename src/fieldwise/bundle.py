@@ -98,8 +98,10 @@ class Bundle(msgspec.Struct, frozen=True):
         The checksum of the manifest; see `bundle_digest`.
     network
         The network as an ONNX graph (`models.network`); None where there is none.
+    ranking
+        The same graph for many candidates of one context (`models.ranking`); None where there is none.
     no_network
-        Why there is none; None in a bundle of an earlier version.
+        Why there is no network; None in a bundle of an earlier version.
     """
 
     folder: Path
@@ -114,6 +116,7 @@ class Bundle(msgspec.Struct, frozen=True):
     calibration: dict[str, Any]
     digest: str
     network: bytes | None
+    ranking: bytes | None
     no_network: str | None
     _blocks: BlockVerifier
     _shift: int
@@ -190,6 +193,7 @@ class BundleWriter:
         dense: Arrays,
         network: bytes | None = None,
         no_network: str | None = None,
+        ranking: bytes | None = None,
     ) -> None:
         """Replace the weights of the bundle; until this returns, readers see the previous weights.
 
@@ -202,7 +206,7 @@ class BundleWriter:
             `block_rows` rows each.
         dense
             All other weights, by name.
-        network, no_network
+        network, no_network, ranking
             See `Bundle`.
 
         Raises
@@ -218,9 +222,10 @@ class BundleWriter:
             "encoder": self.encoder_checksum,
             "dense": save_arrays(self.folder / files["dense"], dense),
         }
-        if network is not None:
-            files["network"] = f"network-{number:04d}.onnx"
-            checksums["network"] = write_bytes(self.folder / files["network"], network)
+        for part, graph in (("network", network), ("ranking", ranking)):
+            if graph is not None:
+                files[part] = f"{part}-{number:04d}.onnx"
+                checksums[part] = write_bytes(self.folder / files[part], graph)
         num_rows, width = table.shape
         block = block_rows(width * table.itemsize)
         if isinstance(table, Pieces):
@@ -301,7 +306,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest, digest = _read_manifest(folder)
         try:
             arrays = {part: _load(folder, manifest, part) for part in ("encoder", "table", "dense")}
-            network = _load_network(folder, manifest)
+            network, ranking = (_load_graph(folder, manifest, part) for part in ("network", "ranking"))
             table, blocks, shift = _table_of(folder / manifest.files["table"], manifest, arrays["table"])
             break
         except ArtefactError:
@@ -322,6 +327,7 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest.calibration,
         digest,
         network,
+        ranking,
         manifest.no_network,
         blocks,
         shift,
@@ -404,14 +410,14 @@ def _load(folder: Path, manifest: _Manifest, part: str) -> dict[str, npt.NDArray
     return load(path, manifest.checksums.get(part))
 
 
-def _load_network(folder: Path, manifest: _Manifest) -> bytes | None:
-    if "network" not in manifest.files:
+def _load_graph(folder: Path, manifest: _Manifest, part: str) -> bytes | None:
+    if part not in manifest.files:
         return None
-    path = _inside(folder, "network", manifest.files["network"])
+    path = _inside(folder, part, manifest.files[part])
     require_file(path)
     with explaining(path):
         content = path.read_bytes()
-    found, expected = checksum(content), manifest.checksums.get("network")
+    found, expected = checksum(content), manifest.checksums.get(part)
     if found != expected:
         raise ArtefactError(
             "the network is damaged", where=path, expected=f"checksum {expected}", got=found, fix=RESTORE

@@ -14,6 +14,7 @@ from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models.click import build_model
 from fieldwise.models.load import DTYPES, dense_arrays
 from fieldwise.models.network import export_network
+from fieldwise.models.ranking import export_ranking
 from fieldwise.schema import Field, Schema
 from fieldwise.tables.config import TableOptimizerConfig
 
@@ -71,5 +72,7 @@ def save(folder, kind="lc-dnn", *, num_classes=2, dtype="float32", with_bags=Fal
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
     weights = model.table.weights
     writer = BundleWriter(folder, encoder, msgspec.to_builtins(config), dtype, {}, calibration)
-    writer.save(1, _bfloat16(weights) if narrow else weights, dense_arrays(model), export_network(model.eval()))
+    network = export_network(model.eval())
+    ranking = export_ranking(model, network)
+    writer.save(1, _bfloat16(weights) if narrow else weights, dense_arrays(model), network, ranking=ranking)
     return folder

@@ -31,7 +31,10 @@ from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
 from fieldwise.nn.graph import Graph, NotExportable, emit, emit_own, emit_part, emit_standardise
 
-__all__ = ["NotExportable", "export_network", "network_of", "refuse_another_answer"]
+__all__ = [
+    "NotExportable", "answers_as", "dnn_heads", "export_network", "joint", "logistic_heads", "network_of",
+    "refuse_another_answer", "weighed",
+]  # fmt: skip
 
 _CLOSE = 1e-5
 """Probabilities of the graph and of torch differ by rounding alone."""
@@ -53,7 +56,7 @@ def export_network(model: ClickModel) -> bytes:
     for name, member in model.members.items():
         assert isinstance(member, Member)
         heads += _heads(graph, model, name, member)
-    logits = _joint(graph, model, _weighed(graph, model, heads))
+    logits = joint(graph, model, weighed(graph, model, heads))
     shapes: dict[str, tuple[str | int, ...]] = {}
     if table.num_local:
         shapes["units"] = ("B", table.layout.num_fields, table.num_local)
@@ -99,9 +102,14 @@ def refuse_another_answer(network: bytes, model: ClickModel, units: Tensor, full
             [found] = session.run(None, {each.name: given[each.name] for each in session.get_inputs()})
         except Exception as error:  # the runtime has exceptions of its own
             raise NotExportable(f"ONNX Runtime: {str(error).strip().splitlines()[0][:200]}") from None
-        apart = float(np.abs(_probabilities(found.astype(np.float64)) - _probabilities(expected)).max(initial=0.0))
-        if found.shape != expected.shape or not apart <= _CLOSE:
-            raise NotExportable(f"its answers to {len(some)} rows differ from torch's, by {apart:.2g}")
+        answers_as(expected, found)
+
+
+def answers_as(expected: npt.NDArray[np.float64], found: npt.NDArray[np.floating[Any]]) -> None:
+    """Raise NotExportable where the logits (B, O) of a graph are not those of torch."""
+    apart = float(np.abs(_probabilities(found.astype(np.float64)) - _probabilities(expected)).max(initial=0.0))
+    if found.shape != expected.shape or not apart <= _CLOSE:
+        raise NotExportable(f"its answers to {len(expected)} rows differ from torch's, by {apart:.2g}")
 
 
 def _probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -136,7 +144,7 @@ def _heads(graph: Graph, model: ClickModel, name: str, member: Member) -> list[s
     ]
 
 
-def _weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
+def weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
     """Return the logits of a model from those of its heads: their mean, or as its stacker weighs them."""
     if model.stacker is None:
         total = heads[0]
@@ -150,7 +158,7 @@ def _weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
     return total
 
 
-def _joint(graph: Graph, model: ClickModel, logits: str) -> str:
+def joint(graph: Graph, model: ClickModel, logits: str) -> str:
     """Return logits over all examples, of labels that are counted among others (`nn.joint_logits`)."""
     if all(label.among is None for label in model.labels):
         return logits
@@ -165,11 +173,13 @@ def _joint(graph: Graph, model: ClickModel, logits: str) -> str:
     return graph.add("Concat", *found, axis=1)
 
 
-def _logistic(graph: Graph, member: LogisticRegression, units: str, full: str) -> list[str]:
+def logistic_heads(graph: Graph, member: LogisticRegression, units: str, full: str) -> list[str]:
+    """Return the head of logistic regression, (B, O)."""
     return [graph.add("Add", full, graph.weight(member.bias))]
 
 
-def _dnn(graph: Graph, member: DNN, units: str, full: str) -> list[str]:
+def dnn_heads(graph: Graph, member: DNN, units: str, full: str) -> list[str]:
+    """Return the head of a network on sums over the fields, (B, O)."""
     first = emit(graph, member.activation, graph.add("Add", full, graph.weight(member.hidden_bias)))
     return [graph.add("Add", emit_part(graph, member.network, first, member.num_full), graph.weight(member.bias))]
 
@@ -205,8 +215,8 @@ def _locally_connected(graph: Graph, member: LocallyConnected, units: str, full:
 
 
 _MEMBERS: dict[type[Member], Callable[[Graph, Any, str, str], list[str]]] = {
-    LogisticRegression: _logistic,
-    DNN: _dnn,
+    LogisticRegression: logistic_heads,
+    DNN: dnn_heads,
     BayesianFM: _factorisation,
     LocallyConnected: _locally_connected,
 }

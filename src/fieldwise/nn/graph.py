@@ -101,6 +101,7 @@ class Graph:
         inputs: Mapping[str, Sequence[str | int]],
         outputs: Mapping[str, Sequence[str | int]],
         names: Mapping[str, str],
+        whole: Sequence[str] = (),
     ) -> Any:
         """Return the model, checked.
 
@@ -110,13 +111,19 @@ class Graph:
             Shapes by name; a text is a dimension of any size. Inputs that no operator takes are left out.
         names
             What the outputs are called in the graph.
+        whole
+            The inputs of whole numbers.
         """
         for name, inner in names.items():
             self.nodes.append(helper.make_node("Identity", [inner], [name]))
         used = {name for node in self.nodes for name in node.input}
 
         def told(shapes: Mapping[str, Sequence[str | int]]) -> list[Any]:
-            return [helper.make_tensor_value_info(name, self.kind, list(shape)) for name, shape in shapes.items()]
+            kinds = dict.fromkeys(whole, TensorProto.INT64)
+            return [
+                helper.make_tensor_value_info(name, kinds.get(name, self.kind), list(shape))
+                for name, shape in shapes.items()
+            ]
 
         graph = helper.make_graph(
             self.nodes,

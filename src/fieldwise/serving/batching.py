@@ -34,11 +34,14 @@ _AT_ONCE = 128
 class Scorer(Protocol):
     """What a batcher asks of a model (`serving.predictor.Predictor`)."""
 
-    def encode_columns(self, columns: dict[str, Any]) -> Batch:
+    def encode_columns(self, columns: dict[str, Any], shared: frozenset[str] = frozenset()) -> Batch:
         """Return the features of rows."""
 
     def score(self, batch: Batch) -> Probabilities:
         """Return their probabilities."""
+
+    def score_candidates(self, batch: Batch, shared: frozenset[str]) -> Probabilities:
+        """Return the probabilities of rows with the same cells in some columns."""
 
 
 class _Waiting(NamedTuple):
@@ -149,7 +152,7 @@ class Batcher:
         num_rows = 0
         while self._waiting:
             rows = self._waiting[0].rows
-            if taken and (num_rows + rows.num_rows > self._limits.batch_rows or rows.form != taken[0].rows.form):
+            if taken and (num_rows + rows.num_rows > self._limits.batch_rows or not _go_together(rows, taken[0].rows)):
                 break
             waiting = self._waiting.popleft()
             self._waiting_rows -= waiting.rows.num_rows
@@ -168,6 +171,7 @@ class Batcher:
         return Answers([answer for waiting in taken for answer in self.score([waiting]).of_request])
 
     def _score_together(self, taken: Sequence[_Waiting]) -> Answers:
+        shared = taken[0].rows.shared
         if len(taken) == 1:
             columns: dict[str, Any] = dict(zip(self._names, taken[0].rows.columns, strict=True))
         else:
@@ -175,8 +179,8 @@ class Batcher:
             columns = {
                 name: list(chain.from_iterable(cells)) for name, cells in zip(self._names, by_column, strict=True)
             }
-        batch = self._scorer.encode_columns(columns)
-        probabilities = self._scorer.score(batch)
+        batch = self._scorer.encode_columns(columns, shared)
+        probabilities = self._scorer.score_candidates(batch, shared) if shared else self._scorer.score(batch)
         self._unseen.count(batch)
         self._metrics.count_batch(probabilities)
         if len(taken) == 1:
@@ -193,3 +197,7 @@ class Batcher:
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
+
+
+def _go_together(rows: Rows, others: Rows) -> bool:
+    return rows.form == others.form and not rows.shared and not others.shared

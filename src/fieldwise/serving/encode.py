@@ -49,6 +49,12 @@ class RowEncoder:
     ----------
     encoder
         Fitted.
+
+    Attributes
+    ----------
+    fields_alike
+        From columns with the same cell in all rows to the fields of the log (F,) that read these alone, or combine such
+        fields.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -75,7 +81,8 @@ class RowEncoder:
         self._of_numbers = _getter(self._number_columns)
         self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
         self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
-        self._which_alike = lru_cache(maxsize=16)(self._fields_alike)
+        self._alike_in_plan = lru_cache(maxsize=16)(self._alike_in_plan_of)
+        self.fields_alike = lru_cache(maxsize=16)(self._fields_alike)
 
     def encode(self, rows: Any) -> Batch:
         """Return the features of raw rows; see `Predictor.predict`.
@@ -124,9 +131,8 @@ class RowEncoder:
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
 
-    def fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
-        """Return which fields (F,) of the log read `shared` columns alone, or combine such fields."""
-        alike = dict(zip(self.served.names, self._which_alike(shared).tolist(), strict=True))
+    def _fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+        alike = dict(zip(self.served.names, self._alike_in_plan(shared).tolist(), strict=True))
         return np.array([alike.get(name, False) for name in self.encoder.fields])
 
     def encode_table(self, table: pa.Table, *, fast: bool = True) -> Batch:
@@ -163,7 +169,7 @@ class RowEncoder:
         for place, name in enumerate(self.served.texts):
             first[place], step[place] = len(texts), name not in shared
             texts += columns[name][:1] if name in shared else columns[name]
-        alike = self._which_alike(shared) if shared else self._none_alike
+        alike = self._alike_in_plan(shared) if shared else self._none_alike
         numbers = np.empty((len(self._plain_numbers), num_rows))
         for are_shared in (False, True) if shared else (False,):
             own = [place for place, name in enumerate(self._number_columns) if (name in shared) == are_shared]
@@ -229,7 +235,7 @@ class RowEncoder:
                 weights[begin:end] = compressed(weights[begin:end])
         return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
 
-    def _fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+    def _alike_in_plan_of(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
         """Return which fields of the plan read `shared` columns alone, or combine such fields."""
         left = {*self.served.given, *self.served.styled}
         alike: dict[str, bool] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -10,15 +11,21 @@ import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration, sigmoid
-from fieldwise.errors import ArtefactError, UserError
+from fieldwise.errors import ArtefactError
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
 from fieldwise.kernels.layout import BAG, Batch, Layout
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.table import gather_part
+from fieldwise.serving.ranking import RankingGraph
+from fieldwise.serving.session import open_session
 
 __all__ = ["Network"]
 
+_FEW = 32
+"""Fewer rows are not worth a cut."""
+
 Floats = npt.NDArray[np.floating[Any]]
+Fields = npt.NDArray[np.int64]
 
 
 class Network:
@@ -47,7 +54,8 @@ class Network:
     """
 
     def __init__(self, bundle: Bundle, network: bytes) -> None:
-        self._bundle, self._session = bundle, _session(network, bundle)
+        self._bundle, self._session = bundle, open_session(network, bundle.folder)
+        self._ranking = None if bundle.ranking is None else RankingGraph(bundle.ranking, network, bundle.folder)
         layout = bundle.encoder.layout
         self.bags = _bags_of(bundle)
         try:
@@ -76,6 +84,7 @@ class Network:
         self._dtype: Any = np.float64 if bundle.dtype == "float64" else np.float32
         self._table = bundle.table if bundle.table.dtype == np.uint16 else bundle.table.astype(self._dtype, copy=False)
         self._is_verified = False
+        self._parts = lru_cache(maxsize=16)(self._parts_of)
 
     def gathered(self, batch: Batch) -> tuple[Floats, Floats]:
         """Return units (B, F, K) of all fields, bags last, and sums over the log's fields (B, W), of a batch."""
@@ -95,15 +104,9 @@ class Network:
         links: tuple[Link, ...] = ()
         if self.bags:
             batch, num_rows, links = augment(batch, self._log_layout, self.bags)
-        if not self._is_verified:
-            self._bundle.admit(batch, self.layout)
-            self._is_verified = self._bundle.is_verified
+        self._admit(batch)
         num_fields = self.layout.num_fields
-        local = np.empty((batch.num_examples, num_fields * num_local), dtype=self._dtype)
-        num_full = self._table.shape[1] - num_local
-        full = np.empty((batch.num_examples, num_full), dtype=self._dtype)
-        gather_part(self._table, batch, self.layout, num_local, local, full, 0, batch.num_examples)
-        units = local.reshape(batch.num_examples, num_fields, num_local)
+        units, full = self._rows_of(batch, self.layout, num_local, batch.num_examples)
         if not links:
             return units, full
         whole, own = (np.stack([getattr(link, name) for link in links]) for name in ("whole", "own"))
@@ -113,11 +116,56 @@ class Network:
         join(units, whole, own, known.astype(self._dtype), leave.astype(self._dtype), 0, num_rows, joined)
         return joined, full[:num_rows]
 
+    def _admit(self, batch: Batch) -> None:
+        if not self._is_verified:
+            self._bundle.admit(batch, self.layout)
+            self._is_verified = self._bundle.is_verified
+
+    def _rows_of(self, batch: Batch, layout: Layout, num_local: int, num_rows: int) -> tuple[Floats, Floats]:
+        """Return units (B, F, K) and sums over the fields (B, W) of the fields of a layout in the first B rows."""
+        local = np.empty((num_rows, layout.num_fields * num_local), dtype=self._dtype)
+        full = np.empty((num_rows, self._table.shape[1] - num_local), dtype=self._dtype)
+        gather_part(self._table, batch, layout, num_local, local, full, 0, num_rows)
+        return local.reshape(num_rows, layout.num_fields, num_local), full
+
     def probabilities(self, batch: Batch) -> Floats:
         """Return the calibrated probabilities of a batch: (B,) of the positive class, or (B, O) for O > 2 classes or O
         labels.
         """
-        logits = self.logits(*self.gathered(batch))
+        return self._calibrated(self.logits(*self.gathered(batch)))
+
+    def of_candidates(self, batch: Batch, alike: npt.NDArray[np.bool_]) -> Floats:
+        """Return the probabilities of a batch whose rows have the same features in some fields of the log, (F,).
+
+        What these fields add to the first layer is computed once, where the model's graph can be cut so
+        (`models.ranking`).
+        """
+        num_rows = batch.num_examples
+        cannot = self.num_local > 0 and self._ranking is None
+        if cannot or num_rows < _FEW or not alike.any():
+            return self.probabilities(batch)
+        shared, own, of_shared, of_own = self._parts(alike.tobytes())
+        context = np.zeros((1, self.layout.num_fields, self.num_local), dtype=self._dtype)
+        if self.bags:
+            whole, full = self.gathered(batch)
+            context[:, shared], units = whole[:1, shared], whole[:, own]
+        else:
+            self._admit(batch)
+            context[:, shared], once = self._rows_of(batch, of_shared, self.num_local, 1)
+            units, full = self._rows_of(batch, of_own, self.num_local, num_rows)
+            full += once
+        if self._ranking is None:
+            return self._calibrated(self.logits(units, full))
+        return self._calibrated(self._ranking.logits(context, units, own, full))
+
+    def _parts_of(self, alike: bytes) -> tuple[Fields, Fields, Layout, Layout]:
+        """Return which fields are alike in all rows and which are not, and the layout of each."""
+        is_alike = np.zeros(self.layout.num_fields, dtype=np.bool_)
+        is_alike[: self._log_layout.num_fields] = np.frombuffer(alike, np.bool_)
+        shared, own = np.flatnonzero(is_alike), np.flatnonzero(~is_alike)
+        return shared, own, _part_of(self.layout, shared), _part_of(self.layout, own)
+
+    def _calibrated(self, logits: Floats) -> Floats:
         if self._bundle.encoder.schema.labels:
             return sigmoid(logits.astype(np.float64)).astype(logits.dtype)
         plain = logits[:, 0] if logits.shape[1] == 1 else logits
@@ -130,25 +178,10 @@ class Network:
         return found
 
 
-def _session(network: bytes, bundle: Bundle) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(
-            "ONNX Runtime is not installed", where="Predictor", fix="pip install 'fieldwise[serve]'"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    # A request is answered by one thread: those of a pool would spin while they wait for each other.
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has exceptions of its own
-        raise ArtefactError(
-            "ONNX Runtime cannot take the network", where=bundle.folder, got=str(error).strip().splitlines()[0]
-        ) from None
+def _part_of(layout: Layout, fields: npt.NDArray[np.int64]) -> Layout:
+    """Return the layout of some fields: the same lines of a batch, and the same rows of the table."""
+    form, single, value, bag = (each[fields] for each in layout[:4])
+    return Layout(form, single, value, bag, np.append(layout.base[fields], layout.num_features))
 
 
 def _bags_of(bundle: Bundle) -> list[Cooccurrence]:

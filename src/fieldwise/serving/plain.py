@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fieldwise.serving.explain import Explanation
 from fieldwise.serving.limits import Limits, too_many_rows
+from fieldwise.serving.ranking import by_column
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.rows import Reads, Rows
 
@@ -121,18 +122,13 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
         else:
             ids = [record.get(reads.id) for record in records] if reads.id in records[0] else None
             return reads.checked(cells, num_rows, ids, limits)
-    own = set().union(*records)
-    columns: dict[str, Sequence[Any]] = {}
-    for name in reads.taken:
-        if name in own:
-            shared = context.get(name)
-            columns[name] = [record.get(name, shared) for record in records]
-        elif name in context:
-            columns[name] = [context[name]] * num_rows
+    columns, shared = by_column(context, records, [*reads.taken])
+    for name in reads.names:
         # A column that no row has is a mistake; one that some rows have is missing in the others.
-        elif name != reads.id:
+        if name not in columns:
             raise reads.lacking(name, list({**context, **records[0]}))
-    return reads.rows(columns, num_rows, limits)
+    rows = reads.rows(columns, num_rows, limits)
+    return rows._replace(shared=shared.intersection(reads.names))
 
 
 def _unreadable(body: bytes, error: Exception) -> Refusal:

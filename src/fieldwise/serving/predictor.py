@@ -24,6 +24,7 @@ from fieldwise.serving.columns import Column, columns_of
 from fieldwise.serving.encode import RowEncoder
 from fieldwise.serving.explain import Explainer, Explanation
 from fieldwise.serving.network import Network
+from fieldwise.serving.ranking import by_column
 
 __all__ = ["Predictor", "network_of"]
 
@@ -156,32 +157,47 @@ class Predictor:
             raise ConfigError("candidates are ranked by one probability", got=f"those of {', '.join(self.outputs)}")
         if top is not None and (isinstance(top, bool) or not isinstance(top, Integral) or top < 1):
             raise ConfigError("`top` is a whole number, 1 or more", got=repr(top))
+        num, columns, shared = self._candidates(context, candidates)
+        probabilities = self.score_candidates(self.encode_columns(columns, shared), shared) if num else self.predict([])
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        return best, probabilities[best]
+
+    def _candidates(self, context: Mapping[str, Any], candidates: Any) -> tuple[int, dict[str, Any], frozenset[str]]:
+        """Return how many candidates there are, the cells of all columns, and which columns are the context's."""
         if isinstance(candidates, Mapping):
             if not all(isinstance(values, (list, tuple, np.ndarray, pa.Array)) for values in candidates.values()):
                 raise TypeError(_CANDIDATES)
             num = len(next(iter(candidates.values()), ()))
             columns = {**{name: [value] * num for name, value in context.items()}, **candidates}
-            probabilities = self.score(self.encode_columns(columns))
-        else:
-            if not isinstance(candidates, Sequence) or not all(isinstance(each, Mapping) for each in candidates):
-                raise TypeError(_CANDIDATES)
-            probabilities = self.predict([{**context, **candidate} for candidate in candidates])
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return best, probabilities[best]
+            return num, columns, frozenset(context).difference(candidates)
+        if not isinstance(candidates, Sequence) or not all(
+            issubclass(kind, Mapping) for kind in set(map(type, candidates))
+        ):
+            raise TypeError(_CANDIDATES)
+        return len(candidates), *by_column(context, candidates, [column.name for column in self.columns])
 
-    def encode_columns(self, columns: Mapping[str, Any]) -> Batch:
+    def encode_columns(self, columns: Mapping[str, Any], shared: frozenset[str] = frozenset()) -> Batch:
         """Return the features of B rows that are given by column: lists, numpy arrays or Arrow arrays, of length B.
+
+        Parameters
+        ----------
+        shared
+            Columns with the same cell in all rows; it is encoded once.
 
         Raises
         ------
         DataError
             As `predict` does.
         """
-        return self._encoder.encode_columns(columns)
+        return self._encoder.encode_columns(columns, shared)
 
     def score(self, batch: Batch) -> Probabilities:
         """Return the probabilities of encoded rows, as `predict` does."""
         return self._network.probabilities(batch)
+
+    def score_candidates(self, batch: Batch, shared: frozenset[str]) -> Probabilities:
+        """Return the probabilities of encoded rows with the same cells in `shared` columns, as `predict` does."""
+        return self._network.of_candidates(batch, self._encoder.fields_alike(shared))
 
     def explain(self, rows: Any) -> Explanation:
         """Return what each field adds to the logits of raw rows; see `serving.explain`.

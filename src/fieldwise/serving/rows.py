@@ -28,12 +28,15 @@ class Rows(NamedTuple):
         The identifiers of the rows, where the request has the column of the schema's id.
     form
         Of each bag whether its cells are texts or lists; rows of different forms are not answered together.
+    shared
+        Columns with the same cell in all rows; rows that have some are answered alone.
     """
 
     columns: Sequence[Sequence[Any]]
     num_rows: int
     ids: Sequence[Any] | None = None
     form: tuple[bool, ...] = ()
+    shared: frozenset[str] = frozenset()
 
 
 class Reads:

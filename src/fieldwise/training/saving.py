@@ -33,38 +33,46 @@ def save_weights(
     Why there is no such network; None where there is one.
     """
     table = model.table
-    network, reason = (None, None) if rows is None else _network(model, rows, world)
+    network, ranking, reason = (None, None, None) if rows is None else _graphs(model, rows, world)
     with world.together():
         stored = table.read(0, 0).dtype
         pieces = table.stream(block_rows(table.num_weights * stored.itemsize))
         try:
             if world.rank == 0:
                 shape = (table.layout.num_features, table.num_weights)
-                writer.save(number, Pieces(stored, shape, pieces), dense_arrays(model), network, reason)
+                writer.save(number, Pieces(stored, shape, pieces), dense_arrays(model), network, reason, ranking)
         finally:
             for _ in pieces:  # also where the disk is full: the others send to the end
                 pass
     return reason
 
 
-def _network(model: ClickModel, rows: Batch, world: World) -> tuple[bytes | None, str | None]:
+def _graphs(model: ClickModel, rows: Batch, world: World) -> tuple[bytes | None, bytes | None, str | None]:
+    """Return the network, its form for candidates of one context, and why there is none."""
     was_training = model.training
     model.eval()
     with torch.inference_mode(), world.uncounted():
         units, full = model.gathered(model.augmented(rows))
     try:
         if world.rank > 0:
-            return None, None
+            return None, None, None
         # Here, for they take time to import, and training that is not saved does without.
         from fieldwise.models.network import NotExportable, export_network, refuse_another_answer
+        from fieldwise.models.ranking import export_ranking, refuse_another_order
 
         network = export_network(model)
         refuse_another_answer(network, model, units, full)
-        return network, None
+        ranking = export_ranking(model, network)
+        try:
+            if ranking is not None:
+                refuse_another_order(ranking, network, model, units, full)
+        except NotExportable:  # candidates are then answered as whole rows
+            ranking = None
+        return network, ranking, None
     except ImportError as error:
-        return None, f"{error.name} is not installed: pip install 'fieldwise[train]'"
+        return None, None, f"{error.name} is not installed: pip install 'fieldwise[train]'"
     except NotExportable as error:
-        return None, str(error)
+        return None, None, str(error)
     finally:
         model.train(was_training)
 

@@ -228,7 +228,7 @@ def _initial(pretrained: Pretrained, settings: TrainConfig, writer: BundleWriter
         own = BundleWriter(
             writer.folder, writer.encoder, bundle.model, bundle.dtype, bundle.csv, bundle.calibration, bundle.format
         )
-        own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network)
+        own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
 
     return Initial(value, lambda: world.first(keep, type(None)))
 
