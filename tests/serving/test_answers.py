@@ -82,15 +82,19 @@ import json, sys
 for name in ("torch", "onnx"):
     sys.modules[name] = None  # to import it is an ImportError
 import fieldwise
+import fieldwise.jobs.threads
 predictor = fieldwise.Predictor(sys.argv[1])
 predictor.warm()
 rows = json.load(sys.stdin)
 fieldwise.predict(sys.argv[1], rows, sys.argv[2])
+fieldwise.jobs.threads.use_threads(1)
+evaluation = fieldwise.evaluate(sys.argv[1], rows, by=["user"])
 try:
     fieldwise.train
 except ImportError as error:
     assert "pip install 'fieldwise[train]'" in str(error)
-print(json.dumps([predictor.predict(rows).tolist(), predictor.predict({k: v[0] for k, v in rows.items()}).tolist()]))
+one = predictor.predict({k: v[0] for k, v in rows.items()})
+print(json.dumps([predictor.predict(rows).tolist(), one.tolist(), evaluation.as_dict()]))
 """
 
 
@@ -104,8 +108,20 @@ def test_an_answer_needs_neither_torch_nor_onnx(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    many, one = json.loads(done.stdout)
+    many, one, evaluated = json.loads(done.stdout)
     expected = Predictor(folder).predict(rows)
     np.testing.assert_allclose(many, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(one, expected[:1], rtol=0, atol=1e-6)
     np.testing.assert_allclose(pq.read_table(tmp_path / "p.parquet")["probability"], expected, rtol=0, atol=1e-6)
+    with_torch = msgspec.json.decode(msgspec.json.encode(fw.evaluate(folder, rows, by=["user"]).as_dict()))
+    assert evaluated == _approximately(with_torch)
+    assert evaluated["auc"] is not None
+
+
+def _approximately(value):
+    """Return plain values that others equal when their figures differ by rounding alone."""
+    if isinstance(value, dict):
+        return {name: _approximately(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_approximately(each) for each in value]
+    return pytest.approx(value, rel=1e-4, abs=1e-5) if isinstance(value, float) else value

@@ -32,7 +32,7 @@ def command(fields: int, features: int, quick: bool, threads: int | None, as_jso
     """
     from fieldwise.errors import ConfigError
     from fieldwise.jobs.bench import bench
-    from fieldwise.jobs.train.train import use_threads
+    from fieldwise.jobs.threads import use_threads
 
     if features < 4 * fields:
         raise ConfigError(

@@ -58,7 +58,7 @@ def command(
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.evaluate import evaluate
-    from fieldwise.jobs.train.train import use_threads
+    from fieldwise.jobs.threads import use_threads
 
     use_threads(threads)
     with show_progress(quiet) as listen:

@@ -61,7 +61,7 @@ def command(
     if to_standard_output and as_json:
         raise click.UsageError("--out - and --json both write to standard output; use one of them.")
     if threads is not None:
-        from fieldwise.jobs.train.train import use_threads
+        from fieldwise.jobs.threads import use_threads
 
         use_threads(threads)
     with show_progress(quiet) as listen:

@@ -18,13 +18,12 @@ from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
+from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
 from fieldwise.metrics import BinaryMetrics, Metrics, accumulator
 from fieldwise.metrics.slices import FieldSlices, Slice, SliceSums
-from fieldwise.models.load import load_model
-from fieldwise.training.score import predict_batches
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -141,7 +140,7 @@ def evaluate(
     0.8731
     """
     bundle = open_bundle(run)
-    model = load_model(bundle)
+    answer = probabilities_of(bundle)
     coverage = Coverage(bundle.encoder)
     accepted, tally = 0, RejectTally()
     started = time.perf_counter()
@@ -158,7 +157,7 @@ def evaluate(
             tally.add(chunk.reject_lines(encoded.rejects))
             coverage.add(encoded.batch, encoded.cut)
             assert encoded.labels is not None, "the rows are read with their labels"
-            [predicted] = predict_batches(model, [encoded.batch])
+            predicted = answer(encoded.batch)
             metrics.update(predicted, encoded.labels, encoded.weights, encoded.groups)
             if slices is not None:
                 slices.update(encoded.batch, predicted, encoded.labels, encoded.weights)

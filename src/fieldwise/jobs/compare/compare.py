@@ -20,8 +20,9 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
+from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
-from fieldwise.jobs.train.train import lr_settings, train, use_threads
+from fieldwise.jobs.train.train import lr_settings, train
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
 

@@ -17,7 +17,7 @@ from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
 from fieldwise.serving.predictor import network_of
 
-__all__ = ["Answers", "What"]
+__all__ = ["Answers", "What", "probabilities_of"]
 
 What = Literal["probabilities", "contributions", "both"]
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -49,7 +49,7 @@ class Answers:
         if what not in get_args(What):
             raise ConfigError("unknown kind of answers", where="what", expected=", ".join(get_args(What)), got=what)
         self._schema, self._dtype = bundle.encoder.schema, bundle.dtype
-        self._probabilities = None if what == "contributions" else _probabilities_of(bundle)
+        self._probabilities = None if what == "contributions" else probabilities_of(bundle)
         self._explainer = None
         self.largest_residual: float | None = None
         if what != "probabilities":
@@ -104,8 +104,14 @@ class Answers:
         return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def _probabilities_of(bundle: Bundle) -> Callable[[Batch], Probabilities]:
-    """Return what answers a batch: torch, on all cores; where it is not installed, the network."""
+def probabilities_of(bundle: Bundle) -> Callable[[Batch], Probabilities]:
+    """Return what gives the probabilities of a batch: torch, on all cores; where it is not installed, the network.
+
+    Raises
+    ------
+    ArtefactError
+        The model cannot be loaded, or has no network.
+    """
     try:
         from fieldwise.models.load import load_model
         from fieldwise.training.score import predict_batches

@@ -28,17 +28,16 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder, read_result
+from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
 from fieldwise.kernels.storage import decode_weights
-from fieldwise.kernels.threads import set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
 from fieldwise.models.registry import model_label
-from fieldwise.nn.blocks import set_torch_threads
 from fieldwise.nn.deep import count_weights
 from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
@@ -262,13 +261,6 @@ def _evaluate_part(
 def _in_order(cache: Cache, world: World) -> Batches:
     """Return the batches in which examples are answered, this worker's share of each."""
     return Batches(cache, _EVALUATION_BATCH, shuffle=False, share=(world.rank, world.size))
-
-
-def use_threads(count: int | None) -> None:
-    """Use `count` threads for the kernels and for torch; None leaves both as they are."""
-    if count is not None:
-        set_num_threads(count)
-        set_torch_threads(count)
 
 
 def _train_model(

@@ -32,7 +32,7 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import prepare
-from fieldwise.jobs.train.train import use_threads
+from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.tune.search import SEARCH_NAME, Search
 from fieldwise.jobs.tune.space import space_of
 from fieldwise.jobs.tune.study import require_optuna
