@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.models.test_network import LAYOUT, bags_of, batch_of, make, probabilities
 
+from fieldwise.models.config import LabelHead
 from fieldwise.models.network import NotExportable, export_network
 from fieldwise.models.ranking import export_ranking, refuse_another_order
 from fieldwise.serving.ranking import RankingGraph
@@ -27,6 +28,7 @@ MODELS = {
     "fields that are linear": {"linear_fields": (0, 3)},
     "factorisation machine": {"kind": "bayesian-fm", "factors": 3, "bags": True},
     "stack": {"kind": "lr+lc-dnn+bayesian-fm+dnn", "factors": 3, "bags": True},
+    "labels": {"labels": (LabelHead("click"), LabelHead("cart", 0)), "units": 8, "fm_interactions": True},
     "float64": {"dtype": torch.float64, "activation": "gelu", "fm_interactions": True},
 }
 

@@ -202,7 +202,9 @@ def _sum(graph: Graph, whose: _Whose, takes: npt.NDArray[Any]) -> str:
 
 
 def _pairs(graph: Graph, module: FMInteractions, whose: _Whose, takes: npt.NDArray[Any]) -> str:
-    """Return (B, 1) or (B, O): the interactions of the units that `takes` (K, U) takes; the context's zeros have none."""
+    """Return the interactions of the units that `takes` (K, U) takes, (B, 1), or (B, O) where outputs have a weight
+    each; the context's zeros have none.
+    """
     total = _all_pairs(graph, module, whose, takes)
     return total if module.scale is None else graph.add("Mul", total, graph.weight(module.scale))
 
