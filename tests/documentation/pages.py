@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +33,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Return the words of every line of a page's code that begins with ``fieldwise``, up to a pipe or comment."""
+    """Return the words of every line of a page's code that begins with ``fieldwise``, up to what is the shell's."""
     text = "\n".join(block.text for block in blocks(page))
     text += "\n".join(line for line in _BLOCK.sub("", page.read_text()).splitlines() if line.startswith("    "))
     lines = text.replace("\\\n", " ").splitlines()
     words = [shlex.split(line.strip(), comments=True) for line in lines if re.match(r"\s*fieldwise [a-z]", line)]
-    return [line[: line.index("|")] if "|" in line else line for line in words]
+    of_shell = ("|", ">", "2>", "&")
+    return [list(takewhile(lambda word: word not in of_shell, line)) for line in words]
 
 
 def write_log(folder: Path, rows: int = 1500) -> None:

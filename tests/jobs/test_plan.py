@@ -113,3 +113,18 @@ def test_the_width_of_a_dnn_s_first_layer_is_in_its_table():
     memory = training_memory(model, size, 39, TableOptimizerConfig(name="adagrad"), batch_size=10)
     assert memory.table == 1000 * 64 * 2 * 4
     assert memory.dense == (64 * 32 + 32 * 1 + 32 + 1 + 64 + 1) * 16 + 10 * (4 * (64 + 64 + 32 + 1) * 4 + 5 * 39 * 8)
+
+
+def test_a_comparison_that_is_only_planned_says_what_every_model_takes_and_writes_nothing(folder):
+    words = ["compare", str(folder / "fieldwise.toml"), "--out", str(folder / "runs"), "--models", "lr,lc-dnn:1"]
+    done = CliRunner().invoke(main, [*words, "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    one = plan(fw.load_config(folder / "fieldwise.toml", ["model.kind=lc-dnn", "model.units=1"]))
+    assert found["models"]["lc-dnn:1"] == {**one.as_dict(), "memory_free": found["models"]["lc-dnn:1"]["memory_free"]}
+    assert found["memory"] == max(each["memory"] for each in found["models"].values())
+    assert found["disk"] == sum(each["disk"] for each in found["models"].values())
+    assert not (folder / "runs").exists()
+    text = CliRunner().invoke(main, [*words, "--dry-run"]).stdout
+    assert "lc-dnn:1" in text
+    assert "for each seed" in text

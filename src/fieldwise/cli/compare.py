@@ -52,6 +52,7 @@ from fieldwise.cli.output import print_json
     help="Family-wise significance level. Default: 0.05.",
 )
 @overwrite_option
+@click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk of every model; train nothing.")
 @config_options
 def command(
     config: Path,
@@ -61,6 +62,7 @@ def command(
     against: str | None,
     level: float,
     overwrite: bool,
+    dry_run: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
@@ -84,6 +86,17 @@ def command(
 
     loaded = load(config, overrides, threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None
+    if dry_run:
+        from fieldwise.jobs.compare.plan import plan_comparison
+
+        expected = plan_comparison(loaded, names)
+        if as_json:
+            print_json(expected.as_dict())
+        else:
+            from fieldwise.cli.tables import print_comparison_plan
+
+            print_comparison_plan(expected)
+        return
     with show_progress(quiet) as listen:
 
         def show(first: Comparison, waiting: list[str]) -> None:

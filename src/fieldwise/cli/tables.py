@@ -16,6 +16,7 @@ from fieldwise.io.memory import readable_bytes
 from fieldwise.models.registry import model_label
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
+    from fieldwise.jobs.compare.plan import ComparisonPlan
     from fieldwise.jobs.prepare.estimate import Estimate
     from fieldwise.jobs.train.plan import TrainingPlan
     from fieldwise.jobs.verify import Verification
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
 
 __all__ = [
     "MAX_FIELDS",
+    "print_comparison_plan",
     "print_days",
     "print_estimate",
     "print_facts",
@@ -89,6 +91,23 @@ def print_plan(expected: TrainingPlan) -> None:
         most = max(stage.gpu_memory or 0 for stage in expected.stages)
         click.echo(f"GPU      {readable_bytes(most)} for the table and its average")
     click.echo(f"disk     {readable_bytes(expected.disk)}")
+
+
+def print_comparison_plan(expected: ComparisonPlan) -> None:
+    """Print an estimate of what each model of a comparison needs, and of what they need together."""
+    some = next(iter(expected.models.values()))
+    print_table(
+        f"{'' if some.prepared else 'about '}{some.examples:,} training examples, {some.fields:,} fields, "
+        f"{some.features:,} features",
+        ["model", "parameters", "memory", "disk"],
+        [
+            [name, f"{each.stages[-1].parameters:,}", readable_bytes(each.memory), readable_bytes(each.disk)]
+            for name, each in expected.models.items()
+        ],
+    )
+    free = "" if some.memory_free is None else f", {readable_bytes(some.memory_free)} free"
+    click.echo(f"memory   {readable_bytes(expected.memory)}{free}")
+    click.echo(f"disk     {readable_bytes(expected.disk)} for each seed")
 
 
 def print_prepared(summary: dict[str, Any]) -> None:

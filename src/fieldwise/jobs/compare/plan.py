@@ -1,0 +1,56 @@
+"""``compare --dry-run``: what the models of a comparison would take, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.jobs.compare.compare import DEFAULT_MODELS, parse_model
+from fieldwise.jobs.train.plan import TrainingPlan, plan
+
+__all__ = ["ComparisonPlan", "plan_comparison"]
+
+
+class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What `compare` would take.
+
+    Attributes
+    ----------
+    models
+        What each model would take, by its name.
+    memory
+        Bytes that cannot be dropped, at most: models are trained one after the other.
+    disk
+        Bytes of all runs of one seed, at most.
+    """
+
+    models: dict[str, TrainingPlan]
+    memory: int
+    disk: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def plan_comparison(config: Config, models: Sequence[str] | None = None) -> ComparisonPlan:
+    """Say what `compare` would take, without writing anything that stays.
+
+    Raises
+    ------
+    ConfigError, DataError, ResourceError
+        As `compare` does.
+    """
+    plans = {
+        name: plan(msgspec.structs.replace(config, model=parse_model(name, config.model)))
+        for name in models or DEFAULT_MODELS
+    }
+    return ComparisonPlan(
+        models=plans,
+        memory=max(each.memory for each in plans.values()),
+        disk=sum(each.disk for each in plans.values()),
+    )
