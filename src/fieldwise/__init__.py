@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fieldwise.jobs.evaluate import Evaluation, evaluate
     from fieldwise.jobs.predict.predict import Prediction, predict
     from fieldwise.jobs.prepare.prepare import Prepared, prepare
+    from fieldwise.jobs.report.report import write_report
     from fieldwise.jobs.run import Result
     from fieldwise.jobs.train.train import train
     from fieldwise.jobs.tune.trial import Tuning
@@ -103,6 +104,7 @@ _HOMES = {
     "jobs.predict.predict": ("Prediction", "predict"),
     "serving.predictor": ("Predictor",),
     "jobs.prepare.prepare": ("Prepared", "prepare"),
+    "jobs.report.report": ("write_report",),
     "jobs.run": ("Result",),
     "schema": ("Field", "Schema"),
     "profile.survey.result": ("Survey",),
@@ -160,6 +162,7 @@ __all__ = [
     "train",
     "tune",
     "verify",
+    "write_report",
 ]
 
 

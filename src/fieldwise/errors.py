@@ -127,6 +127,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(known)}"
 
 
-EXTRAS = {"torch": "train", "onnx": "train", "onnxruntime": "serve", "uvicorn": "serve", "httptools": "serve",
-          "uvloop": "serve"}  # fmt: skip
+EXTRAS = {"torch": "train", "onnx": "train", "matplotlib": "train", "onnxruntime": "serve", "uvicorn": "serve",
+          "httptools": "serve", "uvloop": "serve"}  # fmt: skip
 """Which extra brings a library that may be absent: ``pip install 'fieldwise[train]'``."""

@@ -43,7 +43,7 @@ def config(tmp_path_factory) -> Path:
 
 def arguments(config: Path, out: Path, threads: int, *overrides: str) -> list[str]:
     options = [part for override in overrides for part in ("--set", override)]
-    return ["train", str(config), "--out", str(out), "--threads", str(threads), "--json", *options]
+    return ["train", str(config), "--out", str(out), "--threads", str(threads), "--json", "--no-report", *options]
 
 
 def hash_of(out: Path, result: str) -> str:

@@ -56,7 +56,8 @@ def make_log(folder: Path, more: str = MORE) -> Path:
 
 def command(config: Path, out: Path, *options: str) -> list[str]:
     """Return what a person types to train, with the result as JSON."""
-    return [sys.executable, "-m", "fieldwise", "train", str(config), "--out", str(out), "--json", *options]
+    words = ["train", str(config), "--out", str(out), "--json", "--no-report", *options]
+    return [sys.executable, "-m", "fieldwise", *words]
 
 
 def start(config: Path, out: Path, *options: str) -> subprocess.Popen[str]:

@@ -63,7 +63,7 @@ def test_every_verb_says_that_a_file_was_named_twice(folder):
     assert run("init", "a.csv", "./a.csv")["read"]["remarks"] == [REMARK]
     for verb in ("check", "prepare"):
         assert any(remark.endswith(REMARK) for remark in run(verb, "fieldwise.toml")["read"]["remarks"])
-    small = ["--set", "model.kind=lr", "--set", "train.epochs=1"]
+    small = ["--set", "model.kind=lr", "--set", "train.epochs=1", "--no-report"]
     assert any(
         remark.endswith(REMARK) for remark in run("train", "fieldwise.toml", "--out", "run", *small)["read"]["remarks"]
     )

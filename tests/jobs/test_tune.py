@@ -128,7 +128,7 @@ def test_a_search_that_is_killed_with_sigkill_again_and_again_ends_with_the_same
 ):
     tuning, _ = tuned
     command = [sys.executable, "-m", "fieldwise", "tune", str(folder / "fieldwise.toml"), "--trials", "8", "--quiet"]
-    command += ["--out", str(tmp_path / "cut"), "--json"]
+    command += ["--out", str(tmp_path / "cut"), "--json", "--no-report"]
     for number in range(8):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(4 + 1.3 * number)

@@ -41,6 +41,7 @@ VERBS = (
     "train",
     "compare",
     "tune",
+    "report",
     "evaluate",
     "predict",
     "explain",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option, report_option
 from fieldwise.cli.output import print_json
 
 
@@ -53,6 +53,7 @@ from fieldwise.cli.output import print_json
 )
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk of every model; train nothing.")
+@report_option
 @config_options
 def command(
     config: Path,
@@ -63,6 +64,7 @@ def command(
     level: float,
     overwrite: bool,
     dry_run: bool,
+    with_report: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
@@ -118,3 +120,7 @@ def command(
         print_json(comparison.as_dict())
     else:
         print_comparison(comparison, config, loaded)
+    if with_report:
+        from fieldwise.cli.report import show_report
+
+        show_report(comparison, quiet, as_json)

@@ -28,6 +28,7 @@ __all__ = [
     "overwrite_option",
     "quiet_option",
     "replace_option",
+    "report_option",
     "run_argument",
     "set_option",
     "threads_option",
@@ -115,6 +116,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a sing
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing run folder.")
+
+report_option = click.option(
+    "--report/--no-report",
+    "with_report",
+    default=True,
+    help="Write report.html, report.json and card.md into the folder. Default: yes.",
+)
 
 replace_option = click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 

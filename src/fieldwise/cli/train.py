@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import IMPORTED, Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.options import (
+    IMPORTED,
+    Verb,
+    config_argument,
+    config_options,
+    load,
+    overwrite_option,
+    report_option,
+)
 from fieldwise.cli.output import print_json
 from fieldwise.cli.workers import is_worker, ray_option, run_as_worker, start_workers, worker_options
 
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="Run folder to write.")
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk; train nothing.")
+@report_option
 @worker_options
 @ray_option
 @config_options
@@ -39,6 +48,7 @@ def command(
     out: Path,
     overwrite: bool,
     dry_run: bool,
+    with_report: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     workers: int | None,
@@ -100,6 +110,10 @@ def command(
                 from fieldwise.cli.result import print_result
 
                 print_result(result, config, loaded)
+            if with_report:
+                from fieldwise.cli.report import show_report
+
+                show_report(out, quiet, as_json)
 
         return show
 

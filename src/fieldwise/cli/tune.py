@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option
+from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option, report_option
 from fieldwise.cli.output import print_json
 
 
@@ -37,6 +37,7 @@ from fieldwise.cli.output import print_json
 @click.option("--only", metavar="KEYS", help="Comma-separated keys to search. Default: all.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Random seed of the search.")
 @overwrite_option
+@report_option
 @config_options
 def command(
     config: Path,
@@ -46,6 +47,7 @@ def command(
     only: str | None,
     seed: int,
     overwrite: bool,
+    with_report: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
@@ -79,3 +81,7 @@ def command(
         from fieldwise.cli.tuning import print_tuning
 
         print_tuning(tuning)
+    if with_report:
+        from fieldwise.cli.report import show_report
+
+        show_report(tuning, quiet, as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from fieldwise.errors import ResourceError
 
-__all__ = ["available_bytes", "freed_memory_kept", "readable_bytes", "require_memory"]
+__all__ = ["available_bytes", "freed_memory_kept", "readable_bytes", "require_memory", "resident_bytes"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _KEEP = 1 << 30
@@ -28,6 +29,14 @@ def available_bytes() -> int | None:
     except (OSError, ValueError):
         pass
     return max(min(limits), 0) if limits else None
+
+
+def resident_bytes() -> int | None:
+    """Return the memory that this process holds now, what it has read of mapped files included; None if unknown."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def readable_bytes(count: float) -> str:

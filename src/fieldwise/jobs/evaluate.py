@@ -8,30 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from fieldwise.bundle import open_bundle
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
-from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, ignore
-from fieldwise.features.encoder import Encoder
 from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
+from fieldwise.jobs.by_field import SlicesByField
 from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
-from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch
 from fieldwise.metrics import BinaryMetrics, Metrics, accumulator
-from fieldwise.metrics.slices import FieldSlices, Slice, SliceSums
+from fieldwise.metrics.slices import FieldSlices, Slice
 
 __all__ = ["Evaluation", "evaluate"]
-
-Floats = npt.NDArray[np.floating]
-Ids = npt.NDArray[np.integer]
-
-_FEW = 1_000
-_WITHOUT_TEXT = {MISSING: "(missing)", UNSEEN: "(unseen)"}
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +139,7 @@ def evaluate(
     classes = bundle.encoder.schema.classes
     labels = [label.label for label in bundle.encoder.schema.labels]
     metrics = accumulator(len(classes), labels, cutoff)
-    slices = _Slices(bundle.encoder, by) if len(classes) == 2 and not labels else None
+    slices = SlicesByField(bundle.encoder, by) if len(classes) == 2 and not labels else None
     days = MetricsByDay(bundle.encoder.schema, time_column, cutoff) if by_day or time_column is not None else None
     extra = () if days is None else (days.column,)
     with open_rows(bundle, data, format) as log:
@@ -189,49 +180,3 @@ def evaluate(
         warnings=[*figures.warnings("these rows"), *coverage.warnings()],
         **bundle.encoder.schema.of_label,
     )
-
-
-class _Slices:
-    """Sums by the values of fields, those asked for and those that have few."""
-
-    def __init__(self, encoder: Encoder, by: Sequence[str]) -> None:
-        self.encoder, layout = encoder, encoder.layout
-        fields = encoder.schema.fields
-        for name in by:
-            known = [field.name for number, field in enumerate(fields) if layout.form[number] != VALUE]
-            if name not in known:
-                raise ConfigError(
-                    "not a field with discrete values",
-                    where="--by",
-                    got=name,
-                    fix=did_you_mean(name, known),
-                )
-        sizes = np.diff(layout.base)
-        self.sums = {
-            number: SliceSums(int(sizes[number]))
-            for number, field in enumerate(fields)
-            if layout.form[number] != VALUE and (field.name in by or sizes[number] <= _FEW)
-        }
-
-    def update(self, batch: Batch, predicted: Floats, labels: Ids, weights: Floats | None) -> None:
-        layout = self.encoder.layout
-        for number, sums in self.sums.items():
-            if layout.form[number] == BAG:
-                offsets = batch.offsets[layout.bag[number]]
-                ids = batch.bag_ids[offsets[0] : offsets[-1]]
-                rows = np.repeat(np.arange(len(labels)), np.diff(offsets))
-            else:
-                ids, rows = batch.ids[layout.single[number]], np.arange(len(labels))
-            sums.update(ids, predicted[rows], labels[rows], None if weights is None else weights[rows])
-
-    def compute(self) -> list[FieldSlices]:
-        fields = self.encoder.schema.fields
-        found = []
-        for number, sums in self.sums.items():
-            names = [""] * int(np.diff(self.encoder.layout.base)[number])
-            occupied = sums.occupied()
-            texts = self.encoder.feature_texts(fields[number].name, occupied)
-            for slot, text in zip(occupied, texts, strict=True):
-                names[slot] = text if text is not None else _WITHOUT_TEXT.get(slot, f"feature {slot}")
-            found.append(sums.compute(fields[number].name, names))
-        return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
 from fieldwise.serving.predictor import network_of
 
-__all__ = ["ExplainedField", "ExplainedRow", "Importance", "explain_row", "field_importance"]
+__all__ = ["ExplainedField", "ExplainedRow", "Importance", "explain_row", "field_importance", "importance_on"]
 
 _INTERVAL = 1.959963984540054
 _SEED = 0
@@ -184,13 +186,19 @@ def field_importance(run: str | Path, data: Any, *, format: str | None = None, m
         The model is missing or damaged, or has more than two classes; the log is invalid, or has one class alone.
     """
     bundle = open_bundle(run)
+    return importance_on(bundle, lambda: _some(bundle, data, format, most))
+
+
+def importance_on(bundle: Bundle, examples_of: Callable[[], Examples], seconds: float = math.inf) -> list[Importance]:
+    """Return what `field_importance` does, on labelled examples, of as many fields as `seconds` allow."""
+    started = time.monotonic()
     if outputs := bundle.encoder.schema.outputs:
         raise ConfigError(
             "only models of one label of two classes are explained", where=bundle.folder, got=", ".join(outputs)
         )
     network = Network(bundle, network_of(bundle))
-    examples = _some(bundle, data, format, most)
-    assert examples.labels is not None
+    examples = examples_of()
+    assert examples.labels is not None, "the rows are read with their labels"
     labels = examples.labels
     if not len(labels) or labels.min() == labels.max():
         raise DataError("importance needs rows of both classes", got=f"{len(labels)} rows")
@@ -200,6 +208,8 @@ def field_importance(run: str | Path, data: Any, *, format: str | None = None, m
     found = []
     owners = [*range(bundle.encoder.layout.num_fields), *(bag.key for bag in network.bags)]
     for place, field in enumerate(bundle.encoder.schema.fields):
+        if time.monotonic() - started > seconds:
+            break
         mixed = numbers.copy()
         for number, owner in enumerate(owners):
             if owner == place:  # a co-occurrence bag goes with its key

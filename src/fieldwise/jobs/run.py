@@ -5,6 +5,8 @@
     run/
         run.json        the configuration and, when finished, the result
         bundle/         the model (`bundle`)
+        progress.jsonl  speed, loss and memory on the way (`jobs.train.record`)
+        report.html     the report, with report.json and card.md (`jobs.report`)
         not_finite.jsonl    the batch in which a NaN or an infinity stopped training
         checkpoints/    from which an unfinished run is resumed (`training.checkpoint`)
         .lock           locked by the process that works in the folder
@@ -16,7 +18,9 @@ an error that names the differences, unless it is overwritten.
 from __future__ import annotations
 
 import fcntl
+import math
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,13 +32,14 @@ from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.events import EpochEnd
 from fieldwise.io.files import checksum, discard, explaining, remove_unfinished, sync_folder
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.io.stores import local_path
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["LOCK_NAME", "RUN_NAME", "MemberResult", "Result", "RunFolder", "read_result"]
+__all__ = ["LOCK_NAME", "RUN_NAME", "Epoch", "MemberResult", "Result", "RunFolder", "read_config", "read_result"]
 
 _FORMAT = "fieldwise-run"
 _VERSION = 2
@@ -60,6 +65,38 @@ class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
     weights: list[float]
     valid: Metrics | None
     test: Metrics | None
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True):
+    """One epoch of training; where logistic regression is solved, one penalty, `l2`.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    loss
+        The mean over the training examples, while they were learned from.
+    seconds, examples_per_second
+        Of training, without validation.
+    valid
+        The metrics at its end; None where there is no such part.
+    """
+
+    epoch: int
+    loss: float
+    seconds: float
+    examples_per_second: float
+    valid: Metrics | None
+    l2: float | None = None
+
+    @classmethod
+    def list_of(cls, epochs: Iterable[EpochEnd]) -> list[Epoch]:
+        """Return the epochs that have a loss: sweeps of a sampler have none."""
+        return [
+            cls(**{name: getattr(each, name) for name in cls.__struct_fields__})
+            for each in epochs
+            if math.isfinite(each.loss)
+        ]
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +135,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         of each are in `Metrics.labels`.
     read
         What of the log was not used, and why; None in runs of versions that did not record it.
+    history
+        The learning curve; empty where the model was sampled, and in runs of versions that did not record it.
     """
 
     model: str
@@ -121,6 +160,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberResult] = []
     l2: float | None = None
     kept: str | None = None
+    history: list[Epoch] = []
 
     @property
     def warnings(self) -> list[str]:
@@ -139,6 +179,8 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     result: Result | None = None
     bundle: str | None = None
     """The digest of the run's bundle (`bundle.bundle_digest`); None where it has none, or is not finished."""
+    base: str | None = None
+    """The folder that the configuration's relative paths are relative to; None in runs of earlier versions."""
 
 
 class RunFolder:
@@ -175,6 +217,7 @@ class RunFolder:
     ) -> None:
         self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
+        self.base = str(Path(config.base).resolve())
         self.overwrite, self.patience = overwrite, patience
         self.result: Result | None = None
         self._held = ExitStack()
@@ -259,7 +302,7 @@ class RunFolder:
             time.sleep(0.1)
 
     def _write(self, bundle: str | None = None) -> None:
-        manifest = _Manifest(self.config, self.result, bundle)
+        manifest = _Manifest(self.config, self.result, bundle, self.base)
         write_manifest(self.folder / RUN_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
@@ -282,6 +325,26 @@ def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
     if with_bundle:
         _refuse_other_bundle(folder, manifest)
     return manifest.result
+
+
+def read_config(folder: Path) -> tuple[Config, str]:
+    """Return the configuration of a run, and the key of its prepared log.
+
+    Raises
+    ------
+    ArtefactError
+        ``run.json`` is missing or damaged, or of a version that did not record where the log is.
+    """
+    manifest = _read(folder)
+    plain = dict(manifest.config)
+    log = plain.pop("log")
+    if manifest.base is None:
+        raise ArtefactError(
+            "the run was made by a version that did not record where its log is",
+            where=folder / RUN_NAME,
+            fix="train it again with --overwrite",
+        )
+    return msgspec.convert({**plain, "base": manifest.base}, Config), log
 
 
 def _read(folder: Path) -> _Manifest:

@@ -74,7 +74,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     artefacts
         All artefacts in it, outer ones before inner ones.
     unchecked
-        Files in them without a checksum: lists of rejected rows, and unknown files.
+        Files in them without a checksum: lists of rejected rows, records of training, reports, and unknown files.
     """
 
     folder: str

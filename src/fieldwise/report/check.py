@@ -7,20 +7,10 @@ from html import escape
 
 from fieldwise.data.read_report import describe
 from fieldwise.profile.survey.result import Column, Day, Group, Survey
+from fieldwise.report.page import page, table
 
 __all__ = ["PAGE_MARK", "survey_page"]
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1c2430; }
-h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.2rem; } h3 { margin: 1.6rem 0 .3rem; }
-table { border-collapse: collapse; margin: .4rem 0 1rem; }
-th, td { padding: .15rem .7rem .15rem 0; text-align: right; border-bottom: 1px solid #e3e7ec; vertical-align: top; }
-th.text, td.text { text-align: left; overflow-wrap: anywhere; } th { font-weight: 600; color: #556; }
-.warning { border-left: 4px solid #c2571a; background: #fdf5ee; padding: .4rem .8rem; margin: .6rem 0; }
-.warning p { margin: .1rem 0; } .facts { color: #445; margin: .1rem 0 .4rem; }
-svg { vertical-align: middle; } nav { columns: 4; }
-"""
-_BAR = 160
 PAGE_MARK = '<meta name="generator" content="fieldwise check">'
 """Identifies a report, which may be replaced by a newer one."""
 
@@ -33,13 +23,13 @@ def survey_page(survey: Survey) -> str:
     >>> from fieldwise.data.read_report import ReadReport
     >>> from fieldwise.profile.survey.result import PartSummary
     >>> part = PartSummary(rows=2, classes={"0": 1, "1": 1}, label_rate=0.5)
-    >>> page = survey_page(
+    >>> drawn = survey_page(
     ...     Survey(files=("a<b.csv",), rows_in_log=2, rows_read=2, share=1.0, rows_rejected=0, first_reject=None,
     ...            read=ReadReport(files=1, rows_read=2, rows_used=2, rows_rejected=0),
     ...            label="click", classes=("0", "1"), parts={"train": part}, measured_on="", columns=(), days={},
     ...            overlap=())
     ... )
-    >>> "a&lt;b.csv" in page, "<script" in page
+    >>> "a&lt;b.csv" in drawn, "<script" in drawn
     (True, False)
     """
     fields = [column for column in survey.columns if column.role == "field"]
@@ -52,14 +42,14 @@ def survey_page(survey: Survey) -> str:
         "</p>",
         *_warnings(survey),
         "<h2>Parts</h2>",
-        _table(
+        table(
             ["part", "rows", "label rate"],
             [[name, f"{part.rows:,}", _rate(part.label_rate)] for name, part in survey.parts.items()],
         ),
         *(f"<h2>Label rate by day: {escape(name)}</h2>{_days(days)}" for name, days in survey.days.items() if days),
         f"<h2>Fields</h2><p class=facts>AUC of each field alone on {escape(survey.measured_on)}, with label rates "
         "estimated on other rows. Drift is the population stability index from training to test.</p>",
-        _table(
+        table(
             ["field", "type", "values", "coverage", "missing", "AUC alone", "drift", "by chance", "unseen"],
             [_line(column) for column in fields],
             num_texts=2,
@@ -70,19 +60,13 @@ def survey_page(survey: Survey) -> str:
         ),
         *(_field(column) for column in fields),
         "<h2>Columns not used as fields</h2>",
-        _table(
+        table(
             ["column", "role", "why", "values", "coverage"],
             [[c.column, c.role, c.note or "", _number(c), f"{c.coverage:.1%}"] for c in others],
             num_texts=3,
         ),
     ]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{PAGE_MARK}'
-        f"<title>{escape(survey.label)}: log profile</title>"
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n'
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
+    return page(f"{survey.label}: log profile", PAGE_MARK, body)
 
 
 def _files(files: Sequence[str]) -> str:
@@ -141,50 +125,27 @@ def _groups(heading: str, groups: Sequence[Group]) -> str:
         ]
         for group in groups
     ]
-    return _table([heading, "rows", "share", "label rate", ""], lines, escaped=True)
+    return table([heading, "rows", "share", "label rate", ""], lines, escaped=True)
 
 
 def _days(days: Sequence[Day]) -> str:
-    """Return a chart of the label rate, 0 to 1, a bar a day, and its figures."""
-    width = max(900 // len(days), 1)
-    bars = "".join(
-        f'<rect x="{place * width}" y="{120 * (1 - day.label_rate):.1f}" width="{max(width - 1, 1)}" '
-        f'height="{120 * day.label_rate:.1f}" fill="#3b6ea5"><title>{day.day}: {day.label_rate:.4f} of {day.rows:,}'
-        "</title></rect>"
-        for place, day in enumerate(days)
-        if day.label_rate is not None
-    )
-    chart = (
-        f'<svg viewBox="0 0 {width * len(days)} 120" preserveAspectRatio="none" width="100%" height="120" role="img" '
-        f'aria-label="label rate by day" style="border-bottom:1px solid #889">{bars}</svg>'
-    )
+    """Return the label rate of each day; figures alone, for the picture is a library's that `check` can do without."""
     lines = [
-        [day.day, f"{day.rows:,}", _rate(day.label_rate), *(f"{rows:,}" for rows in day.parts.values())] for day in days
+        [
+            escape(day.day),
+            f"{day.rows:,}",
+            _rate(day.label_rate),
+            _bar(day.label_rate),
+            *(f"{rows:,}" for rows in day.parts.values()),
+        ]
+        for day in days
     ]
-    table = _table(["day", "rows", "label rate", *days[0].parts], lines)
-    return f"<p>{chart}</p><details><summary>{len(days):,} days</summary>{table}</details>"
+    shown = table(["day", "rows", "label rate", "", *days[0].parts], lines, escaped=True)
+    return f"<details open><summary>{len(days):,} days</summary>{shown}</details>"
 
 
 def _bar(rate: float | None) -> str:
-    if rate is None:
-        return ""
-    return (
-        f'<svg width="{_BAR}" height="12" role="img" aria-label="{rate:.4f}"><rect width="{_BAR}" height="12" '
-        f'fill="#eceff3"/><rect width="{_BAR * rate:.1f}" height="12" fill="#3b6ea5"/></svg>'
-    )
-
-
-def _table(
-    headings: Sequence[str], lines: Iterable[Sequence[str]], *, num_texts: int = 1, escaped: bool = False
-) -> str:
-    def row(tag: str, cells: Sequence[str], done: bool) -> str:
-        return "".join(
-            f"<{tag}{' class=text' if place < num_texts else ''}>{cell if done else escape(cell)}</{tag}>"
-            for place, cell in enumerate(cells)
-        )
-
-    content = "".join(f"<tr>{row('td', line, escaped)}</tr>\n" for line in lines)
-    return f"<table><thead><tr>{row('th', headings, False)}</tr></thead><tbody>{content}</tbody></table>"
+    return "" if rate is None else f'<meter min="0" max="1" value="{rate:.4f}">{rate:.4f}</meter>'
 
 
 def _number(column: Column) -> str:

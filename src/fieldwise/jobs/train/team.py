@@ -16,6 +16,7 @@ from fieldwise.events import Listener, Warned
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.prepare.together import prepare_together
 from fieldwise.jobs.run import Result, RunFolder
+from fieldwise.jobs.train.record import RECORD_NAME, Recorder
 from fieldwise.kernels.threads import available_cores, num_threads, set_num_threads
 from fieldwise.models.click import ClickModel
 from fieldwise.training.checkpoint import Checkpoints
@@ -33,6 +34,7 @@ __all__ = [
     "holding",
     "name_of",
     "prepare_log",
+    "recorded",
     "stepper_of",
     "with_device",
     "world_of",
@@ -131,6 +133,11 @@ def stepper_of(model: ClickModel, settings: TrainConfig, world: World) -> Steppe
 def checkpoints_of(run: RunFolder, stepper: Stepper, warn: Callable[[str], None]) -> Checkpoints:
     """Return where training goes on from."""
     return Checkpoints(run.checkpoints, warn=warn, run=run.name, world=stepper.world, part=stepper.table.part)
+
+
+def recorded(run: RunFolder, world: World, listen: Listener) -> Listener:
+    """Return a listener that also writes what happens into the run folder, on the first worker."""
+    return Recorder(run.folder / RECORD_NAME, listen) if world.rank == 0 else listen
 
 
 def name_of(name: str, world: World) -> str:

@@ -27,7 +27,7 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.run import RUN_NAME, MemberResult, Result, RunFolder, read_result
+from fieldwise.jobs.run import RUN_NAME, Epoch, MemberResult, Result, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
@@ -153,6 +153,7 @@ def train(
     with team.holding(run, world) as finished:
         if finished is not None:
             return msgspec.structs.replace(finished, read=finished.read or prepared.read, **schema.of_label)
+        listen = team.recorded(run, world, listen)
         pretrained = None
         config = with_kind(config, prepared)
         if config.model.has_lr:
@@ -180,6 +181,7 @@ def train(
             best_epoch=history.best_epoch,
             l2=history.epochs[history.best_epoch - 1].l2 if kept is None else kept.l2,
             examples_per_second=history.examples_per_second,
+            history=Epoch.list_of(history.epochs),
             folder=str(run.folder),
             read=prepared.read,
             **schema.of_label,

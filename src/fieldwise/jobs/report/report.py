@@ -1,0 +1,357 @@
+"""``fieldwise report``: the report of a run, a comparison or a search.
+
+::
+
+    report.html    for people, drawn by matplotlib (`report.training`)
+    report.json    every figure in it (`report.content.ReportContent`)
+    card.md        the model card
+
+Training itself draws nothing: the verbs do when it is done, and Python on request, for drawing takes a second or two
+and an extra library, and a training is worth more than its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from fieldwise.bundle import open_bundle
+from fieldwise.config import Config
+from fieldwise.data.read_report import describe
+from fieldwise.errors import ArtefactError
+from fieldwise.events import Listener, StageStart, Warned, ignore
+from fieldwise.io.files import write_bytes
+from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.init.write_config import config_toml
+from fieldwise.jobs.machine import describe_machine
+from fieldwise.jobs.predict.coverage import Coverage
+from fieldwise.jobs.prepare.prepare import PREPARED_NAME, Prepared, cache_root, open_prepared
+from fieldwise.jobs.report.measure import measure
+from fieldwise.jobs.run import RUN_NAME, Result, read_config, read_result
+from fieldwise.jobs.train.record import RECORD_NAME, read_record
+from fieldwise.jobs.tune.trial import Tuning
+from fieldwise.metrics.intervals import Estimate
+from fieldwise.models.registry import model_label
+from fieldwise.report.card import model_card
+from fieldwise.report.content import (
+    DataLine,
+    DifferenceLine,
+    EpochPoint,
+    ModelLine,
+    Moment,
+    PartFigures,
+    ReportContent,
+    TrialLine,
+)
+from fieldwise.report.training import training_page
+
+__all__ = ["REPORT_NAME", "is_current", "report_or_warn", "write_report"]
+
+REPORT_NAME = "report.html"
+_JSON_NAME, _CARD_NAME = "report.json", "card.md"
+_MOST_MOMENTS = 300
+
+
+def write_report(what: str | Path | Comparison | Tuning, *, listen: Listener = ignore) -> Path:
+    """Measure and draw the report of a finished training, and return the path of its HTML page.
+
+    Parameters
+    ----------
+    what
+        A run folder; or what `compare` or `tune` returned; or the folder of such, whose report is drawn again from the
+        figures of its ``report.json``.
+    listen
+        Called with events.
+
+    Raises
+    ------
+    ArtefactError
+        The run is not finished, or the prepared log that it was trained on is gone.
+    ModuleNotFoundError
+        Matplotlib is not installed; ``report.json`` and ``card.md`` are written all the same.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.write_report("runs/first")  # doctest: +SKIP
+    PosixPath('runs/first/report.html')
+    """
+    if isinstance(what, Comparison):
+        folder, content = Path(what.folder), _of_comparison(what, listen)
+    elif isinstance(what, Tuning):
+        folder, content = Path(what.folder), _of_search(what, listen)
+    else:
+        folder = Path(what)
+        content = _of_run(folder, listen) if (folder / RUN_NAME).exists() else _recorded(folder)
+    write_bytes(folder / _JSON_NAME, msgspec.json.format(msgspec.json.encode(content), indent=1))
+    write_bytes(folder / _CARD_NAME, model_card(content).encode())
+    write_bytes(folder / REPORT_NAME, training_page(content).encode())
+    return folder / REPORT_NAME
+
+
+def report_or_warn(what: str | Path | Comparison | Tuning, listen: Listener = ignore) -> Path | None:
+    """Do what `write_report` does; where that fails, say so in a warning and return None: the training is done."""
+    try:
+        return write_report(what, listen=listen)
+    except Exception as error:  # of a library that draws, too: whatever it is, no training is lost by it
+        missing = isinstance(error, ModuleNotFoundError)
+        cure = (
+            "pip install 'fieldwise[train]', then `fieldwise report`" if missing else "`fieldwise report` tries again"
+        )
+        text = (
+            f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else " ".join(str(error).split())
+        )
+        listen(Warned(f"no report was drawn: {text or type(error).__name__}; {cure}"))
+        return None
+
+
+def is_current(run: Path) -> bool:
+    """Whether a run's report was drawn after the run was finished."""
+    page, record = run / REPORT_NAME, run / RUN_NAME
+    return page.exists() and page.stat().st_mtime_ns >= record.stat().st_mtime_ns
+
+
+def _recorded(folder: Path) -> ReportContent:
+    path = folder / _JSON_NAME
+    if not path.exists():
+        raise ArtefactError(
+            "there is nothing to report",
+            where=folder,
+            expected=f"a run folder ({RUN_NAME}), or a comparison or a search with {_JSON_NAME}",
+            fix="of a comparison or a search, run the same command again: what is trained stays",
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ReportContent)
+    except msgspec.MsgspecError as error:
+        raise ArtefactError("the figures of the report are damaged", where=path, got=error) from None
+
+
+def _of_run(folder: Path, listen: Listener) -> ReportContent:
+    result = read_result(folder, with_bundle=True)
+    if result is None:
+        raise ArtefactError("the run is not finished", where=folder, fix="run the same command again")
+    config, prepared = _opened(folder)
+    lines = [_line(result, config.train.stop_on)]
+    if (folder / "pretrain" / RUN_NAME).exists():
+        initial = read_result(folder / "pretrain")
+        lines += [] if initial is None else [_line(initial, config.train.stop_on, " (pretraining)", curve=False)]
+    lines += _members(result)
+    title = f"{lines[0].label}: {folder.resolve().name}"
+    return _content(title, lines, lines[0].label, result, folder, config, prepared, listen)
+
+
+def _of_comparison(comparison: Comparison, listen: Listener) -> ReportContent:
+    results = comparison.models
+    labels = {
+        spread.model: model_label(result.model, result.units)
+        for spread, result in zip(comparison.spreads, results, strict=True)
+    }
+    best = max(range(len(results)), key=lambda place: _goodness(results[place]))
+    run = Path(comparison.folder) / comparison.spreads[best].model  # results name the folder where they were made
+    config, prepared = _opened(run)
+    lines = [_line(result, config.train.stop_on) for result in results]
+    title = f"Comparison: {Path(comparison.folder).resolve().name}"
+    content = _content(title, lines, lines[best].label, results[best], run, config, prepared, listen)
+    differences = [
+        DifferenceLine(
+            model=labels[each.model],
+            metric=each.metric,
+            estimate=Estimate(each.difference, each.low, each.high),
+            p_value=each.corrected_p_value,
+            verdict=each.verdict,
+        )
+        for each in comparison.differences
+    ]
+    return msgspec.structs.replace(
+        content, differences=differences, against=labels.get(comparison.against or "", ""), level=comparison.level
+    )
+
+
+def _goodness(result: Result) -> float:
+    """Return the validation AUC, by which the best model is chosen: the test rows stay unseen."""
+    return -1.0 if result.valid is None or result.valid.auc is None else result.valid.auc
+
+
+def _of_search(tuning: Tuning, listen: Listener) -> ReportContent:
+    folder = Path(tuning.folder) / "trials" / f"{tuning.best:04d}"
+    result = read_result(folder)
+    if result is None:
+        raise ArtefactError("the best trial is not finished", where=folder)
+    result = msgspec.structs.replace(result, valid=tuning.valid, test=tuning.test)
+    config, prepared = _opened(folder)
+    line = _line(result, config.train.stop_on)
+    title = f"Search: {Path(tuning.folder).resolve().name}"
+    content = _content(title, [line], line.label, result, folder, config, prepared, listen)
+    trials = [
+        TrialLine(
+            number=each.number,
+            state=each.state,
+            value=None if each.value is None else abs(each.value),  # negated where lower is better
+            settings=", ".join(f"{key} = {value}" for key, value in each.values.items()) or "as configured",
+        )
+        for each in tuning.trials
+    ]
+    return msgspec.structs.replace(content, trials=trials, best=tuning.best)
+
+
+def _opened(run: Path) -> tuple[Config, Prepared]:
+    """Return the configuration of a run, and its prepared log."""
+    config, log = read_config(run)
+    folder = cache_root(config) / log
+    if not (folder / PREPARED_NAME).exists():
+        raise ArtefactError(
+            "the prepared log that the run was trained on is gone", where=folder, fix="prepare the same log again"
+        )
+    return config, open_prepared(folder)
+
+
+def _content(
+    title: str,
+    lines: list[ModelLine],
+    model: str,
+    result: Result,
+    run: Path,
+    config: Config,
+    prepared: Prepared,
+    listen: Listener,
+) -> ReportContent:
+    """Return the content of a report, measured on the best part that there is; `run` holds the model."""
+    bundle = open_bundle(run)
+    part = next((name for name in ("test", "valid") if name in prepared.parts), None)
+    figures: PartFigures | None = None
+    coverage: Coverage | None = None
+    if part is not None:
+        listen(StageStart("report", result.model))
+        figures, coverage = measure(bundle, prepared.parts[part], part, config)
+    summary = prepared.summary
+    schema = prepared.encoder.schema
+    return ReportContent(
+        title=title,
+        model=model,
+        label=" and ".join(filter(None, schema.label_columns)),
+        positive=schema.positive_class,
+        classes=list(schema.classes),
+        parts={name: (count["examples"], count["read"], count["rejected"]) for name, count in summary["parts"].items()},
+        rows_read=summary["rows_read"],
+        rows_rejected=summary["rows_rejected"],
+        reading=describe(result.read or prepared.read),
+        fields=_fields(prepared, coverage),
+        num_features=summary["num_features"],
+        models=lines,
+        stop_on=config.train.stop_on,
+        figures=figures,
+        moments=_moments(run),
+        warnings=[*result.warnings, *(coverage.warnings() if coverage is not None else [])],
+        config=config_toml(config, Path(config.base)),
+        facts=_facts(config, prepared, run, bundle.digest),
+    )
+
+
+def _line(result: Result, stop_on: str, suffix: str = "", *, curve: bool = True) -> ModelLine:
+    return ModelLine(
+        label=model_label(result.model, result.units) + suffix,
+        parameters=result.parameters,
+        biases=result.biases,
+        valid=result.valid,
+        test=result.test,
+        seconds_per_epoch=result.seconds_per_epoch,
+        pretrain_seconds=result.pretrain_seconds,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        examples_per_second=result.examples_per_second,
+        history=[
+            EpochPoint(
+                epoch=each.epoch,
+                loss=each.loss,
+                logloss=None if each.valid is None else each.valid.logloss,
+                value=None if each.valid is None else getattr(each.valid, stop_on, each.valid.own.get(stop_on)),
+                l2=each.l2,
+            )
+            for each in result.history
+            if curve
+        ],
+        note="" if result.kept is None else f"{model_label(result.kept)} was better on valid, and is what was saved",
+    )
+
+
+def _members(result: Result) -> list[ModelLine]:
+    return [
+        ModelLine(
+            label=f"{model_label(each.model)} (member)",
+            parameters=None,
+            biases=None,
+            valid=each.valid,
+            test=each.test,
+            note=f"weight in the stack {' + '.join(f'{weight:.2f}' for weight in each.weights)}",
+        )
+        for each in result.members
+    ]
+
+
+def _fields(prepared: Prepared, coverage: Coverage | None) -> list[DataLine]:
+    shares = {} if coverage is None else {each.name: each for each in coverage.shares()}
+    return [
+        DataLine(
+            name=field["name"],
+            type=field["type"],
+            features=field["features"],
+            **(
+                {}
+                if (share := shares.get(field["name"])) is None
+                else {
+                    "missing": share.missing,
+                    "training_missing": share.training_missing,
+                    "unseen": share.unseen,
+                    "training_unseen": share.training_unseen,
+                }
+            ),
+        )
+        for field in prepared.summary["fields"]
+    ]
+
+
+def _moments(run: Path) -> list[Moment]:
+    """Return what the record of a run says of speed and memory, thinned."""
+    found, stage = [], ""
+    for each in read_record(run / RECORD_NAME):
+        if each.model is not None:
+            stage = model_label(each.model)
+        if each.memory is not None:
+            found.append(
+                Moment(
+                    seconds=each.seconds,
+                    stage=stage,
+                    examples_per_second=each.examples_per_second if each.event in ("progress", "epoch") else None,
+                    memory=each.memory,
+                )
+            )
+    return _thinned(found)
+
+
+def _thinned(moments: Sequence[Moment]) -> list[Moment]:
+    step = -(-len(moments) // _MOST_MOMENTS) or 1
+    return list(moments[::step])
+
+
+def _facts(config: Config, prepared: Prepared, run: Path, digest: str) -> dict[str, dict[str, str]]:
+    machine = describe_machine()
+    began = next((each.at for each in read_record(run / RECORD_NAME) if each.at is not None), None)
+    return {
+        "Training": {
+            **({"begun": began} if began is not None else {}),
+            "seed of training": str(config.train.seed),
+            "seed of the split": str(config.data.seed),
+        },
+        "Checksums": {
+            "log": prepared.folder.name,
+            **{name: count["checksum"] for name, count in prepared.summary["parts"].items() if "checksum" in count},
+            "model": digest,
+        },
+        "Machine of the report": {
+            "processor": f"{machine.processor}, {machine.cores} cores",
+            "system": machine.system,
+            **machine.versions,
+        },
+    }

@@ -1,0 +1,121 @@
+"""The model card: what a report says in figures, as Markdown for those who decide whether to use a model.
+
+The headings are those of Mitchell et al., Model Cards for Model Reporting, 2019. What only people know (who answers for
+the model, what it is for) is left to them, and marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from fieldwise.metrics.intervals import Estimate
+from fieldwise.report.content import PartFigures, ReportContent
+from fieldwise.report.quality import METRICS, figure
+
+__all__ = ["model_card"]
+
+_TO_FILL = "*To be filled in.*"
+_MOST = 10
+
+
+def model_card(content: ReportContent) -> str:
+    """Return the card as Markdown."""
+    return "\n".join([f"# Model card: {content.model}", "", *_details(content), *_use(), *_data(content),
+                      *_evaluation(content), *_caveats(content)]) + "\n"  # fmt: skip
+
+
+def _details(content: ReportContent) -> Iterator[str]:
+    line = next((each for each in content.models if each.label == content.model), content.models[0])
+    of = f"`{content.label}` = `{content.positive}`" if content.positive is not None else f"`{content.label}`"
+    yield from ("## Model details", "")
+    yield f"- Estimates the probability of {of}."
+    if line.parameters is not None:
+        weights = f"{line.parameters:,} parameters and {line.biases:,} biases"
+        yield f"- {line.label}: {weights}, {content.num_features:,} features."
+    for title, values in content.facts.items():
+        yield f"- {title}: {', '.join(f'{name} {value}' for name, value in values.items())}."
+    yield f"- Person or team that answers for it: {_TO_FILL}"
+
+
+def _use() -> Iterator[str]:
+    yield from ("", "## Intended use", "", _TO_FILL)
+
+
+def _data(content: ReportContent) -> Iterator[str]:
+    yield from ("", "## Data", "")
+    yield from _table(
+        ["part", "examples", "rows read", "rows rejected"],
+        [[name, *(f"{count:,}" for count in counts)] for name, counts in content.parts.items()],
+    )
+    if content.reading:
+        yield from ("", *(f"- {_plain(line.strip())}" for line in content.reading))
+
+
+def _evaluation(content: ReportContent) -> Iterator[str]:
+    found = content.figures
+    yield from ("", "## Evaluation", "")
+    if found is None:
+        yield "There are no rows but those that the model was trained on."
+        return
+    yield f"On the {found.metrics.num_examples:,} {found.part} rows:"
+    yield ""
+    estimates = {"auc": found.auc, "logloss": found.logloss}
+    yield from _table(
+        ["metric", "value", "95 % interval"],
+        [
+            [title, figure(found.metrics, name), _interval(estimates.get(name))]
+            for name, title in METRICS.items()
+            if getattr(found.metrics, name) is not None
+        ],
+    )
+    yield from _factors(found)
+
+
+def _factors(found: PartFigures) -> Iterator[str]:
+    """Yield how the figures differ between fields' values."""
+    if found.importance:
+        yield from ("", "AUC lost when the values of a field are exchanged between the rows:", "")
+        yield from _table(
+            ["field", "AUC lost", "95 % interval"],
+            [[each.name, f"{each.estimate.value:.4f}", _interval(each.estimate)] for each in found.importance[:_MOST]],
+        )
+    for each in found.values:
+        yield from ("", f"By {_plain(each.field)}:", "")
+        yield from _table(
+            ["value", "examples", "label rate", "predicted", "AUC"],
+            [
+                [
+                    rates.name[:40],
+                    f"{rates.examples:,}",
+                    f"{rates.observed.value:.4f}",
+                    f"{rates.predicted:.4f}",
+                    "-" if rates.auc is None else f"{rates.auc.value:.4f}",
+                ]
+                for rates in each.values[:_MOST]
+            ],
+        )
+
+
+def _caveats(content: ReportContent) -> Iterator[str]:
+    found = content.figures
+    yield from ("", "## Caveats", "")
+    if found is not None and found.part == "valid":
+        yield "- The figures are of the validation rows, by which the epoch was chosen: they are optimistic."
+    yield "- Intervals are of the sampling of the evaluated rows, taken as independent; not of training."
+    yield from (f"- {_plain(text)}" for text in (*content.warnings, *(found.notes if found is not None else ())))
+    yield f"- Ethical considerations: {_TO_FILL}"
+
+
+def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(headings)} |"
+    yield f"|---|{'---:|' * (len(headings) - 1)}"
+    yield from (f"| {' | '.join(map(_plain, line))} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Return text that is no Markdown: names and values come from a log."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in " ".join(text.split()))
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.low:.4f} to {estimate.high:.4f}"

@@ -1,0 +1,225 @@
+"""The sections of a report about the rows of one part: quality, calibration, fields, values and days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from fieldwise.metrics import Metrics
+from fieldwise.metrics.intervals import Estimate, wilson
+from fieldwise.report.content import FieldValues, PartFigures, ValueRates
+from fieldwise.report.page import figures, note, section, table
+from fieldwise.report.pictures import chart, histogram, intervals
+
+__all__ = ["METRICS", "figure", "quality"]
+
+METRICS = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "logloss": "logloss",
+    "normalized_entropy": "normalized entropy",
+    "pr_auc": "PR-AUC",
+    "calibration_ratio": "calibration ratio",
+    "calibration_error": "expected calibration error",
+    "label_rate": "label rate",
+    "mean_probability": "mean probability",
+    "accuracy": "accuracy",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "hit_rate": "hit rate",
+    "recall": "recall",
+}
+"""Their titles."""
+_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
+_WITH_CUTOFF = ("ndcg", "hit_rate", "recall")
+MOST_FIELDS = 30
+
+
+def quality(found: PartFigures) -> Iterator[str]:
+    """Yield the sections."""
+    optimistic = "There is no test part: valid was used to choose the epoch, so its figures are optimistic."
+    yield section(
+        f"Quality on the {found.metrics.num_examples:,} {found.part} rows",
+        note(*([optimistic] if found.part == "valid" else []), *found.notes),
+        *(_metrics(metrics, found, name) for name, metrics in found.metrics.by_label().items()),
+        figures(*_curves(found)),
+    )
+    yield section("Calibration", *_calibration(found))
+    yield section("Fields", *_importance(found))
+    yield section("Values of the most important fields", *_values(found.values))
+    yield section("By day", *_days(found.days))
+
+
+def figure(metrics: Metrics | None, name: str) -> str:
+    """Return a metric as a cell."""
+    value = None if metrics is None else getattr(metrics, name)
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _metrics(metrics: Metrics, found: PartFigures, label: str) -> str:
+    """Return the metrics of a label, whose name is empty where there is one."""
+    estimates = {"auc": found.auc, "logloss": found.logloss}
+    lines = []
+    for name, title in METRICS.items():
+        if getattr(metrics, name) is None and name in _OF_GROUPS:
+            continue
+        at = f"@{metrics.cutoff}" if name in _WITH_CUTOFF else ""
+        reason = metrics.undefined.get(name, "")
+        lines.append([title + at, figure(metrics, name), _interval(estimates.get(name)) or reason])
+    lines += [[name, "-" if value is None else f"{value:.4f}", ""] for name, value in metrics.own.items()]
+    return table([f"{label}: metric" if label else "metric", "value", "95 % interval"], lines)
+
+
+def _curves(found: PartFigures) -> Iterator[tuple[str, str]]:
+    curves, rate = found.curves, found.metrics.label_rate or 0.0
+    if curves is None:
+        return
+    roc = ("model", curves.false_positive_rate, curves.true_positive_rate)
+    yield (
+        chart(
+            "roc",
+            "ROC curve",
+            [roc, ("chance", [0, 1], [0, 1])],
+            "false positive rate",
+            "true positive rate",
+            markers=False,
+        ),
+        f"ROC curve, AUC {figure(found.metrics, 'auc')}: the shares of the examples of label 0 and of label 1 that are "
+        "above each threshold.",
+    )
+    yield (
+        chart(
+            "pr",
+            "precision-recall curve",
+            [("model", curves.recall, curves.precision), ("chance", [0, 1], [rate, rate])],
+            "recall",
+            "precision",
+            markers=False,
+        ),
+        f"Precision-recall curve, PR-AUC {figure(found.metrics, 'pr_auc')}. Chance is the label rate.",
+    )
+
+
+def _calibration(found: PartFigures) -> Iterator[str]:
+    bins = found.by_probability
+    if not bins:
+        return
+    observed = [wilson(each.observed, each.examples) for each in bins]
+    predicted = [each.predicted for each in bins]
+    top = max([*predicted, *(each.high for each in observed)])
+    calibration = chart(
+        "calibration",
+        "observed label rate by mean probability",
+        [("model", predicted, [each.value for each in observed]), ("perfect", [0, top], [0, top])],
+        "mean probability",
+        "label rate",
+        band=observed,
+    )
+    said = "Label rate against mean probability in ten ranges of as many examples each, with Wilson's 95 % intervals."
+    drawn = [(calibration, said)]
+    if found.curves is not None:
+        shares = [("label 0", found.curves.negative), ("label 1", found.curves.positive)]
+        edges = found.curves.edges
+        alt = "histogram of the probabilities by label"
+        share = "share of the label's examples"
+        drawn.append(
+            (
+                histogram("histogram", alt, edges, shares, "probability", share),
+                "Probabilities of the examples of each label.",
+            )
+        )
+    yield figures(*drawn)
+    yield table(
+        ["probability", "examples", "predicted", "observed", "95 % interval", "ratio", "z"],
+        [
+            [
+                each.name,
+                f"{each.examples:,}",
+                f"{each.predicted:.4f}",
+                f"{each.observed:.4f}",
+                _interval(rate),
+                "-" if each.ratio is None else f"{each.ratio:.3f}",
+                "-" if each.z is None else f"{each.z:+.1f}",
+            ]
+            for each, rate in zip(bins, observed, strict=True)
+        ],
+    )
+
+
+def _importance(found: PartFigures) -> Iterator[str]:
+    shown = found.importance[:MOST_FIELDS]
+    if not shown:
+        return
+    of_all = f" The {len(shown)} most important of {len(found.importance):,}." * (len(found.importance) > len(shown))
+    names, estimates = [each.name for each in shown], [each.estimate for each in shown]
+    yield figures(
+        (
+            intervals("importance", "AUC lost without each field", names, estimates, "AUC lost", reference=0.0),
+            "AUC that is lost when the values of a field are exchanged between the rows, with DeLong's 95 % intervals. "
+            f"Fields that say the same stand in for each other.{of_all}",
+        )
+    )
+
+
+def _values(fields: Sequence[FieldValues]) -> Iterator[str]:
+    titles = "label rate", "mean probability"
+    drawn = [
+        (
+            intervals(
+                f"values{number}",
+                f"label rate and mean probability by {each.field}",
+                [rates.name for rates in each.values],
+                [rates.observed for rates in each.values],
+                "",
+                others=[rates.predicted for rates in each.values],
+                titles=titles,
+            ),
+            f"{each.field}: label rate with Wilson's 95 % intervals, and mean probability.",
+        )
+        for number, each in enumerate(fields)
+        if each.values
+    ]
+    yield figures(*drawn)
+    for each in fields:
+        yield f"<details><summary>{escape(each.field)}</summary>{_rates('value', each.values)}</details>"
+
+
+def _days(days: Sequence[ValueRates]) -> Iterator[str]:
+    if not days:
+        return
+    drawn = []
+    for name in ("auc", "logloss"):
+        known = [(place, getattr(each, name)) for place, each in enumerate(days) if getattr(each, name) is not None]
+        band: list[Estimate] = [estimate for _, estimate in known]
+        series = ("", [float(place) for place, _ in known], [estimate.value for estimate in band])
+        alt, names = f"{METRICS[name]} by day, with intervals", [each.name for each in days]
+        if known:
+            picture = chart(f"day-{name}", alt, [series], "", METRICS[name], band=band, names=names)
+            drawn.append((picture, f"{METRICS[name]} of each day (UTC), with 95 % intervals."))
+    yield figures(*drawn)
+    yield _rates("day", days)
+
+
+def _rates(heading: str, rates: Sequence[ValueRates]) -> str:
+    interval = "95 % interval"
+    return table(
+        [heading, "examples", "label rate", interval, "predicted", "AUC", interval, "logloss", interval],
+        [
+            [
+                each.name[:80],
+                f"{each.examples:,}",
+                f"{each.observed.value:.4f}",
+                _interval(each.observed),
+                f"{each.predicted:.4f}",
+                "-" if each.auc is None else f"{each.auc.value:.4f}",
+                _interval(each.auc),
+                f"{each.logloss.value:.4f}",
+                _interval(each.logloss),
+            ]
+            for each in rates
+        ],
+    )
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.low:.4f} to {estimate.high:.4f}"

@@ -1,0 +1,230 @@
+"""The HTML report of a training, a comparison or a search; docs/report.md says what each figure means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from fieldwise.report.content import ModelLine, ReportContent
+from fieldwise.report.page import facts, figures, note, page, section, table
+from fieldwise.report.pictures import Series, chart, intervals
+from fieldwise.report.quality import METRICS, MOST_FIELDS, figure, quality
+
+__all__ = ["training_page"]
+
+_MARK = '<meta name="generator" content="fieldwise">'
+_GIGABYTE = 1e9
+
+
+def training_page(content: ReportContent) -> str:
+    """Return the page; every text that comes from the log is escaped.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Matplotlib is not installed.
+    """
+    return page(
+        content.title,
+        _MARK,
+        [
+            f"<h1>{escape(content.title)}</h1>",
+            note(_about(content)),
+            *(f'<div class="warning"><p>{escape(text)}</p></div>' for text in content.warnings),
+            section("Models", *_models(content)),
+            section("Differences", *_differences(content)),
+            section("Search", *_trials(content)),
+            section("Learning curves", *_learning(content)),
+            *(quality(content.figures) if content.figures is not None else ()),
+            section("Data", *_data(content)),
+            section("Speed and memory", figures(*_moments(content))),
+            section("How to make it again", *_facts(content)),
+        ],
+    )
+
+
+def _about(content: ReportContent) -> str:
+    of = f"{content.label} = {content.positive}" if content.positive is not None else content.label
+    shown = f" All that follows the tables is of {content.model}." if len(content.models) > 1 else ""
+    return f"Probability of {of}; {content.rows_read:,} rows read, {content.num_features:,} features.{shown}"
+
+
+def _models(content: ReportContent) -> Iterator[str]:
+    """Yield the three tables of the paper: parameters, metrics, and seconds."""
+    some = content.models
+    yield table(
+        ["model", "parameters", "biases"],
+        [[each.label, f"{each.parameters:,}", f"{each.biases:,}"] for each in some if each.parameters is not None],
+    )
+    parts = [part for part in ("valid", "test") if any(getattr(each, part) is not None for each in some)]
+    grouped = any(
+        metrics is not None and metrics.gauc is not None for each in some for metrics in (each.valid, each.test)
+    )
+    names = ["auc", "gauc", "logloss"] if grouped else ["auc", "logloss"]
+    yield table(
+        ["model", *(f"{part} {METRICS[name]}" for part in parts for name in names)],
+        [[each.label, *(figure(getattr(each, part), name) for part in parts for name in names)] for each in some],
+    )
+    yield table(
+        ["model", "seconds per epoch", "pretraining", "epochs", "kept", "examples/s"],
+        [
+            [
+                each.label,
+                f"{each.seconds_per_epoch:.2f}",
+                "-" if each.pretrain_seconds is None else f"{each.pretrain_seconds:.1f}",
+                str(each.epochs),
+                str(each.best_epoch),
+                f"{each.examples_per_second or 0:,.0f}",
+            ]
+            for each in some
+            if each.seconds_per_epoch is not None
+        ],
+    )
+    yield note(*(f"{each.label}: {each.note}" for each in some if each.note))
+
+
+def _differences(content: ReportContent) -> Iterator[str]:
+    if not content.differences:
+        return
+    metric = content.differences[0].metric
+    shown = [each for each in content.differences if each.metric == metric]
+    what = f"{METRICS[metric]} less that of {content.against}"
+    names, estimates = [each.model for each in shown], [each.estimate for each in shown]
+    yield figures(
+        (
+            intervals("differences", f"{what}, with intervals", names, estimates, what, reference=0.0),
+            f"{what}, on the same rows, with {100 * (1 - content.level):g} % intervals.",
+        )
+    )
+    yield table(
+        ["model", "metric", "verdict", "difference", "interval", "p"],
+        [
+            [
+                each.model,
+                METRICS[each.metric],
+                each.verdict,
+                f"{each.estimate.value:+.4f}",
+                f"{each.estimate.low:+.4f} to {each.estimate.high:+.4f}",
+                "<.0001" if each.p_value < 1e-4 else f"{each.p_value:.4f}",
+            ]
+            for each in content.differences
+        ],
+        num_texts=3,
+    )
+
+
+def _trials(content: ReportContent) -> Iterator[str]:
+    title = f"valid {METRICS.get(content.stop_on, content.stop_on)}"
+    known = [(each.number, each.value) for each in content.trials if each.value is not None]
+    if known:
+        better = min if content.stop_on in ("logloss", "normalized_entropy") else max
+        along, values = [float(number) for number, _ in known], [value for _, value in known]
+        best: Series = ("best so far", along, [better(values[: place + 1]) for place in range(len(values))])
+        picture = chart("trials", f"{title} by trial", [best, ("trial", along, values)], "trial", title)
+        yield figures((picture, f"{title} of each trial, and the best so far. Trial {content.best} was kept."))
+    yield table(
+        ["trial", "state", "settings", title],
+        [
+            [str(each.number), each.state, each.settings, "-" if each.value is None else f"{each.value:.5f}"]
+            for each in content.trials
+        ],
+        num_texts=3,
+    )
+
+
+def _learning(content: ReportContent) -> Iterator[str]:
+    curves = [each for each in content.models if each.history]
+    metric = METRICS.get(content.stop_on, content.stop_on)
+    if len(curves) == 1:
+        yield figures(*_of_one(curves[0], metric))
+        return
+    series: list[Series] = [
+        (each.label, [float(point.epoch) for point in each.history], [point.value for point in each.history])
+        for each in curves
+        if each.history[0].l2 is None
+    ]
+    if series:
+        picture = chart("learning", f"valid {metric} of each model by epoch", series, "epoch", f"valid {metric}")
+        yield figures((picture, f"{metric} on valid after each epoch; which one was kept stands in the table above."))
+
+
+def _of_one(model: ModelLine, metric: str) -> Iterator[tuple[str, str]]:
+    """Yield the learning curves of a model by epoch; of logistic regression that was solved, by penalty."""
+    solved = model.history[0].l2 is not None
+    places = {each.epoch: float(each.epoch if each.l2 is None else each.l2) for each in model.history}
+    history = sorted(model.history, key=lambda each: places[each.epoch])
+    along = [places[each.epoch] for each in history]
+    x, loss = ("penalty", "objective") if solved else ("epoch", "loss")
+    kept = places.get(model.best_epoch or 0)
+    mark = None if kept is None else (kept, f"kept: {x} {kept:g}")
+    losses: list[Series] = [("training", along, [each.loss for each in history])]
+    if any(each.logloss is not None for each in history):
+        losses.append(("valid", along, [each.logloss for each in history]))
+    yield (
+        chart("loss", f"training and validation loss by {x}", losses, x, loss, mark=mark, log=solved),
+        f"Mean {loss} of training, and logloss on valid.",
+    )
+    if any(each.value is not None for each in history):
+        of_valid: Series = ("", along, [each.value for each in history])
+        yield (
+            chart("valid", f"validation {metric} by {x}", [of_valid], x, f"valid {metric}", mark=mark, log=solved),
+            f"{metric} on valid, by which the {x} was chosen.",
+        )
+
+
+def _data(content: ReportContent) -> Iterator[str]:
+    yield table(
+        ["part", "examples", "rows read", "rows rejected"],
+        [[name, *(f"{count:,}" for count in counts)] for name, counts in content.parts.items()],
+    )
+    yield note(*content.reading)
+    fields = sorted(content.fields, key=lambda each: -each.features)
+    shown = table(
+        ["field", "type", "features", "missing", "in training", "unseen", "expected"],
+        [
+            [
+                each.name,
+                each.type,
+                f"{each.features:,}",
+                *map(_share, (each.missing, each.training_missing, each.unseen, each.training_unseen)),
+            ]
+            for each in fields
+        ],
+        num_texts=2,
+    )
+    is_open = " open" * (len(fields) <= MOST_FIELDS)
+    yield f"<details{is_open}><summary>{len(fields):,} fields</summary>{shown}</details>"
+
+
+def _moments(content: ReportContent) -> Iterator[tuple[str, str]]:
+    timed = [each for each in content.moments if each.examples_per_second is not None]
+    series: list[Series] = [
+        (
+            stage,
+            [each.seconds for each in timed if each.stage == stage],
+            [each.examples_per_second for each in timed if each.stage == stage],
+        )
+        for stage in dict.fromkeys(each.stage for each in timed)
+    ]
+    if series:
+        rates = [each.examples_per_second or 0.0 for each in timed]
+        far = min(rates) > 0 and max(rates) > 30 * min(rates)  # solved logistic regression beside a network
+        picture = chart("speed", "examples per second over time", series, "seconds", "examples/s", log_y=far)
+        yield picture, "Examples that were learned from in a second."
+    held = [(each.seconds, each.memory / _GIGABYTE) for each in content.moments if each.memory is not None]
+    if held:
+        of_memory: Series = ("", [seconds for seconds, _ in held], [gigabytes for _, gigabytes in held])
+        yield (
+            chart("memory", "memory over time", [of_memory], "seconds", "GB"),
+            "Memory that the process held, what it had read of mapped files included.",
+        )
+
+
+def _facts(content: ReportContent) -> Iterator[str]:
+    for title, values in content.facts.items():
+        yield f"<h3>{escape(title)}</h3>{facts(values.items())}"
+    yield f"<h3>Configuration</h3><pre>{escape(content.config)}</pre>"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

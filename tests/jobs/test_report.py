@@ -1,0 +1,253 @@
+"""The report of a training: its figures, its page, its card, and what happens where it cannot be drawn."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+
+import fieldwise as fw
+from fieldwise.cli import main
+from fieldwise.errors import ArtefactError
+from fieldwise.jobs.report.report import report_or_warn
+from fieldwise.jobs.train.record import RECORD_NAME, read_record
+
+ROWS = 1500
+SECTIONS = (
+    "Models",
+    "Learning curves",
+    "Quality on the 500 test rows",
+    "Calibration",
+    "Fields",
+    "Values of the most important fields",
+    "By day",
+    "Data",
+    "Speed and memory",
+    "How to make it again",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    rng = np.random.default_rng(0)
+    ad, age = rng.integers(0, 5, ROWS), rng.normal(40, 10, ROWS)
+    shown = np.datetime64("2026-03-01T00:00:00", "s") + np.sort(rng.integers(0, 4 * 86_400, ROWS))
+    table = pa.table(
+        {
+            "shown": pa.array(shown),
+            "ad<b>": [f"<i>ad</i> {number}" for number in ad],
+            "age": age,
+            "noise": rng.integers(0, 3, ROWS),
+            "click": (rng.random(ROWS) < 0.1 + 0.12 * ad + 0.005 * (age - 40)).astype(int),
+        }
+    )
+    pa.parquet.write_table(table.slice(0, 1000), folder / "train.parquet")
+    pa.parquet.write_table(table.slice(1000), folder / "test.parquet")
+    (folder / "fieldwise.toml").write_text(
+        '[data]\ntrain = "train.parquet"\nvalid = 0.2\ntest = "test.parquet"\nlabel = "click"\ntime = "shown"\n'
+        '[model]\nkind = "lc-dnn"\nunits = 2\nhidden = [8]\n[train]\nepochs = 3\nbatch_size = 100\n'
+    )
+    fw.train(fw.load_config(folder / "fieldwise.toml"), folder / "run")
+    fw.write_report(folder / "run")
+    return folder
+
+
+def content(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_its_figures_are_those_of_evaluate_on_the_test_rows(folder):
+    arguments = ["evaluate", str(folder / "run"), "--data", str(folder / "test.parquet"), "--by-day", "--json"]
+    expected = json.loads(CliRunner().invoke(main, arguments).stdout)
+    figures = content(folder / "run")["figures"]
+    assert figures["part"] == "test"
+    for name, value in figures["metrics"].items():
+        assert value == pytest.approx(expected[name], rel=1e-6) if isinstance(value, float) else value == expected[name]
+    assert [each["examples"] for each in figures["by_probability"]] == [
+        each["examples"] for each in expected["by_probability"]
+    ]
+    assert figures["auc"]["value"] == pytest.approx(expected["auc"], rel=1e-6)
+    assert figures["logloss"]["value"] == pytest.approx(expected["logloss"], rel=1e-6)
+    days = {each["day"]: each["metrics"] for each in expected["by_day"]}
+    assert [each["name"] for each in figures["days"]] == list(days)
+    for each in figures["days"]:
+        assert each["examples"] == days[each["name"]]["num_examples"]
+        assert each["auc"]["value"] == pytest.approx(days[each["name"]]["auc"], rel=1e-6)
+    by_field = {each["field"]: {value["name"]: value for value in each["slices"]} for each in expected["by_field"]}
+    [ads] = [each for each in figures["values"] if each["field"] == "ad<b>"]
+    assert len(ads["values"]) == 5
+    for each in ads["values"]:
+        value = by_field["ad<b>"][each["name"]]
+        assert each["observed"]["value"] == pytest.approx(value["observed"])
+        assert each["predicted"] == pytest.approx(value["predicted"], rel=1e-6)
+
+
+def test_it_holds_the_tables_and_the_curve_of_the_run(folder):
+    result = fw.train(fw.load_config(folder / "fieldwise.toml"), folder / "run")
+    found = content(folder / "run")
+    model, initial = found["models"]
+    assert (model["parameters"], model["test"]["auc"]) == (result.parameters, result.test.auc)
+    assert initial["label"] == "LR (pretraining)"
+    assert [each["epoch"] for each in model["history"]] == [each.epoch for each in result.history]
+    assert [each["value"] for each in model["history"]] == [each.valid.auc for each in result.history]
+    assert max(each["value"] for each in model["history"]) <= result.valid.auc + 1e-9
+    assert found["parts"]["test"] == [500, 500, 0]
+    assert found["facts"]["Checksums"]["model"] == fw.open_bundle(folder / "run").digest
+    assert {each["stage"] for each in found["moments"]} >= {"LR", "LC-DNN"}
+
+
+def test_the_most_important_field_is_the_one_that_clicks_depend_on(folder):
+    importance = content(folder / "run")["figures"]["importance"]
+    assert importance[0]["name"] == "ad<b>"
+    assert importance[0]["estimate"]["low"] > 0
+    [noise] = [each for each in importance if each["name"] == "noise"]
+    assert abs(noise["estimate"]["value"]) < 0.03
+
+
+def test_the_page_is_one_small_file_that_asks_nobody_and_escapes_the_log(folder):
+    page = (folder / "run" / "report.html").read_text()
+    assert len(page) < 1_000_000
+    assert not re.search(r"<script|<link|<img|@import|\son\w+=", page)
+    assert not re.findall(r'(?:src|href)="(?!#)', page.replace("http://www.w3.org/1999/xlink", ""))
+    assert "<i>ad" not in page
+    assert "&lt;i&gt;ad" in page
+    assert re.findall(r"<h2>(.*?)</h2>", page) == list(SECTIONS)
+    pictures = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"', page)
+    assert len(pictures) == page.count("<svg") >= 12
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert "prefers-color-scheme: dark" in page
+    assert "#0a0b" not in page, "every colour is one of the page's style"
+
+
+def test_the_same_figures_make_the_same_page(folder, tmp_path):
+    shutil.copy(folder / "run" / "report.json", tmp_path)
+    assert fw.write_report(tmp_path).read_bytes() == (folder / "run" / "report.html").read_bytes()
+    assert (tmp_path / "card.md").read_bytes() == (folder / "run" / "card.md").read_bytes()
+
+
+def test_the_card_says_what_the_model_is_and_leaves_the_rest_to_people(folder):
+    card = (folder / "run" / "card.md").read_text()
+    headings = re.findall(r"^## (.*)$", card, flags=re.MULTILINE)
+    assert headings == ["Model details", "Intended use", "Data", "Evaluation", "Caveats"]
+    assert f"{content(folder / 'run')['figures']['metrics']['auc']:.4f}" in card
+    assert "\\<i\\>ad" in card
+    assert card.count("To be filled in") == 3
+
+
+def test_without_matplotlib_training_is_not_lost_and_the_figures_are_there(folder, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    for name in ("report.html", "report.json", "card.md"):
+        (run / name).unlink()
+    shown = CliRunner().invoke(main, ["train", str(folder / "fieldwise.toml"), "--out", str(run)])
+    assert shown.exit_code == 0
+    assert "matplotlib is not installed" in shown.stderr
+    assert "Report:" not in shown.stdout
+    assert (run / "report.json").exists()
+    assert not (run / "report.html").exists()
+
+
+def test_a_report_that_cannot_be_written_is_a_warning(folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    (run / "report.html").unlink()
+    (run / "report.html").mkdir()
+    heard = []
+    assert report_or_warn(run, heard.append) is None
+    assert "no report was drawn" in heard[-1].text
+
+
+def test_the_verb_draws_it_once_unless_asked_not_to(folder, tmp_path):
+    run = tmp_path / "lr"
+    words = ["train", str(folder / "fieldwise.toml"), "--out", str(run), "--set", "model.kind=lr", "--quiet"]
+    assert "Report:" not in CliRunner().invoke(main, [*words, "--no-report"]).stdout
+    assert not (run / "report.html").exists()
+    assert f"Report: {run}/report.html" in CliRunner().invoke(main, words).stdout
+    drawn = (run / "report.html").stat().st_mtime_ns
+    assert f"Report: {run}/report.html" in CliRunner().invoke(main, words).stdout
+    assert (run / "report.html").stat().st_mtime_ns == drawn
+    assert "penalty" in (run / "report.html").read_text()
+    told = json.loads(CliRunner().invoke(main, ["report", str(run), "--json"]).stdout)
+    assert told["card.md"] == str(run / "card.md")
+
+
+def test_what_is_no_finished_training_is_refused(folder, tmp_path):
+    with pytest.raises(ArtefactError, match="nothing to report"):
+        fw.write_report(tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(folder / "run", run)
+    (run / "report.json").write_text("{}")
+    (run / "run.json").unlink()
+    with pytest.raises(ArtefactError, match="damaged"):
+        fw.write_report(run)
+
+
+def test_three_classes_have_a_report_without_curves(tmp_path):
+    rng = np.random.default_rng(0)
+    ad = rng.integers(0, 3, 600)
+    table = {"ad": [f"ad{number}" for number in ad], "what": [f"c{(number + rng.integers(0, 2)) % 3}" for number in ad]}
+    config = fw.Config(
+        data=fw.DataConfig(label="what", valid=0.2, cache=str(tmp_path / "cache")), model=fw.ModelConfig(kind="lr")
+    )
+    fw.train(config, tmp_path / "run", data=table)
+    page = fw.write_report(tmp_path / "run").read_text()
+    found = content(tmp_path / "run")["figures"]
+    assert found["part"] == "valid"
+    assert found["curves"] is None
+    assert "one label with two classes" in page
+    assert "ROC" not in page
+
+
+def test_a_record_goes_on_after_a_stop_and_survives_a_broken_line(tmp_path):
+    path = tmp_path / RECORD_NAME
+    path.write_text(
+        '{"event":"begin","at":"2026-01-01T00:00:00Z"}\n{"seconds":2.0,"event":"train","model":"lr","memory":5}\n{"sec'
+        '\n{"event":"begin","at":"2026-01-01T01:00:00Z"}\n{"seconds":3.0,"event":"progress","memory":6}\n'
+    )
+    assert [each.seconds for each in read_record(path)] == [0.0, 2.0, 2.0, 5.0]
+    assert read_record(tmp_path / "none") == []
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, 1), (500, 0)])
+def test_a_browser_shows_all_of_it_at_both_widths_without_an_error(folder, tmp_path, width, scheme):
+    page = (folder / "run" / "report.html").read_text()
+    # The copy measures itself: the page has no scripts of its own.
+    measure = (
+        "<script>const all = [...document.querySelectorAll('figure svg')].map(x => x.getBoundingClientRect());"
+        "document.title = JSON.stringify({wide: document.documentElement.scrollWidth, ground:"
+        "getComputedStyle(document.body).backgroundColor, pictures: all.length, size: innerWidth,"
+        "least: Math.min(...all.map(x => x.width)), right: Math.max(...all.map(x => x.right))})</script>"
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page.replace("</body>", f"{measure}</body>"))
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+             "--enable-logging=stderr", f"--window-size={width},2000", "--hide-scrollbars",
+             f"--blink-settings=preferredColorScheme={scheme}"]  # fmt: skip
+    done = subprocess.run(
+        [*words, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=600, check=True
+    )
+    found = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
+    assert "CONSOLE" not in done.stderr
+    assert found["size"] == width
+    assert found["wide"] <= width, "nothing is cut off at the side"
+    assert found["pictures"] >= 12
+    assert found["least"] > 200
+    assert found["right"] <= width
+    assert (found["ground"] == "rgb(255, 255, 255)") == bool(scheme)
+    assert all(f"<h2>{section}</h2>" in done.stdout for section in SECTIONS)
