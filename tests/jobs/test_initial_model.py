@@ -47,7 +47,7 @@ def test_where_logistic_regression_is_best_it_is_kept_and_that_is_said(folder, t
     again = fw.evaluate(run, folder / "log.parquet").metrics
     assert again == fw.evaluate(tmp_path / "lr", folder / "log.parquet").metrics
     shown = CliRunner().invoke(main, ["train", str(config), "--out", str(run), "--quiet"], catch_exceptions=False)
-    assert "LR was better on valid, and is the model that was saved" in shown.output
+    assert "LR is the model that was saved: nothing was better on valid beyond noise" in shown.output
     plain = CliRunner().invoke(main, ["train", str(config), "--out", str(run), "--quiet", "--json"])
     assert json.loads(plain.stdout)["kept"] == "lr"
 

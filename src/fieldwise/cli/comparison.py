@@ -46,7 +46,8 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     for label, result in zip(labels.values(), comparison.models, strict=True):
         if result.kept is not None:
             click.echo(
-                f"{label}: {model_label(result.kept)} was better on valid, and is what was saved and measured.\n"
+                f"{label}: {model_label(result.kept)} is what was saved and measured: nothing was better on valid "
+                "beyond noise.\n"
             )
     if comparison.differences:
         _print_differences(comparison, labels)

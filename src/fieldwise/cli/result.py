@@ -47,7 +47,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             f"{compact(result.examples_per_second)} examples/s"
         )
     if result.kept is not None:
-        click.echo(f"{model_label(result.kept)} was better on valid, and is the model that was saved.")
+        click.echo(f"{model_label(result.kept)} is the model that was saved: nothing was better on valid beyond noise.")
     if result.pretrain_seconds is not None:
         click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
     click.echo()

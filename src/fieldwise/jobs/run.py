@@ -121,8 +121,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Epochs trained, and the one whose weights were kept, 0 where they are the initial model's. Of logistic
         regression that was solved, an epoch is a penalty.
     kept
-        ``lr`` where no weights of the model were better on valid than the logistic regression that it started from,
-        which is what was saved then, and what the metrics are of; else None.
+        ``lr`` where no weights of the model were better on valid, by more than noise (`training.noise`), than the
+        logistic regression that it started from, which is what was saved then, and what the metrics are of; else None.
     l2
         The penalty that was kept, where logistic regression was solved; else None.
     workers

@@ -16,6 +16,7 @@ from fieldwise.errors import ArtefactError, Stopped, UserError
 from fieldwise.events import BestSaved, EpochEnd, Listener, Progress, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
+from fieldwise.models.click import ClickModel
 from fieldwise.training.averaging import Average
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
@@ -68,8 +69,8 @@ def fit(
         Called at the end of an epoch, before its weights (or their average) are judged: sets those that no example
         trains.
     initial
-        The model that training begins from, where its value on valid is known: it is kept until weights are better, and
-        valid is looked at within the first epoch, too (`looks`).
+        The model that training begins from, where its value on valid is known: it is kept until weights are better by
+        more than noise, and valid is looked at within the first epoch, too (`looks`).
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -121,7 +122,10 @@ def fit(
                     value = goodness(valid_metrics, config.stop_on)
                     if whole and (value is None or history.own_value is None or value > history.own_value):
                         history.own_epoch, history.own_value = epoch, value
-                    if value is None or history.best_value is None or value > history.best_value:
+                    better = value is None or history.best_value is None or value > history.best_value
+                    if better and initial is not None and history.keeps_initial:
+                        better = initial.is_exceeded(stepper.model)
+                    if better:
                         history.best_epoch, history.best_value = epoch, value
                         history.best_position = None if whole else stop
                         history.num_saves += 1
@@ -137,10 +141,13 @@ def fit(
 
 
 class Initial(NamedTuple):
-    """A model that training begins from: what valid says of it, more being better, and what saves it as number 1."""
+    """A model that training begins from: what valid says of it, more being better, what saves it as number 1, and
+    whether a model whose value is higher owes that to more than noise.
+    """
 
     value: float
     keep: Callable[[], None]
+    is_exceeded: Callable[[ClickModel], bool]
 
 
 def looks(train: Batches, valid: Batches | None, patience: int) -> list[int]:
@@ -197,7 +204,7 @@ def _enough(history: TrainingState, patience: int) -> bool:
     whose optimum weights lose at first (docs/log/2026-11.md#which-penalty-for-logistic-regression).
     """
     last = max(history.own_epoch, history.best_epoch)
-    if history.num_saves and not history.best_epoch:
+    if history.keeps_initial:
         patience *= 2
     return bool(history.epochs) and len(history.epochs) - last >= patience
 

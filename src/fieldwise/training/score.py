@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,16 @@ from fieldwise.metrics import Accumulator, Metrics, accumulator
 from fieldwise.models.click import ClickModel
 from fieldwise.training.loss import probabilities
 
-__all__ = ["Accumulator", "answer", "calibrate", "evaluate_model", "fit_stacker", "predict_batches", "predict_logits"]
+__all__ = [
+    "Accumulator",
+    "answer",
+    "calibrate",
+    "evaluate_model",
+    "fit_stacker",
+    "labelled_logits",
+    "predict_batches",
+    "predict_logits",
+]
 
 _PIECE = 1 << 16
 
@@ -75,8 +84,7 @@ def answer(model: ClickModel, batch: Batch) -> torch.Tensor:
 
 def calibrate(model: ClickModel, method: Method, examples: Iterable[Examples], world: World = ALONE) -> Calibration:
     """Return the model's calibration after it has learned from the labelled examples of all workers."""
-    with world.uncounted():
-        columns = world.join_arrays(_columns(lambda batch: answer(model, batch), examples))
+    columns = labelled_logits(lambda batch: answer(model, batch).numpy(), examples, world)
 
     def fitted() -> Calibration:
         logits = columns["logits"]
@@ -84,6 +92,22 @@ def calibrate(model: ClickModel, method: Method, examples: Iterable[Examples], w
         return model.calibration.fitted(method, plain, columns["labels"], columns.get("weights"))
 
     return world.first(fitted, Calibration)
+
+
+def labelled_logits(
+    logits: Callable[[Batch], npt.NDArray[np.floating[Any]]], examples: Iterable[Examples], world: World = ALONE
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Return ``logits`` of all workers' examples, (N, M), their ``labels`` and, where there are some, ``weights`` and
+    ``groups``, on the first worker; on the others nothing. Every worker must call it.
+    """
+    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": [], "groups": []}
+    with world.uncounted():
+        for each in examples:
+            found["logits"].append(logits(each.batch))
+            for name, column in (("labels", each.labels), ("weights", each.weights), ("groups", each.groups)):
+                if column is not None:
+                    found[name].append(column)
+        return world.join_arrays({name: np.concatenate(arrays) for name, arrays in found.items() if arrays})
 
 
 def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> Metrics:
@@ -94,11 +118,12 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
     assert stacker is not None, "only a stack is weighed"
     model.eval()
 
-    def heads(batch: Batch) -> torch.Tensor:
-        return model.all_logits(model.augmented(batch))[:, :, 0]
+    def heads(batch: Batch) -> npt.NDArray[np.floating]:
+        found: npt.NDArray[np.floating] = model.all_logits(model.augmented(batch))[:, :, 0].cpu().numpy()
+        return found
 
-    with torch.inference_mode(), world.uncounted():
-        columns = world.join_arrays(_columns(heads, examples))
+    with torch.inference_mode():
+        columns = labelled_logits(heads, examples, world)
 
     def fitted() -> list[float]:
         stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
@@ -138,14 +163,3 @@ def _accumulate(model: ClickModel, examples: Iterable[Examples]) -> Accumulator:
             assert part.labels is not None, "only labelled examples can be evaluated"
             metrics.update(_probabilities(model, model(part.batch)), part.labels, part.weights, part.groups)
     return metrics
-
-
-def _columns(logits: Callable[[Batch], torch.Tensor], examples: Iterable[Examples]) -> dict[str, npt.NDArray[Any]]:
-    """Return the logits of examples, (N, M), their labels and, where there are some, weights and groups."""
-    found: dict[str, list[npt.NDArray[Any]]] = {"logits": [], "labels": [], "weights": [], "groups": []}
-    for each in examples:
-        found["logits"].append(logits(each.batch).cpu().numpy())
-        for name, column in (("labels", each.labels), ("weights", each.weights), ("groups", each.groups)):
-            if column is not None:
-                found[name].append(column)
-    return {name: np.concatenate(arrays) for name, arrays in found.items() if arrays}

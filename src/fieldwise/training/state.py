@@ -50,6 +50,11 @@ class TrainingState(msgspec.Struct, kw_only=True):
     divergence: Divergence | None = None
 
     @property
+    def keeps_initial(self) -> bool:
+        """Whether the initial model was saved, and no weights since."""
+        return bool(self.num_saves) and not self.best_epoch
+
+    @property
     def seconds_per_epoch(self) -> float:
         """Mean seconds of training, without validation."""
         return sum(epoch.seconds for epoch in self.epochs) / len(self.epochs)

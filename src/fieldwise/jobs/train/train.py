@@ -31,9 +31,9 @@ from fieldwise.jobs.run import RUN_NAME, Epoch, MemberResult, Result, RunFolder,
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
+from fieldwise.jobs.train.initial import Pretrained, initial_of, lr_weights
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.metrics import Metrics
-from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel, build_model
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import DTYPES
@@ -43,9 +43,9 @@ from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
-from fieldwise.training.initial import LrWeights, leave_out_determined, set_base_rate, take_member, warm_start
+from fieldwise.training.initial import leave_out_determined, set_base_rate, take_member, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
-from fieldwise.training.loop import Initial, fit
+from fieldwise.training.loop import fit
 from fieldwise.training.saving import load_weights, save_weights
 from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
 from fieldwise.training.state import TrainingState
@@ -58,15 +58,6 @@ _EVALUATION_BATCH = 8192
 _COMPARED_ROWS = 64
 """Rows to which a network is asked before it is published."""
 _SECONDS_FOR_OTHERS = 60.0
-
-
-class Pretrained(NamedTuple):
-    """A trained logistic regression: the weights that others start from, what training took, its run and result."""
-
-    start: LrWeights
-    seconds: float
-    folder: Path
-    result: Result
 
 
 class _Trained(NamedTuple):
@@ -196,9 +187,7 @@ def pretrain(
     listen(StageStart("pretrain", "lr"))
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
-    bundle = open_bundle(folder).verify()
-    [bias] = bundle.dense.values()
-    start = LrWeights(decode_weights(bundle.table), bias)
+    start = lr_weights(folder)
     if result.l2 is not None:
         start = initial_weights(start, result.l2, folder, prepared, team.world_of(workers), listen)
     return Pretrained(start, result.epochs * result.seconds_per_epoch, folder, result)
@@ -216,22 +205,6 @@ def _takes(model: ClickModel, member: Result) -> bool:
     """Give a stack its trained member from a finished run, where that is the same model."""
     bundle = open_bundle(Path(member.folder)).verify()
     return take_member(model, member.model, decode_weights(bundle.table), bundle.dense)
-
-
-def _initial(pretrained: Pretrained, settings: TrainConfig, writer: BundleWriter, world: World) -> Initial | None:
-    """Return logistic regression as what is kept until something is better; None where valid says nothing of it."""
-    value = goodness(pretrained.result.valid, settings.stop_on)
-    if value is None:
-        return None
-
-    def keep() -> None:
-        bundle = open_bundle(pretrained.folder).verify()
-        own = BundleWriter(
-            writer.folder, writer.encoder, bundle.model, bundle.dtype, bundle.csv, bundle.calibration, bundle.format
-        )
-        own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
-
-    return Initial(value, lambda: world.first(keep, type(None)))
 
 
 def lr_settings(config: Config) -> TrainConfig:
@@ -359,6 +332,9 @@ def _train_model(
     else:
         if reason:
             listen(Noted(f"logistic regression is trained by FTRL, not solved: {reason}"))
+        initial = None
+        if pretrained is not None and valid is not None:
+            initial = initial_of(pretrained, settings.stop_on, writer, _in_order(valid, world), num_classes, world)
         # Dropout draws from torch's global generator: seeded here, restored afterwards.
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(settings.seed)
@@ -369,7 +345,7 @@ def _train_model(
                 settings,
                 keep=keep,
                 before_evaluation=before_evaluation,
-                initial=None if pretrained is None else _initial(pretrained, settings, writer, world),
+                initial=initial,
                 checkpoints=checkpoints,
                 interrupt=interrupt,
                 report=folder / team.name_of("not_finite.jsonl", world),
@@ -377,7 +353,8 @@ def _train_model(
             )
         if pretrained is not None and history.best_epoch == 0:
             result = pretrained.result
-            listen(Noted(f"{model_label('lr')} is kept: no weights of {model_label(model_config.kind)} were better"))
+            own = model_label(model_config.kind)
+            listen(Noted(f"{model_label('lr')} is kept: no weights of {own} were better on valid by more than noise"))
             return _Trained(
                 model, history, {"valid": result.valid, "test": result.test}, [], pretrain_seconds, kept=result
             )
