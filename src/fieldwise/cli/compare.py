@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, config_argument, config_options, load, overwrite_option, report_option
+from fieldwise.cli.options import (
+    Verb,
+    config_argument,
+    config_options,
+    load,
+    minutes_option,
+    overwrite_option,
+    preset_option,
+    report_option,
+    with_budget,
+)
 from fieldwise.cli.output import print_json
 
 
@@ -19,6 +29,7 @@ from fieldwise.cli.output import print_json
         "fieldwise compare fieldwise.toml --out runs/paper --set model.hidden=[2048,1024]",
         "fieldwise compare fieldwise.toml --models lr,lc-dnn:1,lc-dnn:16 --json",
         "fieldwise compare fieldwise.toml --models lr,lc-dnn --seeds 3",
+        "fieldwise compare fieldwise.toml --minutes 10",
     ),
 )
 @config_argument
@@ -32,7 +43,7 @@ from fieldwise.cli.output import print_json
     "--models",
     metavar="MODELS",
     help="Comma-separated models; MODEL:K sets the number of units per field, which is that of CONFIG otherwise. "
-    "Default: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet.",
+    "Default: lr,dnn,lc-dnn:1,lc-wide-deep:1,lc-dnn,lc-wide-deep,lc-resnet; with --preset fast: lr,lc-dnn.",
 )
 @click.option(
     "--seeds",
@@ -51,6 +62,8 @@ from fieldwise.cli.output import print_json
     default=0.05,
     help="Family-wise significance level. Default: 0.05.",
 )
+@preset_option
+@minutes_option
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk of every model; train nothing.")
 @report_option
@@ -62,6 +75,8 @@ def command(
     seeds: int,
     against: str | None,
     level: float,
+    preset: str | None,
+    minutes: float | None,
     overwrite: bool,
     dry_run: bool,
     with_report: bool,
@@ -86,7 +101,7 @@ def command(
     from fieldwise.cli.progress import aside, show_progress
     from fieldwise.jobs.compare.compare import Comparison, compare
 
-    loaded = load(config, overrides, threads)
+    loaded = load(config, with_budget(overrides, preset, minutes), threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None
     if dry_run:
         from fieldwise.jobs.compare.plan import plan_comparison

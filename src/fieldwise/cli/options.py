@@ -144,6 +144,18 @@ set_option = click.option(
     help="Override a value of the configuration, e.g. --set train.epochs=3. May be repeated.",
 )
 
+preset_option = click.option(
+    "--preset",
+    type=click.Choice(["fast", "default", "best"]),
+    help="How much time a model is worth: train.preset.",
+)
+
+minutes_option = click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Leave out what would take longer, the costliest first: train.minutes.",
+)
+
 threads_option = click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -225,3 +237,9 @@ def limit_threads(config: Config) -> None:
 
     if config.train.threads is not None:
         set_num_threads(config.train.threads)
+
+
+def with_budget(overrides: tuple[str, ...], preset: str | None, minutes: float | None) -> tuple[str, ...]:
+    """Return overrides with what ``--preset`` and ``--minutes`` say."""
+    given = {"preset": preset and f'"{preset}"', "minutes": minutes}
+    return (*overrides, *(f"train.{key}={value}" for key, value in given.items() if value is not None))

@@ -46,6 +46,9 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             f"{name}, {result.epochs} epochs (best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
             f"{compact(result.examples_per_second)} examples/s"
         )
+    if result.left_out:
+        names = ", ".join(map(model_label, result.left_out))
+        click.echo(f"Left out, for train.minutes = {config.train.minutes:g}: {names}.")
     if result.kept is not None:
         click.echo(f"{model_label(result.kept)} is the model that was saved: nothing was better on valid beyond noise.")
     if result.pretrain_seconds is not None:
@@ -89,11 +92,16 @@ def print_members(results: Sequence[Result]) -> None:
             metrics = evaluated(member)
             cells = [figure(metrics[part], name, notes) for part, name in columns]
             weights = " + ".join(f"{weight:.2f}" for weight in member.weights)
-            lines.append([model_label(result.model), model_label(member.model), weights, *cells])
+            lost = ["" if each is None else f"{each:+.4f}" for each in (member.auc_lost, member.logloss_lost)]
+            seconds = "" if member.seconds is None else f"{member.seconds:.1f}"
+            lines.append([model_label(result.model), model_label(member.model), weights, *cells, *lost, seconds])
     if lines:
         print_table(
-            "Members of a stack, each alone, and its weight in the stack",
-            ["stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)],
+            "Members of a stack, each alone, its weight in the stack, and what valid would lose without it",
+            [
+                *("stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)),
+                *("AUC lost", "logloss lost", "seconds"),
+            ],
             lines,
             num_texts=3,
             notes=notes,

@@ -14,8 +14,11 @@ from fieldwise.cli.options import (
     config_argument,
     config_options,
     load,
+    minutes_option,
     overwrite_option,
+    preset_option,
     report_option,
+    with_budget,
 )
 from fieldwise.cli.output import print_json
 from fieldwise.cli.workers import is_worker, ray_option, run_as_worker, start_workers, worker_options
@@ -32,11 +35,14 @@ if TYPE_CHECKING:
         "fieldwise train fieldwise.toml --out runs/first",
         "fieldwise train fieldwise.toml --out runs/first --dry-run",
         "fieldwise train fieldwise.toml --out runs/wide --set model.kind=lc-wide-deep --set model.units=16",
+        "fieldwise train fieldwise.toml --out runs/best --preset best --minutes 20",
         "fieldwise train fieldwise.toml --out runs/first --workers 4",
     ),
 )
 @config_argument
 @click.option("--out", metavar="RUN", type=click.Path(path_type=Path), required=True, help="Run folder to write.")
+@preset_option
+@minutes_option
 @overwrite_option
 @click.option("--dry-run", is_flag=True, help="Estimate features, memory and disk; train nothing.")
 @report_option
@@ -46,6 +52,8 @@ if TYPE_CHECKING:
 def command(
     config: Path,
     out: Path,
+    preset: str | None,
+    minutes: float | None,
     overwrite: bool,
     dry_run: bool,
     with_report: bool,
@@ -62,9 +70,11 @@ def command(
     """Train the model of CONFIG on its log, and save it with its metrics in the run folder RUN.
 
     The log is prepared first if necessary. Locally connected models are initialized from a logistic regression, which
-    is trained first. The weights of the epoch with the best validation metric are kept. A finished run is not repeated;
-    an interrupted run is resumed.
+    is trained first, and kept unless later weights are better on the validation rows by more than noise. The weights
+    of the epoch with the best validation metric are kept. A finished run is not repeated; an interrupted run is
+    resumed.
     """
+    overrides = with_budget(overrides, preset, minutes)
     if dry_run:
         from fieldwise.jobs.train.plan import plan
 

@@ -59,12 +59,20 @@ class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
         How much its logit counts in that of the stack, one number for each of its heads (`models.stack`).
     valid, test
         Its metrics; None where there is no such part.
+    seconds
+        What it took: sampling, or all epochs and the logistic regression before them, of all trained members together;
+        None in runs of versions that did not record it.
+    auc_lost, logloss_lost
+        What the stack would lose on valid without it, the others weighed anew; None where that is not known.
     """
 
     model: str
     weights: list[float]
     valid: Metrics | None
     test: Metrics | None
+    seconds: float | None = None
+    auc_lost: float | None = None
+    logloss_lost: float | None = None
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +131,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     kept
         ``lr`` where no weights of the model were better on valid, by more than noise (`training.noise`), than the
         logistic regression that it started from, which is what was saved then, and what the metrics are of; else None.
+    left_out
+        Members that ``train.minutes`` has left out.
     l2
         The penalty that was kept, where logistic regression was solved; else None.
     workers
@@ -161,6 +171,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     l2: float | None = None
     kept: str | None = None
     history: list[Epoch] = []
+    left_out: list[str] = []
 
     @property
     def warnings(self) -> list[str]:

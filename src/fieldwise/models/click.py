@@ -102,17 +102,17 @@ class ClickModel(nn.Module):
     @property
     def trained(self) -> dict[str, Member]:
         """The members that steps train."""
-        return {name: member for name, member in self._each() if not member.sampled}
+        return {name: member for name, member in self.each() if not member.sampled}
 
     @property
     def sampled(self) -> dict[str, Member]:
         """The members that are sampled before."""
-        return {name: member for name, member in self._each() if member.sampled}
+        return {name: member for name, member in self.each() if member.sampled}
 
     @property
     def penalty(self) -> Tensor | None:
         """What the last pass in training adds to the loss of each example (B,); None where that is nothing."""
-        penalties = [member.penalty for _, member in self._each() if member.penalty is not None]
+        penalties = [member.penalty for _, member in self.each() if member.penalty is not None]
         return torch.stack(penalties).sum(dim=0) if len(penalties) > 1 else penalties[0] if penalties else None
 
     @property
@@ -141,7 +141,7 @@ class ClickModel(nn.Module):
         """Return how much each head of a member counts; nothing where there is one member."""
         if self.stacker is None:
             return []
-        heads = [head for head, member in self._each() for _ in range(member.num_heads)]
+        heads = [head for head, member in self.each() for _ in range(member.num_heads)]
         return [weight for head, weight in zip(heads, self.stacker.weight[1:].tolist(), strict=True) if head == name]
 
     def forward(self, batch: Batch) -> Tensor:
@@ -187,7 +187,8 @@ class ClickModel(nn.Module):
         finally:
             self._alone = None
 
-    def _each(self) -> Iterator[tuple[str, Member]]:
+    def each(self) -> Iterator[tuple[str, Member]]:
+        """Yield all members by their kinds."""
         for name, member in self.members.items():
             assert isinstance(member, Member)
             yield name, member

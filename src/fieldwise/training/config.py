@@ -112,6 +112,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         A run may go on elsewhere than where it began.
     threads
         Threads to use; all cores unless given.
+    preset
+        What time is worth: ``fast``, ``default`` or ``best`` (`jobs.presets`).
+    minutes
+        A budget: members of the model that would take longer, by rates measured before training, are left out, the
+        costliest first, and that is said. Preparing and logistic regression are not counted.
     comm_dtype
         The type in which several workers send each other rows and their gradients: that of the table (``full``), or
         ``bfloat16``, which halves the bytes.
@@ -136,6 +141,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sampler: SamplerConfig = SamplerConfig()
     device: Literal["cpu", "cuda", "auto", "torch"] = "cpu"
     threads: Annotated[int, Meta(ge=1)] | None = None
+    preset: Literal["fast", "default", "best"] = "default"
+    minutes: Annotated[float, Meta(gt=0)] | None = None
     comm_dtype: Literal["full", "bfloat16"] = "full"
 
     @property

@@ -169,7 +169,7 @@ def settled(
     weighted: bool = False,
 ) -> ModelConfig:
     """Return a model with its kind, where that is ``auto``: a stack with a Bayesian factorisation machine where there
-    can be one, and it takes no more than some minutes.
+    can be one, and it takes no more than some minutes, or the preset is ``best``.
 
     Parameters
     ----------
@@ -219,5 +219,5 @@ def settled(
     work = float(squares) * num_numbers**2 * train.sampler.sweeps
     # A number's heavy tail, as it is, makes a poor factor.
     can = not any(obstacles.values()) and VALUE not in layout.form
-    stack = can and work <= _MOST_WORK and model.has_interactions(layout.num_fields)
+    stack = can and (work <= _MOST_WORK or train.preset == "best") and model.has_interactions(layout.num_fields)
     return msgspec.structs.replace(model, kind="lc-dnn+bayesian-fm" if stack else "lc-dnn")

@@ -15,6 +15,7 @@ from fieldwise.distributed.world import ALONE, World
 from fieldwise.kernels.layout import Batch
 from fieldwise.metrics import Accumulator, Metrics, accumulator
 from fieldwise.models.click import ClickModel
+from fieldwise.models.stack import Stacker
 from fieldwise.training.loss import probabilities
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate_model",
     "fit_stacker",
     "labelled_logits",
+    "metrics_without",
     "predict_batches",
     "predict_logits",
 ]
@@ -116,14 +118,7 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
     """
     stacker = model.stacker
     assert stacker is not None, "only a stack is weighed"
-    model.eval()
-
-    def heads(batch: Batch) -> npt.NDArray[np.floating]:
-        found: npt.NDArray[np.floating] = model.all_logits(model.augmented(batch))[:, :, 0].cpu().numpy()
-        return found
-
-    with torch.inference_mode():
-        columns = labelled_logits(heads, examples, world)
+    columns = _all_heads(model, examples, world)
 
     def fitted() -> list[float]:
         stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
@@ -132,22 +127,57 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
 
     stacker.weight.copy_(torch.tensor(world.first(fitted, list[float]), dtype=stacker.weight.dtype))
 
-    def judged() -> Metrics:
-        metrics = _new_metrics(model)
-        weights, groups = columns.get("weights"), columns.get("groups")
-        with torch.inference_mode():
-            for begin in range(0, len(columns["labels"]), _PIECE):
-                some = slice(begin, begin + _PIECE)
-                logits = stacker(torch.from_numpy(columns["logits"][some])[:, :, None].to(stacker.weight))
-                metrics.update(
-                    _probabilities(model, logits),
-                    columns["labels"][some],
-                    None if weights is None else weights[some],
-                    None if groups is None else groups[some],
-                )
-        return metrics.compute()
+    return world.first(lambda: _judged(model, stacker, columns), Metrics)
 
-    return world.first(judged, Metrics)
+
+def metrics_without(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> dict[str, Metrics]:
+    """Return the metrics of a stack on labelled examples without each of its members, the others weighed anew by the
+    same examples; of two classes.
+    """
+    if model.num_outputs > 1:
+        return {}
+    columns = _all_heads(model, examples, world)
+    head_of = [name for name in model.members for _ in model.stacking_weights(name)]
+
+    def judged() -> dict[str, Metrics]:
+        found = {}
+        for name in model.members:
+            others = columns | {"logits": columns["logits"][:, [head != name for head in head_of]]}
+            stacker = Stacker(others["logits"].shape[1])
+            stacker.fit(others["logits"], others["labels"], others.get("weights"))
+            found[name] = _judged(model, stacker, others)
+        return found
+
+    return world.first(judged, dict[str, Metrics])
+
+
+def _all_heads(model: ClickModel, examples: Iterable[Examples], world: World) -> dict[str, npt.NDArray[Any]]:
+    """Return `labelled_logits` of all heads of a stack."""
+    model.eval()
+
+    def heads(batch: Batch) -> npt.NDArray[np.floating]:
+        found: npt.NDArray[np.floating] = model.all_logits(model.augmented(batch))[:, :, 0].cpu().numpy()
+        return found
+
+    with torch.inference_mode():
+        return dict(labelled_logits(heads, examples, world))
+
+
+def _judged(model: ClickModel, stacker: Stacker, columns: Mapping[str, npt.NDArray[Any]]) -> Metrics:
+    """Return the metrics of what `_all_heads` returns."""
+    metrics = _new_metrics(model)
+    weights, groups = columns.get("weights"), columns.get("groups")
+    with torch.inference_mode():
+        for begin in range(0, len(columns["labels"]), _PIECE):
+            some = slice(begin, begin + _PIECE)
+            logits = stacker(torch.from_numpy(columns["logits"][some])[:, :, None].to(stacker.weight))
+            metrics.update(
+                _probabilities(model, logits),
+                columns["labels"][some],
+                None if weights is None else weights[some],
+                None if groups is None else groups[some],
+            )
+    return metrics.compute()
 
 
 def _new_metrics(model: ClickModel) -> Accumulator:

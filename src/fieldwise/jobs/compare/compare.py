@@ -11,14 +11,15 @@ import msgspec
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError
-from fieldwise.events import Listener, Outlook, SecondsRange, ignore
+from fieldwise.events import Listener, Noted, Outlook, SecondsRange, ignore
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.compare.differences import Contender, Difference, SeedSummary, differences, spreads
-from fieldwise.jobs.compare.outlook import measure_rates, sampling_seconds, solving_seconds, training_seconds
+from fieldwise.jobs.outlook import measure_rates, sampling_seconds, solving_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
+from fieldwise.jobs.presets import middle, over_budget, with_preset
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
@@ -38,6 +39,8 @@ DEFAULT_MODELS = (
     "lc-resnet",
 )
 """The models of the paper with one unit per field, then with the number of units of ``[model]``."""
+_FAST = ("lr", "lc-dnn")
+"""With ``train.preset = "fast"``."""
 _STACKED = ("bayesian-fm", "lc-dnn+bayesian-fm")
 """Added by default if ``model.kind = "auto"`` selects a stack for the log."""
 
@@ -158,12 +161,13 @@ def compare(
     >>> [(each.model, each.metric, each.verdict) for each in comparison.differences]  # doctest: +SKIP
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
-    config = with_tables(config, data)
+    config = with_preset(with_tables(config, data))
+    usual = _FAST if config.train.preset == "fast" else DEFAULT_MODELS
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
         raise ConfigError("invalid comparison", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}")
     out = Path(out)
-    named = [model_name(parse_model(name, config.model)) for name in models or DEFAULT_MODELS]
+    named = [model_name(parse_model(name, config.model)) for name in models or usual]
     if against is not None and model_name(parse_model(against, config.model)) not in named:
         raise ConfigError(
             "the reference model is not among the models",
@@ -180,7 +184,7 @@ def compare(
         return with_kind(msgspec.structs.replace(config, model=parse_model(name, config.model)), prepared).model
 
     if models is None:
-        models = DEFAULT_MODELS + _STACKED * of_log("auto").is_sampled
+        models = usual + _STACKED * (config.train.preset != "fast" and of_log("auto").is_sampled)
     chosen = {model_name(model): model for model in map(of_log, models)}
     reference = None if against is None else model_name(of_log(against))
     numbers = [config.train.seed + number for number in range(seeds)]
@@ -191,7 +195,16 @@ def compare(
         for number in numbers
         if overwrite or not _is_done(_folder(out, config, number) / name)
     }
-    _foretell(to_train, first, config, prepared, listen)
+    seconds = _foretold(to_train, config, prepared)
+    left_out = _left_out(seconds, config.train.minutes, reference)
+    if left_out:
+        first, later = ([name for name in names if name not in left_out] for names in (first, later))
+        chosen = {name: model for name, model in chosen.items() if name not in left_out}
+        shown = ", ".join(f"{name} (about {middle(seconds[name]):,.0f} s)" for name in left_out)
+        listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {shown}"))
+        seconds = {name: taken for name, taken in seconds.items() if name not in left_out}
+        config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, minutes=None))
+    _foretell(seconds, first, listen)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for names in (first, later):
         for number in numbers:
@@ -232,16 +245,12 @@ def _is_done(run: Path) -> bool:
     return (run / RUN_NAME).exists() and read_result(run) is not None
 
 
-def _foretell(
-    to_train: dict[tuple[str, int], ModelConfig],
-    first: list[str],
-    config: Config,
-    prepared: Prepared,
-    listen: Listener,
-) -> None:
-    """Say which models are to be trained, in order, and about how long that takes; nothing where there are none.
+def _foretold(
+    to_train: dict[tuple[str, int], ModelConfig], config: Config, prepared: Prepared
+) -> dict[str, SecondsRange]:
+    """Return about how long the training of each model takes, over all seeds; the first that needs a sample samples it.
 
-    `to_train` holds what each model is, by its name and training seed; those of `first` come before the others.
+    `to_train` holds what each model is, by its name and training seed.
     """
     rates, sampled = None, set[int]()
     seconds: dict[str, SecondsRange] = {}
@@ -256,6 +265,22 @@ def _foretell(
             sampled.add(seed)
             taken.append(sampling_seconds(own, prepared, rates))
         seconds[name] = SecondsRange(sum(part.least for part in taken), sum(part.most for part in taken))
+    return seconds
+
+
+def _left_out(seconds: dict[str, SecondsRange], minutes: float | None, reference: str | None) -> list[str]:
+    """Return the models that a budget leaves out; never logistic regression, nor the one that is compared with."""
+    if minutes is None:
+        return []
+    costs = {name: middle(taken) for name, taken in seconds.items() if name not in ("lr", reference)}
+    return over_budget(costs, minutes)
+
+
+def _foretell(seconds: dict[str, SecondsRange], first: list[str], listen: Listener) -> None:
+    """Say which models are to be trained, in order, and about how long that takes; nothing where there are none.
+
+    Those of `first` come before the others.
+    """
     if seconds:
         early = tuple(name for name in first if name in seconds)
         late = tuple(name for name in seconds if name not in first)

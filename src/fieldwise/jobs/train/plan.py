@@ -13,6 +13,7 @@ from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import held_bytes
 from fieldwise.jobs.prepare.estimate import estimate
 from fieldwise.jobs.prepare.prepare import Prepared, find_prepared
+from fieldwise.jobs.presets import with_preset
 from fieldwise.jobs.train.train import lr_settings
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.config import ModelConfig
@@ -101,6 +102,7 @@ def plan(config: Config) -> TrainingPlan:
     DataError, ResourceError
         As `prepare` does.
     """
+    config = with_preset(config)
     prepared = find_prepared(config)
     if prepared is not None:
         log = _of_prepared(config, prepared)

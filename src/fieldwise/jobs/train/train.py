@@ -27,11 +27,13 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.jobs.presets import left_out, with_preset, without
 from fieldwise.jobs.run import RUN_NAME, Epoch, MemberResult, Result, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
 from fieldwise.jobs.train.initial import Pretrained, initial_of, lr_weights
+from fieldwise.jobs.train.members import evaluate_members
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel, build_model
@@ -126,7 +128,7 @@ def train(
     WorkerLost
         One of the workers has ended.
     """
-    config = with_tables(config, data)
+    config = with_preset(with_tables(config, data))
     refuse_output_folder(local_path(out), config, RUN_NAME, is_run=True)
     use_threads(config.train.threads)
     if config.model.kind == "lr":  # what [pretrain] replaces in [train] says nothing of it
@@ -147,6 +149,14 @@ def train(
         listen = team.recorded(run, world, listen)
         pretrained = None
         config = with_kind(config, prepared)
+        dropped: list[str] = []
+        if config.train.minutes is not None:
+            of_model = config
+            dropped = world.first(lambda: left_out(of_model, prepared, run.folder), list[str])
+            config = without(config, dropped)
+            if dropped:
+                names = ", ".join(map(model_label, dropped))
+                listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {names}"))
         if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt, world):
@@ -174,6 +184,7 @@ def train(
             examples_per_second=history.examples_per_second,
             history=Epoch.list_of(history.epochs),
             folder=str(run.folder),
+            left_out=dropped,
             read=prepared.read,
             **schema.of_label,
         )
@@ -267,7 +278,7 @@ def _train_model(
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     set_base_rate(model, learnt_from)
     leave_out_determined(model, determined)
-    pretrain_seconds = None
+    pretrain_seconds, sampling_seconds = None, 0.0
     if pretrained is not None:
         warm_start(model, pretrained.start)
         pretrain_seconds = pretrained.seconds
@@ -369,7 +380,15 @@ def _train_model(
             world.first(lambda: set_calibration(folder / "bundle", plain), type(None))
         listen(StageStart("evaluate", model_config.kind))
         metrics = {name: _evaluate_part(model, prepared, name, world, interrupt) for name in ("valid", "test")}
-        members = _evaluate_members(model, settings, prepared, world, interrupt)
+        model_seconds = sum(epoch.seconds for epoch in history.epochs) + (pretrained.seconds if pretrained else 0.0)
+        members = evaluate_members(
+            model,
+            settings.negative_rate,
+            lambda part: _evaluate_part(model, prepared, part, world, interrupt),
+            None if valid is None else interrupt.watch(_in_order(valid, world).epoch(0)),
+            world,
+            {name: sampling_seconds if member.sampled else model_seconds for name, member in model.each()},
+        )
     except Interrupted:
         if model.trained and reason is not None:
             # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
@@ -384,22 +403,6 @@ def _sampled_history(sweeps: int, seconds: float, num_examples: int) -> Training
     each = max(seconds / sweeps, 1e-9)
     epochs = [EpochEnd(number + 1, math.nan, each, num_examples / each, None) for number in range(sweeps)]
     return TrainingState(epochs=epochs, best_epoch=sweeps)
-
-
-def _evaluate_members(
-    model: ClickModel, settings: TrainConfig, prepared: Prepared, world: World, interrupt: Interrupt
-) -> list[MemberResult]:
-    """Return what each member of a stack reaches alone: as it is, without the calibration of the whole."""
-    found: list[MemberResult] = []
-    if model.stacker is None:
-        return found
-    of_stack, model.calibration = model.calibration, Calibration.of_negative_rate(settings.negative_rate)
-    for name in model.members:
-        with model.answering_as(name):
-            parts = {part: _evaluate_part(model, prepared, part, world, interrupt) for part in ("valid", "test")}
-        found.append(MemberResult(model=name, weights=model.stacking_weights(name), **parts))
-    model.calibration = of_stack
-    return found
 
 
 def _check_calibration(config: Config, prepared: Prepared) -> None:

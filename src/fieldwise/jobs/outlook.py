@@ -1,4 +1,4 @@
-"""The time estimate that `compare` prints before it begins.
+"""The time that training is expected to take: what `compare` prints before it begins, and what `train.minutes` keeps.
 
 The machine is measured for some hundredths of a second under its current load: a matrix product, and random reads from
 a table. The estimate is the time that the products and reads of training take at these rates, times the overhead

@@ -1,0 +1,125 @@
+"""Presets and budgets: how much of a machine's time a model is worth (``train.preset``, ``train.minutes``).
+
+======== ======================== =========================================== =================
+preset   ``model.kind = "auto"``  ``data.crosses``                            sampling ends
+======== ======================== =========================================== =================
+fast     LC-DNN                   as it is                                    there is none
+default  a stack with a Bayesian  as it is                                    at ``tolerance``
+         FM, where that takes no
+         more than some minutes
+best     the stack, wherever      ``auto`` unless a list names them           at a quarter of
+         there can be one                                                     the default
+======== ======================== =========================================== =================
+
+All start from logistic regression at its optimum, and end no lower (`training.noise`). What a configuration says itself
+stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from fieldwise.config import Config
+from fieldwise.events import SecondsRange
+from fieldwise.io.manifests import read_manifest, write_manifest
+from fieldwise.jobs.outlook import measure_rates, sampling_seconds, training_seconds
+from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.training.config import SamplerConfig
+
+__all__ = ["left_out", "middle", "over_budget", "with_preset", "without"]
+
+_NAME, _FORMAT, _VERSION = "left_out.json", "fieldwise-left-out", 1
+_THOROUGH = 4.0
+
+
+class _LeftOut(msgspec.Struct, forbid_unknown_fields=True):
+    members: list[str]
+
+
+def with_preset(config: Config) -> Config:
+    """Return a configuration with what its preset says in place of what it leaves open.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> text = 'data = { train = "log.csv", label = "click" }'
+    >>> fast, best = (with_preset(parse_config(text, overrides=[f"train.preset={name}"])) for name in ("fast", "best"))
+    >>> fast.model.kind, best.data.crosses, best.train.sampler.tolerance
+    ('lc-dnn', 'auto', 0.0005)
+    """
+    replace = msgspec.structs.replace
+    if config.train.preset == "fast" and config.model.kind == "auto":
+        return replace(config, model=replace(config.model, kind="lc-dnn"))
+    if config.train.preset == "best":
+        if config.data.crosses == "none":
+            config = replace(config, data=replace(config.data, crosses="auto"))
+        if config.train.sampler == (usual := SamplerConfig()):
+            thorough = replace(usual, tolerance=usual.tolerance / _THOROUGH)
+            config = replace(config, train=replace(config.train, sampler=thorough))
+    return config
+
+
+def over_budget(costs: Mapping[str, float], minutes: float) -> list[str]:
+    """Return the names to leave out, the costliest first, until what is left takes no more than so many minutes.
+
+    Parameters
+    ----------
+    costs
+        Seconds by name.
+    minutes
+        The budget.
+
+    Examples
+    --------
+    >>> over_budget({"lc-dnn": 50.0, "bayesian-fm": 200.0}, minutes=1)
+    ['bayesian-fm']
+    """
+    left, dropped = dict(costs), []
+    while left and sum(left.values()) > 60 * minutes:
+        dropped.append(max(left, key=lambda name: left[name]))
+        del left[dropped[-1]]
+    return dropped
+
+
+def left_out(config: Config, prepared: Prepared, folder: Path) -> list[str]:
+    """Return the members that a budget of minutes leaves out, by the rates of this machine as it is now.
+
+    What was decided is kept in the run's `folder`, so that a run that goes on has the same members.
+    """
+    path = folder / _NAME
+    if path.exists():
+        return read_manifest(path, _LeftOut, format=_FORMAT, version=_VERSION)[0].members
+    assert config.train.minutes is not None, "there is a budget"
+    rates, members, costs = measure_rates(), config.model.members, {}
+    trained = [name for name in members if name not in ("lr", "bayesian-fm")]
+    for name in trained:
+        alone = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=name))
+        costs[name] = middle(training_seconds(alone, config.train, prepared, rates))
+    if config.model.is_sampled:
+        costs["bayesian-fm"] = middle(sampling_seconds(config, prepared, rates))
+    found = over_budget(costs, config.train.minutes)
+    write_manifest(path, _LeftOut(found), format=_FORMAT, version=_VERSION)
+    return found
+
+
+def without(config: Config, members: Sequence[str]) -> Config:
+    """Return a configuration whose model has some members less; logistic regression where none is left.
+
+    Examples
+    --------
+    >>> from fieldwise.config import parse_config
+    >>> stack = ["model.kind=lc-dnn+bayesian-fm"]
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }', overrides=stack)
+    >>> [without(config, left).model.kind for left in (["bayesian-fm"], ["lc-dnn", "bayesian-fm"])]
+    ['lc-dnn', 'lr']
+    """
+    kind = "+".join(name for name in config.model.members if name not in members)
+    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind or "lr"))
+
+
+def middle(seconds: SecondsRange) -> float:
+    """Return what is likely: between the least and the most."""
+    return 0.5 * (seconds.least + seconds.most)

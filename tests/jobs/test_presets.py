@@ -1,0 +1,53 @@
+"""Presets say what time a model is worth, and a budget of minutes leaves out what would not fit."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.logs import config_text, make_table, write
+
+import fieldwise as fw
+from fieldwise.cli import main
+from fieldwise.events import Noted
+from fieldwise.jobs.presets import over_budget
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("presets")
+    write(make_table(1500), folder / "log.parquet")
+    (folder / "log.toml").write_text(config_text("log.parquet"))
+    return folder / "log.toml"
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0.1, 1000)), st.floats(0.01, 20))
+def test_what_is_left_fits_and_nothing_left_out_is_cheaper_than_what_is_left(costs, minutes):
+    dropped = over_budget(costs, minutes)
+    left = {name: cost for name, cost in costs.items() if name not in dropped}
+    assert sum(left.values()) <= 60 * minutes
+    assert all(costs[name] >= cost for name in dropped for cost in left.values())
+    if dropped:
+        assert sum(left.values()) + costs[dropped[-1]] > 60 * minutes
+
+
+def test_a_budget_that_nothing_fits_leaves_logistic_regression_and_says_what_it_leaves_out(log, tmp_path):
+    heard, run = [], tmp_path / "run"
+    config = fw.load_config(log, ["model.kind=lc-dnn+bayesian-fm", "train.minutes=0.00001"])
+    result = fw.train(config, run, listen=heard.append)
+    assert (result.model, sorted(result.left_out)) == ("lr", ["bayesian-fm", "lc-dnn"])
+    assert [event.text for event in heard if isinstance(event, Noted) and "left out" in event.text]
+    assert fw.train(config, run) == result
+    command = ["train", str(log), "--out", str(run), "--quiet", "--set", "model.kind=lc-dnn+bayesian-fm"]
+    shown = CliRunner().invoke(main, [*command, "--minutes", "0.00001"], catch_exceptions=False)
+    assert "Left out, for train.minutes = 1e-05: " in shown.output
+
+
+def test_fast_compares_two_models_and_a_budget_leaves_all_but_logistic_regression_out(log, tmp_path):
+    command = ["compare", str(log), "--out", str(tmp_path), "--quiet", "--json", "--preset", "fast"]
+    found = json.loads(CliRunner().invoke(main, command, catch_exceptions=False).stdout)
+    assert [each["model"] for each in found["models"]] == ["lr", "lc-dnn"]
+    less = [*command, "--minutes", "0.00001", "--overwrite"]
+    found = json.loads(CliRunner().invoke(main, less, catch_exceptions=False).stdout)
+    assert [each["model"] for each in found["models"]] == ["lr"]
