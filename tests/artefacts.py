@@ -19,6 +19,7 @@ epochs = 2
 batch_size = 100
 threads = 1
 checkpoint_steps = 2
+stop_on = "pr_auc"
 [pretrain]
 epochs = 1
 """

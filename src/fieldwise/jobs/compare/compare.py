@@ -27,7 +27,7 @@ from fieldwise.jobs.train.train import lr_settings, train
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
 
-__all__ = ["DEFAULT_MODELS", "Comparison", "compare"]
+__all__ = ["DEFAULT_MODELS", "FAST_MODELS", "Comparison", "compare"]
 
 DEFAULT_MODELS = (
     "lr",
@@ -39,7 +39,7 @@ DEFAULT_MODELS = (
     "lc-resnet",
 )
 """The models of the paper with one unit per field, then with the number of units of ``[model]``."""
-_FAST = ("lr", "lc-dnn")
+FAST_MODELS = ("lr", "lc-dnn")
 """With ``train.preset = "fast"``."""
 _STACKED = ("bayesian-fm", "lc-dnn+bayesian-fm")
 """Added by default if ``model.kind = "auto"`` selects a stack for the log."""
@@ -162,7 +162,7 @@ def compare(
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
     config = with_preset(with_tables(config, data))
-    usual = _FAST if config.train.preset == "fast" else DEFAULT_MODELS
+    usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
         raise ConfigError("invalid comparison", expected="1 seed or more, 0 < level < 1", got=f"{seeds}, {level}")

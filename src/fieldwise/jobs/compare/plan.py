@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fieldwise.config import Config
-from fieldwise.jobs.compare.compare import DEFAULT_MODELS, parse_model
+from fieldwise.jobs.compare.compare import DEFAULT_MODELS, FAST_MODELS, parse_model
 from fieldwise.jobs.train.plan import TrainingPlan, plan
 
 __all__ = ["ComparisonPlan", "plan_comparison"]
@@ -45,9 +45,10 @@ def plan_comparison(config: Config, models: Sequence[str] | None = None) -> Comp
     ConfigError, DataError, ResourceError
         As `compare` does.
     """
+    usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     plans = {
         name: plan(msgspec.structs.replace(config, model=parse_model(name, config.model)))
-        for name in models or DEFAULT_MODELS
+        for name in models or usual
     }
     return ComparisonPlan(
         models=plans,
