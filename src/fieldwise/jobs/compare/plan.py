@@ -47,8 +47,7 @@ def plan_comparison(config: Config, models: Sequence[str] | None = None) -> Comp
     """
     usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     plans = {
-        name: plan(msgspec.structs.replace(config, model=parse_model(name, config.model)))
-        for name in models or usual
+        name: plan(msgspec.structs.replace(config, model=parse_model(name, config.model))) for name in models or usual
     }
     return ComparisonPlan(
         models=plans,
