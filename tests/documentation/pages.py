@@ -63,6 +63,7 @@ def write_log(folder: Path, rows: int = 1500) -> None:
     parquet, csv = pyarrow.parquet.write_table, pyarrow.csv.write_csv
     parquet(table, folder / "clicks.parquet")
     parquet(table.slice(0, 300), folder / "tomorrow.parquet")
+    parquet(table.slice(0, 300).drop_columns(["click"]), folder / "new.parquet")
     csv(table, folder / "clicks.csv")
     csv(table.slice(0, 300).drop_columns(["click"]), folder / "new.csv")
     lines = [

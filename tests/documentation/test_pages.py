@@ -18,13 +18,14 @@ from tests.documentation.pages import PAGES, ROOT, blocks, commands, write_log
 from fieldwise.cli import main
 from fieldwise.config import find_problems
 
-OTHERS = ("docs/extending.md", "docs/serving-http.md", "docs/serving.md", "docs/sklearn.md")
+OTHERS = ("docs/extending.md", "docs/serving-http.md", "docs/sklearn.md")
 RUN = [page for page in PAGES if str(page.relative_to(ROOT)) not in OTHERS and "docs/log" not in str(page)]
 SLOW = tuple(
     f"docs/{name}.md"
     for name in ("guides/choosing", "guides/lr-to-lc-wd", "guides/tuning", "guides/size", "coming-from")
 )
 BEFORE = "fieldwise init clicks.parquet --label click --out fieldwise.toml"
+OF_A_RUN = ("docs/serving.md",)
 QUICK = ("--set", "model.hidden=[8]", "--set", "train.sampler.sweeps=3", "--set", "train.sampler.burn_in=1")
 
 
@@ -50,6 +51,8 @@ def run(words, exit_code=0):
 def run_page(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
     run(shlex.split(BEFORE) + ["--overwrite"] * (folder / "fieldwise.toml").exists())
+    if ids(page) in OF_A_RUN:
+        run(["fieldwise", "train", "fieldwise.toml", "--out", "runs/first"])
     for block in blocks(page):
         if block.language == "console":
             for line in block.text.replace("\\\n", " ").splitlines():
