@@ -12,7 +12,7 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 from fieldwise.cli import VERBS, main
-from fieldwise.jobs.config.config import describe_config
+from fieldwise.jobs.config.reference import describe_config
 from fieldwise.reference.keys import Table
 
 _ROOT = Path(__file__).parent.parent

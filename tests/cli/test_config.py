@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fieldwise.cli import main
 from fieldwise.config import Config
-from fieldwise.jobs.config.config import describe_config
+from fieldwise.jobs.config.reference import describe_config
 from fieldwise.reference.lines import line_of
 
 WRONG = """
@@ -104,6 +104,21 @@ def test_keys_that_contradict_each_other_are_told(tmp_path):
     assert done.exit_code == 2
     assert f"{path}, line 4, [data]\n  got: 0.6 + 0.6" in done.stderr
     assert f"{path}, line 7, [fields.x]\n  got: bag" in done.stderr
+
+
+def test_settings_that_do_not_go_with_a_stated_type_are_told(tmp_path):
+    path = tmp_path / "a.toml"
+    head = '[data]\ntrain = "a"\nlabel = "b"\n'
+    wrong = '[fields.age]\ntype = "category"\nbins = 3\n[fields.at]\ntype = "time"\npart = "hour"\nformat = "%Q"\n'
+    path.write_text(head + wrong + '[fields.c]\ncross = ["age"]\n')
+    done = CliRunner().invoke(main, ["config", str(path)])
+    assert done.exit_code == 2
+    assert f"bins and edges are only allowed for numbers and ages\n  where: {path}, line 4, [fields.age]" in done.stderr
+    assert f"invalid time format\n  where: {path}, line 7, [fields.at]" in done.stderr
+    assert f"a cross must combine two or more fields\n  where: {path}, line 11, [fields.c]" in done.stderr
+    right = '[fields.age]\nbins = 3\n[fields.at]\ntype = "time"\n[fields.x]\ntype = "bag"\nexclude = true\nbins = 3\n'
+    path.write_text(head + right)
+    assert told(str(path)) == f"{path} is valid.\n"
 
 
 def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(tmp_path):

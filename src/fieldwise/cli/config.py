@@ -37,11 +37,11 @@ def command(file: Path | None, key: str | None, overrides: tuple[str, ...], as_j
 
     --json prints a JSON Schema, by which editors complete and check the file; with FILE, the mistakes.
     """
-    from fieldwise.jobs.config.config import check_file, describe_config, schema_of_config
-
     if file is not None and key is not None:
         raise click.UsageError("--key explains a key; leave it out to check FILE.")
     if file is None:
+        from fieldwise.jobs.config.reference import describe_config, schema_of_config
+
         if overrides:
             raise click.UsageError("--set overrides a value of FILE, which is missing.")
         if as_json and key is None:
@@ -51,6 +51,8 @@ def command(file: Path | None, key: str | None, overrides: tuple[str, ...], as_j
         else:
             click.echo("\n\n".join(map(_page, describe_config(key))))
         return
+    from fieldwise.jobs.config.check import check_file
+
     problems = check_file(file, overrides)
     if as_json:
         details = ("what", "where", "expected", "got", "fix")

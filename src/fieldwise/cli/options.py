@@ -129,7 +129,7 @@ replace_option = click.option("--overwrite", is_flag=True, help="Replace an exis
 
 def _complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return what ``--set`` may begin with: all keys, but those of ``[fields.NAME]``, whose names are the log's."""
-    from fieldwise.jobs.config.config import describe_config
+    from fieldwise.jobs.config.reference import describe_config
 
     named = [f"{table.path}.{key.name}=" for table in describe_config() for key in table.keys]
     return [name for name in named if name.startswith(incomplete) and ".NAME." not in name]

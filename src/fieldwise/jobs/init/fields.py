@@ -253,7 +253,7 @@ def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_
         guessed |= {"weighted": guess.weighted and entry.weights is None}
         if guess.separator is not None:
             guessed |= {"separator": guess.separator, "brackets": guess.brackets}
-    return _make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
+    return make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
 
 
 def _custom_field(
@@ -268,7 +268,7 @@ def _custom_field(
     """Return a field of a type of one's own: configured settings, and what the converted texts of the sample imply."""
     settings = {**_stated(entry), "name": name, "column": column, "type": type_, "custom": msgspec.to_builtins(custom)}
     settings = {"missing": IN_TEXTS if missing is None else missing} | settings
-    field = _make_field({"norm": "sqrt"} | settings if type_ == "bag" else settings)
+    field = make_field({"norm": "sqrt"} | settings if type_ == "bag" else settings)
     with reading(column):
         texts = convert(field, columns.text(column))
     if entry.buckets is None and entry.min_count is None:
@@ -321,12 +321,19 @@ def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:
         for name in ready:
             stated = _stated(waiting.pop(name))
             parts = stated.pop("cross")
-            crosses.append(_make_field({**stated, "name": name, "type": "cross", "parts": parts}))
+            crosses.append(make_field({**stated, "name": name, "type": "cross", "parts": parts}))
         known = known | set(ready)
     return crosses
 
 
-def _make_field(settings: dict[str, Any]) -> Field:
+def make_field(settings: dict[str, Any]) -> Field:
+    """Return a field of given settings.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its range.
+    """
     try:
         return msgspec.convert(settings, Field)
     except msgspec.ValidationError as error:

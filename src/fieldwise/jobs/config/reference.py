@@ -1,18 +1,16 @@
-"""``fieldwise config``: every key of the configuration file, and everything that is wrong with one."""
+"""Every key of the configuration file: as tables for people, as a schema for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from fieldwise.config import Config, FieldConfig, find_problems, read_text
+from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.reference.json_schema import json_schema
 from fieldwise.reference.keys import Table, tables
 from fieldwise.schema import Field
 
-__all__ = ["check_file", "describe_config", "schema_of_config"]
+__all__ = ["describe_config", "schema_of_config"]
 
 _LEFT_OUT = ("base",)
 _INFERRED: dict[type, type] = {FieldConfig: Field}
@@ -56,14 +54,3 @@ def describe_config(key: str | None = None) -> list[Table]:
 def schema_of_config() -> dict[str, Any]:
     """Return the JSON Schema of the configuration file."""
     return json_schema(Config, title="fieldwise configuration", leave_out=_LEFT_OUT, inferred=_INFERRED)
-
-
-def check_file(path: str | Path, overrides: Sequence[str] = ()) -> list[ConfigError]:
-    """Return everything that is wrong with a configuration file; its log is not read.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read.
-    """
-    return find_problems(read_text(Path(path)), where=str(path), overrides=overrides)
