@@ -44,6 +44,7 @@ BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
 _BLOCK_BYTES = 1 << 25
+_FEWER_BITS = (np.uint16, np.int16, np.int8)
 _ONE_BLOCK = 62
 """The block shift of tables written by version 1, which have one checksum for the whole file."""
 _UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": _ONE_BLOCK}}
@@ -87,7 +88,7 @@ class Bundle(msgspec.Struct, frozen=True):
     encoder
         Encodes raw rows as features.
     table
-        (D, n) weights, memory-mapped; bfloat16 as uint16 (`kernels.storage`). Call `admit` or `verify` before use.
+        (D, n) weights, memory-mapped; of fewer bits as `kernels.storage` has them. Call `admit` or `verify` before use.
     dense
         All other weights, by name.
     files
@@ -337,11 +338,14 @@ def open_bundle(folder: str | Path) -> Bundle:
 def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDArray[Any], BlockVerifier, int]:
     """Return the table, the verifier of its blocks, and the shift s such that row r is in block r >> s."""
     table = arrays.get("weights")
-    if table is None or table.ndim != 2 or table.dtype not in (np.float32, np.float64, np.uint16):
+    if table is not None and table.dtype == np.float16:
+        table = table.view(np.int16)
+    known = table is not None and table.ndim == 2 and table.dtype in (np.float32, np.float64, *_FEWER_BITS)
+    if table is None or not known or (table.dtype == np.int8 and table.shape[1] < 3):
         raise ArtefactError(
             "the table has an unexpected type or shape",
             where=path,
-            expected="weights (features, units) of float32, float64 or bfloat16",
+            expected="weights (features, units) of float32, float64, bfloat16, float16 or int8",
             got="none" if table is None else f"{table.dtype} {table.shape}",
         )
     shift, checksums = manifest.table_block_shift, manifest.table_blocks

@@ -104,7 +104,7 @@ def _write_graph(bundle: Bundle, folder: Path) -> tuple[dict[str, int], bool]:
         folder.mkdir(parents=True, exist_ok=True)
     source = bundle.folder / next(name for name in bundle.files if name.startswith("table"))
     table, linked = folder / source.name, False
-    if bundle.table.dtype == np.uint16:  # few runtimes gather rows of bfloat16
+    if bundle.table.dtype.kind != "f":  # few runtimes gather rows of fewer bits
         table = folder / "table.bin"
         rows = decode_weights(bundle.table)
         with atomic_file(table) as file:

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-__all__ = ["LANES", "adam_lanes", "add_lanes", "copy_lanes"]
+__all__ = ["LANES", "adam_lanes", "add_lanes", "copy_lanes", "lanes_of"]
 
 LANES = 8
 
@@ -64,6 +65,20 @@ def _generator(accumulate: bool) -> Any:
         return types.void(out, types.intp, types.intp, source, types.intp, types.intp), generate
 
     return lanes
+
+
+_NONE = np.uint64(1 << 62)
+
+
+def lanes_of(rows: npt.NDArray[Any]) -> np.uint64:
+    """In a kernel: how many numbers of a row are loaded at once; more than it has where they are loaded one by one."""
+    raise NotImplementedError
+
+
+@overload(lanes_of, inline="always", strict=False)
+def _lanes_of(rows: Any) -> Any:
+    found = _NONE if rows.dtype in (types.int8, types.int16) else np.uint64(LANES)
+    return lambda rows: found
 
 
 copy_lanes: _LaneKernel = intrinsic(_generator(accumulate=False))

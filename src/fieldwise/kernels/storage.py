@@ -5,6 +5,9 @@
     float32, float64    (D, n + S)            numbers of that type
     bfloat16            (D, n + 2 S) uint16   weights as the upper halves of float32 numbers; state in float32, as two
                                               halves, the lower one first
+    float16             (D, n) int16          the bits of the weights; without state, to answer with (`kernels.compact`)
+    int8                (D, n + 2) int8       weight k is number k times a scale, a bfloat16 in the last two bytes, the
+                                              lower one first; without state, too
 
 The kernels read and write through the functions here, which numba resolves by the type of the array, so one kernel
 serves every storage and pays for none.
@@ -38,6 +41,7 @@ __all__ = [
     "load_state",
     "load_weight",
     "noise",
+    "num_weights",
     "step_key",
     "store_state",
     "store_weight",
@@ -59,6 +63,17 @@ def columns(num_weights: int, num_states: int, bfloat16: bool) -> int:
     (3, 4)
     """
     return num_weights + num_states * (2 if bfloat16 else 1)
+
+
+def num_weights(rows: Rows) -> int:
+    """Return n of rows without state.
+
+    Examples
+    --------
+    >>> num_weights(np.zeros((3, 4), np.float32)), num_weights(np.zeros((3, 6), np.int8))
+    (4, 4)
+    """
+    return int(rows.shape[1]) - (2 if rows.dtype == np.int8 else 0)
 
 
 def step_key(seed: int, step: int) -> int:
@@ -88,6 +103,22 @@ def _bitcast(source: Any, to: Any, llvm: Any) -> Any:
 
 _as_float = _bitcast(types.uint32, types.float32, ir.FloatType())
 _as_bits = _bitcast(types.float32, types.uint32, ir.IntType(32))
+
+
+_MORE = np.float32(2.0**112)
+
+
+@merged
+def _of_half(bits):  # type: ignore[no-untyped-def]
+    """Return the float16 of 16 bits: exponents of float32 are 112 more, which a product adds, to small ones, too."""
+    size = _as_float((_U32(bits) & _U32(0x7FFF)) << _U32(13)) * _MORE
+    return -size if bits < 0 else size
+
+
+@merged
+def _scale_of(low, high):  # type: ignore[no-untyped-def]
+    """Return the bfloat16 of two bytes."""
+    return _as_float(((_U32(low) & _U32(0xFF)) << _U32(16)) | ((_U32(high) & _U32(0xFF)) << _U32(24)))
 
 
 def load_weight(rows: Rows, r: Any, k: Any) -> Any:
@@ -126,6 +157,10 @@ def noise(rows: Rows, key: Any, number: Any, k: Any) -> Any:
 def _load_weight(rows: Any, r: Any, k: Any) -> Any:
     if rows.dtype == types.uint16:
         return lambda rows, r, k: _as_float(_U32(rows[r, k]) << _U32(16))
+    if rows.dtype == types.int16:
+        return lambda rows, r, k: _of_half(rows[r, k])
+    if rows.dtype == types.int8:
+        return lambda rows, r, k: np.float32(rows[r, k]) * _scale_of(rows[r, -2], rows[r, -1])
     return lambda rows, r, k: rows[r, k]
 
 
@@ -198,8 +233,8 @@ def _noise(rows: Any, key: Any, number: Any, k: Any) -> Any:
 
 @kernel
 def _decode(bits: Rows, out: Rows) -> None:
-    for r in range(bits.shape[0]):
-        for k in range(bits.shape[1]):
+    for r in range(out.shape[0]):
+        for k in range(out.shape[1]):
             out[r, k] = load_weight(bits, r, k)
 
 
@@ -210,16 +245,16 @@ def _encode(rows: Rows, unit: int, weights: Rows) -> None:
 
 
 def decode_weights(rows: Rows) -> npt.NDArray[np.floating]:
-    """Return stored weights (R, n) as numbers: the array itself, or float32 made of bfloat16.
+    """Return stored weights (R, n) as numbers: the array itself, or float32 made of fewer bits.
 
     Examples
     --------
     >>> decode_weights(np.array([[0x3F80, 0xBFC0]], dtype=np.uint16)).tolist()
     [[1.0, -1.5]]
     """
-    if rows.dtype != np.uint16:
+    if rows.dtype.kind == "f":
         return rows
-    out = np.empty(rows.shape, dtype=np.float32)
+    out = np.empty((len(rows), num_weights(rows)), dtype=np.float32)
     _decode(rows, out)
     return out
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.jit import kernel, part
-from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes
+from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes, lanes_of
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.prefetch import prefetch_item
 from fieldwise.kernels.storage import NEAREST, load_weight, store_weight
@@ -68,7 +68,7 @@ def _copy(
                 prefetch_item(rows, ahead, np.int64(unit))
                 prefetch_item(rows, ahead, np.int64(unit + width - _U(1)))
             r, k = base + _U(ids[b]), _U(0)
-            while k + _LANES <= width:
+            while k + lanes_of(rows) <= width:
                 copy_lanes(out, b, column + k, rows, r, unit + k)
                 k += _LANES
             while k < width:
@@ -91,7 +91,7 @@ def _add(
                 prefetch_item(rows, ahead, np.int64(unit))
                 prefetch_item(rows, ahead, np.int64(unit + width - _U(1)))
             r, k = base + _U(ids[b]), _U(0)
-            while k + _LANES <= width:
+            while k + lanes_of(rows) <= width:
                 add_lanes(out, b, column + k, rows, r, unit + k)
                 k += _LANES
             while k < width:
@@ -138,7 +138,7 @@ def _add_bag(
         for i in range(_U(offsets[b]), _U(offsets[b + _U(1)])):
             r, x, k = base + _U(ids[i]), weights[i], _U(0)
             if x == 1:
-                while k + _LANES <= width:
+                while k + lanes_of(rows) <= width:
                     add_lanes(out, b, column + k, rows, r, unit + k)
                     k += _LANES
             while k < width:

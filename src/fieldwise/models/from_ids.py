@@ -26,6 +26,7 @@ from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration
 from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.layout import BAG, UNSEEN, VALUE
+from fieldwise.kernels.storage import num_weights
 from fieldwise.nn.graph import Graph
 
 __all__ = ["TableFile", "graph_from_ids"]
@@ -58,7 +59,7 @@ def graph_from_ids(bundle: Bundle, network: bytes, calibration: Calibration, tab
         rows.append(_rows(graph, inputs, name, form, base, size))
     shapes = {each.name: each.type.tensor_type.shape for each in inner.graph.input}
     num_local = shapes["units"].dim[2].dim_value if "units" in shapes else 0
-    width = bundle.table.shape[1]
+    width = num_weights(bundle.table)
     produced = {}
     if "units" in shapes:
         local = [graph.cut(row, 1, 0, num_local) if num_local < width else row for row in rows]
@@ -88,7 +89,7 @@ def graph_from_ids(bundle: Bundle, network: bytes, calibration: Calibration, tab
     if outputs:
         shape.append(len(outputs))
     probabilities = [helper.make_tensor_value_info("probability", graph.kind, shape)]
-    weights = _external(graph.kind, bundle.table.shape, table)
+    weights = _external(graph.kind, (len(bundle.table), width), table)
     whole = helper.make_graph(graph.nodes, "model", inputs, probabilities, [*graph.constants, weights])
     model = helper.make_model(whole, opset_imports=list(inner.opset_import), ir_version=inner.ir_version)
     content: bytes = model.SerializeToString(deterministic=True)

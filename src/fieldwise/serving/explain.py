@@ -31,6 +31,7 @@ import numpy.typing as npt
 from fieldwise.bundle import Bundle
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.layout import VALUE, Batch
+from fieldwise.kernels.storage import num_weights
 from fieldwise.serving.gradients import DeepPart
 from fieldwise.serving.members import Head, read_members
 from fieldwise.serving.network import Network
@@ -149,7 +150,7 @@ class Explainer:
         """Return the count-weighted mean of the rows of each field (P, n); nothing for co-occurrence bags."""
         encoder, network = self._bundle.encoder, self._network
         layout = encoder.layout
-        means = np.zeros((network.layout.num_fields, self._bundle.table.shape[1]))
+        means = np.zeros((network.layout.num_fields, num_weights(self._bundle.table)))
         for number, of_field in enumerate(encoder.fields.values()):
             counts = of_field.counts.astype(np.float64)
             if layout.form[number] == VALUE:  # the mean of a scaled number is 0

@@ -14,7 +14,7 @@ from fieldwise.calibration import Calibration, sigmoid
 from fieldwise.errors import ArtefactError
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
 from fieldwise.kernels.layout import BAG, Batch, Layout
-from fieldwise.kernels.storage import decode_weights
+from fieldwise.kernels.storage import decode_weights, num_weights
 from fieldwise.kernels.table import gather_part
 from fieldwise.serving.ranking import RankingGraph
 from fieldwise.serving.session import open_session
@@ -73,16 +73,18 @@ class Network:
         self._num_full = int(shapes["full"][1]) if "full" in shapes else 0
         self.num_local = int(shapes["units"][2]) if "units" in shapes else 0
         num_fields = int(shapes["units"][1]) if "units" in shapes else layout.num_fields
-        fits = bundle.table.shape == (layout.num_features, self.num_local + self._num_full)
+        width = num_weights(bundle.table)
+        fits = (len(bundle.table), width) == (layout.num_features, self.num_local + self._num_full)
         if not fits or num_fields != layout.num_fields:
             raise ArtefactError(
                 "the network does not fit the table",
                 where=bundle.folder,
                 expected=f"{layout.num_features} rows of {self.num_local + self._num_full} numbers",
-                got=bundle.table.shape,
+                got=f"{len(bundle.table)} of {width}",
             )
         self._dtype: Any = np.float64 if bundle.dtype == "float64" else np.float32
-        self._table = bundle.table if bundle.table.dtype == np.uint16 else bundle.table.astype(self._dtype, copy=False)
+        is_plain = bundle.table.dtype.kind == "f"
+        self._table = bundle.table.astype(self._dtype, copy=False) if is_plain else bundle.table
         self._is_verified = False
         self._parts = lru_cache(maxsize=16)(self._parts_of)
 
@@ -92,7 +94,7 @@ class Network:
 
     def by_field(self, batch: Batch) -> Floats:
         """Return all K + W numbers of a row by field, (B, F, K + W): those that are summed over the fields, too."""
-        return self._gathered(batch, self._table.shape[1])[0]
+        return self._gathered(batch, self.num_local + self._num_full)[0]
 
     def rows(self, begin: int, end: int) -> npt.NDArray[np.float64]:
         """Return rows of the table, (end - begin, K + W)."""
@@ -124,7 +126,7 @@ class Network:
     def _rows_of(self, batch: Batch, layout: Layout, num_local: int, num_rows: int) -> tuple[Floats, Floats]:
         """Return units (B, F, K) and sums over the fields (B, W) of the fields of a layout in the first B rows."""
         local = np.empty((num_rows, layout.num_fields * num_local), dtype=self._dtype)
-        full = np.empty((num_rows, self._table.shape[1] - num_local), dtype=self._dtype)
+        full = np.empty((num_rows, self.num_local + self._num_full - num_local), dtype=self._dtype)
         gather_part(self._table, batch, layout, num_local, local, full, 0, num_rows)
         return local.reshape(num_rows, layout.num_fields, num_local), full
 

@@ -16,6 +16,7 @@ from fieldwise.kernels import optimizers
 from fieldwise.kernels.gradients import scatter
 from fieldwise.kernels.layout import Batch, Layout, join
 from fieldwise.kernels.logistic import linear_errors
+from fieldwise.kernels.storage import num_weights
 from fieldwise.kernels.table import gather, initialise
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 from fieldwise.kernels.work import Work, WorkItems, most_ids, new_work, split_fields
@@ -71,15 +72,15 @@ class HostTable(LocalTable):
         self._rows = np.zeros((self.layout.num_features, columns), dtype=stored)
 
     def serve(self, weights: npt.NDArray[Any], admit: Callable[[Batch], None] | None = None) -> None:
-        """Use `weights` (D, n) for inference, without a copy where the type is right or that of bfloat16.
+        """Use `weights` (D, n) for inference, without a copy where the type is right or has fewer bits.
 
         `admit` is called with every batch before its rows are read.
         """
-        if weights.shape != (self.layout.num_features, self.num_weights):
+        if (len(weights), num_weights(weights)) != (self.layout.num_features, self.num_weights):
             raise ValueError(
                 f"weights of shape {weights.shape} for a table of {(self.layout.num_features, self.num_weights)}"
             )
-        self._rows = weights if weights.dtype == np.uint16 else np.asarray(weights, dtype=self.dtype)
+        self._rows = np.asarray(weights, dtype=self.dtype) if weights.dtype.kind == "f" else weights
         self._admit = admit
 
     # --- a step ---
