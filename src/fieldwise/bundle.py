@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,24 @@ from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
 
-__all__ = ["BUNDLE_FORMAT", "Bundle", "BundleWriter", "block_rows", "bundle_digest", "open_bundle", "set_calibration"]
+__all__ = [
+    "BUNDLE_FORMAT",
+    "CURRENT_NAME",
+    "VERSIONS_NAME",
+    "Bundle",
+    "BundleWriter",
+    "block_rows",
+    "bundle_digest",
+    "bundle_in_use",
+    "open_bundle",
+    "set_calibration",
+]
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
+VERSIONS_NAME, CURRENT_NAME = "versions", "current"
+"""Of a run that is updated: the folder of its versions, a bundle each, and the file in there that names the one in use."""
 _BLOCK_BYTES = 1 << 25
 _FEWER_BITS = (np.uint16, np.int16, np.int8)
 _ONE_BLOCK = 62
@@ -286,16 +300,14 @@ def open_bundle(folder: str | Path) -> Bundle:
     Parameters
     ----------
     folder
-        The folder of a bundle, or a run folder that contains one.
+        The folder of a bundle, or a run folder that contains one: of a run that is updated, the version in use.
 
     Raises
     ------
     ArtefactError
         There is no bundle, or one of its files is missing or damaged.
     """
-    folder = Path(folder)
-    if not (folder / _MANIFEST_NAME).exists() and (folder / "bundle" / _MANIFEST_NAME).exists():
-        folder = folder / "bundle"
+    folder = bundle_in_use(folder)
     if not (folder / _MANIFEST_NAME).exists():
         raise ArtefactError(
             "no saved model found",
@@ -333,6 +345,19 @@ def open_bundle(folder: str | Path) -> Bundle:
         blocks,
         shift,
     )
+
+
+def bundle_in_use(folder: str | Path) -> Path:
+    """Return the folder of the bundle with which a run answers, or `folder` itself where it is no run."""
+    folder = Path(folder)
+    if (folder / _MANIFEST_NAME).exists():
+        return folder
+    pointer = folder / VERSIONS_NAME / CURRENT_NAME
+    with suppress(OSError, UnicodeDecodeError):
+        name = pointer.read_text().strip()
+        if name.isdecimal():
+            return folder / VERSIONS_NAME / name
+    return folder / "bundle" if (folder / "bundle" / _MANIFEST_NAME).exists() else folder
 
 
 def _table_of(path: Path, manifest: _Manifest, arrays: Arrays) -> tuple[npt.NDArray[Any], BlockVerifier, int]:

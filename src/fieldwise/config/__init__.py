@@ -10,13 +10,14 @@
     [model]                       # models.config.ModelConfig
     [train]                       # training.config.TrainConfig
     [pretrain]                    # the logistic regression that comes first
+    [update]                      # training.update_config.UpdateConfig: how a day is learned from
     [gate]                        # training.update_config.GateConfig: when a daily update is not published
     [guards]                      # training.update_config.GuardsConfig: which days are not learned from
 
 Relative paths are relative to the file.
 """
 
-from fieldwise.config.load import config_of, find_problems, load_config, parse_config, read_text
+from fieldwise.config.load import config_of, find_problems, load_config, parse_config, read_text, with_overrides
 from fieldwise.config.tables import Config, DataConfig, FieldConfig, LabelConfig
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "load_config",
     "parse_config",
     "read_text",
+    "with_overrides",
 ]

@@ -20,7 +20,7 @@ from fieldwise.config.tables import Config
 from fieldwise.errors import ConfigError
 from fieldwise.models.former import former_keys
 
-__all__ = ["config_of", "find_problems", "load_config", "parse_config", "read_text"]
+__all__ = ["config_of", "find_problems", "load_config", "parse_config", "read_text", "with_overrides"]
 
 _MAX_CHARACTERS = 1 << 23
 _MAX_KEY_PARTS = 100
@@ -129,6 +129,23 @@ def config_of(tree: Mapping[str, Any], *, where: str = "configuration", base: st
     if problems:
         raise problems[0]
     return config
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """Return a configuration with some keys replaced; see `load_config`.
+
+    Examples
+    --------
+    >>> config = parse_config('data = { train = "log.csv", label = "click" }')
+    >>> with_overrides(config, ["update.keep_days=7"]).update.keep_days
+    7
+    """
+    if not overrides:
+        return config
+    tree = msgspec.json.decode(msgspec.json.encode(config))
+    for override in overrides:
+        apply_override(tree, override)
+    return config_of(tree, where="--set", base=config.base)
 
 
 def _read(text: str, where: str, base: str | Path, overrides: Sequence[str]) -> tuple[Config, list[ConfigError]]:

@@ -12,7 +12,7 @@ from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.models.config import ModelConfig
 from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, WeightScale
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
-from fieldwise.training.update_config import GateConfig, GuardsConfig
+from fieldwise.training.update_config import GateConfig, GuardsConfig, UpdateConfig
 
 __all__ = ["Config", "DataConfig", "FieldConfig", "LabelConfig"]
 
@@ -176,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    update: UpdateConfig = UpdateConfig()
     gate: GateConfig = GateConfig()
     guards: GuardsConfig = GuardsConfig()
     base: str = "."

@@ -34,6 +34,7 @@ from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.indexed import CategoryEncoder, IndexedEncoder
 from fieldwise.features.joint_target import target_encoder
 from fieldwise.features.numbers import BinEncoder, ScaleEncoder
+from fieldwise.features.renewal import Renewal, Renewed
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import BAG
@@ -68,8 +69,8 @@ class Encoder(Encoding):
         What the columns mean.
     scratch
         Where large tables and texts go; memory unless given.
-    base
-        An encoder of this schema to go on from; see `growing`.
+    base, renewal
+        An encoder of this schema to go on from, and how its vocabularies are renewed; see `growing`.
 
     Attributes
     ----------
@@ -92,7 +93,14 @@ class Encoder(Encoding):
     (['Rome', 'Oslo'], ('0', '1'))
     """
 
-    def __init__(self, schema: Schema, scratch: Scratch | None = None, *, base: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        scratch: Scratch | None = None,
+        *,
+        base: Encoder | None = None,
+        renewal: Renewal | None = None,
+    ) -> None:
         schema.check()
         self.schema = schema
         self.fitted = False
@@ -105,6 +113,8 @@ class Encoder(Encoding):
             encoder = self._fields[field.name] = _encoder_for(field, self._fields, self._scratch)
             if base is not None:  # before the crosses are made: where bins are known, they need no second pass
                 encoder.extend(base._fields[field.name])
+                if renewal is not None and isinstance(encoder, IndexedEncoder):
+                    encoder.renew(renewal)
         self._target = target_encoder(schema)
         self._pass = 1
         self._num_examples = [0, 0]  # of each pass
@@ -161,10 +171,21 @@ class Encoder(Encoding):
         """
         return self.growing().fit(tables)
 
-    def growing(self, scratch: Scratch | None = None) -> Encoder:
-        """Return an encoder that knows what this one does and is ready to learn more, by `fit` or chunk by chunk."""
+    def growing(self, scratch: Scratch | None = None, renewal: Renewal | None = None) -> Encoder:
+        """Return an encoder that knows what this one does and is ready to learn more, by `fit` or chunk by chunk.
+
+        With a `renewal`, values that are rare in these rows are counted on, and values that have not come for long
+        leave (`features.renewal`): the ids of all others stay.
+        """
         self._need_fitted()
-        return Encoder(self.schema, scratch, base=self)
+        return Encoder(self.schema, scratch, base=self, renewal=renewal)
+
+    @property
+    def renewed(self) -> dict[str, Renewed]:
+        """What has become of the vocabularies of an encoder that was made with a renewal, by field."""
+        self._need_fitted()
+        indexed = (field for field in self._fields.values() if isinstance(field, IndexedEncoder))
+        return {field.field.name: field.renewed for field in indexed if field.renewed is not None}
 
     def fit_chunk(self, table: pa.Table) -> list[Reject]:
         """Learn from a chunk of the training rows, and return those that `transform` would reject: they do not count.

@@ -18,6 +18,7 @@ from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, Vocabul
 from fieldwise.features.field_types import convert
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.missing import MissingTexts
+from fieldwise.features.renewal import Memory, Renewal, RenewalCounter, Renewed
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.texts import TextCollector
 from fieldwise.features.vocabulary import Buckets, Vocabulary
@@ -38,6 +39,8 @@ class IndexedEncoder(FieldEncoder):
         What counts the values; None once the field has learned.
     missing
         The texts that mean missing.
+    renewed
+        What has become of a vocabulary by `renew`, once the field has learned.
     default, default_text
         Fingerprint and canonical text of what missing cells are read as; 0 and None where they are missing.
 
@@ -58,6 +61,7 @@ class IndexedEncoder(FieldEncoder):
         self._texts = TextCollector(scratch)
         self._index: Vocabulary | Buckets | None = None
         self._base: Vocabulary | Buckets | None = None
+        self.renewed: Renewed | None = None
         self._gave_codes = False
         self._ids_of_codes: Uint32s | None = None  # None where codes are ids
         self.missing = MissingTexts(field.missing, self.seed)
@@ -117,6 +121,7 @@ class IndexedEncoder(FieldEncoder):
             self._index = counter
         elif counter is not None:
             self._index = vocabulary = counter.finish(scratch)
+            self.renewed = counter.renewed if isinstance(counter, RenewalCounter) else None
             rest = [partial(self._texts.finish, vocabulary)]
             if self._gave_codes and not isinstance(counter, GrowthCounter):
                 rest.append(partial(self._find_ids, counter, vocabulary, scratch))
@@ -131,6 +136,14 @@ class IndexedEncoder(FieldEncoder):
         self._base = base._fitted
         if isinstance(self._base, Vocabulary):
             self.counter = GrowthCounter(self._base, self.field.min_count, self.field.max_features)
+
+    def renew(self, renewal: Renewal) -> None:
+        """Follow the values of a day, after `extend`: rare ones are remembered, old ones leave."""
+        base, field = self._base, self.field
+        if isinstance(base, Vocabulary):
+            memory = renewal.memories.get(field.name) or Memory.new(base.rows)
+            day, keep_days = renewal.day, renewal.keep_days
+            self.counter = RenewalCounter(base, memory, day, keep_days, field.min_count, field.max_features)
 
     def encode(self, cells: Cells) -> Uint32s:
         """Look up the values."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from fieldwise.features.canonical import buffers, plain
 from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
+from fieldwise.kernels.layout import MISSING
 from fieldwise.kernels.texts import put_texts
 
 __all__ = ["TextCollector"]
@@ -91,20 +94,25 @@ class TextCollector:
         """Give a vocabulary the texts of its values, beside those that it has; values without one get an empty text."""
         self._write(self._buffer)
         known_bytes, known_offsets = vocabulary.saved_texts
-        num_known = max(len(known_offsets) - 1, 0)
-        first = np.uint32(FIRST + num_known)
+        known_lengths = np.diff(known_offsets)
         lengths_of_all = self._scratch.zeros(vocabulary.rows - FIRST + 1, np.int64)
-        lengths_of_all[1 : 1 + num_known] = np.diff(known_offsets)
+        of_values = lengths_of_all[1:]
+        of_values[: len(known_lengths)] = known_lengths
         ids = []
         for keys, lengths, _ in self._read():
-            ids.append(vocabulary.lookup(keys))
-            is_new = ids[-1] >= first
-            lengths_of_all[1 + num_known :][ids[-1][is_new] - first] = lengths[is_new]
+            found = vocabulary.lookup(keys)
+            is_value = found >= FIRST
+            is_value[is_value] = of_values[found[is_value] - FIRST] == 0
+            found[~is_value] = MISSING
+            of_values[found[is_value] - FIRST] = lengths[is_value]
+            ids.append(found)
         offsets = np.cumsum(lengths_of_all, out=lengths_of_all)
         text_bytes = self._scratch.zeros(int(offsets[-1]), np.uint8)
-        text_bytes[: len(known_bytes)] = known_bytes
-        for of_piece, (_, lengths, content) in zip(ids, self._read(), strict=True):
-            put_texts(of_piece, lengths, content, first, offsets[num_known:], text_bytes)
+        known = _read_only(known_lengths.astype(np.uint32)), _read_only(known_bytes)
+        ids_known = np.arange(FIRST, FIRST + len(known_lengths), dtype=np.uint32)
+        pieces = ((lengths, content) for _, lengths, content in self._read())
+        for of_piece, (lengths, content) in zip(chain([ids_known], ids), chain([known], pieces), strict=True):
+            put_texts(of_piece, lengths, content, np.uint32(FIRST), offsets, text_bytes)
         vocabulary.set_texts(text_bytes, offsets)
 
     def _write(self, full: _Buffer) -> None:
@@ -128,3 +136,10 @@ class _Buffer:
 
     def __init__(self) -> None:
         self.keys, self.lengths, self.content = bytearray(), bytearray(), bytearray()
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view as what was read is: numba compiles once for each kind of array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -54,11 +54,11 @@ class Vocabulary:
 
     @property
     def keys(self) -> Uint64s:
-        """(rows - 2,): the fingerprints of the values, from id 2 on."""
+        """(rows - 2,): the fingerprints of the values, from id 2 on; 0 for an id that is free (`features.renewal`)."""
         taken = self.slots[self.slots[:, 0] != 0]
         places = taken[:, 1] - np.uint64(FIRST)
         keys = np.zeros(self.rows - FIRST, dtype=np.uint64)
-        if len(taken) != len(keys) or (places >= np.uint64(len(keys))).any():
+        if len(taken) > len(keys) or (places >= np.uint64(len(keys))).any():
             raise ArtefactError(_NO_SUCH_FEATURE)
         keys[places] = taken[:, 0]
         return keys

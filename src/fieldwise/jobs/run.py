@@ -20,14 +20,14 @@ from __future__ import annotations
 import fcntl
 import math
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from fieldwise.bundle import bundle_digest
+from fieldwise.bundle import VERSIONS_NAME, bundle_digest
 from fieldwise.config import Config
 from fieldwise.data.read_report import ReadReport
 from fieldwise.distributed.traffic import Traffic
@@ -39,13 +39,24 @@ from fieldwise.io.stores import local_path
 from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
-__all__ = ["LOCK_NAME", "RUN_NAME", "Epoch", "MemberResult", "Result", "RunFolder", "read_config", "read_result"]
+__all__ = [
+    "LOCK_NAME",
+    "RUN_NAME",
+    "Epoch",
+    "MemberResult",
+    "Result",
+    "RunFolder",
+    "holding_run",
+    "read_config",
+    "read_result",
+]
 
 _FORMAT = "fieldwise-run"
-_VERSION = 2
-_UPGRADES: Upgrades = {1: lambda content: content}
-"""Version 1 did not say which bundle is the run's."""
+_VERSION = 3
+_UPGRADES: Upgrades = {1: lambda content: content, 2: lambda content: content}
+"""Version 1 did not say which bundle is the run's, version 2 not how it is updated."""
 RUN_NAME, LOCK_NAME = "run.json", ".lock"
+_OF_UPDATES = ("update", "gate", "guards")
 
 
 class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +203,8 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     """The digest of the run's bundle (`bundle.bundle_digest`); None where it has none, or is not finished."""
     base: str | None = None
     """The folder that the configuration's relative paths are relative to; None in runs of earlier versions."""
+    updates: dict[str, Any] = {}
+    """The settings of daily updates."""
 
 
 class RunFolder:
@@ -229,6 +242,7 @@ class RunFolder:
         self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
         self.base = str(Path(config.base).resolve())
+        self.updates = {name: msgspec.to_builtins(getattr(config, name)) for name in _OF_UPDATES}
         self.overwrite, self.patience = overwrite, patience
         self.result: Result | None = None
         self._held = ExitStack()
@@ -244,7 +258,7 @@ class RunFolder:
             with explaining(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 lock = stack.enter_context(lock_path.open("ab"))
-            self._lock(lock)
+            _lock(lock, self.folder, self.patience)
             if self.overwrite:
                 self._remove_run()
             for place in (self.folder, self.folder / "bundle"):
@@ -283,10 +297,11 @@ class RunFolder:
     def _remove_run(self) -> None:
         """Remove all but the lock, in an order that a crash may break off anywhere.
 
-        First the checkpoints, or another configuration would go on from them; then what says that there is a run, or a
-        finished one would lack its bundle.
+        First the checkpoints, or another configuration would go on from them, and what updates have made; then what
+        says that there is a run, or a finished one would lack its bundle.
         """
         discard(self.checkpoints)
+        discard(self.folder / VERSIONS_NAME)
         with explaining(self.folder):
             (self.folder / RUN_NAME).unlink(missing_ok=True)
             sync_folder(self.folder)
@@ -296,24 +311,8 @@ class RunFolder:
                 elif old.name != LOCK_NAME:
                     old.unlink(missing_ok=True)
 
-    def _lock(self, file: BinaryIO) -> None:
-        """Take the lock, which the system lets go of when the process ends, however it ends."""
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                if time.monotonic() >= deadline:
-                    raise ConfigError(
-                        "the run folder is in use by another process",
-                        where=self.folder,
-                        fix="wait for it, or choose another folder",
-                    ) from None
-            time.sleep(0.1)
-
     def _write(self, bundle: str | None = None) -> None:
-        manifest = _Manifest(self.config, self.result, bundle, self.base)
+        manifest = _Manifest(self.config, self.result, bundle, self.base, self.updates)
         write_manifest(self.folder / RUN_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
@@ -338,6 +337,43 @@ def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
     return manifest.result
 
 
+@contextmanager
+def holding_run(folder: Path) -> Iterator[None]:
+    """Hold a finished run for this process, as training does: one works in it at a time.
+
+    Raises
+    ------
+    ArtefactError
+        There is no run, or it is not finished.
+    ConfigError
+        Another process works in it.
+    """
+    if not (folder / RUN_NAME).exists():
+        raise ArtefactError("no run found", where=folder, expected="a folder written by `fieldwise train`")
+    with explaining(folder), (folder / LOCK_NAME).open("ab") as lock:
+        _lock(lock, folder, 0.0)
+        if read_result(folder) is None:
+            raise ArtefactError("the run is not finished", where=folder, fix="run the same `fieldwise train` again")
+        yield
+
+
+def _lock(file: BinaryIO, folder: Path, patience: float) -> None:
+    """Take the lock, which the system lets go of when the process ends, however it ends."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise ConfigError(
+                    "the run folder is in use by another process",
+                    where=folder,
+                    fix="wait for it, or choose another folder",
+                ) from None
+        time.sleep(0.1)
+
+
 def read_config(folder: Path) -> tuple[Config, str]:
     """Return the configuration of a run, and the key of its prepared log.
 
@@ -355,7 +391,7 @@ def read_config(folder: Path) -> tuple[Config, str]:
             where=folder / RUN_NAME,
             fix="train it again with --overwrite",
         )
-    return msgspec.convert({**plain, "base": manifest.base}, Config), log
+    return msgspec.convert({**plain, **manifest.updates, "base": manifest.base}, Config), log
 
 
 def _read(folder: Path) -> _Manifest:
@@ -391,11 +427,11 @@ def plain_config(config: Config) -> dict[str, Any]:
         plain["train"]["device"],
         plain["data"]["memory"],
         plain["data"]["max_rejects"],
-        plain["gate"],
-        plain["guards"],
     )
     if not config.data.labels:  # as runs of versions that knew one label have it
         del plain["data"]["labels"], plain["model"]["labels"]
+    for name in _OF_UPDATES:
+        del plain[name]
     return plain
 
 

@@ -49,7 +49,7 @@ def slots_for(num_keys: int) -> int:
 
 
 def place(slots: Uint64s, keys: Uint64s, first: int) -> None:
-    """Fill a table of zeros, (C, 2), as `build` does."""
+    """Fill a table of zeros, (C, 2), as `build` does; a key 0 stands for a value that no key has."""
     _build(slots, keys, np.uint64(first))
 
 
@@ -97,6 +97,8 @@ def _build(slots, keys, first):  # type: ignore[no-untyped-def]
     for i in range(num):
         if i + AHEAD < num:
             prefetch_line(slots, np.int64(home(keys[i + AHEAD], capacity)))
+        if keys[i] == _EMPTY:
+            continue
         at = home(keys[i], capacity)
         while slots[at, 0] != EMPTY:
             at += ONE

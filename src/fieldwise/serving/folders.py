@@ -3,7 +3,8 @@
 ::
 
     PATH/manifest.json, PATH/bundle/manifest.json     one model, one version: a bundle, a run
-    PATH/3/..., PATH/versions/3/...                   one model, a folder for each version (a bundle or a run)
+    PATH/3/..., PATH/versions/3/...                   one model, a folder for each version (a bundle or a run); a run
+                                                      that is updated has its versions beside its first bundle
     PATH/ctr/..., PATH/cvr/...                        several models, each of them one of the above
 
 A file or a link called ``current`` beside the versions names the one that answers; without it the highest does. Names
@@ -93,9 +94,9 @@ def find_models(path: str | Path, name: str | None = None) -> dict[str, ModelFol
 
 def _model(path: Path) -> ModelFolder | None:
     """Return the versions in a folder that is a model; None for others."""
-    if _is_bundle(path):
-        return ModelFolder({"": path})
     for folder in (path / "versions", path):
+        if folder == path and _is_bundle(path):
+            return ModelFolder({"": path})
         versions = {
             child.name: child for child in _folders(folder) if _VERSION.fullmatch(child.name) and not _is_other(child)
         }

@@ -95,15 +95,40 @@ class SparseOptimizer:
         """Set the weights of one unit, and the state that belongs to them, in some rows as they are stored.
 
         FTRL derives a weight from its state, so z is set to what gives this weight: the closed form turned round,
-        with s = 0.
+        with s as it is.
         """
         config = self.config
         encode_weights(part, unit, weights)
         if config.name == "ftrl":
-            shrink = config.beta / self.rate + config.penalty
+            sums = _state(part, num_weights, num_weights + unit)
+            shrink: float | Floats = config.beta / self.rate + config.penalty
+            if sums.any():
+                shrink = shrink + self.batch_size / self.rate * np.sqrt(sums)
             z = -(weights * shrink + np.sign(weights) * config.l1) / self.batch_size
-            if part.dtype == np.uint16:
-                at = num_weights + 2 * unit
-                part[:, at : at + 2] = np.ascontiguousarray(z, dtype="<f4").view("<u2").reshape(-1, 2)
-            else:
-                part[:, num_weights + unit] = z
+            _set_state(part, num_weights, unit, z)
+
+    def seed_sums(self, part: npt.NDArray[Any], num_weights: int, sums: Floats) -> None:
+        """Set the sums of squared gradients of all units to those (R,) that steps would have left, in R rows as they
+        are stored: of Adagrad and FTRL, which go by them from the first step on.
+        """
+        first = {"adagrad": 0, "rowwise-adagrad": 0, "ftrl": num_weights}.get(self.config.name)
+        if first is not None:
+            for number in range(1 if self.config.name == "rowwise-adagrad" else num_weights):
+                _set_state(part, num_weights, first + number, sums)
+
+
+def _state(part: npt.NDArray[Any], num_weights: int, number: int) -> Floats:
+    """Return one number of the state of R rows as they are stored, (R,)."""
+    if part.dtype != np.uint16:
+        column: Floats = part[:, num_weights + number]
+        return column
+    at = num_weights + 2 * number
+    return np.ascontiguousarray(part[:, at : at + 2]).view("<f4")[:, 0]
+
+
+def _set_state(part: npt.NDArray[Any], num_weights: int, number: int, values: Floats) -> None:
+    if part.dtype != np.uint16:
+        part[:, num_weights + number] = values
+        return
+    at = num_weights + 2 * number
+    part[:, at : at + 2] = np.ascontiguousarray(values, dtype="<f4").view("<u2").reshape(-1, 2)

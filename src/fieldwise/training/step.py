@@ -278,6 +278,10 @@ class Stepper:
         if (rows.shape, rows.dtype) != (own.shape, own.dtype):
             raise ValueError(f"a table of {rows.dtype} {rows.shape} for one of {own.dtype} {own.shape}")
         self.table.write(0, rows)
+        self.restore_others(arrays)
+
+    def restore_others(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Go back to where `arrays` were taken, but for the table's rows; see `restore`."""
         prefix = "model."
         self.model.load_state_dict(
             {

@@ -1,4 +1,6 @@
-"""What a daily update may publish, as data: the ``[gate]`` and ``[guards]`` tables of a configuration file."""
+"""How a model is updated day by day, as data: the ``[update]``, ``[gate]`` and ``[guards]`` tables of a configuration
+file.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-__all__ = ["GateConfig", "GuardsConfig"]
+__all__ = ["GateConfig", "GuardsConfig", "UpdateConfig"]
 
 _Level = Annotated[float, Meta(gt=0, lt=1)]
 _Bound = Annotated[float, Meta(gt=0, le=1)]
@@ -87,3 +89,21 @@ class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unseen: _Bound = 0.3
     top: _Bound = 0.3
     auc_fall: _Bound = 0.1
+
+
+class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model learns from a day (`jobs.update.update`).
+
+    Attributes
+    ----------
+    keep_days
+        After how many updates without it a value leaves the vocabulary of its field, with its weights; 0: never.
+    learning_rate
+        What the learning rates of training are multiplied by, > 0.
+    keep_versions
+        How many versions are kept, with what training goes on from, >= 3.
+    """
+
+    keep_days: Annotated[int, Meta(ge=0)] = 30
+    learning_rate: Annotated[float, Meta(gt=0)] = 1.0
+    keep_versions: Annotated[int, Meta(ge=3)] = 3

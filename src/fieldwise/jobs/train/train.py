@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
-from fieldwise.bundle import BundleWriter, open_bundle, set_calibration
+from fieldwise.bundle import BundleWriter, bundle_digest, open_bundle, set_calibration
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
@@ -42,11 +42,13 @@ from fieldwise.models.load import DTYPES
 from fieldwise.models.registry import model_label
 from fieldwise.nn.deep import count_weights
 from fieldwise.tables.config import TableOptimizerConfig
+from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.cooccurrence import find_cooccurrence
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.initial import leave_out_determined, set_base_rate, take_member, warm_start
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
+from fieldwise.training.kept_state import KeptState, as_if_trained, keep_state, read_state, settle
 from fieldwise.training.loop import fit
 from fieldwise.training.saving import load_weights, save_weights
 from fieldwise.training.score import calibrate, evaluate_model, fit_stacker
@@ -218,6 +220,17 @@ def _takes(model: ClickModel, member: Result) -> bool:
     return take_member(model, member.model, decode_weights(bundle.table), bundle.dense)
 
 
+def _take_state(run: Path, other: Path, world: World) -> None:
+    """Keep the state of the logistic regression that the run keeps."""
+
+    def take() -> None:
+        checkpoint, state = read_state(other, 1)
+        state = msgspec.structs.replace(state, bundle=bundle_digest(run / "bundle"))
+        Checkpoints(run / "state").save(1, checkpoint.table, checkpoint.dense, msgspec.to_builtins(state))
+
+    world.first(take, type(None))
+
+
 def lr_settings(config: Config) -> TrainConfig:
     """Return the training settings of logistic regression: those of ``[train]``, with what ``[pretrain]`` replaces."""
     own = config.pretrain
@@ -366,12 +379,14 @@ def _train_model(
             result = pretrained.result
             own = model_label(model_config.kind)
             listen(Noted(f"{model_label('lr')} is kept: no weights of {own} were better on valid by more than noise"))
+            _take_state(folder, pretrained.folder, world)
             return _Trained(
                 model, history, {"valid": result.valid, "test": result.test}, [], pretrain_seconds, kept=result
             )
         if settings.average_epochs or history.best_position or history.best_epoch != len(history.epochs):
             bundle = open_bundle(folder / "bundle").verify()
             load_weights(model, bundle.table, bundle.dense)
+            settle(model.table)
     try:
         if settings.calibration != "none" and valid is not None:
             rows = interrupt.watch(_in_order(valid, world).epoch(0))
@@ -395,6 +410,14 @@ def _train_model(
             num_steps = len(history.epochs) * batches.num_batches
             checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))
         raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
+    if model.trained:
+        table = settings.table
+        if reason is None:
+            table = stepper.table.optimizer.config = msgspec.structs.replace(table, l2=history.epochs[history.best_epoch - 1].l2)
+            as_if_trained(model.table, encoder.counts, float(learnt_from.labels().mean()))
+        digest = world.first(lambda: bundle_digest(folder / "bundle"), str)
+        state = KeptState(bundle=digest, batch_size=settings.batch_size, table=table)
+        keep_state(folder, 1, stepper, state, world=world)
     return _Trained(model, history, metrics, members, pretrain_seconds)
 
 

@@ -1,0 +1,133 @@
+"""What an update says of a day, and what is kept of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fieldwise.metrics import Metrics
+
+__all__ = ["DayRecord", "FeatureCounts", "Figures", "HeldOutFigures", "RowCounts", "UpdateResult"]
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics that a model is followed by from day to day; None where they are undefined.
+
+    Attributes
+    ----------
+    num_examples
+        Of how many.
+    calibration
+        Predictions over clicks.
+    """
+
+    num_examples: int
+    auc: float | None
+    logloss: float | None
+    normalized_entropy: float | None
+    calibration: float | None
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> Figures:
+        """Return those of all metrics."""
+        return cls(
+            num_examples=metrics.num_examples,
+            auc=metrics.auc,
+            logloss=metrics.logloss,
+            normalized_entropy=metrics.normalized_entropy,
+            calibration=metrics.calibration,
+        )
+
+
+class HeldOutFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The same held-out examples, answered by the new version and by the one in use."""
+
+    new: Figures
+    old: Figures
+
+
+class FeatureCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Features that have an id after a day, those of them that are new, and those that left; rows of the table."""
+
+    living: int = 0
+    new: int = 0
+    left: int = 0
+    rows: int = 0
+
+
+class RowCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a day: read, learned from (with those held out earlier), rejected, and held out for the gate."""
+
+    read: int = 0
+    used: int = 0
+    rejected: int = 0
+    held_out: int = 0
+
+
+class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A day, as it is kept.
+
+    Attributes
+    ----------
+    digest
+        Of the content of its rows.
+    day
+        The day that most of its rows are of, where the model knows of a time.
+    version
+        The version that came of it; None where nothing was learned.
+    published
+        Whether that was put to use.
+    reasons
+        Why not.
+    warnings
+        What is unusual about it.
+    progressive
+        Of its rows, each predicted before it was learned from.
+    by_hour
+        The same by hour of the day (UTC), where the model knows of a time.
+    unseen
+        Share of the values that the version in use did not know, by field.
+    held_out, features, rows
+        See there.
+    files
+        Those of its held-out rows.
+    """
+
+    digest: str
+    day: str | None = None
+    version: int | None = None
+    published: bool = False
+    reasons: list[str] = []
+    warnings: list[str] = []
+    progressive: Figures | None = None
+    by_hour: dict[str, Figures] = {}
+    unseen: dict[str, float] = {}
+    held_out: HeldOutFigures | None = None
+    features: FeatureCounts = FeatureCounts()
+    rows: RowCounts = RowCounts()
+    files: list[str] = []
+
+
+class UpdateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an update has done.
+
+    Attributes
+    ----------
+    record
+        Of the day.
+    current
+        The version in use now.
+    repeated
+        Whether the day had been given before, so that nothing was done.
+    """
+
+    record: DayRecord
+    current: int
+    repeated: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self.record)
+        del plain["files"]
+        return {**plain, "current": self.current, "repeated": self.repeated}

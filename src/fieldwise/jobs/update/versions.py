@@ -1,0 +1,163 @@
+"""The versions of a run that is updated, and which of them is in use.
+
+::
+
+    RUN/bundle/                 the model that was trained: version 1
+    RUN/versions/1/, 2/, ...    a bundle each, the first the same files as in RUN/bundle
+    RUN/versions/current        the number of the version in use; replaced by a rename
+    RUN/versions/updates.json   what happened on each day: the one thing that says what has been done
+    RUN/refused/7/              a version that was not published, for inspection
+    RUN/state/00000002/         what training goes on from after version 2 (`training.kept_state`)
+
+An update writes the bundle and the state of a version, then the record, then the pointer. Killed before the record is
+there, it has done nothing that counts, and what lies about is written anew; killed after it, the next command that
+takes the run puts the pointer right.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from fieldwise.bundle import CURRENT_NAME, VERSIONS_NAME
+from fieldwise.errors import ConfigError
+from fieldwise.io.files import discard, explaining, remove_unfinished, sync_folder, write_bytes
+from fieldwise.io.manifests import read_manifest, write_manifest
+from fieldwise.jobs.update.result import DayRecord
+from fieldwise.training.kept_state import state_folder
+
+__all__ = ["Record", "Versions"]
+
+_FORMAT, _FORMAT_VERSION, _RECORD_NAME = "fieldwise-updates", 1, "updates.json"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What has been done to a run.
+
+    Attributes
+    ----------
+    current
+        The version in use.
+    days
+        Each day that was given, in order; those that were refused too.
+    """
+
+    current: int = 1
+    days: list[DayRecord] = []
+
+    @property
+    def newest(self) -> int:
+        """The highest version so far, published or not."""
+        return max((day.version for day in self.days if day.version is not None), default=1)
+
+    @property
+    def published(self) -> list[int]:
+        """The versions that were published, ascending."""
+        return [1, *(day.version for day in self.days if day.published and day.version is not None)]
+
+
+class Versions:
+    """The versions of the run in a folder that this process holds (`jobs.run.holding_run`)."""
+
+    def __init__(self, run: Path) -> None:
+        self.run, self.folder = run, run / VERSIONS_NAME
+
+    def open(self) -> Record:
+        """Return what has been done, after the folder was made what that says."""
+        path = self.folder / _RECORD_NAME
+        if not path.exists():
+            return Record()
+        remove_unfinished(self.folder)
+        record, _ = read_manifest(path, Record, format=_FORMAT, version=_FORMAT_VERSION)
+        self._point(record)
+        return record
+
+    def bundle(self, version: int) -> Path:
+        """Return the folder of a version's bundle."""
+        own = self.folder / str(version)
+        return self.run / "bundle" if version == 1 and not own.exists() else own
+
+    def refused(self, version: int) -> Path:
+        """Return the folder of a version that was not published."""
+        return self.run / "refused" / str(version)
+
+    def commit(self, record: Record) -> None:
+        """Make it so."""
+        self._first()
+        write_manifest(self.folder / _RECORD_NAME, record, format=_FORMAT, version=_FORMAT_VERSION)
+        self._point(record)
+
+    def place(self, temporary: Path, folder: Path) -> None:
+        """Give a whole bundle its name."""
+        discard(folder)
+        with explaining(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(folder)
+            sync_folder(folder.parent)
+
+    def remove_old(self, record: Record, keep: int, bundles: int) -> None:
+        """Remove all but the newest versions: of `keep` the state, too, of `bundles` the bundles alone. The one in use
+        stays.
+        """
+        published = record.published
+        states = {*published[-keep:], record.current}
+        wanted = {*published[-max(keep, bundles) :], record.current, 1}
+        for folder, of in ((self.folder, wanted), (self.run / "refused", {record.newest})):
+            for path in folder.glob("[0-9]*"):
+                if int(path.name) not in of:
+                    discard(path)
+        for path in (self.run / "state").glob("[0-9]*"):
+            if int(path.name) not in states:
+                discard(path)
+
+    def rollback(self, record: Record, to: int | None = None) -> Record:
+        """Use an earlier version: `to`, or the one that was published before the one in use.
+
+        Raises
+        ------
+        ConfigError
+            There is no such version.
+        """
+        kept = [
+            version
+            for version in record.published
+            if self.bundle(version).exists() and state_folder(self.run, version).exists()
+        ]
+        before = [version for version in kept if version < record.current]
+        target = (before[-1] if before else None) if to is None else to
+        if target not in kept:
+            raise ConfigError(
+                "there is no such version to go back to",
+                where=self.folder,
+                expected=f"one of {', '.join(map(str, kept))}; in use is {record.current}",
+                got="none before it" if target is None else target,
+            )
+        record = msgspec.structs.replace(record, current=target)
+        self.commit(record)
+        return record
+
+    def _point(self, record: Record) -> None:
+        pointer, text = self.folder / CURRENT_NAME, str(record.current)
+        if not pointer.exists() or pointer.read_text().strip() != text:
+            write_bytes(pointer, text.encode() + b"\n")
+
+    def _first(self) -> None:
+        """Have version 1 beside the others: the same files, or copies where a file system has no links."""
+        first = self.folder / "1"
+        if first.exists():
+            return
+        temporary = self.folder / ".1.tmp"
+        with explaining(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for path in (self.run / "bundle").iterdir():
+                if path.is_file() and not path.name.startswith("."):
+                    try:
+                        os.link(path, temporary / path.name)
+                    except OSError:
+                        shutil.copy2(path, temporary / path.name)
+            sync_folder(temporary)
+        self.place(temporary, first)
