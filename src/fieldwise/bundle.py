@@ -56,7 +56,7 @@ BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
 _MANIFEST_NAME = "manifest.json"
 VERSIONS_NAME, CURRENT_NAME = "versions", "current"
-"""Of a run that is updated: the folder of its versions, a bundle each, and the file in there that names the one in use."""
+"""Of a run that is updated: the folder of its versions, a bundle each, and the file there that names the one in use."""
 _BLOCK_BYTES = 1 << 25
 _FEWER_BITS = (np.uint16, np.int16, np.int8)
 _ONE_BLOCK = 62

@@ -15,7 +15,9 @@ FIRST = 2
 
 
 def table(cities):
-    return pa.table({"city": pa.array(cities, pa.string()), "click": [0, 1] * (len(cities) // 2) + [0] * (len(cities) % 2)})
+    return pa.table(
+        {"city": pa.array(cities, pa.string()), "click": [0, 1] * (len(cities) // 2) + [0] * (len(cities) % 2)}
+    )
 
 
 def first(cities, **settings):
@@ -42,7 +44,8 @@ def test_a_value_that_comes_once_a_day_has_an_id_on_the_day_that_makes_min_count
         assert memory.rare_counts.tolist() == [day]
     encoder, renewed = next_day(encoder, 3, ["Oslo"], memory=memory)
     assert texts(encoder) == ["Rome", "Oslo"]
-    assert renewed.joined.tolist() == [3] and not len(renewed.memory.rare_keys)
+    assert renewed.joined.tolist() == [3]
+    assert not len(renewed.memory.rare_keys)
     assert encoder.counts.tolist() == [0, 2, 5, 1]  # twice as a rare one, once as itself
 
 
@@ -55,8 +58,8 @@ def test_a_value_leaves_after_so_many_days_without_it_and_its_id_is_used_again()
     assert encoder.transform(table(["Oslo", "Rome"])).batch.ids.tolist() == [[1, 2]]
     encoder, renewed = next_day(encoder, 3, ["Rome", "Bonn", "Kiel", "Bern"], 2, renewed.memory)
     assert encoder.transform(table(["Rome", "Bern"])).batch.ids.tolist()[0][0] == 2
-    assert renewed.joined.tolist() == [place, 5] or renewed.joined.tolist() == [3, 4]
-    assert renewed.memory.generation.tolist().count(1) >= 1
+    assert place in renewed.joined.tolist()
+    assert renewed.memory.generation[place] == 1
 
 
 def test_what_is_rare_is_forgotten_with_the_days_too():

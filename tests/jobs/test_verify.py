@@ -42,7 +42,7 @@ def kinds(verification: fw.Verification) -> dict[str, int]:
 def test_everything_in_a_folder_is_found_and_whole(whole):
     verification = fw.verify(whole)
     assert verification.damages == []
-    assert kinds(verification) == {"prepared": 1, "cache": 3, "run": 4, "bundle": 4, "checkpoint": 2}
+    assert kinds(verification) == {"prepared": 1, "cache": 3, "run": 4, "bundle": 4, "checkpoint": 5}
     assert verification.num_bytes == sum(path.stat().st_size for path in all_files(whole))
     assert verification.unchecked == records(whole)
 
@@ -69,10 +69,10 @@ def test_a_first_model_that_was_never_whole_is_no_damage_to_a_run_that_goes_on(f
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        ("runs/finished", {"run": 2, "bundle": 2}),
+        ("runs/finished", {"run": 2, "bundle": 2, "checkpoint": 2}),
         ("runs/finished/bundle", {"bundle": 1}),
         ("runs/unfinished/checkpoints", {"checkpoint": 2}),
-        ("runs", {"run": 4, "bundle": 4, "checkpoint": 2}),
+        ("runs", {"run": 4, "bundle": 4, "checkpoint": 5}),
     ],
 )
 def test_any_part_can_be_verified_alone(whole, place, expected):

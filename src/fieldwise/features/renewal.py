@@ -72,7 +72,8 @@ class Memory(NamedTuple):
         if len(generation) < rows:
             raise ArtefactError("the ages of features are inconsistent", got=f"{len(generation)} for {rows} features")
         counts, days = (
-            expect(arrays, name, kind, keys.shape) for name, kind in (("rare_counts", np.int64), ("rare_days", np.int32))
+            expect(arrays, name, kind, keys.shape)
+            for name, kind in (("rare_counts", np.int64), ("rare_days", np.int32))
         )
         return cls(expect(arrays, "last_day", np.int32, (rows,)), generation, keys, counts, days)
 

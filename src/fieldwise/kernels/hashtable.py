@@ -97,7 +97,7 @@ def _build(slots, keys, first):  # type: ignore[no-untyped-def]
     for i in range(num):
         if i + AHEAD < num:
             prefetch_line(slots, np.int64(home(keys[i + AHEAD], capacity)))
-        if keys[i] == _EMPTY:
+        if keys[i] == EMPTY:
             continue
         at = home(keys[i], capacity)
         while slots[at, 0] != EMPTY:

@@ -8,8 +8,8 @@ The state is that of the last step, the weights are those of the bundle, which m
 epoch: an update begins where the model is that answers. FTRL derives a weight from its state, so that is set to what
 gives these weights, with the sums of squared gradients as they are.
 
-A logistic regression at its optimum has taken no steps. With c_i the occurrences of feature i and r the base rate, steps
-of B examples that had led there would have left, of each example's squared gradient, r (1 - r) in the mean::
+A logistic regression at its optimum has taken no steps. With c_i the occurrences of feature i and r the base rate,
+steps of B examples that had led there would have left, of each example's squared gradient, r (1 - r) in the mean::
 
     s_i = c_i r (1 - r) / B^2
 
@@ -28,7 +28,8 @@ import numpy.typing as npt
 from fieldwise.distributed.world import ALONE, World
 from fieldwise.errors import ArtefactError
 from fieldwise.tables.config import TableOptimizerConfig
-from fieldwise.tables.interface import LocalTable, Table
+from fieldwise.tables.interface import Table
+from fieldwise.tables.local import LocalTable
 from fieldwise.tables.sharded import ShardedTable
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints, read_checkpoint
 from fieldwise.training.step import Stepper

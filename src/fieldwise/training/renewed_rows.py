@@ -1,8 +1,8 @@
 """The rows of a model after its vocabularies were renewed (`features.renewal`).
 
 A feature that stays keeps its weights and its optimizer's state. One that joins begins where values that the model does
-not know are: with the weights of its field's unseen feature and a fresh state, so that the model answers as before until
-it learns. One that has left leaves zeros.
+not know are: with the weights of its field's unseen feature and a fresh state, so that the model answers as before
+until it learns. One that has left leaves zeros.
 
 Co-occurrence bags stay as they were counted in training: values that join have none and are in none, values that leave
 are taken out. The units of a sampled factorisation machine stay as well; what joins has those of the unseen feature.
@@ -67,9 +67,7 @@ def _left(field: int, renewed: Mapping[int, RenewedField], size: int) -> Int64s:
     return ids[ids < size]
 
 
-def take_rows(
-    table: HostTable, before: Layout, rows: npt.NDArray[Any], renewed: Mapping[int, RenewedField]
-) -> None:
+def take_rows(table: HostTable, before: Layout, rows: npt.NDArray[Any], renewed: Mapping[int, RenewedField]) -> None:
     """Give a table of a renewed layout the rows (D, columns), weights and state, that it had before.
 
     Parameters

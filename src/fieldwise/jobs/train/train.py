@@ -413,11 +413,15 @@ def _train_model(
     if model.trained:
         table = settings.table
         if reason is None:
-            table = stepper.table.optimizer.config = msgspec.structs.replace(table, l2=history.epochs[history.best_epoch - 1].l2)
+            table = stepper.table.optimizer.config = msgspec.structs.replace(
+                table, l2=history.epochs[history.best_epoch - 1].l2
+            )
             as_if_trained(model.table, encoder.counts, float(learnt_from.labels().mean()))
         digest = world.first(lambda: bundle_digest(folder / "bundle"), str)
         state = KeptState(bundle=digest, batch_size=settings.batch_size, table=table)
-        keep_state(folder, 1, stepper, state, world=world)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)  # what an update draws depends on nothing that this process did before
+            keep_state(folder, 1, stepper, state, world=world)
     return _Trained(model, history, metrics, members, pretrain_seconds)
 
 

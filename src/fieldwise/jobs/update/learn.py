@@ -4,34 +4,70 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fieldwise.data.batches import Batches
-from fieldwise.data.cache import Cache
+from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import UserError
-from fieldwise.events import EpochEnd, Listener
+from fieldwise.jobs.update.result import Figures
 from fieldwise.metrics import BinaryMetrics, MulticlassMetrics
 from fieldwise.training.guard import Divergence, NotFinite
 from fieldwise.training.interrupt import Interrupt
-from fieldwise.training.score import predict_batches
+from fieldwise.training.score import Accumulator, predict_batches
 from fieldwise.training.step import Stepper
 
-__all__ = ["learn"]
+__all__ = ["Progressive", "learn"]
 
 _FIX = "lower update.learning_rate, or look at the day's numbers (`fieldwise check`); nothing was changed"
 
 
-def learn(
-    stepper: Stepper, cache: Cache, batch_size: int, factor: float, interrupt: Interrupt, listen: Listener
-) -> npt.NDArray[np.floating]:
-    """Learn from a day, and return what the model said of each example before it learned from it: (N,) or (N, O).
+class Progressive:
+    """What the model said of examples before it learned from them: all, and by the hour (McMahan et al. 2013).
 
-    This is progressive validation (McMahan et al. 2013): every example is a test of a model that has not seen it.
+    Parameters
+    ----------
+    num_classes
+        Two or more.
+    hours
+        (N,) of each example, in the order in which they come; below 0 for none. None where no times are known.
+    """
+
+    def __init__(self, num_classes: int, hours: npt.NDArray[np.int64] | None = None) -> None:
+        self._num_classes, self._hours, self._num_examples = num_classes, hours, 0
+        self._all, self._by_hour = self._new(), [self._new() for _ in range(24)]
+
+    def _new(self) -> Accumulator:
+        return BinaryMetrics() if self._num_classes == 2 else MulticlassMetrics(self._num_classes)
+
+    def add(self, said: npt.NDArray[np.floating], examples: Examples) -> None:
+        """Add a batch: probabilities (B,), or (B, O) of more than two classes."""
+        labels, weights = examples.labels, examples.weights
+        assert labels is not None, "a day is read with its labels"
+        self._all.update(said, labels, weights)
+        first = self._num_examples
+        self._num_examples += len(labels)
+        if self._hours is not None:
+            hours = self._hours[first : self._num_examples]
+            for hour in np.unique(hours[hours >= 0]).tolist():
+                own = hours == hour
+                self._by_hour[hour].update(said[own], labels[own], None if weights is None else weights[own])
+
+    def compute(self) -> tuple[Figures, dict[str, Figures]]:
+        """Return the figures of all examples, and by the hour, of those that have any."""
+        hours = {f"{hour:02d}": Figures.of(metrics.compute()) for hour, metrics in enumerate(self._by_hour)}
+        return Figures.of(self._all.compute()), {hour: each for hour, each in hours.items() if each.num_examples}
+
+
+def learn(
+    stepper: Stepper, cache: Cache, batch_size: int, factor: float, progressive: Progressive, interrupt: Interrupt
+) -> None:
+    """Learn from a day's examples, each batch after it was predicted.
 
     Parameters
     ----------
     factor
         Of the learning rates.
+    progressive
+        Takes what was predicted.
 
     Raises
     ------
@@ -41,17 +77,17 @@ def learn(
         On request.
     """
     batches, model = Batches(cache, batch_size, shuffle=False), stepper.model
-    divergence = Divergence.of(stepper.num_classes)
-    said = []
+    divergence, number = Divergence.of(stepper.num_classes), 0
     try:
         with stepper.at_work(), stepper.reading(batches, 0, 0) as coming:
             for number, examples in enumerate(interrupt.watch(coming)):
-                said.extend(predict_batches(model, [examples.batch]))
+                [said] = predict_batches(model, [examples.batch])
+                progressive.add(said, examples)
                 model.train()
                 loss = stepper.step(examples, factor)
                 if divergence.add(loss, batches.size(number), stepper.class_weights):
                     raise UserError("training diverges on this day", where=f"batch {number + 1}", fix=_FIX)
-            stepper.refuse_written()
+            if batches.num_batches:
+                stepper.refuse_written()
     except NotFinite as error:
-        raise UserError(f"{error.what} is not a finite number", where=f"batch {len(said)}", fix=_FIX) from None
-    return np.concatenate(said) if said else np.zeros(0)
+        raise UserError(f"{error.what} is not a finite number", where=f"batch {number + 1}", fix=_FIX) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fieldwise.jobs.update.day import DaySummary
 from fieldwise.metrics import Metrics
 
 __all__ = ["DayRecord", "FeatureCounts", "Figures", "HeldOutFigures", "RowCounts", "UpdateResult"]
@@ -36,7 +37,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
             auc=metrics.auc,
             logloss=metrics.logloss,
             normalized_entropy=metrics.normalized_entropy,
-            calibration=metrics.calibration,
+            calibration=metrics.calibration_ratio,
         )
 
 
@@ -70,14 +71,14 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    digest
-        Of the content of its rows.
-    day
-        The day that most of its rows are of, where the model knows of a time.
+    summary
+        Its rows in figures, among them the digests by which it is known.
     version
         The version that came of it; None where nothing was learned.
     published
         Whether that was put to use.
+    current
+        The version in use after it.
     reasons
         Why not.
     warnings
@@ -86,27 +87,32 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         Of its rows, each predicted before it was learned from.
     by_hour
         The same by hour of the day (UTC), where the model knows of a time.
-    unseen
-        Share of the values that the version in use did not know, by field.
     held_out, features, rows
         See there.
     files
         Those of its held-out rows.
     """
 
-    digest: str
-    day: str | None = None
+    summary: DaySummary
     version: int | None = None
     published: bool = False
+    current: int
     reasons: list[str] = []
     warnings: list[str] = []
     progressive: Figures | None = None
     by_hour: dict[str, Figures] = {}
-    unseen: dict[str, float] = {}
     held_out: HeldOutFigures | None = None
     features: FeatureCounts = FeatureCounts()
     rows: RowCounts = RowCounts()
     files: list[str] = []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what days are compared by, in short."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        summary = plain.pop("summary")
+        del plain["files"]
+        unseen = {name: field["unseen"] for name, field in summary["fields"].items()}
+        return {"day": self.summary.day, **plain, "unseen": unseen}
 
 
 class UpdateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,18 +122,13 @@ class UpdateResult(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     record
         Of the day.
-    current
-        The version in use now.
     repeated
         Whether the day had been given before, so that nothing was done.
     """
 
     record: DayRecord
-    current: int
     repeated: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self.record)
-        del plain["files"]
-        return {**plain, "current": self.current, "repeated": self.repeated}
+        return {**self.record.as_dict(), "repeated": self.repeated}

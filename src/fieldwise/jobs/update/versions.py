@@ -29,7 +29,7 @@ from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.update.result import DayRecord
 from fieldwise.training.kept_state import state_folder
 
-__all__ = ["Record", "Versions"]
+__all__ = ["Record", "Versions", "read_record"]
 
 _FORMAT, _FORMAT_VERSION, _RECORD_NAME = "fieldwise-updates", 1, "updates.json"
 
@@ -41,11 +41,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ----------
     current
         The version in use.
+    head
+        The version that training goes on from: the one in use, or one that there were too few examples to judge by.
     days
         Each day that was given, in order; those that were refused too.
     """
 
     current: int = 1
+    head: int = 1
     days: list[DayRecord] = []
 
     @property
@@ -59,6 +62,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return [1, *(day.version for day in self.days if day.published and day.version is not None)]
 
 
+def read_record(run: Path) -> Record:
+    """Return what has been done to a run; nothing before the first update.
+
+    Raises
+    ------
+    ArtefactError
+        The record is damaged.
+    """
+    path = run / VERSIONS_NAME / _RECORD_NAME
+    if not path.exists():
+        return Record()
+    return read_manifest(path, Record, format=_FORMAT, version=_FORMAT_VERSION)[0]
+
+
 class Versions:
     """The versions of the run in a folder that this process holds (`jobs.run.holding_run`)."""
 
@@ -67,22 +84,32 @@ class Versions:
 
     def open(self) -> Record:
         """Return what has been done, after the folder was made what that says."""
-        path = self.folder / _RECORD_NAME
-        if not path.exists():
-            return Record()
+        record = read_record(self.run)
+        if not self.folder.exists():
+            return record
         remove_unfinished(self.folder)
-        record, _ = read_manifest(path, Record, format=_FORMAT, version=_FORMAT_VERSION)
+        for folder in (self.folder, self.run / "refused", self.run / "state"):
+            for unfinished in folder.glob("[0-9]*"):
+                if int(unfinished.name) > record.newest:
+                    discard(unfinished)
         self._point(record)
         return record
 
     def bundle(self, version: int) -> Path:
-        """Return the folder of a version's bundle."""
+        """Return the folder of a version's bundle, published or not."""
         own = self.folder / str(version)
-        return self.run / "bundle" if version == 1 and not own.exists() else own
+        if own.exists():
+            return own
+        return self.run / "bundle" if version == 1 else self.refused(version)
 
     def refused(self, version: int) -> Path:
         """Return the folder of a version that was not published."""
         return self.run / "refused" / str(version)
+
+    def begin(self, record: Record) -> None:
+        """Say which version is in use before there is another one: who finds several without that takes the highest."""
+        self._first()
+        self._point(record)
 
     def commit(self, record: Record) -> None:
         """Make it so."""
@@ -103,9 +130,9 @@ class Versions:
         stays.
         """
         published = record.published
-        states = {*published[-keep:], record.current}
+        states = {*published[-keep:], record.current, record.head}
         wanted = {*published[-max(keep, bundles) :], record.current, 1}
-        for folder, of in ((self.folder, wanted), (self.run / "refused", {record.newest})):
+        for folder, of in ((self.folder, wanted), (self.run / "refused", {record.newest, record.head})):
             for path in folder.glob("[0-9]*"):
                 if int(path.name) not in of:
                     discard(path)
@@ -124,7 +151,7 @@ class Versions:
         kept = [
             version
             for version in record.published
-            if self.bundle(version).exists() and state_folder(self.run, version).exists()
+            if (self.folder / str(version)).exists() and state_folder(self.run, version).exists()
         ]
         before = [version for version in kept if version < record.current]
         target = (before[-1] if before else None) if to is None else to
@@ -135,7 +162,7 @@ class Versions:
                 expected=f"one of {', '.join(map(str, kept))}; in use is {record.current}",
                 got="none before it" if target is None else target,
             )
-        record = msgspec.structs.replace(record, current=target)
+        record = msgspec.structs.replace(record, current=target, head=target)
         self.commit(record)
         return record
 

@@ -1,0 +1,112 @@
+"""What ``fieldwise update`` and ``fieldwise history`` print of days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from fieldwise.cli.names import compact
+from fieldwise.cli.output import print_table
+
+if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
+    from fieldwise.jobs.update.result import DayRecord, Figures, UpdateResult
+
+__all__ = ["curve", "print_history", "print_update"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDEST = 60
+_HEADINGS = ["auc", "logloss", "norm. entropy", "calibration"]
+
+
+def curve(values: Sequence[float | None]) -> str:
+    """Return figures as bars from the lowest to the highest, a space where there is none.
+
+    Examples
+    --------
+    >>> curve([0.7, 0.75, None, 0.8])
+    '▁▄ █'
+    """
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    steps = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if value is None else _BARS[int((value - low) * steps + 0.5)] for value in values)
+
+
+def print_update(result: UpdateResult) -> None:
+    """Print what became of a day."""
+    day = result.record
+    if result.repeated:
+        click.echo("These rows were learned from before: nothing was changed.")
+    lines = []
+    if day.progressive is not None:
+        lines.append(["its rows, before they were learned from", *_figures(day.progressive)])
+    if day.held_out is not None:
+        lines.append(["held-out rows: the new version", *_figures(day.held_out.new)])
+        lines.append(["held-out rows: the version in use until now", *_figures(day.held_out.old)])
+    if lines:
+        print_table(_title(day), ["", "examples", *_HEADINGS], lines)
+    else:
+        click.echo(_title(day))
+    rows, features = day.rows, day.features
+    click.echo(
+        f"rows: {rows.read:,} read, {rows.used:,} learned from, {rows.held_out:,} held out, {rows.rejected:,} rejected"
+    )
+    if day.version is not None:
+        click.echo(f"features: {features.living:,}, of which {features.new:,} are new; {features.left:,} left")
+    for warning in day.warnings:
+        click.echo(f"warning: {warning}")
+    for reason in day.reasons:
+        click.echo(f"refused: {reason}")
+    state = "is published" if day.published else "is kept in refused, not published" if day.version else ""
+    click.echo(f"version {day.version} {state}; in use is {day.current}" if day.version else f"in use is {day.current}")
+
+
+def print_history(current: int, days: Sequence[DayRecord]) -> None:
+    """Print a line for each day, and how its figures moved."""
+    if not days:
+        click.echo("The run was not updated yet; version 1 is the trained model.")
+        return
+    print_table(
+        f"{len(days):,} days; in use is version {current}",
+        ["day", "version", "published", "examples", *_HEADINGS, "unseen", "features"],
+        [_line(number, day) for number, day in enumerate(days, 1)],
+        num_texts=3,
+    )
+    shown = days[-_WIDEST:]
+    getters: dict[str, Callable[[Figures], float | None]] = {
+        "auc": lambda figures: figures.auc,
+        "norm. entropy": lambda figures: figures.normalized_entropy,
+        "calibration": lambda figures: figures.calibration,
+    }
+    for name, get in getters.items():
+        values = [None if day.progressive is None else get(day.progressive) for day in shown]
+        known = [value for value in values if value is not None]
+        if known:
+            click.echo(f"{name:>13}  {curve(values)}  {min(known):.4f} to {max(known):.4f}")
+    for number, day in enumerate(days, 1):
+        for reason in day.reasons:
+            click.echo(f"{day.summary.day or number}: {reason}")
+
+
+def _title(day: DayRecord) -> str:
+    return f"The day {day.summary.day}" if day.summary.day else "The day"
+
+
+def _line(number: int, day: DayRecord) -> list[str]:
+    figures, fields = day.progressive, day.summary.fields.values()
+    unseen = max((field.unseen for field in fields), default=0.0)
+    return [
+        day.summary.day or str(number),
+        "-" if day.version is None else str(day.version),
+        "yes" if day.published else "no",
+        *(["-"] * 5 if figures is None else _figures(figures)),
+        f"{unseen:.1%}",
+        compact(day.features.living) if day.version is not None else "-",
+    ]
+
+
+def _figures(figures: Figures) -> list[str]:
+    values = (figures.auc, figures.logloss, figures.normalized_entropy, figures.calibration)
+    return [f"{figures.num_examples:,}", *("-" if value is None else f"{value:.4f}" for value in values)]

@@ -1,0 +1,61 @@
+"""``fieldwise update``: learn from a day, and publish what came of it where it does no harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import Verb, common_options, data_option, format_option, run_argument, set_option
+from fieldwise.cli.output import print_json
+
+
+@click.command(
+    name="update",
+    cls=Verb,
+    short_help="Learn from the log of a day, and publish the new version.",
+    examples=(
+        "fieldwise update runs/first --data clicks/2026-11-12.parquet",
+        "fieldwise update runs/first --data clicks/2026-11-12.parquet --json >> updates.jsonl",
+        "fieldwise update runs/first --data clicks/2026-11-12.parquet --set guards.largest=40",
+    ),
+)
+@run_argument
+@data_option
+@format_option
+@click.option(
+    "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
+)
+@set_option
+@common_options
+def command(
+    run: Path,
+    data: tuple[str, ...],
+    format_: str | None,
+    no_gate: bool,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Let the model in RUN learn from a day's log, in the order of its rows, and put the new version to use.
+
+    It goes on from where training ended: weights, optimizer state and vocabularies, which values join and leave. A
+    tenth of the rows is held out to judge by: a version that does harm is kept in RUN/refused, and the one in use
+    stays. A day that is not like others is refused before it is learned from. The same day again changes nothing.
+
+    The settings are those of [update], [gate] and [guards], as they were when RUN was trained.
+    """
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.jobs.threads import use_threads
+    from fieldwise.jobs.update.update import update
+
+    use_threads(threads)
+    with show_progress(quiet) as listen:
+        result = update(run, data, format=format_, gate=not no_gate, overrides=overrides, listen=listen)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        from fieldwise.cli.days import print_update
+
+        print_update(result)

@@ -1,0 +1,294 @@
+"""``fieldwise update``: learn from a day, and publish what came of it where it does no harm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import torch
+
+from fieldwise.bundle import open_bundle
+from fieldwise.config import Config, with_overrides
+from fieldwise.data.cache import Cache
+from fieldwise.data.log import Log
+from fieldwise.errors import ArtefactError, Stopped
+from fieldwise.events import Listener, StageStart, Warned, ignore
+from fieldwise.features.encoder import Encoder
+from fieldwise.features.indexed import IndexedEncoder
+from fieldwise.features.renewal import Renewal
+from fieldwise.features.scratch import Scratch
+from fieldwise.features.vocabulary import Vocabulary
+from fieldwise.io.files import explaining
+from fieldwise.io.stores import local_path
+from fieldwise.jobs.predict.rows import open_rows
+from fieldwise.jobs.run import holding_run, read_config
+from fieldwise.jobs.update.day import DaySummary, summary_of_training
+from fieldwise.jobs.update.guards import inspect_day
+from fieldwise.jobs.update.holdout import HeldOutDays, HeldOutFile
+from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
+from fieldwise.jobs.update.learn import Progressive, learn
+from fieldwise.jobs.update.model import go_on, memories_of, write_state, write_version
+from fieldwise.jobs.update.read import ReadDay, encode_day, read_day
+from fieldwise.jobs.update.result import DayRecord, FeatureCounts, RowCounts, UpdateResult
+from fieldwise.jobs.update.versions import Record, Versions
+from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
+from fieldwise.training.kept_state import read_state
+from fieldwise.training.step import Stepper
+
+__all__ = ["rollback", "update"]
+
+_SHARE = 0.1
+_WEEK = 7
+_SCRATCH_BYTES = 1 << 30
+
+
+def update(
+    run: str | Path,
+    data: Any,
+    *,
+    format: str | None = None,
+    gate: bool = True,
+    overrides: Sequence[str] = (),
+    listen: Listener = ignore,
+) -> UpdateResult:
+    """Let the model of a run learn from the log of a day, and put the new version to use where it does no harm.
+
+    A day that was given before, under whatever name, changes nothing. Killed at any moment, the same call starts again
+    and ends alike.
+
+    Parameters
+    ----------
+    run
+        A finished run of `train`.
+    data
+        Files, globs or folders, or a table in memory (see `Predictor.predict`), with the columns of the fields and of
+        the label. The order of the rows is that in which they are learned from.
+    format
+        File format; by default inferred from the file names, or else that of the training log.
+    gate
+        Whether rows are held out to judge by, and days and versions may be refused.
+    overrides
+        Settings of ``[update]``, ``[gate]`` and ``[guards]`` in place of the run's, as in ``update.keep_days=7``.
+    listen
+        Called with every event.
+
+    Raises
+    ------
+    ArtefactError
+        There is no finished run, or it keeps nothing to go on from.
+    ConfigError
+        Another process works in the run; a setting is not what it must be; the model has nothing that learns by steps.
+    DataError
+        A column is missing, or is not what its field can read.
+    Stopped
+        On request; nothing has changed.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.update("runs/first", "clicks/2026-11-12.parquet").record.published  # doctest: +SKIP
+    True
+    """
+    folder = local_path(run)
+    with holding_run(folder), noting_signals() as interrupt:
+        config = with_overrides(read_config(folder)[0], overrides)
+        versions = Versions(folder)
+        record, work = versions.open(), folder / ".update.tmp"
+        shutil.rmtree(work, ignore_errors=True)
+        with explaining(work):
+            work.mkdir()
+        try:
+            job = _Update(config, versions, record, work, gate, interrupt)
+            scratch = Scratch(work, _SCRATCH_BYTES)
+            # Dropout draws from torch's global generator, whose state is part of what an update goes on from.
+            with torch.random.fork_rng(devices=[]), closing(scratch), open_rows(job.bundle, data, format) as log:
+                return job.learn_from(log, scratch, listen)
+        except Interrupted:
+            raise Stopped("stopped; nothing was changed, and the same command starts again") from None
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def rollback(run: str | Path, to: int | None = None) -> int:
+    """Put an earlier version of a run to use, at once, and return which; the next update goes on from it.
+
+    Parameters
+    ----------
+    to
+        The version; the one that was published before the one in use unless given.
+
+    Raises
+    ------
+    ConfigError
+        There is none; another process works in the run.
+    """
+    folder = local_path(run)
+    with holding_run(folder):
+        versions = Versions(folder)
+        return versions.rollback(versions.open(), to).current
+
+
+class _Update:
+    """One update: what it goes on from, and where it works."""
+
+    def __init__(
+        self, config: Config, versions: Versions, record: Record, work: Path, gate: bool, interrupt: Interrupt
+    ) -> None:
+        self.config, self.versions, self.record, self.work = config, versions, record, work
+        self.interrupt = interrupt
+        self.bundle = open_bundle(versions.bundle(record.head)).verify()
+        self.gate = gate and len(self.bundle.encoder.schema.classes) == 2
+        self.checkpoint, self.state = read_state(versions.run, record.head)
+        if self.state.bundle != self.bundle.digest:
+            raise ArtefactError(
+                "the state of training is not that of the version in use",
+                where=versions.run / "state",
+                expected=f"the state of the bundle {self.bundle.digest}",
+                got=self.state.bundle,
+                fix="restore both from one backup, or train again",
+            )
+        self.held_days = HeldOutDays(versions.run / "heldout")
+        self.learned = [day for day in record.days if day.version is not None]
+        self.number = len(self.learned) + 1
+        self.held_files = [name for day in self.learned for name in day.files]
+
+    def learn_from(self, log: Log, scratch: Scratch, listen: Listener) -> UpdateResult:
+        """Go through all steps."""
+        listen(StageStart("read", self.bundle.model["kind"]))
+        window, held_days = self.config.gate.window, self.held_days
+        waiting = held_days.within(self.held_files, self.number - 1, window)
+        leaving = [held_days.read(name) for name in held_days.leaving(self.held_files, self.number, window)]
+        growing = self._growing(scratch)
+        earlier = [held_days.read(name) for name in waiting]
+        day = read_day(log, self.bundle.encoder, growing, earlier, _SHARE if self.gate else 0.0)
+        for known in self.learned:
+            if (known.summary.digest, known.summary.labels) == (day.summary.digest, day.summary.labels):
+                return UpdateResult(record=known, repeated=True)
+        auc = None if day.held is None else auc_of(self.bundle, day.held)
+        day = day._replace(summary=msgspec.structs.replace(day.summary, auc=auc))
+        before = [self._training(), *(known.summary for known in self.learned)]
+        found = inspect_day(day.summary, before, self.config.guards)
+        warnings = [*map(str, found.warnings)]
+        for text in warnings:
+            listen(Warned(text))
+        if found.refusals:
+            return self._refuse(day, [*map(str, found.refusals)], warnings)
+        for rows in leaving:
+            growing.fit_chunk(rows)
+        growing.finish()
+        listen(StageStart("train", self.bundle.model["kind"]))
+        stepper, progressive, cache = self._learn(log, day, growing, leaving)
+        reason = write_version(stepper, growing, self.bundle, cache, self.work / "bundle")
+        if reason is not None:
+            warnings.append(f"the new version can be asked where torch is installed, and not be served: {reason}")
+            listen(Warned(warnings[-1]))
+        files = [] if day.held is None else [held_days.add(self.number, day.held, day.content)]
+        judged = self._judge(stepper, growing, [*waiting, *files], listen)
+        figures, by_hour = progressive.compute()
+        version = self.record.newest + 1
+        of_day = DayRecord(
+            summary=day.summary,
+            version=version,
+            published=judged.publish,
+            current=version if judged.publish else self.record.current,
+            reasons=list(judged.reasons),
+            warnings=[*warnings, *judged.warnings],
+            progressive=figures,
+            by_hour=by_hour,
+            held_out=judged.figures,
+            features=_count_features(growing),
+            rows=_count_rows(day, cache.num_examples),
+            files=files,
+        )
+        self._finish(of_day, stepper, growing, goes_on=judged.publish or judged.too_few)
+        return UpdateResult(record=of_day)
+
+    def _growing(self, scratch: Scratch) -> Encoder:
+        """Return an encoder that goes on from that of the version."""
+        memories = memories_of(self.checkpoint, self.bundle.encoder)
+        renewal = Renewal(self.state.day + 1, self.config.update.keep_days or None, memories)
+        return self.bundle.encoder.growing(scratch, renewal)
+
+    def _training(self) -> DaySummary:
+        """Return what the first version knows of the training log."""
+        return summary_of_training(open_bundle(self.versions.bundle(1)).encoder)
+
+    def _learn(
+        self, log: Log, day: ReadDay, encoder: Encoder, leaving: list[pa.Table]
+    ) -> tuple[Stepper, Progressive, Cache]:
+        """Learn from the day in the order of its log, after the rows that are no longer held out."""
+        cache, hours = encode_day(log, encoder, day, leaving, self.work / "learned")
+        stepper = go_on(self.bundle, self.checkpoint, self.state, encoder, self.config)
+        progressive = Progressive(len(encoder.schema.classes), hours)
+        factor = self.config.update.learning_rate
+        learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt)
+        return stepper, progressive, cache
+
+    def _judge(self, stepper: Stepper, encoder: Encoder, files: list[str], listen: Listener) -> Judged:
+        """Let the gate decide, by the rows that are held out."""
+        if not self.gate:
+            return Judged(publish=True)
+        listen(StageStart("evaluate", self.bundle.model["kind"]))
+        before = self.learned[-_WEEK].current if len(self.learned) >= _WEEK else None
+        older = before is not None and before != self.record.current and self.versions.bundle(before).exists()
+        return judge_version(
+            Version(encoder, stepper.model),
+            open_version(self.versions.bundle(self.record.current)),
+            open_version(self.versions.bundle(before)) if older and before is not None else None,
+            [(HeldOutFile.of(name).day, self.held_days.read(name)) for name in files],
+            self.config.gate,
+        )
+
+    def _refuse(self, day: ReadDay, reasons: list[str], warnings: list[str]) -> UpdateResult:
+        """Note a day that is not learned from, in place of what was noted of it before."""
+        of_day = DayRecord(
+            summary=day.summary,
+            current=self.record.current,
+            reasons=reasons,
+            warnings=warnings,
+            rows=RowCounts(read=day.summary.rows or 0, rejected=day.rejects.num_rows),
+        )
+        others = [each for each in self.record.days if each.version is not None or each.summary != day.summary]
+        self.versions.commit(msgspec.structs.replace(self.record, days=[*others, of_day]))
+        return UpdateResult(record=of_day)
+
+    def _finish(self, of_day: DayRecord, stepper: Stepper, encoder: Encoder, goes_on: bool) -> None:
+        """Give the version its place, write the record, and remove what is no longer needed."""
+        versions, version = self.versions, of_day.version
+        assert version is not None, "something was learned"
+        versions.begin(self.record)
+        target = versions.folder / str(version) if of_day.published else versions.refused(version)
+        versions.place(self.work / "bundle", target)
+        if goes_on:
+            write_state(versions.run, version, stepper, encoder, self.state, target)
+        # What was gone on from unjudged may be what does harm, so the next update begins where no harm was seen.
+        head = version if goes_on else self.record.current
+        record = Record(current=of_day.current, head=head, days=[*self.record.days, of_day])
+        versions.commit(record)
+        keep, window = self.config.update.keep_versions, self.config.gate.window
+        versions.remove_old(record, keep, window + 1 if self.gate else keep)
+        self.held_days.keep_only(self.held_days.within([*self.held_files, *of_day.files], self.number, window))
+
+
+def _count_features(encoder: Encoder) -> FeatureCounts:
+    """Return how many features live after a day, and came and went."""
+    renewed = encoder.renewed
+    indexed = (field.index for field in encoder.fields.values() if isinstance(field, IndexedEncoder))
+    free = sum(int(np.count_nonzero(index.keys == 0)) for index in indexed if isinstance(index, Vocabulary))
+    return FeatureCounts(
+        living=encoder.num_features - free,
+        new=sum(len(field.joined) for field in renewed.values()),
+        left=sum(len(field.left) for field in renewed.values()),
+        rows=encoder.num_features,
+    )
+
+
+def _count_rows(day: ReadDay, used: int) -> RowCounts:
+    held_out = 0 if day.held is None else day.held.num_rows
+    return RowCounts(read=day.summary.rows or 0, used=used, rejected=day.rejects.num_rows, held_out=held_out)

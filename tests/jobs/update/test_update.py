@@ -1,0 +1,133 @@
+"""Learning from days: two halves are a day, the same day again is nothing, and what is refused stays out."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from tests.jobs.update.runs import BATCH, contents, day_of, known, train
+
+import fieldwise as fw
+from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.jobs.update.versions import read_record
+
+KINDS = ("lr", "lc-dnn")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, tmp_path_factory):
+    return train(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def weights(run):
+    bundle = fw.open_bundle(run).verify()
+    return {"table": np.array(bundle.table), **{name: np.array(array) for name, array in bundle.dense.items()}}
+
+
+def test_two_half_days_are_one_day_to_the_bit(trained, run, tmp_path):
+    shutil.copytree(trained, tmp_path / "halves")
+    rows = known(day_of(1, 2000))
+    rows = rows.slice(0, rows.num_rows // (2 * BATCH) * 2 * BATCH)
+    half = rows.num_rows // 2
+    fw.update(run, rows, gate=False)
+    for first in (0, half):
+        fw.update(tmp_path / "halves", rows.slice(first, half), gate=False)
+    whole, halves = weights(run), weights(tmp_path / "halves")
+    assert all(np.array_equal(whole[name], halves[name]) for name in whole)
+    assert any(not np.array_equal(whole[name], array) for name, array in weights(run / "bundle").items())
+
+
+def test_the_same_day_again_changes_nothing(run, tmp_path):
+    fw.update(run, day_of(1), gate=False)
+    before = contents(run)
+    (tmp_path / "other name").mkdir()
+    path = tmp_path / "other name" / "copy.parquet"
+    import pyarrow.parquet as pq
+
+    pq.write_table(day_of(1), path)
+    again = fw.update(run, path, gate=False)
+    assert again.repeated
+    assert again.record.version == 2
+    assert contents(run) == before
+
+
+def test_everything_that_takes_a_run_takes_the_version_in_use(run):
+    rows, before = day_of(2, 300), fw.Predictor(run).predict(day_of(2, 300)).tolist()
+    result = fw.update(run, day_of(1), gate=False)
+    assert (result.record.version, result.record.published) == (2, True)
+    now = fw.Predictor(run).predict(rows).tolist()
+    assert now != before
+    assert now == fw.Predictor(run / "versions" / "2").predict(rows).tolist()
+    assert fw.rollback(run) == 1
+    assert fw.Predictor(run).predict(rows).tolist() == before
+    fw.update(run, day_of(3), gate=False)  # goes on from the first version
+    assert read_record(run).current == 3
+    assert fw.rollback(run, 2) == 2
+    assert fw.Predictor(run).predict(rows).tolist() == now
+    with pytest.raises(ConfigError, match="no such version"):
+        fw.rollback(run, 9)
+
+
+def test_a_new_value_has_an_id_on_the_day_on_which_it_has_come_often_enough(run):
+    def with_stranger(number):
+        rows = day_of(number, 600)
+        users = rows["user"].to_pylist()
+        return day_of(number, 600, user=["stranger", *users[1:]])
+
+    for day in (1, 2):
+        features = fw.update(run, with_stranger(day), gate=False).record.features
+        encoder = fw.open_bundle(run).encoder
+        texts = encoder.feature_texts("user", range(encoder.rows["user"]))
+        assert ("stranger" in texts) == (day == 2)  # min_count is 2
+        assert features.rows == encoder.num_features == features.living
+
+
+def test_values_that_do_not_come_any_more_leave_and_the_table_stays_as_large_as_what_lives(run):
+    rows = fw.open_bundle(run).encoder.rows["item"]
+    settings = ["update.keep_days=1", "guards.top=1"]
+    for day in range(1, 5):
+        items = [1000 * day + n % 15 for n in range(600)]
+        result = fw.update(run, day_of(day, 600, item=items), gate=False, overrides=settings)
+    assert result.record.features.left >= 15
+    assert result.record.features.rows <= 1.1 * result.record.features.living
+    assert fw.open_bundle(run).encoder.rows["item"] <= rows + 2
+
+
+def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run):
+    stuck = fw.update(run, day_of(1, user=["u1"] * 1200)).record
+    assert (stuck.version, stuck.current) == (None, 1)
+    assert "user" in stuck.reasons[0]
+    good = fw.update(run, day_of(2), overrides=["gate.min_clicks=10"]).record
+    harm = fw.update(run, day_of(3), overrides=["gate.min_clicks=10", "update.learning_rate=50"]).record
+    assert (good.published, harm.published, harm.current) == (True, False, 2)
+    assert harm.reasons
+    assert (run / "refused" / str(harm.version)).exists()
+    assert not (run / "state" / f"{harm.version:08d}").exists()
+    assert read_record(run).head == 2
+
+
+def test_versions_that_there_is_too_little_to_judge_by_are_gone_on_from_and_not_published(run):
+    results = [fw.update(run, day_of(day), overrides=["gate.min_clicks=80"]).record for day in (1, 2, 3)]
+    assert not results[0].published
+    assert results[0].rows.held_out > 0
+    assert results[-1].published
+    assert results[-1].held_out.new.num_examples == sum(result.rows.held_out for result in results)
+
+
+def test_a_run_that_is_being_worked_in_or_is_none_is_refused(run, tmp_path):
+    from fieldwise.jobs.run import holding_run
+
+    with holding_run(run), pytest.raises(ConfigError, match="in use"):
+        fw.update(run, day_of(1))
+    with pytest.raises(ArtefactError, match="no run"):
+        fw.update(tmp_path / "nothing", day_of(1))
+    shutil.rmtree(run / "state")
+    with pytest.raises(ArtefactError, match="keeps no state"):
+        fw.update(run, day_of(1))
