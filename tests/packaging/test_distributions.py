@@ -44,7 +44,7 @@ fw.evaluate()
 REVEALED = [
     "fieldwise.sklearn.networks.LCDNNClassifier",
     "ndarray[tuple[Any, ...], dtype[floating[Any]]]",
-    "float",
+    "float | None",
     "str | None",
 ]
 

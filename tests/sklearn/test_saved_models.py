@@ -7,6 +7,8 @@ import gc
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -79,3 +81,20 @@ def test_a_forked_child_leaves_the_folder_to_its_parent(folders, rows):
     os.waitpid(child, 0)
     assert [Path(name).name for name in folders()] != []
     assert model.predict(rows[0]).shape == (60,)
+
+
+@pytest.mark.parametrize("missing", ["sklearn", "torch"])
+def test_a_library_that_is_missing_is_named_with_the_extras_that_bring_it(missing):
+    text = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import fieldwise.sklearn
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert f"ImportError: fieldwise.sklearn needs {missing}, which is not installed: pip install" in done.stderr

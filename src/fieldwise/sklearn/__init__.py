@@ -25,15 +25,18 @@ See docs/sklearn.md.
 
 from __future__ import annotations
 
-try:
-    import sklearn  # noqa: F401 - that it is there
-except ModuleNotFoundError:
-    raise ImportError(
-        "fieldwise.sklearn needs scikit-learn, which is not installed: pip install 'fieldwise[train,sklearn]'"
-    ) from None
+from fieldwise.errors import EXTRAS
 
-from fieldwise.sklearn.bayesian_fm import BayesianFMClassifier
-from fieldwise.sklearn.networks import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
-from fieldwise.sklearn.stack import StackClassifier
+try:
+    from fieldwise.sklearn.bayesian_fm import BayesianFMClassifier
+    from fieldwise.sklearn.networks import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
+    from fieldwise.sklearn.stack import StackClassifier
+except ModuleNotFoundError as error:
+    missing = (error.name or "").partition(".")[0]
+    if missing not in {*EXTRAS, "sklearn"}:
+        raise
+    raise ImportError(
+        f"fieldwise.sklearn needs {missing}, which is not installed: pip install 'fieldwise[train,sklearn]'"
+    ) from None
 
 __all__ = ["BayesianFMClassifier", "LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier", "StackClassifier"]

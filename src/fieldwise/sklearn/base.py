@@ -241,10 +241,10 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def decision_function(self, X: Any) -> npt.NDArray[np.floating[Any]]:
         """Return the log-odds of the second class, (B,), or the logarithm of each probability, (B, C) for C > 2."""
         probabilities = self.predict_proba(X)
-        smallest = np.finfo(probabilities.dtype).tiny
-        logs = np.log(np.maximum(probabilities, smallest))
-        odds: npt.NDArray[np.floating[Any]] = logs if logs.shape[1] > 2 else logs[:, 1] - logs[:, 0]
-        return odds
+        # In double: rounding of logarithms would add to that of probabilities.
+        logs = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny), dtype=np.float64)
+        odds = logs if logs.shape[1] > 2 else logs[:, 1] - logs[:, 0]
+        return odds.astype(probabilities.dtype)
 
     # --- scikit-learn ---
 
