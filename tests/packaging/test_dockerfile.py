@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from fieldwise.cli import main
+from fieldwise.kernels import kept
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ def stages():
     text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     instructions = [tuple(line.split(" ", 1)) for line in lines]
-    known = "FROM WORKDIR COPY RUN ENV USER EXPOSE HEALTHCHECK ENTRYPOINT CMD"
+    known = "FROM ARG WORKDIR COPY RUN ENV USER EXPOSE HEALTHCHECK ENTRYPOINT CMD"
     assert {word for word, _ in instructions} <= {*known.split(" ")}
     starts = [place for place, (word, _) in enumerate(instructions) if word == "FROM"]
     return [instructions[begin:end] for begin, end in zip(starts, [*starts[1:], None], strict=True)]
@@ -63,3 +64,13 @@ def test_the_kernels_are_compiled_for_the_processor_that_they_are_looked_for(sta
     of_stage = [" ".join(argument for word, argument in stage if word == "ENV") for stage in stages]
     assert "NUMBA_CPU_NAME=generic" in of_stage[0]
     assert "NUMBA_CPU_NAME=generic" in of_stage[1]
+
+
+def test_kernels_are_copied_to_where_they_are_looked_for(stages):
+    [copied] = [shlex.split(argument) for word, argument in stages[0] if word == "RUN" and argument.startswith("cp ")]
+    version = re.search(r"python:(\d\.\d+)-", stages[1][0][1])[1]
+    for path, environment in zip(copied[1:], ("compile", "fieldwise"), strict=True):
+        folder = path.removesuffix("*.kernel").rstrip("/")
+        assert folder == f"/opt/{environment}/lib/python{version}/site-packages/fieldwise/kernels/__pycache__"
+    assert copied[1].endswith("*" + kept._SUFFIX)
+    assert str(kept._SOURCES).endswith("fieldwise/kernels")

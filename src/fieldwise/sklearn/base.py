@@ -244,7 +244,8 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # In double: rounding of logarithms would add to that of probabilities.
         logs = np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny), dtype=np.float64)
         odds = logs if logs.shape[1] > 2 else logs[:, 1] - logs[:, 0]
-        return odds.astype(probabilities.dtype)
+        found: npt.NDArray[np.floating[Any]] = odds.astype(probabilities.dtype)
+        return found
 
     # --- scikit-learn ---
 

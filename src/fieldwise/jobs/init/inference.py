@@ -87,7 +87,7 @@ def starting_config(
         mixtures = layout.mixtures(schema)
         if not mixtures:
             return text, mixed
-        if not mixtures.keys().isdisjoint({schema.label, schema.weight, schema.group, schema.split}):
+        if any(name in mixtures for name in (schema.label, schema.weight, schema.group, schema.split)):
             layout.refuse_mixtures(schema)
         absent |= {name: layout.why_mixed(name, *found) for name, found in mixtures.items()}
         mixed += mixtures
