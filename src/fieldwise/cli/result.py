@@ -66,6 +66,15 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             + own_figures(list(parts.values())),
             notes=notes,
         )
+    if result.folds:
+        print_table(
+            f"Test metrics over {len(next(iter(result.folds.values())).of_folds)} folds; the model has all rows",
+            ["metric", "mean", "95 % interval"],
+            [
+                [METRICS[name], f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}"]
+                for name, each in result.folds.items()
+            ],
+        )
     print_members([result])
     print_warnings(result.warnings)
     if result.workers and any(each.steps for each in result.workers):  # none where all was solved

@@ -44,6 +44,21 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
     """Yield an error for keys that exclude each other."""
     data = config.data
     yield from label_problems(config, origin)
+    others = [name for name in ("valid", "test", "split", "time") if getattr(data, name) is not None]
+    if data.folds is not None and others:
+        yield ConfigError(
+            "folds already say which rows are valid and test",
+            where=origin.at("data", "folds", shown="data"),
+            got=", ".join(others),
+            fix=f"remove {', '.join(others)}, or remove folds",
+        )
+    if data.fold is not None and data.fold >= (data.folds or 0):
+        yield ConfigError(
+            "there is no such fold",
+            where=origin.at("data", "fold"),
+            expected="0 to data.folds - 1",
+            got=data.fold,
+        )
     if data.split is not None and (data.valid is not None or data.test is not None):
         yield ConfigError(
             "split already says which rows are valid and test",

@@ -46,6 +46,12 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         The column by which `valid` and `test`, as shares, are cut: the last rows in its order are for testing, those
         before them for validation, none at random (`data.split_by_time`). A column of times is two fields, hour and
         weekday, unless it is excluded; any other is none. Its `unit` and `format` are those of ``[fields.NAME]``.
+    folds
+        Cross-validation, for small logs: every model is trained so many times, each time tested on another fold and
+        validated on the next, and then once on all rows (`jobs.train.folds`). Groups (`group`) are not divided. In
+        place of `valid`, `test`, `split` and `time`.
+    fold
+        Only the training that is tested on this fold, 0 to `folds` - 1.
     label
         The column with the class of each example.
     weight
@@ -100,6 +106,8 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     test: _Share | str | tuple[str, ...] | None = None
     split: str | None = None
     time: str | None = None
+    folds: Annotated[int, Meta(ge=3, le=50)] | None = None
+    fold: Annotated[int, Meta(ge=0)] | None = None
     weight: str | None = None
     group: str | None = None
     id: str | None = None

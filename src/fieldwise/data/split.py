@@ -30,6 +30,7 @@ __all__ = [
     "SplitByShare",
     "SplitLog",
     "check_shares",
+    "uniform",
 ]
 
 PARTS = ("train", "valid", "test")
@@ -100,9 +101,7 @@ class SplitByShare:
 
     def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
         """See `Split`."""
-        file_seed = _mix(_mix(np.array([self.seed], dtype=np.uint64)) + np.uint64(chunk.file))
-        place = _mix(file_seed + chunk.rows.astype(np.uint64))
-        share = (place >> np.uint64(11)) * 2.0**-53  # uniform in [0, 1)
+        share = uniform(chunk, self.seed)
         parts = np.zeros(len(share), dtype=np.uint8)
         parts[share < self.valid + self.test] = PARTS.index("test")
         parts[share < self.valid] = PARTS.index("valid")
@@ -172,6 +171,14 @@ class SplitLog(NamedTuple):
                 if (chosen := parts == number).any()
             }
         return {**dealt, NOWHERE: chunk._replace(table=chunk.table.slice(0, 0), rows=chunk.rows[:0], rejects=astray)}
+
+
+def uniform(chunk: Chunk, seed: int) -> npt.NDArray[np.float64]:
+    """Return (rows,) numbers in [0, 1) that follow from `seed` and each row's place alone."""
+    file_seed = _mix(_mix(np.array([seed], dtype=np.uint64)) + np.uint64(chunk.file))
+    place = _mix(file_seed + chunk.rows.astype(np.uint64))
+    share: npt.NDArray[np.float64] = (place >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return share
 
 
 def _mix(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -29,7 +29,7 @@ from fieldwise.jobs.outlook import measure_rates, sampling_seconds, training_sec
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.training.config import SamplerConfig
 
-__all__ = ["left_out", "middle", "over_budget", "with_preset", "without"]
+__all__ = ["left_out", "middle", "over_budget", "with_preset", "without", "without_budget"]
 
 _NAME, _FORMAT, _VERSION = "left_out.json", "fieldwise-left-out", 1
 _THOROUGH = 4.0
@@ -118,6 +118,11 @@ def without(config: Config, members: Sequence[str]) -> Config:
     """
     kind = "+".join(name for name in config.model.members if name not in members)
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind or "lr"))
+
+
+def without_budget(config: Config) -> Config:
+    """Return a configuration whose budget was kept, without it."""
+    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, minutes=None))
 
 
 def middle(seconds: SecondsRange) -> float:

@@ -43,6 +43,7 @@ __all__ = [
     "LOCK_NAME",
     "RUN_NAME",
     "Epoch",
+    "FoldMetric",
     "MemberResult",
     "Result",
     "RunFolder",
@@ -84,6 +85,25 @@ class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     auc_lost: float | None = None
     logloss_lost: float | None = None
+
+
+class FoldMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric over the test parts of all folds.
+
+    Attributes
+    ----------
+    mean
+        Over the folds.
+    low, high
+        The 95 % interval of the mean, by Student's t. Folds share training rows, so it is rather too narrow.
+    of_folds
+        The metric of each.
+    """
+
+    mean: float
+    low: float
+    high: float
+    of_folds: list[float]
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +162,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     kept
         ``lr`` where no weights of the model were better on valid, by more than noise (`training.noise`), than the
         logistic regression that it started from, which is what was saved then, and what the metrics are of; else None.
+    folds
+        Metrics over the folds of ``data.folds``, on rows that none of their models was trained on; the model itself has
+        learned from all rows, and is measured on none.
     left_out
         Members that ``train.minutes`` has left out.
     l2
@@ -183,6 +206,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     kept: str | None = None
     history: list[Epoch] = []
     left_out: list[str] = []
+    folds: dict[str, FoldMetric] = {}
 
     @property
     def warnings(self) -> list[str]:

@@ -19,10 +19,11 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
-from fieldwise.jobs.presets import middle, over_budget, with_preset
+from fieldwise.jobs.presets import middle, over_budget, with_preset, without_budget
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
+from fieldwise.jobs.train.folds import refuse_folds
 from fieldwise.jobs.train.train import lr_settings, train
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
@@ -162,6 +163,7 @@ def compare(
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
     config = with_preset(with_tables(config, data))
+    refuse_folds(config, "compare")
     usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
@@ -203,7 +205,7 @@ def compare(
         shown = ", ".join(f"{name} (about {middle(seconds[name]):,.0f} s)" for name in left_out)
         listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {shown}"))
         seconds = {name: taken for name, taken in seconds.items() if name not in left_out}
-        config = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, minutes=None))
+    config = without_budget(config)
     _foretell(seconds, first, listen)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for names in (first, later):

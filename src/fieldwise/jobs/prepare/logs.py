@@ -24,6 +24,7 @@ from fieldwise.config import Config
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS
 from fieldwise.data.log import Log, open_log
 from fieldwise.data.split import PARTS, Split, SplitByColumn, SplitByShare, SplitLog
+from fieldwise.data.split_by_fold import SplitByFold
 from fieldwise.data.split_by_time import SplitByTime
 from fieldwise.data.tables import as_table, is_paths
 from fieldwise.errors import DataError
@@ -53,6 +54,8 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
         field = time_field(config)
         assert field is not None, "a time is named"
         split = SplitByTime(lambda: log_of("train"), field, **shares, half_life=config.train.half_life)
+    elif data.folds is not None and data.fold is not None:
+        split = SplitByFold(data.folds, data.fold, data.seed, data.group)
     elif shares:
         split = SplitByShare(**shares, seed=data.seed)
     sources = [SplitLog(log_of("train"), split, "train")]

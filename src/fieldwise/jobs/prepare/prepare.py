@@ -259,6 +259,8 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
             for name, version_tag in zip(source.log.files, source.log.version_tags, strict=True)
         ],
     }
+    if data.fold is not None:
+        content["fold"] = [data.folds, data.fold]
     if config.train.half_life is not None:
         content["half_life"] = config.train.half_life
     return files.checksum(msgspec.json.encode(content))[:16]

@@ -27,11 +27,12 @@ from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.presets import left_out, with_preset, without
+from fieldwise.jobs.presets import left_out, with_preset, without, without_budget
 from fieldwise.jobs.run import RUN_NAME, Epoch, MemberResult, Result, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind
+from fieldwise.jobs.train.folds import CrossValidated, cross_validated
 from fieldwise.jobs.train.initial import Pretrained, initial_of, lr_weights
 from fieldwise.jobs.train.members import evaluate_members
 from fieldwise.kernels.storage import decode_weights
@@ -159,12 +160,28 @@ def train(
             if dropped:
                 names = ", ".join(map(model_label, dropped))
                 listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {names}"))
+        folds: CrossValidated | None = None
+        if config.data.folds is not None and config.data.fold is None:
+            of_folds = without_budget(config)
+            folds = cross_validated(
+                of_folds, run.folder / "folds", lambda own, out: train(own, out, listen=listen, workers=workers)
+            )
+            config = folds.config
         if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
         with noting_signals() as interrupt, team.giving_way(interrupt, world):
             samples = (lr_folder or run.folder / "pretrain").parent
             trained = _train_model(
-                config, run, prepared, pretrained, samples, interrupt, world, listen, _finished(member_folder)
+                config,
+                run,
+                prepared,
+                pretrained,
+                samples,
+                interrupt,
+                world,
+                listen,
+                _finished(member_folder),
+                [] if folds is None else folds.stacking_weights,
             )
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
@@ -187,6 +204,7 @@ def train(
             history=Epoch.list_of(history.epochs),
             folder=str(run.folder),
             left_out=dropped,
+            folds={} if folds is None else folds.metrics,
             read=prepared.read,
             **schema.of_label,
         )
@@ -271,9 +289,13 @@ def _train_model(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
-    member: Result | None = None,
+    member: Result | None,
+    stacking_weights: list[float],
 ) -> _Trained:
-    """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it."""
+    """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it.
+
+    Where there are no validation rows a stack is weighed by `stacking_weights`, if they are given.
+    """
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind == "lr"
     settings = lr_settings(config) if linear else config.train
@@ -285,6 +307,8 @@ def _train_model(
     bags = find_cooccurrence(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
     num_classes = len(encoder.schema.classes)
     model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], bags)
+    if model.stacker is not None and stacking_weights:
+        model.stacker.weight[1:] = torch.tensor(stacking_weights)
     stepper = team.stepper_of(model, settings, world)
     if not linear:
         model.table.draw(settings.seed)

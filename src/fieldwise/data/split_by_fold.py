@@ -1,0 +1,65 @@
+"""A split into folds: one is for testing, the next for validation, the others to train on (``data.folds``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from fieldwise.data.chunk import Chunk, RejectedRow
+from fieldwise.data.split import PARTS, Parts, uniform
+
+__all__ = ["SplitByFold"]
+
+
+@dataclass(frozen=True)
+class SplitByFold:
+    """Deal rows to folds by a hash of their place, or whole groups by a hash of their name.
+
+    Every row is for testing in one of the splits with `fold` 0 to `folds` - 1, and in no other.
+
+    Attributes
+    ----------
+    folds
+        3 or more.
+    fold
+        The one for testing, 0 to `folds` - 1; the next one, after the last the first, is for validation.
+    seed
+        0 to 2^64 - 1.
+    column
+        The group: its rows are in one fold, those without a group together. None: every row for itself.
+
+    Examples
+    --------
+    >>> chunk = Chunk(pa.table({"user": ["a", "b", "a"]}), "a.csv", 0, np.arange(1, 4), [])
+    >>> tests = [SplitByFold(3, fold, column="user").parts(chunk)[0] == 2 for fold in range(3)]
+    >>> np.sum(tests, axis=0).tolist(), all(test[0] == test[2] for test in tests)
+    ([1, 1, 1], True)
+    """
+
+    folds: int
+    fold: int
+    seed: int = 0
+    column: str | None = None
+    remarks: ClassVar[list[str]] = []
+
+    def parts(self, chunk: Chunk) -> tuple[Parts, list[RejectedRow]]:
+        """See `data.split.Split`."""
+        if self.column is None:
+            own = (uniform(chunk, self.seed) * self.folds).astype(np.int64)
+        else:
+            names = chunk.table.column(self.column).cast(pa.string()).combine_chunks().dictionary_encode()
+            of_name = [self._of(name) for name in names.dictionary.to_pylist()]
+            own = np.array([*of_name, self._of("")])[
+                names.indices.fill_null(len(of_name)).to_numpy(zero_copy_only=False)
+            ]
+        parts = np.full(len(own), PARTS.index("train"), dtype=np.uint8)
+        parts[own == self.fold] = PARTS.index("test")
+        parts[own == (self.fold + 1) % self.folds] = PARTS.index("valid")
+        return parts, []
+
+    def _of(self, group: str) -> int:
+        return xxhash.xxh64_intdigest(group.encode(), self.seed) % self.folds

@@ -1,0 +1,68 @@
+"""Cross-validation: every row judges one model that has not seen it, and the model that is kept has seen all."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from tests.logs import FIELDS, QUICK, make_table
+
+import fieldwise as fw
+from fieldwise.cli import main
+from fieldwise.jobs.run import read_result
+
+DATA = '[data]\ntrain = "log.parquet"\nlabel = "click"\ngroup = "session"\nfolds = 3\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folds")
+    pq.write_table(make_table(1500), folder / "log.parquet")
+    exclude = 'exclude = ["weight", "session", "impression", "split"]\n'
+    (folder / "log.toml").write_text(DATA + exclude + FIELDS + QUICK)
+    return folder
+
+
+def test_folds_judge_a_model_that_all_rows_have_trained(folder):
+    run = folder / "lr"
+    command = ["train", str(folder / "log.toml"), "--out", str(run), "--quiet", "--set", "model.kind=lr", "--json"]
+    found = json.loads(CliRunner().invoke(main, command, catch_exceptions=False).stdout)
+    tested = [read_result(run / "folds" / str(fold)) for fold in range(3)]
+    assert sum(result.test.num_examples for result in tested) == 1500
+    assert found["folds"]["auc"]["of_folds"] == pytest.approx([result.test.auc for result in tested])
+    assert found["folds"]["auc"]["mean"] == pytest.approx(np.mean([result.test.auc for result in tested]))
+    assert found["l2"] == np.median([result.l2 for result in tested])
+    assert (found["valid"], found["test"]) == (None, None)
+    assert fw.prepare(fw.load_config(folder / "log.toml")).parts["train"].num_examples == 1500
+    shown = CliRunner().invoke(main, command[:-1], catch_exceptions=False).output
+    assert "Test metrics over 3 folds" in shown
+
+
+def test_a_stack_of_all_rows_is_weighed_as_its_folds_are(folder):
+    sampler = ["train.sampler.sweeps=8", "train.sampler.burn_in=2", "train.stop_on=pr_auc"]
+    config = fw.load_config(folder / "log.toml", ["model.kind=lr+dnn", *sampler])
+    result = fw.train(config, folder / "stack")
+    of_folds = [read_result(folder / "stack" / "folds" / str(fold)) for fold in range(3)]
+    for number, member in enumerate(result.members):
+        mean = np.mean([each.members[number].weights for each in of_folds], axis=0)
+        assert member.weights == pytest.approx(mean.tolist(), abs=1e-6)
+    assert result.epochs == max(round(np.median([each.best_epoch for each in of_folds])), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["data.valid=0.1"], "folds already say"),
+        (["data.fold=3"], "there is no such fold"),
+    ],
+)
+def test_what_contradicts_folds_is_refused(folder, settings, says):
+    with pytest.raises(fw.ConfigError, match=says):
+        fw.load_config(folder / "log.toml", settings)
+
+
+def test_verbs_without_cross_validation_say_so(folder, tmp_path):
+    config = fw.load_config(folder / "log.toml")
+    with pytest.raises(fw.ConfigError, match="compare has no cross-validation"):
+        fw.compare(config, tmp_path)
