@@ -6,7 +6,8 @@
     python benchmarks/public_table.py --show
 
 Ours are trained with the settings of the configuration, `auto` being the default model. ``scikit-learn`` is its
-logistic regression at its optimum on the features of our cache, the penalty chosen on valid as ours is; ``lightgbm``
+logistic regression at its optimum on the features of our cache, the penalty chosen on valid as ours is,
+``scikit-learn-mlp`` its perceptron on cross-fitted target means, without bags; ``lightgbm``
 and ``catboost`` are `peers.py`'s, with one setting. Seconds are the processor's, of the whole training without
 preparing, of scikit-learn those of its solver; of trees they are those of a clock. Presets and crosses are tried by
 `--set` and named by `--name`: ``--name best- --set train.preset=best --models auto``.
@@ -26,13 +27,16 @@ import numpy.typing as npt
 import peers
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, TargetEncoder
 
 import fieldwise as fw
 from fieldwise.data.cache import Cache
 from fieldwise.metrics import Metrics, evaluate_predictions
 from fieldwise.training.optimum import next_penalty
 
-SCIKIT = "scikit-learn"
+SCIKIT, PERCEPTRON = "scikit-learn", "scikit-learn-mlp"
 
 
 def main() -> None:
@@ -51,7 +55,7 @@ def main() -> None:
     done = {(each["log"], each["model"], each["seed"]) for each in read(arguments.results)}
     for path in arguments.configs:
         for model in arguments.models.split(","):
-            ours = model != SCIKIT and model not in peers.TREES
+            ours = model not in (SCIKIT, PERCEPTRON, *peers.TREES)
             for seed in range(arguments.seeds if ours else 1):
                 name = arguments.name + model if ours else model
                 if (path.stem, name, seed) not in done:
@@ -80,8 +84,9 @@ def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) ->
             labels = {part: arrays[f"{part}_labels"] for part in ("valid", "test")}
         test = figures("test", evaluate_predictions(peers.probabilities(best), labels["test"]))
         return {"seconds": best["seconds"], "valid_auc": float(best["valid_auc"]), **test}
-    if model == SCIKIT:
-        return scikit_learn(fw.prepare(fw.load_config(path, arguments.set)).parts)
+    if model in (SCIKIT, PERCEPTRON):
+        parts = fw.prepare(fw.load_config(path, arguments.set)).parts
+        return scikit_learn(parts) if model == SCIKIT else perceptron(parts)
     config = fw.load_config(path, [*arguments.set, f"train.seed={seed}", f'model.kind="{model}"'])
     prepared = fw.prepare(config)
     run = folder / f"{arguments.name}{model}-{seed}"
@@ -117,6 +122,24 @@ def scikit_learn(parts: dict[str, Cache]) -> dict[str, Any]:
         tried.append((l2, -found["valid_logloss"]))
         best = min(best, (found["valid_logloss"], found), key=lambda pair: pair[0])
     return {"seconds": seconds, **best[1]}
+
+
+def perceptron(parts: dict[str, Cache]) -> dict[str, Any]:
+    """Train scikit-learn's perceptron on target means, each row's fitted on other rows (`TargetEncoder`)."""
+    rows = {}
+    for name, cache in parts.items():
+        examples = cache.gather(np.arange(cache.num_examples))
+        assert examples.labels is not None, "examples have labels"
+        rows[name] = np.concatenate([examples.batch.ids.T, examples.batch.values.T], axis=1), examples.labels
+    means = TargetEncoder(random_state=0, target_type="binary")
+    network = MLPClassifier((256, 128), early_stopping=True, random_state=0)
+    started = time.process_time()
+    model = make_pipeline(means, StandardScaler(), network).fit(*rows["train"])
+    found: dict[str, Any] = {"seconds": time.process_time() - started}
+    for name in ("valid", "test"):
+        features, labels = rows[name]
+        found |= figures(name, evaluate_predictions(model.predict_proba(features)[:, 1], labels))
+    return found
 
 
 def matrix(cache: Cache) -> tuple[sparse.csr_matrix, npt.NDArray[np.int32]]:
