@@ -131,3 +131,16 @@ def test_a_run_that_is_being_worked_in_or_is_none_is_refused(run, tmp_path):
     shutil.rmtree(run / "state")
     with pytest.raises(ArtefactError, match="keeps no state"):
         fw.update(run, day_of(1))
+
+
+def test_bins_and_scales_that_have_drifted_are_told_and_kept(run):
+    still = fw.update(run, day_of(1), gate=False).record
+    assert not [text for text in still.warnings if "drifted" in text]
+    assert abs(still.drift["age"].mean) < 0.2
+    assert still.drift["price"].psi < 0.05
+    rows = day_of(2)
+    older = day_of(2, age=rows["age"].to_numpy() + 60, price=[9.0] * rows.num_rows)
+    moved = fw.update(run, older, gate=False, overrides=["guards.top=1"]).record
+    texts = [text for text in moved.warnings if "drifted" in text]
+    assert sorted(text.split(":")[0] for text in texts) == ["field age", "field price"]
+    assert np.array_equal(*(fw.open_bundle(run / at).encoder.fields["price"].edges for at in ("bundle", "versions/3")))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fieldwise.jobs.update.day import DaySummary
+from fieldwise.jobs.update.drift import FieldDrift
 from fieldwise.metrics import Metrics
 
 __all__ = ["DayRecord", "FeatureCounts", "Figures", "HeldOutFigures", "RowCounts", "UpdateResult"]
@@ -89,6 +90,8 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         The same by hour of the day (UTC), where the model knows of a time.
     held_out, features, rows
         See there.
+    drift
+        Of the fields whose bins or scales are kept.
     files
         Those of its held-out rows.
     """
@@ -104,6 +107,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     held_out: HeldOutFigures | None = None
     features: FeatureCounts = FeatureCounts()
     rows: RowCounts = RowCounts()
+    drift: dict[str, FieldDrift] = {}
     files: list[str] = []
 
     def as_dict(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fieldwise.io.stores import local_path
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.jobs.run import holding_run, read_config
 from fieldwise.jobs.update.day import DaySummary, summary_of_training
+from fieldwise.jobs.update.drift import drift_of
 from fieldwise.jobs.update.guards import inspect_day
 from fieldwise.jobs.update.holdout import HeldOutDays, HeldOutFile
 from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
@@ -191,6 +192,10 @@ class _Update:
         files = [] if day.held is None else [held_days.add(self.number, day.held, day.content)]
         judged = self._judge(stepper, growing, [*waiting, *files], listen)
         figures, by_hour = progressive.compute()
+        drift = drift_of(self.bundle.encoder, growing, cache)
+        for text in filter(None, (each.warning(name) for name, each in drift.items())):
+            warnings.append(text)
+            listen(Warned(text))
         version = self.record.newest + 1
         of_day = DayRecord(
             summary=day.summary,
@@ -204,6 +209,7 @@ class _Update:
             held_out=judged.figures,
             features=_count_features(growing),
             rows=_count_rows(day, cache.num_examples),
+            drift=drift,
             files=files,
         )
         self._finish(of_day, stepper, growing, goes_on=judged.publish or judged.too_few)
