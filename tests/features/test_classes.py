@@ -63,7 +63,7 @@ def learn(encoder: TargetEncoder, labels) -> None:
 def test_the_positive_class_stands_last_where_it_is_evident(labels, expected):
     encoder = TargetEncoder(Schema(fields=FIELDS, label="y"))
     learn(encoder, labels)
-    assert encoder.finish().texts == expected
+    assert encoder.finish()[0].classes == expected
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_two_words_that_are_not_known_are_refused_with_the_line_that_names_one(l
 
 def test_a_named_positive_class_is_the_second_in_any_spelling():
     encoder = encoder_of(["Skipped", "Bought", "skipped "], positive="bought")
-    assert encoder.finish().texts == ("Skipped", "Bought")
+    assert encoder.finish()[0].classes == ("Skipped", "Bought")
     assert read(encoder, ["bought", "SKIPPED", " Bought"]) == [1, 0, 1]
-    assert encoder_of([1, 0], positive="0").finish().texts == ("1", "0")
-    assert encoder_of([True, False], positive="0").finish().texts == ("true", "false")
+    assert encoder_of([1, 0], positive="0").finish()[0].classes == ("1", "0")
+    assert encoder_of([True, False], positive="0").finish()[0].classes == ("true", "false")
 
 
 def test_a_positive_class_that_is_not_met_is_an_error_that_names_what_is():
@@ -102,7 +102,7 @@ def test_a_positive_class_among_three_is_refused():
 
 def test_truth_values_of_one_file_and_numbers_of_another_are_one_label():
     encoder = encoder_of([1, 0, 0], [True, False])
-    assert encoder.finish().texts == ("0", "1")
+    assert encoder.finish()[0].classes == ("0", "1")
     assert read(encoder, [True, False]) == [1, 0]
     assert read(encoder, ["YES", "1.0", "n"]) == [1, 1, 0]
 

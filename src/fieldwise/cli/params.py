@@ -194,7 +194,7 @@ def _of_encoder(
     return _Sizes(
         layout.num_features,
         layout.num_fields,
-        model.for_fields(layout.num_fields),
+        model.for_schema(encoder.schema),
         len(encoder.schema.classes),
         batch_size,
         optimizer,
