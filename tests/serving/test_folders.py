@@ -30,6 +30,18 @@ def test_what_is_half_copied_stays_a_version_so_that_it_is_said(tmp_path):
     assert sorted(find_models(tmp_path / "ctr")["ctr"].versions) == ["1", "2", "3"]
 
 
+def test_a_run_that_is_updated_has_its_versions_and_names_the_one_in_use(tmp_path):
+    make(tmp_path / "run" / "bundle")
+    for version in ("1", "2", "3"):
+        make(tmp_path / "run" / "versions" / version)
+    make(tmp_path / "run" / "state" / "00000003", format="fieldwise-checkpoint")
+    make(tmp_path / "run" / "refused" / "4")
+    (tmp_path / "run" / "versions" / "current").write_text("2\n")
+    for place in (tmp_path / "run", tmp_path):
+        found = find_models(place)["run"]
+        assert (sorted(found.versions), found.pinned) == (["1", "2", "3"], "2")
+
+
 def test_a_name_for_several_models_is_refused_with_what_to_do(tmp_path):
     make(tmp_path / "ctr" / "bundle")
     make(tmp_path / "cvr" / "bundle")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.jobs.update.runs import BATCH, contents, day_of, known, train
 
 import fieldwise as fw
+from fieldwise.config import parse_config
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.jobs.update.versions import read_record
 
@@ -49,8 +52,6 @@ def test_the_same_day_again_changes_nothing(run, tmp_path):
     before = contents(run)
     (tmp_path / "other name").mkdir()
     path = tmp_path / "other name" / "copy.parquet"
-    import pyarrow.parquet as pq
-
     pq.write_table(day_of(1), path)
     again = fw.update(run, path, gate=False)
     assert again.repeated
@@ -144,3 +145,21 @@ def test_bins_and_scales_that_have_drifted_are_told_and_kept(run):
     texts = [text for text in moved.warnings if "drifted" in text]
     assert sorted(text.split(":")[0] for text in texts) == ["field age", "field price"]
     assert np.array_equal(*(fw.open_bundle(run / at).encoder.fields["price"].edges for at in ("bundle", "versions/3")))
+
+
+def test_a_model_that_knows_of_a_time_takes_a_day_of_one_weekday_and_tells_its_hours(tmp_path):
+    def day(number, num_rows):
+        moments = 1_767_225_600 + 86_400 * number + np.arange(num_rows) * (86_400 // num_rows)
+        ad = np.random.default_rng(number).integers(0, 5, num_rows)
+        click = (np.random.default_rng(50 + number).random(num_rows) < 0.2 + 0.1 * ad).astype(int)
+        return pa.table({"at": pa.array(moments * 1_000_000, pa.timestamp("us")), "ad": ad, "click": click})
+
+    text = '[data]\ntrain = ["unused"]\nvalid = 0.1\nlabel = "click"\ntime = "at"\n[model]\nkind = "lr"\n'
+    log = pa.concat_tables([day(number, 400) for number in range(7)])
+    fw.train(parse_config(text + "[fields.ad]\ntype = 'category'\n", base=tmp_path), tmp_path / "run", data=log)
+    record = fw.update(tmp_path / "run", day(7, 480), gate=False).record
+    assert record.reasons == []
+    assert (record.summary.day, record.published) == ("2026-01-08", True)
+    assert {hour: figures.num_examples for hour, figures in record.by_hour.items()} == {
+        f"{h:02d}": 20 for h in range(24)
+    }

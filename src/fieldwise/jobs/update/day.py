@@ -94,7 +94,9 @@ def summary_of_training(encoder: Encoder, classes: list[int] | None = None) -> D
     fields = {}
     for number, (name, (missing, unseen)) in enumerate(shares.items()):
         own = counts[layout.base[number] : layout.base[number + 1]]
-        is_known = layout.form[number] != VALUE and own.any()
+        # A day has one weekday, and need not have all hours: of these the days before tell what is usual.
+        is_time = encoder.schema.fields[number].type == "time"
+        is_known = layout.form[number] != VALUE and own.any() and not is_time
         top = float(own.max() / own.sum()) if is_known else None
         fields[name] = FieldSummary(missing=missing, unseen=unseen, top=top)
     return DaySummary(rows=None, used=None, classes=classes or [], fields=fields)
