@@ -99,11 +99,13 @@ def missing_numbers(missing: tuple[str, ...]) -> tuple[float, ...]:
 
     Examples
     --------
-    >>> missing_numbers(("NA", "-999"))
+    >>> missing_numbers(("NA", "-999", "1_000"))
     (-999.0,)
     """
     numbers = []
     for text in missing:
+        if not text.isascii() or "_" in text:  # which are numbers to Python alone
+            continue
         try:
             numbers.append(float(text))
         except ValueError:

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import Bundle, open_bundle
-from fieldwise.calibration import Calibration
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns, shown
@@ -136,7 +135,6 @@ def _explained(
     encoder, batch = bundle.encoder, example.batch
     layout, found = encoder.layout, explainer.explain(batch)
     numbers = network.by_field(batch)[0].astype(np.float64)
-    calibration = msgspec.convert(bundle.calibration, Calibration)
     fields = []
     for place, field in enumerate(encoder.schema.fields):
         if layout.form[place] == BAG:
@@ -158,7 +156,7 @@ def _explained(
         )
     return ExplainedRow(
         row=row,
-        probability=float(calibration.probabilities(found.logits)[0]),
+        probability=float(network.calibration.probabilities(found.logits)[0]),
         logit=float(found.logits[0]),
         base=float(found.contributions[0, -1]),
         residual=float(found.residuals[0]),

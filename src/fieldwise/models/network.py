@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from fieldwise.bundle import Bundle
+from fieldwise.calibration import sigmoid
 from fieldwise.errors import ArtefactError
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
@@ -107,13 +108,9 @@ def refuse_another_answer(network: bytes, model: ClickModel, units: Tensor, full
 
 def answers_as(expected: npt.NDArray[np.float64], found: npt.NDArray[np.floating[Any]]) -> None:
     """Raise NotExportable where the logits (B, O) of a graph are not those of torch."""
-    apart = float(np.abs(_probabilities(found.astype(np.float64)) - _probabilities(expected)).max(initial=0.0))
+    apart = float(np.abs(sigmoid(found.astype(np.float64)) - sigmoid(expected)).max(initial=0.0))
     if found.shape != expected.shape or not apart <= _CLOSE:
         raise NotExportable(f"its answers to {len(expected)} rows differ from torch's, by {apart:.2g}")
-
-
-def _probabilities(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))
 
 
 def _heads(graph: Graph, model: ClickModel, name: str, member: Member) -> list[str]:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fieldwise.calibration import sigmoid
+
 __all__ = ["Stacker"]
 
 _STEPS, _CLOSE = 50, 1e-9
@@ -94,7 +96,7 @@ class Stacker(nn.Module):
         fitted, best = start.copy(), cost(start)
         # Sums, and no matrix products: their last bits depend on the number of threads.
         for _ in range(_STEPS):
-            probability = 0.5 * (1.0 + np.tanh(0.5 * (x * fitted).sum(axis=1)))
+            probability = sigmoid((x * fitted).sum(axis=1))
             slope = (x * (count * (labels - probability))[:, None]).sum(axis=0) - _PRIOR * (fitted - start)
             bend = (x * (count * probability * (1.0 - probability))[:, None]).T
             curve = np.array([[(one * other).sum() for other in x.T] for one in bend]) + _PRIOR * np.eye(len(start))

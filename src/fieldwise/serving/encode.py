@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -25,6 +25,7 @@ from fieldwise.features.canonical import as_text, is_text, plain
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.encoder import Encoder
+from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.numbers import NumberEncoder
 from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
@@ -81,8 +82,9 @@ class RowEncoder:
         self._of_numbers = _getter(self._number_columns)
         self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
         self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
-        self._alike_in_plan = lru_cache(maxsize=16)(self._alike_in_plan_of)
-        self.fields_alike = lru_cache(maxsize=16)(self._fields_alike)
+        # No methods of its own, which would be a cycle.
+        self._alike_in_plan = lru_cache(maxsize=16)(partial(_alike_in_plan, served, fields))
+        self.fields_alike = lru_cache(maxsize=16)(partial(_fields_alike, served, fields))
 
     def encode(self, rows: Any) -> Batch:
         """Return the features of raw rows; see `Predictor.predict`.
@@ -130,10 +132,6 @@ class RowEncoder:
                     return self._encode(num_rows, *self._of_lists(columns, num_rows, shared))
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
-
-    def _fields_alike(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
-        alike = dict(zip(self.served.names, self._alike_in_plan(shared).tolist(), strict=True))
-        return np.array([alike.get(name, False) for name in self.encoder.fields])
 
     def encode_table(self, table: pa.Table, *, fast: bool = True) -> Batch:
         """Return the features of a table's rows; by the encoder's own way unless `fast`."""
@@ -234,15 +232,6 @@ class RowEncoder:
                 begin, end = bags[place, 0] - bags[0, 0], bags[place, -1] - bags[0, 0]
                 weights[begin:end] = compressed(weights[begin:end])
         return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
-
-    def _alike_in_plan_of(self, shared: frozenset[str]) -> npt.NDArray[np.bool_]:
-        """Return which fields of the plan read `shared` columns alone, or combine such fields."""
-        left = {*self.served.given, *self.served.styled}
-        alike: dict[str, bool] = {}
-        for name in self.served.names:
-            field = self.encoder.fields[name].field
-            alike[name] = name not in left and shared.issuperset(field.columns) and all(alike[p] for p in field.parts)
-        return np.array([*alike.values()], dtype=np.bool_)
 
     # --- features ---
 
@@ -348,3 +337,18 @@ def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]
 def _bag(field: Field, column: Callable[[str], Sequence[Any]]) -> Bag:
     weights = None if field.weights is None else column(field.weights)
     return Bag(column(_column_of(field.column)), field.separator, field.weighted, weights)
+
+
+def _alike_in_plan(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+    """Return which fields of the plan read `shared` columns alone, or combine such fields."""
+    left = {*served.given, *served.styled}
+    alike: dict[str, bool] = {}
+    for name in served.names:
+        field = fields[name].field
+        alike[name] = name not in left and shared.issuperset(field.columns) and all(alike[p] for p in field.parts)
+    return np.array([*alike.values()], dtype=np.bool_)
+
+
+def _fields_alike(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> npt.NDArray[np.bool_]:
+    alike = dict(zip(served.names, _alike_in_plan(served, fields, shared).tolist(), strict=True))
+    return np.array([alike.get(name, False) for name in fields])

@@ -130,8 +130,8 @@ class Explainer:
 
     def _add_deep(self, head: Head, rows: Floats, found: Floats, base: Floats, logits: Floats) -> None:
         assert head.deep is not None
-        part, columns, fields, mean, scale, weight = head.deep
-        weight *= head.weight
+        part, columns, fields, mean, scale = head.deep
+        weight = head.weight
         u, b = rows[:, fields, columns], self._base[fields, columns]
         if head.summed:  # a bias, and the sum over the fields, go through the activation and what follows
             start, moves = b.sum(axis=0) + mean, u - b

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.calibration import sigmoid
+
 __all__ = ["DeepPart", "deep_part"]
 
 Floats = npt.NDArray[np.float64]
@@ -27,20 +29,16 @@ _ROOT = math.sqrt(0.5)
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x))
-
-
 def _silu_slope(x: Floats) -> Floats:
-    s = _sigmoid(x)
+    s = sigmoid(x)
     return np.asarray(s * (1 + x * (1 - s)))
 
 
 _ACTIVATIONS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
     "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(np.float64)),
     "tanh": (np.tanh, lambda x: np.asarray(1 - np.tanh(x) ** 2)),
-    "sigmoid": (_sigmoid, lambda x: np.asarray(_sigmoid(x) * (1 - _sigmoid(x)))),
-    "silu": (lambda x: np.asarray(x * _sigmoid(x)), _silu_slope),
+    "sigmoid": (sigmoid, lambda x: np.asarray(sigmoid(x) * (1 - sigmoid(x)))),
+    "silu": (lambda x: np.asarray(x * sigmoid(x)), _silu_slope),
     "gelu": (
         lambda x: np.asarray(0.5 * x * (1 + _erf(x * _ROOT))),
         lambda x: np.asarray(0.5 * (1 + _erf(x * _ROOT)) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)),

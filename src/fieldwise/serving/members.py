@@ -29,7 +29,7 @@ class Head(NamedTuple):
     pairs
         The numbers whose products are taken, and which pairs (P, P); None where there are none.
     deep
-        The deep part, the numbers and fields that it reads, mean and scale of its input, and how much it counts.
+        The deep part, the numbers and fields that it reads, and mean and scale of its input.
     summed
         Whether the deep part reads the sum over the fields.
     """
@@ -37,7 +37,7 @@ class Head(NamedTuple):
     linear: slice
     unit: int | None
     pairs: tuple[slice, Floats] | None
-    deep: tuple[DeepPart, slice, npt.NDArray[np.int64], Floats, Floats, float] | None
+    deep: tuple[DeepPart, slice, npt.NDArray[np.int64], Floats, Floats] | None
     summed: bool
     num_fields: int
     weight: float
@@ -63,7 +63,7 @@ def read_members(bundle: Bundle, network: Network) -> tuple[float, list[Head]]:
             width = len(arrays[f"{prefix}hidden_bias"])
             part = _after_activation(arrays, prefix, config["activation"])
             bias = arrays[f"{prefix}hidden_bias"].astype(np.float64)
-            deep = (part, slice(full, full + width), np.arange(num_log), bias, np.ones(width), 1.0)
+            deep = (part, slice(full, full + width), np.arange(num_log), bias, np.ones(width))
             heads[kind] = [Head(slice(0, 0), None, None, deep, True, num_log, 1.0)]
             full += width
         elif kind == "bayesian-fm":
@@ -100,7 +100,7 @@ def _of_lc(arrays: Any, config: Any, kind: str, local: int, full: int, num_all: 
     if f"{prefix}standardise.running_mean" in arrays:
         mean = arrays[f"{prefix}standardise.running_mean"].astype(np.float64)
         scale = 1 / np.sqrt(arrays[f"{prefix}standardise.running_var"].astype(np.float64) + 1e-5)
-    whole = plain._replace(deep=(part, slice(local, local + width), fields, mean, scale, 1.0))
+    whole = plain._replace(deep=(part, slice(local, local + width), fields, mean, scale))
     return [plain, whole] if pairs is not None and config["auxiliary_loss"] else [whole]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -39,6 +39,8 @@ class Network:
         The co-occurrence bags.
     num_local
         K.
+    calibration
+        From logits to probabilities.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ class Network:
         layout = bundle.encoder.layout
         self.bags = _bags_of(bundle)
         try:
-            self._calibration = msgspec.convert(bundle.calibration, Calibration)
+            self.calibration = msgspec.convert(bundle.calibration, Calibration)
         except msgspec.ValidationError as error:
             raise ArtefactError("the calibration is not understood", where=bundle.folder, got=error) from None
         self._log_layout = layout
@@ -86,7 +88,8 @@ class Network:
         is_plain = bundle.table.dtype.kind == "f"
         self._table = bundle.table.astype(self._dtype, copy=False) if is_plain else bundle.table
         self._is_verified = False
-        self._parts = lru_cache(maxsize=16)(self._parts_of)
+        # No method of its own: the cycle would keep a closed predictor's files open until it is collected.
+        self._parts = lru_cache(maxsize=16)(partial(_parts_of, self._log_layout, self.layout))
 
     def gathered(self, batch: Batch) -> tuple[Floats, Floats]:
         """Return units (B, F, K) of all fields, bags last, and sums over the log's fields (B, W), of a batch."""
@@ -160,24 +163,25 @@ class Network:
             return self._calibrated(self.logits(units, full))
         return self._calibrated(self._ranking.logits(context, units, own, full))
 
-    def _parts_of(self, alike: bytes) -> tuple[Fields, Fields, Layout, Layout]:
-        """Return which fields are alike in all rows and which are not, and the layout of each."""
-        is_alike = np.zeros(self.layout.num_fields, dtype=np.bool_)
-        is_alike[: self._log_layout.num_fields] = np.frombuffer(alike, np.bool_)
-        shared, own = np.flatnonzero(is_alike), np.flatnonzero(~is_alike)
-        return shared, own, _part_of(self.layout, shared), _part_of(self.layout, own)
-
     def _calibrated(self, logits: Floats) -> Floats:
         if self._bundle.encoder.schema.labels:
             return sigmoid(logits.astype(np.float64)).astype(logits.dtype)
         plain = logits[:, 0] if logits.shape[1] == 1 else logits
-        return self._calibration.probabilities(plain).astype(logits.dtype)
+        return self.calibration.probabilities(plain).astype(logits.dtype)
 
     def logits(self, units: Floats, full: Floats) -> Floats:
         """Return the logits (B, O) of what `gathered` returns."""
         given = {"units": units, "full": full}
         found: Floats = self._session.run(None, {name: given[name] for name in self._inputs})[0]
         return found
+
+
+def _parts_of(log_layout: Layout, layout: Layout, alike: bytes) -> tuple[Fields, Fields, Layout, Layout]:
+    """Return which fields are alike in all rows and which are not, and the layout of each."""
+    is_alike = np.zeros(layout.num_fields, dtype=np.bool_)
+    is_alike[: log_layout.num_fields] = np.frombuffer(alike, np.bool_)
+    shared, own = np.flatnonzero(is_alike), np.flatnonzero(~is_alike)
+    return shared, own, _part_of(layout, shared), _part_of(layout, own)
 
 
 def _part_of(layout: Layout, fields: npt.NDArray[np.int64]) -> Layout:

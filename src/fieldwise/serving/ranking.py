@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class RankingGraph:
                 raise ArtefactError("the graph for candidates does not fit the network", where=folder)
             of_kind = self._whole if is_cut else self._weights
             of_kind[each.name] = np.frombuffer(content, dtype).reshape(shape)
-        self._columns = lru_cache(maxsize=_MOST_KEPT)(self._columns_of)
+        self._columns = lru_cache(maxsize=_MOST_KEPT)(partial(_columns_of, self._whole))
 
     def logits(self, context: Floats, units: Floats, fields: Fields, full: Floats) -> Floats:
         """Return the logits (B, O) of candidates; see `models.ranking`."""
@@ -71,9 +71,10 @@ class RankingGraph:
         found: Floats = self._session.run(None, {**self._weights, **self._columns(fields.tobytes()), **own})[0]
         return found
 
-    def _columns_of(self, fields: bytes) -> dict[str, Floats]:
-        places = np.frombuffer(fields, np.int64)
-        return {name: np.ascontiguousarray(whole[:, places]) for name, whole in self._whole.items()}
+
+def _columns_of(whole: Mapping[str, Floats], fields: bytes) -> dict[str, Floats]:
+    places = np.frombuffer(fields, np.int64)
+    return {name: np.ascontiguousarray(of_fields[:, places]) for name, of_fields in whole.items()}
 
 
 def by_column(
