@@ -1,11 +1,14 @@
 """How many requests and rows a second ``fieldwise serve`` answers, against a bare echo server of the same stack.
 
-    python benchmarks/serve_http.py [--fields 7 39] [--seconds 5] [--connections 64] [--no-torch]
+    python -m benchmarks.serve_http [--fields 7 39] [--seconds 5] [--no-torch] [--no-peers] [--start 1]
 
 Server and client share the machine's cores, so ratios to the echo server of the same run say more than the figures. The
 echo server parses the same JSON with msgspec, and answers as many numbers as there are rows; ``torch`` is the same
-server with the network in eager PyTorch. ``CPU`` is the processor time of the server: what to compare on a machine that
-has other work. ``half load`` is a fixed rate of one-row requests, half of what was reached.
+server with the network in eager PyTorch; scikit-learn (one-hot, logistic regression) and LightGBM (100 trees) stand
+behind FastAPI on the same uvicorn, in an environment of their own. ``CPU`` is the processor time of the server: what to
+compare on a machine that has other work. ``half load`` is a fixed rate of one-row requests, half of what was reached.
+``cold start`` is from the start of the process to the line that says that requests are answered, for a bundle of so
+many GB in the page cache.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import uvloop
+from benchmarks.environment import peer_python
+
+_PEERS = {"scikit-learn": "sklearn", "LightGBM": "lightgbm"}
+_REQUIREMENTS = ("fastapi", "uvicorn[standard]", "scikit-learn", "lightgbm", "pandas", "pyarrow")
 
 
 def make_model(folder: Path, num_fields: int) -> list[dict[str, object]]:
@@ -53,6 +60,50 @@ def make_model(folder: Path, num_fields: int) -> list[dict[str, object]]:
     )
     fw.train(config, folder / "run")
     return rows
+
+
+def make_large(folder: Path, gigabytes: float) -> None:
+    """Write a bundle whose table has so many bytes: one field of hashed values, 16 units."""
+    import msgspec
+
+    from fieldwise.bundle import BundleWriter, block_rows
+    from fieldwise.features.encoder import Encoder
+    from fieldwise.io.arrays import Pieces
+    from fieldwise.models.click import build_model
+    from fieldwise.models.config import ModelConfig
+    from fieldwise.models.load import dense_arrays
+    from fieldwise.models.network import export_network
+    from fieldwise.schema import Field, Schema
+
+    num_buckets = int(gigabytes * 1e9 / 64)
+    fields = (Field(name="a", column="a", buckets=num_buckets), Field(name="b", column="b"))
+    log = pa.table({"a": ["x", "y"] * 5, "b": ["x", "z"] * 5, "click": [0, 1] * 5})
+    encoder = Encoder(Schema(label="click", fields=fields)).fit([log])
+    config = ModelConfig(kind="lc-dnn", units=16, hidden=(256, 128)).for_schema(encoder.schema)
+    model = build_model(config, encoder.layout, 2)
+    num_rows, step = encoder.layout.num_features, block_rows(64)
+    part = np.random.default_rng(1).normal(size=(step, 16)).astype(np.float32)
+    pieces = (part[: min(step, num_rows - first)] for first in range(0, num_rows, step))
+    writer = BundleWriter(folder, encoder, msgspec.to_builtins(config), "float32", {})
+    table = Pieces(part.dtype, (num_rows, 16), pieces)
+    writer.save(1, table, dense_arrays(model), export_network(model.eval()))
+
+
+def measure_start(gigabytes: float) -> None:
+    """Print how long a server takes to start."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder, "bundle")
+        make_large(bundle, gigabytes)
+        for again in ("first start", "again"):
+            began = time.perf_counter()
+            server = Server(sys.executable, "-m", "fieldwise", "serve", str(bundle), "--port", "0", "--name", "m")
+            with server:
+                seconds, cpu = time.perf_counter() - began, server.cpu_seconds
+            print(
+                f"cold start, {gigabytes:g} GB, {again}: {seconds:.1f} s, of which {cpu:.1f} s of the processor"
+                f" (load {os.getloadavg()[0]:.0f})",
+                flush=True,
+            )
 
 
 async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -209,7 +260,8 @@ async def load(port: int, requests: list[bytes], connections: int, seconds: floa
 def request_of(rows: list[dict[str, object]]) -> bytes:
     """Return a request for rows."""
     body = json.dumps({"rows": rows}).encode()
-    return f"POST /v1/models/m:predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"host: a\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return f"POST /v1/models/m:predict HTTP/1.1\r\n{head}\r\n\r\n".encode() + body
 
 
 def measure(
@@ -276,14 +328,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--start", type=float, default=1.0, help="GB of the bundle of the cold start; 0: none")
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve_echo() if options.serve[0] == "echo" else serve_torch(options.serve[1])
         return
+    if options.start:
+        measure_start(options.start)
     print(f"{'':<28}{'requests/s':>10}{'rows/s':>12}{'CPU us':>10}{'CPU us':>10}{'half load':>12}{'p99':>10}")
     print(f"{'':<28}{'of one row':>10}{'in hundreds':>12}{'a request':>10}{'a row':>10}{'median, ms':>12}{'ms':>10}")
-    this = (sys.executable, __file__, "--serve")
+    this = (sys.executable, "-m", "benchmarks.serve_http", "--serve")
     for num_fields in options.fields:
         with tempfile.TemporaryDirectory() as folder:
             rows = make_model(Path(folder), num_fields)
@@ -293,6 +349,11 @@ def main() -> None:
             ours = measure(f"fieldwise, {num_fields} fields", command, rows, options)
             if not options.no_torch:
                 measure(f"torch, {num_fields} fields", (*this, "torch", run), rows, options)
+            if not options.no_peers:
+                python = str(peer_python("http", *_REQUIREMENTS))
+                script, log = str(Path(__file__).with_name("peer_http.py")), str(Path(folder, "log.parquet"))
+                for name, peer in _PEERS.items():
+                    measure(f"{name}, {num_fields} fields", (python, script, peer, log), rows, options)
             measure_swaps(Path(folder), rows, options)
             print(f"{'fieldwise / echo':<28}{ours[0] / bare[0]:>10.2f}{ours[1] / bare[1]:>12.2f}", flush=True)
 

@@ -129,6 +129,16 @@ def test_uvicorns_workers_answer_and_end(models: Path, tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "out").read_text()
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    unit = block("ini", "ExecStart").replace("/opt/fieldwise/bin/fieldwise", sys.executable)
+    (tmp_path / "fieldwise.service").write_text(unit)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "fieldwise.service")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_the_unit_the_image_and_the_service_name_options_that_there_are() -> None:
     from fieldwise.cli.serve import command
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pyarrow as pa
 import pytest
-import shap
 import torch
 from tests.serving.bundles import rows_of, save
 
@@ -14,6 +15,10 @@ from fieldwise.nn.cross import Cross
 from fieldwise.nn.deep import Perceptron, Residual
 from fieldwise.serving.gradients import deep_part
 from fieldwise.serving.predictor import Predictor
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", PendingDeprecationWarning)  # of matplotlib, for its plots
+    import shap
 
 VARIANTS = {
     "lr": {"kind": "lr"},
