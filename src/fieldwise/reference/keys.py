@@ -136,7 +136,7 @@ def _key(field: msgspec.structs.FieldInfo, known: Mapping[str, str], defaults: M
     value = field.default if field.default is not None else defaults.get(field.name)
     if value is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()  # type: ignore[operator, unused-ignore]
-    unset = value is None or value is msgspec.NODEFAULT or value is msgspec.UNSET
+    unset = value in (None, "", (), [], {}, msgspec.NODEFAULT, msgspec.UNSET)
     default = None if unset else in_toml(value)
     return Key(field.name, describe(field.type), default, field.required, known.get(field.name, ""))
 
