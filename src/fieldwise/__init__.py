@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fieldwise.jobs.check.check import check
     from fieldwise.jobs.compare.compare import Comparison, compare
     from fieldwise.jobs.evaluate import Evaluation, evaluate
+    from fieldwise.jobs.forget.forget import Forgetting, forget
     from fieldwise.jobs.predict.predict import Prediction, predict
     from fieldwise.jobs.prepare.prepare import Prepared, prepare
     from fieldwise.jobs.report.report import write_report
@@ -111,6 +112,7 @@ _HOMES = {
     "jobs.train.train": ("train",),
     "jobs.tune.trial": ("Tuning",),
     "jobs.tune.tune": ("tune",),
+    "jobs.forget.forget": ("Forgetting", "forget"),
     "jobs.update.history": ("read_history",),
     "jobs.update.result": ("UpdateResult",),
     "jobs.update.update": ("rollback", "update"),
@@ -132,6 +134,7 @@ __all__ = [
     "Field",
     "FieldConfig",
     "FieldwiseError",
+    "Forgetting",
     "Member",
     "Metrics",
     "ModelConfig",
@@ -153,6 +156,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_predictions",
+    "forget",
     "load_config",
     "open_bundle",
     "parse_config",

@@ -34,7 +34,7 @@ from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.arrays import Pieces, header_checksum, load_headed, load_verified, save_arrays
 from fieldwise.io.blocks import BlockVerifier, FileBlock
-from fieldwise.io.files import RESTORE, checksum, explaining, require_file, write_bytes
+from fieldwise.io.files import RESTORE, checksum, explaining, remove_unfinished, require_file, write_bytes
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.layout import Batch, Layout
@@ -49,6 +49,8 @@ __all__ = [
     "bundle_digest",
     "bundle_in_use",
     "open_bundle",
+    "remove_stale",
+    "rewrite_bundle",
     "set_calibration",
 ]
 
@@ -241,21 +243,7 @@ class BundleWriter:
             if graph is not None:
                 files[part] = f"{part}-{number:04d}.onnx"
                 checksums[part] = write_bytes(self.folder / files[part], graph)
-        num_rows, width = table.shape
-        block = block_rows(width * table.itemsize)
-        if isinstance(table, Pieces):
-            given = table.parts
-        else:
-            given = (table[first : first + block] for first in range(0, num_rows, block))
-        blocks: list[str] = []
-
-        def counted() -> Iterator[npt.NDArray[Any]]:
-            for part in given:
-                blocks.append(_checksum_of(part))
-                yield part
-
-        save_arrays(self.folder / files["table"], {"weights": Pieces(table.dtype, table.shape, counted())})
-        checksums["table"] = header_checksum(self.folder / files["table"])
+        checksums["table"], blocks, shift = _save_table(self.folder / files["table"], table)
         manifest = _Manifest(
             self.model,
             self.dtype,
@@ -264,17 +252,75 @@ class BundleWriter:
             files,
             checksums,
             number,
-            tuple(blocks),
-            block.bit_length() - 1,
+            blocks,
+            shift,
             self.calibration,
             self.format,
             no_network,
         )
         write_manifest(self.folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
-        for stale in self.folder.iterdir():
-            if stale.suffix in (".safetensors", ".onnx") and stale.name not in files.values():
-                with explaining(stale):
-                    stale.unlink()
+        _remove_stale(self.folder, files)
+
+
+def rewrite_bundle(
+    folder: str | Path, encoder: Encoder, table: npt.NDArray[np.floating] | Pieces, dense: Arrays
+) -> None:
+    """Replace the encoder and the weights of a saved bundle; until this returns, readers see those of before.
+
+    The network and all else stay. Files that an earlier call left when its process died are removed.
+
+    Raises
+    ------
+    ArtefactError
+        There is no bundle, or its manifest is damaged.
+    ResourceError
+        A file cannot be written.
+    """
+    folder = Path(folder)
+    manifest, _ = _read_manifest(folder)
+    manifest.save += 1
+    for part in ("encoder", "table", "dense"):
+        manifest.files[part] = f"{part}-{manifest.save:04d}.safetensors"
+    manifest.encoder = encoder.describe()
+    manifest.checksums["encoder"] = save_arrays(folder / manifest.files["encoder"], encoder.arrays())
+    manifest.checksums["dense"] = save_arrays(folder / manifest.files["dense"], dense)
+    saved = _save_table(folder / manifest.files["table"], table)
+    manifest.checksums["table"], manifest.table_blocks, manifest.table_block_shift = saved
+    write_manifest(folder / _MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
+    remove_stale(folder)
+
+
+def remove_stale(folder: str | Path) -> None:
+    """Remove the files of earlier saves of a bundle, which a process that died may have left."""
+    folder = Path(folder)
+    _remove_stale(folder, _read_manifest(folder)[0].files)
+    remove_unfinished(folder)
+
+
+def _save_table(path: Path, table: npt.NDArray[np.floating] | Pieces) -> tuple[str, tuple[str, ...], int]:
+    """Write a table; return the checksum of its header, those of its blocks, and the shift of their size."""
+    num_rows, width = table.shape
+    block = block_rows(width * table.itemsize)
+    if isinstance(table, Pieces):
+        given = table.parts
+    else:
+        given = (table[first : first + block] for first in range(0, num_rows, block))
+    blocks: list[str] = []
+
+    def counted() -> Iterator[npt.NDArray[Any]]:
+        for part in given:
+            blocks.append(_checksum_of(part))
+            yield part
+
+    save_arrays(path, {"weights": Pieces(table.dtype, table.shape, counted())})
+    return header_checksum(path), tuple(blocks), block.bit_length() - 1
+
+
+def _remove_stale(folder: Path, files: Mapping[str, str]) -> None:
+    for stale in folder.iterdir():
+        if stale.suffix in (".safetensors", ".onnx") and stale.name not in files.values():
+            with explaining(stale):
+                stale.unlink()
 
 
 def block_rows(bytes_per_row: int) -> int:

@@ -50,6 +50,7 @@ VERBS = (
     "update",
     "history",
     "rollback",
+    "forget",
     "verify",
     "params",
     "bench",

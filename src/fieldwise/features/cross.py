@@ -25,10 +25,11 @@ from fieldwise.kernels.fingerprint import combine
 from fieldwise.kernels.layout import BAG, SINGLE
 from fieldwise.schema import Field
 
-__all__ = ["CrossEncoder"]
+__all__ = ["BETWEEN", "CrossEncoder"]
 
 Int64s = npt.NDArray[np.int64]
-_BETWEEN = " × "
+BETWEEN = " × "
+"""Stands between the parts of a feature's text."""
 
 
 class CrossEncoder(IndexedEncoder):
@@ -63,7 +64,7 @@ class CrossEncoder(IndexedEncoder):
 
 def _joined(texts: list[pa.Array]) -> pa.Array:
     return pc.binary_join_element_wise(
-        *(plain(text).cast(pa.large_string()) for text in texts), pa.scalar(_BETWEEN, pa.large_string())
+        *(plain(text).cast(pa.large_string()) for text in texts), pa.scalar(BETWEEN, pa.large_string())
     )
 
 

@@ -29,7 +29,7 @@ from fieldwise.kernels.hashtable import place, slots_for
 from fieldwise.kernels.layout import UNSEEN
 from fieldwise.kernels.texts import pick_texts
 
-__all__ = ["Memory", "Renewal", "RenewalCounter", "Renewed"]
+__all__ = ["Memory", "Renewal", "RenewalCounter", "Renewed", "texts_of_kept"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -171,7 +171,7 @@ class RenewalCounter(GrowthCounter):
         num_more = max(len(order) - len(free), 0)
         joined = np.concatenate([free[: len(order)], base.rows + np.arange(num_more)])
         kept = np.append(of_ids, np.zeros(num_more, np.uint64))
-        kept_texts = _texts_of(base, kept != 0)
+        kept_texts = texts_of_kept(base, kept != 0)
         kept[joined - FIRST] = keys[order]
         num_values = int(np.flatnonzero(kept).max(initial=-1)) + 1
         rows, kept = FIRST + num_values, kept[:num_values]
@@ -223,7 +223,7 @@ def _find(ascending: Uint64s, keys: Uint64s) -> Int64s:
     return np.where(found, at, -1).astype(np.int64)
 
 
-def _texts_of(vocabulary: Vocabulary, kept: Bools) -> tuple[npt.NDArray[np.uint8], Int64s]:
+def texts_of_kept(vocabulary: Vocabulary, kept: Bools) -> tuple[npt.NDArray[np.uint8], Int64s]:
     """Return the texts of the values that stay, as `Vocabulary` has them: of the others none is left."""
     content, offsets = vocabulary.saved_texts
     num_known = max(len(offsets) - 1, 0)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import fcntl
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,6 +47,7 @@ __all__ = [
     "MemberResult",
     "Result",
     "RunFolder",
+    "amend_run",
     "holding_run",
     "read_config",
     "read_result",
@@ -379,6 +380,16 @@ def holding_run(folder: Path) -> Iterator[None]:
         if read_result(folder) is None:
             raise ArtefactError("the run is not finished", where=folder, fix="run the same `fieldwise train` again")
         yield
+
+
+def amend_run(folder: Path, change: Callable[[Result], Result]) -> None:
+    """Change the result of a finished run, and let its model be the one that lies in its folder now."""
+    manifest = _read(folder)
+    assert manifest.result is not None, "the run is finished"
+    manifest.result = change(manifest.result)
+    if manifest.bundle is not None:
+        manifest.bundle = bundle_digest(folder / "bundle")
+    write_manifest(folder / RUN_NAME, manifest, format=_FORMAT, version=_VERSION)
 
 
 def _lock(file: BinaryIO, folder: Path, patience: float) -> None:

@@ -43,6 +43,7 @@ __all__ = [
     "checkpoint_files",
     "checkpoint_state",
     "read_checkpoint",
+    "set_checkpoint_state",
 ]
 
 CHECKPOINT_FORMAT = "fieldwise-checkpoint"
@@ -277,6 +278,14 @@ def checkpoint_state(folder: Path) -> dict[str, Any]:
     """Return the plain values of a checkpoint; its arrays are not looked at."""
     path = folder / "manifest.json"
     return read_manifest(path, _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)[0].state
+
+
+def set_checkpoint_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Replace the plain values of a checkpoint atomically; its arrays are not touched."""
+    path = folder / "manifest.json"
+    manifest, _ = read_manifest(path, _Manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
+    manifest.state = dict(state)
+    write_manifest(path, manifest, format=CHECKPOINT_FORMAT, version=_VERSION)
 
 
 def _shards_of(folder: Path, spread: Sharding, checksums: Mapping[str, str]) -> Shards:

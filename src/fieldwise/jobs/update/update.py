@@ -164,7 +164,7 @@ class _Update:
         listen(StageStart("read", self.bundle.model["kind"]))
         window, held_days = self.config.gate.window, self.held_days
         waiting = held_days.within(self.held_files, self.number - 1, window)
-        leaving = [held_days.read(name) for name in held_days.leaving(self.held_files, self.number, window)]
+        leaving = [held_days.read(name) for name in held_days.leaving(waiting, self.number, window)]
         growing = self._growing(scratch)
         earlier = [held_days.read(name) for name in waiting]
         day = read_day(log, self.bundle.encoder, growing, earlier, _SHARE if self.gate else 0.0)

@@ -1,0 +1,84 @@
+"""``fieldwise forget``: take a person's values out of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fieldwise.cli.options import Verb, json_option, run_argument
+from fieldwise.cli.output import print_json
+
+
+@click.command(
+    name="forget",
+    cls=Verb,
+    short_help="Take values, such as a person's, out of a run.",
+    examples=(
+        "fieldwise forget runs/first --field user_id --values leavers.txt",
+        "fieldwise forget runs/first --field user_id --values leavers.txt --served served/ctr --prepared .fieldwise",
+    ),
+)
+@run_argument
+@click.option("--field", required=True, metavar="FIELD", help="The field whose values are forgotten.")
+@click.option(
+    "--values",
+    "path",
+    required=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The values, one a line, as they stand in the log.",
+)
+@click.option(
+    "--served",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder of what a server logged, whose rows with one of the values are removed; may be repeated.",
+)
+@click.option(
+    "--prepared",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A prepared log, or a folder of some, which is removed; may be repeated.",
+)
+@json_option
+def command(
+    run: Path, field: str, path: Path, served: tuple[Path, ...], prepared: tuple[Path, ...], as_json: bool
+) -> None:
+    """Take values of FIELD out of all that RUN keeps, in every version: texts, rows, optimizer state, held-out rows.
+
+    Afterwards all files are searched for the values' texts and fingerprints; where one is found, it is said where, and
+    the exit code is 2. If it is broken off, the same command ends it.
+    """
+    from fieldwise.errors import DataError, UserError
+    from fieldwise.jobs.forget.forget import forget
+
+    try:
+        values = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError("the values are not UTF-8", where=path, expected="a text a line") from None
+    found = forget(run, field, values, served=served, prepared=prepared)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        click.echo(f"{found.found:,} of {found.values:,} values of {field} were known")
+        for name, count in found.features.items():
+            click.echo(f"  field {name}: {count:,} features of all versions are free")
+        click.echo(f"  rewritten: {', '.join([*found.bundles, *found.states]) or 'nothing'}")
+        for file, count in found.rows.items():
+            click.echo(f"  {count:,} rows removed from {file}")
+        for folder in found.removed:
+            click.echo(f"  removed {folder}")
+        proof = found.proof
+        click.echo(
+            f"searched {proof.files:,} files ({proof.num_bytes:,} bytes) for {proof.texts:,} texts and "
+            f"{proof.fingerprints:,} fingerprints: {'nothing is left' if not proof.left else 'some are left'}"
+        )
+        for text in found.stays:
+            click.echo(f"stays: {text}")
+    for place in found.proof.left:
+        click.echo(f"error: left in {place}", err=True)
+    if found.proof.left:
+        click.get_current_context().exit(UserError.exit_code)
