@@ -270,7 +270,9 @@ def table(figures: Figures) -> Iterator[str]:
         own = [line for line in bad if line["kind"] == kind]
         if own:
             why = Counter(
-                line["reasons"][0].split(": ")[0] for line in own if not line["published"] and line["reasons"]
+                line["reasons"][0].splitlines()[0].split(": ")[0]
+                for line in own
+                if not line["published"] and line["reasons"]
             )
             yield (
                 f"| {kind} | {len(own)} | {sum(line['published'] for line in own)} | "

@@ -13,7 +13,7 @@ import pytest
 from fieldwise.data.log import encode_log, open_table
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.row_digests import row_digests
-from fieldwise.jobs.update.day import DaySummarizer, DaySummary, summary_of_training
+from fieldwise.jobs.update.day import DaySummarizer, DaySummary, FieldSummary, summary_of_training
 from fieldwise.jobs.update.guards import Findings, inspect_day
 from fieldwise.jobs.update.holdout import content_columns, held_out
 from fieldwise.schema import Field, Schema
@@ -165,6 +165,19 @@ def test_an_answer_that_is_far_worse_than_on_other_days_is_refused(history: list
     for auc, refused in ((0.25, True), (0.76, False)):
         found = inspect_day(msgspec.structs.replace(new, rows=2_000, auc=auc), known, GuardsConfig())
         assert any("AUC of the version in use" in finding.what for finding in found.refusals) == refused
+
+
+def test_a_column_that_has_mostly_one_value_is_stuck_where_the_others_are_gone(history: list[DaySummary]) -> None:
+    def with_top(top: float) -> DaySummary:
+        fields = {"user": FieldSummary(missing=0.0, unseen=0.0, top=top)}
+        return msgspec.structs.replace(history[-1], rows=10**6, used=10**6, digest=str(top), fields=fields, known=0.0)
+
+    usual = [with_top(0.9 + 0.01 * number) for number in range(-2, 3)]
+    for top, refused in ((0.93, False), (0.97, False), (1.0, True)):
+        found = inspect_day(with_top(top), usual, GuardsConfig())
+        assert any("user" in finding.what for finding in found.refusals) == refused
+    constant = [msgspec.structs.replace(with_top(1.0), digest=name) for name in "abc"]
+    assert not inspect_day(with_top(1.0), constant, GuardsConfig()).refusals
 
 
 def test_chance_in_a_small_day_is_no_reason(encoder: Encoder, history: list[DaySummary]) -> None:

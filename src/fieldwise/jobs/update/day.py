@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fieldwise.data.chunk import Chunk
 from fieldwise.features.cells import Encoded
@@ -17,7 +18,7 @@ from fieldwise.features.moments import read_moments
 from fieldwise.features.row_digests import row_digests
 from fieldwise.jobs.predict.coverage import Coverage
 from fieldwise.jobs.update.holdout import content_columns, held_out
-from fieldwise.kernels.layout import BAG, VALUE, Batch
+from fieldwise.kernels.layout import BAG, SINGLE, UNSEEN, VALUE, Batch
 
 __all__ = ["MOST_DIGESTS", "DaySummarizer", "DaySummary", "FieldSummary", "summary_of_training"]
 
@@ -128,7 +129,7 @@ class DaySummarizer:
         self._days: Counter[str] = Counter()
         self._columns: dict[str, None] = {}
         fields = encoder.schema.fields
-        self._counts: list[Counter[float]] = [Counter() for _ in fields]
+        self._counts: list[Counter[float | str | None]] = [Counter() for _ in fields]
         self._totals = np.zeros(len(fields), dtype=np.int64)
 
     def add(self, chunk: Chunk, encoded: Encoded) -> npt.NDArray[np.bool_]:
@@ -154,7 +155,7 @@ class DaySummarizer:
             self._largest_digest //= np.uint64(2)
             self._digests = [each[each <= self._largest_digest] for each in self._digests]
         self._coverage.add(encoded.batch, encoded.cut)
-        self._count_values(encoded.batch)
+        self._count_values(encoded.batch, chunk.table)
         self._count_days(chunk.table, encoded.accepted)
         return held
 
@@ -185,7 +186,7 @@ class DaySummarizer:
             fields=fields,
         )
 
-    def _count_values(self, batch: Batch) -> None:
+    def _count_values(self, batch: Batch, table: pa.Table) -> None:
         layout = self._encoder.layout
         for number, counts in enumerate(self._counts):
             form = layout.form[number]
@@ -194,7 +195,14 @@ class DaySummarizer:
                 values = batch.bag_ids[offsets[0] : offsets[-1]]
             else:
                 values = batch.values[layout.value[number]] if form == VALUE else batch.ids[layout.single[number]]
-            found, times = np.unique(values, return_counts=True)
+            told = values if form == VALUE else values[values != UNSEEN]
+            column = self._encoder.schema.fields[number].column
+            if form == SINGLE and column is not None and 2 * len(told) < len(values):
+                # Values that are not known may be many, or one: that of a stuck column.
+                unknown = pc.value_counts(table.column(column).cast(pa.string()))
+                largest = int(np.argmax(unknown.field("counts")))
+                counts[unknown.field("values")[largest].as_py()] += unknown.field("counts")[largest].as_py()
+            found, times = np.unique(told, return_counts=True)
             # A value that is most of a day's is among the most frequent of most chunks.
             for place in np.argsort(-times, kind="stable")[:_MOST_FREQUENT].tolist():
                 counts[found[place].item()] += int(times[place])

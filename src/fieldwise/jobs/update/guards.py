@@ -21,6 +21,8 @@ from fieldwise.training.update_config import GuardsConfig
 __all__ = ["Finding", "Findings", "inspect_day"]
 
 _ERRORS = 3.0
+_NEARLY_ALL = 0.9
+"""A column is stuck, too, where its other values are a tenth of what is usual."""
 _Summary = TypeVar("_Summary", DaySummary, FieldSummary)
 
 
@@ -166,8 +168,10 @@ def _fields(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfi
         ):
             usual = _usual(old, lambda each, key=key: getattr(each, key))  # type: ignore[misc]
             if usual is not None:
-                title = f"field {name}, the share of {what}"
-                for _, finding in _share(title, key, getattr(field, key), usual, day.used, getattr(settings, key)):
+                title, bound = f"field {name}, the share of {what}", getattr(settings, key)
+                if key == "top" and bound < 1:  # of a value that is most of a field already, less is enough
+                    bound = min(bound, _NEARLY_ALL * (1 - usual))
+                for _, finding in _share(title, key, getattr(field, key), usual, day.used, bound):
                     yield is_refusal, finding
 
 
@@ -182,7 +186,7 @@ def _auc(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfig) 
 
 
 def _share(what: str, key: str, share: float, usual: float, count: int, bound: float) -> _Found:
-    if share - usual - _ERRORS * sqrt(max(usual * (1 - usual), share * (1 - share)) / count) > bound:
+    if share - usual - _ERRORS * sqrt(max(usual * (1 - usual), share * (1 - share)) / count) > bound > 0:
         yield True, Finding(what=what, expected=f"about {usual:.1%}", got=f"{share:.1%}", setting=key)
 
 
