@@ -6,6 +6,7 @@
                                        co-occurrence bags there are neither theirs nor they in others'
     state/N/                           the same rows, weights and optimizer's state; what is remembered of rare values
     heldout/                           the rows of the log that have one of the values
+    report.html, report.json, card.md  removed: they may show a value
     logs that are named                likewise: what a server logged
     prepared logs that are named       removed: they are made again from the log, which is not ours to change
 
@@ -42,6 +43,7 @@ __all__ = ["Forgetting", "forget"]
 
 _NOTE = "forgetting.json"
 _FORGOTTEN = "(forgotten)"
+_REPORT = "report.html", "report.json", "card.md"
 _STATES = "state", "initial"
 """Folders of checkpoints in a run: what updates go on from, and what other models begin with."""
 
@@ -62,7 +64,7 @@ class Forgetting(msgspec.Struct, frozen=True, kw_only=True):
     rows
         Rows that were removed from logs, by file.
     removed
-        Prepared logs that were removed.
+        Prepared logs that were removed, and the run's report, which may show a value: `fieldwise report` draws another.
     proof
         What was searched afterwards, and what was found.
     stays
@@ -146,7 +148,7 @@ def forget(
             bundles=done.bundles,
             states=done.states,
             rows=done.rows,
-            removed=[str(folder) for folder in of_prepared],
+            removed=[*done.removed, *map(str, of_prepared)],
             proof=search([*files, *logs], done.keys, values),
             stays=_stays(field, sorted(done.hashed)),
         )
@@ -164,6 +166,7 @@ class _Forgetter:
         self.bundles: list[str] = []
         self.states: list[str] = []
         self.rows: dict[str, int] = {}
+        self.removed: list[str] = []
         self._encoder: Encoder
 
     def forget_in_run(self, run: Path, outer: Path) -> None:
@@ -196,6 +199,9 @@ class _Forgetter:
             bundle = open_bundle(folder).verify()
             self._encoder = bundle.encoder
             self._look(bundle.encoder)
+            if self.found.any():
+                for report in _REPORT:
+                    self._remove(self.run / report)
             gone = forget_values(bundle.encoder, self.field, self.values)
             self.hashed.update(gone.hashed)
             self.keys = np.unique(np.concatenate([self.keys, *gone.keys.values()]))
@@ -215,6 +221,13 @@ class _Forgetter:
                 plain, now = checkpoint_state(state), bundle_digest(self.run / name)
                 if plain.get("bundle", now) != now:
                     set_checkpoint_state(state, {**plain, "bundle": now})
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file that may show a value; it is made again."""
+        if path.exists():
+            with explaining(path):
+                path.unlink()
+            self.removed.append(str(path))
 
     def _forget_in_records(self) -> None:
         """Take the values out of what the run tells people, and let it know its rewritten bundles."""
