@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from scipy.stats import ttest_rel
 from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
@@ -50,6 +51,18 @@ def test_a_stack_of_all_rows_is_weighed_as_its_folds_are(folder):
     assert result.epochs == max(round(np.median([each.best_epoch for each in of_folds])), 1)
 
 
+def test_a_network_of_all_rows_starts_from_the_folds_penalty_and_cross_validates_once(folder):
+    result = fw.train(fw.load_config(folder / "log.toml", ["model.kind=lc-dnn"]), folder / "lc-dnn")
+    folds = [folder / "lc-dnn" / "folds" / str(fold) for fold in range(3)]
+    penalties = [read_result(fold / "pretrain").l2 for fold in folds]
+    assert len(list((folder / "lc-dnn").rglob("run.json"))) == 1 + 2 * 3 + (result.model == "lc-dnn")
+    if result.model == "lr":  # which most folds have kept
+        assert sum(read_result(fold).kept is not None for fold in folds) > 1
+        assert result.l2 == np.median(penalties)
+    else:
+        assert read_result(folder / "lc-dnn" / "pretrain").l2 == np.median(penalties)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -62,7 +75,22 @@ def test_what_contradicts_folds_is_refused(folder, settings, says):
         fw.load_config(folder / "log.toml", settings)
 
 
-def test_verbs_without_cross_validation_say_so(folder, tmp_path):
-    config = fw.load_config(folder / "log.toml")
-    with pytest.raises(fw.ConfigError, match="compare has no cross-validation"):
-        fw.compare(config, tmp_path)
+def test_a_comparison_over_folds_pools_them_and_a_search_over_folds_is_refused(folder, tmp_path):
+    command = ["compare", str(folder / "log.toml"), "--out", str(tmp_path / "all"), "--models", "lr,dnn", "--quiet"]
+    found = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).stdout)
+    runs = {
+        name: [read_result(tmp_path / "all" / f"fold-{fold}" / name) for fold in range(3)] for name in ("lr", "dnn")
+    }
+    aucs = {name: np.array([run.test.auc for run in of_name]) for name, of_name in runs.items()}
+    assert found["folds"] == 3
+    for spread in found["spreads"]:
+        assert spread["mean"]["test"]["auc"] == pytest.approx(aucs[spread["model"]].mean())
+        assert spread["deviation"]["test"]["auc"] == pytest.approx(aucs[spread["model"]].std(ddof=1))
+    [difference] = [each for each in found["differences"] if each["metric"] == "auc"]
+    paired = ttest_rel(aucs[difference["model"]], aucs[difference["against"]])
+    assert difference["p_value"] == pytest.approx(paired.pvalue, abs=1e-6)
+    assert difference["low"] == pytest.approx(paired.confidence_interval().low, abs=1e-6)
+    shown = CliRunner().invoke(main, command, catch_exceptions=False).output
+    assert "over 3 folds" in shown
+    with pytest.raises(fw.ConfigError, match="tune has no cross-validation"):
+        fw.tune(fw.load_config(folder / "log.toml"), tmp_path / "search")

@@ -88,7 +88,9 @@ def _print_metrics(comparison: Comparison, labels: dict[str, str], before: str =
     if not columns:
         return
     title = f"{before}AUC and logloss"
-    if len(comparison.seeds) > 1:
+    if comparison.folds is not None:
+        title += f", mean \N{PLUS-MINUS SIGN} standard deviation over {comparison.folds} folds"
+    elif len(comparison.seeds) > 1:
         title += f", mean \N{PLUS-MINUS SIGN} standard deviation over {len(comparison.seeds)} training seeds"
     lines = []
     for spread, result in zip(comparison.spreads, comparison.models, strict=True):
@@ -113,7 +115,9 @@ def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
     method = comparison.differences[0].method
     method = "DeLong" if method == "delong" else "bootstrap"
     sources = f"The intervals cover the sampling of the {rows} ({method})"
-    if len(comparison.seeds) > 1:
+    if comparison.folds is not None:
+        sources = f"The intervals are those of the mean over {comparison.folds} folds (Student's t)."
+    elif len(comparison.seeds) > 1:
         sources += f" and of the {len(comparison.seeds)} training seeds (Student's t)."
     else:
         sources += " but not the variation between training seeds; use --seeds 3 to include it."

@@ -18,7 +18,7 @@ from fieldwise.metrics.binary import BinaryMetrics
 from fieldwise.metrics.delong import DeLong, delong
 from fieldwise.metrics.joint import JointMetrics
 from fieldwise.metrics.multiclass import MulticlassMetrics
-from fieldwise.metrics.paired import Paired, paired_auc, paired_gauc, paired_logloss
+from fieldwise.metrics.paired import Paired, paired_auc, paired_folds, paired_gauc, paired_logloss
 from fieldwise.metrics.result import Metrics
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "delong",
     "evaluate_predictions",
     "paired_auc",
+    "paired_folds",
     "paired_gauc",
     "paired_logloss",
 ]

@@ -13,7 +13,14 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Noted, Outlook, SecondsRange, ignore
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.compare.differences import Contender, Difference, SeedSummary, differences, spreads
+from fieldwise.jobs.compare.differences import (
+    Contender,
+    Difference,
+    SeedSummary,
+    differences,
+    spreads,
+)
+from fieldwise.jobs.compare.over_folds import compared_over_folds
 from fieldwise.jobs.outlook import measure_rates, sampling_seconds, solving_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
@@ -23,7 +30,6 @@ from fieldwise.jobs.presets import middle, over_budget, with_preset, without_bud
 from fieldwise.jobs.run import RUN_NAME, Result, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
-from fieldwise.jobs.train.folds import refuse_folds
 from fieldwise.jobs.train.train import lr_settings, train
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
@@ -72,6 +78,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         Each other model minus `against`, by metric.
     read
         Which rows, files and columns of the log were not used, and why.
+    folds
+        The folds, with ``data.folds``: `models` are then those of the first fold, and `spreads` and `differences` are
+        over the folds, each in its subfolder ``fold-N``; else None.
     """
 
     folder: str
@@ -84,6 +93,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     level: float
     differences: list[Difference]
     read: ReadReport
+    folds: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -163,7 +173,14 @@ def compare(
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
     config = with_preset(with_tables(config, data))
-    refuse_folds(config, "compare")
+    if config.data.folds is not None and config.data.fold is None:
+        if seeds > 1:
+            raise ConfigError("folds take the place of seeds", where="--seeds", expected="1", got=seeds)
+
+        def on_fold(own: Config, folder: Path) -> Comparison:
+            return compare(own, folder, models=models, against=against, level=level, overwrite=overwrite, listen=listen)
+
+        return compared_over_folds(config, Path(out), against is not None, level, on_fold)
     usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:

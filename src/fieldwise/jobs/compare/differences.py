@@ -18,7 +18,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.errors import DataError
 from fieldwise.jobs.run import Result
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
-from fieldwise.metrics import Metrics, Paired, paired_auc, paired_gauc, paired_logloss
+from fieldwise.metrics import Metrics, Paired, paired_auc, paired_folds, paired_gauc, paired_logloss
 from fieldwise.metrics.student import holm
 from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
@@ -124,6 +124,28 @@ def differences(
         for metric, results in found.items()
         for (name, result), corrected in zip(results, holm([result.p_value for _, result in results]), strict=True)
     ]
+
+
+def differences_over_folds(contenders: Sequence[Contender], against: str, level: float) -> list[Difference]:
+    """Compare every model with a reference model over folds, a run each: AUC and logloss of the test part."""
+    summaries = {contender.name: contender.runs for contender in contenders}
+    found = []
+    for metric in ("auc", "logloss"):
+        values = {
+            name: [value for run in runs if run.test is not None and (value := getattr(run.test, metric)) is not None]
+            for name, runs in summaries.items()
+        }
+        whole = {name: each for name, each in values.items() if len(each) == len(summaries[name])}
+        if against not in whole:
+            continue
+        pairs = {name: paired_folds(each, whole[against], level=level) for name, each in whole.items()}
+        del pairs[against]
+        corrected = holm([pair.p_value for pair in pairs.values()])
+        found += [
+            _difference(name, against, metric, "test", pair, p_value, level)
+            for (name, pair), p_value in zip(pairs.items(), corrected, strict=True)
+        ]
+    return found
 
 
 def _labels(contender: Contender) -> Sequence[str]:

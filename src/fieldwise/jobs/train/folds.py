@@ -77,6 +77,7 @@ def cross_validated(config: Config, folder: Path, train: Callable[[Config, Path]
     weighed = [[weight for member in result.members for weight in member.weights] for result in results]
     weighed = [weights for weights in weighed if weights]
     weights = [fmean(of_head) for of_head in zip(*weighed, strict=True)]
+    config = replace(config, data=replace(config.data, folds=None))  # all rows train, those of the initial model, too
     metrics = [result.test for result in results if result.test is not None]
     return CrossValidated(config, weights, _over_folds(metrics))
 

@@ -166,6 +166,8 @@ def train(
             folds = cross_validated(
                 of_folds, run.folder / "folds", lambda own, out: train(own, out, listen=listen, workers=workers)
             )
+            if folds.config.model.kind != config.model.kind:
+                listen(Noted(f"{model_label('lr')} is trained on all rows: most folds have kept it"))
             config = folds.config
         if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
