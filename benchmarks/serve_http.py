@@ -138,11 +138,13 @@ def serve_torch(path: str) -> None:
     import torch
 
     from fieldwise.cli import main
+    from fieldwise.kernels.threads import set_num_threads
     from fieldwise.models.load import load_model
     from fieldwise.serving import version
     from fieldwise.training.score import predict_batches
 
     torch.set_num_threads(1)
+    set_num_threads(1)
 
     class Eager(version.Predictor):
         """A predictor that asks PyTorch."""
@@ -277,15 +279,15 @@ def measure(
             runner.run(load(port, requests, options.connections, 0.5, None))  # warm
             before = server.cpu_seconds
             seconds = runner.run(load(port, requests, options.connections, options.seconds, rate))
-            return np.array(seconds), (server.cpu_seconds - before) / len(seconds)
+            return np.array(seconds), (server.cpu_seconds - before) / max(len(seconds), 1)
 
         one, one_cpu = run(singles)
         hundred, hundred_cpu = run(hundreds)
-        half, _ = run(singles, len(one) / options.seconds / 2)
+        half, _ = run(singles, max(len(one), 2) / options.seconds / 2)
     figures = [len(one) / options.seconds, 100 * len(hundred) / options.seconds]
     print(
         f"{name:<28}{figures[0]:>10,.0f}{figures[1]:>12,.0f}{1e6 * one_cpu:>10.0f}{1e4 * hundred_cpu:>10.1f}"
-        f"{1e3 * np.quantile(half, 0.5):>12.1f}{1e3 * np.quantile(half, 0.99):>10.1f}"
+        + "".join(f"{1e3 * np.quantile(half, share) if len(half) else math.nan:>11.1f}" for share in (0.5, 0.99))
     )
     return figures
 

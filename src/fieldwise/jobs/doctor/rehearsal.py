@@ -20,6 +20,7 @@ from pyarrow import csv, parquet
 from fieldwise.config import load_config
 from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.jobs.check.check import check
+from fieldwise.jobs.compact import compact
 from fieldwise.jobs.compare.compare import compare
 from fieldwise.jobs.evaluate import evaluate
 from fieldwise.jobs.init.inference import starting_config
@@ -28,6 +29,7 @@ from fieldwise.jobs.predict.predict import predict
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.train.train import train
 from fieldwise.kernels.auc import lexsort
+from fieldwise.kernels.compact import Compact
 from fieldwise.kernels.counter import ranked
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.kernels.transpose import transpose
@@ -141,6 +143,11 @@ def _serve(run: Path, log: Path) -> None:
         for given in (rows, rows.to_pylist(), rows.to_pydict()):
             predictor.predict(given)
         predictor.explain(rows)
+        if predictor.bundle.table.dtype.kind == "f":
+            kinds: tuple[Compact, ...] = ("float16", "int8")
+            for kind in kinds:
+                compact(run, run.with_name(f"{run.name}-{kind}"), kind)
+                Predictor(run.with_name(f"{run.name}-{kind}")).warm()
 
 
 def _configs(folder: Path, log: Path, text: str) -> Iterator[Path]:
