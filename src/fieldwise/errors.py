@@ -128,5 +128,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 EXTRAS = {"torch": "train", "onnx": "train", "matplotlib": "train", "onnxruntime": "serve", "uvicorn": "serve",
-          "httptools": "serve", "uvloop": "serve"}  # fmt: skip
+          "httptools": "serve", "uvloop": "serve", "tensorboard": "tensorboard", "mlflow": "mlflow"}  # fmt: skip
 """Which extra brings a library that may be absent: ``pip install 'fieldwise[train]'``."""

@@ -9,6 +9,7 @@ from fieldwise.metrics import Metrics
 
 __all__ = [
     "BestSaved",
+    "CheckpointSaved",
     "EpochEnd",
     "Event",
     "Listener",
@@ -100,6 +101,13 @@ class BestSaved(NamedTuple):
     epoch: int
 
 
+class CheckpointSaved(NamedTuple):
+    """What was learned so far is safe: training would go on from here."""
+
+    epoch: int
+    position: int
+
+
 class SecondsRange(NamedTuple):
     """A range for a duration, in seconds."""
 
@@ -136,7 +144,7 @@ class Noted(NamedTuple):
     text: str
 
 
-Event = StageStart | Progress | Sampling | EpochEnd | BestSaved | Preparing | Outlook | Warned | Noted
+Event = StageStart | Progress | Sampling | EpochEnd | BestSaved | CheckpointSaved | Preparing | Outlook | Warned | Noted
 Listener = Callable[[Event], None]
 
 

@@ -13,7 +13,18 @@ from rich.live import Live
 
 from fieldwise.cli import progress
 from fieldwise.cli.progress import Reporter, aside, show_progress
-from fieldwise.events import BestSaved, EpochEnd, Outlook, Preparing, Progress, SecondsRange, StageStart, Warned, tell
+from fieldwise.events import (
+    BestSaved,
+    CheckpointSaved,
+    EpochEnd,
+    Outlook,
+    Preparing,
+    Progress,
+    SecondsRange,
+    StageStart,
+    Warned,
+    tell,
+)
 from fieldwise.metrics import Metrics
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
@@ -183,3 +194,33 @@ def test_an_epoch_shows_the_metric_that_decides(plain):
     report(EpochEnd(1, 0.4, 9.0, 1e5, ranked, stop_on="ndcg"))
     assert "valid ndcg 0.6250" in written.getvalue()
     assert "AUC" not in written.getvalue()
+
+
+def test_a_terminal_shows_the_best_so_far_memory_and_the_age_of_the_checkpoint(clock):
+    console = Console(file=io.StringIO(), force_terminal=True, width=110, highlight=False, color_system=None)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        report = Reporter(console, live)
+        report(StageStart("train", "lc-dnn"))
+        report(MOMENT.before)
+        report(BestSaved(1))
+        report(CheckpointSaved(2, 7))
+        clock[0] = 125.0
+        report(MOMENT)
+        live.refresh()
+    written = console.file.getvalue()
+    assert re.search(r"LC-DNN  epoch 2  \S+  25%  412k examples/s  1:15 left", re.sub(r" +  25%", "  25%", written))
+    assert re.search(
+        r"loss 0.3333  valid AUC 0.8750  best AUC 0.8750 of epoch 1  memory [0-9.]+ [MG]B  checkpoint 2:05 ago", written
+    )
+
+
+def test_a_model_that_begins_knows_nothing_of_the_one_before(clock):
+    console = Console(file=io.StringIO(), force_terminal=True, width=110, highlight=False, color_system=None)
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        report = Reporter(console, live)
+        for event in (StageStart("train", "lr"), MOMENT.before, BestSaved(1), StageStart("train", "dnn"), BestSaved(1)):
+            report(event)
+        report(MOMENT._replace(before=None))
+        live.refresh()
+    assert "best so far in epoch 1" in console.file.getvalue()
+    assert "0.8750 of epoch" not in console.file.getvalue()

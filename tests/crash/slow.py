@@ -80,7 +80,7 @@ PLACES: dict[str, Callable[[Gate], None]] = {
     "evaluation": lambda gate: wait_in_evaluation(gate, lambda: not is_validating()),
     "sample": lambda gate: wait_before(gate, GibbsSampler, "sweep"),
     "check": lambda gate: wait_before(gate, check, "_read"),
-    "evaluate": lambda gate: wait_before(gate, evaluate, "predict_batches"),
+    "evaluate": lambda gate: wait_before(gate, evaluate, "encode_log"),
     "predict": lambda gate: wait_before(gate, Answers, "table"),
 }
 

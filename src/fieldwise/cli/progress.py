@@ -1,4 +1,10 @@
-"""Progress on standard error: a live line on a terminal, otherwise a plain line every few seconds."""
+"""Progress on standard error: a live display on a terminal, otherwise a plain line every few seconds.
+
+::
+
+    LC-DNN  epoch 2  ━━━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━  62%  412k examples/s  0:31 left
+    loss 0.3333  valid AUC 0.8750  best AUC 0.8750 of epoch 1  memory 1.21 GB  checkpoint 2:10 ago
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numba.core.event
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from fieldwise.cli.names import compact, duration
 from fieldwise.events import (
+    BestSaved,
+    CheckpointSaved,
     EpochEnd,
     Event,
     Listener,
@@ -27,6 +37,7 @@ from fieldwise.events import (
     Warned,
     tell,
 )
+from fieldwise.io.memory import readable_bytes, resident_bytes
 from fieldwise.models.registry import model_label
 
 __all__ = ["Reporter", "aside", "show_progress"]
@@ -89,6 +100,9 @@ class Reporter:
         self.label = ""
         self.pretraining = False
         self.wrote_at = time.monotonic()
+        self.best = ""
+        self.last: EpochEnd | None = None
+        self.saved_at: float | None = None
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -98,13 +112,18 @@ class Reporter:
         elif isinstance(event, Preparing):
             self.moment(_preparing(event))
         elif isinstance(event, Progress):
-            self.moment(f"{self.label}  {_progress(event)}")
+            self.moment(f"{self.label}  {_progress(event)}", self._display(event))
         elif isinstance(event, Sampling):
             loss = "" if event.logloss is None else f"  validation logloss {event.logloss:.4f}"
             left = "" if event.seconds_left is None else f"  at most {duration(event.seconds_left)} left"
             self.moment(f"{self.label} (sampling)  sweep {event.sweep} of {event.total}{loss}{left}")
         elif isinstance(event, EpochEnd):
+            self.last = event
             self.line(f"{self.label}  {_epoch(event)}")
+        elif isinstance(event, BestSaved):
+            self.best = self._best(event)
+        elif isinstance(event, CheckpointSaved):
+            self.saved_at = time.monotonic()
         elif isinstance(event, Outlook):
             self.line(_outlook(event))
         elif isinstance(event, Noted):
@@ -112,10 +131,10 @@ class Reporter:
         elif isinstance(event, Warned):
             self.line(f"warning: {event.text}")
 
-    def moment(self, text: str) -> None:
-        """Show a transient state: in the live line, or as a line of its own if the last one is some seconds old."""
+    def moment(self, text: str, display: RenderableType | None = None) -> None:
+        """Show a transient state: live, as `display` if given, or as a line if the last one is some seconds old."""
         if self.live is not None:
-            self.live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            self.live.update(display or Text(text, no_wrap=True, overflow="ellipsis"))
         elif time.monotonic() - self.wrote_at >= _SECONDS_BETWEEN_LINES:
             self.line(text)
 
@@ -123,6 +142,39 @@ class Reporter:
         """Write a permanent line."""
         self.console.print(Text(text), soft_wrap=self.live is None)
         self.wrote_at = time.monotonic()
+
+    def _display(self, event: Progress) -> RenderableType:
+        """Return what a terminal shows of training: a bar, and what one looks at below it."""
+        first = Table.grid(padding=(0, 2))
+        share = event.position / event.total if event.total else 0.0
+        bar = ProgressBar(total=1.0, completed=share, width=None if event.total else 1)
+        speed = f"{compact(event.examples_per_second)} examples/s"
+        first.add_row(
+            Text(f"{self.label}  epoch {event.epoch}"),
+            bar,
+            Text(f"{share:4.0%}"),
+            Text(speed),
+            Text(f"{duration(event.seconds_left)} left"),
+        )
+        first.columns[1].ratio = 1
+        for column in (first.columns[0], *first.columns[2:]):
+            column.no_wrap = True
+        memory = resident_bytes()
+        second = [
+            f"loss {event.loss:.4f}",
+            *(_valid(event.before) if event.before is not None else []),
+            self.best,
+            "" if memory is None else f"memory {readable_bytes(memory)}",
+            "" if self.saved_at is None else f"checkpoint {duration(time.monotonic() - self.saved_at)} ago",
+        ]
+        return Group(first, Text("  ".join(filter(None, second)), no_wrap=True, overflow="ellipsis", style="dim"))
+
+    def _best(self, event: BestSaved) -> str:
+        """Return what is known of the weights that are kept; of a look within an epoch, no metrics were told."""
+        last = self.last
+        if last is None or last.epoch != event.epoch:
+            return f"best so far in epoch {event.epoch}"
+        return f"best {' '.join(_valid(last)).removeprefix('valid ')} of epoch {event.epoch}"
 
     def _begin(self, stage: StageStart) -> None:
         # Pretraining announces itself, then appears as the training of an ordinary model; or not at all if that model
@@ -132,7 +184,7 @@ class Reporter:
             return
         pretraining = self.pretraining and stage.model == "lr"
         self.label = model_label(stage.model) + (" (pretraining)" if pretraining else "")
-        self.pretraining = False
+        self.pretraining, self.best, self.last, self.saved_at = False, "", None, None
         self.moment(f"{self.label}  {stage.name}")
 
 

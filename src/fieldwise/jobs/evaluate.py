@@ -65,6 +65,11 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     positive: str | None = None
     labels: list[str] = []
 
+    def _repr_html_(self) -> str:
+        from fieldwise.jobs.report.lines import evaluation_html
+
+        return evaluation_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {

@@ -215,6 +215,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         parts = {"valid": self.valid, "test": self.test}
         return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
 
+    def _repr_html_(self) -> str:
+        from fieldwise.jobs.report.lines import result_html
+
+        return result_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)

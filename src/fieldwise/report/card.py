@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from fieldwise.metrics.intervals import Estimate
 from fieldwise.report.content import PartFigures, ReportContent
-from fieldwise.report.quality import METRICS, figure
+from fieldwise.report.tables import METRICS, figure, interval
 
 __all__ = ["model_card"]
 
@@ -63,7 +62,7 @@ def _evaluation(content: ReportContent) -> Iterator[str]:
     yield from _table(
         ["metric", "value", "95 % interval"],
         [
-            [title, figure(found.metrics, name), _interval(estimates.get(name))]
+            [title, figure(found.metrics, name), interval(estimates.get(name))]
             for name, title in METRICS.items()
             if getattr(found.metrics, name) is not None
         ],
@@ -77,7 +76,7 @@ def _factors(found: PartFigures) -> Iterator[str]:
         yield from ("", "AUC lost when the values of a field are exchanged between the rows:", "")
         yield from _table(
             ["field", "AUC lost", "95 % interval"],
-            [[each.name, f"{each.estimate.value:.4f}", _interval(each.estimate)] for each in found.importance[:_MOST]],
+            [[each.name, f"{each.estimate.value:.4f}", interval(each.estimate)] for each in found.importance[:_MOST]],
         )
     for each in found.values:
         yield from ("", f"By {_plain(each.field)}:", "")
@@ -115,7 +114,3 @@ def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[
 def _plain(text: str) -> str:
     """Return text that is no Markdown: names and values come from a log."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in " ".join(text.split()))
-
-
-def _interval(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.low:.4f} to {estimate.high:.4f}"

@@ -5,69 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from fieldwise.metrics import Metrics
 from fieldwise.metrics.intervals import Estimate, wilson
 from fieldwise.report.content import FieldValues, PartFigures, ValueRates
 from fieldwise.report.page import figures, note, section, table
 from fieldwise.report.pictures import chart, histogram, intervals
+from fieldwise.report.tables import METRICS, figure, interval, metric_table
 
-__all__ = ["METRICS", "figure", "quality"]
+__all__ = ["MOST_FIELDS", "quality"]
 
-METRICS = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "logloss": "logloss",
-    "normalized_entropy": "normalized entropy",
-    "pr_auc": "PR-AUC",
-    "calibration_ratio": "calibration ratio",
-    "calibration_error": "expected calibration error",
-    "label_rate": "label rate",
-    "mean_probability": "mean probability",
-    "accuracy": "accuracy",
-    "ndcg": "NDCG",
-    "mrr": "MRR",
-    "hit_rate": "hit rate",
-    "recall": "recall",
-}
-"""Their titles."""
-_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
-_WITH_CUTOFF = ("ndcg", "hit_rate", "recall")
 MOST_FIELDS = 30
 
 
 def quality(found: PartFigures) -> Iterator[str]:
     """Yield the sections."""
     optimistic = "There is no test part: valid was used to choose the epoch, so its figures are optimistic."
+    estimates = {"auc": found.auc, "logloss": found.logloss}
     yield section(
         f"Quality on the {found.metrics.num_examples:,} {found.part} rows",
         note(*([optimistic] if found.part == "valid" else []), *found.notes),
-        *(_metrics(metrics, found, name) for name, metrics in found.metrics.by_label().items()),
+        *(metric_table(metrics, estimates, name) for name, metrics in found.metrics.by_label().items()),
         figures(*_curves(found)),
     )
     yield section("Calibration", *_calibration(found))
     yield section("Fields", *_importance(found))
     yield section("Values of the most important fields", *_values(found.values))
     yield section("By day", *_days(found.days))
-
-
-def figure(metrics: Metrics | None, name: str) -> str:
-    """Return a metric as a cell."""
-    value = None if metrics is None else getattr(metrics, name)
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _metrics(metrics: Metrics, found: PartFigures, label: str) -> str:
-    """Return the metrics of a label, whose name is empty where there is one."""
-    estimates = {"auc": found.auc, "logloss": found.logloss}
-    lines = []
-    for name, title in METRICS.items():
-        if getattr(metrics, name) is None and name in _OF_GROUPS:
-            continue
-        at = f"@{metrics.cutoff}" if name in _WITH_CUTOFF else ""
-        reason = metrics.undefined.get(name, "")
-        lines.append([title + at, figure(metrics, name), _interval(estimates.get(name)) or reason])
-    lines += [[name, "-" if value is None else f"{value:.4f}", ""] for name, value in metrics.own.items()]
-    return table([f"{label}: metric" if label else "metric", "value", "95 % interval"], lines)
 
 
 def _curves(found: PartFigures) -> Iterator[tuple[str, str]]:
@@ -137,7 +99,7 @@ def _calibration(found: PartFigures) -> Iterator[str]:
                 f"{each.examples:,}",
                 f"{each.predicted:.4f}",
                 f"{each.observed:.4f}",
-                _interval(rate),
+                interval(rate),
                 "-" if each.ratio is None else f"{each.ratio:.3f}",
                 "-" if each.z is None else f"{each.z:+.1f}",
             ]
@@ -201,25 +163,21 @@ def _days(days: Sequence[ValueRates]) -> Iterator[str]:
 
 
 def _rates(heading: str, rates: Sequence[ValueRates]) -> str:
-    interval = "95 % interval"
+    ends = "95 % interval"
     return table(
-        [heading, "examples", "label rate", interval, "predicted", "AUC", interval, "logloss", interval],
+        [heading, "examples", "label rate", ends, "predicted", "AUC", ends, "logloss", ends],
         [
             [
                 each.name[:80],
                 f"{each.examples:,}",
                 f"{each.observed.value:.4f}",
-                _interval(each.observed),
+                interval(each.observed),
                 f"{each.predicted:.4f}",
                 "-" if each.auc is None else f"{each.auc.value:.4f}",
-                _interval(each.auc),
+                interval(each.auc),
                 f"{each.logloss.value:.4f}",
-                _interval(each.logloss),
+                interval(each.logloss),
             ]
             for each in rates
         ],
     )
-
-
-def _interval(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.low:.4f} to {estimate.high:.4f}"

@@ -8,7 +8,8 @@ from html import escape
 from fieldwise.report.content import ModelLine, ReportContent
 from fieldwise.report.page import facts, figures, note, page, section, table
 from fieldwise.report.pictures import Series, chart, intervals
-from fieldwise.report.quality import METRICS, MOST_FIELDS, figure, quality
+from fieldwise.report.quality import MOST_FIELDS, quality
+from fieldwise.report.tables import METRICS, difference_table, model_tables, trial_table
 
 __all__ = ["training_page"]
 
@@ -31,7 +32,7 @@ def training_page(content: ReportContent) -> str:
             f"<h1>{escape(content.title)}</h1>",
             note(_about(content)),
             *(f'<div class="warning"><p>{escape(text)}</p></div>' for text in content.warnings),
-            section("Models", *_models(content)),
+            section("Models", *model_tables(content.models)),
             section("Differences", *_differences(content)),
             section("Search", *_trials(content)),
             section("Learning curves", *_learning(content)),
@@ -49,40 +50,6 @@ def _about(content: ReportContent) -> str:
     return f"Probability of {of}; {content.rows_read:,} rows read, {content.num_features:,} features.{shown}"
 
 
-def _models(content: ReportContent) -> Iterator[str]:
-    """Yield the three tables of the paper: parameters, metrics, and seconds."""
-    some = content.models
-    yield table(
-        ["model", "parameters", "biases"],
-        [[each.label, f"{each.parameters:,}", f"{each.biases:,}"] for each in some if each.parameters is not None],
-    )
-    parts = [part for part in ("valid", "test") if any(getattr(each, part) is not None for each in some)]
-    grouped = any(
-        metrics is not None and metrics.gauc is not None for each in some for metrics in (each.valid, each.test)
-    )
-    names = ["auc", "gauc", "logloss"] if grouped else ["auc", "logloss"]
-    yield table(
-        ["model", *(f"{part} {METRICS[name]}" for part in parts for name in names)],
-        [[each.label, *(figure(getattr(each, part), name) for part in parts for name in names)] for each in some],
-    )
-    yield table(
-        ["model", "seconds per epoch", "pretraining", "epochs", "kept", "examples/s"],
-        [
-            [
-                each.label,
-                f"{each.seconds_per_epoch:.2f}",
-                "-" if each.pretrain_seconds is None else f"{each.pretrain_seconds:.1f}",
-                str(each.epochs),
-                str(each.best_epoch),
-                f"{each.examples_per_second or 0:,.0f}",
-            ]
-            for each in some
-            if each.seconds_per_epoch is not None
-        ],
-    )
-    yield note(*(f"{each.label}: {each.note}" for each in some if each.note))
-
-
 def _differences(content: ReportContent) -> Iterator[str]:
     if not content.differences:
         return
@@ -96,21 +63,7 @@ def _differences(content: ReportContent) -> Iterator[str]:
             f"{what}, on the same rows, with {100 * (1 - content.level):g} % intervals.",
         )
     )
-    yield table(
-        ["model", "metric", "verdict", "difference", "interval", "p"],
-        [
-            [
-                each.model,
-                METRICS[each.metric],
-                each.verdict,
-                f"{each.estimate.value:+.4f}",
-                f"{each.estimate.low:+.4f} to {each.estimate.high:+.4f}",
-                "<.0001" if each.p_value < 1e-4 else f"{each.p_value:.4f}",
-            ]
-            for each in content.differences
-        ],
-        num_texts=3,
-    )
+    yield difference_table(content.differences, content.against)
 
 
 def _trials(content: ReportContent) -> Iterator[str]:
@@ -122,14 +75,7 @@ def _trials(content: ReportContent) -> Iterator[str]:
         best: Series = ("best so far", along, [better(values[: place + 1]) for place in range(len(values))])
         picture = chart("trials", f"{title} by trial", [best, ("trial", along, values)], "trial", title)
         yield figures((picture, f"{title} of each trial, and the best so far. Trial {content.best} was kept."))
-    yield table(
-        ["trial", "state", "settings", title],
-        [
-            [str(each.number), each.state, each.settings, "-" if each.value is None else f"{each.value:.5f}"]
-            for each in content.trials
-        ],
-        num_texts=3,
-    )
+    yield trial_table(content.trials, content.stop_on)
 
 
 def _learning(content: ReportContent) -> Iterator[str]:

@@ -13,7 +13,7 @@ import msgspec
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
-from fieldwise.events import BestSaved, EpochEnd, Listener, Progress, ignore
+from fieldwise.events import BestSaved, CheckpointSaved, EpochEnd, Listener, Progress, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel
@@ -244,6 +244,7 @@ def _run_epoch(
                 )
             if agreed.save or saver.is_due(history):
                 saver.save(history)
+                listen(CheckpointSaved(epoch + 1, history.position))
     stepper.refuse_written()
 
 

@@ -95,6 +95,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     read: ReadReport
     folds: int | None = None
 
+    def _repr_html_(self) -> str:
+        from fieldwise.jobs.report.lines import comparison_html
+
+        return comparison_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)

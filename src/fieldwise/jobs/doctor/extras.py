@@ -12,11 +12,13 @@ __all__ = ["Extra", "Library", "describe_extras", "library_problems"]
 _REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(?:\[[\w,]+\])?(?P<bounds>[^;]*)(?:;.*extra == ['"](?P<extra>\w+))?""")
 _ADDS = {
     "": "prepare, check, config, evaluate by a saved network",
-    "train": "train, compare, params, bench",
+    "train": "train, compare, report, params, bench",
     "serve": "serve, and predictions without PyTorch",
     "ray": "train --ray",
     "tune": "tune",
     "sklearn": "fieldwise.sklearn",
+    "tensorboard": "callbacks.TensorBoard",
+    "mlflow": "callbacks.MLflow",
     "dev": "tests and documentation",
 }
 """What a user gains by each extra."""

@@ -28,22 +28,19 @@ from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.machine import describe_machine
 from fieldwise.jobs.predict.coverage import Coverage
 from fieldwise.jobs.prepare.prepare import PREPARED_NAME, Prepared, cache_root, open_prepared
+from fieldwise.jobs.report.lines import comparison_lines, difference_lines, member_lines, model_line, trial_lines
 from fieldwise.jobs.report.measure import measure
 from fieldwise.jobs.run import RUN_NAME, Result, read_config, read_result
 from fieldwise.jobs.train.record import RECORD_NAME, read_record
 from fieldwise.jobs.tune.trial import Tuning
-from fieldwise.metrics.intervals import Estimate
 from fieldwise.models.registry import model_label
 from fieldwise.report.card import model_card
 from fieldwise.report.content import (
     DataLine,
-    DifferenceLine,
-    EpochPoint,
     ModelLine,
     Moment,
     PartFigures,
     ReportContent,
-    TrialLine,
 )
 from fieldwise.report.training import training_page
 
@@ -133,40 +130,25 @@ def _of_run(folder: Path, listen: Listener) -> ReportContent:
     if result is None:
         raise ArtefactError("the run is not finished", where=folder, fix="run the same command again")
     config, prepared = _opened(folder)
-    lines = [_line(result, config.train.stop_on)]
+    lines = [model_line(result, config.train.stop_on)]
     if (folder / "pretrain" / RUN_NAME).exists():
         initial = read_result(folder / "pretrain")
-        lines += [] if initial is None else [_line(initial, config.train.stop_on, " (pretraining)", curve=False)]
-    lines += _members(result)
+        lines += [] if initial is None else [model_line(initial, config.train.stop_on, " (pretraining)", curve=False)]
+    lines += member_lines(result)
     title = f"{lines[0].label}: {folder.resolve().name}"
     return _content(title, lines, lines[0].label, result, folder, config, prepared, listen)
 
 
 def _of_comparison(comparison: Comparison, listen: Listener) -> ReportContent:
     results = comparison.models
-    labels = {
-        spread.model: model_label(result.model, result.units)
-        for spread, result in zip(comparison.spreads, results, strict=True)
-    }
     best = max(range(len(results)), key=lambda place: _goodness(results[place]))
     run = Path(comparison.folder) / comparison.spreads[best].model  # results name the folder where they were made
     config, prepared = _opened(run)
-    lines = [_line(result, config.train.stop_on) for result in results]
+    lines = comparison_lines(comparison, config.train.stop_on)
     title = f"Comparison: {Path(comparison.folder).resolve().name}"
     content = _content(title, lines, lines[best].label, results[best], run, config, prepared, listen)
-    differences = [
-        DifferenceLine(
-            model=labels[each.model],
-            metric=each.metric,
-            estimate=Estimate(each.difference, each.low, each.high),
-            p_value=each.corrected_p_value,
-            verdict=each.verdict,
-        )
-        for each in comparison.differences
-    ]
-    return msgspec.structs.replace(
-        content, differences=differences, against=labels.get(comparison.against or "", ""), level=comparison.level
-    )
+    differences, against = difference_lines(comparison)
+    return msgspec.structs.replace(content, differences=differences, against=against, level=comparison.level)
 
 
 def _goodness(result: Result) -> float:
@@ -181,18 +163,10 @@ def _of_search(tuning: Tuning, listen: Listener) -> ReportContent:
         raise ArtefactError("the best trial is not finished", where=folder)
     result = msgspec.structs.replace(result, valid=tuning.valid, test=tuning.test)
     config, prepared = _opened(folder)
-    line = _line(result, config.train.stop_on)
+    line = model_line(result, config.train.stop_on)
     title = f"Search: {Path(tuning.folder).resolve().name}"
     content = _content(title, [line], line.label, result, folder, config, prepared, listen)
-    trials = [
-        TrialLine(
-            number=each.number,
-            state=each.state,
-            value=None if each.value is None else abs(each.value),  # negated where lower is better
-            settings=", ".join(f"{key} = {value}" for key, value in each.values.items()) or "as configured",
-        )
-        for each in tuning.trials
-    ]
+    trials = trial_lines(tuning)
     return msgspec.structs.replace(content, trials=trials, best=tuning.best)
 
 
@@ -247,47 +221,6 @@ def _content(
         config=config_toml(config, Path(config.base)),
         facts=_facts(config, prepared, run, bundle.digest),
     )
-
-
-def _line(result: Result, stop_on: str, suffix: str = "", *, curve: bool = True) -> ModelLine:
-    return ModelLine(
-        label=model_label(result.model, result.units) + suffix,
-        parameters=result.parameters,
-        biases=result.biases,
-        valid=result.valid,
-        test=result.test,
-        seconds_per_epoch=result.seconds_per_epoch,
-        pretrain_seconds=result.pretrain_seconds,
-        epochs=result.epochs,
-        best_epoch=result.best_epoch,
-        examples_per_second=result.examples_per_second,
-        history=[
-            EpochPoint(
-                epoch=each.epoch,
-                loss=each.loss,
-                logloss=None if each.valid is None else each.valid.logloss,
-                value=None if each.valid is None else getattr(each.valid, stop_on, each.valid.own.get(stop_on)),
-                l2=each.l2,
-            )
-            for each in result.history
-            if curve
-        ],
-        note="" if result.kept is None else f"{model_label(result.kept)} was better on valid, and is what was saved",
-    )
-
-
-def _members(result: Result) -> list[ModelLine]:
-    return [
-        ModelLine(
-            label=f"{model_label(each.model)} (member)",
-            parameters=None,
-            biases=None,
-            valid=each.valid,
-            test=each.test,
-            note=f"weight in the stack {' + '.join(f'{weight:.2f}' for weight in each.weights)}",
-        )
-        for each in result.members
-    ]
 
 
 def _fields(prepared: Prepared, coverage: Coverage | None) -> list[DataLine]:

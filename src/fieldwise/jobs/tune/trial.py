@@ -92,6 +92,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         of_test = [] if self.test is None else self.test.warnings("test")
         return self.valid.warnings("valid") + of_test
 
+    def _repr_html_(self) -> str:
+        from fieldwise.jobs.report.lines import search_html
+
+        return search_html(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)

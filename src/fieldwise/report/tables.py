@@ -1,0 +1,129 @@
+"""The tables of reports, which notebooks show as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fieldwise.metrics import Metrics
+from fieldwise.metrics.intervals import Estimate
+from fieldwise.report.content import DifferenceLine, ModelLine, TrialLine
+from fieldwise.report.page import note, table
+
+__all__ = [
+    "METRICS",
+    "difference_table",
+    "figure",
+    "interval",
+    "metric_table",
+    "model_tables",
+    "trial_table",
+]
+
+METRICS = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "logloss": "logloss",
+    "normalized_entropy": "normalized entropy",
+    "pr_auc": "PR-AUC",
+    "calibration_ratio": "calibration ratio",
+    "calibration_error": "expected calibration error",
+    "label_rate": "label rate",
+    "mean_probability": "mean probability",
+    "accuracy": "accuracy",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "hit_rate": "hit rate",
+    "recall": "recall",
+}
+"""Their titles."""
+_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
+_WITH_CUTOFF = ("ndcg", "hit_rate", "recall")
+
+
+def model_tables(some: Sequence[ModelLine]) -> Iterator[str]:
+    """Yield the three tables of the paper: parameters, metrics, and seconds; last, what is special about a model."""
+    yield table(
+        ["model", "parameters", "biases"],
+        [[each.label, f"{each.parameters:,}", f"{each.biases:,}"] for each in some if each.parameters is not None],
+    )
+    parts = [part for part in ("valid", "test") if any(getattr(each, part) is not None for each in some)]
+    grouped = any(
+        metrics is not None and metrics.gauc is not None for each in some for metrics in (each.valid, each.test)
+    )
+    names = ["auc", "gauc", "logloss"] if grouped else ["auc", "logloss"]
+    yield table(
+        ["model", *(f"{part} {METRICS[name]}" for part in parts for name in names)],
+        [[each.label, *(figure(getattr(each, part), name) for part in parts for name in names)] for each in some],
+    )
+    yield table(
+        ["model", "seconds per epoch", "pretraining", "epochs", "kept", "examples/s"],
+        [
+            [
+                each.label,
+                f"{each.seconds_per_epoch:.2f}",
+                "-" if each.pretrain_seconds is None else f"{each.pretrain_seconds:.1f}",
+                str(each.epochs),
+                str(each.best_epoch),
+                f"{each.examples_per_second or 0:,.0f}",
+            ]
+            for each in some
+            if each.seconds_per_epoch is not None
+        ],
+    )
+    yield note(*(f"{each.label}: {each.note}" for each in some if each.note))
+
+
+def difference_table(differences: Sequence[DifferenceLine], against: str) -> str:
+    """Return each model less the one that they are compared with, `against`."""
+    return table(
+        ["model", "metric", "verdict", f"less {against}", "interval", "p"],
+        [
+            [
+                each.model,
+                METRICS[each.metric],
+                each.verdict,
+                f"{each.estimate.value:+.4f}",
+                f"{each.estimate.low:+.4f} to {each.estimate.high:+.4f}",
+                "<.0001" if each.p_value < 1e-4 else f"{each.p_value:.4f}",
+            ]
+            for each in differences
+        ],
+        num_texts=3,
+    )
+
+
+def trial_table(trials: Sequence[TrialLine], metric: str) -> str:
+    """Return the trials of a search, by the metric that decides."""
+    title = f"valid {METRICS.get(metric, metric)}"
+    return table(
+        ["trial", "state", "settings", title],
+        [
+            [str(each.number), each.state, each.settings, "-" if each.value is None else f"{each.value:.5f}"]
+            for each in trials
+        ],
+        num_texts=3,
+    )
+
+
+def figure(metrics: Metrics | None, name: str) -> str:
+    """Return a metric as a cell."""
+    value = None if metrics is None else getattr(metrics, name)
+    return "-" if value is None else f"{value:.4f}"
+
+
+def metric_table(metrics: Metrics, estimates: Mapping[str, Estimate | None], label: str = "") -> str:
+    """Return all metrics, with intervals where there are `estimates`; `label` is the name of one of several labels."""
+    lines = []
+    for name, title in METRICS.items():
+        if getattr(metrics, name) is None and name in _OF_GROUPS:
+            continue
+        at = f"@{metrics.cutoff}" if name in _WITH_CUTOFF else ""
+        reason = metrics.undefined.get(name, "")
+        lines.append([title + at, figure(metrics, name), interval(estimates.get(name)) or reason])
+    lines += [[name, "-" if value is None else f"{value:.4f}", ""] for name, value in metrics.own.items()]
+    return table([f"{label}: metric" if label else "metric", "value", "95 % interval"], lines)
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Return the ends of an interval as a cell."""
+    return "" if estimate is None else f"{estimate.low:.4f} to {estimate.high:.4f}"
