@@ -44,7 +44,7 @@ def print_update(result: UpdateResult) -> None:
         lines.append(["its rows, before they were learned from", *_figures(day.progressive)])
     if day.held_out is not None:
         lines.append(["held-out rows: the new version", *_figures(day.held_out.new)])
-        lines.append(["held-out rows: the version in use until now", *_figures(day.held_out.old)])
+        lines.append(["held-out rows: the version before", *_figures(day.held_out.old)])
     if lines:
         print_table(_title(day), ["", "examples", *_HEADINGS], lines)
     else:
@@ -69,8 +69,8 @@ def print_history(current: int, days: Sequence[DayRecord]) -> None:
         click.echo("The run was not updated yet; version 1 is the trained model.")
         return
     print_table(
-        f"{len(days):,} days; in use is version {current}",
-        ["day", "version", "published", "examples", *_HEADINGS, "unseen", "features"],
+        f"{len(days):,} day{'s' * (len(days) > 1)}; in use is version {current}",
+        ["day", "version", "published", "auc", "logloss", "entropy", "calibration", "unseen", "features"],
         [_line(number, day) for number, day in enumerate(days, 1)],
         num_texts=3,
     )
@@ -101,7 +101,7 @@ def _line(number: int, day: DayRecord) -> list[str]:
         day.summary.day or str(number),
         "-" if day.version is None else str(day.version),
         "yes" if day.published else "no",
-        *(["-"] * 5 if figures is None else _figures(figures)),
+        *(["-"] * 4 if figures is None else _figures(figures)[1:]),
         f"{unseen:.1%}",
         compact(day.features.living) if day.version is not None else "-",
     ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from tests.jobs.update.runs import BATCH, contents, day_of, known, train
 
 import fieldwise as fw
+from fieldwise.cli import main
 from fieldwise.config import parse_config
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.jobs.update.versions import read_record
@@ -163,3 +166,22 @@ def test_a_model_that_knows_of_a_time_takes_a_day_of_one_weekday_and_tells_its_h
     assert {hour: figures.num_examples for hour, figures in record.by_hour.items()} == {
         f"{h:02d}": 20 for h in range(24)
     }
+
+
+def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(run, tmp_path):
+    pq.write_table(day_of(1), tmp_path / "day.parquet")
+    words = ["update", str(run), "--data", str(tmp_path / "day.parquet"), "--no-gate", "--quiet"]
+    printed = CliRunner().invoke(main, words).stdout
+    assert "1,200 read, 1,200 learned from, 0 held out, 0 rejected" in printed
+    assert "version 2 is published; in use is 2" in printed
+    again = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    assert (again["version"], again["published"], again["repeated"], again["reasons"]) == (2, True, True, [])
+    assert {"auc", "logloss", "normalized_entropy", "calibration"} < set(again["progressive"])
+    assert again["features"].keys() == {"living", "new", "left", "rows"}
+    assert again["rows"] == {"read": 1200, "used": 1200, "rejected": 0, "held_out": 0}
+    lines = CliRunner().invoke(main, ["history", str(run)]).stdout.splitlines()
+    assert lines[0] == "1 day; in use is version 2"
+    assert lines[3].split()[:3] == ["1", "2", "yes"]
+    assert max(map(len, lines)) <= 100
+    assert CliRunner().invoke(main, ["rollback", str(run)]).stdout == "version 1 is in use\n"
+    assert json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["current"] == 1

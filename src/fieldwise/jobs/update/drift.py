@@ -1,4 +1,4 @@
-"""Drift of what an update keeps: the bins of numbers and times, and the scales of numbers.
+"""Drift of what an update keeps: the bins and the scales of numbers.
 
 A day is compared with all rows that the encoder has learned from before: by the population stability index over the
 bins (`profile.survey.drift`); by mean and standard deviation of the scaled numbers, which were 0 and 1 in training.
@@ -13,6 +13,7 @@ from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
+from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import VALUE
 from fieldwise.profile.survey.cells import NUM_SETS, TEST, TRAIN
 from fieldwise.profile.survey.drift import drift_of_bins
@@ -54,7 +55,7 @@ class FieldDrift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drift_of(before: Encoder, after: Encoder, cache: Cache) -> dict[str, FieldDrift]:
-    """Return the drift of every field whose ids or scale are fixed, by name.
+    """Return the drift of every number, by the name of its field.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def drift_of(before: Encoder, after: Encoder, cache: Cache) -> dict[str, FieldDr
         if field.form == VALUE:
             if field.field.scale != "none":
                 scaled[name] = number
-        elif not isinstance(field, IndexedEncoder):
+        elif not isinstance(field, (IndexedEncoder, CalendarEncoder)):  # that a day has one weekday is no drift
             known = before.fields[name].counts
             counts = np.zeros((len(known), 1, NUM_SETS), dtype=np.int64)
             counts[:, 0, TRAIN], counts[:, 0, TEST] = known, field.counts - known
