@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +17,8 @@ from tests.jobs.update.runs import BATCH, contents, day_of, known, train
 import fieldwise as fw
 from fieldwise.cli import main
 from fieldwise.config import parse_config
-from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.errors import ArtefactError, ConfigError, Stopped
+from fieldwise.events import StageStart
 from fieldwise.jobs.update.versions import read_record
 
 KINDS = ("lr", "lc-dnn")
@@ -185,3 +188,15 @@ def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(
     assert max(map(len, lines)) <= 100
     assert CliRunner().invoke(main, ["rollback", str(run)]).stdout == "version 1 is in use\n"
     assert json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["current"] == 1
+
+
+@pytest.mark.parametrize("event", ["read", "train"])
+def test_an_update_that_is_asked_to_stop_changes_nothing(run, event):
+    def stop(said):
+        if isinstance(said, StageStart) and said.name == event:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = contents(run)
+    with pytest.raises(Stopped, match="nothing was changed"):
+        fw.update(run, day_of(1), gate=False, listen=stop)
+    assert contents(run) == before

@@ -23,6 +23,7 @@ from fieldwise.jobs.prepare.logs import log_columns
 from fieldwise.jobs.update.day import DaySummarizer, DaySummary
 from fieldwise.jobs.update.holdout import content_columns
 from fieldwise.schema import Schema
+from fieldwise.training.interrupt import Interrupt
 
 __all__ = ["ReadDay", "encode_day", "read_day"]
 
@@ -53,7 +54,9 @@ class ReadDay(NamedTuple):
     rejects: RejectTally
 
 
-def read_day(log: Log, encoder: Encoder, growing: Encoder, earlier: list[pa.Table], share: float) -> ReadDay:
+def read_day(
+    log: Log, encoder: Encoder, growing: Encoder, earlier: list[pa.Table], share: float, interrupt: Interrupt
+) -> ReadDay:
     """Look at the rows of a log, and let an encoder learn from those that are not held out.
 
     Parameters
@@ -64,12 +67,18 @@ def read_day(log: Log, encoder: Encoder, growing: Encoder, earlier: list[pa.Tabl
         Rows that were held out on earlier days.
     share
         Of the rows that are held out.
+
+    Raises
+    ------
+    Interrupted
+        On request.
     """
     content = content_columns(encoder.schema, log.columns)
     digests = [row_digests(rows, [name for name in content if name in rows.column_names]) for rows in earlier]
     summarizer = DaySummarizer(encoder, np.concatenate(digests) if digests else None, share)
     learns, held, rejects = [], [], RejectTally()
-    for chunk, encoded in encode_log(log, encoder, labelled=True, extra=_columns(encoder.schema, log, content)):
+    chunks = encode_log(log, encoder, labelled=True, extra=_columns(encoder.schema, log, content))
+    for chunk, encoded in interrupt.watch(chunks):
         rejects.add(chunk.reject_lines(encoded.rejects))
         is_held = summarizer.add(chunk, encoded)
         of_chunk = np.zeros(chunk.table.num_rows, dtype=np.bool_)
@@ -86,7 +95,7 @@ def read_day(log: Log, encoder: Encoder, growing: Encoder, earlier: list[pa.Tabl
 
 
 def encode_day(
-    log: Log, encoder: Encoder, day: ReadDay, before: list[pa.Table], folder: Path
+    log: Log, encoder: Encoder, day: ReadDay, before: list[pa.Table], folder: Path, interrupt: Interrupt
 ) -> tuple[Cache, npt.NDArray[np.int64] | None]:
     """Encode the rows of a day that are learned from, after those that were held out until now.
 
@@ -94,6 +103,11 @@ def encode_day(
     -------
     The examples; and the hour of each, -1 for those that come from before or have no time, None where the model knows
     of no time.
+
+    Raises
+    ------
+    Interrupted
+        On request.
     """
     time = encoder.schema.time
     hours: list[npt.NDArray[np.int64]] = []
@@ -105,7 +119,7 @@ def encode_day(
             encoded = encoder.transform(rows)
             writer.add(encoded.examples)
             hours.append(np.full(len(encoded.accepted), -1))
-        for chunk in log.chunks(_columns(encoder.schema, log)):
+        for chunk in interrupt.watch(log.chunks(_columns(encoder.schema, log))):
             of_chunk = day.learns[done : done + chunk.table.num_rows]
             done += chunk.table.num_rows
             table = chunk.table.filter(pa.array(of_chunk))

@@ -167,7 +167,7 @@ class _Update:
         leaving = [held_days.read(name) for name in held_days.leaving(waiting, self.number, window)]
         growing = self._growing(scratch)
         earlier = [held_days.read(name) for name in waiting]
-        day = read_day(log, self.bundle.encoder, growing, earlier, _SHARE if self.gate else 0.0)
+        day = read_day(log, self.bundle.encoder, growing, earlier, _SHARE if self.gate else 0.0, self.interrupt)
         for known in self.learned:
             if (known.summary.digest, known.summary.labels) == (day.summary.digest, day.summary.labels):
                 return UpdateResult(record=known, repeated=True)
@@ -229,7 +229,7 @@ class _Update:
         self, log: Log, day: ReadDay, encoder: Encoder, leaving: list[pa.Table]
     ) -> tuple[Stepper, Progressive, Cache]:
         """Learn from the day in the order of its log, after the rows that are no longer held out."""
-        cache, hours = encode_day(log, encoder, day, leaving, self.work / "learned")
+        cache, hours = encode_day(log, encoder, day, leaving, self.work / "learned", self.interrupt)
         stepper = go_on(self.bundle, self.checkpoint, self.state, encoder, self.config)
         progressive = Progressive(len(encoder.schema.classes), hours)
         factor = self.config.update.learning_rate
