@@ -82,16 +82,17 @@ ODD: dict[str, Callable[[random.Random, Cells], Cells]] = {
 """Changes that are odd, and leave a row that is used."""
 
 
-def text_file(path: Path, rng: random.Random, num_rows: int, share: float, swallow: bool) -> TextFile:
+def text_file(path: Path, rng: random.Random, num_rows: int, share: float, num_open: int = 0) -> TextFile:
     """Write a CSV or TSV file, gzipped where its name says so.
 
-    `swallow` opens quotes in some rows that the next quote of the file closes, far away.
+    `num_open` rows, none of the last ten, open a quote that the next quote of the file closes, lines away.
     """
     delimiter = b"\t" if ".tsv" in path.name else b","
     lines = [delimiter.join(name.encode() for name in COLUMNS)]
     kinds: Counter[str] = Counter()
     num_bytes = 0
-    for _ in range(num_rows):
+    opened = set(rng.sample(range(num_rows - 10), num_open))
+    for row in range(num_rows):
         cells = good(rng)
         if rng.random() < share:
             changes = {**KINDS, **ODD}
@@ -101,7 +102,7 @@ def text_file(path: Path, rng: random.Random, num_rows: int, share: float, swall
             cells = changes[kind](rng, cells)
             kinds[kind] += 1
         line = delimiter.join(_written(cell, delimiter, rng) for cell in cells)
-        if swallow and rng.random() < 0.02:
+        if row in opened:
             line = line.replace(delimiter, delimiter + b'"', 1)
             kinds["open quote"] += 1
         lines.append(line)
@@ -109,7 +110,7 @@ def text_file(path: Path, rng: random.Random, num_rows: int, share: float, swall
         if rng.random() < 0.01:
             lines.append(b"")
     data = rng.choice([b"\n", b"\r\n"]).join(lines) + b"\n"
-    if swallow and _is_open(data, delimiter):  # that would be an error of the file, not of its rows
+    if opened and _is_open(data, delimiter):  # that would be an error of the file, not of its rows
         data += b'"\n'
     path.write_bytes(gzip.compress(data, 1) if path.name.endswith(".gz") else data)
     return TextFile(path, kinds)

@@ -143,7 +143,7 @@ def test_a_worker_that_hangs_is_missed_after_the_time_given_and_makes_no_differe
         output, messages = process.communicate(timeout=PATIENCE)
     print(f"missed after {missed:.1f} seconds")  # noqa: T201
     assert process.returncode == 0, messages
-    assert "a worker was lost: all start again" in messages
+    assert "restarting all workers from the last checkpoint" in messages
     assert json.loads(output)["test"] == two[1]["test"]
     for name, array in runs.weights(two[0]).items():
         assert runs.weights(out)[name].tobytes() == array.tobytes(), name
