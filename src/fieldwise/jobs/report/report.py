@@ -192,7 +192,7 @@ def _content(
     listen: Listener,
 ) -> ReportContent:
     """Return the content of a report, measured on the best part that there is; `run` holds the model."""
-    bundle = open_bundle(run)
+    bundle = open_bundle(run / "bundle")  # as it was trained, whatever a run was updated to since
     part = next((name for name in ("test", "valid") if name in prepared.parts), None)
     figures: PartFigures | None = None
     coverage: Coverage | None = None
