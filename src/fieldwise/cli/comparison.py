@@ -43,11 +43,12 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     )
     _print_metrics(comparison, labels)
     print_members(comparison.models)
+    first = "" if comparison.folds is None else ", first fold"
     for label, result in zip(labels.values(), comparison.models, strict=True):
         if result.kept is not None:
             click.echo(
-                f"{label}: {model_label(result.kept)} is what was saved and measured: nothing was better on valid "
-                "beyond noise.\n"
+                f"{label}{first}: {model_label(result.kept)} is what was saved and measured: nothing was better "
+                "on valid beyond noise.\n"
             )
     if comparison.differences:
         _print_differences(comparison, labels)
@@ -68,7 +69,11 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
         "Next:",
         [
             predicting(max(comparison.models, key=_goodness).folder, config),
-            *([("mean and standard deviation over training seeds", again)] if len(comparison.seeds) == 1 else []),
+            *(
+                [("mean and standard deviation over training seeds", again)]
+                if len(comparison.seeds) == 1 and comparison.folds is None
+                else []
+            ),
             ("train another model", ["fieldwise", "train", str(path), *wider]),
             ("compare with the hidden layers of the paper", ["fieldwise", "compare", str(path), *paper]),
         ],
