@@ -17,6 +17,7 @@ from tests.logs import make_table
 import fieldwise as fw
 from fieldwise.data.cache import Cache
 from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.kept_state import read_state
 
 ROWS = make_table(5, seed=1)
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory) -> Path:
 
 def artefact_files(folder: Path) -> list[Path]:
     """Return the files that have a checksum."""
-    names = ("*.json", "*.safetensors", "*.bin")
+    names = ("*.json", "*.safetensors", "*.bin", "*.onnx")
     places = (folder / ".fieldwise", folder / "runs")
     return sorted(path for place in places for name in names for path in place.rglob(name) if path.stat().st_size)
 
@@ -69,6 +70,8 @@ def use(path: Path) -> None:
         fw.prepare(fw.load_config(folder.parents[1] / "fieldwise.toml"))
     elif folder.parent.name == "checkpoints":
         newest(folder)
+    elif folder.parent.name == "state":
+        read_state(folder.parents[1], int(folder.name))
     else:
         assert folder.name == "bundle"
         fw.Predictor(folder).predict(ROWS)
@@ -103,7 +106,7 @@ def check_some(folder: Path, num_flips: int, num_cuts: int, seed: int) -> None:
     paths = artefact_files(folder)
     assert {path.name.split("-")[0] for path in paths} == {
         "prepared.json", "encoder.safetensors", "examples.bin", "manifest.json", "run.json", "table", "dense",
-        "table.safetensors", "dense.safetensors",
+        "table.safetensors", "dense.safetensors", "network", "ranking",
     }  # fmt: skip
     for change, count in ((flipped, num_flips), (cut, num_cuts)):
         for number in range(count):

@@ -23,6 +23,9 @@ _SECONDS_OF_BEAT, _BEATS = 1, 8
 """Interval of heartbeats, and the number of missed ones after which a host counts as lost."""
 _FOR_MORE = timedelta(seconds=5)
 """How long a sufficient number of hosts waits for further ones, such as those whose workers ended with a lost host."""
+_TO_CLOSE = timedelta(minutes=10)
+"""How long it may take to tell the other hosts that the run has ended: 30 seconds were too few on a busy machine, and
+the others would have waited for ever."""
 
 
 class Hosts:
@@ -94,7 +97,7 @@ class Hosts:
             self.at_least,
             self.at_most,
             own or address_towards(host),
-            RendezvousTimeout(last_call=_FOR_MORE),
+            RendezvousTimeout(last_call=_FOR_MORE, close=_TO_CLOSE),
             _SECONDS_OF_BEAT,
             _BEATS,
         )
