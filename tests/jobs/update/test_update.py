@@ -140,6 +140,11 @@ def test_a_run_that_is_being_worked_in_or_is_none_is_refused(run, tmp_path):
         fw.update(run, day_of(1))
 
 
+def test_a_model_that_learned_from_a_part_of_the_negatives_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.negative_rate"):
+        fw.update(train(tmp_path, "lr", train="negative_rate = 0.5"), day_of(1))
+
+
 def test_bins_and_scales_that_have_drifted_are_told_and_kept(run):
     still = fw.update(run, day_of(1), gate=False).record
     assert not [text for text in still.warnings if "drifted" in text]

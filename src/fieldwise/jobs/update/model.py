@@ -33,7 +33,7 @@ from fieldwise.training.saving import save_weights
 from fieldwise.training.step import Stepper
 from fieldwise.training.unseen import fill_unseen
 
-__all__ = ["go_on", "memories_of", "write_state", "write_version"]
+__all__ = ["check_updatable", "go_on", "memories_of", "write_state", "write_version"]
 
 _COMPARED_ROWS = 64
 _PREFIX = "memory."
@@ -48,6 +48,20 @@ def memories_of(checkpoint: Checkpoint, encoder: Encoder) -> dict[str, Memory]:
         if own:
             found[name] = Memory.restored(own, rows)
     return found
+
+
+def check_updatable(bundle: Bundle, config: Config) -> None:
+    """Raise ConfigError where an update does not know what training did."""
+    again = "train it again on the newest days"
+    if bundle.encoder.schema.labels:
+        raise ConfigError("a model of several labels cannot be updated yet", where=bundle.folder, fix=again)
+    if config.train.negative_rate < 1:
+        raise ConfigError(
+            "a model trained on a part of the negatives cannot be updated yet",
+            where="train.negative_rate",
+            got=config.train.negative_rate,
+            fix=again,
+        )
 
 
 def go_on(bundle: Bundle, checkpoint: Checkpoint, state: KeptState, encoder: Encoder, config: Config) -> Stepper:
@@ -71,8 +85,6 @@ def go_on(bundle: Bundle, checkpoint: Checkpoint, state: KeptState, encoder: Enc
                 renewed[layout.num_fields + number] = renewed[bag.value]
     num_classes, dtype = len(encoder.schema.classes), DTYPES[bundle.dtype]
     model = build_model(model_config, layout, num_classes, settings.seed, dtype, bags)
-    if encoder.schema.labels:
-        raise ConfigError("a model of several labels cannot be updated yet", where=bundle.folder, fix="train it again")
     if not model.trained:
         raise ConfigError(
             "this model is sampled from its training log, and cannot learn from a day",

@@ -34,7 +34,7 @@ from fieldwise.jobs.update.guards import inspect_day
 from fieldwise.jobs.update.holdout import HeldOutDays, HeldOutFile
 from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
 from fieldwise.jobs.update.learn import Progressive, learn
-from fieldwise.jobs.update.model import go_on, memories_of, write_state, write_version
+from fieldwise.jobs.update.model import check_updatable, go_on, memories_of, write_state, write_version
 from fieldwise.jobs.update.read import ReadDay, encode_day, read_day
 from fieldwise.jobs.update.result import DayRecord, FeatureCounts, RowCounts, UpdateResult
 from fieldwise.jobs.update.versions import Record, Versions
@@ -144,6 +144,7 @@ class _Update:
         self.config, self.versions, self.record, self.work = config, versions, record, work
         self.interrupt = interrupt
         self.bundle = open_bundle(versions.bundle(record.head)).verify()
+        check_updatable(self.bundle, config)
         self.gate = gate and len(self.bundle.encoder.schema.classes) == 2
         self.checkpoint, self.state = read_state(versions.run, record.head)
         if self.state.bundle != self.bundle.digest:
