@@ -146,4 +146,5 @@ def test_the_unit_the_image_and_the_service_name_options_that_there_are() -> Non
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
     others = {"--factory", "--workers", "--loop", "--http", "--worker-class", "--bind", "--user", "--no-cache-dir"}
     others |= {"--create-home", "--compile", "--rm"}
+    others |= {"--fields", "--connections", "--seconds", "--start"}  # of the benchmark
     assert shown <= options | others

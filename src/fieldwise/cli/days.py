@@ -25,7 +25,7 @@ def curve(values: Sequence[float | None]) -> str:
 
     Examples
     --------
-    >>> curve([0.7, 0.75, None, 0.8])
+    >>> curve([0.7, 0.74, None, 0.8])
     '▁▄ █'
     """
     known = [value for value in values if value is not None]

@@ -15,8 +15,8 @@ from fieldwise.cli.output import print_json
     cls=Verb,
     short_help="Take values, such as a person's, out of a run.",
     examples=(
-        "fieldwise forget runs/first --field user_id --values leavers.txt",
-        "fieldwise forget runs/first --field user_id --values leavers.txt --served served/ctr --prepared .fieldwise",
+        "fieldwise forget runs/first --field user_id --values gone.txt",
+        "fieldwise forget runs/first --field user_id --values gone.txt --served served/ctr",
     ),
 )
 @run_argument
