@@ -7,6 +7,7 @@ import os
 import pytest
 
 os.environ["COLUMNS"] = "100"  # tables are laid out alike, whatever terminal the tests are started from
+os.environ["FIELDWISE_REPORT"] = "0"  # drawing takes seconds, and hundreds of tests train by the command line
 _FIRST = ("tests/crash/", "tests/distributed/", "tests/testing/")
 """The longest files: one that begins last would leave the other cores idle."""
 

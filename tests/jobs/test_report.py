@@ -161,7 +161,7 @@ def test_without_matplotlib_training_is_not_lost_and_the_figures_are_there(folde
     shutil.copytree(folder / "run", run)
     for name in ("report.html", "report.json", "card.md"):
         (run / name).unlink()
-    shown = CliRunner().invoke(main, ["train", str(folder / "fieldwise.toml"), "--out", str(run)])
+    shown = CliRunner().invoke(main, ["train", str(folder / "fieldwise.toml"), "--out", str(run), "--report"])
     assert shown.exit_code == 0
     assert "matplotlib is not installed" in shown.stderr
     assert "Report:" not in shown.stdout
@@ -184,9 +184,9 @@ def test_the_verb_draws_it_once_unless_asked_not_to(folder, tmp_path):
     words = ["train", str(folder / "fieldwise.toml"), "--out", str(run), "--set", "model.kind=lr", "--quiet"]
     assert "Report:" not in CliRunner().invoke(main, [*words, "--no-report"]).stdout
     assert not (run / "report.html").exists()
-    assert f"Report: {run}/report.html" in CliRunner().invoke(main, words).stdout
+    assert f"Report: {run}/report.html" in CliRunner().invoke(main, [*words, "--report"]).stdout
     drawn = (run / "report.html").stat().st_mtime_ns
-    assert f"Report: {run}/report.html" in CliRunner().invoke(main, words).stdout
+    assert f"Report: {run}/report.html" in CliRunner().invoke(main, words, env={"FIELDWISE_REPORT": "1"}).stdout
     assert (run / "report.html").stat().st_mtime_ns == drawn
     assert "penalty" in (run / "report.html").read_text()
     told = json.loads(CliRunner().invoke(main, ["report", str(run), "--json"]).stdout)

@@ -121,7 +121,8 @@ report_option = click.option(
     "--report/--no-report",
     "with_report",
     default=True,
-    help="Write report.html, report.json and card.md into the folder. Default: yes.",
+    envvar="FIELDWISE_REPORT",
+    help="Write report.html, report.json and card.md into the folder. Default: the variable FIELDWISE_REPORT, or yes.",
 )
 
 replace_option = click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
