@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fieldwise.config import parse_config
+from fieldwise.config import find_problems, load_config, parse_config
 from fieldwise.errors import ConfigError
 
 DATA = 'data = { train = "log.csv", label = "click" }\n'
@@ -69,3 +69,20 @@ def test_an_override_finds_a_field_whatever_its_name_holds(override, name, key, 
 def test_a_wrong_key_of_a_field_with_dots_is_named(override):
     with pytest.raises(ConfigError, match=r"unknown key: bin\n(.|\n)*did you mean bins"):
         parse_config('data = { train = "log.csv", label = "click" }', overrides=[override])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "fieldwise.toml"
+    path.write_bytes(b'\xef\xbb\xbf[data]\r\ntrain = "a.csv"\r\nlabel = "click"\r\n')
+    assert load_config(path).data.label == "click"
+
+
+def test_a_value_in_the_place_of_a_table_is_told_in_the_words_of_toml():
+    [problem] = find_problems('train = 3\n[data]\ntrain = "a.csv"\nlabel = "click"\n', where="a.toml")
+    assert str(problem) == "invalid value\n  where: a.toml, line 1, [train]\n  expected: table\n  got: 3"
+
+
+@pytest.mark.parametrize("labels", ['["a", "a"]', '["a", { label = "b", among = "c" }]'])
+def test_labels_that_cannot_be_learned_together_are_found_without_the_log(labels):
+    [problem] = find_problems(f'[data]\ntrain = "a.csv"\nlabels = {labels}\n', where="a.toml")
+    assert problem.where == "a.toml, line 3, [data.labels]"

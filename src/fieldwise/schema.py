@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,7 @@ __all__ = [
     "TimePart",
     "TimeUnit",
     "WeightScale",
+    "check_labels",
 ]
 
 FieldType = Literal["category", "number", "bag", "time", "cross"]
@@ -355,6 +356,34 @@ MAX_LABELS = 4
 """What an example says of all of them together is then one byte of a prepared log."""
 
 
+def check_labels(labels: Sequence[tuple[str, str | None]]) -> None:
+    """Refuse labels, each with the one among whose positive examples it is counted, that cannot be learned together.
+
+    Raises
+    ------
+    ConfigError
+        What is wrong with ``data.labels``, and what would be right.
+    """
+    columns = [column for column, _ in labels]
+    if len(set(columns)) < len(columns) or len(columns) == 1 or len(columns) > MAX_LABELS:
+        raise ConfigError(
+            "labels that are learned together must be distinct columns",
+            where="data.labels",
+            expected=f"2 to {MAX_LABELS} of them",
+            got=", ".join(columns),
+            fix=f'data.label = "{columns[0]}" is for one label' if len(set(columns)) == 1 else None,
+        )
+    for number, (column, among) in enumerate(labels):
+        if among is not None and among not in columns[:number]:
+            raise ConfigError(
+                "a label is counted among the positive examples of one before it",
+                where=f"data.labels, {column}",
+                expected=f"among = {' or '.join(columns[:number]) or 'nothing, for the first label'}",
+                got=among,
+                fix=did_you_mean(among, columns[:number]),
+            )
+
+
 class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The columns that are read from a log, and their meaning.
 
@@ -398,7 +427,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ConfigError("duplicate field names", where="[fields]", got=", ".join(twice))
-        self._check_labels()
+        check_labels([(label.label, label.among) for label in self.labels])
         if self.classes and (len(set(self.classes)) < max(len(self.classes), 2) or not all(self.classes)):
             raise ConfigError(
                 "classes must be two or more distinct values of the label",
@@ -459,26 +488,6 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     )
             seen[field.name] = field
         self._check_served()
-
-    def _check_labels(self) -> None:
-        columns = [label.label for label in self.labels]
-        if len(set(columns)) < len(columns) or len(columns) == 1 or len(columns) > MAX_LABELS:
-            raise ConfigError(
-                "labels that are learned together must be distinct columns",
-                where="data.labels",
-                expected=f"2 to {MAX_LABELS} of them",
-                got=", ".join(columns),
-                fix=f'data.label = "{columns[0]}" is for one label' if len(set(columns)) == 1 else None,
-            )
-        for number, label in enumerate(self.labels):
-            if label.among is not None and label.among not in columns[:number]:
-                raise ConfigError(
-                    "a label is counted among the positive examples of one before it",
-                    where=f"data.labels, {label.label}",
-                    expected=f"among = {' or '.join(columns[:number]) or 'nothing, for the first label'}",
-                    got=label.among,
-                    fix=did_you_mean(label.among, columns[:number]),
-                )
 
     def _check_served(self) -> None:
         for field in self.fields:

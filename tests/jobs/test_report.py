@@ -20,6 +20,10 @@ from fieldwise.cli import main
 from fieldwise.errors import ArtefactError
 from fieldwise.jobs.report.report import report_or_warn
 from fieldwise.jobs.train.record import RECORD_NAME, read_record
+from fieldwise.metrics.intervals import Estimate
+from fieldwise.report.card import model_card
+from fieldwise.report.content import ModelLine, ReportContent
+from fieldwise.report.pictures import intervals
 
 ROWS = 1500
 SECTIONS = (
@@ -259,3 +263,32 @@ def test_a_browser_shows_all_of_it_at_both_widths_without_an_error(folder, tmp_p
     assert found["right"] <= width
     assert (found["ground"] == "rgb(255, 255, 255)") == bool(scheme)
     assert all(f"<h2>{section}</h2>" in done.stdout for section in SECTIONS)
+
+
+def test_texts_in_letters_that_the_font_of_the_pictures_lacks_are_drawn_without_a_word(capfd):
+    names = ["\N{CJK UNIFIED IDEOGRAPH-4E2D}", "\N{GRINNING FACE}"]
+    picture = intervals("values", "values", names, [Estimate(0.5, 0.4, 0.6)] * 2, "rate")
+    assert all(name in picture for name in names)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_card_says_which_model_was_saved():
+    line = ModelLine(label="LC-DNN", parameters=5, biases=1, valid=None, test=None, note="LR is what was saved")
+    nothing = {name: [] for name in ("classes", "reading", "fields", "moments", "warnings")}
+    figures = {"rows_read": 9, "rows_rejected": 0, "num_features": 5, "parts": {}, "facts": {}}
+    card = model_card(
+        ReportContent(
+            title="",
+            model="LC-DNN",
+            label="a`b",
+            positive="1",
+            models=[line],
+            stop_on="auc",
+            figures=None,
+            config="",
+            **nothing,
+            **figures,
+        )
+    )
+    assert "- LR is what was saved." in card
+    assert "probability of a\\`b = 1." in card

@@ -96,6 +96,27 @@ def test_the_epoch_that_is_kept_is_the_best_of_the_label_that_is_named(trained):
     assert clicks.valid.labels["click"].logloss <= min(own)
 
 
+@pytest.mark.parametrize("weight", ["", 'weight = "weight"'])
+def test_the_first_label_decides_whether_weights_are_better_than_the_initial_ones(tmp_path, monkeypatch, weight):
+    from fieldwise.jobs.train import initial
+
+    log, compared = make_log(tmp_path), []
+
+    def noted(metric, labels, *rest):
+        compared.append(labels)
+        return exceeds(metric, labels, *rest)
+
+    exceeds = initial.exceeds_noise
+    monkeypatch.setattr(initial, "exceeds_noise", noted)
+    text = CONFIG.format(kind="lc-dnn", more="").replace('weight = "weight"', weight, 1)
+    overrides = ["train.stop_on=auc", "train.epochs=4", "data.valid=log.parquet", "data.test=0.5"]
+    result = fw.train(fw.parse_config(text, base=tmp_path, overrides=overrides), tmp_path / "run")
+    assert compared
+    assert result.test.labels["click"].auc > 0.6
+    for labels in compared:
+        np.testing.assert_array_equal(labels, log["click"].to_numpy())
+
+
 def test_a_predictor_and_the_network_answer_with_a_column_for_each_label(trained):
     folder, log, result = trained
     predictor = fw.Predictor(result.folder)

@@ -41,7 +41,7 @@ def explain(message: str, tree: Mapping[str, Any], origin: Origin) -> tuple[Conf
         return ConfigError(f"a required key is missing: {missing[1]}", where=where), [*path, missing[1]]
     where = origin.at(*path, shown=key)
     kind, value = _type_at(path), _value_at(tree, path)
-    if kind is None or is_table(kind) or not what.startswith(("Expected", "Invalid")):
+    if kind is None or not what.startswith(("Expected", "Invalid")):
         return ConfigError("invalid value", where=where, expected=what.removeprefix("Expected ")), path
     written = in_toml(value)
     got = written if len(written) <= _MAX_SHOWN else f"{written[:_MAX_SHOWN]}..."

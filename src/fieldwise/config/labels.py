@@ -9,6 +9,7 @@ import msgspec
 from fieldwise.config.origin import Origin
 from fieldwise.config.tables import Config, LabelConfig
 from fieldwise.errors import ConfigError, did_you_mean
+from fieldwise.schema import check_labels
 
 __all__ = ["label_problems", "with_labels"]
 
@@ -26,7 +27,7 @@ def with_labels(config: Config) -> Config:
 
 
 def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
-    """Yield an error for each key that cannot be had with several labels, and for a metric of none of the labels."""
+    """Yield an error for labels that cannot be learned together, each key that they exclude, and a metric of none."""
     data, train, columns = config.data, config.train, config.data.label_columns
     _, colon, label = train.stop_on.partition(":")
     if colon and label not in columns:
@@ -39,6 +40,11 @@ def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
         )
     if not data.labels:
         return
+    try:
+        check_labels([(each.label, each.among) for each in data.labels if isinstance(each, LabelConfig)])
+    except ConfigError as error:
+        where = origin.at("data", "labels")
+        yield ConfigError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix)
     if data.label != columns[0]:
         yield ConfigError(
             "label is for one label, and labels for several",

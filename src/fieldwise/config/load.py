@@ -55,7 +55,7 @@ def read_text(path: Path) -> str:
         It cannot be read, or is no text.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # editors on Windows begin files with a mark
     except OSError as error:
         raise ConfigError("the configuration cannot be read", where=path, got=error.strerror or error) from None
     except UnicodeDecodeError:

@@ -25,12 +25,14 @@ def model_card(content: ReportContent) -> str:
 
 def _details(content: ReportContent) -> Iterator[str]:
     line = next((each for each in content.models if each.label == content.model), content.models[0])
-    of = f"`{content.label}` = `{content.positive}`" if content.positive is not None else f"`{content.label}`"
+    of = _plain(content.label if content.positive is None else f"{content.label} = {content.positive}")
     yield from ("## Model details", "")
     yield f"- Estimates the probability of {of}."
     if line.parameters is not None:
         weights = f"{line.parameters:,} parameters and {line.biases:,} biases"
         yield f"- {line.label}: {weights}, {content.num_features:,} features."
+    if line.note:
+        yield f"- {_plain(line.note)}."
     for title, values in content.facts.items():
         yield f"- {title}: {', '.join(f'{name} {value}' for name, value in values.items())}."
     yield f"- Person or team that answers for it: {_TO_FILL}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,9 @@ def _draw(name: str, alt: str, paint: Callable[[Axes], None], inches: float = _I
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Texts are drawn by the browser: that matplotlib's font lacks a letter shifts a label by a little at most.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(_INCHES[0], inches), layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())

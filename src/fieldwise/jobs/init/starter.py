@@ -54,7 +54,7 @@ _OPTIONS: dict[str, tuple[msgspec.Struct, dict[str, str]]] = {
     "model": (
         ModelConfig(),
         {
-            "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet | bayesian-fm; a + b: a stack; auto: by the log",
+            "kind": "lr | dnn | lc-dnn | lc-wide-deep | lc-resnet | bayesian-fm; a+b: a stack; auto: by the log",
             "units": "locally connected units per field, 1 to 64; 0: chosen from the number of fields",
             "hidden": "widths of the hidden layers",
             "activation": "relu | gelu | silu | tanh | sigmoid",

@@ -12,6 +12,7 @@ from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.data.batches import Batches
 from fieldwise.distributed.world import World
 from fieldwise.jobs.run import Result
+from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.newton import LogisticSolution, logits_of
 from fieldwise.kernels.storage import decode_weights
@@ -81,8 +82,11 @@ def initial_of(
         found = labelled_logits(both, valid.epoch(0), world)
 
         def decided() -> bool:
-            own, initial = found["logits"].T
-            return exceeds_noise(stop_on, found["labels"], own, initial, found.get("weights"))
+            labels = label_states(found["labels"], 0)  # of several labels, the first is the one that is compared
+            known = labels != MISSING_LABEL
+            own, initial = found["logits"][known].T
+            weights = found["weights"][known] if "weights" in found else None
+            return exceeds_noise(stop_on, labels[known], own, initial, weights)
 
         return world.first(decided, bool)
 
