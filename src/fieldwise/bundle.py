@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -394,15 +393,29 @@ def open_bundle(folder: str | Path) -> Bundle:
 
 
 def bundle_in_use(folder: str | Path) -> Path:
-    """Return the folder of the bundle with which a run answers, or `folder` itself where it is no run."""
+    """Return the folder of the bundle with which a run answers, or `folder` itself where it is no run.
+
+    Raises
+    ------
+    ArtefactError
+        The file that names the version in use is damaged.
+    """
     folder = Path(folder)
     if (folder / _MANIFEST_NAME).exists():
         return folder
     pointer = folder / VERSIONS_NAME / CURRENT_NAME
-    with suppress(OSError, UnicodeDecodeError):
-        name = pointer.read_text().strip()
-        if name.isdecimal():
-            return folder / VERSIONS_NAME / name
+    if pointer.exists():
+        with explaining(pointer):
+            name = pointer.read_bytes().strip()
+        if not name.isdigit():
+            raise ArtefactError(
+                "the file that names the version in use is damaged",
+                where=pointer,
+                expected="the number of a version",
+                got=repr(name[:20].decode(errors="replace")),
+                fix="`fieldwise rollback RUN --to VERSION` writes it anew",
+            )
+        return folder / VERSIONS_NAME / name.decode()
     return folder / "bundle" if (folder / "bundle" / _MANIFEST_NAME).exists() else folder
 
 

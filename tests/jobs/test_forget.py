@@ -22,6 +22,8 @@ import fieldwise as fw
 from fieldwise.cli.forget import command
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.jobs.forget.forget import forget
+from fieldwise.jobs.forget.proof import search
+from fieldwise.jobs.update.update import rollback
 
 GONE = ["user-0007", "user-0008"]
 ROWS = 3_000
@@ -245,7 +247,7 @@ def test_killed_at_any_moment_the_same_call_ends_it(whole: Path, tmp_path: Path)
 
 
 def test_on_the_command_line_it_says_what_it_did_and_what_stays(folder: Path) -> None:
-    (folder / "leavers.txt").write_text("user-0007\n\nuser-0008\n")
+    (folder / "leavers.txt").write_text("user-0007\n\nuser-0008\n", encoding="utf-8-sig")
     arguments = [str(folder / "run"), "--field", "user", "--values", str(folder / "leavers.txt")]
     result = CliRunner().invoke(command, [*arguments, "--json"])
     found = json.loads(result.stdout)
@@ -260,6 +262,22 @@ def test_on_the_command_line_it_says_what_it_did_and_what_stays(folder: Path) ->
     assert "notes.txt: the text of a value" in result.stderr
 
 
+def test_half_way_the_run_is_not_updated_and_that_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldwise.jobs.forget.forget.forget_in_bundle", stop)
+        with pytest.raises(KeyboardInterrupt):
+            forget(folder / "run", "user", GONE)
+    for job in (lambda: fw.update(folder / "run", log_of(7)), lambda: rollback(folder / "run")):
+        with pytest.raises(ArtefactError, match="was broken off"):
+            job()
+    assert "was broken off" in fw.verify(folder / "run").damages[0]
+    assert not forget(folder / "run", "user", GONE).proof.left
+    assert fw.verify(folder / "run").damages == []
+
+
 def test_what_cannot_be_forgotten_is_said(folder: Path) -> None:
     for field, values, message in (
         ("usr", ["a"], "did you mean user"),
@@ -268,10 +286,20 @@ def test_what_cannot_be_forgotten_is_said(folder: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             forget(folder / "run", field, values)
+        assert not (folder / "run" / "forgetting.json").exists(), "nothing was begun"
     with pytest.raises(ArtefactError, match="no prepared log"):
         forget(folder / "run", "user", GONE, prepared=[folder / "served"])
     with pytest.raises(ArtefactError, match="no such log"):
         forget(folder / "run", "user", GONE, served=[folder / "elsewhere"])
+
+
+def test_texts_inside_of_lists_are_found(tmp_path: Path) -> None:
+    bags = {"a": pa.array([["x", "ann"]]), "b": pa.array([[("ann", 1.0)]], pa.map_(pa.string(), pa.float64()))}
+    for number, bag in enumerate(bags.values()):
+        path = tmp_path / f"{number}.parquet"
+        pq.write_table(pa.table({"n": [5], "friends": bag}), path)
+        assert search([path], np.zeros(0, np.uint64), ["ann"]).left == [f"{path}: a cell of column friends"]
+        assert search([path], np.zeros(0, np.uint64), ["5", "an"]).left == []
 
 
 def test_prepared_logs_that_are_named_are_removed(folder: Path) -> None:

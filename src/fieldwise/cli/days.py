@@ -61,17 +61,19 @@ def print_update(result: UpdateResult) -> None:
         click.echo(f"refused: {reason}")
     state = "is published" if day.published else "is kept in refused, not published" if day.version else ""
     click.echo(f"version {day.version} {state}; in use is {day.current}" if day.version else f"in use is {day.current}")
+    if day.is_lost:
+        click.echo(_lost(day))
 
 
-def print_history(current: int, days: Sequence[DayRecord]) -> None:
-    """Print a line for each day, and how its figures moved."""
+def print_history(current: int, days: Sequence[DayRecord], first: int = 1) -> None:
+    """Print a line for each day, of which the first has this number, and how its figures moved."""
     if not days:
         click.echo("The run was not updated yet; version 1 is the trained model.")
         return
     print_table(
         f"{len(days):,} day{'s' * (len(days) > 1)}; in use is version {current}",
         ["day", "version", "published", "auc", "logloss", "entropy", "calibration", "unseen", "features"],
-        [_line(number, day) for number, day in enumerate(days, 1)],
+        [_line(number, day) for number, day in enumerate(days, first)],
         num_texts=3,
     )
     shown = days[-_WIDEST:]
@@ -85,9 +87,13 @@ def print_history(current: int, days: Sequence[DayRecord]) -> None:
         known = [value for value in values if value is not None]
         if known:
             click.echo(f"{name:>13}  {curve(values)}  {min(known):.4f} to {max(known):.4f}")
-    for number, day in enumerate(days, 1):
-        for reason in day.reasons:
+    for number, day in enumerate(days, first):
+        for reason in (*day.reasons, *([_lost(day)] if day.is_lost else [])):
             click.echo(f"{day.summary.day or number}: {reason}")
+
+
+def _lost(day: DayRecord) -> str:
+    return f"later versions go on from version {day.head}: what was learned after it, of this day too, is lost to them"
 
 
 def _title(day: DayRecord) -> str:

@@ -56,7 +56,7 @@ def command(
     from fieldwise.jobs.forget.forget import forget
 
     try:
-        values = path.read_text(encoding="utf-8").splitlines()
+        values = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError("the values are not UTF-8", where=path, expected="a text a line") from None
     found = forget(run, field, values, served=served, prepared=prepared)

@@ -26,10 +26,11 @@ def command(run: Path, last: int | None, as_json: bool) -> None:
     from fieldwise.jobs.update.history import read_history
 
     record = read_history(run)
-    days = record.days[-last:] if last is not None else record.days
+    first = max(len(record.days) - last, 0) if last is not None else 0
+    days = record.days[first:]
     if as_json:
         print_json({"current": record.current, "days": [day.as_dict() for day in days]})
     else:
         from fieldwise.cli.days import print_history
 
-        print_history(record.current, days)
+        print_history(record.current, days, first + 1)

@@ -22,7 +22,7 @@ from fieldwise.cli.output import print_json
 def command(run: Path, to: int | None, as_json: bool) -> None:
     """Put an earlier version of an updated RUN to use, at once: servers take it as they take a new one.
 
-    The next update goes on from that version.
+    The next update goes on from that version, without what later ones have learned.
     """
     from fieldwise.jobs.update.update import rollback
 
@@ -30,4 +30,6 @@ def command(run: Path, to: int | None, as_json: bool) -> None:
     if as_json:
         print_json({"version": version})
     else:
-        click.echo(f"version {version} is in use")
+        click.echo(
+            f"version {version} is in use; the next update goes on from it, without what later ones have learned"
+        )

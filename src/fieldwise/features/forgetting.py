@@ -24,7 +24,7 @@ from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.kernels.fingerprint import combine
 from fieldwise.kernels.hashtable import place, slots_for
 
-__all__ = ["Forgotten", "fingerprints_of", "forget_values"]
+__all__ = ["Forgotten", "check_forgettable", "fingerprints_of", "forget_values"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -60,6 +60,22 @@ def fingerprints_of(encoder: Encoder, field: str, table: pa.Table) -> tuple[Uint
     return cells.fingerprints, rows if cells.offsets is None else np.repeat(rows, np.diff(cells.offsets))
 
 
+def check_forgettable(encoder: Encoder, field: str) -> IndexedEncoder:
+    """Return a field of an encoder; ConfigError where it has no values that it knows by text."""
+    fields = encoder.fields
+    own = fields.get(field)
+    if own is None or not isinstance(own, IndexedEncoder) or isinstance(own, CrossEncoder):
+        known = [name for name, each in fields.items() if isinstance(each, IndexedEncoder) and each.field.column]
+        raise ConfigError(
+            "not a field of values that can be forgotten",
+            where="--field",
+            expected=f"one of {', '.join(known)}",
+            got=field,
+            fix=did_you_mean(field, known),
+        )
+    return own
+
+
 def forget_values(encoder: Encoder, field: str, values: Sequence[str]) -> Forgotten:
     """Return an encoder without values of a field's column.
 
@@ -77,18 +93,7 @@ def forget_values(encoder: Encoder, field: str, values: Sequence[str]) -> Forgot
     >>> found.ids["user"].tolist(), found.encoder.transform(log).batch.ids.tolist()
     ([4], [[2, 1, 2, 3]])
     """
-    fields = encoder.fields
-    own = fields.get(field)
-    if own is None or not isinstance(own, IndexedEncoder) or isinstance(own, CrossEncoder):
-        known = [name for name, each in fields.items() if isinstance(each, IndexedEncoder) and each.field.column]
-        raise ConfigError(
-            "not a field of values that can be forgotten",
-            where="--field",
-            expected=f"one of {', '.join(known)}",
-            got=field,
-            fix=did_you_mean(field, known),
-        )
-    column = own.field.column
+    fields, column = encoder.fields, check_forgettable(encoder, field).field.column
     keys: dict[str, Uint64s] = {}
     ids: dict[str, Int64s] = {}
     hashed: list[str] = []

@@ -7,6 +7,7 @@
         bundle/         the model (`bundle`)
         progress.jsonl  speed, loss and memory on the way (`jobs.train.record`)
         report.html     the report, with report.json and card.md (`jobs.report`)
+        forgetting.json     there while a `fieldwise forget` is not done (`jobs.forget`)
         not_finite.jsonl    the batch in which a NaN or an infinity stopped training
         checkpoints/    from which an unfinished run is resumed (`training.checkpoint`)
         .lock           locked by the process that works in the folder
@@ -40,6 +41,7 @@ from fieldwise.metrics import Metrics
 from fieldwise.models.config import ModelConfig
 
 __all__ = [
+    "FORGETTING_NAME",
     "LOCK_NAME",
     "RUN_NAME",
     "Epoch",
@@ -57,7 +59,7 @@ _FORMAT = "fieldwise-run"
 _VERSION = 3
 _UPGRADES: Upgrades = {1: lambda content: content, 2: lambda content: content}
 """Version 1 did not say which bundle is the run's, version 2 not how it is updated."""
-RUN_NAME, LOCK_NAME = "run.json", ".lock"
+RUN_NAME, LOCK_NAME, FORGETTING_NAME = "run.json", ".lock", "forgetting.json"
 _OF_UPDATES = ("update", "gate", "guards")
 
 
@@ -368,13 +370,18 @@ def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
 
 
 @contextmanager
-def holding_run(folder: Path) -> Iterator[None]:
+def holding_run(folder: Path, *, forgets: bool = False) -> Iterator[None]:
     """Hold a finished run for this process, as training does: one works in it at a time.
+
+    Parameters
+    ----------
+    forgets
+        Whether it may be in the middle of a `fieldwise forget`, which is ended now.
 
     Raises
     ------
     ArtefactError
-        There is no run, or it is not finished.
+        There is no run, it is not finished, or a `fieldwise forget` was broken off in it.
     ConfigError
         Another process works in it.
     """
@@ -384,6 +391,8 @@ def holding_run(folder: Path) -> Iterator[None]:
         _lock(lock, folder, 0.0)
         if read_result(folder) is None:
             raise ArtefactError("the run is not finished", where=folder, fix="run the same `fieldwise train` again")
+        if not forgets:
+            _refuse_half_forgotten(folder)
         yield
 
 
@@ -440,6 +449,7 @@ def _read(folder: Path) -> _Manifest:
 
 def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
     """Raise ArtefactError where a whole bundle lies in the place of the one that the run has saved."""
+    _refuse_half_forgotten(folder)
     try:
         found = bundle_digest(folder / "bundle")
     except ArtefactError:  # told of where it is opened
@@ -451,6 +461,15 @@ def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
             expected=f"a manifest with the checksum {manifest.bundle}",
             got=found,
             fix="restore the original model, or train again with --overwrite",
+        )
+
+
+def _refuse_half_forgotten(folder: Path) -> None:
+    if (folder / FORGETTING_NAME).exists():
+        raise ArtefactError(
+            "a `fieldwise forget` was broken off, and the values may still be there",
+            where=folder / FORGETTING_NAME,
+            fix="run the same `fieldwise forget` again, which ends it",
         )
 
 

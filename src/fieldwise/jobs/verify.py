@@ -16,16 +16,19 @@ from typing import Any
 
 import msgspec
 
-from fieldwise.bundle import BUNDLE_FORMAT, open_bundle
+from fieldwise.bundle import BUNDLE_FORMAT, CURRENT_NAME, VERSIONS_NAME, bundle_in_use, open_bundle
 from fieldwise.data.cache import Cache
 from fieldwise.data.cache_format import DATA_NAME, MANIFEST_NAME
 from fieldwise.data.cache_format import FORMAT as CACHE_FORMAT
 from fieldwise.errors import ArtefactError, UserError
+from fieldwise.io.files import RESTORE
 from fieldwise.io.manifests import manifest_format
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, read_crosses
 from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.jobs.tune.search import SEARCH_NAME, check_search
+from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays
+from fieldwise.jobs.update.versions import RECORD_NAME, read_record
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 
 __all__ = ["Verification", "Verified", "verify"]
@@ -233,7 +236,22 @@ def _check_run(folder: Path) -> tuple[str, ...]:
     result = read_result(folder, with_bundle=True)
     if result is not None and _kind(folder / "bundle") is None:
         raise ArtefactError("the run is finished but its model is missing", where=folder / "bundle")
-    return (RUN_NAME,)
+    return (RUN_NAME, *_of_updates(folder))
+
+
+def _of_updates(run: Path) -> list[str]:
+    """Read what says which version of an updated run is in use, and the rows held out to judge the next one by."""
+    names = [
+        name for name in (f"{VERSIONS_NAME}/{RECORD_NAME}", f"{VERSIONS_NAME}/{CURRENT_NAME}") if (run / name).exists()
+    ]
+    if names:
+        in_use = bundle_in_use(run)
+        if _kind(in_use) is None:
+            raise ArtefactError("the version in use is missing", where=in_use, fix=RESTORE)
+        for name in read_record(run).held_out:
+            HeldOutDays(run / HELD_OUT_NAME).read(name)
+            names.append(f"{HELD_OUT_NAME}/{name}")
+    return names
 
 
 def _check_search(folder: Path) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from fieldwise.cli import main
 from fieldwise.config import parse_config
 from fieldwise.errors import ArtefactError, ConfigError, Stopped
 from fieldwise.events import StageStart
+from fieldwise.features.row_digests import row_digests
+from fieldwise.jobs.update.holdout import content_columns, held_out
+from fieldwise.jobs.update.update import rollback
 from fieldwise.jobs.update.versions import read_record
 
 KINDS = ("lr", "lc-dnn")
@@ -118,6 +121,79 @@ def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run):
     assert (run / "refused" / str(harm.version)).exists()
     assert not (run / "state" / f"{harm.version:08d}").exists()
     assert read_record(run).head == 2
+    assert (good.is_lost, harm.is_lost) == (False, True)
+    assert "what was learned after it" in CliRunner().invoke(main, ["history", str(run)]).stdout
+
+
+def test_a_window_of_another_size_loses_no_row_that_is_held_out(run):
+    def used(number, window):
+        rows = fw.update(run, day_of(number), overrides=[f"gate.window={window}", "gate.min_clicks=5000"]).record.rows
+        return rows.used - rows.read, rows.held_out
+
+    held = [used(number, 3)[1] for number in (1, 2, 3)]
+    left, newest = used(4, 1)
+    assert left == sum(held) - newest
+    assert used(5, 9)[0] < 0
+    assert len(list((run / "heldout").iterdir())) == len(read_record(run).held_out) == 2
+
+
+def test_a_day_of_which_all_rows_are_held_out_is_refused(run):
+    rows = day_of(1)
+    columns = content_columns(fw.open_bundle(run).encoder.schema, rows.column_names)
+    record = fw.update(run, rows.filter(pa.array(held_out(row_digests(rows, columns))))).record
+    assert (record.version, record.reasons[-1][:12]) == (None, "too few rows")
+
+
+def test_a_model_of_three_classes_is_published_unjudged_and_that_is_said(tmp_path):
+    def day(seed):
+        ad = np.random.default_rng(seed).integers(0, 9, 600)
+        return pa.table({"ad": ad, "row": np.arange(600) + 600 * seed, "click": [f"c{number % 3}" for number in ad]})
+
+    text = '[data]\ntrain = ["unused"]\nvalid = 0.1\nlabel = "click"\nid = "row"\n[model]\nkind = "lr"\n'
+    fw.train(parse_config(text + "[fields.ad]\ntype = 'category'\n", base=tmp_path), tmp_path / "run", data=day(0))
+    record = fw.update(tmp_path / "run", day(1)).record
+    assert record.published
+    assert ["unjudged" in text for text in record.warnings] == [True]
+
+
+def test_copies_of_versions_under_other_names_are_left_alone(run):
+    fw.update(run, day_of(1), gate=False)
+    for name in ("versions/2", "state/00000002"):
+        shutil.copytree(run / name, run / f"{name}.bak")
+    assert fw.update(run, day_of(2), gate=False).record.published
+    assert (run / "versions/2.bak/manifest.json").exists()
+
+
+def test_without_another_version_there_is_none_to_go_back_to(run):
+    with pytest.raises(ConfigError, match="another version than 1, which is in use"):
+        rollback(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"two", b"\xff\x00"])
+def test_a_damaged_pointer_is_no_reason_to_answer_with_an_old_version(run, content):
+    fw.update(run, day_of(1), gate=False)
+    (run / "versions" / "current").write_bytes(content)
+    with pytest.raises(ArtefactError, match="names the version in use is damaged"):
+        fw.Predictor(run)
+    assert len(fw.verify(run).damages) == 1
+    assert rollback(run, 2) == 2
+    assert fw.Predictor(run).bundle.folder == run / "versions" / "2"
+
+
+def test_what_an_update_leaves_is_verified(run):
+    fw.update(run, day_of(1))
+    assert all("progress" in path or "report" in path or "card" in path for path in fw.verify(run).unchecked)
+    [rows] = (run / "heldout").iterdir()
+    for path in (rows, run / "versions" / "updates.json"):
+        content = path.read_bytes()
+        path.write_bytes(content[:150] + bytes([content[150] ^ 1]) + content[151:])
+        assert str(path) in fw.verify(run).damages[0]
+        path.write_bytes(content)
+
+
+def test_values_that_are_no_text_are_counted_where_the_model_knows_none(run):
+    users = [bytes([255, number % 250]) for number in range(1200)]
+    assert fw.update(run, day_of(1, user=pa.array(users, pa.binary())), gate=False).record.published
 
 
 def test_versions_that_there_is_too_little_to_judge_by_are_gone_on_from_and_not_published(run):
@@ -191,7 +267,7 @@ def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(
     assert lines[0] == "1 day; in use is version 2"
     assert lines[3].split()[:3] == ["1", "2", "yes"]
     assert max(map(len, lines)) <= 100
-    assert CliRunner().invoke(main, ["rollback", str(run)]).stdout == "version 1 is in use\n"
+    assert CliRunner().invoke(main, ["rollback", str(run)]).stdout.startswith("version 1 is in use; ")
     assert json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["current"] == 1
 
 

@@ -11,7 +11,8 @@
     prepared logs that are named       removed: they are made again from the log, which is not ours to change
 
 Each file is written aside and renamed. Before the first a note is left in the run (``forgetting.json``: which bundle
-had which digest, nothing of the values), and removed when all is done: broken off anywhere, the same command ends it.
+had which digest, nothing of the values), and removed when all is done: broken off anywhere, the same command ends it,
+and until then the run is not updated.
 """
 
 from __future__ import annotations
@@ -28,20 +29,19 @@ import pyarrow as pa
 from fieldwise.bundle import bundle_digest, open_bundle, remove_stale
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.forgetting import fingerprints_of, forget_values
+from fieldwise.features.forgetting import check_forgettable, fingerprints_of, forget_values
 from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.io.files import discard, explaining, write_bytes
 from fieldwise.jobs.forget.logs import forget_rows, log_files
 from fieldwise.jobs.forget.model import end_renames, forget_in_bundle, forget_in_state
 from fieldwise.jobs.forget.proof import Proof, search
 from fieldwise.jobs.prepare.prepare import PREPARED_NAME
-from fieldwise.jobs.run import RUN_NAME, Result, amend_run, holding_run
-from fieldwise.jobs.update.versions import Versions
+from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, Result, amend_run, holding_run
+from fieldwise.jobs.update.versions import Versions, versions_in
 from fieldwise.training.checkpoint import checkpoint_state, set_checkpoint_state
 
 __all__ = ["Forgetting", "forget"]
 
-_NOTE = "forgetting.json"
 _FORGOTTEN = "(forgotten)"
 _REPORT = "report.html", "report.json", "card.md"
 _STATES = "state", "initial"
@@ -131,7 +131,7 @@ def forget(
     if not values:
         raise ConfigError("there is nothing to forget", where="--values", expected="a value a line", got="none")
     logs, of_prepared = log_files(served), _prepared(prepared)
-    with holding_run(run):
+    with holding_run(run, forgets=True):
         done = _Forgetter(field, values)
         for inner in sorted(path.parent for path in run.rglob(RUN_NAME)):  # the initial model's run lies in it
             done.forget_in_run(inner, run)
@@ -180,7 +180,7 @@ class _Forgetter:
         for path in sorted((run / "heldout").glob("*.parquet")):
             self.forget_in_log(path)
         with explaining(run):
-            (run / _NOTE).unlink()
+            (run / FORGETTING_NAME).unlink()
 
     def forget_in_log(self, path: Path) -> None:
         """Remove the rows of a log that have one of the values."""
@@ -189,9 +189,10 @@ class _Forgetter:
 
     def _forget_in_models(self) -> None:
         """Rewrite all bundles, and before each the states that belong to it: what is to go is known of the bundle."""
+        check_forgettable(open_bundle(self.run / "bundle").encoder, self.field)
         bundles = _noted(self.run)
         states: dict[str, list[Path]] = {}
-        for folder in (folder for name in _STATES for folder in sorted((self.run / name).glob("[0-9]*"))):
+        for folder in (folder for name in _STATES for folder in versions_in(self.run / name)):
             states.setdefault(checkpoint_state(folder).get("bundle", bundles["bundle"]), []).append(folder)
         done: set[Path] = set()
         for name, digest in bundles.items():
@@ -280,13 +281,13 @@ def _remove_unfinished(run: Path) -> None:
 
 def _noted(run: Path) -> dict[str, str]:
     """Return the digest that each bundle of a run had when this began, by folder; note it first."""
-    path = run / _NOTE
+    path = run / FORGETTING_NAME
     if path.exists():
         with explaining(path):
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     places = [run / "bundle"]
     for folder in (run / "versions", run / "refused"):
-        places += sorted(folder.glob("[0-9]*"), key=lambda place: int(place.name))
+        places += versions_in(folder)
     noted = {str(place.relative_to(run)): bundle_digest(place) for place in places}
     write_bytes(path, msgspec.json.encode(noted))
     return noted

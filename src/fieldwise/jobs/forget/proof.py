@@ -3,7 +3,7 @@
 * Any file: the 8 bytes of each fingerprint, at any place.
 * Vocabularies: each of their texts is compared. (Texts lie end to end there, so a text's bytes may well be found across
   two others.)
-* Parquet, whose pages are compressed: each cell of text.
+* Parquet, whose pages are compressed: each cell of text, and each text of a list.
 * All others: the bytes of each text that do not stand inside a longer word.
 """
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldwise.features.canonical import is_text
+from fieldwise.features.canonical import canonical, is_list, is_text, plain
 from fieldwise.features.vocabulary import FIRST
 from fieldwise.io.arrays import load_arrays
 from fieldwise.io.files import explaining
@@ -101,17 +101,26 @@ def _in_vocabularies(path: Path, values: Sequence[str]) -> list[str]:
 
 
 def _in_parquet(path: Path, values: Sequence[str]) -> list[str]:
-    found = []
+    found, wanted = [], canonical(pa.array(values, pa.large_string())).cast(pa.large_string())
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
-                if is_text(column.type):
-                    texts = column.cast(pa.large_string())
-                    if pc.any(pc.is_in(texts, pa.array(values, pa.large_string()))).as_py():
-                        found.append(f"a cell of column {name}")
+                if any(pc.any(pc.is_in(texts, wanted)).as_py() for texts in _texts(column)):
+                    found.append(f"a cell of column {name}")
     return list(dict.fromkeys(found))
+
+
+def _texts(column: pa.Array) -> Iterator[pa.Array]:
+    """Yield the texts of a column, of a list or a bag with weights those of its parts; none of numbers."""
+    if pa.types.is_map(column.type):
+        yield from _texts(column.keys)
+    elif is_list(column.type):
+        yield from _texts(column.flatten())
+    elif pa.types.is_struct(column.type):
+        for part in column.flatten():
+            yield from _texts(part)
+    elif is_text(column.type):
+        yield plain(canonical(column)).cast(pa.large_string())
 
 
 def _in_bytes(path: Path, values: Sequence[str]) -> list[str]:

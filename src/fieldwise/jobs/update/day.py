@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fieldwise.data.chunk import Chunk
 from fieldwise.features.cells import Encoded
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
+from fieldwise.features.forgetting import fingerprints_of
 from fieldwise.features.moments import read_moments
 from fieldwise.features.row_digests import row_digests
 from fieldwise.jobs.predict.coverage import Coverage
@@ -129,7 +129,7 @@ class DaySummarizer:
         self._days: Counter[str] = Counter()
         self._columns: dict[str, None] = {}
         fields = encoder.schema.fields
-        self._counts: list[Counter[float | str | None]] = [Counter() for _ in fields]
+        self._counts: list[Counter[float]] = [Counter() for _ in fields]
         self._totals = np.zeros(len(fields), dtype=np.int64)
 
     def add(self, chunk: Chunk, encoded: Encoded) -> npt.NDArray[np.bool_]:
@@ -199,9 +199,10 @@ class DaySummarizer:
             column = self._encoder.schema.fields[number].column
             if form == SINGLE and column is not None and 2 * len(told) < len(values):
                 # Values that are not known may be many, or one: that of a stuck column.
-                unknown = pc.value_counts(table.column(column).cast(pa.string()))
-                largest = int(np.argmax(unknown.field("counts")))
-                counts[unknown.field("values")[largest].as_py()] += unknown.field("counts")[largest].as_py()
+                name = self._encoder.schema.fields[number].name
+                unknown, times = np.unique(fingerprints_of(self._encoder, name, table)[0], return_counts=True)
+                largest = int(np.argmax(times))
+                counts[int(unknown[largest])] += int(times[largest])
             found, times = np.unique(told, return_counts=True)
             # A value that is most of a day's is among the most frequent of most chunks.
             for place in np.argsort(-times, kind="stable")[:_MOST_FREQUENT].tolist():

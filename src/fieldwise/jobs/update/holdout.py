@@ -29,8 +29,10 @@ from fieldwise.features.row_digests import digest_of_rows, row_digests
 from fieldwise.io.files import RESTORE, atomic_file, explaining, remove_unfinished
 from fieldwise.schema import Schema
 
-__all__ = ["HeldOutDays", "HeldOutFile", "content_columns", "held_out"]
+__all__ = ["HELD_OUT_NAME", "HeldOutDays", "HeldOutFile", "content_columns", "held_out"]
 
+HELD_OUT_NAME = "heldout"
+"""Of a run: the folder of held-out rows."""
 _SUFFIX = ".parquet"
 
 

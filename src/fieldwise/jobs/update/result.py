@@ -80,6 +80,9 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         Whether that was put to use.
     current
         The version in use after it.
+    head
+        The version that the next update goes on from: not `version` where that was refused, so that later versions
+        have not learned from this day.
     reasons
         Why not.
     warnings
@@ -92,14 +95,13 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         See there.
     drift
         Of the fields whose bins or scales are kept.
-    files
-        Those of its held-out rows.
     """
 
     summary: DaySummary
     version: int | None = None
     published: bool = False
     current: int
+    head: int
     reasons: list[str] = []
     warnings: list[str] = []
     progressive: Figures | None = None
@@ -108,13 +110,16 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     features: FeatureCounts = FeatureCounts()
     rows: RowCounts = RowCounts()
     drift: dict[str, FieldDrift] = {}
-    files: list[str] = []
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a version learned from it that nothing goes on from."""
+        return self.version is not None and self.head != self.version
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; what days are compared by, in short."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         summary = plain.pop("summary")
-        del plain["files"]
         unseen = {name: field["unseen"] for name, field in summary["fields"].items()}
         return {"day": self.summary.day, **plain, "unseen": unseen}
 

@@ -31,7 +31,7 @@ from fieldwise.jobs.run import holding_run, read_config
 from fieldwise.jobs.update.day import DaySummary, summary_of_training
 from fieldwise.jobs.update.drift import drift_of
 from fieldwise.jobs.update.guards import inspect_day
-from fieldwise.jobs.update.holdout import HeldOutDays, HeldOutFile
+from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays, HeldOutFile
 from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
 from fieldwise.jobs.update.learn import Progressive, learn
 from fieldwise.jobs.update.model import check_updatable, go_on, memories_of, write_state, write_version
@@ -117,7 +117,8 @@ def update(
 
 
 def rollback(run: str | Path, to: int | None = None) -> int:
-    """Put an earlier version of a run to use, at once, and return which; the next update goes on from it.
+    """Put an earlier version of a run to use, at once, and return which; the next update goes on from it, without what
+    later versions have learned.
 
     Parameters
     ----------
@@ -145,7 +146,13 @@ class _Update:
         self.interrupt = interrupt
         self.bundle = open_bundle(versions.bundle(record.head)).verify()
         check_updatable(self.bundle, config)
-        self.gate = gate and len(self.bundle.encoder.schema.classes) == 2
+        num_classes = len(self.bundle.encoder.schema.classes)
+        self.gate = gate and num_classes == 2
+        self.ungated = (
+            f"the gate judges models of two classes; this one has {num_classes}, so its version is published unjudged"
+            if gate and not self.gate
+            else None
+        )
         self.checkpoint, self.state = read_state(versions.run, record.head)
         if self.state.bundle != self.bundle.digest:
             raise ArtefactError(
@@ -155,20 +162,21 @@ class _Update:
                 got=self.state.bundle,
                 fix="restore both from one backup, or train again",
             )
-        self.held_days = HeldOutDays(versions.run / "heldout")
+        self.held_days = HeldOutDays(versions.run / HELD_OUT_NAME)
         self.learned = [day for day in record.days if day.version is not None]
         self.number = len(self.learned) + 1
-        self.held_files = [name for day in self.learned for name in day.files]
 
     def learn_from(self, log: Log, scratch: Scratch, listen: Listener) -> UpdateResult:
         """Go through all steps."""
         listen(StageStart("read", self.bundle.model["kind"]))
         window, held_days = self.config.gate.window, self.held_days
-        waiting = held_days.within(self.held_files, self.number - 1, window)
-        leaving = [held_days.read(name) for name in held_days.leaving(waiting, self.number, window)]
+        earlier = {name: held_days.read(name) for name in self.record.held_out}
+        leaving = [earlier[name] for name in held_days.leaving(earlier, self.number, window)]
+        staying = held_days.within(earlier, self.number, window)
         growing = self._growing(scratch)
-        earlier = [held_days.read(name) for name in waiting]
-        day = read_day(log, self.bundle.encoder, growing, earlier, _SHARE if self.gate else 0.0, self.interrupt)
+        day = read_day(
+            log, self.bundle.encoder, growing, [*earlier.values()], _SHARE if self.gate else 0.0, self.interrupt
+        )
         for known in self.learned:
             if (known.summary.digest, known.summary.labels) == (day.summary.digest, day.summary.labels):
                 return UpdateResult(record=known, repeated=True)
@@ -177,10 +185,15 @@ class _Update:
         before = [self._training(), *(known.summary for known in self.learned)]
         found = inspect_day(day.summary, before, self.config.guards)
         warnings = [*map(str, found.warnings)]
+        if self.ungated:
+            warnings.append(self.ungated)
         for text in warnings:
             listen(Warned(text))
-        if found.refusals:
-            return self._refuse(day, [*map(str, found.refusals)], warnings)
+        refusals = [*map(str, found.refusals)]
+        if not refusals and not leaving and not day.learns.any():
+            refusals = ["too few rows: all of them are held out, and none is left to learn from"]
+        if refusals:
+            return self._refuse(day, refusals, warnings)
         for rows in leaving:
             growing.fit_chunk(rows)
         growing.finish()
@@ -191,18 +204,22 @@ class _Update:
             warnings.append(f"the new version can be asked where torch is installed, and not be served: {reason}")
             listen(Warned(warnings[-1]))
         files = [] if day.held is None else [held_days.add(self.number, day.held, day.content)]
-        judged = self._judge(stepper, growing, [*waiting, *files], listen)
+        judged = self._judge(stepper, growing, [*staying, *files], listen)
         figures, by_hour = progressive.compute()
         drift = drift_of(self.bundle.encoder, growing, cache)
         for text in filter(None, (each.warning(name) for name, each in drift.items())):
             warnings.append(text)
             listen(Warned(text))
         version = self.record.newest + 1
+        goes_on = judged.publish or judged.too_few
+        # What was gone on from unjudged may be what does harm, so the next update begins where no harm was seen.
+        head = version if goes_on else self.record.current
         of_day = DayRecord(
             summary=day.summary,
             version=version,
             published=judged.publish,
             current=version if judged.publish else self.record.current,
+            head=head,
             reasons=list(judged.reasons),
             warnings=[*warnings, *judged.warnings],
             progressive=figures,
@@ -211,9 +228,8 @@ class _Update:
             features=_count_features(growing),
             rows=_count_rows(day, cache.num_examples),
             drift=drift,
-            files=files,
         )
-        self._finish(of_day, stepper, growing, goes_on=judged.publish or judged.too_few)
+        self._finish(of_day, [*(staying if goes_on else earlier), *files], stepper, growing)
         return UpdateResult(record=of_day)
 
     def _growing(self, scratch: Scratch) -> Encoder:
@@ -257,6 +273,7 @@ class _Update:
         of_day = DayRecord(
             summary=day.summary,
             current=self.record.current,
+            head=self.record.head,
             reasons=reasons,
             warnings=warnings,
             rows=RowCounts(read=day.summary.rows or 0, rejected=day.rejects.num_rows),
@@ -265,22 +282,21 @@ class _Update:
         self.versions.commit(msgspec.structs.replace(self.record, days=[*others, of_day]))
         return UpdateResult(record=of_day)
 
-    def _finish(self, of_day: DayRecord, stepper: Stepper, encoder: Encoder, goes_on: bool) -> None:
+    def _finish(self, of_day: DayRecord, held_out: list[str], stepper: Stepper, encoder: Encoder) -> None:
         """Give the version its place, write the record, and remove what is no longer needed."""
         versions, version = self.versions, of_day.version
         assert version is not None, "something was learned"
         versions.begin(self.record)
         target = versions.folder / str(version) if of_day.published else versions.refused(version)
         versions.place(self.work / "bundle", target)
-        if goes_on:
+        if of_day.head == version:
             write_state(versions.run, version, stepper, encoder, self.state, target)
-        # What was gone on from unjudged may be what does harm, so the next update begins where no harm was seen.
-        head = version if goes_on else self.record.current
-        record = Record(current=of_day.current, head=head, days=[*self.record.days, of_day])
+        days = [*self.record.days, of_day]
+        record = Record(current=of_day.current, head=of_day.head, days=days, held_out=held_out)
         versions.commit(record)
         keep, window = self.config.update.keep_versions, self.config.gate.window
         versions.remove_old(record, keep, window + 1 if self.gate else keep)
-        self.held_days.keep_only(self.held_days.within([*self.held_files, *of_day.files], self.number, window))
+        self.held_days.keep_only(held_out)
 
 
 def _count_features(encoder: Encoder) -> FeatureCounts:

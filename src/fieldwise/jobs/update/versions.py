@@ -29,9 +29,9 @@ from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.update.result import DayRecord
 from fieldwise.training.kept_state import state_folder
 
-__all__ = ["Record", "Versions", "read_record"]
+__all__ = ["RECORD_NAME", "Record", "Versions", "read_record", "versions_in"]
 
-_FORMAT, _FORMAT_VERSION, _RECORD_NAME = "fieldwise-updates", 1, "updates.json"
+_FORMAT, _FORMAT_VERSION, RECORD_NAME = "fieldwise-updates", 1, "updates.json"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,11 +45,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The version that training goes on from: the one in use, or one that there were too few examples to judge by.
     days
         Each day that was given, in order; those that were refused too.
+    held_out
+        The files of rows that are held out, and that the version of `head` has not learned from (`holdout`).
     """
 
     current: int = 1
     head: int = 1
     days: list[DayRecord] = []
+    held_out: list[str] = []
 
     @property
     def newest(self) -> int:
@@ -70,10 +73,15 @@ def read_record(run: Path) -> Record:
     ArtefactError
         The record is damaged.
     """
-    path = run / VERSIONS_NAME / _RECORD_NAME
+    path = run / VERSIONS_NAME / RECORD_NAME
     if not path.exists():
         return Record()
     return read_manifest(path, Record, format=_FORMAT, version=_FORMAT_VERSION)[0]
+
+
+def versions_in(folder: Path) -> list[Path]:
+    """Return the folders that are named by a number, ascending; copies under other names are no versions."""
+    return sorted((path for path in folder.glob("*") if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
 class Versions:
@@ -89,7 +97,7 @@ class Versions:
             return record
         remove_unfinished(self.folder)
         for folder in (self.folder, self.run / "refused", self.run / "state"):
-            for unfinished in folder.glob("[0-9]*"):
+            for unfinished in versions_in(folder):
                 if int(unfinished.name) > record.newest:
                     discard(unfinished)
         self._point(record)
@@ -114,7 +122,7 @@ class Versions:
     def commit(self, record: Record) -> None:
         """Make it so."""
         self._first()
-        write_manifest(self.folder / _RECORD_NAME, record, format=_FORMAT, version=_FORMAT_VERSION)
+        write_manifest(self.folder / RECORD_NAME, record, format=_FORMAT, version=_FORMAT_VERSION)
         self._point(record)
 
     def place(self, temporary: Path, folder: Path) -> None:
@@ -133,10 +141,10 @@ class Versions:
         states = {*published[-keep:], record.current, record.head}
         wanted = {*published[-max(keep, bundles) :], record.current, 1}
         for folder, of in ((self.folder, wanted), (self.run / "refused", {record.newest, record.head})):
-            for path in folder.glob("[0-9]*"):
+            for path in versions_in(folder):
                 if int(path.name) not in of:
                     discard(path)
-        for path in (self.run / "state").glob("[0-9]*"):
+        for path in versions_in(self.run / "state"):
             if int(path.name) not in states:
                 discard(path)
 
@@ -156,20 +164,22 @@ class Versions:
         before = [version for version in kept if version < record.current]
         target = (before[-1] if before else None) if to is None else to
         if target not in kept:
+            others = ", ".join(str(version) for version in kept if version != record.current)
             raise ConfigError(
                 "there is no such version to go back to",
-                where=self.folder,
-                expected=f"one of {', '.join(map(str, kept))}; in use is {record.current}",
+                where=self.run,
+                expected=f"one of {others}" if others else f"another version than {record.current}, which is in use",
                 got="none before it" if target is None else target,
+                fix=None if others else "an update whose version is published makes one",
             )
         record = msgspec.structs.replace(record, current=target, head=target)
         self.commit(record)
         return record
 
     def _point(self, record: Record) -> None:
-        pointer, text = self.folder / CURRENT_NAME, str(record.current)
-        if not pointer.exists() or pointer.read_text().strip() != text:
-            write_bytes(pointer, text.encode() + b"\n")
+        pointer, text = self.folder / CURRENT_NAME, str(record.current).encode()
+        if not pointer.exists() or pointer.read_bytes().strip() != text:
+            write_bytes(pointer, text + b"\n")
 
     def _first(self) -> None:
         """Have version 1 beside the others: the same files, or copies where a file system has no links."""
