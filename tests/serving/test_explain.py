@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tests.reference.integrated_gradients import mean_gradient
 from tests.serving.bundles import rows_of, save
 
 import fieldwise as fw
 from fieldwise.nn.cross import Cross
 from fieldwise.nn.deep import Perceptron, Residual
+from fieldwise.serving.explain import _mean_gradients
 from fieldwise.serving.gradients import deep_part
 from fieldwise.serving.predictor import Predictor
 
@@ -52,6 +54,7 @@ def test_contributions_add_up_to_the_logit_and_nothing_is_shared_out(tmp_path, n
     assert np.abs(found.residuals).max() <= (1e-9 if name in EXACT else 1e-3)
     assert np.ptp(found.contributions[:, -1]) == 0
     assert np.abs(found.contributions[:, :-1]).max() > 0.01
+    assert predictor.explain([]).contributions.shape == (0, 7)
     np.testing.assert_allclose(predictor.explain(rows.slice(3, 1)).contributions, found.contributions[3:4], atol=1e-12)
 
 
@@ -83,20 +86,51 @@ def test_exact_parts_are_the_shapley_values_of_an_independent_implementation(tmp
         np.testing.assert_allclose(found.contributions[row, -1], told.base_values[0], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh", "sigmoid"])
-@pytest.mark.parametrize("kind", [Perceptron, Residual, Cross])
-def test_gradients_are_those_of_torch(kind, activation):
-    module = kind(5, (4, 3), 1, activation, 0.5).double().eval()
+def _part(kind, activation, hidden=(4, 3)):
+    """Return a module with random weights, and the same deep part."""
+    module = kind(5, hidden, 1, activation, 0.5).double().eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    x = torch.randn(9, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    arrays = {f"net.{name}": tensor.numpy() for name, tensor in module.state_dict().items()}
+    return module, deep_part(arrays, "net.", activation)
+
+
+def _random(*shape, seed=2):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("kind", [Perceptron, Residual, Cross])
+def test_gradients_are_those_of_torch(kind, activation):
+    module, part = _part(kind, activation)
+    x = _random(9, 5).requires_grad_()
     expected = module(x)
     expected.sum().backward()
-    arrays = {f"net.{name}": tensor.numpy() for name, tensor in module.state_dict().items()}
-    value, gradient = deep_part(arrays, "net.", activation)(x.detach().numpy())
+    points = x.detach().numpy()
+    start, along = part.line(points[0], points - points[0])
+    value, gradient = part.rest(start + along)
     np.testing.assert_allclose(value, expected.detach()[:, 0], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(gradient, x.grad, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(part.back(gradient()), x.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "activation", "hidden"),
+    [
+        (Perceptron, "relu", (4, 3)),
+        (Perceptron, "silu", ()),
+        (Residual, "tanh", (6, 6)),
+        (Cross, "gelu", (4, 3)),
+    ],
+)
+def test_mean_gradients_of_many_lines_are_those_of_each_line_point_by_point(kind, activation, hidden):
+    module, part = _part(kind, activation, hidden)
+    start, moves = _random(5), 0.3 * _random(4, 5, seed=3)
+    moves[2] = 0
+    expected = [mean_gradient(lambda x: module(x)[:, 0], start, move).numpy() for move in moves]
+    of_first, along = part.line(start.numpy(), moves.numpy())
+    found = part.back(_mean_gradients(part, of_first, along))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 def test_a_part_of_ones_own_and_more_classes_are_refused_by_name(tmp_path):

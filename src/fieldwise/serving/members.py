@@ -61,7 +61,8 @@ def read_members(bundle: Bundle, network: Network) -> tuple[float, list[Head]]:
             full += 1
         elif kind == "dnn":
             width = len(arrays[f"{prefix}hidden_bias"])
-            part = _after_activation(arrays, prefix, config["activation"])
+            part = deep_part(arrays, f"{prefix}network.", config["activation"], activated=True)
+            assert part is not None
             bias = arrays[f"{prefix}hidden_bias"].astype(np.float64)
             deep = (part, slice(full, full + width), np.arange(num_log), bias, np.ones(width))
             heads[kind] = [Head(slice(0, 0), None, None, deep, True, num_log, 1.0)]
@@ -102,23 +103,6 @@ def _of_lc(arrays: Any, config: Any, kind: str, local: int, full: int, num_all: 
         scale = 1 / np.sqrt(arrays[f"{prefix}standardise.running_var"].astype(np.float64) + 1e-5)
     whole = plain._replace(deep=(part, slice(local, local + width), fields, mean, scale))
     return [plain, whole] if pairs is not None and config["auxiliary_loss"] else [whole]
-
-
-def _after_activation(arrays: Any, prefix: str, activation: str) -> DeepPart:
-    """Return the network of a DNN as a function of the sums of its first layer."""
-    inner = {f"0.{name}": array for name, array in arrays.items() if name.startswith(prefix)}
-    part = deep_part({**inner, **arrays}, f"{prefix}network.", activation)
-    assert part is not None
-    before = deep_part({"a.0.weight": np.eye(1), "a.1.weight": np.eye(1)}, "a.", activation)
-    assert before is not None
-
-    def answer(x: Floats) -> tuple[Floats, Floats]:
-        flat = x.reshape(-1, 1)
-        value, slope = before(flat)
-        y, gradient = part(value.reshape(x.shape))
-        return y, gradient * slope.reshape(x.shape)
-
-    return answer
 
 
 def _pairs(mask: npt.NDArray[Any]) -> Floats:
