@@ -12,6 +12,7 @@ what they write::
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +27,7 @@ _STEPS = 1000
 _METRICS = ("auc", "gauc", "logloss", "normalized_entropy", "pr_auc", "calibration_ratio", "calibration_error", "ndcg")
 
 
-class _Figures:
+class _Figures(ABC):
     """What both have in common: which model is trained, and the figures of an event."""
 
     def __init__(self, listen: Listener) -> None:
@@ -55,9 +56,10 @@ class _Figures:
             of_valid = {name: getattr(event.valid, name) for name in _METRICS} | event.valid.own
             yield from ((f"valid/{name}", value, step) for name, value in of_valid.items() if value is not None)
 
-    def _log(self, name: str, value: float, step: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _log(self, name: str, value: float, step: int) -> None: ...
 
+    @abstractmethod
     def close(self) -> None:
         """Write what is left."""
 

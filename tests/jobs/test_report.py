@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -17,10 +18,15 @@ from click.testing import CliRunner
 
 import fieldwise as fw
 from fieldwise.cli import main
+from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ArtefactError
+from fieldwise.jobs.report.lines import trial_lines
 from fieldwise.jobs.report.report import report_or_warn
 from fieldwise.jobs.train.record import RECORD_NAME, read_record
+from fieldwise.jobs.tune.trial import Trial, Tuning
+from fieldwise.metrics import Metrics
 from fieldwise.metrics.intervals import Estimate
+from fieldwise.metrics.own import OWN, metric_value
 from fieldwise.report.card import model_card
 from fieldwise.report.content import ModelLine, ReportContent
 from fieldwise.report.pictures import intervals
@@ -292,3 +298,26 @@ def test_the_card_says_which_model_was_saved():
     )
     assert "- LR is what was saved." in card
     assert "probability of a\\`b = 1." in card
+
+
+def test_the_curve_is_of_the_metric_that_decides_of_one_of_several_labels_or_ones_own():
+    of_label = Metrics.of(9, 9.0, {"auc": 0.75})
+    valid = msgspec.structs.replace(
+        Metrics.of(9, 9.0, {"auc": 0.5}, own={"profit": -3.0}), labels={"conversion": of_label}
+    )
+    assert metric_value(valid, "auc:conversion") == 0.75
+    assert metric_value(valid, "profit") == -3.0
+    assert metric_value(valid, "auc") == 0.5
+
+
+def test_the_value_of_a_trial_keeps_its_sign(monkeypatch):
+    monkeypatch.setitem(OWN, "profit", lambda *_: None)
+    trials = [Trial(number=0, values={}, kept=-3.0)]
+    valid = Metrics.of(9, 9.0, {})
+    read = ReadReport(files=1, rows_read=9, rows_used=9, rows_rejected=0)
+    for metric, expected in (("profit", -3.0), ("logloss", 3.0)):
+        tuning = Tuning(
+            folder="", config="", metric=metric, trials=trials, best=0, valid=valid, test=None, seconds=0.0, read=read
+        )
+        [line] = trial_lines(tuning)
+        assert line.value == expected

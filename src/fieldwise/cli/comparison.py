@@ -16,7 +16,6 @@ from fieldwise.cli.tables import print_parts, print_read
 from fieldwise.config import Config
 from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Difference
-from fieldwise.jobs.run import Result
 from fieldwise.models.registry import model_label
 
 __all__ = ["print_comparison", "print_first"]
@@ -68,7 +67,7 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     print_commands(
         "Next:",
         [
-            predicting(max(comparison.models, key=_goodness).folder, config),
+            predicting(comparison.models[comparison.best].folder, config),
             *(
                 [("mean and standard deviation over training seeds", again)]
                 if len(comparison.seeds) == 1 and comparison.folds is None
@@ -196,9 +195,3 @@ def _short(difference: Difference | None) -> str:
 
 def _p_value(value: float) -> str:
     return "<.0001" if value < 1e-4 else f"{value:.4f}"
-
-
-def _goodness(result: Result) -> float:
-    """Return the validation AUC, by which the best model is chosen: the test rows stay unseen."""
-    auc = result.valid.auc if result.valid is not None else None
-    return auc if auc is not None else -1.0

@@ -38,6 +38,7 @@ from fieldwise.events import (
     tell,
 )
 from fieldwise.io.memory import readable_bytes, resident_bytes
+from fieldwise.metrics.own import metric_value
 from fieldwise.models.registry import model_label
 
 __all__ = ["Reporter", "aside", "show_progress"]
@@ -241,7 +242,7 @@ def _valid(event: EpochEnd) -> list[str]:
     if metrics.labels:
         values = [f"{label} {metrics.labels[label].auc:.4f}" for label in metrics.labels if metrics.labels[label].auc]
         return [f"valid AUC {', '.join(values)}"] if values else []
-    decides = getattr(metrics, stop_on, metrics.own.get(stop_on))
+    decides = metric_value(metrics, stop_on)
     if stop_on != "auc" and decides is not None:
         return [f"valid {stop_on} {decides:.4f}"]
     if metrics.auc is not None:

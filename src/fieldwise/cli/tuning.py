@@ -11,6 +11,7 @@ from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
 from fieldwise.jobs.tune.trial import Trial, Tuning
+from fieldwise.metrics.own import turned
 
 __all__ = ["print_tuning"]
 
@@ -26,7 +27,7 @@ def print_tuning(tuning: Tuning) -> None:
         f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, ranked by valid {tuning.metric}",
         ["trial", "state", f"valid {title_of(tuning.metric)}", "epochs"],
         [
-            [_name(trial), trial.state, f"{abs(trial.value or 0.0):.5f}", str(len(trial.metrics))]
+            [_name(trial), trial.state, f"{turned(trial.value or 0.0, tuning.metric):.5f}", str(len(trial.metrics))]
             for trial in ranked[:_MAX_TRIALS]
         ],
         num_texts=2,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fieldwise.errors import ConfigError
 from fieldwise.metrics.result import Metrics
 
-__all__ = ["OWN", "Metric", "goodness", "own_metrics", "register_metric", "stop_metrics"]
+__all__ = ["OWN", "Metric", "goodness", "metric_value", "own_metrics", "register_metric", "stop_metrics", "turned"]
 
 Metric = Callable[
     [npt.NDArray[np.floating[Any]], npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]], "float | None"
@@ -62,19 +62,31 @@ def stop_metrics() -> tuple[str, ...]:
     return (*_STOP, *OWN)
 
 
-def goodness(metrics: Metrics | None, name: str) -> float | None:
-    """Return the metric turned so that more is better; None where it is undefined.
+def metric_value(metrics: Metrics | None, name: str) -> float | None:
+    """Return a metric by what ``train.stop_on`` calls it; None where it is undefined.
 
     ``METRIC:LABEL`` is that of one of several labels.
+    """
+    name, _, label = name.partition(":")
+    if metrics is None:
+        return None
+    metrics = metrics.labels.get(label, metrics)
+    value = getattr(metrics, name) if name in _STOP else metrics.own.get(name)
+    return None if value is None else float(value)
+
+
+def goodness(metrics: Metrics | None, name: str) -> float | None:
+    """Return the metric turned so that more is better; None where it is undefined.
 
     Examples
     --------
     >>> goodness(Metrics.of(9, 9.0, {"logloss": 0.25}), "logloss")
     -0.25
     """
-    name, _, label = name.partition(":")
-    metrics = metrics.labels.get(label, metrics) if metrics is not None else None
-    if metrics is None:
-        return None
-    value = metrics.own.get(name) if name in OWN else getattr(metrics, name)
-    return None if value is None else -float(value) if name in _SMALLER_IS_BETTER else float(value)
+    value = metric_value(metrics, name)
+    return None if value is None else turned(value, name)
+
+
+def turned(value: float, name: str) -> float:
+    """Return a metric turned so that more is better, or `goodness` turned back into the metric."""
+    return -value if name.partition(":")[0] in _SMALLER_IS_BETTER else value

@@ -70,7 +70,7 @@ def _trials(content: ReportContent) -> Iterator[str]:
     title = f"valid {METRICS.get(content.stop_on, content.stop_on)}"
     known = [(each.number, each.value) for each in content.trials if each.value is not None]
     if known:
-        better = min if content.stop_on in ("logloss", "normalized_entropy") else max
+        better = min if (content.best, min(value for _, value in known)) in known else max
         along, values = [float(number) for number, _ in known], [value for _, value in known]
         best: Series = ("best so far", along, [better(values[: place + 1]) for place in range(len(values))])
         picture = chart("trials", f"{title} by trial", [best, ("trial", along, values)], "trial", title)
@@ -106,15 +106,16 @@ def _of_one(model: ModelLine, metric: str) -> Iterator[tuple[str, str]]:
     losses: list[Series] = [("training", along, [each.loss for each in history])]
     if any(each.logloss is not None for each in history):
         losses.append(("valid", along, [each.logloss for each in history]))
+    chosen = f", by which the {x} was chosen"
     yield (
         chart("loss", f"training and validation loss by {x}", losses, x, loss, mark=mark, log=solved),
-        f"Mean {loss} of training, and logloss on valid.",
+        f"Mean {loss} of training, and logloss on valid{chosen * solved}.",
     )
     if any(each.value is not None for each in history):
         of_valid: Series = ("", along, [each.value for each in history])
         yield (
             chart("valid", f"validation {metric} by {x}", [of_valid], x, f"valid {metric}", mark=mark, log=solved),
-            f"{metric} on valid, by which the {x} was chosen.",
+            f"{metric} on valid{chosen * (not solved)}.",
         )
 
 

@@ -31,6 +31,7 @@ from fieldwise.jobs.run import RUN_NAME, Result, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
 from fieldwise.jobs.train.train import lr_settings, train
+from fieldwise.metrics.own import goodness
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
 
@@ -99,6 +100,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         from fieldwise.jobs.report.lines import comparison_html
 
         return comparison_html(self)
+
+    @property
+    def best(self) -> int:
+        """Which of `models` has the highest validation AUC: the test rows choose nothing."""
+        return max(range(len(self.models)), key=lambda place: goodness(self.models[place].valid, "auc") or -1.0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

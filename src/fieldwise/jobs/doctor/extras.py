@@ -11,9 +11,9 @@ __all__ = ["Extra", "Library", "describe_extras", "library_problems"]
 
 _REQUIREMENT = re.compile(r"""(?P<name>[\w.-]+)(?:\[[\w,]+\])?(?P<bounds>[^;]*)(?:;.*extra == ['"](?P<extra>\w+))?""")
 _ADDS = {
-    "": "prepare, check, config, evaluate by a saved network",
+    "": "prepare, check, config",
     "train": "train, compare, report, params, bench",
-    "serve": "serve, and predictions without PyTorch",
+    "serve": "serve; predict, evaluate, explain without PyTorch",
     "ray": "train --ray",
     "tune": "tune",
     "sklearn": "fieldwise.sklearn",

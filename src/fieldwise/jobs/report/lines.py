@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fieldwise.metrics.intervals import Estimate
+from fieldwise.metrics.own import metric_value, turned
 from fieldwise.models.registry import model_label
 from fieldwise.report.content import DifferenceLine, EpochPoint, ModelLine, TrialLine
 from fieldwise.report.tables import difference_table, metric_table, model_tables, trial_table
@@ -79,7 +80,7 @@ def trial_lines(tuning: Tuning) -> list[TrialLine]:
         TrialLine(
             number=each.number,
             state=each.state,
-            value=None if each.value is None else abs(each.value),  # negated where lower is better
+            value=None if each.value is None else turned(each.value, tuning.metric),
             settings=", ".join(f"{key} = {value}" for key, value in each.values.items()) or "as configured",
         )
         for each in tuning.trials
@@ -104,7 +105,7 @@ def model_line(result: Result, stop_on: str, suffix: str = "", *, curve: bool = 
                 epoch=each.epoch,
                 loss=each.loss,
                 logloss=None if each.valid is None else each.valid.logloss,
-                value=None if each.valid is None else getattr(each.valid, stop_on, each.valid.own.get(stop_on)),
+                value=metric_value(each.valid, stop_on),
                 l2=each.l2,
             )
             for each in result.history

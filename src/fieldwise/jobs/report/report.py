@@ -141,7 +141,7 @@ def _of_run(folder: Path, listen: Listener) -> ReportContent:
 
 def _of_comparison(comparison: Comparison, listen: Listener) -> ReportContent:
     results = comparison.models
-    best = max(range(len(results)), key=lambda place: _goodness(results[place]))
+    best = comparison.best
     run = Path(comparison.folder) / comparison.spreads[best].model  # results name the folder where they were made
     config, prepared = _opened(run)
     lines = comparison_lines(comparison, config.train.stop_on)
@@ -149,11 +149,6 @@ def _of_comparison(comparison: Comparison, listen: Listener) -> ReportContent:
     content = _content(title, lines, lines[best].label, results[best], run, config, prepared, listen)
     differences, against = difference_lines(comparison)
     return msgspec.structs.replace(content, differences=differences, against=against, level=comparison.level)
-
-
-def _goodness(result: Result) -> float:
-    """Return the validation AUC, by which the best model is chosen: the test rows stay unseen."""
-    return -1.0 if result.valid is None or result.valid.auc is None else result.valid.auc
 
 
 def _of_search(tuning: Tuning, listen: Listener) -> ReportContent:

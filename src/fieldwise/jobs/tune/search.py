@@ -25,7 +25,7 @@ from fieldwise.jobs.tune.space import Dimension, changed
 from fieldwise.jobs.tune.study import FIRST_TRIALS, Study
 from fieldwise.jobs.tune.trial import Trial, Tuning
 from fieldwise.metrics import Metrics
-from fieldwise.metrics.own import goodness
+from fieldwise.metrics.own import goodness, turned
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import load_model
@@ -225,9 +225,10 @@ class Search:
         manifests.write_manifest(self.folder / SEARCH_NAME, self.manifest, format=_FORMAT, version=_VERSION)
 
     def _line(self, trial: Trial) -> str:
-        value = "-" if trial.value is None else f"{abs(trial.value):.5f}"
+        value = "-" if trial.value is None else f"{turned(trial.value, self.metric):.5f}"
         best = self.best
-        so_far = f"; best {abs(best.value or 0.0):.5f} of trial {best.number}" if best is not None else ""
+        value_of_best = 0.0 if best is None else turned(best.value or 0.0, self.metric)
+        so_far = "" if best is None else f"; best {value_of_best:.5f} of trial {best.number}"
         what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
         epochs = "1 epoch" if len(trial.metrics) == 1 else f"{len(trial.metrics)} epochs"
         note = f": {trial.note}" if trial.note else ""
