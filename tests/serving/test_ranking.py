@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from tests.serving.bundles import rows_of, save
@@ -65,6 +67,18 @@ def test_the_context_is_hashed_and_gathered_once(tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "logits", looked_at)
     predictor.rank(context, columns)
     assert seen == [[1, 40, 3, 40]]  # units of one context, and of 40 candidates: item, price and the cross
+
+
+def test_bags_of_candidates_have_room_for_their_own_values_alone(tmp_path):
+    predictor = Predictor(save(tmp_path / "bundle"))
+    context = {"user": "u1", "price": 1.0, "age": 30}
+    candidates = {"item": list(range(2000)), "tags": ["|".join("abcde" * 4)] * 2000}
+    predictor.rank(context, {name: cells[:40] for name, cells in candidates.items()})
+    tracemalloc.start()
+    predictor.rank(context, candidates)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6  # a row of all values for each candidate: 640 MB
 
 
 def test_a_graph_for_candidates_of_another_network_is_refused(tmp_path):

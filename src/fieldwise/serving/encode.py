@@ -29,7 +29,7 @@ from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.numbers import NumberEncoder
 from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
-from fieldwise.kernels.serve import Raw, encode_rows
+from fieldwise.kernels.serve import BAG_OF_TEXTS, Raw, encode_rows
 from fieldwise.schema import Field
 from fieldwise.serving.plan import Served, plan_of
 from fieldwise.serving.values import ROOM, Bag, Refused, Texts, as_numbers, joined_texts, lay_out, words_of
@@ -71,6 +71,7 @@ class RowEncoder:
         self._plain_numbers = [name for name in served.numbers if name not in served.styled]
         self._number_columns = [_column_of(fields[name].field.column) for name in self._plain_numbers]
         self._bags = [fields[name].field for name in served.bags]
+        self._are_bags = np.flatnonzero(served.plan.kind == BAG_OF_TEXTS)
         self._are_weighted = any(field.weighted or field.weights is not None for field in self._bags)
         lines = dict(zip(fields, layout.single.tolist(), strict=True))
         self._given_lines = [lines[name] for name in served.given]
@@ -240,8 +241,8 @@ class RowEncoder:
         cells: Mapping[str, Cells] = {}
         if self._left:
             raw, cells = self._with_left(raw, rest())
-        num_texts = raw.bags[-1, -1] - raw.bags[0, 0] if len(raw.bags) else 0
-        room = int(num_texts) * (num_rows if raw.alike.any() else 1) + raw.bags.shape[0] * num_rows
+        times = np.where(raw.alike[self._are_bags], num_rows, 1)
+        room = int((raw.bags[:, -1] - raw.bags[:, 0]) @ times) + raw.bags.shape[0] * num_rows
         longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
         scratch = np.empty(longest + ROOM, dtype=np.uint8)
         prints = np.empty((len(served.names), num_rows), dtype=np.uint64)
