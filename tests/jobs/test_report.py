@@ -28,8 +28,9 @@ from fieldwise.metrics import Metrics
 from fieldwise.metrics.intervals import Estimate
 from fieldwise.metrics.own import OWN, metric_value
 from fieldwise.report.card import model_card
-from fieldwise.report.content import ModelLine, ReportContent
+from fieldwise.report.content import DifferenceLine, ModelLine, ReportContent
 from fieldwise.report.pictures import intervals
+from fieldwise.report.training import training_page
 
 ROWS = 1500
 SECTIONS = (
@@ -321,3 +322,35 @@ def test_the_value_of_a_trial_keeps_its_sign(monkeypatch):
         )
         [line] = trial_lines(tuning)
         assert line.value == expected
+
+
+def test_the_differences_of_several_labels_are_named_by_label():
+    some = [
+        DifferenceLine(model="LR", metric=metric, estimate=Estimate(0.1, 0.0, 0.2), p_value=0.5, verdict="worse")
+        for metric in ("auc:click", "logloss:click", "auc:conversion")
+    ]
+    content = ReportContent(
+        title="",
+        model="LR",
+        label="",
+        positive=None,
+        classes=[],
+        parts={},
+        rows_read=0,
+        rows_rejected=0,
+        reading=[],
+        fields=[],
+        num_features=0,
+        models=[],
+        stop_on="auc:conversion",
+        figures=None,
+        moments=[],
+        warnings=[],
+        config="",
+        facts={},
+        differences=some,
+        against="LC-DNN",
+    )
+    page = training_page(content)
+    for title in ("AUC of click", "logloss of click", "AUC of conversion"):
+        assert f"<td class=text>{title}</td>" in page

@@ -16,6 +16,7 @@ __all__ = [
     "interval",
     "metric_table",
     "model_tables",
+    "title_of",
     "trial_table",
 ]
 
@@ -38,6 +39,19 @@ METRICS = {
 """Their titles."""
 _OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
 _WITH_CUTOFF = ("ndcg", "hit_rate", "recall")
+
+
+def title_of(metric: str) -> str:
+    """Return the title of a metric, one's own among them, or of ``METRIC:LABEL``.
+
+    Examples
+    --------
+    >>> title_of("auc:conversion"), title_of("profit")
+    ('AUC of conversion', 'profit')
+    """
+    name, _, label = metric.partition(":")
+    title = METRICS.get(name, name)
+    return f"{title} of {label}" if label else title
 
 
 def model_tables(some: Sequence[ModelLine]) -> Iterator[str]:
@@ -80,7 +94,7 @@ def difference_table(differences: Sequence[DifferenceLine], against: str) -> str
         [
             [
                 each.model,
-                METRICS[each.metric],
+                title_of(each.metric),
                 each.verdict,
                 f"{each.estimate.value:+.4f}",
                 f"{each.estimate.low:+.4f} to {each.estimate.high:+.4f}",
@@ -94,7 +108,7 @@ def difference_table(differences: Sequence[DifferenceLine], against: str) -> str
 
 def trial_table(trials: Sequence[TrialLine], metric: str) -> str:
     """Return the trials of a search, by the metric that decides."""
-    title = f"valid {METRICS.get(metric, metric)}"
+    title = f"valid {title_of(metric)}"
     return table(
         ["trial", "state", "settings", title],
         [

@@ -9,7 +9,7 @@ from fieldwise.report.content import ModelLine, ReportContent
 from fieldwise.report.page import facts, figures, note, page, section, table
 from fieldwise.report.pictures import Series, chart, intervals
 from fieldwise.report.quality import MOST_FIELDS, quality
-from fieldwise.report.tables import METRICS, difference_table, model_tables, trial_table
+from fieldwise.report.tables import difference_table, model_tables, title_of, trial_table
 
 __all__ = ["training_page"]
 
@@ -55,7 +55,7 @@ def _differences(content: ReportContent) -> Iterator[str]:
         return
     metric = content.differences[0].metric
     shown = [each for each in content.differences if each.metric == metric]
-    what = f"{METRICS[metric]} less that of {content.against}"
+    what = f"{title_of(metric)} less that of {content.against}"
     names, estimates = [each.model for each in shown], [each.estimate for each in shown]
     yield figures(
         (
@@ -67,7 +67,7 @@ def _differences(content: ReportContent) -> Iterator[str]:
 
 
 def _trials(content: ReportContent) -> Iterator[str]:
-    title = f"valid {METRICS.get(content.stop_on, content.stop_on)}"
+    title = f"valid {title_of(content.stop_on)}"
     known = [(each.number, each.value) for each in content.trials if each.value is not None]
     if known:
         better = min if (content.best, min(value for _, value in known)) in known else max
@@ -80,7 +80,7 @@ def _trials(content: ReportContent) -> Iterator[str]:
 
 def _learning(content: ReportContent) -> Iterator[str]:
     curves = [each for each in content.models if each.history]
-    metric = METRICS.get(content.stop_on, content.stop_on)
+    metric = title_of(content.stop_on)
     if len(curves) == 1:
         yield figures(*_of_one(curves[0], metric))
         return
