@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -94,3 +95,15 @@ def test_a_comparison_over_folds_pools_them_and_a_search_over_folds_is_refused(f
     assert "over 3 folds" in shown
     with pytest.raises(fw.ConfigError, match="tune has no cross-validation"):
         fw.tune(fw.load_config(folder / "log.toml"), tmp_path / "search")
+
+
+@pytest.mark.parametrize(("folds", "says"), [(50, "there are no"), (12, "there are no|hold one class only")])
+def test_more_folds_than_groups_are_refused_with_the_fold(tmp_path, folds, says):
+    table = make_table(300)
+    groups = pa.array([f"g{row % 4}" for row in range(300)])
+    pq.write_table(table.append_column("of", groups), tmp_path / "log.parquet")
+    text = f'data = {{ train = "log.parquet", label = "click", folds = {folds}, group = "of" }}\nmodel.kind = "lr"\n'
+    with pytest.raises(fw.DataError, match=says) as error:
+        fw.train(fw.parse_config(text, base=tmp_path), tmp_path / "run")
+    assert f"data.folds = {folds}, data.fold = " in error.value.where
+    assert "set fewer data.folds" in error.value.fix

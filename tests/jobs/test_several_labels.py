@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.logs import make_table
 
 import fieldwise as fw
+from fieldwise.jobs.presets import with_preset
 
 CONFIG = """
 [data]
@@ -199,3 +200,15 @@ def test_a_label_that_the_log_has_not_is_named(tmp_path):
     make_log(tmp_path, 300)
     with pytest.raises(fw.DataError, match=r"no such column(.|\n)*sale"):
         fw.prepare(config(tmp_path, overrides=['data.labels=["click", "sale"]', "train.stop_on=auc"]))
+
+
+def test_a_network_that_is_better_than_logistic_regression_by_the_first_label_replaces_it(trained):
+    folder, _, _ = trained
+    text = CONFIG.format(kind="lc-dnn", more="").replace('weight = "weight"\n', "")
+    found = fw.train(fw.parse_config(text, base=folder, overrides=["train.stop_on=auc"]), folder / "unweighted")
+    assert found.kept is None
+    assert found.valid.auc == found.valid.labels["click"].auc
+
+
+def test_the_preset_best_looks_for_no_crosses_of_several_labels(tmp_path):
+    assert with_preset(config(tmp_path, overrides=["train.preset=best"])).data.crosses == "none"

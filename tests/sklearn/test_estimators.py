@@ -179,3 +179,43 @@ def test_a_factorisation_machine_is_of_two_classes_and_pairs_of_fields():
         BayesianFMClassifier().fit(X, np.arange(60) % 3)
     with pytest.raises(ValueError, match="a model of pairs of fields: X has 1 feature"):
         BayesianFMClassifier().fit(X[:, :1], np.arange(60) % 2)
+
+
+def test_arrays_of_truth_values_and_of_long_doubles_are_numbers():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = (X[:, 0] > 0).astype(int)
+    of_numbers = LRClassifier().fit((X > 0).astype(float), y).predict_proba(X > 0)
+    assert np.array_equal(LRClassifier().fit(X > 0, y).predict_proba(X > 0), of_numbers)
+    assert np.array_equal(
+        LRClassifier().fit(X.astype(np.longdouble), y).predict(X), LRClassifier().fit(X, y).predict(X)
+    )
+
+
+def test_what_is_no_table_or_has_no_rows_is_a_value_error(log):
+    rows, y = log
+    model = LRClassifier().fit(rows, y)
+    for column in (rows["user"], pl.Series([1, 2]), np.array([1.0, 2.0])):
+        with pytest.raises(ValueError, match=r"2D array|2-dimensional"):
+            LRClassifier().fit(column, y[: len(column)])
+    with pytest.raises(ValueError, match="X has no rows"):
+        model.partial_fit(rows[:0], y[:0])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"fields": ["user"]}, "settings of columns by name"),
+        ({"fields": {"user": "category"}}, "fields.user"),
+        ({"validation_fraction": "half"}, "validation_fraction is a share"),
+    ],
+)
+def test_a_parameter_of_the_wrong_type_is_named(log, parameters, says):
+    with pytest.raises(ValueError, match=says):
+        LRClassifier(**parameters).fit(*log)
+
+
+def test_settings_reach_columns_with_dots_in_their_names(log):
+    rows, y = log
+    rows = rows[["user"]].rename(columns={"user": "user.id"})
+    model = LRClassifier(settings={"fields.user.id.min_count": 7}).fit(rows, y)
+    assert model.predictor_.fields[0].name == "user.id"

@@ -12,7 +12,7 @@ best     the stack, wherever      ``auto`` unless a list names them           at
 ======== ======================== =========================================== =================
 
 All start from logistic regression at its optimum, and end no lower (`training.noise`). What a configuration says itself
-stands.
+stands, and several labels have no crosses that are looked for.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def with_preset(config: Config) -> Config:
     if config.train.preset == "fast" and config.model.kind == "auto":
         return replace(config, model=replace(config.model, kind="lc-dnn"))
     if config.train.preset == "best":
-        if config.data.crosses == "none":
+        if config.data.crosses == "none" and not config.data.labels:
             config = replace(config, data=replace(config.data, crosses="auto"))
         if config.train.sampler == (usual := SamplerConfig()):
             thorough = replace(usual, tolerance=usual.tolerance / _THOROUGH)

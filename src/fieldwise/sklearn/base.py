@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fieldwise.config import DataConfig, FieldConfig, config_of
+from fieldwise.config.overrides import split_override
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ArtefactError, ResourceError, Stopped, UserError
 from fieldwise.events import Event, ignore
@@ -123,8 +124,8 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             valid = _pair(eval_set)[0]
             valid = [valid] if isinstance(valid, (str, Path)) else list(valid)
             data["valid"] = [str(Path(path).absolute()) for path in valid]
-        elif isinstance(self.validation_fraction, float):
-            data["valid"] = self.validation_fraction
+        elif share := self._share(0):
+            data["valid"] = share
         if sample_weight is not None:
             data["weight"] = sample_weight
         return {"data": data, "fields": {}}
@@ -172,16 +173,24 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return weights
 
     def _share(self, num_rows: int) -> float | None:
+        """Return the share of rows that validates; of files, which are not counted before, `num_rows` is 0."""
         if self.validation_fraction == "auto":
             return _SHARE if num_rows >= _MANY_ROWS else None
-        share: float | None = self.validation_fraction
-        return share
+        share = self.validation_fraction
+        if share is not None and not isinstance(share, (int, float, np.number)):
+            raise ValueError(f"validation_fraction is a share below 1, 'auto' or None: {share!r}")
+        return None if share is None else float(share)
 
     def _common(self) -> Tree:
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        fields = {name: _plain_field(field) for name, field in (self.fields or {}).items()}
+        fields = self.fields or {}
+        if not isinstance(fields, Mapping):
+            raise ValueError(
+                f"fields are settings of columns by name, as in {{'user': {{'type': 'category'}}}}: {fields!r}"
+            )
+        fields = {name: _plain_field(field) for name, field in fields.items()}
         return {"data": {"seed": seed}, "fields": fields, "train": {"seed": seed, "threads": self.n_jobs}}
 
     # --- answers ---
@@ -276,8 +285,10 @@ def _free_name(name: str, table: pa.Table) -> str:
     return name
 
 
-def _plain_field(field: Any) -> Tree:
-    stated = msgspec.structs.asdict(field) if isinstance(field, FieldConfig) else dict(field)
+def _plain_field(field: Any) -> Any:
+    if not isinstance(field, (FieldConfig, Mapping)):
+        return field  # the configuration refuses it, with its name
+    stated = msgspec.structs.asdict(field) if isinstance(field, FieldConfig) else field
     return {key: value for key, value in stated.items() if value is not None}
 
 
@@ -288,8 +299,10 @@ def _nested(key: str, value: Any) -> Tree:
     --------
     >>> _nested("train.table.l2", 0.1)
     {'train': {'table': {'l2': 0.1}}}
+    >>> _nested("fields.price.usd.bins", 5)
+    {'fields': {'price.usd': {'bins': 5}}}
     """
-    for name in reversed(key.split(".")):
+    for name in reversed(split_override(f"{key}=")[0]):
         value = {name: value}
     return dict(value)
 

@@ -27,7 +27,7 @@ class LRClassifier(PartialFit):
         At most so many passes of ``ftrl``.
     validation_fraction
         Share of the rows that is not learned from, but chosen by, where `fit` is given no `eval_set`; ``auto``: 0.1
-        from 10,000 rows on, else none; None: none.
+        from 10,000 rows on, else none, and none of files; None: none.
     fields
         Settings of columns, by name, where they are not to be inferred: `FieldConfig` or dicts, as in
         ``{"user": {"type": "category", "min_count": 2}, "tags": {"type": "bag", "separator": "|"}}``.

@@ -49,6 +49,8 @@ def is_frame(X: Any) -> bool:
         return bool(X) and all(isinstance(row, Mapping) for row in X)
     if scipy.sparse.issparse(X):  # one kind of which is a dict
         return False
+    if len(getattr(X, "shape", (0, 0))) != 2:  # a column
+        return False
     return isinstance(X, Mapping) or hasattr(X, "__arrow_c_stream__") or type(X).__qualname__ == "DataFrame"
 
 
@@ -74,7 +76,10 @@ def read(estimator: Any, X: Any, kind: Kind, groups: Sequence[int] | None, *, re
         X is empty, holds an infinity, or has other columns than those that the model was fitted on.
     """
     if is_frame(X):
-        return _of_frame(estimator, X, reset=reset), {}
+        table = _of_frame(estimator, X, reset=reset)
+        if not table.num_rows:
+            raise ValueError("X has no rows")
+        return table, {}
     X = validate_data(estimator, X, reset=reset, dtype=None, accept_sparse="csr", ensure_all_finite="allow-nan")
     if kind == "sparse":
         return _of_sparse(scipy.sparse.csr_array(X), groups)
@@ -84,6 +89,8 @@ def read(estimator: Any, X: Any, kind: Kind, groups: Sequence[int] | None, *, re
     names = [f"x{number}" for number in range(X.shape[1])] if given is None else list(given)
     if X.dtype.kind == "O":
         return as_table({name: list(X[:, number]) for number, name in enumerate(names)}), {}
+    if X.dtype.kind == "b" or X.dtype == np.longdouble:  # which are no numbers to Arrow
+        X = X.astype(np.float64)
     columns = [pa.array(np.ascontiguousarray(X[:, number]), from_pandas=True) for number in range(X.shape[1])]
     is_number = X.dtype.kind in "fiub"
     return pa.Table.from_arrays(columns, names=names), {name: {"type": "number"} for name in names if is_number}

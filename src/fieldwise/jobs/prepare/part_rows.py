@@ -29,12 +29,13 @@ _OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that are undefined without groups, and for more than two classes."""
 _OF_CLASSES = ("auc", "gauc", "pr_auc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that one class alone leaves undefined."""
+_FEWER_FOLDS = "set fewer data.folds, not more than there are groups; or remove them, and take data.valid as a share"
 
 
 def part_remarks(config: Config, sources: Sequence[SplitLog], summary: dict[str, Any]) -> list[str]:
     """Return what to say of parts that share a file, or are without rows, of a log that need not be trained on."""
     found = [
-        f"there are no {_NAMES[part]} rows (data.{part} = {getattr(config.data, part)}): training would refuse that"
+        f"there are no {_NAMES[part]} rows ({_where(config, part)}): training would refuse that"
         for part in _missing(config, summary)
     ]
     if config.data.split is not None and not _examples(summary, "valid"):
@@ -59,15 +60,21 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
     """
     for part in _missing(config, prepared.summary):
         asked, counts = getattr(config.data, part), prepared.summary["parts"].get(part, {})
-        of = f"{prepared.summary['rows_read']:,} rows of the log" if isinstance(asked, float) else f"{asked}"
+        of = (
+            f"{prepared.summary['rows_read']:,} rows of the log"
+            if asked is None or isinstance(asked, float)
+            else f"{asked}"
+        )
         rejected = f", {counts['rejected']:,} rows having been rejected" if counts.get("rejected") else ""
+        fix = f"name other rows, or more of them; or leave data.{part} out" + (
+            ": then all epochs are trained, and the last is kept" if part == "valid" else ""
+        )
         raise DataError(
             f"there are no {_NAMES[part]} rows",
-            where=f"data.{part} = {asked}",
+            where=_where(config, part),
             expected="one or more",
             got=f"none of {of}{rejected}",
-            fix=f"name other rows, or more of them; or leave data.{part} out"
-            + (": then all epochs are trained, and the last is kept" if part == "valid" else ""),
+            fix=fix if config.data.fold is None else _FEWER_FOLDS,
         )
     num_valid = _examples(prepared.summary, "valid")
     metric = config.train.stop_on.partition(":")[0]
@@ -110,17 +117,30 @@ def _one_class(config: Config, name: str, num_valid: int, listen: Listener, stop
     if stops and config.train.stop_on.partition(":")[0] in _OF_CLASSES:
         raise DataError(
             "the validation rows hold one class only",
-            where="data.split" if config.data.split is not None else f"data.valid = {config.data.valid}",
+            where=_where(config, "valid"),
             expected=f"two classes or more, for train.stop_on = {config.train.stop_on}",
             got=f"{num_valid:,} rows of class {name}",
-            fix="name other rows, or more of them; or set train.stop_on = logloss",
+            fix=f"{'name other rows, or more of them' if config.data.fold is None else _FEWER_FOLDS}; "
+            "or set train.stop_on = logloss",
         )
     listen(Warned(f"{what}; their AUC is not defined"))
 
 
+def _where(config: Config, part: str) -> str:
+    """Return the keys that say which rows a part has."""
+    data = config.data
+    if data.fold is not None:
+        return f"data.folds = {data.folds}, data.fold = {data.fold}" + (
+            f", data.group = {data.group}" * bool(data.group)
+        )
+    return "data.split" if data.split is not None else f"data.{part} = {getattr(data, part)}"
+
+
 def _missing(config: Config, summary: dict[str, Any]) -> list[str]:
-    """Return the parts that the configuration asks for and that have no examples."""
-    return [part for part in _NAMES if getattr(config.data, part) is not None and not _examples(summary, part)]
+    """Return the parts that the configuration asks for, as folds do for both, and that have no examples."""
+    data = config.data
+    asked = [part for part in _NAMES if data.fold is not None or getattr(data, part) is not None]
+    return [part for part in asked if not _examples(summary, part)]
 
 
 def _examples(summary: dict[str, Any], part: str) -> int:

@@ -466,7 +466,7 @@ def _check_calibration(config: Config, prepared: Prepared) -> None:
             "a calibration is learned from validation rows, and there are none",
             where="train.calibration",
             got=settings.calibration,
-            fix='set data.valid, or train.calibration = "none"',
+            fix='set data.valid, in place of data.folds if there are some, or train.calibration = "none"',
         )
     if num_classes > 2 and (settings.calibration == "isotonic" or settings.negative_rate < 1):
         raise ConfigError(
