@@ -35,20 +35,20 @@ def test_what_is_left_fits_and_nothing_left_out_is_cheaper_than_what_is_left(cos
 
 def test_a_budget_that_nothing_fits_leaves_logistic_regression_and_says_what_it_leaves_out(log, tmp_path):
     heard, run = [], tmp_path / "run"
-    config = fw.load_config(log, ["model.kind=lc-dnn+bayesian-fm", "train.minutes=0.00001"])
+    config = fw.load_config(log, ["model.kind=lc-dnn+bayesian-fm", "train.minutes=1e-9"])
     result = fw.train(config, run, listen=heard.append)
     assert (result.model, sorted(result.left_out)) == ("lr", ["bayesian-fm", "lc-dnn"])
     assert [event.text for event in heard if isinstance(event, Noted) and "left out" in event.text]
     assert fw.train(config, run) == result
     command = ["train", str(log), "--out", str(run), "--quiet", "--set", "model.kind=lc-dnn+bayesian-fm"]
-    shown = CliRunner().invoke(main, [*command, "--minutes", "0.00001"], catch_exceptions=False)
-    assert "Left out, for train.minutes = 1e-05: " in shown.output
+    shown = CliRunner().invoke(main, [*command, "--minutes", "1e-9"], catch_exceptions=False)
+    assert "Left out, for train.minutes = 1e-09: " in shown.output
 
 
 def test_fast_compares_two_models_and_a_budget_leaves_all_but_logistic_regression_out(log, tmp_path):
     command = ["compare", str(log), "--out", str(tmp_path), "--quiet", "--json", "--preset", "fast"]
     found = json.loads(CliRunner().invoke(main, command, catch_exceptions=False).stdout)
     assert [each["model"] for each in found["models"]] == ["lr", "lc-dnn"]
-    less = [*command, "--minutes", "0.00001", "--overwrite"]
+    less = [*command, "--minutes", "1e-9", "--overwrite"]
     found = json.loads(CliRunner().invoke(main, less, catch_exceptions=False).stdout)
     assert [each["model"] for each in found["models"]] == ["lr"]
