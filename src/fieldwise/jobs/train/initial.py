@@ -70,7 +70,7 @@ def initial_of(
         own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
 
     def is_exceeded(model: ClickModel) -> bool:
-        if model.labels or not has_noise_of(stop_on, num_classes, valid.num_examples):
+        if not has_noise_of(stop_on, num_classes, valid.num_examples):
             return True
         weights, bias = lr_weights(pretrained.folder)
         optimum = LogisticSolution(weights[:, 0].astype(np.float64), float(bias[0]), 0.0, 0)
