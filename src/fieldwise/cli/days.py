@@ -39,6 +39,8 @@ def print_update(result: UpdateResult) -> None:
     day = result.record
     if result.repeated:
         click.echo("These rows were learned from before: nothing was changed.")
+        if result.lost:
+            click.echo("The version that learned from them is out of use: --again learns from them once more.")
     lines = []
     if day.progressive is not None:
         lines.append(["its rows, before they were learned from", *_figures(day.progressive)])

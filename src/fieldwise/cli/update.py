@@ -26,6 +26,7 @@ from fieldwise.cli.output import print_json
 @click.option(
     "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
 )
+@click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused, or gone back from.")
 @set_option
 @common_options
 def command(
@@ -33,6 +34,7 @@ def command(
     data: tuple[str, ...],
     format_: str | None,
     no_gate: bool,
+    again: bool,
     overrides: tuple[str, ...],
     threads: int | None,
     quiet: bool,
@@ -52,7 +54,7 @@ def command(
 
     use_threads(threads)
     with show_progress(quiet) as listen:
-        result = update(run, data, format=format_, gate=not no_gate, overrides=overrides, listen=listen)
+        result = update(run, data, format=format_, gate=not no_gate, again=again, overrides=overrides, listen=listen)
     if as_json:
         print_json(result.as_dict())
     else:

@@ -125,6 +125,33 @@ def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run):
     assert "what was learned after it" in CliRunner().invoke(main, ["history", str(run)]).stdout
 
 
+def test_a_day_is_learned_from_again_where_its_version_is_out_of_use_and_that_is_asked_for(run):
+    settings = ["gate.min_clicks=10", "gate.max_fall=1"]
+    fw.update(run, day_of(1), overrides=settings)
+    harm = fw.update(run, day_of(2), overrides=[*settings, "update.learning_rate=50"]).record
+    assert not harm.published
+    before = contents(run)
+    same = fw.update(run, day_of(2), overrides=settings)
+    assert (same.repeated, same.lost) == (True, True)
+    assert contents(run) == before
+    taken = fw.update(run, day_of(2), again=True, overrides=settings).record
+    assert (taken.version, taken.base, taken.published, taken.rows) == (4, 2, True, harm.rows)
+    assert len(read_record(run).held_out) == len(list((run / "heldout").iterdir())) == 2
+    learned = weights(run)
+    for again in (False, True):
+        same = fw.update(run, day_of(2), again=again, overrides=settings)
+        assert (same.repeated, same.lost, same.record.version) == (True, False, 4)
+    other_labels = day_of(2, click=1 - day_of(2)["click"].to_numpy())
+    reason, *_ = fw.update(run, other_labels).record.reasons
+    assert "with other labels" in reason
+    assert reason.endswith("from which version 4 has learned")
+    assert fw.rollback(run) == 2
+    assert fw.update(run, day_of(2), overrides=settings).lost
+    assert fw.update(run, day_of(2), again=True, overrides=settings).record.base == 2
+    assert all(np.array_equal(learned[name], array) for name, array in weights(run).items())
+    assert fw.update(run, day_of(3), overrides=settings).record.base == 5
+
+
 def test_a_window_of_another_size_loses_no_row_that_is_held_out(run):
     def used(number, window):
         rows = fw.update(run, day_of(number), overrides=[f"gate.window={window}", "gate.min_clicks=5000"]).record.rows

@@ -8,7 +8,7 @@ was found (three standard errors) nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log, sqrt
 from statistics import median
 from typing import NamedTuple, TypeVar
@@ -56,7 +56,12 @@ class Findings(NamedTuple):
     warnings: list[Finding]
 
 
-def inspect_day(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfig) -> Findings:
+def inspect_day(
+    day: DaySummary,
+    before: Sequence[DaySummary],
+    settings: GuardsConfig,
+    versions: Mapping[str, int] = {},
+) -> Findings:
     """Compare a day with those before it.
 
     Parameters
@@ -65,6 +70,8 @@ def inspect_day(day: DaySummary, before: Sequence[DaySummary], settings: GuardsC
         The new one.
     before
         The days that were learned from, in order, after what is known of the training log (`day.summary_of_training`).
+    versions
+        Which version learned from a day, by the day's digest: told where the day is that one once more.
 
     Examples
     --------
@@ -74,7 +81,7 @@ def inspect_day(day: DaySummary, before: Sequence[DaySummary], settings: GuardsC
     ['the share of label 1: expected 0.1, got 0.9 (guards.label_rate)']
     """
     found = Findings([], [])
-    for is_refusal, finding in _of_content(day, before):
+    for is_refusal, finding in _of_content(day, before, versions):
         (found.refusals if is_refusal else found.warnings).append(finding)
     if day.used:
         recent = [*before[:1], *before[1:][-settings.days :]]
@@ -87,7 +94,7 @@ def inspect_day(day: DaySummary, before: Sequence[DaySummary], settings: GuardsC
 _Found = Iterator[tuple[bool, Finding]]
 
 
-def _of_content(day: DaySummary, before: Sequence[DaySummary]) -> _Found:
+def _of_content(day: DaySummary, before: Sequence[DaySummary], versions: Mapping[str, int]) -> _Found:
     """Days that are empty, came before, or come late."""
     if not day.used:
         got = "none" if not day.rows else f"none of {day.rows:,} that can be used"
@@ -97,7 +104,9 @@ def _of_content(day: DaySummary, before: Sequence[DaySummary]) -> _Found:
         if old.digest and old.digest == day.digest:
             labels = "the same rows" if old.labels == day.labels else "the same rows, with other labels"
             name = f"of {old.day}" if old.day else f"{len(before) - number} before"
-            yield True, Finding(what="the day", expected="a new one", got=f"{labels} as those of the day {name}")
+            learned = f", from which version {versions[old.digest]} has learned" if old.digest in versions else ""
+            got = f"{labels} as those of the day {name}{learned}"
+            yield True, Finding(what="the day", expected="a new one", got=got)
     if len([count for count in day.classes if count]) < 2:
         present = ", ".join(str(number) for number, count in enumerate(day.classes) if count)
         yield True, Finding(what="labels", expected="two classes or more", got=f"class {present} alone")

@@ -76,6 +76,8 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         Its rows in figures, among them the digests by which it is known.
     version
         The version that came of it; None where nothing was learned.
+    base
+        The version that it went on from; None where nothing was learned.
     published
         Whether that was put to use.
     current
@@ -99,6 +101,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     summary: DaySummary
     version: int | None = None
+    base: int | None = None
     published: bool = False
     current: int
     head: int
@@ -133,11 +136,14 @@ class UpdateResult(msgspec.Struct, frozen=True, kw_only=True):
         Of the day.
     repeated
         Whether the day had been given before, so that nothing was done.
+    lost
+        Whether it was, and the version that the next update goes on from has not learned from it.
     """
 
     record: DayRecord
     repeated: bool = False
+    lost: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**self.record.as_dict(), "repeated": self.repeated}
+        return {**self.record.as_dict(), "repeated": self.repeated, "lost": self.lost}

@@ -55,6 +55,7 @@ def update(
     *,
     format: str | None = None,
     gate: bool = True,
+    again: bool = False,
     overrides: Sequence[str] = (),
     listen: Listener = ignore,
 ) -> UpdateResult:
@@ -74,6 +75,8 @@ def update(
         File format; by default inferred from the file names, or else that of the training log.
     gate
         Whether rows are held out to judge by, and days and versions may be refused.
+    again
+        Whether to learn once more from a day whose version was refused, or gone back from.
     overrides
         Settings of ``[update]``, ``[gate]`` and ``[guards]`` in place of the run's, as in ``update.keep_days=7``.
     listen
@@ -105,7 +108,7 @@ def update(
         with explaining(work):
             work.mkdir()
         try:
-            job = _Update(config, versions, record, work, gate, interrupt)
+            job = _Update(config, versions, record, work, gate, again, interrupt)
             scratch = Scratch(work, _SCRATCH_BYTES)
             # Dropout draws from torch's global generator, whose state is part of what an update goes on from.
             with torch.random.fork_rng(devices=[]), closing(scratch), open_rows(job.bundle, data, format) as log:
@@ -140,10 +143,17 @@ class _Update:
     """One update: what it goes on from, and where it works."""
 
     def __init__(
-        self, config: Config, versions: Versions, record: Record, work: Path, gate: bool, interrupt: Interrupt
+        self,
+        config: Config,
+        versions: Versions,
+        record: Record,
+        work: Path,
+        gate: bool,
+        again: bool,
+        interrupt: Interrupt,
     ) -> None:
         self.config, self.versions, self.record, self.work = config, versions, record, work
-        self.interrupt = interrupt
+        self.again, self.interrupt = again, interrupt
         self.bundle = open_bundle(versions.bundle(record.head)).verify()
         check_updatable(self.bundle, config)
         num_classes = len(self.bundle.encoder.schema.classes)
@@ -171,25 +181,37 @@ class _Update:
         listen(StageStart("read", self.bundle.model["kind"]))
         window, held_days = self.config.gate.window, self.held_days
         earlier = {name: held_days.read(name) for name in self.record.held_out}
-        leaving = [earlier[name] for name in held_days.leaving(earlier, self.number, window)]
-        staying = held_days.within(earlier, self.number, window)
         growing = self._growing(scratch)
         day = read_day(
             log, self.bundle.encoder, growing, [*earlier.values()], _SHARE if self.gate else 0.0, self.interrupt
         )
-        for known in self.learned:
-            if (known.summary.digest, known.summary.labels) == (day.summary.digest, day.summary.labels):
-                return UpdateResult(record=known, repeated=True)
+        line = self.record.line
+        same = {n: known for n, known in enumerate(self.learned, 1) if known.summary.digest == day.summary.digest}
+        lost = {n: known for n, known in same.items() if known.version not in line}
+        for known in sorted(same.values(), key=lambda known: known.version not in line):
+            is_lost = known.version not in line
+            if known.summary.labels == day.summary.labels and not (is_lost and self.again):
+                return UpdateResult(record=known, repeated=True, lost=is_lost)
         auc = None if day.held is None else auc_of(self.bundle, day.held)
         day = day._replace(summary=msgspec.structs.replace(day.summary, auc=auc))
-        before = [self._training(), *(known.summary for known in self.learned)]
-        found = inspect_day(day.summary, before, self.config.guards)
+        own = {name for name in earlier if HeldOutFile.of(name).day in lost}
+        if own:  # of this very day, and judged by once more
+            earlier = {name: rows for name, rows in earlier.items() if name not in own}
+            day = day._replace(summary=msgspec.structs.replace(day.summary, known=0.0))
+        leaving = [earlier[name] for name in held_days.leaving(earlier, self.number, window)]
+        staying = held_days.within(earlier, self.number, window)
+        others = [known for n, known in enumerate(self.learned, 1) if n not in lost]
+        before = [self._training(), *(known.summary for known in others)]
+        learned_by = {known.summary.digest: known.version for known in others if known.version is not None}
+        found = inspect_day(day.summary, before, self.config.guards, learned_by)
         warnings = [*map(str, found.warnings)]
         if self.ungated:
             warnings.append(self.ungated)
         for text in warnings:
             listen(Warned(text))
         refusals = [*map(str, found.refusals)]
+        if not own and any(known.rows.held_out for known in lost.values()):
+            refusals.append("the day was learned from before, and the rows held out of it do not wait any more")
         if not refusals and not leaving and not day.learns.any():
             refusals = ["too few rows: all of them are held out, and none is left to learn from"]
         if refusals:
@@ -217,6 +239,7 @@ class _Update:
         of_day = DayRecord(
             summary=day.summary,
             version=version,
+            base=self.record.head,
             published=judged.publish,
             current=version if judged.publish else self.record.current,
             head=head,

@@ -60,6 +60,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return max((day.version for day in self.days if day.version is not None), default=1)
 
     @property
+    def line(self) -> set[int]:
+        """The version of `head`, that which it went on from, and so on: later updates have learned from their days."""
+        bases = {day.version: day.base for day in self.days}
+        found, version = set[int](), bases.get(self.head)
+        while version is not None:
+            found.add(version)
+            version = bases.get(version)
+        return found | {self.head}
+
+    @property
     def published(self) -> list[int]:
         """The versions that were published, ascending."""
         return [1, *(day.version for day in self.days if day.published and day.version is not None)]
