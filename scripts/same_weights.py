@@ -115,7 +115,8 @@ def main(words: list[str] | None = None) -> int:
     ]
     # Bags are divided by a norm since 0.2; without it, both read the same features.
     for checkout, given in ((options.old, options.set_old), (options.new, options.set_new)):
-        if "norm: Norm" in (checkout / "src" / "fieldwise" / "schema.py").read_text():
+        homes = [checkout / "src" / "fieldwise" / name for name in ("schema/field.py", "schema.py")]
+        if any("norm: Norm" in home.read_text() for home in homes if home.exists()):
             given.append("fields.tags.norm=none")
     log = options.folder / f"log-{options.classes}.parquet"
     if not log.exists():

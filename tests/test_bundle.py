@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fieldwise import bundle
-from fieldwise.bundle import BundleWriter, open_bundle
+from fieldwise.bundle import BundleWriter, open_bundle, reading
+from fieldwise.bundle.manifest import read_bundle_manifest, write_bundle_manifest
 from fieldwise.errors import ArtefactError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io import manifests
@@ -33,7 +33,7 @@ def save(writer: BundleWriter, number: int) -> None:
 
 
 def test_a_bundle_that_is_replaced_while_it_is_opened_is_the_new_one(writer, monkeypatch):
-    load, saved = bundle.load_headed, [1]
+    load, saved = reading.load_headed, [1]
 
     def load_late(path: Path, expected: str | None):
         if saved[-1] < 4:  # three saves overtake the reader
@@ -41,7 +41,7 @@ def test_a_bundle_that_is_replaced_while_it_is_opened_is_the_new_one(writer, mon
             save(writer, saved[-1])
         return load(path, expected)
 
-    monkeypatch.setattr(bundle, "load_headed", load_late)
+    monkeypatch.setattr(reading, "load_headed", load_late)
     opened = open_bundle(writer.folder)
     assert opened.table[0, 0] == opened.dense["bias"][0] == 4
 
@@ -96,9 +96,9 @@ def test_a_file_that_a_link_takes_out_of_the_bundle_is_refused_and_one_inside_is
 
 @pytest.mark.parametrize("name", ["..", ".", "../bundle/dense-0001.safetensors", "/etc/passwd", "", "x\0y", "x" * 300])
 def test_a_name_that_leaves_the_bundle_is_refused(writer, name):
-    manifest, _ = bundle._read_manifest(writer.folder)
+    manifest, _ = read_bundle_manifest(writer.folder)
     manifest.files["dense"] = name
-    manifests.write_manifest(writer.folder / "manifest.json", manifest, format=bundle.BUNDLE_FORMAT, version=2)
+    write_bundle_manifest(writer.folder, manifest)
     with pytest.raises(ArtefactError, match="File name too long" if len(name) > 255 else "outside its folder"):
         open_bundle(writer.folder)
 

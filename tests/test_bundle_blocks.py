@@ -7,7 +7,7 @@ import pytest
 from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
-from fieldwise import bundle as bundles
+from fieldwise.bundle import writing
 
 MORE = """
 [model]
@@ -22,7 +22,7 @@ epochs = 1
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundles, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(writing, "_BLOCK_BYTES", 64)
     write(make_table(), tmp_path / "log.parquet")
     config = fw.parse_config(config_text("log.parquet", more=MORE), base=tmp_path)
     fw.train(config, tmp_path / "run")
@@ -61,7 +61,7 @@ def test_a_damaged_row_that_is_asked_for_is_named(run):
 
 def test_a_whole_table_is_looked_at_once(run, monkeypatch):
     opened = fw.open_bundle(run).verify()
-    monkeypatch.setattr(bundles, "_checksum_of", lambda rows: pytest.fail("it was verified already"))
+    monkeypatch.setattr(writing, "_checksum_of", lambda rows: pytest.fail("it was verified already"))
     opened.verify()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fieldwise import bundle
+from fieldwise.bundle import writing
 from fieldwise.io import files
 from fieldwise.training import checkpoint
 
@@ -86,6 +86,6 @@ def die_at(point: str, arrival: int) -> None:
 
         around(files.shutil, "rmtree", half_removed, None)
     elif name == "weights":
-        around(bundle, "write_manifest", lambda *_: arrive(), None)
+        around(writing, "write_bundle_manifest", lambda *_: arrive(), None)
     else:
-        around(bundle, "write_manifest", None, lambda *_: arrive())
+        around(writing, "write_bundle_manifest", None, lambda *_: arrive())
