@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from fieldwise.jobs.predict.predict import Prediction, predict
     from fieldwise.jobs.prepare.prepare import Prepared, prepare
     from fieldwise.jobs.report.report import write_report
-    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.result import Result
     from fieldwise.jobs.train.train import train
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.jobs.tune.tune import tune
@@ -106,7 +106,7 @@ _HOMES = {
     "serving.predictor": ("Predictor",),
     "jobs.prepare.prepare": ("Prepared", "prepare"),
     "jobs.report.report": ("write_report",),
-    "jobs.run": ("Result",),
+    "jobs.result": ("Result",),
     "schema": ("Field", "Schema"),
     "profile.survey.result": ("Survey",),
     "jobs.train.train": ("train",),

@@ -17,7 +17,7 @@ from fieldwise.jobs.compare.compare import Comparison
 from fieldwise.jobs.compare.differences import Contender, Difference, spreads
 from fieldwise.jobs.evaluate import Evaluation
 from fieldwise.jobs.predict.predict import Prediction
-from fieldwise.jobs.run import Result
+from fieldwise.jobs.result import Result
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.slices import FieldSlices, Slice

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
     from fieldwise.config import Config
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.predict.predict import Prediction
-    from fieldwise.jobs.run import MemberResult, Result
+    from fieldwise.jobs.result import MemberResult, Result
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.metrics import Metrics
 

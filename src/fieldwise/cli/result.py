@@ -28,7 +28,7 @@ from fieldwise.models.registry import model_label
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
     from fieldwise.distributed.traffic import Traffic
-    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.result import Result
     from fieldwise.metrics import Metrics
 
 __all__ = ["print_members", "print_result"]

@@ -19,9 +19,8 @@ an error that names the differences, unless it is overwritten.
 from __future__ import annotations
 
 import fcntl
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,24 +29,17 @@ import msgspec
 
 from fieldwise.bundle import VERSIONS_NAME, bundle_digest
 from fieldwise.config import Config
-from fieldwise.data.read_report import ReadReport
-from fieldwise.distributed.traffic import Traffic
 from fieldwise.errors import ArtefactError, ConfigError
-from fieldwise.events import EpochEnd
 from fieldwise.io.files import checksum, discard, explaining, remove_unfinished, sync_folder
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 from fieldwise.io.stores import local_path
-from fieldwise.metrics import Metrics
-from fieldwise.models.config import ModelConfig
+from fieldwise.jobs.identity import plain_config, refuse_difference, update_settings
+from fieldwise.jobs.result import Result
 
 __all__ = [
     "FORGETTING_NAME",
     "LOCK_NAME",
     "RUN_NAME",
-    "Epoch",
-    "FoldMetric",
-    "MemberResult",
-    "Result",
     "RunFolder",
     "amend_run",
     "holding_run",
@@ -60,172 +52,6 @@ _VERSION = 3
 _UPGRADES: Upgrades = {1: lambda content: content, 2: lambda content: content}
 """Version 1 did not say which bundle is the run's, version 2 not how it is updated."""
 RUN_NAME, LOCK_NAME, FORGETTING_NAME = "run.json", ".lock", "forgetting.json"
-_OF_UPDATES = ("update", "gate", "guards")
-
-
-class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one member of a stack reaches alone.
-
-    Attributes
-    ----------
-    model
-        Its kind.
-    weights
-        How much its logit counts in that of the stack, one number for each of its heads (`models.stack`).
-    valid, test
-        Its metrics; None where there is no such part.
-    seconds
-        What it took: sampling, or all epochs and the logistic regression before them, of all trained members together;
-        None in runs of versions that did not record it.
-    auc_lost, logloss_lost
-        What the stack would lose on valid without it, the others weighed anew; None where that is not known.
-    """
-
-    model: str
-    weights: list[float]
-    valid: Metrics | None
-    test: Metrics | None
-    seconds: float | None = None
-    auc_lost: float | None = None
-    logloss_lost: float | None = None
-
-
-class FoldMetric(msgspec.Struct, frozen=True, kw_only=True):
-    """A metric over the test parts of all folds.
-
-    Attributes
-    ----------
-    mean
-        Over the folds.
-    low, high
-        The 95 % interval of the mean, by Student's t. Folds share training rows, so it is rather too narrow.
-    of_folds
-        The metric of each.
-    """
-
-    mean: float
-    low: float
-    high: float
-    of_folds: list[float]
-
-
-class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """One epoch of training; where logistic regression is solved, one penalty, `l2`.
-
-    Attributes
-    ----------
-    epoch
-        From 1.
-    loss
-        The mean over the training examples, while they were learned from.
-    seconds, examples_per_second
-        Of training, without validation.
-    valid
-        The metrics at its end; None where there is no such part.
-    """
-
-    epoch: int
-    loss: float
-    seconds: float
-    examples_per_second: float
-    valid: Metrics | None
-    l2: float | None = None
-
-    @classmethod
-    def list_of(cls, epochs: Iterable[EpochEnd]) -> list[Epoch]:
-        """Return the epochs that have a loss: sweeps of a sampler have none."""
-        return [
-            cls(**{name: getattr(each, name) for name in cls.__struct_fields__})
-            for each in epochs
-            if math.isfinite(each.loss)
-        ]
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One trained model, evaluated.
-
-    Attributes
-    ----------
-    model, units
-        The kind, and K (None where no unit is locally connected).
-    parameters, biases
-        Weights; and biases and normalisation apart.
-    valid, test
-        Metrics of the weights that were kept; None where there is no such part.
-    members
-        What each member of a stack reaches alone; empty where the model is one.
-    pretrain_seconds
-        Training of the logistic regression that it began with, and sampling of a member of a stack; None where there
-        was neither. (Of a Bayesian factorisation machine alone, a sweep is an epoch.)
-    seconds_per_epoch, examples_per_second
-        Training alone, without validation.
-    epochs, best_epoch
-        Epochs trained, and the one whose weights were kept, 0 where they are the initial model's. Of logistic
-        regression that was solved, an epoch is a penalty.
-    kept
-        ``lr`` where no weights of the model were better on valid, by more than noise (`training.noise`), than the
-        logistic regression that it started from, which is what was saved then, and what the metrics are of; else None.
-    folds
-        Metrics over the folds of ``data.folds``, on rows that none of their models was trained on; the model itself has
-        learned from all rows, and is measured on none.
-    left_out
-        Members that ``train.minutes`` has left out.
-    l2
-        The penalty that was kept, where logistic regression was solved; else None.
-    workers
-        What each of several workers did and sent, since they were last started; None for one process.
-    label, classes, positive
-        The column, its classes in the model's order, and the one of two that a probability is of; empty in runs of
-        versions that did not record it.
-    labels
-        The columns of several labels that were learned together, the first of which `label` is; empty for one. Metrics
-        of each are in `Metrics.labels`.
-    read
-        What of the log was not used, and why; None in runs of versions that did not record it.
-    history
-        The learning curve; empty where the model was sampled, and in runs of versions that did not record it.
-    """
-
-    model: str
-    units: int | None
-    parameters: int
-    biases: int
-    valid: Metrics | None
-    test: Metrics | None
-    pretrain_seconds: float | None
-    seconds_per_epoch: float
-    epochs: int
-    best_epoch: int
-    examples_per_second: float
-    folder: str
-    workers: list[Traffic] | None = None
-    read: ReadReport | None = None
-    label: str | None = None
-    classes: list[str] = []
-    positive: str | None = None
-    labels: list[str] = []
-    members: list[MemberResult] = []
-    l2: float | None = None
-    kept: str | None = None
-    history: list[Epoch] = []
-    left_out: list[str] = []
-    folds: dict[str, FoldMetric] = {}
-
-    @property
-    def warnings(self) -> list[str]:
-        """Warnings about the model."""
-        parts = {"valid": self.valid, "test": self.test}
-        return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
-
-    def _repr_html_(self) -> str:
-        from fieldwise.jobs.report.lines import result_html
-
-        return result_html(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "warnings": self.warnings}
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -274,7 +100,7 @@ class RunFolder:
         self.folder = local_path(folder)
         self.config = {**plain_config(config), "log": log}
         self.base = str(Path(config.base).resolve())
-        self.updates = {name: msgspec.to_builtins(getattr(config, name)) for name in _OF_UPDATES}
+        self.updates = update_settings(config)
         self.overwrite, self.patience = overwrite, patience
         self.result: Result | None = None
         self._held = ExitStack()
@@ -471,47 +297,3 @@ def _refuse_half_forgotten(folder: Path) -> None:
             where=folder / FORGETTING_NAME,
             fix="run the same `fieldwise forget` again, which ends it",
         )
-
-
-def plain_config(config: Config) -> dict[str, Any]:
-    """Return the settings that identify a run: all but the base folder, memory, threads and device, and those of daily
-    updates, which may change from day to day.
-    """
-    if config.model.kind == "lr":  # the other keys of [model] say nothing of it
-        config = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(config))
-    del (
-        plain["base"],
-        plain["train"]["threads"],
-        plain["train"]["device"],
-        plain["data"]["memory"],
-        plain["data"]["max_rejects"],
-    )
-    if not config.data.labels:  # as runs of versions that knew one label have it
-        del plain["data"]["labels"], plain["model"]["labels"]
-    for name in _OF_UPDATES:
-        del plain[name]
-    return plain
-
-
-def refuse_difference(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise ConfigError if two configurations differ, naming the keys in which they do."""
-    differences = [f"{key}: {old!r} there, {new!r} now" for key, old, new in _differences(before, now)]
-    if differences:
-        raise ConfigError(
-            "the run folder belongs to another configuration",
-            where=folder,
-            got="; ".join(differences),
-            fix="choose another folder, or use --overwrite to replace the run",
-        )
-
-
-def _differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = list(dict.fromkeys([*before, *now]))
-        return [
-            found
-            for name in names
-            for found in _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-        ]
-    return [] if before == now else [(key, before, now)]

@@ -56,7 +56,7 @@ class EpochPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A model in the tables, with its learning curve; see `jobs.run.Result`. `note` says what is special about it."""
+    """A model in the tables, with its learning curve (`jobs.result.Result`). `note` says what is special about it."""
 
     label: str
     parameters: int | None

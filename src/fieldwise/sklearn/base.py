@@ -22,7 +22,7 @@ from fieldwise.data.log import encode_log
 from fieldwise.errors import ArtefactError, ResourceError, Stopped, UserError
 from fieldwise.events import Event, ignore
 from fieldwise.jobs.predict.rows import open_rows
-from fieldwise.jobs.run import Result
+from fieldwise.jobs.result import Result
 from fieldwise.jobs.train.train import train
 from fieldwise.serving.predictor import Predictor
 from fieldwise.sklearn.labels import Classes, check_labels

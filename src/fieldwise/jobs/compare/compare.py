@@ -27,7 +27,8 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.presets import middle, over_budget, with_preset, without_budget
-from fieldwise.jobs.run import RUN_NAME, Result, read_result
+from fieldwise.jobs.result import Result
+from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import by_steps, with_kind
 from fieldwise.jobs.train.train import lr_settings, train

@@ -16,7 +16,7 @@ from fieldwise.bundle import open_bundle
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.errors import DataError
-from fieldwise.jobs.run import Result
+from fieldwise.jobs.result import Result
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 from fieldwise.metrics import Metrics, Paired, paired_auc, paired_folds, paired_gauc, paired_logloss
 from fieldwise.metrics.student import holm

@@ -36,7 +36,8 @@ from fieldwise.jobs.forget.logs import forget_rows, log_files
 from fieldwise.jobs.forget.model import end_renames, forget_in_bundle, forget_in_state
 from fieldwise.jobs.forget.proof import Proof, search
 from fieldwise.jobs.prepare.prepare import PREPARED_NAME
-from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, Result, amend_run, holding_run
+from fieldwise.jobs.result import Result
+from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, amend_run, holding_run
 from fieldwise.jobs.update.versions import Versions, versions_in
 from fieldwise.training.checkpoint import checkpoint_state, set_checkpoint_state
 

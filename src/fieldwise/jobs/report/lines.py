@@ -13,7 +13,7 @@ from fieldwise.report.tables import difference_table, metric_table, model_tables
 if TYPE_CHECKING:  # they show themselves by this module
     from fieldwise.jobs.compare.compare import Comparison
     from fieldwise.jobs.evaluate import Evaluation
-    from fieldwise.jobs.run import Result
+    from fieldwise.jobs.result import Result
     from fieldwise.jobs.tune.trial import Tuning
 
 __all__ = [

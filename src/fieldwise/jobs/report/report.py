@@ -30,7 +30,8 @@ from fieldwise.jobs.predict.coverage import Coverage
 from fieldwise.jobs.prepare.prepare import PREPARED_NAME, Prepared, cache_root, open_prepared
 from fieldwise.jobs.report.lines import comparison_lines, difference_lines, member_lines, model_line, trial_lines
 from fieldwise.jobs.report.measure import measure
-from fieldwise.jobs.run import RUN_NAME, Result, read_config, read_result
+from fieldwise.jobs.result import Result
+from fieldwise.jobs.run import RUN_NAME, read_config, read_result
 from fieldwise.jobs.train.record import RECORD_NAME, read_record
 from fieldwise.jobs.tune.trial import Tuning
 from fieldwise.models.registry import model_label

@@ -17,7 +17,8 @@ import msgspec
 
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError
-from fieldwise.jobs.run import RUN_NAME, FoldMetric, Result, read_result
+from fieldwise.jobs.result import FoldMetric, Result
+from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.student import student_quantile
 

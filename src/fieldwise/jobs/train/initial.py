@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.data.batches import Batches
 from fieldwise.distributed.world import World
-from fieldwise.jobs.run import Result
+from fieldwise.jobs.result import Result
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.newton import LogisticSolution, logits_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fieldwise.calibration import Calibration
 from fieldwise.data.cache import Examples
 from fieldwise.distributed.world import World
-from fieldwise.jobs.run import MemberResult
+from fieldwise.jobs.result import MemberResult
 from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.training.score import metrics_without

@@ -21,7 +21,7 @@ from fieldwise.config import Config
 from fieldwise.distributed.failures import decode_failure, encode_failure
 from fieldwise.distributed.group import TIMEOUT, Workers
 from fieldwise.errors import ConfigError, FieldwiseError, Stopped, WorkerLost
-from fieldwise.jobs.run import Result
+from fieldwise.jobs.result import Result
 from fieldwise.jobs.train.train import train
 
 __all__ = ["train_on_ray"]

@@ -15,7 +15,8 @@ from fieldwise.distributed.world import ALONE, World
 from fieldwise.events import Listener, Warned
 from fieldwise.jobs.prepare.prepare import Prepared, prepare
 from fieldwise.jobs.prepare.together import prepare_together
-from fieldwise.jobs.run import Result, RunFolder
+from fieldwise.jobs.result import Result
+from fieldwise.jobs.run import RunFolder
 from fieldwise.jobs.train.record import RECORD_NAME, Recorder
 from fieldwise.kernels.threads import available_cores, num_threads, set_num_threads
 from fieldwise.models.click import ClickModel

@@ -28,7 +28,8 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import Prepared
 from fieldwise.jobs.presets import left_out, with_preset, without, without_budget
-from fieldwise.jobs.run import RUN_NAME, Epoch, MemberResult, Result, RunFolder, read_result
+from fieldwise.jobs.result import Epoch, MemberResult, Result
+from fieldwise.jobs.run import RUN_NAME, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train import team
 from fieldwise.jobs.train.begin import by_steps, initial_weights, sample, solve, with_kind

@@ -17,9 +17,9 @@ from fieldwise.data.batches import Batches
 from fieldwise.errors import ConfigError, ResourceError, UserError
 from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, StageStart
 from fieldwise.io import files, manifests
+from fieldwise.jobs.identity import plain_config, refuse_difference
 from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.run import plain_config, refuse_difference
 from fieldwise.jobs.train.train import lr_settings, train
 from fieldwise.jobs.tune.space import Dimension, changed
 from fieldwise.jobs.tune.study import FIRST_TRIALS, Study
