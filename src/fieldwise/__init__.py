@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
     from fieldwise.features.field_types import register_field_type
     from fieldwise.jobs.check.check import check
-    from fieldwise.jobs.compare.compare import Comparison, compare
+    from fieldwise.jobs.compare.compare import compare
+    from fieldwise.jobs.compare.comparison import Comparison
     from fieldwise.jobs.evaluate import Evaluation, evaluate
     from fieldwise.jobs.forget.forget import Forgetting, forget
     from fieldwise.jobs.predict.predict import Prediction, predict
-    from fieldwise.jobs.prepare.prepare import Prepared, prepare
+    from fieldwise.jobs.prepare.prepare import prepare
+    from fieldwise.jobs.prepare.prepared import Prepared
     from fieldwise.jobs.report.report import write_report
     from fieldwise.jobs.result import Result
     from fieldwise.jobs.train.train import train

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from fieldwise.cli import main
 from fieldwise.data.read_report import ReadReport, Reason
 from fieldwise.events import EpochEnd, StageStart
-from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.compare.comparison import Comparison
 from fieldwise.jobs.compare.differences import Contender, Difference, spreads
 from fieldwise.jobs.evaluate import Evaluation
 from fieldwise.jobs.predict.predict import Prediction

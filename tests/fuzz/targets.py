@@ -30,7 +30,7 @@ from fieldwise.errors import FieldwiseError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io import arrays, files, manifests
 from fieldwise.jobs.init.fields import complete_schema
-from fieldwise.jobs.prepare.prepare import read_prepared
+from fieldwise.jobs.prepare.prepared import read_prepared
 from fieldwise.jobs.verify import verify
 from fieldwise.models.click import build_model
 from fieldwise.models.config import ModelConfig

@@ -15,7 +15,7 @@ from tests.artefacts import copied, make_artefacts, stop_early
 
 import fieldwise as fw
 from fieldwise.cli import main
-from fieldwise.jobs.prepare.prepare import open_parts, read_prepared
+from fieldwise.jobs.prepare.prepared import open_parts, read_prepared
 from fieldwise.jobs.run import RunFolder
 
 

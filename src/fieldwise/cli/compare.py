@@ -99,7 +99,8 @@ def command(
     """
     from fieldwise.cli.comparison import print_comparison, print_first
     from fieldwise.cli.progress import aside, show_progress
-    from fieldwise.jobs.compare.compare import Comparison, compare
+    from fieldwise.jobs.compare.compare import compare
+    from fieldwise.jobs.compare.comparison import Comparison
 
     loaded = load(config, with_budget(overrides, preset, minutes), threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None

@@ -14,7 +14,7 @@ from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.result import print_members
 from fieldwise.cli.tables import print_parts, print_read
 from fieldwise.config import Config
-from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.compare.comparison import Comparison
 from fieldwise.jobs.compare.differences import Difference
 from fieldwise.models.registry import model_label
 

@@ -11,7 +11,7 @@ from fieldwise.cli.options import Verb, common_options
 from fieldwise.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fieldwise.jobs.compare.compare import Comparison
+    from fieldwise.jobs.compare.comparison import Comparison
     from fieldwise.jobs.tune.trial import Tuning
 
 

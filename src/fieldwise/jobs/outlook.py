@@ -17,7 +17,7 @@ import torch
 
 from fieldwise.config import Config
 from fieldwise.events import SecondsRange
-from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.gibbs import row_width
 from fieldwise.kernels.layout import BAG
 from fieldwise.kernels.threads import num_threads

@@ -26,7 +26,7 @@ from fieldwise.config import Config
 from fieldwise.events import SecondsRange
 from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.outlook import measure_rates, sampling_seconds, training_seconds
-from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.training.config import SamplerConfig
 
 __all__ = ["left_out", "middle", "over_budget", "with_preset", "without", "without_budget"]

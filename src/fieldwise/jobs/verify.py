@@ -24,7 +24,7 @@ from fieldwise.errors import ArtefactError, UserError
 from fieldwise.io.files import RESTORE
 from fieldwise.io.manifests import manifest_format
 from fieldwise.jobs.prepare.crosses import CROSSES_NAME, read_crosses
-from fieldwise.jobs.prepare.prepare import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
+from fieldwise.jobs.prepare.prepared import ENCODER_NAME, PREPARED_NAME, open_parts, read_prepared
 from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.jobs.tune.search import SEARCH_NAME, check_search
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays

@@ -20,8 +20,8 @@ from fieldwise.data.log import encode_log, open_table
 from fieldwise.distributed.world import ALONE
 from fieldwise.errors import DataError
 from fieldwise.features.encoder import Encoder
+from fieldwise.jobs.train.settings import settings_of
 from fieldwise.jobs.train.team import stepper_of
-from fieldwise.jobs.train.train import lr_settings
 from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.models.load import load_dense, load_model
@@ -52,7 +52,7 @@ class Learner:
     """
 
     def __init__(self, bundle: Bundle, config: Config, num_examples: int) -> None:
-        settings = lr_settings(config) if bundle.model["kind"] == "lr" else config.train
+        settings = settings_of(config, bundle.model["kind"])
         settings = msgspec.structs.replace(settings, epochs=1, average_epochs=0.0, schedule="constant", warmup=0.0)
         self._bundle, self._settings = bundle.verify(), settings.for_examples(num_examples)
         self._model = load_model(bundle)

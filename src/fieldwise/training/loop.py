@@ -22,6 +22,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.saver import Saver
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import answer, evaluate_model, fit_stacker
 from fieldwise.training.state import TrainingState
@@ -95,7 +96,7 @@ def fit(
     if checkpoints is not None:
         history = resume(stepper, average, checkpoints)
     schedule = Schedule(config.schedule, config.epochs * train.num_batches, config.warmup)
-    saver = _Saver(stepper, average, checkpoints, config, train.num_batches)
+    saver = Saver(stepper, average, checkpoints, config, train.num_batches)
     saver.resumed(history)
     if initial is not None and not (history.epochs or history.position or history.num_saves):
         history.best_value, history.num_saves = initial.value, 1
@@ -214,7 +215,7 @@ def _run_epoch(
     train: Batches,
     history: TrainingState,
     schedule: Schedule,
-    saver: _Saver,
+    saver: Saver,
     interrupt: Interrupt,
     listen: Listener,
     stop: int,
@@ -249,7 +250,7 @@ def _run_epoch(
 
 
 def _until_unreadable(
-    batches: Iterator[Examples], history: TrainingState, saver: _Saver, interrupt: Interrupt
+    batches: Iterator[Examples], history: TrainingState, saver: Saver, interrupt: Interrupt
 ) -> Iterator[Examples]:
     """Yield the batches; where one cannot be read, the cache being damaged or gone, save what was learned before it."""
     while True:
@@ -269,7 +270,7 @@ def _not_finite(
     stepper: Stepper,
     train: Batches,
     history: TrainingState,
-    saver: _Saver,
+    saver: Saver,
     report: Path | None,
 ) -> UserError:
     """Return what to tell of a step that was not finite, after its batch was written to `report`."""
@@ -295,7 +296,7 @@ def _not_finite(
     )
 
 
-def _diverged(divergence: Divergence, stepper: Stepper, history: TrainingState, saver: _Saver) -> UserError:
+def _diverged(divergence: Divergence, stepper: Stepper, history: TrainingState, saver: Saver) -> UserError:
     """Return what to tell of a loss that stays high."""
     return UserError(
         "training diverged: the learning rate is too high",
@@ -322,56 +323,6 @@ def _end_epoch(
     history.epochs.append(end)
     history.position, history.loss_sum, history.seconds = 0, 0.0, 0.0
     listen(end)
-
-
-class _Saver:
-    """Saves a checkpoint when enough steps or minutes have passed since the last."""
-
-    def __init__(
-        self,
-        stepper: Stepper,
-        average: Average | None,
-        checkpoints: Checkpoints | None,
-        config: TrainConfig,
-        batches_per_epoch: int,
-    ) -> None:
-        self.stepper, self.average = stepper, average
-        self.checkpoints, self.batches_per_epoch = checkpoints, batches_per_epoch
-        self.every_steps, self.every_seconds = config.checkpoint_steps, config.checkpoint_minutes * 60
-        self.saved = time.monotonic()
-        self.newest_step: int | None = None
-
-    def newest(self) -> str:
-        """Say which checkpoint is the newest."""
-        if self.newest_step is None:
-            return "no checkpoint was saved"
-        return f"the checkpoint of step {self.newest_step} is kept"
-
-    def resumed(self, history: TrainingState) -> None:
-        """Training goes on from the checkpoint of `history`, or begins."""
-        self.newest_step = self._step(history) or None
-
-    def is_late(self) -> bool:
-        return time.monotonic() - self.saved >= self.every_seconds
-
-    def is_due(self, history: TrainingState) -> bool:
-        return self.every_steps is not None and self._step(history) % self.every_steps == 0
-
-    def save(self, history: TrainingState) -> None:
-        if self.checkpoints is None:
-            return
-        self.stepper.refuse_written()
-        state = msgspec.to_builtins(history)
-        rows, arrays = self.stepper.table.rows, self.stepper.arrays()
-        if self.average is None:
-            self.checkpoints.save(self._step(history), rows, arrays, state)
-        else:
-            self.checkpoints.save(self._step(history), self.average.beside(rows), arrays | self.average.arrays(), state)
-        self.saved = time.monotonic()
-        self.newest_step = self._step(history)
-
-    def _step(self, history: TrainingState) -> int:
-        return len(history.epochs) * self.batches_per_epoch + history.position
 
 
 class _Meter:

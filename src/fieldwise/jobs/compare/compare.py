@@ -9,108 +9,36 @@ from typing import Any, Literal
 import msgspec
 
 from fieldwise.config import Config
-from fieldwise.data.read_report import ReadReport
 from fieldwise.errors import ConfigError
-from fieldwise.events import Listener, Noted, Outlook, SecondsRange, ignore
+from fieldwise.events import Listener, Noted, ignore
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.compare.differences import (
-    Contender,
-    Difference,
-    SeedSummary,
-    differences,
-    spreads,
+from fieldwise.jobs.compare.comparison import Comparison
+from fieldwise.jobs.compare.differences import Contender, differences, spreads
+from fieldwise.jobs.compare.forecast import foretell, foretold, left_out
+from fieldwise.jobs.compare.models import (
+    DEFAULT_MODELS,
+    FAST_MODELS,
+    STACKED_MODELS,
+    in_two,
+    model_name,
+    parse_model,
+    trained_alone,
 )
 from fieldwise.jobs.compare.over_folds import compared_over_folds
-from fieldwise.jobs.outlook import measure_rates, sampling_seconds, solving_seconds, training_seconds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
-from fieldwise.jobs.prepare.prepare import Prepared, prepare
-from fieldwise.jobs.presets import middle, over_budget, with_preset, without_budget
+from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.prepare.prepared import Prepared
+from fieldwise.jobs.presets import middle, with_preset, without_budget
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.jobs.threads import use_threads
-from fieldwise.jobs.train.begin import by_steps, with_kind
-from fieldwise.jobs.train.train import lr_settings, train
-from fieldwise.metrics.own import goodness
+from fieldwise.jobs.train.begin import with_kind
+from fieldwise.jobs.train.train import train
 from fieldwise.models.config import ModelConfig
-from fieldwise.models.registry import refuse_unknown
 
-__all__ = ["DEFAULT_MODELS", "FAST_MODELS", "Comparison", "compare"]
-
-DEFAULT_MODELS = (
-    "lr",
-    "dnn",
-    "lc-dnn:1",
-    "lc-wide-deep:1",
-    "lc-dnn",
-    "lc-wide-deep",
-    "lc-resnet",
-)
-"""The models of the paper with one unit per field, then with the number of units of ``[model]``."""
-FAST_MODELS = ("lr", "lc-dnn")
-"""With ``train.preset = "fast"``."""
-_STACKED = ("bayesian-fm", "lc-dnn+bayesian-fm")
-"""Added by default if ``model.kind = "auto"`` selects a stack for the log."""
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Several models trained on one log: their results, and the significance of their differences.
-
-    Attributes
-    ----------
-    folder
-        The folder of the comparison.
-    data
-        A summary of the log (`prepare.Prepared.summary`).
-    seeds
-        The training seeds.
-    models
-        The result of each model with the first seed.
-    spreads
-        Mean and standard deviation of the metrics of each model over the seeds.
-    part
-        The part on which differences are tested: ``test``, or ``valid`` if there is no test part (which is optimistic
-        for models selected on it); None if there is neither, or only one model.
-    against
-        The reference model of the differences: the given one, or the best on valid.
-    level
-        Significance level: corrected p-values below it are called ``better`` or ``worse``.
-    differences
-        Each other model minus `against`, by metric.
-    read
-        Which rows, files and columns of the log were not used, and why.
-    folds
-        The folds, with ``data.folds``: `models` are then those of the first fold, and `spreads` and `differences` are
-        over the folds, each in its subfolder ``fold-N``; else None.
-    """
-
-    folder: str
-    data: dict[str, Any]
-    seeds: list[int]
-    models: list[Result]
-    spreads: list[SeedSummary]
-    part: Literal["test", "valid"] | None
-    against: str | None
-    level: float
-    differences: list[Difference]
-    read: ReadReport
-    folds: int | None = None
-
-    def _repr_html_(self) -> str:
-        from fieldwise.jobs.report.lines import comparison_html
-
-        return comparison_html(self)
-
-    @property
-    def best(self) -> int:
-        """Which of `models` has the highest validation AUC: the test rows choose nothing."""
-        return max(range(len(self.models)), key=lambda place: goodness(self.models[place].valid, "auc") or -1.0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "models": [model.as_dict() for model in self.models]}
+__all__ = ["compare"]
 
 
 def compare(
@@ -215,34 +143,34 @@ def compare(
         return with_kind(msgspec.structs.replace(config, model=parse_model(name, config.model)), prepared).model
 
     if models is None:
-        models = usual + _STACKED * (config.train.preset != "fast" and of_log("auto").is_sampled)
+        models = usual + STACKED_MODELS * (config.train.preset != "fast" and of_log("auto").is_sampled)
     chosen = {model_name(model): model for model in map(of_log, models)}
     reference = None if against is None else model_name(of_log(against))
     numbers = [config.train.seed + number for number in range(seeds)]
-    first, later = _in_two(chosen, prepared.encoder.layout.num_fields)
+    first, later = in_two(chosen, prepared.encoder.layout.num_fields)
     to_train = {
         (name, number): chosen[name]
         for name in (*first, *later)
         for number in numbers
         if overwrite or not _is_done(_folder(out, config, number) / name)
     }
-    seconds = _foretold(to_train, config, prepared)
-    left_out = _left_out(seconds, config.train.minutes, reference)
-    if left_out:
-        first, later = ([name for name in names if name not in left_out] for names in (first, later))
-        chosen = {name: model for name, model in chosen.items() if name not in left_out}
-        shown = ", ".join(f"{name} (about {middle(seconds[name]):,.0f} s)" for name in left_out)
+    seconds = foretold(to_train, config, prepared)
+    dropped = left_out(seconds, config.train.minutes, reference)
+    if dropped:
+        first, later = ([name for name in names if name not in dropped] for names in (first, later))
+        chosen = {name: model for name, model in chosen.items() if name not in dropped}
+        shown = ", ".join(f"{name} (about {middle(seconds[name]):,.0f} s)" for name in dropped)
         listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {shown}"))
-        seconds = {name: taken for name, taken in seconds.items() if name not in left_out}
+        seconds = {name: taken for name, taken in seconds.items() if name not in dropped}
     config = without_budget(config)
-    _foretell(seconds, first, listen)
+    foretell(seconds, first, listen)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for names in (first, later):
         for number in numbers:
             folder = _folder(out, config, number)
             of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
             for name in names:
-                member = _trained_alone(name, chosen)
+                member = trained_alone(name, chosen)
                 results[name].append(
                     _run(
                         name,
@@ -276,52 +204,6 @@ def _is_done(run: Path) -> bool:
     return (run / RUN_NAME).exists() and read_result(run) is not None
 
 
-def _foretold(
-    to_train: dict[tuple[str, int], ModelConfig], config: Config, prepared: Prepared
-) -> dict[str, SecondsRange]:
-    """Return about how long the training of each model takes, over all seeds; the first that needs a sample samples it.
-
-    `to_train` holds what each model is, by its name and training seed.
-    """
-    rates, sampled = None, set[int]()
-    seconds: dict[str, SecondsRange] = {}
-    for (name, seed), model in to_train.items():
-        rates = rates or measure_rates()
-        own = with_kind(msgspec.structs.replace(config, model=model), prepared)
-        settings = lr_settings(own) if model.kind == "lr" else own.train
-        solved = model.kind == "lr" and by_steps(own, prepared) is None
-        training = solving_seconds(prepared, rates) if solved else training_seconds(own, settings, prepared, rates)
-        taken = [seconds.get(name, SecondsRange(0.0, 0.0)), training]
-        if own.model.is_sampled and seed not in sampled:
-            sampled.add(seed)
-            taken.append(sampling_seconds(own, prepared, rates))
-        seconds[name] = SecondsRange(sum(part.least for part in taken), sum(part.most for part in taken))
-    return seconds
-
-
-def _left_out(seconds: dict[str, SecondsRange], minutes: float | None, reference: str | None) -> list[str]:
-    """Return the models that a budget leaves out; never logistic regression, nor the one that is compared with."""
-    if minutes is None:
-        return []
-    costs = {name: middle(taken) for name, taken in seconds.items() if name not in ("lr", reference)}
-    return over_budget(costs, minutes)
-
-
-def _foretell(seconds: dict[str, SecondsRange], first: list[str], listen: Listener) -> None:
-    """Say which models are to be trained, in order, and about how long that takes; nothing where there are none.
-
-    Those of `first` come before the others.
-    """
-    if seconds:
-        early = tuple(name for name in first if name in seconds)
-        late = tuple(name for name in seconds if name not in first)
-        listen(Outlook(early, late, _sum(seconds, early), _sum(seconds, early + late)))
-
-
-def _sum(seconds: dict[str, SecondsRange], names: Sequence[str]) -> SecondsRange:
-    return SecondsRange(sum(seconds[name].least for name in names), sum(seconds[name].most for name in names))
-
-
 def _compared(
     contenders: Sequence[Contender], out: Path, prepared: Prepared, seeds: list[int], level: float
 ) -> Comparison:
@@ -338,24 +220,6 @@ def _compared(
         differences=[],
         read=prepared.read,
     )
-
-
-def _in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str], list[str]]:
-    """Return the names of the models that take seconds, then of those with interactions, each in the order given."""
-    slow = [name for name, model in chosen.items() if model.is_sampled or model.has_interactions(num_fields)]
-    return [name for name in chosen if name not in slow], slow
-
-
-def _trained_alone(name: str, chosen: dict[str, ModelConfig]) -> str | None:
-    """Return the name of the model that is the only trained member of a stack, with the same settings, and was trained
-    before it.
-    """
-    stack, before = chosen[name], list(chosen)[: list(chosen).index(name)]
-    kinds = [kind for kind in stack.members if kind != "bayesian-fm"]
-    if len(stack.members) < 2 or len(kinds) != 1:
-        return None
-    alone = msgspec.structs.replace(stack, kind=kinds[0])
-    return next((other for other in before if chosen[other] == alone), None)
 
 
 def _run(
@@ -377,38 +241,3 @@ def _run(
         lr_folder=folder / "lr",
         member_folder=member_folder,
     )
-
-
-def parse_model(name: str, base: ModelConfig) -> ModelConfig:
-    """Read ``kind`` or ``kind:units``; in a stack one member may have units, as in ``lc-dnn:8+bayesian-fm``.
-
-    Examples
-    --------
-    >>> parse_model("lc-dnn:1", ModelConfig()).units
-    1
-    """
-    kinds, units = [], ""
-    for member in name.split("+"):
-        kind, colon, given = member.partition(":")
-        if colon and (units or not given.isdecimal() or not 1 <= int(given) <= 64):
-            raise ConfigError("invalid number of units per field", where="--models", expected="1 to 64", got=name)
-        kinds.append(kind)
-        units = units or given
-    kind = "+".join(kinds)
-    refuse_unknown(kind, where="--models, ")
-    if kind == "lr":
-        return ModelConfig(kind="lr")  # nothing else matters to it, and it is the initial model of others
-    return msgspec.structs.replace(base, kind=kind, **({"units": int(units)} if units else {}))
-
-
-def model_name(model: ModelConfig) -> str:
-    """Return the folder name of a model: its kind, and its units where it has some.
-
-    Examples
-    --------
-    >>> model_name(ModelConfig(kind="lc-dnn+bayesian-fm", units=8))
-    'lc-dnn-8+bayesian-fm'
-    """
-    if model.kind == "auto":
-        return model.kind
-    return "+".join(f"{kind}-{model.units}" if kind.startswith("lc-") else kind for kind in model.members)

@@ -12,7 +12,7 @@ from fieldwise.config import Config
 from fieldwise.jobs.compare.differences import Contender, differences_over_folds, spreads
 
 if TYPE_CHECKING:
-    from fieldwise.jobs.compare.compare import Comparison
+    from fieldwise.jobs.compare.comparison import Comparison
 
 __all__ = ["compared_over_folds"]
 

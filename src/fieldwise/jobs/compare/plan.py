@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fieldwise.config import Config
-from fieldwise.jobs.compare.compare import DEFAULT_MODELS, FAST_MODELS, parse_model
+from fieldwise.jobs.compare.models import DEFAULT_MODELS, FAST_MODELS, parse_model
 from fieldwise.jobs.train.plan import TrainingPlan, plan
 
 __all__ = ["ComparisonPlan", "plan_comparison"]

@@ -10,7 +10,7 @@ import msgspec
 
 from fieldwise.config import Config, find_problems, parse_config, read_text
 from fieldwise.errors import ConfigError
-from fieldwise.jobs.init.fields import make_field
+from fieldwise.jobs.init.one_field import make_field
 from fieldwise.reference.lines import line_of
 from fieldwise.schema import FieldType
 

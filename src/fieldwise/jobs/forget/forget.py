@@ -35,7 +35,7 @@ from fieldwise.io.files import discard, explaining, write_bytes
 from fieldwise.jobs.forget.logs import forget_rows, log_files
 from fieldwise.jobs.forget.model import end_renames, forget_in_bundle, forget_in_state
 from fieldwise.jobs.forget.proof import Proof, search
-from fieldwise.jobs.prepare.prepare import PREPARED_NAME
+from fieldwise.jobs.prepare.prepared import PREPARED_NAME
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, amend_run, holding_run
 from fieldwise.jobs.update.versions import Versions, versions_in

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -14,16 +14,16 @@ import pyarrow as pa
 from fieldwise.config import Config, FieldConfig, LabelConfig
 from fieldwise.data.log_columns import near_column
 from fieldwise.errors import ConfigError, DataError, did_you_mean
-from fieldwise.features.bags import measure_bags
-from fieldwise.features.columns import Columns, reading
-from fieldwise.features.field_types import convert, custom_type
+from fieldwise.features.columns import Columns
+from fieldwise.features.field_types import custom_type
 from fieldwise.features.labels import Spelling, tidy
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.spelling import spelled
+from fieldwise.jobs.init.one_field import column_field, cross_fields, custom_field, with_limits
 from fieldwise.profile.infer.evidence import label_of
 from fieldwise.profile.infer.guess import Guess, by_label, guess_column
 from fieldwise.profile.infer.roles import check_role
-from fieldwise.schema import CustomType, Default, Field, FieldType, Label, Schema
+from fieldwise.schema import Default, Field, Label, Schema
 
 __all__ = ["Inferred", "columns_excluded", "columns_named", "complete_schema", "infer_schema", "time_field"]
 
@@ -35,11 +35,6 @@ _EXCLUDED = "excluded by the configuration"
 _NAME_TAKEN = "another field has its name"
 _OF_CROSSES = 2
 """Most combinations of two values are met once, and say nothing of the next example."""
-_LARGEST_WEIGHT = 10.0
-"""Of the weights of a bag that enter as they are."""
-_LEAST_LENGTH, _TIMES_LONGEST = 100, 4
-"""What the longest cell to come may hold, and how many times what the longest of the sample does: a cell of 100,000
-values would settle a probability by their number alone."""
 
 
 class Inferred(NamedTuple):
@@ -155,14 +150,14 @@ def infer_schema(config: Config, sample: pa.Table, absent: Mapping[str, str] = _
         for field, entry in settings.items():
             custom = None if entry.type is None else custom_type(entry.type, f"[fields.{field}.type]")
             if custom is None:
-                fields.append(_field(field, name, entry, guesses[name], of_numbers))
+                fields.append(column_field(field, name, entry, guesses[name], of_numbers))
             else:
-                fields.append(_custom_field(field, name, entry, *custom, columns, config.data.missing))
+                fields.append(custom_field(field, name, entry, *custom, columns, config.data.missing))
         if not settings and name not in in_role and name not in references:
             left_out[name] = _why(name, guesses[name] if unspoken else None, config.fields)
     left_out |= {name: _EXCLUDED if name in columns_excluded(config) else why for name, why in absent.items()}
-    fields = [_with_limits(field, config.fields, columns) for field in fields]
-    fields += _crosses(crosses, {field.name for field in fields})
+    fields = [with_limits(field, config.fields, columns) for field in fields]
+    fields += cross_fields(crosses, {field.name for field in fields})
     return Inferred(_checked_schema(config, fields, left_out), guesses, left_out)
 
 
@@ -231,117 +226,6 @@ def _check_names(config: Config, names: list[str], absent: Mapping[str, str]) ->
     for where, column in asked:
         if column is not None and column not in names and not (column in absent and column in excluded):
             raise DataError("the log has no such column", where=where, got=column, fix=near_column(column, names))
-
-
-def _field(name: str, column: str, entry: FieldConfig, guess: Guess, missing_in_numbers: tuple[str, ...]) -> Field:
-    """Return the field of a column: configured settings, completed by inferred ones."""
-    stated = _stated(entry)
-    type_ = cast("FieldType | None", entry.type) or _implied_type(stated, guess)
-    guessed: dict[str, Any] = {}
-    if type_ == "number" and {"bins", "edges", "scale"}.isdisjoint(stated):
-        guessed = {"bins": 0}
-    elif type_ == "time" and {"unit", "format"}.isdisjoint(stated):
-        guessed = {"format": guess.format}
-    elif type_ in ("category", "bag") and entry.buckets is None:
-        guessed = {"min_count": guess.min_count}
-    if type_ == "number" and {"decimal", "symbol"}.isdisjoint(stated):
-        guessed |= {"decimal": guess.decimal, "symbol": guess.symbol}
-    guessed |= {"missing": missing_in_numbers if type_ in ("number", "time") else guess.missing}
-    if type_ == "bag":
-        guessed |= {"norm": "sqrt"}
-    if type_ == "bag" and guess.type == "bag":
-        guessed |= {"weighted": guess.weighted and entry.weights is None}
-        if guess.separator is not None:
-            guessed |= {"separator": guess.separator, "brackets": guess.brackets}
-    return make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
-
-
-def _custom_field(
-    name: str,
-    column: str,
-    entry: FieldConfig,
-    custom: CustomType,
-    type_: FieldType,
-    columns: Columns,
-    missing: tuple[str, ...] | None,
-) -> Field:
-    """Return a field of a type of one's own: configured settings, and what the converted texts of the sample imply."""
-    settings = {**_stated(entry), "name": name, "column": column, "type": type_, "custom": msgspec.to_builtins(custom)}
-    settings = {"missing": IN_TEXTS if missing is None else missing} | settings
-    field = make_field({"norm": "sqrt"} | settings if type_ == "bag" else settings)
-    with reading(column):
-        texts = convert(field, columns.text(column))
-    if entry.buckets is None and entry.min_count is None:
-        texts = texts.flatten() if type_ == "bag" else texts
-        field = msgspec.structs.replace(field, min_count=guess_column(name, texts, missing).min_count)
-    return field
-
-
-def _with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
-    """Limit the length of a bag, and scale large weights, unless the configuration sets max_length and weight_scale."""
-    if field.type != "bag":
-        return field
-    entry = given.get(field.name, FieldConfig())
-    try:
-        longest, largest = measure_bags(columns, field)
-    except DataError:  # will be reported when the encoder is fitted
-        return field
-    if entry.max_length is None:
-        field = msgspec.structs.replace(field, max_length=max(_LEAST_LENGTH, _TIMES_LONGEST * longest))
-    is_large = (field.weighted or field.weights) and largest > _LARGEST_WEIGHT
-    if entry.weight_scale is None and is_large:
-        field = msgspec.structs.replace(field, weight_scale="log")
-    return field
-
-
-def _stated(entry: FieldConfig) -> dict[str, Any]:
-    settings = msgspec.structs.asdict(entry)
-    return {key: value for key, value in settings.items() if value is not None and key != "exclude"}
-
-
-def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
-    """Return the type implied by the configured settings, or else the inferred one; a time as a whole is a category."""
-    if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
-        return "time"
-    if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
-        return "number"
-    if not {"separator", "brackets", "weighted", "weights", "weight_scale", "norm", "max_length"}.isdisjoint(stated):
-        return "bag"
-    if guess.type == "number" and not {"min_count", "max_features", "buckets"}.isdisjoint(stated):
-        return "category"
-    return "category" if guess.type == "time" else guess.type
-
-
-def _crosses(entries: dict[str, FieldConfig], known: set[str]) -> list[Field]:
-    """Return the crosses, each after its parts; those with unknown parts come last, for rejection by `Schema.check`."""
-    crosses: list[Field] = []
-    waiting = dict(entries)
-    while waiting:
-        ready = [name for name, entry in waiting.items() if known.issuperset(entry.cross or ())] or list(waiting)
-        for name in ready:
-            stated = _stated(waiting.pop(name))
-            parts = stated.pop("cross")
-            crosses.append(make_field({**stated, "name": name, "type": "cross", "parts": parts}))
-        known = known | set(ready)
-    return crosses
-
-
-def make_field(settings: dict[str, Any]) -> Field:
-    """Return a field of given settings.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
-    """
-    try:
-        return msgspec.convert(settings, Field)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            "invalid value",
-            where=f"[fields.{settings['name']}]",
-            expected=str(error).removeprefix("Expected "),
-        ) from None
 
 
 def time_field(config: Config) -> Field | None:

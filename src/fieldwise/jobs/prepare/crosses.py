@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,11 +18,9 @@ from fieldwise.data.cache import Cache
 from fieldwise.errors import ResourceError, UserError
 from fieldwise.events import Listener, Noted, Preparing
 from fieldwise.io.manifests import read_manifest, write_manifest
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.layout import Examples, join
 from fieldwise.profile.crosses import find_crosses
-
-if TYPE_CHECKING:
-    from fieldwise.jobs.prepare.prepare import Prepared
 
 __all__ = [
     "CROSSES_NAME",

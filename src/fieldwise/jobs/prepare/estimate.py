@@ -29,7 +29,7 @@ from fieldwise.jobs.init.inference import infer_from
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import fit, transform
-from fieldwise.jobs.prepare.prepare import cache_root
+from fieldwise.jobs.prepare.plan import cache_root
 from fieldwise.jobs.prepare.spool import Spool, most_aside
 from fieldwise.schema import Field, Schema
 

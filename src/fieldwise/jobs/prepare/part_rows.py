@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +17,8 @@ from fieldwise.data.split import SplitLog
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
-
-if TYPE_CHECKING:
-    from fieldwise.jobs.prepare.prepare import Prepared
 
 __all__ = ["check_parts", "part_remarks"]
 

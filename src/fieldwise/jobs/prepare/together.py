@@ -38,17 +38,9 @@ from fieldwise.jobs.prepare.budget import Budget, held_bytes
 from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
-from fieldwise.jobs.prepare.prepare import (
-    PREPARED_NAME,
-    Prepared,
-    finish,
-    judge_again,
-    limits,
-    look,
-    open_prepared,
-    prepared_of,
-    save_encoder,
-)
+from fieldwise.jobs.prepare.plan import look
+from fieldwise.jobs.prepare.prepare import judge_again, limits, prepared_of
+from fieldwise.jobs.prepare.prepared import PREPARED_NAME, Prepared, finish, open_prepared, save_encoder
 from fieldwise.jobs.prepare.spool import Spool
 
 __all__ = ["prepare_together"]

@@ -11,7 +11,7 @@ from fieldwise.report.content import DifferenceLine, EpochPoint, ModelLine, Tria
 from fieldwise.report.tables import difference_table, metric_table, model_tables, trial_table
 
 if TYPE_CHECKING:  # they show themselves by this module
-    from fieldwise.jobs.compare.compare import Comparison
+    from fieldwise.jobs.compare.comparison import Comparison
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.result import Result
     from fieldwise.jobs.tune.trial import Tuning

@@ -23,11 +23,12 @@ from fieldwise.data.read_report import describe
 from fieldwise.errors import ArtefactError
 from fieldwise.events import Listener, StageStart, Warned, ignore
 from fieldwise.io.files import write_bytes
-from fieldwise.jobs.compare.compare import Comparison
+from fieldwise.jobs.compare.comparison import Comparison
 from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.machine import describe_machine
 from fieldwise.jobs.predict.coverage import Coverage
-from fieldwise.jobs.prepare.prepare import PREPARED_NAME, Prepared, cache_root, open_prepared
+from fieldwise.jobs.prepare.plan import cache_root
+from fieldwise.jobs.prepare.prepared import PREPARED_NAME, Prepared, open_prepared
 from fieldwise.jobs.report.lines import comparison_lines, difference_lines, member_lines, model_line, trial_lines
 from fieldwise.jobs.report.measure import measure
 from fieldwise.jobs.result import Result
@@ -36,13 +37,7 @@ from fieldwise.jobs.train.record import RECORD_NAME, read_record
 from fieldwise.jobs.tune.trial import Tuning
 from fieldwise.models.registry import model_label
 from fieldwise.report.card import model_card
-from fieldwise.report.content import (
-    DataLine,
-    ModelLine,
-    Moment,
-    PartFigures,
-    ReportContent,
-)
+from fieldwise.report.content import DataLine, ModelLine, Moment, PartFigures, ReportContent
 from fieldwise.report.training import training_page
 
 __all__ = ["REPORT_NAME", "is_current", "report_or_warn", "write_report"]

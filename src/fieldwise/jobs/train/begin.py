@@ -12,7 +12,7 @@ from fieldwise.config import Config
 from fieldwise.distributed.world import World
 from fieldwise.errors import Stopped
 from fieldwise.events import Listener, StageStart, Warned
-from fieldwise.jobs.prepare.prepare import Prepared
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.jobs.train.team import all_threads
 from fieldwise.kernels.newton import LogisticSolution
 from fieldwise.models.bayesian_fm import BayesianFM

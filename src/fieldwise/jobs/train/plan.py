@@ -12,9 +12,10 @@ from fieldwise.data.cache import Cache
 from fieldwise.io.memory import available_bytes
 from fieldwise.jobs.prepare.budget import held_bytes
 from fieldwise.jobs.prepare.estimate import estimate
-from fieldwise.jobs.prepare.prepare import Prepared, find_prepared
+from fieldwise.jobs.prepare.prepare import find_prepared
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.jobs.presets import with_preset
-from fieldwise.jobs.train.train import lr_settings
+from fieldwise.jobs.train.settings import lr_settings
 from fieldwise.kernels.layout import Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import PROCESS_BYTES, training_memory

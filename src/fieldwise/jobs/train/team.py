@@ -13,7 +13,8 @@ from fieldwise.distributed.group import Workers
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.distributed.world import ALONE, World
 from fieldwise.events import Listener, Warned
-from fieldwise.jobs.prepare.prepare import Prepared, prepare
+from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.jobs.prepare.together import prepare_together
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.run import RunFolder

@@ -19,8 +19,9 @@ from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, StageSt
 from fieldwise.io import files, manifests
 from fieldwise.jobs.identity import plain_config, refuse_difference
 from fieldwise.jobs.init.write_config import config_toml
-from fieldwise.jobs.prepare.prepare import Prepared
-from fieldwise.jobs.train.train import lr_settings, train
+from fieldwise.jobs.prepare.prepared import Prepared
+from fieldwise.jobs.train.settings import lr_settings
+from fieldwise.jobs.train.train import train
 from fieldwise.jobs.tune.space import Dimension, changed
 from fieldwise.jobs.tune.study import FIRST_TRIALS, Study
 from fieldwise.jobs.tune.trial import Trial, Tuning

@@ -17,7 +17,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.renewal import Memory
-from fieldwise.jobs.train.train import lr_settings
+from fieldwise.jobs.train.settings import settings_of
 from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.layout import UNSEEN
 from fieldwise.models.click import build_model
@@ -73,7 +73,7 @@ def go_on(bundle: Bundle, checkpoint: Checkpoint, state: KeptState, encoder: Enc
         Nothing in it is trained by steps.
     """
     model_config = msgspec.convert(bundle.model, ModelConfig)
-    settings = lr_settings(config) if model_config.kind == "lr" else config.train
+    settings = settings_of(config, model_config.kind)
     renewed = _renewed(bundle.encoder, encoder)
     old_bags = Cooccurrence.saved(bundle.dense, "cooccurrence.")
     before, layout = bundle.encoder.layout, encoder.layout
