@@ -6,6 +6,7 @@ import click
 
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import print_table
+from fieldwise.counted import counted
 from fieldwise.io.memory import readable_bytes
 from fieldwise.jobs.bench import Bench
 
@@ -15,7 +16,7 @@ __all__ = ["print_bench"]
 def print_bench(measured: Bench) -> None:
     """Print the machine, its limits, and the speed of training relative to them."""
     machine = measured.machine
-    threads = f"{machine.threads} {'thread' if machine.threads == 1 else 'threads'}"
+    threads = counted(machine.threads, "thread")
     click.echo(f"{machine.processor}, {machine.cores} cores, {readable_bytes(machine.memory_bytes)}, {threads}")
     if machine.load > 0.5:
         click.echo(f"the machine is busy (load {machine.load:.1f}): ratios are reliable, absolute rates are not")

@@ -14,6 +14,7 @@ from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.result import print_members
 from fieldwise.cli.tables import print_parts, print_read
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.jobs.compare.comparison import Comparison
 from fieldwise.jobs.compare.differences import Difference
 from fieldwise.models.registry import model_label
@@ -33,7 +34,8 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     labels = _labels(comparison)
     print_parts(comparison.data)
     print_table(
-        f"Parameters: {comparison.data['num_features']:,} features in {len(comparison.data['fields']):,} fields",
+        f"Parameters: {counted(comparison.data['num_features'], 'feature')} in "
+        f"{counted(len(comparison.data['fields']), 'field')}",
         ["model", "parameters", "biases"],
         [
             [label, f"{result.parameters:,}", f"{result.biases:,}"]

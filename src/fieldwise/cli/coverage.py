@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldwise.cli.output import print_table
+from fieldwise.counted import counted
 
 if TYPE_CHECKING:
     from fieldwise.jobs.predict.coverage import FieldCoverage
@@ -24,7 +25,7 @@ def print_coverage(fields: Sequence[FieldCoverage], warnings: Sequence[str]) -> 
         shown = [field for field in fields if field in largest]
         title = "Missing and unseen values, in these rows and expected from training"
         if len(shown) < len(fields):
-            title += f" ({len(shown)} of {len(fields)} fields; all with --json)"
+            title += f" ({len(shown)} of {counted(len(fields), 'field')}; all with --json)"
         click.echo()
         print_table(
             title,

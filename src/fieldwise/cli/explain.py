@@ -15,6 +15,7 @@ from fieldwise.cli.options import (
     replace_option,
     run_argument,
 )
+from fieldwise.counted import counted
 
 
 @click.command(
@@ -71,7 +72,7 @@ def command(
             print_json(written.as_dict())
         else:
             click.echo(
-                f"{written.examples:,} rows explained in {written.out}; the largest residual is "
+                f"{counted(written.examples, 'row')} explained in {written.out}; the largest residual is "
                 f"{written.largest_residual or 0:.2g}"
             )
     elif importance:

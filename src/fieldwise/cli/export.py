@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fieldwise.cli.options import Verb, format_option, json_option, replace_option, run_argument
+from fieldwise.counted import counted
 
 
 @click.command(
@@ -72,7 +73,7 @@ def command(
     for name, num_bytes in found.files.items():
         click.echo(f"{name}  {num_bytes:,} bytes")
     how = "; its rows are those of the model's own file" if found.linked else ""
-    click.echo(f"{found.features:,} features written to {found.out}{how}")
+    click.echo(f"{counted(found.features, 'feature')} written to {found.out}{how}")
 
 
 def _compact(
@@ -90,7 +91,7 @@ def _compact(
     for name, (before, after) in (("table", found.table_bytes), ("whole model", found.bytes)):
         click.echo(f"{name:<12} {before:>15,} -> {after:>15,} bytes  ({after / before:.2f})")
     if found.dropped:
-        click.echo(f"{found.dropped:,} rows without weights are gone; their features share one")
+        click.echo(f"{counted(found.dropped, 'row')} without weights removed; features without weights share one row")
     of_what = "rows drawn from the counts of training" if found.drawn else "rows"
     click.echo(f"largest change of a probability among {found.compared:,} {of_what}: {found.largest_change:.2g}")
     if found.auc is not None:

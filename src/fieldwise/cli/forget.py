@@ -8,6 +8,7 @@ import click
 
 from fieldwise.cli.options import Verb, json_option, run_argument
 from fieldwise.cli.output import print_json
+from fieldwise.counted import counted
 
 
 @click.command(
@@ -63,18 +64,19 @@ def command(
     if as_json:
         print_json(found.as_dict())
     else:
-        click.echo(f"{found.found:,} of {found.values:,} values of {field} were known")
+        click.echo(f"{found.found:,} of {counted(found.values, 'value')} of {field} were known")
         for name, count in found.features.items():
-            click.echo(f"  field {name}: {count:,} features of all versions are free")
+            click.echo(f"  field {name}: {counted(count, 'feature')} made free in all versions")
         click.echo(f"  rewritten: {', '.join([*found.bundles, *found.states]) or 'nothing'}")
         for file, count in found.rows.items():
-            click.echo(f"  {count:,} rows removed from {file}")
+            click.echo(f"  {counted(count, 'row')} removed from {file}")
         for folder in found.removed:
             click.echo(f"  removed {folder}")
         proof = found.proof
+        left = "some are left" if proof.left else "nothing is left"
         click.echo(
-            f"searched {proof.files:,} files ({proof.num_bytes:,} bytes) for {proof.texts:,} texts and "
-            f"{proof.fingerprints:,} fingerprints: {'nothing is left' if not proof.left else 'some are left'}"
+            f"searched {counted(proof.files, 'file')} ({counted(proof.num_bytes, 'byte')}) for "
+            f"{counted(proof.texts, 'text')} and {proof.fingerprints:,} fingerprints: {left}"
         )
         for text in found.stays:
             click.echo(f"stays: {text}")

@@ -22,6 +22,7 @@ from fieldwise.cli.figures import (
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
+from fieldwise.counted import counted
 from fieldwise.io.memory import readable_bytes
 from fieldwise.models.registry import model_label
 
@@ -36,15 +37,15 @@ __all__ = ["print_members", "print_result"]
 
 def print_result(result: Result, path: Path, config: Config) -> None:
     """Print the result of training one model, and commands to continue with."""
-    name = f"{model_label(result.model, result.units)}: {result.parameters:,} parameters"
+    name = f"{model_label(result.model, result.units)}: {counted(result.parameters, 'parameter')}"
     if result.l2 is not None and result.kept is None:
         seconds = result.epochs * result.seconds_per_epoch
         tried = "a penalty of" if result.epochs == 1 else f"{result.epochs} penalties, the best being"
         click.echo(f"{name}, solved for {tried} {result.l2:g} in {seconds:.1f} s")
     else:
         click.echo(
-            f"{name}, {result.epochs} epochs (best: {result.best_epoch}), {result.seconds_per_epoch:.1f} s per epoch, "
-            f"{compact(result.examples_per_second)} examples/s"
+            f"{name}, {counted(result.epochs, 'epoch')} (best: {result.best_epoch}), "
+            f"{result.seconds_per_epoch:.1f} s per epoch, {compact(result.examples_per_second)} examples/s"
         )
     if result.left_out:
         names = ", ".join(map(model_label, result.left_out))

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.counted import counted
 from fieldwise.data.read_report import describe
 from fieldwise.profile.survey.result import Column, Day, Group, Survey
 
@@ -43,7 +44,9 @@ def print_crosses(found: FoundCrosses) -> None:
     """Print the crosses that improve on their fields, and how to train with them."""
     click.echo()
     if not found.crosses:
-        reason = found.fields_left_out.get("", f"{found.pairs_tried:,} pairs tried on {found.examples:,} examples")
+        reason = found.fields_left_out.get(
+            "", f"{counted(found.pairs_tried, 'pair')} tried on {found.examples:,} examples"
+        )
         click.echo(f"No useful cross found: {reason}")
         return
     before, after = found.logloss or (0.0, 0.0)
@@ -56,8 +59,9 @@ def print_crosses(found: FoundCrosses) -> None:
         f"[{', '.join(json.dumps(name, ensure_ascii=False) for name in one.fields)}]" for one in found.crosses
     )
     click.echo(
-        f"{found.pairs_tried:,} pairs and {found.triples_tried:,} triples tried on {found.examples:,} examples in "
-        f"{found.seconds:.0f} s. To train with these crosses, set in [data]:\n  crosses = [{listed}]\n"
+        f"{counted(found.pairs_tried, 'pair')} and {counted(found.triples_tried, 'triple')} tried on "
+        f"{found.examples:,} examples in {found.seconds:.0f} s. "
+        f"To train with these crosses, set in [data]:\n  crosses = [{listed}]\n"
         'or crosses = "auto", which repeats the search when the log changes.'
     )
 
@@ -118,7 +122,7 @@ def _print_crosses(survey: Survey) -> None:
 def _print_fields(survey: Survey) -> None:
     notes = Footnotes()
     fields = [column for column in survey.columns if column.role == "field"]
-    title = f"{len(fields):,} fields"
+    title = counted(len(fields), "field")
     if len(fields) > _MAX_FIELDS:
         title += f", the {_MAX_FIELDS} with the highest AUC (--html and --json show all)"
         fields = _by_auc(fields)[:_MAX_FIELDS]

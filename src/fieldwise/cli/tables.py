@@ -11,6 +11,7 @@ import msgspec
 
 from fieldwise.cli.names import compact, duration
 from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.counted import counted
 from fieldwise.data.read_report import ReadReport, describe
 from fieldwise.io.memory import readable_bytes
 from fieldwise.models.registry import model_label
@@ -51,7 +52,7 @@ def print_sizes(
     """Print the number of weights of models, and the memory to train them."""
     widths = ", ".join(map(str, hidden)) or "none"
     print_table(
-        f"Parameters with {num_fields:,} fields, {num_features:,} features, hidden layers {widths}",
+        f"Parameters with {counted(num_fields, 'field')}, {counted(num_features, 'feature')}, hidden layers {widths}",
         ["model", "parameters", "biases", "in float32", "table in training", "training memory"],
         [
             [
@@ -71,7 +72,8 @@ def print_plan(expected: TrainingPlan) -> None:
     """Print an estimate of the memory and disk that training needs."""
     about = "" if expected.prepared else "about "
     print_table(
-        f"{about}{expected.examples:,} training examples, {expected.fields:,} fields, {expected.features:,} features",
+        f"{about}{counted(expected.examples, 'training example')}, {counted(expected.fields, 'field')}, "
+        f"{counted(expected.features, 'feature')}",
         ["training", "parameters", "bytes per row", "table", "memory", "disk"],
         [
             [
@@ -97,8 +99,8 @@ def print_comparison_plan(expected: ComparisonPlan) -> None:
     """Print an estimate of what each model of a comparison needs, and of what they need together."""
     some = next(iter(expected.models.values()))
     print_table(
-        f"{'' if some.prepared else 'about '}{some.examples:,} training examples, {some.fields:,} fields, "
-        f"{some.features:,} features",
+        f"{'' if some.prepared else 'about '}{counted(some.examples, 'training example')}, "
+        f"{counted(some.fields, 'field')}, {counted(some.features, 'feature')}",
         ["model", "parameters", "memory", "disk"],
         [
             [name, f"{each.stages[-1].parameters:,}", readable_bytes(each.memory), readable_bytes(each.disk)]
@@ -116,7 +118,7 @@ def print_prepared(summary: dict[str, Any]) -> None:
     for note in summary.get("notes", ()):  # absent from logs prepared by older versions
         click.echo(f"warning: {note}\n")
     fields = summary["fields"]
-    title = f"{summary['num_features']:,} features in {len(fields):,} fields"
+    title = f"{counted(summary['num_features'], 'feature')} in {counted(len(fields), 'field')}"
     if len(fields) > MAX_FIELDS:
         title += f", the {MAX_FIELDS} largest:"
         fields = sorted(fields, key=lambda field: -field["features"])[:MAX_FIELDS]
@@ -151,7 +153,7 @@ def print_read(read: ReadReport | None, *, columns: bool = True) -> None:
 def print_estimate(expected: Estimate) -> None:
     """Print an estimate of what preparing a log needs."""
     fields = sorted(expected.fields, key=lambda field: -field.features)
-    title = f"About {compact(expected.features)} features in {len(fields):,} fields"
+    title = f"About {compact(expected.features)} features in {counted(len(fields), 'field')}"
     if len(fields) > MAX_FIELDS:
         title += f", the {MAX_FIELDS} largest:"
     print_table(
@@ -177,7 +179,7 @@ def print_estimate(expected: Estimate) -> None:
 def _print_left_out(left_out: dict[str, str]) -> None:
     if not left_out:
         return
-    title = "1 column left out" if len(left_out) == 1 else f"{len(left_out):,} columns left out"
+    title = f"{counted(len(left_out), 'column')} left out"
     title += ", judging by the first rows of the log; add [fields.NAME] to use one"
     if len(left_out) > MAX_FIELDS:
         title += f"; the first {MAX_FIELDS}:"
@@ -277,4 +279,4 @@ def print_verification(verification: Verification) -> None:
     damaged = f"{len(verification.damages)} of {len(verification.artefacts)} artefacts DAMAGED; " * bool(
         verification.damages
     )
-    click.echo(f"{damaged}{num_files:,} files match their checksums")
+    click.echo(f"{damaged}{counted(num_files, 'file matches its checksum', 'files match their checksums')}")

@@ -10,6 +10,7 @@ from fieldwise.cli.figures import METRICS, evaluated, figure, print_warnings, pr
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
+from fieldwise.counted import counted
 from fieldwise.jobs.tune.trial import Trial, Tuning
 from fieldwise.metrics.own import turned
 
@@ -24,7 +25,8 @@ def print_tuning(tuning: Tuning) -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("done", "pruned", "failed") if state in states)
     ranked = sorted((trial for trial in tuning.trials if trial.value is not None), key=_badness)
     print_table(
-        f"{len(tuning.trials)} trials ({counts}) in {duration(tuning.seconds)}, ranked by valid {tuning.metric}",
+        f"{counted(len(tuning.trials), 'trial')} ({counts}) in {duration(tuning.seconds)}, "
+        f"ranked by valid {tuning.metric}",
         ["trial", "state", f"valid {title_of(tuning.metric)}", "epochs"],
         [
             [_name(trial), trial.state, f"{turned(trial.value or 0.0, tuning.metric):.5f}", str(len(trial.metrics))]

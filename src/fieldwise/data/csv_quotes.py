@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.counted import counted
 from fieldwise.errors import DataError
 
 __all__ = [
@@ -108,7 +109,7 @@ class Swallowed(NamedTuple):
     @property
     def what(self) -> str:
         """In words."""
-        ends = "1 line end" if self.num_lines == 1 else f"{self.num_lines:,} line ends"
+        ends = counted(self.num_lines, "line end")
         looks = ", its lines looking like rows of the table" if self.looks_like_rows else ""
         return f"a cell with {ends}{looks}"
 

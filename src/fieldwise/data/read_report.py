@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from fieldwise.counted import counted
 from fieldwise.data.chunk import excerpt
 
 __all__ = ["ReadReport", "Reason", "RejectTally", "describe", "tally_of_file", "why_rejected"]
@@ -156,18 +157,18 @@ def describe(read: ReadReport) -> list[str]:
         see = f" see {read.rejects}" if read.rejects else ""
         lines.append(f"{read.rows_rejected:,} of {read.rows_read:,} rows could not be used:{see}")
         for each in read.reasons:
-            count = f"{_several(each.rows, 'row', 'rows')}: " if len(read.reasons) > 1 else ""
+            count = f"{counted(each.rows, 'row', 'rows')}: " if len(read.reasons) > 1 else ""
             column = f", column {each.column}" if each.column is not None else ""
             first = "" if each.rows == 1 else "the first: "
             lines.append(f"  {count}{each.reason}{column} ({first}{each.file}, row {each.row}: {_shown(each.value)})")
     if any(each.reason.endswith("is not UTF-8") for each in read.reasons):
         lines.append("  where files are not UTF-8, set data.csv.encoding (init: --encoding), as in latin-1")
     if read.files_left_out:
-        lines.append(_several(len(read.files_left_out), "file was", "files were") + " left out:")
+        lines.append(counted(len(read.files_left_out), "file was", "files were") + " left out:")
         lines += _named(read.files_left_out)
     if read.columns_not_used:
         lines.append(
-            _several(len(read.columns_not_used), "column is no input", "columns are no inputs") + " of the model:"
+            counted(len(read.columns_not_used), "column is no input", "columns are no inputs") + " of the model:"
         )
         lines += _named(read.columns_not_used)
     return lines
@@ -178,10 +179,6 @@ def _named(reasons: Mapping[str, str]) -> list[str]:
     if len(reasons) > _MAX_NAMED:
         lines.append(f"  and {len(reasons) - _MAX_NAMED:,} more")
     return lines
-
-
-def _several(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _shown(value: str) -> str:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from fieldwise.counted import counted
 from fieldwise.errors import DataError, did_you_mean
 from fieldwise.features.labels import SIDES, Spelling, fold, merge_spellings
 
@@ -265,7 +266,7 @@ def _listed(rows: Mapping[str, int]) -> str:
 
 
 def _with_rows(text: str, count: int) -> str:
-    return f"{_quoted(text)} in {count:,} {'row' if count == 1 else 'rows'}"
+    return f"{_quoted(text)} in {counted(count, 'row')}"
 
 
 def _list(texts: Iterable[str]) -> str:

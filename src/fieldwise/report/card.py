@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from fieldwise.counted import counted
 from fieldwise.report.content import PartFigures, ReportContent
 from fieldwise.report.tables import METRICS, figure, interval
 
@@ -29,8 +30,8 @@ def _details(content: ReportContent) -> Iterator[str]:
     yield from ("## Model details", "")
     yield f"- Estimates the probability of {of}."
     if line.parameters is not None:
-        weights = f"{line.parameters:,} parameters and {line.biases:,} biases"
-        yield f"- {line.label}: {weights}, {content.num_features:,} features."
+        weights = f"{counted(line.parameters, 'parameter')} and {counted(line.biases or 0, 'bias', 'biases')}"
+        yield f"- {line.label}: {weights}, {counted(content.num_features, 'feature')}."
     if line.note:
         yield f"- {_plain(line.note)}."
     for title, values in content.facts.items():

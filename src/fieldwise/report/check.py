@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from fieldwise.counted import counted
 from fieldwise.data.read_report import describe
 from fieldwise.profile.survey.result import Column, Day, Group, Survey
 from fieldwise.report.page import page, table
@@ -141,7 +142,7 @@ def _days(days: Sequence[Day]) -> str:
         for day in days
     ]
     shown = table(["day", "rows", "label rate", "", *days[0].parts], lines, escaped=True)
-    return f"<details open><summary>{len(days):,} days</summary>{shown}</details>"
+    return f"<details open><summary>{counted(len(days), 'day')}</summary>{shown}</details>"
 
 
 def _bar(rate: float | None) -> str:

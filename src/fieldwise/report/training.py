@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from fieldwise.counted import counted
 from fieldwise.report.content import ModelLine, ReportContent
 from fieldwise.report.page import facts, figures, note, page, section, table
 from fieldwise.report.pictures import Series, chart, intervals
@@ -47,7 +48,7 @@ def training_page(content: ReportContent) -> str:
 def _about(content: ReportContent) -> str:
     of = f"{content.label} = {content.positive}" if content.positive is not None else content.label
     shown = f" All that follows the tables is of {content.model}." if len(content.models) > 1 else ""
-    return f"Probability of {of}; {content.rows_read:,} rows read, {content.num_features:,} features.{shown}"
+    return f"Probability of {of}; {content.rows_read:,} rows read, {counted(content.num_features, 'feature')}.{shown}"
 
 
 def _differences(content: ReportContent) -> Iterator[str]:
@@ -140,7 +141,7 @@ def _data(content: ReportContent) -> Iterator[str]:
         num_texts=2,
     )
     is_open = " open" * (len(fields) <= MOST_FIELDS)
-    yield f"<details{is_open}><summary>{len(fields):,} fields</summary>{shown}</details>"
+    yield f"<details{is_open}><summary>{counted(len(fields), 'field')}</summary>{shown}</details>"
 
 
 def _moments(content: ReportContent) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from fieldwise.config import Config, DataConfig
+from fieldwise.counted import counted
 from fieldwise.data.csv_dialect import CsvOptions
 from fieldwise.errors import DataError
 from fieldwise.features.classes import decide_classes, guess_positive, is_number
@@ -211,7 +212,7 @@ def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]
     rows = merge_spellings(counts)
     shown = sorted(rows)[:3]
     what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
-    yield _commented(f"label = {_toml(name)}", f"{len(rows):,} {'value' if len(rows) == 1 else 'values'}: {what}")
+    yield _commented(f"label = {_toml(name)}", f"{counted(len(rows), 'value')}: {what}")
     if num_missing := num_rows - sum(counts.values()):
         yield f"# {num_missing:,} of {num_rows:,} rows have no label and are left out. If an empty label means no"
         yield "# click, replace it with 0."

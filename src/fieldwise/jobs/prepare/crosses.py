@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ResourceError, UserError
 from fieldwise.events import Listener, Noted, Preparing
@@ -185,8 +186,8 @@ def read_crosses(path: Path) -> FoundCrosses:
 
 def _in_words(found: FoundCrosses) -> str:
     if not found.crosses:
-        return f"no cross says more than its fields ({found.pairs_tried:,} pairs tried)"
-    count = "1 cross says" if len(found.crosses) == 1 else f"{len(found.crosses)} crosses say"
+        return f"no cross says more than its fields ({counted(found.pairs_tried, 'pair')} tried)"
+    count = counted(len(found.crosses), "cross says", "crosses say")
     shown = ", ".join(f"{' x '.join(cross.fields)} (-{cross.gain:.4f})" for cross in found.crosses[:5])
     more = ", ..." if len(found.crosses) > 5 else ""
     return f"{count} more than the fields, by logloss on rows put aside: {shown}{more}"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import UserError
@@ -137,7 +138,11 @@ def _importance(bundle: Bundle, cache: Cache) -> tuple[list[Named], list[str]]:
     except UserError as error:  # no network to ask, or rows of one class
         return [], [f"The importance of fields is not measured: {error.what}."]
     left_out = bundle.encoder.layout.num_fields - len(found)
-    notes = [f"Importance was measured for {_SECONDS:.0f} s: {left_out:,} fields are left out."] if left_out else []
+    notes = (
+        [f"Importance was measured for {_SECONDS:.0f} s: {counted(left_out, 'field is', 'fields are')} left out."]
+        if left_out
+        else []
+    )
     return [Named(each.field, Estimate(each.loss, each.low, each.high)) for each in found], notes
 
 

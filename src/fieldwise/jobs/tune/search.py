@@ -13,6 +13,7 @@ import msgspec
 
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.batches import Batches
 from fieldwise.errors import ConfigError, ResourceError, UserError
 from fieldwise.events import EpochEnd, Event, Listener, Noted, Progress, StageStart
@@ -197,7 +198,8 @@ class Search:
         valid = _evaluate(model, self.prepared, "valid")
         assert valid is not None, "a search has validation rows"
         path = self.folder / "best.toml"
-        heading = f"# The best of {len(self.manifest.trials)} trials on the validation rows: number {best.number}.\n\n"
+        trials = counted(len(self.manifest.trials), "trial")
+        heading = f"# The best of {trials} on the validation rows: number {best.number}.\n\n"
         text = config_toml(changed(self.config, best.values), self.folder)
         files.write_bytes(path, (heading + text).encode())
         return Tuning(
@@ -231,7 +233,7 @@ class Search:
         value_of_best = 0.0 if best is None else turned(best.value or 0.0, self.metric)
         so_far = "" if best is None else f"; best {value_of_best:.5f} of trial {best.number}"
         what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
-        epochs = "1 epoch" if len(trial.metrics) == 1 else f"{len(trial.metrics)} epochs"
+        epochs = counted(len(trial.metrics), "epoch")
         note = f": {trial.note}" if trial.note else ""
         state = "" if trial.state == "done" else f" ({trial.state} after {epochs}{note})"
         return f"trial {trial.number}: valid {self.metric} {value}{state}{so_far}  [{what}]"

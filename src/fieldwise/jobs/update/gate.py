@@ -31,6 +31,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.counted import counted
 from fieldwise.metrics.levels import levelled
 from fieldwise.metrics.paired import Paired, paired_auc, paired_logloss
 from fieldwise.metrics.ratio import Calibration, calibration_by
@@ -154,7 +155,7 @@ def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
     if min(clicks, num_examples - clicks) < settings.min_clicks:
         reason = (
             f"too few held-out examples to judge by: {clicks:,} clicks and {num_examples - clicks:,} others of "
-            f"{_days(num_days)}, expected {settings.min_clicks:,} of both"
+            f"{counted(num_days, 'day')}, expected {settings.min_clicks:,} of both"
         )
         return decision(publish=False, reasons=[reason])
     if broken := int(np.count_nonzero(~np.isfinite(answers.new))):
@@ -294,7 +295,3 @@ def _distance(ratio: float) -> float:
     """Return how far a calibration is from 1: twice as many predictions as clicks as far as half as many."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.abs(np.log(ratio)))
-
-
-def _days(count: int) -> str:
-    return "1 day" if count == 1 else f"{count} days"

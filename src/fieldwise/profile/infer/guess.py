@@ -52,6 +52,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fieldwise.counted import counted
 from fieldwise.data.split import SPELLINGS
 from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
@@ -374,8 +375,8 @@ def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
 
 
 def _many(values: Values) -> str:
-    what = "1 value" if values.num_distinct == 1 else f"{values.num_distinct:,} values"
-    return f"{what} in {values.num_present:,} rows"
+    what = counted(values.num_distinct, "value")
+    return f"{what} in {counted(values.num_present, 'row')}"
 
 
 def _is_number(kind: pa.DataType) -> bool:

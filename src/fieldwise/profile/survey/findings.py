@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from fieldwise.counted import counted
 from fieldwise.profile.survey.result import Column, Finding, Survey
 
 __all__ = ["findings"]
@@ -170,7 +171,7 @@ def _unreadable(survey: Survey, fields: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="not_a_number",
                 where=_field(column),
-                what=f"{column.not_numbers:,} cells are not finite numbers",
+                what=f"{counted(column.not_numbers, 'cell is no finite number', 'cells are not finite numbers')}",
                 why="their rows are rejected, in training and in evaluation",
                 fix='make the cells empty (missing), or use type = "category"',
             )
@@ -180,8 +181,13 @@ def _weights(weights: Column, zeros: int) -> Iterator[Finding]:
     bad = weights.missing + weights.not_numbers
     least = weights.quantiles[0] if weights.quantiles else 0.0
     for kind, found, what, why in (
-        ("zero_weights", zeros > 0, f"{zeros:,} rows have weight 0", "they have no effect but take time"),
-        ("bad_weights", bad > 0, f"{bad:,} rows have no valid weight", "such rows are rejected"),
+        (
+            "zero_weights",
+            zeros > 0,
+            f"weight 0 in {counted(zeros, 'row')}",
+            "they have no effect but take time",
+        ),
+        ("bad_weights", bad > 0, f"no valid weight in {counted(bad, 'row')}", "such rows are rejected"),
         ("bad_weights", least < 0, f"the smallest weight is {least:.6g}", "rows with a negative weight are rejected"),
     ):
         if found:
