@@ -13,8 +13,8 @@ model; then, each day, every method answers the day before it has seen it::
     best     the true probabilities
 
 On `--bad-days` days, `update` is first given each of the bad days of `BAD` in a copy of the run. A bad version that was
-published is compared with the one before it on the day as it truly was: it is worse where the 95 % interval of the
-paired difference of AUC (DeLong) is below 0.
+published is compared with the one before it on the next day, as it truly is: it is worse where the 95 % interval of the
+paired difference of AUC (DeLong) is below 0. So is a refused version of a good day.
 
 Each figure is a line of ``OUT/figures.jsonl``, written as it comes; what is there is not measured again, so a long
 simulation can be made in pieces (`--until DAY`). Seconds are of the processor, all threads together.
@@ -87,6 +87,21 @@ def shuffled(day: pa.Table, before: pa.Table) -> pa.Table:
     return with_column(day, "click", day["click"].take(pa.array(order)))
 
 
+def half_shuffled(day: pa.Table, before: pa.Table) -> pa.Table:
+    """Return a day of which half of the rows have the labels of others."""
+    return with_column(day, "click", pc.if_else(some(day, 0.5), shuffled(day, before)["click"], day["click"]))
+
+
+def fifth_flipped(day: pa.Table, before: pa.Table) -> pa.Table:
+    """Return a day whose labels are wrong in one row of five."""
+    return with_column(day, "click", pc.if_else(some(day, 0.2), flipped(day, before)["click"], day["click"]))
+
+
+def some(day: pa.Table, share: float) -> pa.Array:
+    """Return which rows are hit."""
+    return pa.array(np.random.default_rng(4).random(day.num_rows) < share)
+
+
 BAD: dict[str, Callable[[pa.Table, pa.Table], pa.Table]] = {
     "twice": lambda day, before: before,
     "twice, other order": lambda day, before: before.take(
@@ -107,6 +122,8 @@ BAD: dict[str, Callable[[pa.Table, pa.Table], pa.Table]] = {
     "60 % of a field missing": missing,
     "two columns exchanged": exchanged,
     "labels of other rows": shuffled,
+    "half of the labels of other rows": half_shuffled,
+    "a fifth of the labels flipped": fifth_flipped,
 }
 
 
@@ -173,7 +190,7 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
         shutil.copytree(first / "run", updated, dirs_exist_ok=True)
         figures.add(seed=seed, day=FIRST - 1, method="first", seconds=seconds)
         (first / "done").touch()
-    bad_days = np.linspace(FIRST + 3, options.days - 1, arguments.bad_days).astype(int)
+    bad_days = np.linspace(FIRST + 3, options.days - 2, arguments.bad_days).astype(int)
     for number in range(FIRST, min(options.days, arguments.until)):
         day = pq.read_table(paths[number])
         mark = {"seed": seed, "day": number}
@@ -189,13 +206,16 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
             before = pq.read_table(paths[number - 1])
             for kind, make in BAD.items() if number in bad_days else ():
                 if not figures.has(seed, number, "bad", kind):
-                    found = tried(updated, folder / "tried", day, make(day, before))
+                    found = tried(updated, folder / "tried", pq.read_table(paths[number + 1]), make(day, before))
                     figures.add(**mark, method="bad", kind=kind, **found)
             before_update = auc(day, answers(updated, day))
             started = time.process_time()
             done = update(updated, str(paths[number]))
             seconds = time.process_time() - started
             record = done.record
+            refused = updated / "refused" / str(record.version)
+            is_refused = not record.published and refused.exists() and number + 1 < options.days
+            truth = compared(pq.read_table(paths[number + 1]), refused, updated) if is_refused else {}
             figures.add(
                 **mark,
                 method="update",
@@ -205,15 +225,15 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
                 reasons=record.reasons,
                 living=record.features.living,
                 rows=record.features.rows,
+                **truth,
             )
         print_day(figures, seed, number)
 
 
-def tried(run: Path, copy: Path, day: pa.Table, bad: pa.Table) -> dict[str, Any]:
+def tried(run: Path, copy: Path, next_day: pa.Table, bad: pa.Table) -> dict[str, Any]:
     """Give a copy of a run a bad day, and return what became of it."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(run, copy)
-    before = answers(copy, day)
     try:
         record = update(copy, bad).record
         published, reasons = record.published, record.reasons or record.warnings
@@ -221,11 +241,15 @@ def tried(run: Path, copy: Path, day: pa.Table, bad: pa.Table) -> dict[str, Any]
         published, reasons = False, [str(error)]
     found: dict[str, Any] = {"published": published, "reasons": reasons[:3], "worse": False}
     if published:
-        result = delong(day["click"].to_numpy(), answers(copy, day), before)
-        found["change"] = result.difference
-        found["worse"] = result.difference + 1.96 * result.standard_error < 0
+        found |= compared(next_day, copy, run)
     shutil.rmtree(copy)
     return found
+
+
+def compared(day: pa.Table, new: Path, old: Path) -> dict[str, Any]:
+    """Return by how much the AUC of a version is above that of another on a day, and whether it is worse."""
+    result = delong(day["click"].to_numpy(), answers(new, day), answers(old, day))
+    return {"change": result.difference, "worse": result.difference + 1.96 * result.standard_error < 0}
 
 
 def print_day(figures: Figures, seed: int, number: int) -> None:
@@ -261,6 +285,14 @@ def table(figures: Figures) -> Iterator[str]:
         texts = [f"{aucs[method]:.4f}" for method in of]
         texts += [f"{gain:+.4f}", f"{ratio:.3f}", f"{size:.3f}", f"{published:.0%}"]
         yield f"| {seed} | {len(days)} | {' | '.join(texts)} |"
+    refused = [line["change"] for line in figures.lines if line["method"] == "update" and "change" in line]
+    if refused:
+        yield ""
+        worse = sum(change < 0 for change in refused)
+        yield (
+            f"Of {len(refused)} versions of good days that were refused, {worse} were worse on the next day than the "
+            f"version in use; the mean change of AUC was {np.mean(refused):+.4f}."
+        )
     bad = [line for line in figures.lines if line["method"] == "bad"]
     if bad:
         yield ""
@@ -280,6 +312,31 @@ def table(figures: Figures) -> Iterator[str]:
             )
 
 
+def draw(figures: Figures, path: Path) -> None:
+    """Draw the AUC of every method on each day, the mean of the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    for method, name in (("best", "best possible"), ("window", "trained on the last 7 days"), ("update", "updated")):
+        draw_line(axes, figures, method, name)
+    draw_line(axes, figures, "frozen", "first model, frozen")
+    axes.set(xlabel="day", ylabel="AUC of the day, before it is learned from")
+    axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def draw_line(axes: Any, figures: Figures, method: str, name: str) -> None:
+    """Draw one method."""
+    days = sorted({line["day"] for line in figures.lines if line["method"] == method})
+    means = [
+        np.mean([line["auc"] for line in figures.lines if (line["method"], line["day"]) == (method, day)])
+        for day in days
+    ]
+    axes.plot(days, means, label=name, marker="o" if method == "window" else None, linestyle="-", markersize=4)
+
+
 def main() -> None:
     """Read the arguments, simulate, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,6 +351,7 @@ def main() -> None:
     parser.add_argument("--retrain-every", type=int, default=1, help="measure retraining on every N-th day alone")
     parser.add_argument("--bad-days", type=int, default=0, help="days on which each bad day is tried")
     parser.add_argument("--table", action="store_true", help="print what has been measured, and measure nothing")
+    parser.add_argument("--picture", type=Path, help="draw what has been measured into this file")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     figures = Figures(arguments.out / "figures.jsonl")
@@ -304,6 +362,8 @@ def main() -> None:
             arguments.bad_days = 1
         for seed in arguments.seeds:
             simulate(arguments.out, figures, DaysOptions(seed=seed, **sizes), arguments)
+    if arguments.picture:
+        draw(figures, arguments.picture)
     print("\n".join(table(figures)))
 
 

@@ -22,12 +22,17 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ----------
     window
         Days whose held-out examples are judged together, >= 1.
+    half_life
+        Days after which a day's examples count half as much, > 0; a large number: all days alike.
+    newest
+        Share of the newest day in all that counts, at most, in (0, 1]: it may be what is wrong.
     min_clicks
         Held-out clicks, and as many examples without one, below which the version in use stays.
     level
         One minus the confidence of the intervals of differences of AUC and logloss.
-    max_fall
-        A fall of AUC by this much or more is refused whatever its interval; 1 refuses none.
+    max_fall, fall_level
+        A fall of AUC by this much or more is refused where its interval of confidence one minus `fall_level` lies below
+        0; a level of 1 refuses it whatever the interval, a fall of 1 none.
     calibration_low, calibration_high
         Bounds of the sum of predictions over clicks.
     calibration_level
@@ -35,18 +40,25 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     calibration_step
         A version whose calibration is out of bounds is refused where it is further from 1 than the one in use, or than
         that of a week before, by this share: where all are out, a version that is nearer is no harm.
+    days_level
+        One minus the confidence of the interval in which another day's level lies: a calibration of all examples that
+        is out of bounds is no harm within it.
     slices
         Fields with one value per example, whose values are slices; those with at most 50 features unless given.
     """
 
     window: Annotated[int, Meta(ge=1)] = 7
+    half_life: Annotated[float, Meta(gt=0)] = 2.0
+    newest: Annotated[float, Meta(gt=0, le=1)] = 0.33
     min_clicks: Annotated[int, Meta(ge=2)] = 200
     level: _Level = 0.05
     max_fall: Annotated[float, Meta(gt=0, le=1)] = 0.003
+    fall_level: Annotated[float, Meta(gt=0, le=1)] = 0.2
     calibration_low: Annotated[float, Meta(gt=0, le=1)] = 0.95
     calibration_high: Annotated[float, Meta(ge=1)] = 1.05
     calibration_level: _Level = 0.01
     calibration_step: Annotated[float, Meta(ge=0)] = 0.01
+    days_level: _Level = 0.05
     slices: tuple[str, ...] | None = None
 
 
@@ -73,6 +85,8 @@ class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Share of a field's values that are missing, beyond the usual: refused above it.
     unseen
         As `missing`, of values that the model does not know: warned of above it.
+    unknown
+        Share of a field's values that are usually known, and are not: refused above it (a column of another meaning).
     top
         Share of a field's most frequent value, beyond the usual: refused above it.
     auc_fall
@@ -87,6 +101,7 @@ class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     repeated: _Bound = 0.05
     missing: _Bound = 0.3
     unseen: _Bound = 0.3
+    unknown: _Bound = 0.9
     top: _Bound = 0.3
     auc_fall: _Bound = 0.1
 

@@ -199,3 +199,15 @@ def test_digests_and_figures_do_not_depend_on_chunks(encoder: Encoder) -> None:
     expected = held_out(row_digests(table, columns))
     assert (np.concatenate(held) == expected).all()
     assert 120 < expected.sum() < 280
+
+
+@pytest.mark.parametrize(("usual", "now", "refused"), [(0.05, 1.0, True), (0.05, 0.6, False), (0.99, 1.0, False)])
+def test_a_column_of_another_meaning_is_refused_and_one_of_sessions_is_not(
+    history: list[DaySummary], usual: float, now: float, refused: bool
+) -> None:
+    def with_unseen(unseen: float) -> DaySummary:
+        fields = {"user": FieldSummary(missing=0.0, unseen=unseen)}
+        return msgspec.structs.replace(history[-1], digest=str(unseen), fields=fields, known=0.0, repeated=0.0)
+
+    found = inspect_day(with_unseen(now), [with_unseen(usual)], GuardsConfig())
+    assert any("guards.unknown" in str(finding) for finding in found.refusals) == refused

@@ -101,7 +101,7 @@ def test_a_new_value_has_an_id_on_the_day_on_which_it_has_come_often_enough(run)
 
 def test_values_that_do_not_come_any_more_leave_and_the_table_stays_as_large_as_what_lives(run):
     rows = fw.open_bundle(run).encoder.rows["item"]
-    settings = ["update.keep_days=1", "guards.top=1"]
+    settings = ["update.keep_days=1", "guards.top=1", "guards.unknown=1"]
     for day in range(1, 5):
         items = [1000 * day + n % 15 for n in range(600)]
         result = fw.update(run, day_of(day, 600, item=items), gate=False, overrides=settings)
@@ -220,7 +220,10 @@ def test_what_an_update_leaves_is_verified(run):
 
 def test_values_that_are_no_text_are_counted_where_the_model_knows_none(run):
     users = [bytes([255, number % 250]) for number in range(1200)]
-    assert fw.update(run, day_of(1, user=pa.array(users, pa.binary())), gate=False).record.published
+    day = day_of(1, user=pa.array(users, pa.binary()))
+    [reason] = fw.update(run, day, gate=False).record.reasons
+    assert reason.endswith("got 100.0% (guards.unknown)")
+    assert fw.update(run, day, gate=False, overrides=["guards.unknown=1"]).record.published
 
 
 def test_versions_that_there_is_too_little_to_judge_by_are_gone_on_from_and_not_published(run):

@@ -1,24 +1,30 @@
 """The gate: whether a new version of a model is published, or the one in use stays.
 
 A version is judged on examples that no version compared here has learned from: a part of each of the last days
-(`jobs.update.holdout`), all days together. *Not worse* cannot be shown on finite data, and a margin wide enough for
-one day's clicks would let a model sink step by step. So what is refused is evidence of harm::
+(`jobs.update.holdout`), of which newer days count more (`paired_days`). *Not worse* cannot be shown on finite data, and
+a margin wide enough for one day's clicks would let a model sink step by step. So what is refused is evidence of harm::
 
-    AUC          the upper bound of the paired difference new - old is below 0, or the fall is ``max_fall`` or more
+    AUC          the upper bound of the paired difference new - old is below 0, or the fall is ``max_fall`` or more and
+                 the upper bound at ``fall_level`` is below 0
     logloss      the lower bound of the paired difference new - old is above 0
     calibration  the interval of predictions / clicks lies outside its bounds, of all examples or of a slice,
                  and the version is further from 1 than the old one by more than ``calibration_step``,
-                 and all earlier days of the window, each alone, are out of bounds on the same side
+                 and, of all examples, it is further out than the level of another day may be
 
-Days differ in level: there are more clicks on Sundays, and a version is right to follow. So logloss, and calibration of
-slices, are taken after each day's predictions were moved, in the logit, to the clicks of that day, the same way for all
-versions; and a level that an earlier day had, or that lies between those of two, is no harm. The newest day is no
-witness: the new version has learned from the rest of it, and it may be what is wrong.
+Days differ in level: there are more clicks on Sundays, and a version is right to follow. So AUC is taken within days,
+logloss and calibration of slices after each day's predictions were moved, in the logit, to the clicks of that day, the
+same way for all versions. The level of all examples is judged with days as the units: with x_d = log(predictions /
+clicks) of the D earlier days of the window, of mean x and standard deviation s, the level of another day lies in ::
+
+    x -+ t s sqrt(1 + 1 / D)         t: Student's quantile for D - 1 degrees of freedom, at ``days_level``
+
+and a version that is right for one such day is no harm. The newest day is no witness: the new version has learned from
+the rest of it, and it may be what is wrong.
 
 All is done once for the version in use as the old one, and once for that of a week before, so that small steps down do
 not add up. The levels of intervals are those of `training.update_config.GateConfig`; of calibration it is divided by
 the number of slices (Bonferroni). Of equal versions about one in 25 is refused: AUC and logloss have 1 in 40 each, and
-mostly the same one.
+mostly the same one. Where there are so few clicks that chance alone makes a ``max_fall``, it may be one in seven.
 """
 
 from __future__ import annotations
@@ -32,13 +38,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.counted import counted
+from fieldwise.jobs.update.paired_days import Difference, auc_difference, by_age, logloss_difference
 from fieldwise.metrics.levels import levelled
-from fieldwise.metrics.paired import Paired, paired_auc, paired_logloss
 from fieldwise.metrics.ratio import Calibration, calibration_by
+from fieldwise.metrics.student import student_quantile
 from fieldwise.training.update_config import GateConfig
 
 __all__ = ["Check", "Decision", "HeldOutAnswers", "SliceColumn", "judge"]
 
+Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
 
 _IN_USE, _WEEK_BEFORE = "the version in use", "the version of a week before"
@@ -133,7 +141,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
     """Decide on a new version by the examples of the last ``settings.window`` days.
 
-    The cost is that of two sorts of B probabilities a comparison, and of the bootstrap of `metrics.paired`.
+    The cost is that of two sorts of B probabilities a comparison; with weights, of the bootstrap of `metrics.paired`.
 
     Examples
     --------
@@ -165,14 +173,21 @@ def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
     if answers.week_before is not None:
         before[_WEEK_BEFORE] = answers.week_before
     days = np.unique(answers.days, return_inverse=True)[1]
+    factors, counts = by_age(answers.days, settings.half_life, settings.newest, answers.weights)
     at_level = partial(levelled, labels=answers.labels, groups=days, weights=answers.weights)
     new, others = at_level(answers.new), {name: at_level(old) for name, old in before.items()}
     checks = [
         check
         for name, old in before.items()
-        for check in (_auc(answers, old, name, settings), _logloss(answers, new, others[name], name, settings))
+        for check in (
+            _auc(answers, factors, old, name, settings),
+            _logloss(answers, counts, new, others[name], name, settings),
+        )
     ]
-    calibrations = [_calibration(answers, before, days, settings), *_of_slices(answers, new, others, settings)]
+    calibrations = [
+        _calibration(answers, counts, before, days, settings),
+        *_of_slices(answers, counts, new, others, settings),
+    ]
     reasons = [check.harm for check in (*checks, *(check for check, _ in calibrations)) if check.harm is not None]
     return decision(
         publish=not reasons,
@@ -188,45 +203,50 @@ def _only(answers: HeldOutAnswers, kept: npt.NDArray[np.bool_]) -> HeldOutAnswer
     return answers._replace(**arrays, slices=slices)
 
 
-def _auc(answers: HeldOutAnswers, old: Probabilities, against: str, settings: GateConfig) -> Check:
-    found = paired_auc(answers.labels, [answers.new], [old], answers.weights, level=settings.level)
-    is_harm = found.high < 0 or found.difference <= -settings.max_fall
-    return _difference("auc", "AUC", found, against, settings, is_harm)
+def _auc(answers: HeldOutAnswers, factors: Floats, old: Probabilities, against: str, settings: GateConfig) -> Check:
+    found = auc_difference(answers.labels, answers.days, factors, answers.new, old, answers.weights)
+    if found is None:
+        return Check(what="auc", against=against, value=None, low=None, high=None)
+    falls = found.value <= -settings.max_fall and found.interval(settings.fall_level)[1] < 0
+    level = settings.level if found.interval(settings.level)[1] < 0 or not falls else settings.fall_level
+    return _difference("auc", "AUC", found, against, level, found.interval(level)[1] < 0)
 
 
 def _logloss(
-    answers: HeldOutAnswers, new: Probabilities, old: Probabilities, against: str, settings: GateConfig
+    answers: HeldOutAnswers,
+    counts: Floats,
+    new: Probabilities,
+    old: Probabilities,
+    against: str,
+    settings: GateConfig,
 ) -> Check:
     """Compare loglosses, at the level of each day."""
-    found = paired_logloss(answers.labels, [new], [old], answers.weights, level=settings.level)
-    return _difference("logloss", "logloss", found, against, settings, found.low > 0)
+    found = logloss_difference(answers.labels, counts, new, old)
+    return _difference("logloss", "logloss", found, against, settings.level, found.interval(settings.level)[0] > 0)
 
 
-def _difference(what: str, name: str, found: Paired, against: str, settings: GateConfig, is_harm: bool) -> Check:
-    direction = "lower" if found.difference < 0 else "higher"
+def _difference(what: str, name: str, found: Difference, against: str, level: float, is_harm: bool) -> Check:
+    direction, (low, high) = "lower" if found.value < 0 else "higher", found.interval(level)
     harm = (
-        f"{name} is {abs(found.difference):.4f} {direction} than that of {against} "
-        f"(interval of confidence {1 - settings.level:.4g}: {found.low:+.4f} to {found.high:+.4f})"
+        f"{name} is {abs(found.value):.4f} {direction} than that of {against} "
+        f"(interval of confidence {1 - level:.4g}: {low:+.4f} to {high:+.4f})"
     )
-    return Check(
-        what=what,
-        against=against,
-        value=found.difference,
-        low=found.low,
-        high=found.high,
-        harm=harm if is_harm else None,
-    )
+    return Check(what=what, against=against, value=found.value, low=low, high=high, harm=harm if is_harm else None)
 
 
 def _calibration(
-    answers: HeldOutAnswers, before: Mapping[str, Probabilities], days: npt.NDArray[np.int64], settings: GateConfig
+    answers: HeldOutAnswers,
+    counts: Floats,
+    before: Mapping[str, Probabilities],
+    days: npt.NDArray[np.int64],
+    settings: GateConfig,
 ) -> tuple[Check, str | None]:
     """Look at the calibration of all examples; return it, and a warning where it is out of bounds and no harm."""
     one = np.zeros(len(days), dtype=np.int64)
 
     def of(probabilities: Probabilities) -> Calibration:
         level = settings.calibration_level
-        return calibration_by(one, 1, answers.labels, probabilities, answers.weights, level=level)
+        return calibration_by(one, 1, answers.labels, probabilities, counts, level=level)
 
     found = of(answers.new)
     text = _out_of_bounds(found, [None], settings.calibration_level, settings).get(0)
@@ -235,13 +255,27 @@ def _calibration(
         return _check(found, 0, None), None if text is None else f"{text}, as far from 1 as before"
     newest = int(days.max())
     by_day = calibration_by(days, newest + 1, answers.labels, answers.new, answers.weights).ratio[:newest]
-    if newest and by_day.min() <= settings.calibration_high and by_day.max() >= settings.calibration_low:
-        return _check(found, 0, None), f"{text}, within what single days of the window had"
+    if newest and _as_days_are(by_day, settings):
+        return _check(found, 0, None), f"{text}, as far from 1 as single days are"
     return _check(found, 0, None, f"{text}, and further from 1 than that of {' and '.join(worse)}"), None
 
 
+def _as_days_are(ratios: Floats, settings: GateConfig) -> bool:
+    """Whether a day's level may lie within the bounds, by how those of the earlier days, (D,), differ."""
+    logs = np.log(ratios[(ratios > 0) & np.isfinite(ratios)])
+    if len(logs) < 2:
+        return True  # nothing is known of how days differ
+    half = student_quantile(settings.days_level, len(logs) - 1) * logs.std(ddof=1) * np.sqrt(1 + 1 / len(logs))
+    low, high = np.log((settings.calibration_low, settings.calibration_high))
+    return bool(logs.mean() - half <= high and logs.mean() + half >= low)
+
+
 def _of_slices(
-    answers: HeldOutAnswers, new: Probabilities, before: Mapping[str, Probabilities], settings: GateConfig
+    answers: HeldOutAnswers,
+    counts: Floats,
+    new: Probabilities,
+    before: Mapping[str, Probabilities],
+    settings: GateConfig,
 ) -> Iterator[tuple[Check, str | None]]:
     """Yield the calibration of each slice that is out of bounds, at the level of each day, and a warning where that is
     no harm.
@@ -249,11 +283,13 @@ def _of_slices(
     num_slices = sum(len(np.unique(column.ids)) for column in answers.slices.values())
     for field, column in answers.slices.items():
         level, size = settings.calibration_level / num_slices, len(column.names)
-        of = partial(calibration_by, column.ids, size, answers.labels, weights=answers.weights, level=level)
-        found = of(new)
+        of = partial(calibration_by, column.ids, size, answers.labels, level=level)
+        found = of(new, weights=counts)
         names = [f"{field}={name}" for name in column.names]
-        texts = _out_of_bounds(found, names, level, settings)
-        others = {name: of(old) for name, old in before.items()} if texts else {}
+        # Weights leave so little of a few clicks that the interval is none: the slice must be out without them, too.
+        plain = _out_of_bounds(of(new, weights=answers.weights), names, level, settings)
+        texts = {place: text for place, text in _out_of_bounds(found, names, level, settings).items() if place in plain}
+        others = {name: of(old, weights=counts) for name, old in before.items()} if texts else {}
         for place, text in texts.items():
             worse = _further(found, others, place, settings)
             if worse:

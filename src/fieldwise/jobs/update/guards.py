@@ -21,6 +21,7 @@ from fieldwise.training.update_config import GuardsConfig
 __all__ = ["Finding", "Findings", "inspect_day"]
 
 _ERRORS = 3.0
+_HALF = 0.5
 _NEARLY_ALL = 0.9
 """A column is stuck, too, where its other values are a tenth of what is usual."""
 _Summary = TypeVar("_Summary", DaySummary, FieldSummary)
@@ -173,14 +174,18 @@ def _fields(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfi
         for is_refusal, key, what in (
             (True, "missing", "missing values"),
             (False, "unseen", "values that the model does not know"),
+            (True, "unknown", "values that the model does not know"),
             (True, "top", "its most frequent value"),
         ):
-            usual = _usual(old, lambda each, key=key: getattr(each, key))  # type: ignore[misc]
+            figure = "unseen" if key == "unknown" else key
+            usual = _usual(old, lambda each, figure=figure: getattr(each, figure))  # type: ignore[misc]
             if usual is not None:
                 title, bound = f"field {name}, the share of {what}", getattr(settings, key)
+                if key == "unknown":  # where few values are known on any day, as of sessions, that says nothing
+                    bound = bound * (1 - usual) if usual < _HALF else 1.0
                 if key == "top" and bound < 1:  # of a value that is most of a field already, less is enough
                     bound = min(bound, _NEARLY_ALL * (1 - usual))
-                for _, finding in _share(title, key, getattr(field, key), usual, day.used, bound):
+                for _, finding in _share(title, key, getattr(field, figure), usual, day.used, bound):
                     yield is_refusal, finding
 
 
