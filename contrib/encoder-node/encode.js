@@ -118,7 +118,7 @@ class Encoder {
       const seed = xxh64(Buffer.from(field.name, "utf8"), 0n);
       const missing = (field.missing || []).map((text) => fingerprint(canonical(text), seed));
       const standard = field.default === undefined || field.default === null ? null : field.default;
-      if (field.weighted || field.brackets || field.weights || field.decimal || field.symbol || field.custom || field.type === "time")
+      if (field.weighted || field.brackets || field.weights || field.decimal || field.symbol || field.custom || ["time", "vector"].includes(field.type))
         throw new Error(`field ${field.name}: this reader does not have fields of this kind`);
       return { ...field, of, seed, gone: new Set(missing), standard, told: described.fields[field.name] };
     });

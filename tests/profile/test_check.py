@@ -319,7 +319,7 @@ def test_what_cannot_be_surveyed_is_refused(table, tmp_path, rows, label, error)
 
 def test_columns_that_no_field_can_read_are_listed(tmp_path):
     table = pa.table(
-        {"click": [0, 1] * 50, "city": ["a", "b"] * 50, "vector": [[0.1, 0.2]] * 100, "pair": [{"a": 1}] * 100}
+        {"click": [0, 1] * 50, "city": ["a", "b"] * 50, "vector": [[0.1, 0.2], [0.3]] * 50, "pair": [{"a": 1}] * 100}
     )
     survey = survey_of(table, tmp_path, "test = 0.3", {"city": "category"})
     assert {column.name: (column.type, column.role) for column in survey.columns[1:]} == {

@@ -106,7 +106,7 @@ LEFT_OUT = {
     "part": (draw(["train", "valid", "test"]), "train, valid or test"),
     "review": ([" ".join(RNG.choice(WORDS, 12)) for _ in range(ROWS)], "rarely recur"),
     "": (["a", "b"], "no name"),
-    "vectors": ([[0.25, 0.5], [0.125, 1.0]], "vector"),
+    "vectors": ([[0.25, 0.5], [0.125, 1.0, 7.5]], "vector"),
     "empty_lists": ([[], None], "no value"),
     "constant_lists": ([["x"], ["x"]], "same in every row"),
     "structs": ([{"a": 1}, {"a": 2}], "unsupported type"),

@@ -137,7 +137,8 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     type
         ``category``: one feature per value. ``number``: a single feature whose input is the value or, with `bins` or
         `edges`, one feature per bin. ``bag``: several values in one cell. ``time``: a `part` of a point in time.
-        ``cross``: one feature per combination of the values of the fields in `cross`. Or one of your own.
+        ``cross``: one feature per combination of the values of the fields in `cross`. ``vector``: a list of `length`
+        numbers, such as an embedding. Or one of your own.
     column
         The column that it reads; the one of the field's name unless given.
     cross
@@ -158,6 +159,7 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bins: Annotated[int, Meta(ge=0)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale | None = None
+    length: Annotated[int, Meta(ge=1)] | None = None
     separator: str | None = None
     brackets: bool | None = None
     weighted: bool | None = None

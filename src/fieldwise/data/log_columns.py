@@ -271,7 +271,7 @@ class LogColumns:
 def _readings(schema: Schema) -> Iterator[tuple[str, ReadAs]]:
     """Yield every column that a schema reads, with how it is read."""
     for field in schema.fields:
-        if field.type == "bag" and not field.custom:
+        if field.type in ("bag", "vector") and not field.custom:
             yield from ((name, "bag") for name in field.columns)
         elif field.type == "time":
             yield from ((name, "time") for name in field.columns)

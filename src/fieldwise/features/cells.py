@@ -52,8 +52,8 @@ class Cells(NamedTuple):
     weights
         (N,) float32 for a bag.
     numbers
-        (B,) float64, NaN for missing: of a number without bins, or whose bins are not known yet. Then there
-        are no fingerprints.
+        (B,) float64, NaN for missing: of a number without bins, or whose bins are not known yet; (N,) of a vector. Then
+        there are no fingerprints.
     codes
         (N,) unsigned integers in place of fingerprints, once a field has counted the values: its own numbers for them
         (`features.indexed.IndexedEncoder.condense`). They take fewer bytes, and their ids are found without a search.

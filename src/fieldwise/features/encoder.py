@@ -37,6 +37,7 @@ from fieldwise.features.numbers import BinEncoder, ScaleEncoder
 from fieldwise.features.renewal import Renewal, Renewed
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.times import CalendarEncoder
+from fieldwise.features.vectors import VectorEncoder
 from fieldwise.kernels.layout import BAG
 from fieldwise.kernels.threads import map_in_order
 from fieldwise.schema import Field, Schema
@@ -57,6 +58,8 @@ def _encoder_for(field: Field, before: Mapping[str, FieldEncoder], scratch: Scra
         return BinEncoder(field) if field.discretised else ScaleEncoder(field)
     if field.type == "time":
         return CalendarEncoder(field)
+    if field.type == "vector":
+        return VectorEncoder(field)
     return CategoryEncoder(field, scratch)
 
 
@@ -395,7 +398,7 @@ class Encoder(Encoding):
 
 
 def _of_large_inputs(encoder: FieldEncoder) -> str:
-    name, is_bag = encoder.field.name, encoder.form == BAG
+    name, is_bag = encoder.field.name, encoder.form == BAG and not encoder.field.has_inputs
     what, fix = ("weights", 'weight_scale = "log"') if is_bag else ("numbers", 'scale = "standard"')
     return (
         f"field {name}: {what} as large as {encoder.largest:.6g} enter as they are, and training may diverge: "

@@ -15,7 +15,7 @@ from fieldwise.features.bags import BagEncoder
 from fieldwise.features.cells import Arrays, Cells, Encoded, ReadRows, read_rows
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.target import TargetEncoder
-from fieldwise.kernels.layout import VALUE, Batch, Examples, Layout
+from fieldwise.kernels.layout import Batch, Examples, Layout
 from fieldwise.schema import Schema
 
 __all__ = ["Encoding"]
@@ -80,17 +80,16 @@ class Encoding:
         offsets: list[npt.NDArray[np.int64]] = []
         for name, encoder in self._fields.items():
             of_field = cells[name]
-            found = encoder.encode(of_field)
-            inputs = encoder.inputs(of_field)
-            if inputs is not None:
-                values.append(inputs)
+            found, inputs = encoder.encode(of_field), encoder.inputs(of_field)
             if of_field.offsets is None:
                 ids.append(found)
+                if inputs is not None:
+                    values.append(inputs)
                 continue
             offsets.append(of_field.offsets + (offsets[-1][-1] if offsets else 0))
             bag_ids.append(found)
-            if of_field.weights is not None:
-                bag_weights.append(of_field.weights)
+            if inputs is not None:
+                bag_weights.append(inputs)
         return Batch(
             ids=np.stack(ids) if ids else np.zeros((0, num_examples), dtype=np.uint32),
             values=np.stack(values) if values else np.zeros((0, num_examples), dtype=np.float32),
@@ -128,9 +127,12 @@ class Encoding:
 
     @property
     def vocabulary_counts(self) -> list[npt.NDArray[np.int64] | None]:
-        """(rows,) of each field, not copied: how often its features occurred; None for a hashed one: none is unseen."""
+        """(rows,) of each field, not copied: how often its features occurred; None where none is unseen: of a hashed
+        field, and of one whose values are inputs.
+        """
         self._need_fitted()
-        return [None if encoder.field.buckets is not None else encoder.counts for encoder in self._fields.values()]
+        none = [encoder.field.buckets is not None or encoder.field.has_inputs for encoder in self._fields.values()]
+        return [None if each else encoder.counts for each, encoder in zip(none, self._fields.values(), strict=True)]
 
     def training_shares(self) -> dict[str, tuple[float, float]]:
         """Return of each field which share of its values was missing, and which share of new ones should be unseen."""
@@ -141,13 +143,13 @@ class Encoding:
     def constant_fields(self) -> list[str]:
         """The fields that have one and the same feature in all training rows, and so tell nothing.
 
-        Those of a number whose values are the input are not among them, unless all are missing.
+        Those of a number or vector whose values are the input are not among them, unless all are missing.
         """
         self._need_fitted()
         return [
             name
             for name, encoder in self._fields.items()
-            if np.count_nonzero(encoder.counts) <= 1 and not (encoder.form == VALUE and encoder.counts[1])
+            if np.count_nonzero(encoder.counts) <= 1 and not (encoder.field.has_inputs and encoder.counts[1:].any())
         ]
 
     @property

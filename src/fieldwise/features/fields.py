@@ -102,8 +102,8 @@ class FieldEncoder(ABC):
         return cells.fingerprints.astype(np.uint32)
 
     def inputs(self, cells: Cells) -> npt.NDArray[np.float32] | None:
-        """Return the inputs of a field of form VALUE, (B,); None for all others."""
-        return None
+        """Return the inputs of a field of form VALUE, (B,), or of the N values of a bag; None where all are 1."""
+        return cells.weights
 
     def condense(self, cells: Cells, learned: Learned | None) -> Cells:
         """Return cells that are encoded alike in fewer bytes; `learned` is what `fit_chunk` made of them, if called."""
@@ -118,6 +118,10 @@ class FieldEncoder(ABC):
     def rows(self) -> int:
         """Number of local ids."""
         return len(self.counts)
+
+    def mean_inputs(self) -> npt.NDArray[np.float64]:
+        """Return the mean input of each feature, (rows,): the share that it has of the field's values in training."""
+        return self.counts / max(float(self.counts.sum()), 1.0)
 
     def training_shares(self) -> tuple[float, float]:
         """Return which share of the values was missing in training, and which share of new ones should be unseen."""

@@ -133,6 +133,13 @@ class ScaleEncoder(NumberEncoder):
         values[np.isnan(numbers)] = 1.0
         return values
 
+    def mean_inputs(self) -> Float64s:
+        """Return the mean input of each feature, (2,): that of a scaled number is 0."""
+        means = super().mean_inputs()
+        if self.field.scale != "none":
+            means[1] = 0.0
+        return means
+
     @property
     def moments(self) -> tuple[float, float]:
         """Mean and standard deviation of the curved numbers."""

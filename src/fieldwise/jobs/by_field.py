@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.features.encoder import Encoder
-from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, VALUE, Batch, Layout
+from fieldwise.kernels.layout import BAG, MISSING, UNSEEN, Batch, Layout
 from fieldwise.metrics.slices import FieldSlices, SliceSums
 
 __all__ = ["SlicesByField", "occurrences", "value_names"]
@@ -58,7 +58,7 @@ class SlicesByField:
         self.encoder, layout = encoder, encoder.layout
         fields = encoder.schema.fields
         for name in by:
-            known = [field.name for number, field in enumerate(fields) if layout.form[number] != VALUE]
+            known = [field.name for field in fields if not field.has_inputs]
             if name not in known:
                 raise ConfigError(
                     "not a field with discrete values",
@@ -70,7 +70,7 @@ class SlicesByField:
         self.sums = {
             number: SliceSums(int(sizes[number]))
             for number, field in enumerate(fields)
-            if layout.form[number] != VALUE and (field.name in by or sizes[number] <= _FEW)
+            if not field.has_inputs and (field.name in by or sizes[number] <= _FEW)
         }
 
     def update(self, batch: Batch, predicted: Floats, labels: Ids, weights: Floats | None) -> None:

@@ -17,7 +17,7 @@ from fieldwise.data.log import encode_log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns, shown
 from fieldwise.jobs.predict.rows import open_rows
-from fieldwise.kernels.layout import BAG, Examples
+from fieldwise.kernels.layout import BAG, MISSING, Examples
 from fieldwise.kernels.layout import join as join_batches
 from fieldwise.metrics.delong import delong
 from fieldwise.serving.explain import Explainer
@@ -142,6 +142,7 @@ def _explained(
             ids = batch.bag_ids[begin:end].tolist()
         else:
             ids = batch.ids[layout.single[place]].tolist()
+        ids = [id_ for id_ in ids if field.type != "vector" or id_ == MISSING]  # the places of a vector say nothing
         has_sum = numbers.shape[1] > network.num_local
         fields.append(
             ExplainedField(

@@ -26,7 +26,7 @@ __all__ = [
     "WeightScale",
 ]
 
-FieldType = Literal["category", "number", "bag", "time", "cross"]
+FieldType = Literal["category", "number", "bag", "time", "cross", "vector"]
 Scale = Literal["standard", "log", "sqrt", "none"]
 WeightScale = Literal["log", "none"]
 Norm = Literal["none", "sqrt", "mean"]
@@ -54,7 +54,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     type
         ``category``: one feature per value. ``number``: a single feature whose input is the value or, with `bins` or
         `edges`, one feature per bin. ``bag``: several values in one cell. ``time``: a `part` of a point in time.
-        ``cross``: one feature per combination of the values of the fields in `parts`.
+        ``cross``: one feature per combination of the values of the fields in `parts`. ``vector``: a list of `length`
+        numbers, such as an embedding, each the scaled input of a feature of its own (`features.vectors`).
     custom
         The type of one's own that makes the texts of a category or bag from those of the column; unset for a built-in
         type.
@@ -88,12 +89,16 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Inner edges of a number's bins, strictly increasing: bin i holds edges[i-1] <= x < edges[i].
     scale
         Transformation of a number without bins: ``standard`` ((x - mean) / standard deviation), ``log``
-        (sign(x) log(1 + abs(x)), then standard), ``sqrt`` (sign(x) sqrt(abs(x)), then standard) or ``none``.
+        (sign(x) log(1 + abs(x)), then standard), ``sqrt`` (sign(x) sqrt(abs(x)), then standard) or ``none``. Of a
+        vector, ``standard`` (each of its numbers, divided by the root of the length too) or ``none``.
+    length
+        How many numbers a vector has, 1 to 65,534.
     separator
-        Separator of the values of a bag in a text cell.
+        Separator of the values of a bag or vector in a text cell.
     brackets
-        Whether the cells of a bag are lists in text form: ``["a", "b"]``, ``['a', 'b']``, ``[8, 32]`` or ``{a,b}``. The
-        brackets, and quotes and spaces around values, are removed; the separator is usually a comma (`features.lists`).
+        Whether the cells of a bag or vector are lists in text form: ``["a", "b"]``, ``['a', 'b']``, ``[8, 32]`` or
+        ``{a,b}``. The brackets, and quotes and spaces around values, are removed; the separator is usually a comma
+        (`features.lists`).
     weighted
         Whether the values of a bag have weights in the same cell, as in ``a:0.5|b:1``.
     weights
@@ -149,6 +154,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bins: Annotated[int, Meta(ge=0, le=65_534)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
+    length: Annotated[int, Meta(ge=1, le=65_534)] | None = None
     separator: Annotated[str, Meta(min_length=1)] = "|"
     brackets: bool = False
     weighted: bool = False
@@ -174,6 +180,13 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def discretised(self) -> bool:
         """Whether the field is a number with bins."""
         return self.numeric and (self.bins is not None or self.edges is not None)
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether what a cell holds is the input of features, and not which features there are: numbers without bins,
+        vectors.
+        """
+        return self.type == "vector" or (self.numeric and not self.discretised)
 
     @property
     def type_name(self) -> str:
@@ -226,8 +239,12 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("a field with buckets has no vocabulary", fix="remove min_count and max_features, or buckets")
         if self.weighted and self.type != "bag":
             refuse("weighted is only allowed for bags", got=f"type = {self.type}")
-        if self.brackets and self.type != "bag":
-            refuse("brackets is only allowed for bags", got=f"type = {self.type}", fix='set type = "bag"')
+        if self.brackets and self.type not in ("bag", "vector"):
+            refuse("brackets is only allowed for bags and vectors", got=f"type = {self.type}", fix='set type = "bag"')
+        if (self.type == "vector") != (self.length is not None):
+            refuse('type = "vector" requires length, and vice versa', got=f"type = {self.type}, length = {self.length}")
+        if self.type == "vector" and self.scale not in ("standard", "none"):
+            refuse("the scale of a vector must be standard or none", got=f"scale = {self.scale}")
         if self.type != "bag" and (self.max_length is not None or self.weights is not None):
             refuse("max_length and weights are only allowed for bags", got=f"type = {self.type}")
         if self.weight_scale != "none" and not self.weighted and self.weights is None:
@@ -236,6 +253,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             refuse("norm is only allowed for bags", got=f"type = {self.type}", fix="remove norm")
         if self.serve_as is not None and self.type == "cross":
             refuse("a cross has no column", got=f"serve_as = {self.serve_as!r}", fix="set serve_as of its parts")
+        if self.serve_as is not None and self.type == "vector":
+            refuse("a vector has no single value", got=f"serve_as = {self.serve_as!r}", fix="remove serve_as")
         if self.weighted and self.weights is not None:
             refuse("weighted and weights are mutually exclusive", fix="remove weighted, or weights")
         if self.weighted and ":" in self.separator:

@@ -110,6 +110,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                         got=part,
                         fix=did_you_mean(part, seen),
                     )
+                if seen[part].type == "vector":
+                    raise ConfigError("a cross cannot combine vectors", where=f"[fields.{field.name}]", got=part)
                 if seen[part].numeric and not seen[part].discretised:
                     raise ConfigError(
                         "a cross cannot combine numbers without bins",
@@ -144,6 +146,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for field in self.fields
             if field.serve_as is not None and field.column is not None
         }
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether some field has (`Field.has_inputs`)."""
+        return any(field.has_inputs for field in self.fields)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

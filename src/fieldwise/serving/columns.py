@@ -8,7 +8,7 @@ from fieldwise.schema import Field, Schema
 
 __all__ = ["Column", "ColumnKind", "columns_of"]
 
-ColumnKind = Literal["text", "number", "time", "bag", "weights"]
+ColumnKind = Literal["text", "number", "time", "bag", "weights", "vector"]
 
 
 class Column(NamedTuple):
@@ -20,14 +20,17 @@ class Column(NamedTuple):
         As in the log.
     kind
         ``text``: any value, by its canonical text; ``number``; ``time``; ``bag``: several values, as a list or as text
-        with a separator; ``weights``: those of the values of a bag, in the same form.
+        with a separator; ``weights``: those of the values of a bag, in the same form; ``vector``: a list of numbers.
     fields
         The names of the fields that read it.
+    length
+        Of a vector: how many numbers.
     """
 
     name: str
     kind: ColumnKind
     fields: tuple[str, ...]
+    length: int | None = None
 
 
 def columns_of(schema: Schema) -> tuple[Column, ...]:
@@ -35,7 +38,7 @@ def columns_of(schema: Schema) -> tuple[Column, ...]:
 
     A cross reads none of its own, and a column whose value is fixed (`schema.Field.serve_as`) is not asked for.
 
-    Where fields of several kinds read one column, it is of the first kind of text, bag, weights, time, number.
+    Where fields of several kinds read one column, it is of the first kind of text, bag, weights, vector, time, number.
 
     Examples
     --------
@@ -46,21 +49,24 @@ def columns_of(schema: Schema) -> tuple[Column, ...]:
     """
     kinds: dict[str, set[ColumnKind]] = {}
     readers: dict[str, list[str]] = {}
+    lengths = {field.column: field.length for field in schema.fields}
     for field in schema.fields:
         for name, kind in _reads(field):
             if name in schema.served:
                 continue
             kinds.setdefault(name, set()).add(kind)
             readers.setdefault(name, []).append(field.name)
-    order: tuple[ColumnKind, ...] = ("text", "bag", "weights", "time", "number")
-    return tuple(
-        Column(name, next(kind for kind in order if kind in of_column), tuple(dict.fromkeys(readers[name])))
-        for name, of_column in kinds.items()
-    )
+    order: tuple[ColumnKind, ...] = ("text", "bag", "weights", "vector", "time", "number")
+    found = []
+    for name, of_column in kinds.items():
+        kind = next(kind for kind in order if kind in of_column)
+        length = lengths[name] if kind == "vector" else None
+        found.append(Column(name, kind, tuple(dict.fromkeys(readers[name])), length))
+    return tuple(found)
 
 
 def _reads(field: Field) -> list[tuple[str, ColumnKind]]:
-    own: ColumnKind = {"category": "text", "number": "number", "bag": "bag"}.get(field.type, "time")  # type: ignore[assignment]
+    own: ColumnKind = {"category": "text", "number": "number", "bag": "bag", "vector": "vector"}.get(field.type, "time")  # type: ignore[assignment]
     return [
         (name, kind)
         for name, kind in ((field.column, own), (field.weights, "weights"), (field.since, "time"))

@@ -307,7 +307,7 @@ class RowEncoder:
                 of_field = self.encoder.fields[name]
                 of_cells = cells[name]
                 assert of_cells.offsets is not None
-                bounds, found, of_bag = of_cells.offsets, of_field.encode(of_cells), of_cells.weights
+                bounds, found, of_bag = of_cells.offsets, of_field.encode(of_cells), of_field.inputs(of_cells)
                 assert of_bag is not None
             else:
                 first, last = int(batch.offsets[line, 0]), int(batch.offsets[line, -1])

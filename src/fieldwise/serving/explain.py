@@ -5,7 +5,7 @@ For a row and the base b, an average row, and for a model of two classes::
     logit = base + sum over f of contribution_f + residual
 
 before calibration. The base is the logit of a row whose every field has the count-weighted mean of its features' rows
-(a co-occurrence bag: nothing; a number: its mean). Of the terms of a model,
+(a co-occurrence bag: nothing; a number or vector: its mean). Of the terms of a model,
 
 * linear ones (logistic regression, wide part, skip) are exact: ``w_f - b_f``;
 * so are interactions: ``1/2 (u_f - b_f) . sum over g of (u_g + b_g)``, half of a pair's product to each of its fields;
@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
 from fieldwise.errors import ConfigError
-from fieldwise.kernels.layout import VALUE, Batch
+from fieldwise.kernels.layout import Batch
 from fieldwise.kernels.storage import num_weights
 from fieldwise.serving.gradients import DeepPart
 from fieldwise.serving.members import Head, read_members
@@ -157,14 +157,11 @@ class Explainer:
         layout = encoder.layout
         means = np.zeros((network.layout.num_fields, num_weights(self._bundle.table)))
         for number, of_field in enumerate(encoder.fields.values()):
-            counts = of_field.counts.astype(np.float64)
-            if layout.form[number] == VALUE:  # the mean of a scaled number is 0
-                counts[1] *= 0.0 if of_field.field.scale != "none" else 1.0
-            total = max(float(of_field.counts.sum()), 1.0)
+            inputs = of_field.mean_inputs()
             begin = int(layout.base[number])
-            for first in range(0, len(counts), _SLAB):
-                some = counts[first : first + _SLAB]
-                means[number] += some @ network.rows(begin + first, begin + first + len(some)) / total
+            for first in range(0, len(inputs), _SLAB):
+                some = inputs[first : first + _SLAB]
+                means[number] += some @ network.rows(begin + first, begin + first + len(some))
         return means
 
 

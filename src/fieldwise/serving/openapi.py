@@ -23,6 +23,11 @@ _NUMBER = {"type": ["number", "string", "null"], "description": "a number, or a 
 _CELLS = {"bag": _CELL, "weights": _CELL, "number": _NUMBER}
 
 
+def _vector(length: int | None) -> dict[str, Any]:
+    items = {"type": ["number", "null"]}
+    return {"type": ["array", "null"], "items": items, "minItems": length, "maxItems": length}
+
+
 def describe_api(models: Models, limits: Limits, version: str, with_token: bool) -> dict[str, Any]:
     """Return the description.
 
@@ -125,7 +130,10 @@ def _schemas(model: Model, limits: Limits) -> dict[str, Any]:
     """Return what a model is asked and answers."""
     assert model.current is not None
     reads = model.current.reads
-    cells = {column.name: _CELLS.get(column.kind, _SCALAR) for column in reads.columns}
+    cells = {
+        column.name: _vector(column.length) if column.kind == "vector" else _CELLS.get(column.kind, _SCALAR)
+        for column in reads.columns
+    }
     row = _object(cells, list(reads.names), additionalProperties=_CELL)
     rows = {"type": "array", "maxItems": limits.rows, "items": row}
     loose = {**row, "required": []}

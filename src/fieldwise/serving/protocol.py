@@ -66,7 +66,14 @@ class InferRequest(NamedTuple):
 
 _decode = msgspec.json.Decoder(_Infer).decode
 _encode = msgspec.json.Encoder().encode
-_DATATYPE = {"text": "BYTES", "number": "FP64", "time": "BYTES", "bag": "BYTES", "weights": "FP64"}
+_DATATYPE = {
+    "text": "BYTES",
+    "number": "FP64",
+    "time": "BYTES",
+    "bag": "BYTES",
+    "weights": "FP64",
+    "vector": "FP32",
+}
 _NO_JSON = re.compile(rb"\bNaN\b")
 
 
@@ -76,7 +83,7 @@ def inputs_of(reads: Reads) -> list[dict[str, Any]]:
         {
             "name": column.name,
             "datatype": _DATATYPE[column.kind],
-            "shape": [-1, -1] if column.kind in ("bag", "weights") else [-1],
+            "shape": [-1, column.length or -1] if column.kind in ("bag", "weights", "vector") else [-1],
         }
         for column in reads.columns
     ]

@@ -71,11 +71,11 @@ class Reads:
             (lambda row: (get(row),)) if len(self.names) == 1 else get
         )
         self.taken = {*self.names} | ({schema.id} if schema.id else set())
-        self._separators = {field.column: field.separator for field in schema.fields if field.type == "bag"}
+        self._separators = {field.column: field.separator for field in schema.fields if field.type in ("bag", "vector")}
         self._bags = [
-            (place, column.name, self._separators.get(column.name, "|"))
+            (place, column, self._separators.get(column.name, "|"))
             for place, column in enumerate(self.columns)
-            if column.kind in ("bag", "weights")
+            if column.kind in ("bag", "weights", "vector")
         ]
 
     def lacking(self, name: str, given: Sequence[str]) -> Refusal:
@@ -113,14 +113,16 @@ class Reads:
         if ids is not None and any(isinstance(cell, (list, dict)) for cell in ids):
             raise Refusal(400, f"column {self.id}: an identifier is one text or number, not a list or an object")
         form = []
-        for place, name, separator in self._bags:
+        for place, column, separator in self._bags:
+            is_bag, name = column.length is None, column.name  # the encoder refuses a vector of another length
             are_lists = False
             for cell in cells[place]:
                 if isinstance(cell, str):
-                    if len(cell) >= limits.values:  # as many values have as many separators
+                    if is_bag and len(cell) >= limits.values:  # as many values have as many separators
                         too_many_values(cell.count(separator) + 1, name, limits)
                 elif isinstance(cell, (list, dict)):
-                    too_many_values(len(cell), name, limits)
+                    if is_bag:
+                        too_many_values(len(cell), name, limits)
                     are_lists = True
             form.append(are_lists)
         return Rows(cells, num_rows, ids, tuple(form))

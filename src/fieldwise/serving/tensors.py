@@ -49,6 +49,11 @@ def shape_of(name: str, shape: Sequence[int], column: Column | None, limits: Lim
     Refusal
         The column has no such shape, or it is beyond a limit.
     """
+    if column is not None and column.length is not None:
+        if len(shape) != 2 or shape[0] < 0 or shape[1] != column.length:
+            raise Refusal(400, f"input {name}: expected shape [n, {column.length}], got {list(shape)}")
+        too_many_rows(shape[0], limits)
+        return math.prod(shape)
     is_bag = column is not None and column.kind in ("bag", "weights")
     wide = is_bag and len(shape) == 2
     if not 1 <= len(shape) <= 2 or min(shape) < 0 or (len(shape) == 2 and shape[1] != 1 and not wide):
@@ -150,7 +155,7 @@ def _texts(name: str, num_cells: int, raw: bytes) -> list[Any]:
 
 
 def rows_of(cells: list[Any], shape: Sequence[int], column: Column | None) -> list[Any]:
-    """Return one cell per row: missing as None, and the values of a bag without the padding at the end.
+    """Return one cell per row: missing as None, the values of a bag without the padding at the end, whole vectors.
 
     Examples
     --------
@@ -159,6 +164,8 @@ def rows_of(cells: list[Any], shape: Sequence[int], column: Column | None) -> li
     >>> rows_of([1.5, float("nan")], [2], Column("age", "number", ("age",)))
     [1.5, None]
     """
+    if column is not None and column.length is not None:
+        return [cells[first : first + column.length] for first in range(0, len(cells), column.length)]
     if column is None or column.kind not in ("bag", "weights") or len(shape) == 1 or shape[1] == 1:
         return [None if cell != cell or cell == "" else cell for cell in cells]
     rows = []

@@ -45,7 +45,11 @@ class UnseenCounter:
         counted = [
             place
             for place, field in enumerate(fields)
-            if layout.form[place] != VALUE and field.buckets is None and not field.numeric and field.part is None
+            if layout.form[place] != VALUE
+            and field.buckets is None
+            and not field.numeric
+            and field.part is None
+            and field.type != "vector"
         ]
         singles = [place for place in counted if layout.form[place] != BAG]
         bags = [place for place in counted if layout.form[place] == BAG]

@@ -15,7 +15,7 @@ import torch
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import ConfigError
 from fieldwise.kernels.joint_labels import label_states
-from fieldwise.kernels.layout import VALUE, Layout
+from fieldwise.kernels.layout import Layout
 from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
 from fieldwise.models.config import LabelHead, ModelConfig
@@ -167,6 +167,7 @@ def settled(
     *,
     num_classes: int = 2,
     weighted: bool = False,
+    has_inputs: bool = False,
 ) -> ModelConfig:
     """Return a model with its kind, where that is ``auto``: a stack with a Bayesian factorisation machine where there
     can be one, and it takes no more than some minutes, or the preset is ``best``.
@@ -176,7 +177,8 @@ def settled(
     model, train
         The configuration.
     layout, num_examples, num_classes, weighted
-        Of the training part; `weighted` where examples have weights. All workers know them, and decide alike.
+        Of the training part; `weighted` where examples have weights, `has_inputs` where those of a field
+        are inputs. All workers know them, and decide alike.
 
     Raises
     ------
@@ -218,6 +220,6 @@ def settled(
     squares = num_examples * layout.num_fields + layout.num_features * num_numbers
     work = float(squares) * num_numbers**2 * train.sampler.sweeps
     # A number's heavy tail, as it is, makes a poor factor.
-    can = not any(obstacles.values()) and VALUE not in layout.form
+    can = not any(obstacles.values()) and not has_inputs
     stack = can and (work <= _MOST_WORK or train.preset == "best") and model.has_interactions(layout.num_fields)
     return msgspec.structs.replace(model, kind="lc-dnn+bayesian-fm" if stack else "lc-dnn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import msgspec
 
 from fieldwise.config import FieldConfig
 from fieldwise.errors import ConfigError, DataError
-from fieldwise.features.bags import measure_bags
+from fieldwise.features.bags import measure_bags, split_cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.field_types import convert
 from fieldwise.features.missing import IN_TEXTS
@@ -38,13 +39,15 @@ def column_field(name: str, column: str, entry: FieldConfig, guess: Guess, of_nu
         guessed = {"min_count": guess.min_count}
     if type_ == "number" and {"decimal", "symbol"}.isdisjoint(stated):
         guessed |= {"decimal": guess.decimal, "symbol": guess.symbol}
-    guessed |= {"missing": of_numbers if type_ in ("number", "time") else guess.missing}
+    guessed |= {"missing": of_numbers if type_ in ("number", "time", "vector") else guess.missing}
     if type_ == "bag":
         guessed |= {"norm": "sqrt"}
     if type_ == "bag" and guess.type == "bag":
         guessed |= {"weighted": guess.weighted and entry.weights is None}
-        if guess.separator is not None:
-            guessed |= {"separator": guess.separator, "brackets": guess.brackets}
+    if type_ == "vector":
+        guessed |= {"length": guess.length}
+    if type_ in ("bag", "vector") and guess.separator is not None:
+        guessed |= {"separator": guess.separator, "brackets": guess.brackets}
     return make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
 
 
@@ -70,7 +73,13 @@ def custom_field(
 
 
 def with_limits(field: Field, given: Mapping[str, FieldConfig], columns: Columns) -> Field:
-    """Limit the length of a bag, and scale large weights, unless the configuration sets max_length and weight_scale."""
+    """Limit the length of a bag, and scale large weights, unless the configuration sets max_length and weight_scale;
+    find the length that most vectors have.
+    """
+    if field.type == "vector" and field.length is None:
+        lengths, _ = split_cells(columns, field.columns[0], field)
+        most = Counter(lengths[lengths > 0].tolist()).most_common(1)
+        return msgspec.structs.replace(field, length=most[0][0]) if most else field
     if field.type != "bag":
         return field
     entry = given.get(field.name, FieldConfig())
@@ -91,10 +100,18 @@ def _stated(entry: FieldConfig) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None and key != "exclude"}
 
 
+_NOT_OF_VECTORS = {
+    *("bins", "edges", "decimal", "symbol", "weighted", "weights", "weight_scale", "norm", "max_length"),
+    *("min_count", "max_features", "buckets"),
+}
+
+
 def _implied_type(stated: dict[str, Any], guess: Guess) -> FieldType:
     """Return the type implied by the configured settings, or else the inferred one; a time as a whole is a category."""
     if not {"part", "since", "unit", "format", "timezone"}.isdisjoint(stated):
         return "time"
+    if "length" in stated or (guess.type == "vector" and _NOT_OF_VECTORS.isdisjoint(stated)):
+        return "vector"
     if not {"bins", "edges", "scale", "decimal", "symbol"}.isdisjoint(stated):
         return "number"
     if not {"separator", "brackets", "weighted", "weights", "weight_scale", "norm", "max_length"}.isdisjoint(stated):

@@ -265,6 +265,8 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield f"symbol = {_toml(field.symbol)}"
     if field.bins:
         yield f"bins = {field.bins}"
+    if field.length is not None:
+        yield f"length = {field.length}"
     if guess.separator is not None:
         yield f"separator = {_toml(field.separator)}"
     if field.brackets:

@@ -70,8 +70,11 @@ class Coverage:
         layout = self._layout
         self._cut.update(cut)
         self._num_rows += batch.num_examples
-        for number in range(layout.num_fields):
-            if layout.form[number] == BAG:
+        for number, field in enumerate(self._encoder.schema.fields):
+            if field.type == "vector":
+                firsts = batch.offsets[layout.bag[number], :-1]
+                ids = batch.bag_ids[firsts]  # of a vector the first number stands for all
+            elif layout.form[number] == BAG:
                 offsets = batch.offsets[layout.bag[number]]
                 ids = batch.bag_ids[offsets[0] : offsets[-1]]
             else:

@@ -93,8 +93,9 @@ def measure(bundle: Bundle, cache: Cache, part: str, config: Config) -> tuple[Pa
         ), coverage
     whole = _joined(answered)
     importance, notes = _importance(bundle, cache)
-    chosen = [each.name for each in importance if each.estimate.low > 0][:_NUM_FIELDS]
-    chosen = chosen or [field.name for field in encoder.schema.fields][:_NUM_FIELDS]
+    of_values = [field.name for field in encoder.schema.fields if field.type != "vector"]
+    chosen = [each.name for each in importance if each.estimate.low > 0 and each.name in of_values][:_NUM_FIELDS]
+    chosen = chosen or of_values[:_NUM_FIELDS]
     days: list[ValueRates] = []
     if encoder.schema.time is not None:
         found = days_of_rows(config, encoder, part, cache.num_examples)

@@ -52,6 +52,7 @@ def with_kind(config: Config, prepared: Prepared) -> Config:
         train.num_examples,
         num_classes=len(encoder.schema.classes),
         weighted=config.weighted,
+        has_inputs=encoder.schema.has_inputs,
     )
     return msgspec.structs.replace(config, model=model)
 

@@ -119,6 +119,7 @@ def plan(config: Config) -> TrainingPlan:
         log.num_examples,
         num_classes=log.num_classes,
         weighted=config.weighted,
+        has_inputs=log.has_inputs,
     )
     num_features, num_fields = log.layout.num_features, log.layout.num_fields
     stages = []
@@ -164,6 +165,7 @@ class _Log(NamedTuple):
     layout: Layout
     num_examples: int
     num_classes: int
+    has_inputs: bool
     bags: list[int]
 
 
@@ -171,7 +173,9 @@ def _of_prepared(config: Config, prepared: Prepared) -> _Log:
     layout, num_classes = prepared.encoder.layout, len(prepared.encoder.schema.classes)
     config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     bags = cooccurrence_rows(config.model, prepared)
-    return _Log(config, layout, prepared.parts["train"].num_examples, num_classes, bags)
+    return _Log(
+        config, layout, prepared.parts["train"].num_examples, num_classes, prepared.encoder.schema.has_inputs, bags
+    )
 
 
 def _of_sample(config: Config) -> _Log:
@@ -189,7 +193,7 @@ def _of_sample(config: Config) -> _Log:
     rows = [field.features for field in expected.fields]
     config = msgspec.structs.replace(config, model=config.model.for_schema(schemas[0]))
     bags = [rows[field] for field in of_bags]
-    return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, bags)
+    return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, schemas[0].has_inputs, bags)
 
 
 def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> TrainingStage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -97,7 +98,7 @@ def summary_of_training(encoder: Encoder, classes: list[int] | None = None) -> D
         own = counts[layout.base[number] : layout.base[number + 1]]
         # A day has one weekday, and need not have all hours: of these the days before tell what is usual.
         is_time = encoder.schema.fields[number].type == "time"
-        is_known = layout.form[number] != VALUE and own.any() and not is_time
+        is_known = not encoder.schema.fields[number].has_inputs and own.any() and not is_time
         top = float(own.max() / own.sum()) if is_known else None
         fields[name] = FieldSummary(missing=missing, unseen=unseen, top=top)
     return DaySummary(rows=None, used=None, classes=classes or [], fields=fields)
@@ -190,7 +191,10 @@ class DaySummarizer:
         layout = self._encoder.layout
         for number, counts in enumerate(self._counts):
             form = layout.form[number]
-            if form == BAG:
+            values: npt.NDArray[Any]
+            if self._encoder.schema.fields[number].type == "vector":  # a stuck one repeats its first number
+                values, form = batch.bag_weights[batch.offsets[layout.bag[number], :-1]], VALUE
+            elif form == BAG:
                 offsets = batch.offsets[layout.bag[number]]
                 values = batch.bag_ids[offsets[0] : offsets[-1]]
             else:

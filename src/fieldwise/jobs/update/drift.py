@@ -12,8 +12,6 @@ import numpy as np
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.indexed import IndexedEncoder
-from fieldwise.features.times import CalendarEncoder
 from fieldwise.kernels.layout import VALUE
 from fieldwise.profile.survey.cells import NUM_SETS, TEST, TRAIN
 from fieldwise.profile.survey.drift import drift_of_bins
@@ -70,7 +68,7 @@ def drift_of(before: Encoder, after: Encoder, cache: Cache) -> dict[str, FieldDr
         if field.form == VALUE:
             if field.field.scale != "none":
                 scaled[name] = number
-        elif not isinstance(field, (IndexedEncoder, CalendarEncoder)):  # that a day has one weekday is no drift
+        elif field.field.discretised:  # that a day has one weekday is no drift
             known = before.fields[name].counts
             counts = np.zeros((len(known), 1, NUM_SETS), dtype=np.int64)
             counts[:, 0, TRAIN], counts[:, 0, TEST] = known, field.counts - known

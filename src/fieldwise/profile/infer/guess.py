@@ -6,7 +6,8 @@ The first rule that fits decides.
 the values                                       are              because
 ===============================================  ===============  ======================================================
 lists, maps; lists of (value, weight)            a bag            they are several values in one cell
-lists of fractions, structs, times of day        left out         no value of them occurs again, or it has no text
+lists of fractions, all of one length            a vector         embeddings and the like
+other lists of fractions, structs, times of day  left out         no value of them occurs again, or it has no text
 none, in every row                               left out         there is nothing to learn from
 train, valid, test                               left out         they say which part a row belongs to (``split``)
 timestamps, dates; 2026110809; by name only,     two times        no later example has them again, but their hour and
@@ -57,6 +58,7 @@ from fieldwise.data.split import SPELLINGS
 from fieldwise.errors import DataError
 from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.canonical import is_list
+from fieldwise.features.lists import split_lists
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.numerals import respelled
 from fieldwise.features.parse import parse_text
@@ -97,7 +99,7 @@ class Guess(NamedTuple):
         Whether the column is not used as a field by default.
     role
         Its likely role in ``[data]``; ``time`` if its values are points in time.
-    type, separator, brackets, weighted, decimal, symbol, format, min_count, missing
+    type, separator, brackets, weighted, decimal, symbol, format, min_count, missing, length
         See `schema.Field`; `min_count` and `missing` are those of a category or bag.
     parts
         For a time, the part that each of its fields uses.
@@ -122,6 +124,7 @@ class Guess(NamedTuple):
     missing: tuple[str, ...] = IN_TEXTS
     is_open: bool = False
     is_both: bool = False
+    length: int | None = None
 
 
 def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None) -> Guess:
@@ -212,6 +215,8 @@ def _without_missing(
 def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     if pa.types.is_map(array.type):
         array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
+    if pa.types.is_floating(array.type.value_type) and (guess := _guess_vector(array)) is not None:
+        return guess
     values, weights = pc.list_flatten(array), None
     if is_pair(values.type):
         values, weights = split_pairs(values)
@@ -230,10 +235,31 @@ def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     if not found.num_present:
         return guess._replace(left_out=True, reason="no value in any row")
     if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
-        return guess._replace(left_out=True, reason="lists of fractions: a vector, whose values do not recur")
+        return guess._replace(left_out=True, reason=_NO_VECTOR)
     lengths = pc.list_value_length(array).fill_null(0)
     if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
         return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
+    return guess
+
+
+_NO_VECTOR = "lists of fractions that differ in length: no vector, and values that do not recur"
+
+
+def _guess_vector(array: pa.Array) -> Guess | None:
+    """Return the guess for lists of floats that all have one length, 2 or more; None unless some are fractions, or the
+    type has the length.
+    """
+    lengths = np.unique(pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False))
+    lengths = lengths[lengths > 0]
+    if len(lengths) != 1 or lengths[0] < 2:
+        return None
+    numbers = pc.list_flatten(array).to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
+    known = numbers[np.isfinite(numbers)]
+    if not pa.types.is_fixed_size_list(array.type) and not (known != np.rint(known)).any():
+        return None
+    guess = Guess(f"vectors of {lengths[0]:,} numbers", type="vector", length=int(lengths[0]))
+    if len(numbers) == len(array) and (numbers == numbers[0]).all():
+        return guess._replace(left_out=True, reason=f"the same vector of {lengths[0]:,} numbers in every row")
     return guess
 
 
@@ -342,7 +368,12 @@ def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if bag is None:
         return None
     if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
-        return Guess("lists of fractions: a vector, whose values do not recur", type="bag", left_out=True)
+        lists = split_lists(values.texts, bag.separator)
+        numbers = pa.array(parse_text(lists.flatten(), IN_NUMBERS)[0])
+        guess = _guess_vector(pa.LargeListArray.from_arrays(lists.offsets, numbers))
+        if guess is None:
+            return Guess(_NO_VECTOR, type="bag", left_out=True)
+        return guess._replace(separator=bag.separator, brackets=True)
     what = "lists" if bag.brackets else "cells"
     what += " of values with weights" if bag.weighted else " of values"
     return Guess(

@@ -16,6 +16,7 @@ from fieldwise.features.columns import Columns, Reject
 from fieldwise.features.indexed import CategoryEncoder
 from fieldwise.features.numbers import rejected_numbers
 from fieldwise.features.numerals import read_numbers, style_of
+from fieldwise.features.vectors import read_vectors
 from fieldwise.profile.survey.alone import Sides, auc_of_values
 from fieldwise.profile.survey.bags import BagRows
 from fieldwise.profile.survey.cells import PART_OF_SET, Totals
@@ -98,6 +99,7 @@ class ColumnCounts:
         of = surveyed.field
         as_category = Field(name=of.name, column=of.column, missing=of.missing, custom=of.custom)
         self._encoder = BagEncoder(surveyed.field) if surveyed.type == "bag" else CategoryEncoder(as_category)
+        self._vector = surveyed.field if surveyed.type == "vector" else None
 
     def read(self, columns: Columns) -> ReadColumn:
         """Read B rows; may be called from several threads at once."""
@@ -107,6 +109,10 @@ class ColumnCounts:
             present = columns.array(name).is_valid().to_numpy(zero_copy_only=False)
             nothing = np.zeros(len(present), dtype=np.uint64)
             return ReadColumn(Cells(nothing), present.astype(np.uint64))
+        if self._vector is not None:
+            numbers, offsets, rejects = read_vectors(columns, self._vector)
+            nothing = np.zeros(len(offsets) - 1, dtype=np.uint64)
+            return ReadColumn(Cells(nothing), _of_vectors(numbers, offsets), None, rejects, len(rejects))
         cells = self._encoder.read(columns, {})
         whole = cells.fingerprints if cells.offsets is None else _of_bags(cells)
         found = ReadColumn(cells, whole, rejects=tuple(cells.rejects), not_numbers=len(cells.rejects))
@@ -129,7 +135,7 @@ class ColumnCounts:
         of_values = cells
         if read.cells.offsets is not None:
             of_values = np.repeat(cells, np.diff(read.cells.offsets))
-        if self.surveyed.type != "other":
+        if self.surveyed.type not in ("other", "vector"):
             self._values.add(read.cells.fingerprints, of_values, read.cells.texts)
         if self._numbers is not None and read.numbers is not None:
             self._numbers.add(read.numbers, cells)
@@ -165,6 +171,8 @@ class ColumnCounts:
         )
         if surveyed.type == "other":
             return msgspec.structs.replace(column, auc_undefined="its values have no text")
+        if surveyed.type == "vector":
+            return msgspec.structs.replace(column, auc_undefined="vectors hardly come again")
         if surveyed.role == "split":
             return msgspec.structs.replace(column, auc_undefined="it says which part a row belongs to")
         if surveyed.type == "time":
@@ -234,6 +242,16 @@ def _ranges(edges: Sequence[float] | Float64s) -> list[str]:
         return ["any number"]
     inner = [f"[{low:.6g}, {high:.6g})" for low, high in pairwise(edges)]
     return [f"< {edges[0]:.6g}", *inner, f">= {edges[-1]:.6g}"]
+
+
+def _of_vectors(numbers: Float64s, offsets: Int64s) -> Uint64s:
+    """Return a fingerprint of each vector, 0 for a missing one."""
+    place = np.arange(len(numbers)) - np.repeat(offsets[:-1], np.diff(offsets))
+    mixed = (numbers.view(np.uint64) ^ place.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed[np.isnan(numbers)] = 0
+    whole: Uint64s = np.add.reduceat(mixed, offsets[:-1]) if len(offsets) > 1 else mixed[:0]
+    return whole
 
 
 def _of_bags(cells: Cells) -> Uint64s:

@@ -34,13 +34,13 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     role
         ``field``; ``weight``, ``group``, ``id`` or ``split`` of ``[data]``; or ``left out``, and then `note` says why.
     type
-        ``category``, ``number``, ``bag`` or ``time``; ``other`` where no value has a text.
+        ``category``, ``number``, ``bag``, ``time`` or ``vector``; ``other`` where no value has a text.
     num_values, exact
         Distinct values (of a bag: in all of its cells), and whether the number is exact or an estimate.
     missing, coverage
         Rows without a value, and the share of rows with one.
     not_numbers
-        Cells of a number, or weights of a bag, that cannot be read; their rows cannot be trained on.
+        Cells of a number or vector, or weights of a bag, that cannot be read; their rows cannot be trained on.
     frequent
         The five most frequent values. Of a bag a row counts once for each value that it holds.
     ranges

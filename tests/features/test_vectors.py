@@ -1,0 +1,165 @@
+"""Vectors: lists of one length, as scaled inputs, wherever rows are read."""
+
+import itertools
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fieldwise.errors import ConfigError
+from fieldwise.features.columns import Columns
+from fieldwise.features.encoder import Encoder
+from fieldwise.profile.infer.guess import guess_column
+from fieldwise.schema import Field, Schema
+from fieldwise.serving.encode import RowEncoder
+
+FLOATS = pa.list_(pa.float32())
+VECTORS = [[1.0, 20.0, -3.0], [3.0, None, 5.0], None, [5.0, 40.0, float("nan")], [], [None, None, None]]
+FIELD = Field(name="v", type="vector", column="v", length=3)
+
+
+def schema_of(*fields):
+    return Schema(label="click", fields=fields, classes=("0", "1"))
+
+
+def table_of(vectors, kind=FLOATS):
+    return pa.table({"v": pa.array(vectors, kind), "click": [0, 1] * (len(vectors) // 2) + [1] * (len(vectors) % 2)})
+
+
+def fitted(vectors=VECTORS, field=FIELD):
+    return Encoder(schema_of(field)).fit([table_of(vectors)])
+
+
+def rows_of(batch):
+    bounds = batch.offsets[0]
+    return [(batch.bag_ids[a:b].tolist(), batch.bag_weights[a:b].tolist()) for a, b in itertools.pairwise(bounds)]
+
+
+def scaled(column):
+    """By hand: minus the mean, over the deviation and the root of 3; the mean where it is missing."""
+    known = [x for x in column if x is not None and x == x]
+    mean = sum(known) / len(known)
+    std = math.sqrt(sum((x - mean) ** 2 for x in known) / len(known))
+    return [0.0 if x is None or x != x else (x - mean) / (std * math.sqrt(3)) for x in column]
+
+
+def test_each_number_is_the_scaled_input_of_its_own_feature_and_a_missing_vector_is_one_feature():
+    encoder = fitted()
+    found = rows_of(encoder.transform(table_of(VECTORS)).batch)
+    columns = [scaled(column) for column in ([1, 3, 5], [20, None, 40], [-3, 5, math.nan])]
+    for place, row in enumerate((0, 1, 3)):
+        ids, inputs = found[row]
+        assert ids == [2, 3, 4]
+        assert inputs == pytest.approx([column[place] for column in columns], abs=1e-6)
+    assert [found[row] for row in (2, 4, 5)] == [([0], [1.0])] * 3
+    assert encoder.counts.tolist() == [3, 0, 3, 2, 2]
+    assert encoder.training_shares()["v"] == (0.5, 0.0)
+
+
+def test_scale_none_leaves_numbers_as_they_are_and_puts_means_in_gaps():
+    encoder = fitted(field=Field(name="v", type="vector", column="v", length=3, scale="none"))
+    assert rows_of(encoder.transform(table_of(VECTORS)).batch)[1] == ([2, 3, 4], [3.0, 30.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [
+        ([1.0, 2.0], "expected 3 numbers, got 2"),
+        ([1.0, 2.0, 3.0, 4.0], "expected 3 numbers, got 4"),
+        ([1.0, math.inf, 3.0], "not a finite number: number 2 of the vector"),
+    ],
+)
+def test_another_length_and_infinity_are_rejected_with_the_reason(vector, reason):
+    encoded = fitted().transform(table_of([VECTORS[0], vector, VECTORS[1]]))
+    assert [(reject.row, reject.column, reject.reason) for reject in encoded.rejects] == [(1, "v", reason)]
+    assert encoded.accepted.tolist() == [0, 2]
+
+
+def test_the_order_of_rows_and_chunks_changes_nothing():
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(999, 3)) * 10.0 ** rng.integers(-6, 6, (999, 1))).tolist()
+    whole, other, half = fitted(vectors), Encoder(schema_of(FIELD)), Encoder(schema_of(FIELD))
+    for begin in (600, 333):
+        other.fit_chunk(table_of(vectors[begin : begin + 399][::-1]) if begin == 600 else table_of(vectors[333:600]))
+    half.fit_chunk(table_of(vectors[:333]))
+    other.add_learned(half.learned())
+    other.finish()
+    for name, array in whole.arrays().items():
+        assert array.tolist() == other.arrays()[name].tolist(), name
+
+
+def test_a_saved_encoder_and_one_that_grows_scale_alike():
+    encoder = fitted()
+    again = Encoder.from_arrays(encoder.describe(), encoder.arrays())
+    grown = encoder.partial_fit([table_of([[100.0, 200.0, 300.0], None])])
+    expected = rows_of(encoder.transform(table_of(VECTORS)).batch)
+    assert rows_of(again.transform(table_of(VECTORS)).batch) == expected
+    assert rows_of(grown.transform(table_of(VECTORS)).batch) == expected
+    assert grown.counts.tolist() == [4, 0, 4, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32(), 3), pa.large_list(pa.float64()), pa.list_(pa.float16()), pa.list_(pa.string())]
+)
+def test_lists_of_any_type_and_texts_are_read_alike(kind):
+    given = [[0.5, -2.0, 4.0], None, [1.5, 8.0, 0.25]]
+    written = [None if each is None else str(each) for each in given]
+    expected = rows_of(fitted(given).transform(table_of(given)).batch)
+    lists = [each and [str(x) if kind == pa.list_(pa.string()) else np.float16(x) for x in each] for each in given]
+    assert rows_of(fitted(given).transform(table_of(lists, kind)).batch) == expected
+    text = Field(name="v", type="vector", column="v", length=3, separator=",", brackets=True)
+    encoder = Encoder(schema_of(text)).fit([table_of(written, pa.string())])
+    assert rows_of(encoder.transform(table_of(written, pa.string())).batch) == expected
+
+
+def test_a_request_has_the_features_of_a_prepared_row():
+    fields = (Field(name="city", column="city"), FIELD, Field(name="tags", type="bag", column="tags"))
+    rows = [
+        {"city": "Rome", "v": [1.0, 2.5, 3.0], "tags": ["a", "b"], "click": 0},
+        {"city": "Oslo", "v": None, "tags": [], "click": 1},
+        {"city": "Bern", "v": [4, None, 0.1], "tags": ["b"], "click": 1},
+    ]
+    encoder = Encoder(schema_of(*fields)).fit([pa.Table.from_pylist(rows)])
+    expected = encoder.transform(pa.Table.from_pylist(rows)).batch
+    for given in (rows, {name: [row[name] for row in rows] for name in rows[0]}):
+        for one, other in zip(RowEncoder(encoder).encode(given), expected, strict=True):
+            assert one.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "left_out"),
+    [
+        (pa.array([[0.5, 1.0], None, [0.25, 2.0]]), "vector", False),
+        (pa.array([[1.0, 1.0], [0.0, 2.0]], pa.list_(pa.float32(), 2)), "vector", False),
+        (pa.array([[1.0, 1.0], [0.0, 2.0]]), "bag", False),
+        (pa.array([[0.5, 1.0], [0.25]]), "bag", True),
+        (pa.array([[0.5, 1.0]] * 3), "vector", True),
+        (pa.array(["[0.5, 1.25]", "[0.125, -3]", "[]"]), "vector", False),
+        (pa.array(["[0.5, 1.25]", "[0.125]", "[7.5]"]), "bag", True),
+    ],
+)
+def test_lists_of_fractions_of_one_length_are_guessed_to_be_vectors(values, type_, left_out):
+    guess = guess_column("embedding", values)
+    assert (guess.type, guess.left_out) == (type_, left_out)
+    assert guess.length == (2 if type_ == "vector" else None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"length": None}, {"scale": "log"}, {"min_count": 2}, {"bins": 3}, {"weighted": True}, {"serve_as": 1}],
+)
+def test_settings_that_vectors_do_not_have_are_refused(settings):
+    with pytest.raises(ConfigError):
+        schema_of(Field(**{"name": "v", "type": "vector", "column": "v", "length": 3, **settings})).check()
+
+
+def test_a_cross_with_a_vector_is_refused():
+    with pytest.raises(ConfigError, match="cannot combine vectors"):
+        schema_of(FIELD, Field(name="c", column="c"), Field(name="x", type="cross", parts=("c", "v"))).check()
+
+
+def test_a_column_without_numbers_is_refused():
+    encoder = fitted()
+    with pytest.raises(Exception, match="holds no vectors"):
+        encoder.fields["v"].read(Columns(pa.table({"v": pa.array([[True, False, True]])})), {})
