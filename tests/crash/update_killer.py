@@ -1,6 +1,6 @@
 """Update a run, killed with SIGKILL again and again; a script of its own.
 
-    python -m tests.crash.update_killer RUN DAY NUM_KILLS SEED
+    python -m tests.crash.update_killer RUN WHAT NUM_KILLS SEED      WHAT is JSON: what `update` is given
 
 Every second kill comes at a random moment, the others at a failure point (`tests.crash.prepare_killer`). After each the
 version in use can be opened and verified, and is the one before or the new one, byte for byte; then the same command
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tests.crash.prepare_killer import Points
 from tests.jobs.update.runs import contents
@@ -28,7 +29,9 @@ from fieldwise.bundle import bundle_in_use
 from fieldwise.jobs.update.update import update  # imports torch, once for all forks
 
 
-def attempt(run: Path, day: str, *, delay: float | None = None, fatal: tuple[str, int] | None = None) -> bool:
+def attempt(
+    run: Path, given: dict[str, Any], *, delay: float | None = None, fatal: tuple[str, int] | None = None
+) -> bool:
     """Update in a child that dies after `delay` seconds or at a failure point; return whether it came to the end."""
     child = os.fork()
     if child == 0:
@@ -36,7 +39,7 @@ def attempt(run: Path, day: str, *, delay: float | None = None, fatal: tuple[str
         try:
             if fatal is not None:
                 Points(fatal).install()
-            update(run, day, overrides=["gate.min_clicks=20"])
+            update(run, **given, overrides=["gate.min_clicks=20"])
             code = 0
         finally:
             os._exit(code)
@@ -53,13 +56,13 @@ def attempt(run: Path, day: str, *, delay: float | None = None, fatal: tuple[str
         time.sleep(0.001)
 
 
-def points_of(run: Path, day: str) -> dict[str, int]:
+def points_of(run: Path, given: dict[str, Any]) -> dict[str, int]:
     """Return how often each failure point is passed."""
     read_end, write_end = os.pipe()
     if os.fork() == 0:
         points = Points()
         points.install()
-        update(run, day, overrides=["gate.min_clicks=20"])
+        update(run, **given, overrides=["gate.min_clicks=20"])
         with os.fdopen(write_end, "w") as pipe:
             json.dump(points.counts, pipe)
         os._exit(0)
@@ -71,7 +74,7 @@ def points_of(run: Path, day: str) -> dict[str, int]:
 
 
 def main() -> None:
-    original, day, num_kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    original, given, num_kills, seed = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(seed)
     os.fsync = os.fstat  # no power fails here, and a disk would need as long as all else
     with tempfile.TemporaryDirectory(dir=original.parent) as folder:
@@ -84,15 +87,15 @@ def main() -> None:
         anew()
         before = bundle_in_use(run)
         digests = {fw.open_bundle(before).digest}
-        assert attempt(run, day)
+        assert attempt(run, given)
         anew()
         started = time.monotonic()
-        assert attempt(run, day)
+        assert attempt(run, given)
         length, whole = time.monotonic() - started, contents(run)
         assert bundle_in_use(run) != before, "the day is published"
         digests.add(fw.open_bundle(run).digest)
         anew()
-        points = points_of(run, day)
+        points = points_of(run, given)
         assert contents(run) == whole
         killed: Counter[str] = Counter()
         tried = 0
@@ -100,13 +103,13 @@ def main() -> None:
             tried += 1
             anew()
             if tried % 2:
-                what, done = "a random moment", attempt(run, day, delay=chance.uniform(0, length))
+                what, done = "a random moment", attempt(run, given, delay=chance.uniform(0, length))
             else:
                 what = chance.choice(list(points))
-                done = attempt(run, day, fatal=(what, chance.randint(1, points[what])))
+                done = attempt(run, given, fatal=(what, chance.randint(1, points[what])))
             killed[what] += not done
             assert fw.open_bundle(run).verify().digest in digests, f"half a version is in use after {what}"
-            assert attempt(run, day)
+            assert attempt(run, given)
             found = contents(run)
             assert found == whole, (what, sorted(k for k in {*found, *whole} if found.get(k) != whole.get(k)))
         left = [path.name for path in run.rglob("*") if path.name.endswith(".tmp")]

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.serving.models import asked, library, log_rows
+from tests.serving.models import asked, library, log_rows, make_run
 from tests.serving.servers import Server
 
+import fieldwise as fw
 from fieldwise.schema import Field, Schema
 from fieldwise.serving.log import RequestLog
 from fieldwise.serving.rows import Reads, Rows
@@ -46,6 +47,31 @@ def test_the_log_of_a_server_holds_every_answer(models: Path, tmp_path: Path) ->
     np.testing.assert_allclose(again, expected[:25], atol=1e-6)
     [kinds] = [pq.read_table(file) for file in (tmp_path / "log" / "kinds").iterdir()]
     assert np.asarray(kinds.column("probability").to_pylist()).shape == (3, 3)
+
+
+def test_a_model_learns_from_what_was_asked_of_its_server_rows_and_rankings(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    log = log_rows(300, seed=7)
+    rows = [{**row, "id": f"q{number}"} for number, row in enumerate(asked(log))]
+    context = {"city": "city1", "at": rows[0]["at"], "age": 31.0}
+    candidates = [{name: row[name] for name in ("id", "code", "tags")} for row in rows[200:]]
+    with Server(tmp_path, run, "--log", str(tmp_path / "served"), "--name", "ctr") as server:
+        server.ask("POST", "/v1/models/ctr:predict", {"rows": rows[:120]})
+        columns = {name: [row[name] for row in rows[120:200]] for name in rows[0]}
+        server.ask("POST", "/v1/models/ctr:predict", {"columns": columns})
+        body = {"context": context, "candidates": candidates, "top": 3}
+        assert len(server.ask("POST", "/v1/models/ctr:predict", body).json()["candidates"]) == 3
+        assert server.stop() == 0
+    shown = pa.table({"id": [row["id"] for row in rows], "click": [row["click"] for row in log]})
+    pq.write_table(shown.slice(0, 290), tmp_path / "labels.parquet")
+    record = fw.update(run, served=tmp_path / "served", labels=tmp_path / "labels.parquet", gate=False).record
+    assert record.waiting is not None
+    assert record.skew is not None
+    assert (record.waiting.read, record.waiting.ready, record.waiting.waiting) == (300, 290, 10)
+    assert (record.version, record.rows.used, record.rows.rejected) == (2, 290, 0)
+    # The version that had no number yet is known by its checksum; candidates have the cells of their context.
+    assert record.skew.rows == 300
+    assert record.skew.largest < 1e-6
 
 
 def test_names_of_columns_come_first(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def print_update(result: UpdateResult) -> None:
     click.echo(
         f"rows: {rows.read:,} read, {rows.used:,} learned from, {rows.held_out:,} held out, {rows.rejected:,} rejected"
     )
+    _print_late(day)
     if day.version is not None:
         click.echo(f"features: {features.living:,}, of which {features.new:,} are new; {features.left:,} left")
     for warning in day.warnings:
@@ -65,6 +66,28 @@ def print_update(result: UpdateResult) -> None:
     click.echo(f"version {day.version} {state}; in use is {day.current}" if day.version else f"in use is {day.current}")
     if day.is_lost:
         click.echo(_lost(day))
+
+
+def _print_late(day: DayRecord) -> None:
+    """Print what became of rows whose labels come later, and of the labels."""
+    counts, labels, skew = day.waiting, day.labels, day.skew
+    if counts is None:
+        return
+    click.echo(
+        f"rows and their labels: {counts.read:,} read and {counts.waited:,} waited from before; {counts.ready:,} are "
+        f"ready, {counts.waiting:,} wait, {counts.closed:,} got no click, {counts.outlived:,} left out unlabelled, "
+        f"{counts.repeated:,} known before, {counts.passed:,} too old"
+    )
+    if counts.early:
+        click.echo(f"learned from as no click yet: {counts.early:,}")
+    if labels is not None and labels.read:
+        click.echo(
+            f"labels: {labels.read:,} read, {labels.used:,} used, {labels.known:,} known before, {labels.unknown:,} of "
+            f"unknown rows, {labels.twice:,} twice, {labels.contradictory:,} contradictory, {labels.unreadable:,} "
+            "unreadable"
+        )
+    if skew is not None:
+        click.echo(f"answered and recomputed probabilities of {skew.rows:,} rows differ by {skew.largest:.2g} at most")
 
 
 def print_history(current: int, days: Sequence[DayRecord], first: int = 1) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, common_options, data_option, format_option, run_argument, set_option
+from fieldwise.cli.options import Verb, common_options, format_option, run_argument, set_option
 from fieldwise.cli.output import print_json
 
 
@@ -18,10 +18,30 @@ from fieldwise.cli.output import print_json
         "fieldwise update runs/first --data clicks/2026-11-12.parquet",
         "fieldwise update runs/first --data clicks/2026-11-12.parquet --json >> updates.jsonl",
         "fieldwise update runs/first --data clicks/2026-11-12.parquet --set guards.largest=40",
+        "fieldwise update runs/first --served served/first --labels clicks/2026-11-12.csv",
     ),
 )
 @run_argument
-@data_option
+@click.option("--data", metavar="PATH", multiple=True, help="The day's log: file, glob or folder; may be repeated.")
+@click.option(
+    "--served",
+    metavar="FOLDER",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="In place of --data: the folder of a model in that of `fieldwise serve --log`; may be repeated.",
+)
+@click.option(
+    "--labels",
+    metavar="FILE",
+    multiple=True,
+    help="Labels of rows that were served, or that wait: CSV, Parquet and so on, with the columns of data.id and "
+    "data.label; may be repeated.",
+)
+@click.option(
+    "--labels-until",
+    metavar="MOMENT",
+    help="Up to when labels are known, as 2026-11-30T04:00: rows whose update.label_window is open then wait.",
+)
 @format_option
 @click.option(
     "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
@@ -32,6 +52,9 @@ from fieldwise.cli.output import print_json
 def command(
     run: Path,
     data: tuple[str, ...],
+    served: tuple[Path, ...],
+    labels: tuple[str, ...],
+    labels_until: str | None,
     format_: str | None,
     no_gate: bool,
     again: bool,
@@ -46,6 +69,9 @@ def command(
     tenth of the rows is held out to judge by: a version that does harm is kept in RUN/refused, and the one in use
     stays. A day that is not like others is refused before it is learned from. The same day again changes nothing.
 
+    With --served it learns from what was asked and answered, joined by the identifier (data.id) with --labels. Rows
+    without a label wait in RUN while their window is open (update.label_window, in days); all are counted and said.
+
     The settings are those of [update], [gate] and [guards], as they were when RUN was trained.
     """
     from fieldwise.cli.progress import show_progress
@@ -54,7 +80,18 @@ def command(
 
     use_threads(threads)
     with show_progress(quiet) as listen:
-        result = update(run, data, format=format_, gate=not no_gate, again=again, overrides=overrides, listen=listen)
+        result = update(
+            run,
+            data or None,
+            served=served,
+            labels=labels,
+            labels_until=labels_until,
+            format=format_,
+            gate=not no_gate,
+            again=again,
+            overrides=overrides,
+            listen=listen,
+        )
     if as_json:
         print_json(result.as_dict())
     else:

@@ -29,6 +29,7 @@ from fieldwise.jobs.run import LOCK_NAME, RUN_NAME, read_result
 from fieldwise.jobs.tune.search import SEARCH_NAME, check_search
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays
 from fieldwise.jobs.update.versions import RECORD_NAME, read_record
+from fieldwise.jobs.update.waiting import WAITING_NAME, WaitingRows
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 
 __all__ = ["Verification", "Verified", "verify"]
@@ -240,7 +241,7 @@ def _check_run(folder: Path) -> tuple[str, ...]:
 
 
 def _of_updates(run: Path) -> list[str]:
-    """Read what says which version of an updated run is in use, and the rows held out to judge the next one by."""
+    """Read what says which version of an updated run is in use, and the rows that are held out or wait."""
     names = [
         name for name in (f"{VERSIONS_NAME}/{RECORD_NAME}", f"{VERSIONS_NAME}/{CURRENT_NAME}") if (run / name).exists()
     ]
@@ -248,7 +249,11 @@ def _of_updates(run: Path) -> list[str]:
         in_use = bundle_in_use(run)
         if _kind(in_use) is None:
             raise ArtefactError("the version in use is missing", where=in_use, fix=RESTORE)
-        for name in read_record(run).held_out:
+        record, rows = read_record(run), WaitingRows(run / WAITING_NAME)
+        for name in record.waiting.names:
+            rows.read(name)
+            names.append(f"{WAITING_NAME}/{name}")
+        for name in record.held_out:
             HeldOutDays(run / HELD_OUT_NAME).read(name)
             names.append(f"{HELD_OUT_NAME}/{name}")
     return names

@@ -4,7 +4,7 @@ file.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -117,8 +117,19 @@ class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         What the learning rates of training are multiplied by, > 0.
     keep_versions
         How many versions are kept, with what training goes on from, >= 3.
+    label_window
+        Days after a row was answered within which its label may come, > 0 (`jobs.update.late`).
+    unlabelled
+        What a row is that has no label when its window closes: ``left-out``, or ``negative`` where the labels that come
+        are the clicks alone.
+    late_labels
+        What becomes of rows whose window is open: ``wait``, until their label comes; or ``fake-negatives``, where they
+        are learned from at once, as no click yet, with the weight that puts this right (`jobs.update.late`).
     """
 
     keep_days: Annotated[int, Meta(ge=0)] = 30
     learning_rate: Annotated[float, Meta(gt=0)] = 1.0
     keep_versions: Annotated[int, Meta(ge=3)] = 3
+    label_window: Annotated[float, Meta(gt=0)] = 1.0
+    unlabelled: Literal["left-out", "negative"] = "left-out"
+    late_labels: Literal["wait", "fake-negatives"] = "wait"

@@ -5,7 +5,7 @@
     bundle/, versions/N/, refused/N/   vocabularies, texts and counts; the rows of their features are zeros, and of
                                        co-occurrence bags there are neither theirs nor they in others'
     state/N/                           the same rows, weights and optimizer's state; what is remembered of rare values
-    heldout/                           the rows of the log that have one of the values
+    heldout/, waiting/                 the rows of the log that have one of the values
     report.html, report.json, card.md  removed: they may show a value
     logs that are named                likewise: what a server logged
     prepared logs that are named       removed: they are made again from the log, which is not ours to change
@@ -38,7 +38,9 @@ from fieldwise.jobs.forget.proof import Proof, search
 from fieldwise.jobs.prepare.prepared import PREPARED_NAME
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, amend_run, holding_run
+from fieldwise.jobs.update.holdout import HELD_OUT_NAME
 from fieldwise.jobs.update.versions import Versions, versions_in
+from fieldwise.jobs.update.waiting import WAITING_NAME, forget_keys
 from fieldwise.training.checkpoint import checkpoint_state, set_checkpoint_state
 
 __all__ = ["Forgetting", "forget"]
@@ -178,8 +180,10 @@ class _Forgetter:
         _remove_unfinished(run)
         self._forget_in_models()
         self._forget_in_records()
-        for path in sorted((run / "heldout").glob("*.parquet")):
+        for path in sorted([*(run / HELD_OUT_NAME).glob("*.parquet"), *(run / WAITING_NAME).glob("rows-*.parquet")]):
             self.forget_in_log(path)
+        if self._encoder.schema.id == self._encoder.fields[self.field].field.column:
+            self.keys = np.union1d(self.keys, forget_keys(run / WAITING_NAME, self.values))
         with explaining(run):
             (run / FORGETTING_NAME).unlink()
 

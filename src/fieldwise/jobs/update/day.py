@@ -170,9 +170,11 @@ class DaySummarizer:
             shares.name: FieldSummary(
                 missing=shares.missing,
                 unseen=shares.unseen,
-                top=max(counts.values(), default=0) / max(int(total), 1),
+                top=_top(counts, int(total), field.serve_as is not None),
             )
-            for shares, counts, total in zip(self._coverage.shares(), self._counts, self._totals, strict=False)
+            for shares, counts, total, field in zip(
+                self._coverage.shares(), self._counts, self._totals, self._encoder.schema.fields, strict=False
+            )
         }
         return DaySummary(
             rows=self._rows,
@@ -222,3 +224,9 @@ class DaySummarizer:
         self._days.update(
             {str(np.datetime64(int(day), "D")): int(count) for day, count in zip(days, times, strict=True)}
         )
+
+
+def _top(counts: Counter[float], total: int, is_fixed: bool) -> float | None:
+    """Return the share of the most frequent value; None where all rows have the one with which a model answers."""
+    share = max(counts.values(), default=0) / max(total, 1)
+    return None if is_fixed and share == 1 else share

@@ -179,7 +179,7 @@ def _fields(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfi
         ):
             figure = "unseen" if key == "unknown" else key
             usual = _usual(old, lambda each, figure=figure: getattr(each, figure))  # type: ignore[misc]
-            if usual is not None:
+            if usual is not None and getattr(field, figure) is not None:
                 title, bound = f"field {name}, the share of {what}", getattr(settings, key)
                 if key == "unknown":  # where few values are known on any day, as of sessions, that says nothing
                     bound = bound * (1 - usual) if usual < _HALF else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
 from fieldwise.training.update_config import GateConfig
 
-__all__ = ["Judged", "Version", "auc_of", "judge_version", "open_version"]
+__all__ = ["Judged", "Version", "answers_of", "auc_of", "judge_version", "open_version"]
 
 _ROWS = 1 << 14
 _FEW = 50
@@ -61,10 +62,11 @@ def open_version(folder: Path) -> Version:
     return Version(bundle.encoder, load_model(bundle))
 
 
-def auc_of(bundle: Bundle, rows: pa.Table) -> float | None:
+def auc_of(bundle: Bundle, tables: Sequence[pa.Table]) -> float | None:
     """Return the AUC of a model on labelled rows of two classes; None where it is undefined."""
     metrics = BinaryMetrics()
-    for said, examples in _answers(Version(bundle.encoder, load_model(bundle)), rows):
+    version = Version(bundle.encoder, load_model(bundle))
+    for said, examples in chain.from_iterable(answers_of(version, rows) for rows in tables):
         metrics.update(said, _labels(examples), examples.weights)
     return metrics.compute().auc
 
@@ -74,7 +76,7 @@ def judge_version(
 ) -> Judged:
     """Ask versions about the held-out rows of some days, each with its number, and let the gate decide."""
     answers = [
-        [(said, examples) for _, rows in days for said, examples in _answers(version, rows)]
+        [(said, examples) for _, rows in days for said, examples in answers_of(version, rows)]
         for version in (new, old, week_before)
         if version is not None
     ]
@@ -109,9 +111,12 @@ def judge_version(
     )
 
 
-def _answers(version: Version, rows: pa.Table) -> Iterator[tuple[npt.NDArray[np.floating], Examples]]:
+def answers_of(
+    version: Version, rows: pa.Table, *, labelled: bool = True
+) -> Iterator[tuple[npt.NDArray[np.floating], Examples]]:
+    """Yield the probabilities of raw rows, in order, and the examples that they are."""
     for first in range(0, rows.num_rows, _ROWS):
-        encoded = version.encoder.transform(rows.slice(first, _ROWS))
+        encoded = version.encoder.transform(rows.slice(first, _ROWS), labelled=labelled)
         [said] = predict_batches(version.model, [encoded.batch])
         yield said, encoded.examples
 

@@ -58,7 +58,13 @@ class Progressive:
 
 
 def learn(
-    stepper: Stepper, cache: Cache, batch_size: int, factor: float, progressive: Progressive, interrupt: Interrupt
+    stepper: Stepper,
+    cache: Cache,
+    batch_size: int,
+    factor: float,
+    progressive: Progressive,
+    interrupt: Interrupt,
+    fakes: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Learn from a day's examples, each batch after it was predicted.
 
@@ -68,6 +74,9 @@ def learn(
         Of the learning rates.
     progressive
         Takes what was predicted.
+    fakes
+        (N,): which of the examples are fake negatives, whose weight is what is missing of their prediction to 1
+        (`jobs.update.late`).
 
     Raises
     ------
@@ -77,11 +86,16 @@ def learn(
         On request.
     """
     batches, model = Batches(cache, batch_size, shuffle=False), stepper.model
-    divergence, number = Divergence.of(stepper.num_classes), 0
+    divergence, number, first = Divergence.of(stepper.num_classes), 0, 0
     try:
         with stepper.at_work(), stepper.reading(batches, 0, 0) as coming:
             for number, examples in enumerate(interrupt.watch(coming)):
                 [said] = predict_batches(model, [examples.batch])
+                if fakes is not None:
+                    assert examples.weights is not None, "fake negatives are weighed"
+                    own = fakes[first : first + len(said)]
+                    examples.weights[own] *= 1 - said[own]
+                    first += len(said)
                 progressive.add(said, examples)
                 model.train()
                 loss = stepper.step(examples, factor)

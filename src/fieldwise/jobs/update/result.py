@@ -10,7 +10,17 @@ from fieldwise.jobs.update.day import DaySummary
 from fieldwise.jobs.update.drift import FieldDrift
 from fieldwise.metrics import Metrics
 
-__all__ = ["DayRecord", "FeatureCounts", "Figures", "HeldOutFigures", "RowCounts", "UpdateResult"]
+__all__ = [
+    "DayRecord",
+    "FeatureCounts",
+    "Figures",
+    "HeldOutFigures",
+    "LabelCounts",
+    "RowCounts",
+    "Skew",
+    "UpdateResult",
+    "WaitingCounts",
+]
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +77,90 @@ class RowCounts(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int = 0
 
 
+class WaitingCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows whose labels come later: ``read + waited = ready + waiting + closed + outlived + repeated + passed``.
+
+    Attributes
+    ----------
+    read
+        Of the log.
+    waited
+        Those that waited from before.
+    ready
+        With a label: what `RowCounts` tells of, rejected ones among them.
+    waiting
+        Those that wait now.
+    early
+        Of them, those that were learned from as no click yet, by this update.
+    closed
+        Rows that were learned from early, and whose window has closed without a click.
+    outlived
+        Other rows whose window has closed without a label; they are left out.
+    repeated
+        Rows that were known: learned from, or waiting, or with an identifier that another row of the log has.
+    passed
+        Rows from before the horizon: two windows before the newest. They were learned from, or come too late.
+    unidentified
+        Of the ready ones, those without an identifier, which no label can find.
+    """
+
+    read: int = 0
+    waited: int = 0
+    ready: int = 0
+    waiting: int = 0
+    early: int = 0
+    closed: int = 0
+    outlived: int = 0
+    repeated: int = 0
+    passed: int = 0
+    unidentified: int = 0
+
+
+class LabelCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Labels that came late: ``read = used + known + unknown + twice + contradictory + unreadable``.
+
+    Attributes
+    ----------
+    read
+        Rows of the file.
+    used
+        Labels of rows that were read or waited.
+    known
+        Labels of rows that were learned from with the same label before.
+    unknown
+        Labels of no row that is known.
+    twice
+        Rows that say again what another one says.
+    contradictory
+        Rows of identifiers with two labels, and labels other than the one that was learned: none of them is used.
+    unreadable
+        Rows without an identifier, or without one of the model's classes.
+    """
+
+    read: int = 0
+    used: int = 0
+    known: int = 0
+    unknown: int = 0
+    twice: int = 0
+    contradictory: int = 0
+    unreadable: int = 0
+
+
+class Skew(msgspec.Struct, frozen=True, kw_only=True):
+    """What was answered beside what the same version says of the row as it was logged.
+
+    Attributes
+    ----------
+    rows
+        Rows that the version in use had answered, and that were compared.
+    largest
+        The largest difference of the probabilities.
+    """
+
+    rows: int
+    largest: float
+
+
 class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A day, as it is kept.
 
@@ -97,6 +191,8 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         See there.
     drift
         Of the fields whose bins or scales are kept.
+    waiting, labels, skew
+        See there; None where no labels come later, or nothing could be compared.
     """
 
     summary: DaySummary
@@ -113,6 +209,9 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     features: FeatureCounts = FeatureCounts()
     rows: RowCounts = RowCounts()
     drift: dict[str, FieldDrift] = {}
+    waiting: WaitingCounts | None = None
+    labels: LabelCounts | None = None
+    skew: Skew | None = None
 
     @property
     def is_lost(self) -> bool:

@@ -17,7 +17,7 @@ from fieldwise.bundle import open_bundle
 from fieldwise.config import Config, with_overrides
 from fieldwise.data.cache import Cache
 from fieldwise.data.log import Log
-from fieldwise.errors import ArtefactError, Stopped
+from fieldwise.errors import ArtefactError, ConfigError, Stopped
 from fieldwise.events import Listener, StageStart, Warned, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
@@ -26,18 +26,22 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import Vocabulary
 from fieldwise.io.files import explaining
 from fieldwise.io.stores import local_path
-from fieldwise.jobs.predict.rows import open_rows
+from fieldwise.jobs.predict.rows import named_by, open_rows
 from fieldwise.jobs.run import holding_run, read_config
 from fieldwise.jobs.update.day import DaySummary, summary_of_training
 from fieldwise.jobs.update.drift import drift_of
 from fieldwise.jobs.update.guards import inspect_day
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays, HeldOutFile
 from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
+from fieldwise.jobs.update.late import Gathered, gather
 from fieldwise.jobs.update.learn import Progressive, learn
 from fieldwise.jobs.update.model import check_updatable, go_on, memories_of, write_state, write_version
 from fieldwise.jobs.update.read import ReadDay, encode_day, read_day
 from fieldwise.jobs.update.result import DayRecord, FeatureCounts, RowCounts, UpdateResult
+from fieldwise.jobs.update.skew import SkewCheck
+from fieldwise.jobs.update.sources import DayRows, RowSource, ServedRows, moment_of
 from fieldwise.jobs.update.versions import Record, Versions
+from fieldwise.jobs.update.waiting import WAITING_NAME, WaitingRows
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.kept_state import read_state
 from fieldwise.training.step import Stepper
@@ -51,8 +55,11 @@ _SCRATCH_BYTES = 1 << 30
 
 def update(
     run: str | Path,
-    data: Any,
+    data: Any = None,
     *,
+    served: Sequence[str | Path] | str | Path = (),
+    labels: Sequence[str | Path] | str | Path = (),
+    labels_until: str | None = None,
     format: str | None = None,
     gate: bool = True,
     again: bool = False,
@@ -71,6 +78,13 @@ def update(
     data
         Files, globs or folders, or a table in memory (see `Predictor.predict`), with the columns of the fields and of
         the label. The order of the rows is that in which they are learned from.
+    served
+        In place of `data`: what ``fieldwise serve --log`` wrote, a folder or several, of one model. Rows are joined
+        with `labels`; those without one wait in the run while their window, ``update.label_window``, is open.
+    labels
+        Files with the column of the identifier, ``data.id``, and that of the label, for rows served or waiting.
+    labels_until
+        The moment up to which labels are known, as ``2026-11-30T04:00``: rows whose window is open then wait.
     format
         File format; by default inferred from the file names, or else that of the training log.
     gate
@@ -87,6 +101,7 @@ def update(
     ArtefactError
         There is no finished run, or it keeps nothing to go on from.
     ConfigError
+        Neither `data` nor `served` is given, or both.
         Another process works in the run; a setting is not what it must be; the model has nothing that learns by steps.
     DataError
         A column is missing, or is not what its field can read.
@@ -100,6 +115,28 @@ def update(
     True
     """
     folder = local_path(run)
+    served, labels = named_by(served), named_by(labels)
+    if (data is None) == (not served):
+        raise ConfigError(
+            "an update learns from the log of a day, or from what a server logged",
+            where="--data, --served",
+            expected="one of them",
+            got="none" if data is None else "both",
+        )
+    if data is not None and labels and labels_until is None:
+        raise ConfigError(
+            "labels that come late are for rows that wait, and none wait without a moment up to which labels are known",
+            where="--labels",
+            fix="add --labels-until, or give the served log",
+        )
+    if served and again:
+        raise ConfigError(
+            "rows that were served are learned from once",
+            where="--again",
+            expected="--data",
+            fix="to learn from lost rows after all, train again",
+        )
+    until = moment_of(labels_until) if labels_until is not None else None
     with holding_run(folder), noting_signals() as interrupt:
         config = with_overrides(read_config(folder)[0], overrides)
         versions = Versions(folder)
@@ -111,8 +148,15 @@ def update(
             job = _Update(config, versions, record, work, gate, again, interrupt)
             scratch = Scratch(work, _SCRATCH_BYTES)
             # Dropout draws from torch's global generator, whose state is part of what an update goes on from.
-            with torch.random.fork_rng(devices=[]), closing(scratch), open_rows(job.bundle, data, format) as log:
-                return job.learn_from(log, scratch, listen)
+            with torch.random.fork_rng(devices=[]), closing(scratch):
+                if served:
+                    source = ServedRows(served, record.waiting.horizon)
+                    return job.learn_late(source, labels, until, scratch, listen)
+                with open_rows(job.bundle, data, format) as log:
+                    if until is None:
+                        return job.learn_from(log, scratch, listen)
+                    source_of_day = DayRows(log, job.bundle.encoder.schema)
+                    return job.learn_late(source_of_day, labels, until, scratch, listen)
         except Interrupted:
             raise Stopped("stopped; nothing was changed, and the same command starts again") from None
         finally:
@@ -173,11 +217,64 @@ class _Update:
                 fix="restore both from one backup, or train again",
             )
         self.held_days = HeldOutDays(versions.run / HELD_OUT_NAME)
+        self.waiting_rows = WaitingRows(versions.run / WAITING_NAME)
+        self.gathered: Gathered | None = None
+        self.of_late: dict[str, Any] = {}
         self.learned = [day for day in record.days if day.version is not None]
         self.number = len(self.learned) + 1
 
-    def learn_from(self, log: Log, scratch: Scratch, listen: Listener) -> UpdateResult:
-        """Go through all steps."""
+    def learn_late(
+        self, source: RowSource, labels: Sequence[str | Path], until: float | None, scratch: Scratch, listen: Listener
+    ) -> UpdateResult:
+        """Join rows with labels that come later, and learn from those whose label is known."""
+        skew = None
+        if isinstance(source, ServedRows):
+            in_use = open_bundle(self.versions.bundle(self.record.current)).verify()
+            skew = SkewCheck(in_use, self.record.current, source)
+        found = self.gathered = gather(
+            source,
+            labels,
+            until,
+            self.bundle.encoder.schema,
+            self.config.update,
+            _SHARE if self.gate else 0.0,
+            (self.waiting_rows, self.record.waiting),
+            self.work / "late",
+            self.interrupt,
+            look=None if skew is None else skew.look,
+        )
+        self.of_late = {"waiting": found.counts, "labels": found.labels, "skew": skew and skew.result()}
+        said = list(found.warnings)
+        if skew is not None and (differs := skew.warning()) is not None:
+            said.append(differs)
+        if found.files:
+            with open_rows(self.bundle, found.files, "parquet") as log:
+                return self.learn_from(log, scratch, listen, said)
+        for text in said:
+            listen(Warned(text))
+        day = DayRecord(
+            summary=DaySummary(rows=0, used=0, classes=[]),
+            current=self.record.current,
+            head=self.record.head,
+            reasons=[f"there is nothing to learn from: {found.counts.waiting:,} rows wait for their label"],
+            warnings=said,
+            **self.of_late,
+        )
+        if found.state == self.record.waiting:
+            return UpdateResult(record=day, repeated=True)
+        self._commit(msgspec.structs.replace(self.record, days=[*self.record.days, day]), found)
+        return UpdateResult(record=day)
+
+    def _commit(self, record: Record, found: Gathered | None) -> None:
+        """Write the record, with the rows that wait when what it tells of was learned."""
+        if found is not None:
+            self.waiting_rows.take_from(found.folder)
+            record = msgspec.structs.replace(record, waiting=found.state)
+        self.versions.commit(record)
+        self.waiting_rows.keep_only(record.waiting.names)
+
+    def learn_from(self, log: Log, scratch: Scratch, listen: Listener, said: Sequence[str] = ()) -> UpdateResult:
+        """Go through all steps; `said` is what should be known of the rows already."""
         listen(StageStart("read", self.bundle.model["kind"]))
         window, held_days = self.config.gate.window, self.held_days
         earlier = {name: held_days.read(name) for name in self.record.held_out}
@@ -192,7 +289,7 @@ class _Update:
             is_lost = known.version not in line
             if known.summary.labels == day.summary.labels and not (is_lost and self.again):
                 return UpdateResult(record=known, repeated=True, lost=is_lost)
-        auc = None if day.held is None else auc_of(self.bundle, day.held)
+        auc = auc_of(self.bundle, day.held) if day.held else None
         day = day._replace(summary=msgspec.structs.replace(day.summary, auc=auc))
         own = {name for name in earlier if HeldOutFile.of(name).day in lost}
         if own:  # of this very day, and judged by once more
@@ -204,7 +301,7 @@ class _Update:
         before = [self._training(), *(known.summary for known in others)]
         learned_by = {known.summary.digest: known.version for known in others if known.version is not None}
         found = inspect_day(day.summary, before, self.config.guards, learned_by)
-        warnings = [*map(str, found.warnings)]
+        warnings = [*said, *map(str, found.warnings)]
         if self.ungated:
             warnings.append(self.ungated)
         for text in warnings:
@@ -225,7 +322,7 @@ class _Update:
         if reason is not None:
             warnings.append(f"the new version can be asked where torch is installed, and not be served: {reason}")
             listen(Warned(warnings[-1]))
-        files = [] if day.held is None else [held_days.add(self.number, day.held, day.content)]
+        files = [held_days.add(self.number, held, day.content) for held in day.held]
         judged = self._judge(stepper, growing, [*staying, *files], listen)
         figures, by_hour = progressive.compute()
         drift = drift_of(self.bundle.encoder, growing, cache)
@@ -251,6 +348,7 @@ class _Update:
             features=_count_features(growing),
             rows=_count_rows(day, cache.num_examples),
             drift=drift,
+            **self.of_late,
         )
         self._finish(of_day, [*(staying if goes_on else earlier), *files], stepper, growing)
         return UpdateResult(record=of_day)
@@ -269,11 +367,11 @@ class _Update:
         self, log: Log, day: ReadDay, encoder: Encoder, leaving: list[pa.Table]
     ) -> tuple[Stepper, Progressive, Cache]:
         """Learn from the day in the order of its log, after the rows that are no longer held out."""
-        cache, hours = encode_day(log, encoder, day, leaving, self.work / "learned", self.interrupt)
+        cache, hours, fakes = encode_day(log, encoder, day, leaving, self.work / "learned", self.interrupt)
         stepper = go_on(self.bundle, self.checkpoint, self.state, encoder, self.config)
         progressive = Progressive(len(encoder.schema.classes), hours)
         factor = self.config.update.learning_rate
-        learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt)
+        learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt, fakes)
         return stepper, progressive, cache
 
     def _judge(self, stepper: Stepper, encoder: Encoder, files: list[str], listen: Listener) -> Judged:
@@ -300,9 +398,10 @@ class _Update:
             reasons=reasons,
             warnings=warnings,
             rows=RowCounts(read=day.summary.rows or 0, rejected=day.rejects.num_rows),
+            **self.of_late,
         )
         others = [each for each in self.record.days if each.version is not None or each.summary != day.summary]
-        self.versions.commit(msgspec.structs.replace(self.record, days=[*others, of_day]))
+        self._commit(msgspec.structs.replace(self.record, days=[*others, of_day]), None)
         return UpdateResult(record=of_day)
 
     def _finish(self, of_day: DayRecord, held_out: list[str], stepper: Stepper, encoder: Encoder) -> None:
@@ -315,8 +414,10 @@ class _Update:
         if of_day.head == version:
             write_state(versions.run, version, stepper, encoder, self.state, target)
         days = [*self.record.days, of_day]
-        record = Record(current=of_day.current, head=of_day.head, days=days, held_out=held_out)
-        versions.commit(record)
+        record = Record(
+            current=of_day.current, head=of_day.head, days=days, held_out=held_out, waiting=self.record.waiting
+        )
+        self._commit(record, self.gathered)
         keep, window = self.config.update.keep_versions, self.config.gate.window
         versions.remove_old(record, keep, window + 1 if self.gate else keep)
         self.held_days.keep_only(held_out)
@@ -336,5 +437,5 @@ def _count_features(encoder: Encoder) -> FeatureCounts:
 
 
 def _count_rows(day: ReadDay, used: int) -> RowCounts:
-    held_out = 0 if day.held is None else day.held.num_rows
+    held_out = sum(held.num_rows for held in day.held)
     return RowCounts(read=day.summary.rows or 0, used=used, rejected=day.rejects.num_rows, held_out=held_out)

@@ -27,6 +27,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.io.files import discard, explaining, remove_unfinished, sync_folder, write_bytes
 from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.update.result import DayRecord
+from fieldwise.jobs.update.waiting import WaitingState
 from fieldwise.training.kept_state import state_folder
 
 __all__ = ["RECORD_NAME", "Record", "Versions", "read_record", "versions_in"]
@@ -47,12 +48,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Each day that was given, in order; those that were refused too.
     held_out
         The files of rows that are held out, and that the version of `head` has not learned from (`holdout`).
+    waiting
+        The files of rows whose labels have not come (`waiting`).
     """
 
     current: int = 1
     head: int = 1
     days: list[DayRecord] = []
     held_out: list[str] = []
+    waiting: WaitingState = WaitingState()
 
     @property
     def newest(self) -> int:
