@@ -87,6 +87,19 @@ def test_a_stack_keeps_what_was_sampled_and_weighs_its_members(folder):
     assert again.metrics.num_examples == 3000
 
 
+def test_a_kind_that_is_there_twice_is_two_members_of_different_weights(folder):
+    result = fw.train(load(folder, 'kind = "lc-dnn+lc-dnn+lc-resnet+bayesian-fm"'), folder / "twice")
+    assert [member.model for member in result.members] == ["lc-dnn", "lc-dnn#2", "lc-resnet", "bayesian-fm"]
+    one, other, _, sampled = result.members
+    assert 0 < abs(one.valid.logloss - other.valid.logloss) < 0.1
+    assert sampled.seconds > 0
+    assert all(member.auc_lost is not None for member in result.members)
+    assert result.valid.logloss <= min(member.valid.logloss for member in result.members) + 1e-3
+    model = load_model(fw.open_bundle(folder / "twice"))
+    assert model.num_frozen == 6
+    assert model.table.num_local == 6 + 3 * 8
+
+
 def test_what_has_no_validation_rows_takes_the_mean_of_its_members(folder):
     config = load(folder)
     plain = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, split=None, valid=None))
@@ -224,8 +237,8 @@ def test_a_log_without_a_sampled_machine_says_why(folder):
     [
         ("lc-dn", "did you mean lc-dnn"),
         ("lc-dnn+bayes-fm", "did you mean bayesian-fm"),
-        ("lr+lr", "different members"),
-        ("lc-dnn+lc-resnet", "one of them locally connected"),
+        ("lr+lr", "LR does not differ by its seed"),
+        ("lc-dnn+bayesian-fm+bayesian-fm", "Bayesian FM does not differ by its seed"),
     ],
 )
 def test_a_stack_that_cannot_be_is_refused(folder, kind, says):

@@ -124,7 +124,9 @@ def test_pairs_that_are_left_out_are_left_out():
     check(make("lc-dnn", left_out=[(0, 1), (1, 3)]))
 
 
-@pytest.mark.parametrize("kind", ["bayesian-fm", "lc-dnn+bayesian-fm", "lc-wide-deep+bayesian-fm+lr", "lr+dnn"])
+@pytest.mark.parametrize(
+    "kind", ["bayesian-fm", "lc-dnn+bayesian-fm", "lc-wide-deep+bayesian-fm+lr", "lc-dnn+lc-dnn+dnn"]
+)
 def test_sampled_models_and_stacks(kind):
     check(make(kind, factors=3))
 

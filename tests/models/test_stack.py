@@ -19,7 +19,7 @@ def rows(count=4000):
 
 def test_it_is_logistic_regression_held_at_the_mean():
     members, labels = rows(100_000)
-    blend = Stacker(2)
+    blend = Stacker([1, 1])
     blend.fit(members, labels)
     free = LogisticRegression(C=1e10, tol=1e-8).fit(members, labels)
     np.testing.assert_allclose(blend.weight[1:], free.coef_[0], atol=5e-3)
@@ -29,7 +29,7 @@ def test_it_is_logistic_regression_held_at_the_mean():
 
 
 def test_few_rows_of_one_label_fit_nothing():
-    blend = Stacker(2)
+    blend = Stacker([1, 1])
     members, labels = rows(10)
     for some in (labels * 0, labels * 0 + 1):
         blend.fit(members, some)
@@ -40,7 +40,34 @@ def test_few_rows_of_one_label_fit_nothing():
 
 def test_separable_rows_leave_it_finite():
     members = np.array([[-1.0], [-2.0], [1.0], [2.0]], np.float32)
-    blend = Stacker(1)
+    blend = Stacker([1])
     blend.fit(members, np.array([0, 0, 1, 1]))
     assert torch.isfinite(blend.weight).all()
     assert blend.weight[1] >= 1
+
+
+def test_a_member_that_is_better_alone_than_the_stack_on_rows_that_were_not_fitted_counts_alone():
+    rng = np.random.default_rng(0)
+    truth = 3 * rng.normal(size=60)
+    labels = (rng.random(60) < 1 / (1 + np.exp(-truth))).astype(np.int32)
+    noise = 5 * rng.normal(size=(60, 24))
+    stacker = Stacker([2, *[1] * 24])
+    members = np.concatenate([truth[:, None], truth[:, None], noise], axis=1)
+    stacker.fit(members, labels)
+    assert stacker.weight.tolist() == [0.0, 0.5, 0.5, *[0.0] * 24]
+
+
+def test_few_rows_hold_the_weights_of_many_members_nearer_to_the_mean():
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=20_200)
+    labels = (rng.random(20_200) < 1 / (1 + np.exp(-truth))).astype(np.int32)
+    members = truth[:, None] + 0.7 * rng.normal(size=(20_200, 12))
+    stacker = Stacker([1] * 12)
+    stacker.fit(members[:200], labels[:200])
+    free = LogisticRegression(C=0.1).fit(members[:200], labels[:200])
+
+    def loss(logits):
+        return np.mean(np.logaddexp(0, logits) - labels[200:] * logits)
+
+    ours = stacker(torch.from_numpy(members[200:])[:, :, None]).numpy()[:, 0]
+    assert loss(ours) < loss(free.decision_function(members[200:])) - 0.005

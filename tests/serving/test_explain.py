@@ -35,6 +35,7 @@ VARIANTS = {
     "no deep part": {"deep": "none"},
     "bayesian": {"kind": "bayesian-fm", "factors": 3},
     "stack": {"kind": "lc-dnn+bayesian-fm+lr", "factors": 3, "with_bags": True},
+    "two of a kind": {"kind": "lc-dnn+lc-dnn+lc-resnet+bayesian-fm", "factors": 3},
     "bfloat16 rows": {"narrow": True},
 }
 EXACT = ("lr", "no deep part", "bayesian")

@@ -19,6 +19,7 @@ nothing is unpickled.
 """
 
 from fieldwise.bundle.manifest import BUNDLE_FORMAT, CURRENT_NAME, VERSIONS_NAME, bundle_digest, bundle_in_use
+from fieldwise.bundle.member_names import kind_of, member_names
 from fieldwise.bundle.reading import Bundle, open_bundle
 from fieldwise.bundle.writing import BundleWriter, block_rows, remove_stale, rewrite_bundle, set_calibration
 
@@ -31,6 +32,8 @@ __all__ = [
     "block_rows",
     "bundle_digest",
     "bundle_in_use",
+    "kind_of",
+    "member_names",
     "open_bundle",
     "remove_stale",
     "rewrite_bundle",

@@ -7,8 +7,11 @@ fast     LC-DNN                   as it is                                    th
 default  a stack with a Bayesian  as it is                                    at ``tolerance``
          FM, where that takes no
          more than some minutes
-best     the stack, wherever      ``auto`` unless a list names them           at a quarter of
-         there can be one                                                     the default
+best     that stack, wherever     ``auto`` unless a list names them           at a quarter of
+         there can be one, with                                               the default
+         two LC-DNNs of different
+         random weights, and
+         LC-ResNet
 ======== ======================== =========================================== =================
 
 All start from logistic regression at its optimum, and end no lower (`training.noise`). What a configuration says itself
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 
+from fieldwise.bundle import kind_of
 from fieldwise.config import Config
 from fieldwise.events import SecondsRange
 from fieldwise.io.manifests import read_manifest, write_manifest
@@ -96,7 +100,7 @@ def left_out(config: Config, prepared: Prepared, folder: Path) -> list[str]:
     rates, members, costs = measure_rates(), config.model.members, {}
     trained = [name for name in members if name not in ("lr", "bayesian-fm")]
     for name in trained:
-        alone = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=name))
+        alone = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind_of(name)))
         costs[name] = middle(training_seconds(alone, config.train, prepared, rates))
     if config.model.is_sampled:
         costs["bayesian-fm"] = middle(sampling_seconds(config, prepared, rates))
@@ -116,7 +120,7 @@ def without(config: Config, members: Sequence[str]) -> Config:
     >>> [without(config, left).model.kind for left in (["bayesian-fm"], ["lc-dnn", "bayesian-fm"])]
     ['lc-dnn', 'lr']
     """
-    kind = "+".join(name for name in config.model.members if name not in members)
+    kind = "+".join(kind_of(name) for name in config.model.members if name not in members)
     return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind or "lr"))
 
 

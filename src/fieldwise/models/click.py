@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fieldwise.bundle import kind_of
 from fieldwise.calibration import Calibration
 from fieldwise.kernels.cooccurrence import AugmentedBatch, Cooccurrence
 from fieldwise.kernels.layout import Batch, Layout
@@ -53,7 +54,7 @@ class ClickModel(nn.Module):
     Attributes
     ----------
     members
-        Each by its kind.
+        Each by its name (`ModelConfig.members`).
     stacker
         How much each counts; None where there is one.
     num_frozen
@@ -95,7 +96,7 @@ class ClickModel(nn.Module):
         self.num_frozen = sum(member.num_local for member in built.values() if member.sampled)
         kind = np.float64 if dtype == torch.float64 else np.float32
         self.table: Table = HostTable(layout, local[-1], full[-1], kind)
-        self.stacker = Stacker(sum(member.num_heads for member in built.values())) if len(built) > 1 else None
+        self.stacker = Stacker([member.num_heads for member in built.values()]) if len(built) > 1 else None
         self._alone: str | None = None
         self.to(dtype)
 
@@ -188,7 +189,7 @@ class ClickModel(nn.Module):
             self._alone = None
 
     def each(self) -> Iterator[tuple[str, Member]]:
-        """Yield all members by their kinds."""
+        """Yield all members by their names."""
         for name, member in self.members.items():
             assert isinstance(member, Member)
             yield name, member
@@ -220,14 +221,14 @@ class ClickModel(nn.Module):
 
 
 def build_members(config: ModelConfig, layout: Layout, num_outputs: int, num_bags: int = 0) -> dict[str, Member]:
-    """Build the members of a model by their kinds, in the order of the configuration; see `models.member.Member`.
+    """Build the members of a model by their names, in the order of the configuration; see `models.member.Member`.
 
     Raises
     ------
     ConfigError
         There is no such model, or it cannot be built for this log.
     """
-    return {name: find_model(name)(config, layout, num_outputs, num_bags) for name in config.members}
+    return {name: find_model(kind_of(name))(config, layout, num_outputs, num_bags) for name in config.members}
 
 
 def build_model(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from fieldwise.bundle import member_names
 from fieldwise.schema import Schema
 
 __all__ = ["KINDS", "InitialModel", "LabelHead", "ModelConfig"]
@@ -45,7 +46,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kind
         ``lr`` (`models.lr`), ``dnn`` (`models.dnn`), ``lc-dnn``, ``lc-wide-deep``, ``lc-resnet`` (`models.lc`),
         ``bayesian-fm`` (`models.bayesian_fm`), or a model of your own (`models.registry.register_model`). Several with
-        ``+`` between them are a stack (`models.stack`): trained side by side, weighed on validation rows.
+        ``+`` between them are a stack (`models.stack`): trained side by side, weighed on validation rows. A kind that
+        is there twice is two members, whose random weights differ.
         ``auto``: ``lc-dnn+bayesian-fm`` where that is possible and the log is small enough to sample
         (`training.initial.may_sample`), else ``lc-dnn``.
     units
@@ -127,14 +129,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The kinds of the stack, one where it is a model alone; ``auto`` that nobody has settled is LC-DNN.
+        """The names of the stack's members, one where it is a model alone (`bundle.member_names`); ``auto`` that nobody
+        has settled is LC-DNN.
 
         Examples
         --------
         >>> ModelConfig(kind="lc-dnn+bayesian-fm").members, ModelConfig().members
         (('lc-dnn', 'bayesian-fm'), ('lc-dnn',))
         """
-        return ("lc-dnn",) if self.kind == "auto" else tuple(self.kind.split("+"))
+        return ("lc-dnn",) if self.kind == "auto" else member_names(self.kind)
 
     @property
     def locally_connected(self) -> bool:

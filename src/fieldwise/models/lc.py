@@ -5,6 +5,8 @@ Letters: B examples, F fields, D features, K units per field, O outputs.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from fieldwise.nn.fm_interactions import FMInteractions
 from fieldwise.nn.standardise import Standardise
 from fieldwise.nn.units import UnitColumns, read_units
 
-__all__ = ["LocallyConnected"]
+__all__ = ["LocallyConnected", "lc_dnn", "lc_resnet", "lc_wide_deep"]
 
 
 class LocallyConnected(Member):
@@ -50,10 +52,13 @@ class LocallyConnected(Member):
         There is no such deep part, it cannot be built, or `deep_units` leaves interactions no unit.
     """
 
-    def __init__(self, config: ModelConfig, layout: Layout, num_outputs: int, num_bags: int = 0) -> None:
+    def __init__(
+        self, config: ModelConfig, layout: Layout, num_outputs: int, num_bags: int = 0, kind: str | None = None
+    ) -> None:
         super().__init__()
         config = config.for_fields(layout.num_fields - num_bags)
-        [kind] = (kind for kind in config.members if kind.startswith("lc-"))
+        if kind is None:
+            [kind] = (kind for kind in config.members if kind.startswith("lc-"))
         self.num_local, num_fields = config.units, layout.num_fields
         self.num_log_fields = num_fields - num_bags
         self.num_full = self.linear_full = num_outputs if kind == "lc-wide-deep" else 0
@@ -148,3 +153,8 @@ class LocallyConnected(Member):
             x = self.standardise(x)
         dropped: Tensor = self.unit_dropout(x)
         return dropped
+
+
+lc_dnn, lc_wide_deep, lc_resnet = (
+    partial(LocallyConnected, kind=kind) for kind in ("lc-dnn", "lc-wide-deep", "lc-resnet")
+)

@@ -34,13 +34,12 @@ __all__ = [
 Made = Callable[..., Any] | str
 """A class, or where it is to be imported from."""
 
-_LC = "fieldwise.models.lc:LocallyConnected"
 _MODELS: dict[str, Made] = {
     "lr": "fieldwise.models.lr:LogisticRegression",
     "dnn": "fieldwise.models.dnn:DNN",
-    "lc-dnn": _LC,
-    "lc-wide-deep": _LC,
-    "lc-resnet": _LC,
+    "lc-dnn": "fieldwise.models.lc:lc_dnn",
+    "lc-wide-deep": "fieldwise.models.lc:lc_wide_deep",
+    "lc-resnet": "fieldwise.models.lc:lc_resnet",
     "bayesian-fm": "fieldwise.models.bayesian_fm:BayesianFM",
 }
 _LABELS = {
@@ -50,6 +49,8 @@ _LABELS = {
     "lc-wide-deep": "LC-W&D",
     "lc-resnet": "LC-ResNet",
     "bayesian-fm": "Bayesian FM",
+    "lightgbm": "LightGBM",
+    "catboost": "CatBoost",
 }
 _DEEP: dict[str, Made] = {
     "perceptron": "fieldwise.nn.deep:Perceptron",
@@ -97,9 +98,18 @@ def model_label(kind: str, units: int | None = None) -> str:
     --------
     >>> model_label("lc-wide-deep", 8), model_label("lr"), model_label("lc-dnn+bayesian-fm")
     ('LC-W&D, K = 8', 'LR', 'LC-DNN + Bayesian FM')
+    >>> model_label("lc-dnn+lc-dnn+bayesian-fm"), model_label("lc-dnn#2")
+    ('2 LC-DNN + Bayesian FM', 'LC-DNN (2)')
     """
-    label = " + ".join(_LABELS.get(name, name) for name in kind.split("+"))
+    kinds = kind.split("+")
+    counts = {name: kinds.count(name) for name in kinds}
+    label = " + ".join(("" if count == 1 else f"{count} ") + _label(name) for name, count in counts.items())
     return label if units is None else f"{label}, K = {units}"
+
+
+def _label(name: str) -> str:
+    kind, _, number = name.partition("#")
+    return _LABELS.get(kind, kind) + (number and f" ({number})")
 
 
 def refuse_unknown(kind: str, deep: str = "none", where: str = "") -> None:
@@ -117,12 +127,13 @@ def refuse_unknown(kind: str, deep: str = "none", where: str = "") -> None:
     members = kind.split("+")
     for name in members if kind != "auto" else ():
         _find(_MODELS, name, "model", f"{where}[model.kind]")
-    if len(set(members)) < len(members) or sum(name.startswith("lc-") for name in members) > 1:
-        raise ConfigError(
-            "a stack has different members, one of them locally connected at most",
-            where=f"{where}[model.kind]",
-            got=kind,
-        )
+    for name in ("lr", "bayesian-fm"):
+        if members.count(name) > 1:
+            raise ConfigError(
+                f"{model_label(name)} does not differ by its seed: a stack has it once",
+                where=f"{where}[model.kind]",
+                got=kind,
+            )
     if deep != "none":
         _find(_DEEP, deep, "deep part", f"{where}[model.deep]")
 

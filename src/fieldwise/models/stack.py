@@ -10,6 +10,7 @@ Letters: B examples, H heads of all members together, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,19 +23,24 @@ from fieldwise.calibration import sigmoid
 __all__ = ["Stacker"]
 
 _STEPS, _CLOSE = 50, 1e-9
-_PRIOR = 10.0
+_PRIORS = (10.0, 100.0, 1000.0)
 """The weights are held where they begin as if by so many examples, whose logits are of size 1."""
+_FOLDS = 5
+
+Floats = npt.NDArray[np.float64]
 
 
 class Stacker(nn.Module):
     """``logit = offset + sum over h of weight[h] logit_h``: the mean of all heads until it is fitted.
 
-    There are H + 1 numbers to fit, so a few hundred rows do.
+    There are H + 1 numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: every fifth
+    row is answered by a fit to the others. So it is decided how strongly the weights are held at the mean; and where a
+    member alone has a lower loss on these rows, by more than one standard error of the difference, it is that member.
 
     Parameters
     ----------
-    num_heads
-        H: one for each member, but for those that have several (`models.member`).
+    heads
+        How many heads each member has (`models.member`); H is their sum.
 
     Attributes
     ----------
@@ -43,15 +49,15 @@ class Stacker(nn.Module):
 
     Examples
     --------
-    >>> Stacker(2)(torch.tensor([[[1.0], [3.0]]])).tolist()
+    >>> Stacker([1, 1])(torch.tensor([[[1.0], [3.0]]])).tolist()
     [[2.0]]
     """
 
-    def __init__(self, num_heads: int) -> None:
+    def __init__(self, heads: Sequence[int]) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.heads, self.num_heads = tuple(heads), sum(heads)
         self.weight: Tensor
-        self.register_buffer("weight", torch.empty(num_heads + 1))
+        self.register_buffer("weight", torch.empty(self.num_heads + 1))
         self.reset()
 
     def reset(self) -> None:
@@ -83,28 +89,79 @@ class Stacker(nn.Module):
         self.reset()
         if not len(labels) or labels.min() == labels.max():
             return
-        start = self.weight.cpu().numpy().astype(np.float64)
+        mean = self.weight.cpu().numpy().astype(np.float64)
         x = np.concatenate((np.ones((len(heads), 1)), heads.astype(np.float64)), axis=1)
-
-        def cost(weight: npt.NDArray[np.float64]) -> float:
-            z = (x * weight).sum(axis=1)
-            return float(
-                (count * (np.logaddexp(0.0, z) - labels * z)).sum() + 0.5 * _PRIOR * ((weight - start) ** 2).sum()
-            )
-
         count = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
-        fitted, best = start.copy(), cost(start)
-        # Sums, and no matrix products: their last bits depend on the number of threads.
-        for _ in range(_STEPS):
-            probability = sigmoid((x * fitted).sum(axis=1))
-            slope = (x * (count * (labels - probability))[:, None]).sum(axis=0) - _PRIOR * (fitted - start)
-            bend = (x * (count * probability * (1.0 - probability))[:, None]).T
-            curve = np.array([[(one * other).sum() for other in x.T] for one in bend]) + _PRIOR * np.eye(len(start))
-            move = np.linalg.solve(curve, slope)
-            while (now := cost(fitted + move)) > best and np.abs(move).max() > _CLOSE:
-                move *= 0.5
-            if now >= best:
-                break
-            fitted, best = fitted + move, now
+        fitted, losses = mean, np.full(len(labels), np.inf)
+        for prior in _PRIORS:
+            whole = _fitted(x, labels, count, mean, mean, prior)
+            held_out = _held_out(x, labels, count, mean, whole, prior)
+            if (count * held_out).sum() < (count * losses).sum():
+                fitted, losses = whole, held_out
+        if len(self.heads) > 1:
+            alone = [_losses(x, labels, member) for member in self._members()]
+            number = int(np.argmin([(count * each).sum() for each in alone]))
+            if _is_lower(alone[number], losses, count):
+                fitted = self._members()[number]
         if np.isfinite(fitted).all():
             self.weight.copy_(torch.from_numpy(fitted))
+
+    def _members(self) -> list[Floats]:
+        """Return the numbers (H + 1,) that make each member count alone, by the mean of its heads."""
+        found, begin = [], 1
+        for heads in self.heads:
+            found.append(np.zeros(self.num_heads + 1))
+            found[-1][begin : begin + heads] = 1.0 / heads
+            begin += heads
+        return found
+
+
+def _losses(x: Floats, labels: npt.NDArray[np.integer[Any]], numbers: Floats) -> Floats:
+    """Return the logloss (B,) of each row."""
+    z = (x * numbers).sum(axis=1)
+    lost: Floats = np.logaddexp(0.0, z) - labels * z
+    return lost
+
+
+def _is_lower(losses: Floats, others: Floats, count: Floats) -> bool:
+    """Whether the mean of losses is lower than that of others on the same rows, by more than one standard error."""
+    gains, total = others - losses, count.sum()
+    mean = (count * gains).sum() / total
+    return bool(mean > np.sqrt(((count * (gains - mean)) ** 2).sum()) / total)
+
+
+def _held_out(
+    x: Floats, labels: npt.NDArray[np.integer[Any]], count: Floats, mean: Floats, whole: Floats, prior: float
+) -> Floats:
+    """Return the logloss (B,) of each row by a fit to the rows of the other folds, from the fit to all on."""
+    fold = np.arange(len(labels)) % _FOLDS
+    losses = np.empty(len(labels))
+    for number in range(_FOLDS):
+        here = fold == number
+        fitted = _fitted(x[~here], labels[~here], count[~here], mean, whole, prior)
+        losses[here] = _losses(x[here], labels[here], fitted)
+    return losses
+
+
+def _fitted(
+    x: Floats, labels: npt.NDArray[np.integer[Any]], count: Floats, mean: Floats, start: Floats, prior: float
+) -> Floats:
+    """Return the numbers (H + 1,) that minimise ``sum of count loss + prior / 2 |numbers - mean|^2``."""
+
+    def cost(numbers: Floats) -> float:
+        return float((count * _losses(x, labels, numbers)).sum() + 0.5 * prior * ((numbers - mean) ** 2).sum())
+
+    fitted, best = start.copy(), cost(start)
+    # Sums, and no matrix products: their last bits depend on the number of threads.
+    for _ in range(_STEPS):
+        probability = sigmoid((x * fitted).sum(axis=1))
+        slope = (x * (count * (labels - probability))[:, None]).sum(axis=0) - prior * (fitted - mean)
+        bend = (x * (count * probability * (1.0 - probability))[:, None]).T
+        curve = np.array([[(one * other).sum() for other in x.T] for one in bend]) + prior * np.eye(len(start))
+        move = np.linalg.solve(curve, slope)
+        while (now := cost(fitted + move)) > best and np.abs(move).max() > _CLOSE:
+            move *= 0.5
+        if now >= best:
+            break
+        fitted, best = fitted + move, now
+    return fitted

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.bundle import Bundle
+from fieldwise.bundle import Bundle, kind_of, member_names
 from fieldwise.errors import ConfigError
 from fieldwise.serving.gradients import DeepPart, deep_part
 from fieldwise.serving.network import Network
@@ -46,18 +46,18 @@ class Head(NamedTuple):
 def read_members(bundle: Bundle, network: Network) -> tuple[float, list[Head]]:
     """Return the constant of a model's logit, and its members."""
     arrays, config = bundle.dense, bundle.model
-    kinds = config["kind"].split("+")
+    names = member_names(config["kind"])
     num_log, num_all = bundle.encoder.layout.num_fields, network.layout.num_fields
-    sampled_first = sorted(kinds, key=lambda kind: kind != "bayesian-fm")
+    sampled_first = sorted(names, key=lambda name: name != "bayesian-fm")
     num_local = network.num_local
     local, full = 0, num_local
     heads: dict[str, list[Head]] = {}
     constants: dict[str, float] = {}
-    for kind in sampled_first:
-        prefix = f"members.{kind}."
-        constants[kind] = float(arrays[f"{prefix}bias"][0]) if f"{prefix}bias" in arrays else 0.0
+    for name in sampled_first:
+        kind, prefix = kind_of(name), f"members.{name}."
+        constants[name] = float(arrays[f"{prefix}bias"][0]) if f"{prefix}bias" in arrays else 0.0
         if kind == "lr":
-            heads[kind] = [Head(slice(full, full + 1), None, None, None, False, num_log, 1.0)]
+            heads[name] = [Head(slice(full, full + 1), None, None, None, False, num_log, 1.0)]
             full += 1
         elif kind == "dnn":
             width = len(arrays[f"{prefix}hidden_bias"])
@@ -65,24 +65,24 @@ def read_members(bundle: Bundle, network: Network) -> tuple[float, list[Head]]:
             assert part is not None
             bias = arrays[f"{prefix}hidden_bias"].astype(np.float64)
             deep = (part, slice(full, full + width), np.arange(num_log), bias, np.ones(width))
-            heads[kind] = [Head(slice(0, 0), None, None, deep, True, num_log, 1.0)]
+            heads[name] = [Head(slice(0, 0), None, None, deep, True, num_log, 1.0)]
             full += width
         elif kind == "bayesian-fm":
             width = 1 + int(config["factors"])
             pairs = slice(local + 1, local + width), _pairs(arrays[f"{prefix}interactions.mask"])
-            heads[kind] = [Head(slice(0, 0), local, pairs, None, False, num_log, 1.0)]
+            heads[name] = [Head(slice(0, 0), local, pairs, None, False, num_log, 1.0)]
             local += width
         elif kind.startswith("lc-"):
             width, num_full = int(config["units"]), int(kind == "lc-wide-deep")
-            heads[kind] = _of_lc(arrays, config, kind, local, full, num_all)
+            heads[name] = _of_lc(arrays, config, name, local, full, num_all)
             local, full = local + width, full + num_full
         else:
             raise ConfigError("a model of one's own is not explained", where="model.kind", got=kind)
-    return _weighed(kinds, heads, constants, arrays)
+    return _weighed(names, heads, constants, arrays)
 
 
-def _of_lc(arrays: Any, config: Any, kind: str, local: int, full: int, num_all: int) -> list[Head]:
-    prefix, width = f"members.{kind}.", int(config["units"])
+def _of_lc(arrays: Any, config: Any, name: str, local: int, full: int, num_all: int) -> list[Head]:
+    kind, prefix, width = kind_of(name), f"members.{name}.", int(config["units"])
     wide = slice(full, full + 1) if kind == "lc-wide-deep" else slice(0, 0)
     unit = local if kind != "lc-wide-deep" and config["skip"] else None
     pairs = None
@@ -111,13 +111,13 @@ def _pairs(mask: npt.NDArray[Any]) -> Floats:
 
 
 def _weighed(
-    kinds: list[str], heads: dict[str, list[Head]], constants: dict[str, float], arrays: Any
+    names: tuple[str, ...], heads: dict[str, list[Head]], constants: dict[str, float], arrays: Any
 ) -> tuple[float, list[Head]]:
     """Return the constant and the members of a model, each with what it counts."""
-    of_all = [(kind, head) for kind in kinds for head in heads[kind]]
+    of_all = [(name, head) for name in names for head in heads[name]]
     if "stacker.weight" in arrays:
         offset, *weights = arrays["stacker.weight"].astype(np.float64).tolist()
     else:
         offset, weights = 0.0, [1 / len(of_all)] * len(of_all)
-    constant = offset + sum(weight * constants[kind] for (kind, _), weight in zip(of_all, weights, strict=True))
+    constant = offset + sum(weight * constants[name] for (name, _), weight in zip(of_all, weights, strict=True))
     return constant, [head._replace(weight=weight) for (_, head), weight in zip(of_all, weights, strict=True)]

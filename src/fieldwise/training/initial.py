@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _SAMPLE_EXAMPLES = 100_000
+_BEST = ("lc-dnn", "lc-dnn", "lc-resnet")
 _MOST_WORK = 1e12
 """Products of two numbers in all sweeps, beyond which nothing is sampled unasked: some minutes of two cores."""
 
@@ -170,7 +171,7 @@ def settled(
     has_inputs: bool = False,
 ) -> ModelConfig:
     """Return a model with its kind, where that is ``auto``: a stack with a Bayesian factorisation machine where there
-    can be one, and it takes no more than some minutes, or the preset is ``best``.
+    can be one, and it takes no more than some minutes, or the preset is ``best``. That has two LC-DNNs and LC-ResNet.
 
     Parameters
     ----------
@@ -193,6 +194,8 @@ def settled(
     ['lc-dnn+bayesian-fm', 'lc-dnn']
     >>> settled(ModelConfig(), TrainConfig(), Layout.of([SINGLE] * 2, [1400, 10**9]), 1000).kind
     'lc-dnn'
+    >>> settled(ModelConfig(), TrainConfig(preset="best"), layout, 10**8).kind
+    'lc-dnn+lc-dnn+lc-resnet+bayesian-fm'
     """
     obstacles = {
         "there are no two fields": layout.num_fields < 2,
@@ -221,5 +224,7 @@ def settled(
     work = float(squares) * num_numbers**2 * train.sampler.sweeps
     # A number's heavy tail, as it is, makes a poor factor.
     can = not any(obstacles.values()) and not has_inputs
-    stack = can and (work <= _MOST_WORK or train.preset == "best") and model.has_interactions(layout.num_fields)
-    return msgspec.structs.replace(model, kind="lc-dnn+bayesian-fm" if stack else "lc-dnn")
+    best = train.preset == "best"
+    sampled = can and (work <= _MOST_WORK or best) and model.has_interactions(layout.num_fields)
+    kinds = (*(_BEST if best and not model.labels else ("lc-dnn",)), *(("bayesian-fm",) if sampled else ()))
+    return msgspec.structs.replace(model, kind="+".join(kinds))

@@ -20,6 +20,7 @@ from fieldwise.training.loss import probabilities
 
 __all__ = [
     "Accumulator",
+    "all_heads",
     "answer",
     "calibrate",
     "evaluate_model",
@@ -114,11 +115,13 @@ def labelled_logits(
 
 def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> Metrics:
     """Let the labelled examples of all workers say how much each of a stack's members counts (`models.stack`), and
-    return the metrics of the stack on them.
+    return the metrics of the stack on them. Of more than two classes it is the mean.
     """
     stacker = model.stacker
     assert stacker is not None, "only a stack is weighed"
-    columns = _all_heads(model, examples, world)
+    if model.num_outputs > 1:
+        return evaluate_model(model, examples, world)
+    columns = all_heads(model, examples, world)
 
     def fitted() -> list[float]:
         stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
@@ -136,14 +139,14 @@ def metrics_without(model: ClickModel, examples: Iterable[Examples], world: Worl
     """
     if model.num_outputs > 1:
         return {}
-    columns = _all_heads(model, examples, world)
+    columns = all_heads(model, examples, world)
     head_of = [name for name in model.members for _ in model.stacking_weights(name)]
 
     def judged() -> dict[str, Metrics]:
         found = {}
         for name in model.members:
             others = columns | {"logits": columns["logits"][:, [head != name for head in head_of]]}
-            stacker = Stacker(others["logits"].shape[1])
+            stacker = Stacker([head_of.count(other) for other in model.members if other != name])
             stacker.fit(others["logits"], others["labels"], others.get("weights"))
             found[name] = _judged(model, stacker, others)
         return found
@@ -151,8 +154,8 @@ def metrics_without(model: ClickModel, examples: Iterable[Examples], world: Worl
     return world.first(judged, dict[str, Metrics])
 
 
-def _all_heads(model: ClickModel, examples: Iterable[Examples], world: World) -> dict[str, npt.NDArray[Any]]:
-    """Return `labelled_logits` of all heads of a stack."""
+def all_heads(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> dict[str, npt.NDArray[Any]]:
+    """Return `labelled_logits` of all heads of a model of two classes."""
     model.eval()
 
     def heads(batch: Batch) -> npt.NDArray[np.floating]:
@@ -164,7 +167,7 @@ def _all_heads(model: ClickModel, examples: Iterable[Examples], world: World) ->
 
 
 def _judged(model: ClickModel, stacker: Stacker, columns: Mapping[str, npt.NDArray[Any]]) -> Metrics:
-    """Return the metrics of what `_all_heads` returns."""
+    """Return the metrics of what `all_heads` returns."""
     metrics = _new_metrics(model)
     weights, groups = columns.get("weights"), columns.get("groups")
     with torch.inference_mode():
