@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
     from fieldwise.config import Config
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.predict.predict import Prediction
-    from fieldwise.jobs.result import MemberResult, Result
+    from fieldwise.jobs.result import MemberResult, Result, TreesResult
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.metrics import Metrics
 
@@ -78,7 +78,7 @@ def print_warnings(warnings: Sequence[str]) -> None:
         click.echo()
 
 
-def evaluated(result: Result | MemberResult | Tuning) -> dict[str, Metrics]:
+def evaluated(result: Result | MemberResult | TreesResult | Tuning) -> dict[str, Metrics]:
     """Return the metrics by part, for the parts that the log has; of several labels by part and label."""
     parts = {"valid": result.valid, "test": result.test}
     return {

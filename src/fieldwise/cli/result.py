@@ -29,7 +29,7 @@ from fieldwise.models.registry import model_label
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
     from fieldwise.distributed.traffic import Traffic
-    from fieldwise.jobs.result import Result
+    from fieldwise.jobs.result import Result, TreesResult
     from fieldwise.metrics import Metrics
 
 __all__ = ["print_members", "print_result"]
@@ -77,6 +77,16 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             ],
         )
     print_members([result])
+    if (trees := result.with_trees) is not None:
+        print_members([trees])
+        shown = " and ".join(
+            f"{part} AUC {figure(each, 'auc', notes)}, logloss {figure(each, 'logloss', notes)}"
+            for part, each in evaluated(trees).items()
+        )
+        click.echo(
+            f"{model_label(trees.model)}, for comparison: {shown}. It cannot be served or updated: what was saved is "
+            "the model above, without trees.\n"
+        )
     print_warnings(result.warnings)
     if result.workers and any(each.steps for each in result.workers):  # none where all was solved
         _print_workers(result.workers)
@@ -93,7 +103,7 @@ def _titles(stop_on: str, metrics: Metrics) -> dict[str, str]:
     return titles | ({stop_on: others[stop_on]} if stop_on in others else {})
 
 
-def print_members(results: Sequence[Result]) -> None:
+def print_members(results: Sequence[Result | TreesResult]) -> None:
     """Print what each member of the stacks among some models reaches alone; nothing where there is no stack."""
     lines, notes = [], Footnotes()
     columns = [(part, name) for part in evaluated(results[0]) for name in ("auc", "logloss")]

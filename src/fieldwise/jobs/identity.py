@@ -32,6 +32,8 @@ def plain_config(config: Config) -> dict[str, Any]:
     )
     if not config.data.labels:  # as runs of versions that knew one label have it
         del plain["data"]["labels"], plain["model"]["labels"]
+    if config.train.trees == "none":  # as runs of versions without trees have it
+        del plain["train"]["trees"]
     for name in _OF_UPDATES:
         del plain[name]
     return plain

@@ -13,7 +13,7 @@ from fieldwise.distributed.traffic import Traffic
 from fieldwise.events import EpochEnd
 from fieldwise.metrics import Metrics
 
-__all__ = ["Epoch", "FoldMetric", "MemberResult", "Result"]
+__all__ = ["Epoch", "FoldMetric", "MemberResult", "Result", "TreesResult"]
 
 
 class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,25 @@ class MemberResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     auc_lost: float | None = None
     logloss_lost: float | None = None
+
+
+class TreesResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A stack of what was trained and of trees beside it (``train.trees``), which is in no bundle.
+
+    Attributes
+    ----------
+    model
+        The kinds of its members.
+    valid, test
+        Its metrics; None where there is no such part.
+    members
+        What each reaches alone; the trees come last.
+    """
+
+    model: str
+    valid: Metrics
+    test: Metrics | None
+    members: list[MemberResult]
 
 
 class FoldMetric(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +142,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         learned from all rows, and is measured on none.
     left_out
         Members that ``train.minutes`` has left out.
+    with_trees
+        What trees would add, where ``train.trees`` asks for them; the bundle has none.
     l2
         The penalty that was kept, where logistic regression was solved; else None.
     workers
@@ -163,6 +184,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Epoch] = []
     left_out: list[str] = []
     folds: dict[str, FoldMetric] = {}
+    with_trees: TreesResult | None = None
 
     @property
     def warnings(self) -> list[str]:

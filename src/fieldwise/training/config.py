@@ -117,6 +117,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     minutes
         A budget: members of the model that would take longer, by rates measured before training, are left out, the
         costliest first, and that is said. Preparing and logistic regression are not counted.
+    trees
+        ``lightgbm`` or ``catboost``, on out-of-fold target means (`training.target_means`), stacked with what was
+        trained, for comparison: the result says what they would add, and what was trained is saved as it is without
+        them. Needs the extra ``trees``.
     comm_dtype
         The type in which several workers send each other rows and their gradients: that of the table (``full``), or
         ``bfloat16``, which halves the bytes.
@@ -143,6 +147,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     threads: Annotated[int, Meta(ge=1)] | None = None
     preset: Literal["fast", "default", "best"] = "default"
     minutes: Annotated[float, Meta(gt=0)] | None = None
+    trees: Literal["none", "lightgbm", "catboost"] = "none"
     comm_dtype: Literal["full", "bfloat16"] = "full"
 
     @property

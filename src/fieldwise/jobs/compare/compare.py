@@ -18,7 +18,6 @@ from fieldwise.jobs.compare.forecast import foretell, foretold, left_out
 from fieldwise.jobs.compare.models import (
     DEFAULT_MODELS,
     FAST_MODELS,
-    STACKED_MODELS,
     in_two,
     model_name,
     parse_model,
@@ -36,6 +35,7 @@ from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.begin import with_kind
 from fieldwise.jobs.train.train import train
+from fieldwise.jobs.train.trees import refuse_trees_of
 from fieldwise.models.config import ModelConfig
 
 __all__ = ["compare"]
@@ -112,6 +112,7 @@ def compare(
     >>> [(each.model, each.metric, each.verdict) for each in comparison.differences]  # doctest: +SKIP
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
+    refuse_trees_of(config, "compare")
     config = with_preset(with_tables(config, data))
     if config.data.folds is not None and config.data.fold is None:
         if seeds > 1:
@@ -143,7 +144,8 @@ def compare(
         return with_kind(msgspec.structs.replace(config, model=parse_model(name, config.model)), prepared).model
 
     if models is None:
-        models = usual + STACKED_MODELS * (config.train.preset != "fast" and of_log("auto").is_sampled)
+        auto = of_log("auto") if config.train.preset != "fast" else ModelConfig(kind="lc-dnn")
+        models = usual + ("bayesian-fm",) * auto.is_sampled + (auto.kind,) * ("+" in auto.kind)
     chosen = {model_name(model): model for model in map(of_log, models)}
     reference = None if against is None else model_name(of_log(against))
     numbers = [config.train.seed + number for number in range(seeds)]

@@ -8,7 +8,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import refuse_unknown
 
-__all__ = ["DEFAULT_MODELS", "FAST_MODELS", "STACKED_MODELS", "in_two", "model_name", "parse_model", "trained_alone"]
+__all__ = ["DEFAULT_MODELS", "FAST_MODELS", "in_two", "model_name", "parse_model", "trained_alone"]
 
 DEFAULT_MODELS = (
     "lr",
@@ -22,8 +22,6 @@ DEFAULT_MODELS = (
 """The models of the paper with one unit per field, then with the number of units of ``[model]``."""
 FAST_MODELS = ("lr", "lc-dnn")
 """With ``train.preset = "fast"``."""
-STACKED_MODELS = ("bayesian-fm", "lc-dnn+bayesian-fm")
-"""Added by default if ``model.kind = "auto"`` selects a stack for the log."""
 
 
 def in_two(chosen: dict[str, ModelConfig], num_fields: int) -> tuple[list[str], list[str]]:
@@ -76,4 +74,4 @@ def model_name(model: ModelConfig) -> str:
     """
     if model.kind == "auto":
         return model.kind
-    return "+".join(f"{kind}-{model.units}" if kind.startswith("lc-") else kind for kind in model.members)
+    return "+".join(f"{kind}-{model.units}" if kind.startswith("lc-") else kind for kind in model.kind.split("+"))

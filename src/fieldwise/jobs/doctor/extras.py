@@ -17,6 +17,7 @@ _ADDS = {
     "ray": "train --ray",
     "tune": "tune",
     "sklearn": "fieldwise.sklearn",
+    "trees": "train.trees",
     "tensorboard": "callbacks.TensorBoard",
     "mlflow": "callbacks.MLflow",
     "dev": "tests and documentation",

@@ -12,7 +12,7 @@ from fieldwise.metrics import Metrics
 from fieldwise.models.click import ClickModel
 from fieldwise.training.score import metrics_without
 
-__all__ = ["evaluate_members"]
+__all__ = ["evaluate_members", "minus"]
 
 
 def evaluate_members(
@@ -46,7 +46,7 @@ def evaluate_members(
     lost: dict[str, tuple[float | None, float | None]] = {}
     if valid is not None and (whole := evaluate("valid")) is not None:
         for name, others in metrics_without(model, valid, world).items():
-            lost[name] = _minus(whole.auc, others.auc), _minus(others.logloss, whole.logloss)
+            lost[name] = minus(whole.auc, others.auc), minus(others.logloss, whole.logloss)
     found = []
     for name in model.members:
         with model.answering_as(name):
@@ -67,5 +67,6 @@ def evaluate_members(
     return found
 
 
-def _minus(one: float | None, other: float | None) -> float | None:
+def minus(one: float | None, other: float | None) -> float | None:
+    """Return the difference of two metrics; None where one is not defined."""
     return None if one is None or other is None else one - other

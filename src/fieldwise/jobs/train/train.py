@@ -26,6 +26,7 @@ from fieldwise.jobs.train.folds import CrossValidated, cross_validated
 from fieldwise.jobs.train.initial import Pretrained, lr_weights
 from fieldwise.jobs.train.model import train_model
 from fieldwise.jobs.train.settings import settings_of
+from fieldwise.jobs.train.trees import refuse_trees, stacked_with_trees
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import model_label
 from fieldwise.nn.deep import count_weights
@@ -99,6 +100,7 @@ def train(
     config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
+    refuse_trees(config, prepared, world)
     # Workers of a start before this one, on a host that was cut off, hold the folder until they see that they are left.
     patience = _SECONDS_FOR_OTHERS if workers is not None else 0.0
     run = RunFolder(out, config, prepared.folder.name, overwrite, patience)
@@ -144,7 +146,11 @@ def train(
             )
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
-        kept = trained.kept
+        kept, with_trees = trained.kept, None
+        if config.train.trees != "none":
+            listen(StageStart("train", config.train.trees))
+            seconds = sum(epoch.seconds for epoch in history.epochs) + (trained.pretrain_seconds or 0.0)
+            with_trees = stacked_with_trees(config, prepared, run.folder / "bundle", trained.members, seconds)
         result = Result(
             model=config.model.kind,
             kept=None if kept is None else kept.model,
@@ -164,6 +170,7 @@ def train(
             folder=str(run.folder),
             left_out=dropped,
             folds={} if folds is None else folds.metrics,
+            with_trees=with_trees,
             read=prepared.read,
             **schema.of_label,
         )
@@ -175,7 +182,8 @@ def pretrain(
 ) -> Pretrained:
     """Train logistic regression as ``[pretrain]`` says, as a run of its own in `folder`, and return its weights."""
     listen(StageStart("pretrain", "lr"))
-    own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"))
+    without_trees = msgspec.structs.replace(config.train, trees="none")
+    own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"), train=without_trees)
     result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
     start = lr_weights(folder)
     if result.l2 is not None:

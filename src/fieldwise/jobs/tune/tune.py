@@ -34,6 +34,7 @@ from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.threads import use_threads
 from fieldwise.jobs.train.folds import refuse_folds
+from fieldwise.jobs.train.trees import refuse_trees_of
 from fieldwise.jobs.tune.search import SEARCH_NAME, Search
 from fieldwise.jobs.tune.space import space_of
 from fieldwise.jobs.tune.study import require_optuna
@@ -103,6 +104,7 @@ def tune(
     require_optuna()
     config = with_tables(config, data)
     refuse_folds(config, "tune")
+    refuse_trees_of(config, "tune")
     refuse_output_folder(local_path(out), config, SEARCH_NAME)
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
         raise ConfigError("invalid budget", expected="minutes > 0, trials >= 1", got=f"{minutes}, {trials}")
