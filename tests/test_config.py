@@ -86,3 +86,27 @@ def test_a_value_in_the_place_of_a_table_is_told_in_the_words_of_toml():
 def test_labels_that_cannot_be_learned_together_are_found_without_the_log(labels):
     [problem] = find_problems(f'[data]\ntrain = "a.csv"\nlabels = {labels}\n', where="a.toml")
     assert problem.where == "a.toml, line 3, [data.labels]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[data]\ncrosses = [['a']]", r"(?s)two or more different fields.*line 3, \[data.crosses\].*got: a$"),
+        ("[data]\ncrosses = [['a', 'b', 'a']]", "(?s)two or more different fields.*got: a, b, a"),
+        ("[data]\ncrosses = [['a', 'b'], ['b', 'a']]", "(?s)listed twice.*got: a, b"),
+        ("[fields.x]\ncross = ['a', 'a']", r"(?s)two or more different fields.*\[fields.x.cross\]"),
+        ("[model]\nkind = 'lc-dnn + bayesian-fm'", '(?s)no spaces.*write "lc-dnn\\+bayesian-fm"'),
+        ("[pretrain.table]\nl2 = inf", r"(?s)line 3, \[pretrain.table.l2\].*a finite number.*got: inf"),
+        ("[train.table]\nlearning_rate = inf", r"(?s)\[train.table.learning_rate\].*a finite number"),
+        ("[model]\nunit_l2 = inf", r"(?s)\[model.unit_l2\].*a finite number"),
+    ],
+)
+def test_what_training_would_refuse_is_found_without_the_log(text, expected):
+    head, _, more = text.partition("[data]\n")
+    toml = f"[data]\ntrain = 'log.csv'\nlabel = 'click'\n{more}\n{head}"
+    with pytest.raises(ConfigError, match=expected.replace("line 3", r"line \d+")):
+        parse_config(toml)
+
+
+def test_what_has_no_limit_may_be_said_to_have_none():
+    assert parse_config(DATA + "[train]\nminutes = inf\ncheckpoint_minutes = inf").train.minutes == float("inf")

@@ -121,6 +121,33 @@ def test_settings_that_do_not_go_with_a_stated_type_are_told(tmp_path):
     assert told(str(path)) == f"{path} is valid.\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "valid = 0.1\n[train]\nstop_on = 'gauc'",
+            "not defined\n  where: {}, line 6, [train.stop_on]\n  expected: groups",
+        ),
+        ("folds = 3\n[train]\nstop_on = 'ndcg'", "not defined\n  where: {}, line 6, [train.stop_on]\n"),
+        ("folds = 3\n[train]\ncalibration = 'isotonic'", "there are none\n  where: {}, line 6, [train.calibration]\n"),
+    ],
+)
+def test_what_validation_rows_cannot_say_is_told(tmp_path, text, expected):
+    path = tmp_path / "a.toml"
+    path.write_text(f'[data]\ntrain = "a"\nlabel = "b"\n{text}\n')
+    assert expected.format(path) in CliRunner().invoke(main, ["config", str(path)]).stderr
+    grouped = text.replace("[train]", "group = 'g'\n[train]").replace("folds = 3", "valid = 0.2")
+    path.write_text(f'[data]\ntrain = "a"\nlabel = "b"\n{grouped}\n')
+    assert told(str(path)) == f"{path} is valid.\n"
+
+
+def test_an_amount_of_memory_that_nobody_can_read_is_told(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('[data]\ntrain = "a"\nlabel = "b"\nmemory = "lots"\n')
+    done = CliRunner().invoke(main, ["config", str(path)])
+    assert f"invalid amount of memory\n  where: {path}, line 4, [data.memory]\n" in done.stderr
+
+
 def test_a_mistake_on_the_command_line_is_not_blamed_on_the_file(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('data = { train = "a", label = "b" }\n[train]\nepochs = 5')

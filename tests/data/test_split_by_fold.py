@@ -33,3 +33,20 @@ def test_a_row_has_its_fold_however_the_log_is_cut_and_folds_are_of_about_one_si
         parts, _ = SplitByFold(5, fold).parts(whole)
         assert (SplitByFold(5, fold).parts(tail)[0] == parts[5_000:]).all()
         assert abs((parts == TEST).mean() - 0.2) < 0.02
+
+
+def test_a_group_is_in_one_fold_whatever_the_type_of_its_column():
+    names = [5, 12, 7, 5, None]
+    columns = [
+        pa.array(names),
+        pa.array(names, pa.float64()),
+        pa.array(["5", "12", "7.0", "5", ""]),
+        pa.array(["5", "12", "7", "5", None], pa.string_view()),
+        pa.array(["5", "12", "7", "5", None]).dictionary_encode(),
+        pa.array([b"5", b"12", b"7", b"5", None]),
+    ]
+    dealt = []
+    for column in columns:
+        chunk = Chunk(pa.table({"user": column}), "a.csv", 0, np.arange(1, 6), [])
+        dealt.append(SplitByFold(5, 0, 3, "user").parts(chunk)[0].tolist())
+    assert all(each == dealt[0] for each in dealt)

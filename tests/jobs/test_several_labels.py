@@ -97,25 +97,38 @@ def test_the_epoch_that_is_kept_is_the_best_of_the_label_that_is_named(trained):
     assert clicks.valid.labels["click"].logloss <= min(own)
 
 
-@pytest.mark.parametrize("weight", ["", 'weight = "weight"'])
-def test_the_first_label_decides_whether_weights_are_better_than_the_initial_ones(tmp_path, monkeypatch, weight):
+@pytest.mark.parametrize(
+    ("stop_on", "weight"), [("auc", ""), ("auc", 'weight = "weight"'), ("logloss:conversion", 'weight = "weight"')]
+)
+def test_the_label_to_stop_on_decides_whether_weights_are_better_than_the_initial_ones(
+    tmp_path, monkeypatch, stop_on, weight
+):
     from fieldwise.jobs.train import initial
 
     log, compared = make_log(tmp_path), []
 
     def noted(metric, labels, *rest):
-        compared.append(labels)
+        compared.append((metric, labels, rest[1]))
         return exceeds(metric, labels, *rest)
 
     exceeds = initial.exceeds_noise
     monkeypatch.setattr(initial, "exceeds_noise", noted)
     text = CONFIG.format(kind="lc-dnn", more="").replace('weight = "weight"', weight, 1)
-    overrides = ["train.stop_on=auc", "train.epochs=4", "data.valid=log.parquet", "data.test=0.5"]
+    overrides = [f"train.stop_on={stop_on}", "train.epochs=4", "data.valid=log.parquet", "data.test=0.5"]
     result = fw.train(fw.parse_config(text, base=tmp_path, overrides=overrides), tmp_path / "run")
     assert compared
     assert result.test.labels["click"].auc > 0.6
-    for labels in compared:
-        np.testing.assert_array_equal(labels, log["click"].to_numpy())
+    metric, _, label = stop_on.partition(":")
+    rows = log.to_pandas()
+    truth = rows["conversion"].where(rows["click"] == 1, 0) if label else rows["click"]  # without a click, none
+    weights = rows["weight"][truth.notna()] if weight else None
+    # The initial logits are those of this label, over all rows: their loss is the one that the initial model reports.
+    own = json.loads((tmp_path / "run" / "pretrain" / "run.json").read_text())["content"]["result"]["valid"]["labels"]
+    for found, labels, logits in compared:
+        assert found == metric
+        np.testing.assert_array_equal(labels, truth.dropna())
+        loss = log_loss(labels, 1 / (1 + np.exp(-logits)), sample_weight=weights)
+        assert loss == pytest.approx(own[label or "click"]["logloss"], rel=1e-5)
 
 
 def test_a_predictor_and_the_network_answer_with_a_column_for_each_label(trained):

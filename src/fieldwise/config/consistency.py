@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
+
+import msgspec
 
 from fieldwise.config.labels import label_problems
 from fieldwise.config.origin import Origin
@@ -44,6 +49,8 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
     """Yield an error for keys that exclude each other."""
     data = config.data
     yield from label_problems(config, origin)
+    yield from _infinite(config, origin)
+    yield from _crosses(config, origin)
     others = [name for name in ("valid", "test", "split", "time") if getattr(data, name) is not None]
     if data.folds is not None and others:
         yield ConfigError(
@@ -97,3 +104,44 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
                 where=origin.at("fields", name, "type", shown=f"fields.{name}"),
                 got=field.type,
             )
+
+
+_NO_LIMIT = ("minutes", "checkpoint_minutes", "half_life")
+"""Keys of ``[train]`` of which infinity says something: never."""
+
+
+def _infinite(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for each rate, penalty or weight that is infinite: what is computed with it is not a number."""
+
+    def search(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if isinstance(value, dict):
+            for name, each in value.items():
+                yield from search(each, (*path, name))
+        elif isinstance(value, float) and math.isinf(value) and path[-1] not in _NO_LIMIT:
+            yield path
+
+    for table in ("model", "train", "pretrain", "update"):
+        for path in search(msgspec.to_builtins(getattr(config, table)), (table,)):
+            if path[:2] != ("model", "options"):
+                yield ConfigError("invalid value", where=origin.at(*path), expected="a finite number", got="inf")
+    for label in config.data.labels:
+        if not isinstance(label, str) and math.isinf(label.weight):
+            yield ConfigError("invalid value", where=origin.at("data", "labels"), expected="a finite weight", got="inf")
+
+
+def _crosses(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for crosses of fewer than two different fields, and for one that is listed twice."""
+    listed = () if isinstance(config.data.crosses, str) else config.data.crosses
+    made = [(("fields", name, "cross"), field.cross or ()) for name, field in config.fields.items()]
+    for path, parts in (*((("data", "crosses"), each) for each in listed), *made):
+        if len(set(parts)) < len(parts) or (
+            len(parts) < 2 and path[0] == "data"
+        ):  # of the others `Field.check` says it
+            yield ConfigError(
+                "a cross combines two or more different fields",
+                where=origin.at(*path),
+                got=", ".join(parts) or "none",
+            )
+    for parts, count in Counter(tuple(sorted(each)) for each in listed).items():
+        if count > 1:
+            yield ConfigError("a cross is listed twice", where=origin.at("data", "crosses"), got=", ".join(parts))

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 
 from fieldwise.data.chunk import Chunk, RejectedRow
 from fieldwise.data.split import PARTS, Parts, uniform
+from fieldwise.features.canonical import fingerprints
+from fieldwise.features.columns import Columns
 
 __all__ = ["SplitByFold"]
 
 
 @dataclass(frozen=True)
 class SplitByFold:
-    """Deal rows to folds by a hash of their place, or whole groups by a hash of their name.
+    """Deal rows to folds by a hash of their place, or whole groups by a hash of their name's canonical text, whose
+    type may be another in every file.
 
     Every row is for testing in one of the splits with `fold` 0 to `folds` - 1, and in no other.
 
@@ -34,6 +36,7 @@ class SplitByFold:
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> chunk = Chunk(pa.table({"user": ["a", "b", "a"]}), "a.csv", 0, np.arange(1, 4), [])
     >>> tests = [SplitByFold(3, fold, column="user").parts(chunk)[0] == 2 for fold in range(3)]
     >>> np.sum(tests, axis=0).tolist(), all(test[0] == test[2] for test in tests)
@@ -51,15 +54,10 @@ class SplitByFold:
         if self.column is None:
             own = (uniform(chunk, self.seed) * self.folds).astype(np.int64)
         else:
-            names = chunk.table.column(self.column).cast(pa.string()).combine_chunks().dictionary_encode()
-            of_name = [self._of(name) for name in names.dictionary.to_pylist()]
-            own = np.array([*of_name, self._of("")])[
-                names.indices.fill_null(len(of_name)).to_numpy(zero_copy_only=False)
-            ]
+            names = fingerprints(Columns(chunk.table).text(self.column), self.seed)
+            names[names == 0] = xxhash.xxh64_intdigest(b"", self.seed)  # no group
+            own = (names % np.uint64(self.folds)).astype(np.int64)
         parts = np.full(len(own), PARTS.index("train"), dtype=np.uint8)
         parts[own == self.fold] = PARTS.index("test")
         parts[own == (self.fold + 1) % self.folds] = PARTS.index("valid")
         return parts, []
-
-    def _of(self, group: str) -> int:
-        return xxhash.xxh64_intdigest(group.encode(), self.seed) % self.folds

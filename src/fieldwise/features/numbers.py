@@ -23,7 +23,7 @@ from fieldwise.kernels.bins import bin_ids
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
 from fieldwise.schema import Field
 
-__all__ = ["BinEncoder", "NumberEncoder", "ScaleEncoder", "rejected_numbers"]
+__all__ = ["BinEncoder", "NumberEncoder", "ScaleEncoder", "range_text", "rejected_numbers"]
 
 Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -140,6 +140,24 @@ class ScaleEncoder(NumberEncoder):
             means[1] = 0.0
         return means
 
+    def numbers_of(self, inputs: npt.NDArray[np.floating]) -> Float64s:
+        """Return the numbers of which `inputs` are the scaled ones, as exactly as float32 has kept them.
+
+        Examples
+        --------
+        >>> encoder = ScaleEncoder(Field(name="n", column="n", type="number", scale="sqrt"))
+        >>> encoder.restore({"mean": 1.0, "std": 2.0}, {"counts": np.zeros(2, np.int64)})
+        >>> encoder.numbers_of(np.array([-1.0, 0.5]))  # sqrt(n) = 2 input + 1
+        array([-1.,  4.])
+        """
+        curved = inputs.astype(np.float64) * self._std + self._mean
+        with np.errstate(over="ignore"):
+            if self.field.scale == "log":
+                return np.copysign(np.expm1(np.abs(curved)), curved)
+            if self.field.scale == "sqrt":
+                return np.copysign(curved * curved, curved)
+        return curved
+
     @property
     def moments(self) -> tuple[float, float]:
         """Mean and standard deviation of the curved numbers."""
@@ -253,7 +271,8 @@ class BinEncoder(NumberEncoder):
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return the ranges of bins: ``< 18``, ``[18, 65)``, ``>= 65``."""
         assert self._edges is not None
-        return [_range(self._edges, id_ - _FIRST_BIN) for id_ in ids]
+        edges = self._edges
+        return [range_text(edges, id_ - _FIRST_BIN) if id_ >= _FIRST_BIN else None for id_ in ids]
 
     @property
     def edges(self) -> Float64s:
@@ -274,9 +293,8 @@ class BinEncoder(NumberEncoder):
             raise ArtefactError("edges are not strictly increasing", where=self.field.name)
 
 
-def _range(edges: Float64s, at: int) -> str | None:
-    if at < 0:
-        return None
+def range_text(edges: Float64s, at: int) -> str:
+    """Return bin `at` of those between inner `edges` as text: ``< 18``, ``[18, 65)``, ``>= 65``."""
     if not len(edges):
         return "any number"
     if at == 0:

@@ -11,7 +11,17 @@ import numpy.typing as npt
 from fieldwise.errors import ConfigError
 from fieldwise.metrics.result import Metrics
 
-__all__ = ["OWN", "Metric", "goodness", "metric_value", "own_metrics", "register_metric", "stop_metrics", "turned"]
+__all__ = [
+    "GROUP_METRICS",
+    "OWN",
+    "Metric",
+    "goodness",
+    "metric_value",
+    "own_metrics",
+    "register_metric",
+    "stop_metrics",
+    "turned",
+]
 
 Metric = Callable[
     [npt.NDArray[np.floating[Any]], npt.NDArray[np.integer[Any]], npt.NDArray[np.float64]], "float | None"
@@ -23,6 +33,8 @@ where it is not defined."""
 OWN: dict[str, Metric] = {}
 """Those that were registered."""
 _STOP = ("auc", "gauc", "logloss", "pr_auc", "normalized_entropy", "ndcg", "mrr", "hit_rate", "recall")
+GROUP_METRICS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
+"""Of those to stop on, the ones that are undefined without groups, and for more than two classes."""
 _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 
 

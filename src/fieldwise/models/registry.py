@@ -125,6 +125,11 @@ def refuse_unknown(kind: str, deep: str = "none", where: str = "") -> None:
     >>> refuse_unknown("lc-dnn+bayesian-fm", "cross")
     """
     members = kind.split("+")
+    plain = "+".join(name.strip() for name in members)
+    if plain != kind:
+        raise ConfigError(
+            "the name of a model has no spaces", where=f"{where}[model.kind]", got=repr(kind), fix=f'write "{plain}"'
+        )
     for name in members if kind != "auto" else ():
         _find(_MODELS, name, "model", f"{where}[model.kind]")
     for name in ("lr", "bayesian-fm"):
@@ -188,7 +193,7 @@ def _find(known: Mapping[str, Made], name: str, what: str, where: str) -> Made:
             f"unknown {what}",
             where=where,
             got=name,
-            fix=f"{did_you_mean(name, known)} One of your own is made known by --import MODULE",
+            fix=f"{did_you_mean(name, known)} (one of your own is made known by --import MODULE)",
         )
     return known[name]
 

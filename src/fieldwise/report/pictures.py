@@ -105,7 +105,7 @@ def chart(
             axes.fill_between(series[0][1], *ends, color=_COLOURS["first"], alpha=0.2, linewidth=0)
         if mark is not None:
             axes.axvline(mark[0], color=_QUIET, linewidth=0.9, linestyle=":", label=mark[1])
-        if log:
+        if log and len({place for _, along, _ in series for place in along}) > 1:  # or it has no width
             axes.set_xscale("log")
         if log_y:
             axes.set_yscale("log")

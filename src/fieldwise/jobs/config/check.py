@@ -9,9 +9,12 @@ from typing import get_args
 import msgspec
 
 from fieldwise.config import Config, find_problems, parse_config, read_text
+from fieldwise.config.origin import Origin
+from fieldwise.config.overrides import split_override
 from fieldwise.errors import ConfigError
 from fieldwise.jobs.init.one_field import make_field
-from fieldwise.reference.lines import line_of
+from fieldwise.jobs.prepare.budget import parse_bytes
+from fieldwise.metrics.own import GROUP_METRICS
 from fieldwise.schema import FieldType
 
 __all__ = ["check_file"]
@@ -29,10 +32,43 @@ def check_file(path: str | Path, overrides: Sequence[str] = ()) -> list[ConfigEr
     problems = find_problems(text, where=where, overrides=overrides)
     if problems:
         return problems
-    return list(_field_problems(parse_config(text, where=where, overrides=overrides), text, where))
+    origin = Origin(where, text, frozenset(tuple(split_override(override)[0]) for override in overrides))
+    config = parse_config(text, where=where, overrides=overrides)
+    problems = [*_memory_problems(config, origin), *_validation_problems(config, origin)]
+    return [*problems, *_field_problems(config, origin)]
 
 
-def _field_problems(config: Config, text: str, where: str) -> Iterator[ConfigError]:
+def _memory_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    if config.data.memory is not None:
+        try:
+            parse_bytes(config.data.memory)
+        except ConfigError as error:
+            where = origin.at("data", "memory")
+            yield ConfigError(error.what, where=where, expected=error.expected, got=error.got)
+
+
+def _validation_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for what the validation rows cannot say; rows in memory bring their own."""
+    data, metric = config.data, config.train.stop_on.partition(":")[0]
+    has_valid = data.valid is not None or data.split is not None or data.folds is not None
+    if metric in GROUP_METRICS and has_valid and (data.group is None or len(data.classes) > 2):
+        yield ConfigError(
+            "the metric to stop on is not defined",
+            where=origin.at("train", "stop_on"),
+            expected="groups (data.group) and two classes",
+            got=f"{config.train.stop_on}, without groups" if data.group is None else f"{len(data.classes)} classes",
+            fix='set data.group = "COLUMN", or train.stop_on = "auc"' if data.group is None else 'set stop_on = "auc"',
+        )
+    if config.train.calibration != "none" and data.valid is None and data.split is None:
+        yield ConfigError(
+            "a calibration is learned from validation rows, and there are none",
+            where=origin.at("train", "calibration"),
+            got=config.train.calibration,
+            fix='set data.valid, in place of data.folds if there are some, or calibration = "none"',
+        )
+
+
+def _field_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
     """Yield what is wrong with fields whose type is stated; that of others is inferred from the log."""
     for name, entry in config.fields.items():
         kind = "cross" if entry.cross else entry.type
@@ -46,6 +82,5 @@ def _field_problems(config: Config, text: str, where: str) -> Iterator[ConfigErr
         try:
             make_field({**column, **stated, "name": name, "type": kind, "parts": parts}).check()
         except ConfigError as error:
-            line = line_of(text, ["fields", name])
-            place = f"{where}, [fields.{name}]" if line is None else f"{where}, line {line}, [fields.{name}]"
-            yield ConfigError(error.what, where=place, expected=error.expected, got=error.got, fix=error.fix)
+            where = origin.at("fields", name)
+            yield ConfigError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix)

@@ -19,12 +19,11 @@ from fieldwise.events import Listener, Warned
 from fieldwise.io.stores import is_remote
 from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
+from fieldwise.metrics.own import GROUP_METRICS
 
 __all__ = ["check_parts", "part_remarks"]
 
 _NAMES = {"valid": "validation", "test": "test"}
-_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
-"""Metrics that are undefined without groups, and for more than two classes."""
 _OF_CLASSES = ("auc", "gauc", "pr_auc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that one class alone leaves undefined."""
 _FEWER_FOLDS = "set fewer data.folds, not more than there are groups; or remove them, and take data.valid as a share"
@@ -76,7 +75,7 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
         )
     num_valid = _examples(prepared.summary, "valid")
     metric = config.train.stop_on.partition(":")[0]
-    if metric in _OF_GROUPS and num_valid:
+    if metric in GROUP_METRICS and num_valid:
         num_classes = len(prepared.encoder.schema.classes)
         if config.data.group is None or num_classes > 2:
             raise ConfigError(

@@ -20,12 +20,13 @@ from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import UserError
 from fieldwise.features.encoder import Encoder
+from fieldwise.features.numbers import ScaleEncoder, range_text
 from fieldwise.jobs.by_field import occurrences, value_names
 from fieldwise.jobs.explain import importance_on
 from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage
 from fieldwise.jobs.report.days import days_of_rows
-from fieldwise.kernels.layout import MISSING, VALUE
+from fieldwise.kernels.layout import MISSING
 from fieldwise.metrics import BinaryMetrics, accumulator
 from fieldwise.metrics.curves import curves
 from fieldwise.metrics.intervals import Estimate, auc_estimate, logloss_estimate, wilson
@@ -152,19 +153,19 @@ def _values(encoder: Encoder, field: str, cache: Cache, answered: _Answered) -> 
     batches = Batches(cache, _BATCH, shuffle=False)
     step = -(-batches.num_batches // _MOST_BATCHES)
     number = next(place for place, each in enumerate(encoder.schema.fields) if each.name == field)
-    layout = encoder.layout
+    layout, own = encoder.layout, encoder.fields[field]
+    of_number = own if isinstance(own, ScaleEncoder) else None
     codes, rows = [], []
     for begin in range(0, cache.num_examples, _BATCH * step):
         here = np.arange(begin, min(begin + _BATCH, cache.num_examples))
         batch = cache.gather(here).batch
         ids, places = occurrences(batch, layout, number)
-        codes.append(batch.values[layout.value[number]] if layout.form[number] == VALUE else ids)
-        if layout.form[number] == VALUE:
-            codes[-1] = np.where(ids == MISSING, np.nan, codes[-1])
+        inputs = batch.values[layout.value[number]] if of_number is not None else None
+        codes.append(ids if inputs is None else np.where(ids == MISSING, np.nan, inputs))
         rows.append(here[places])
     code, row = np.concatenate(codes), np.concatenate(rows)
-    groups = _ranges(code, row) if layout.form[number] == VALUE else _frequent(encoder, field, code, row)
-    return FieldValues(field, [_rates(name, answered.some(own)) for name, own in groups])
+    groups = _frequent(encoder, field, code, row) if of_number is None else _ranges(of_number.numbers_of(code), row)
+    return FieldValues(field, [_rates(name, answered.some(those)) for name, those in groups])
 
 
 def _frequent(encoder: Encoder, field: str, ids: Ints, rows: Ints) -> Sequence[tuple[str, Ints]]:
@@ -181,13 +182,19 @@ def _frequent(encoder: Encoder, field: str, ids: Ints, rows: Ints) -> Sequence[t
 
 
 def _ranges(values: Floats, rows: Ints) -> Sequence[tuple[str, Ints]]:
-    """Return ten ranges of a number with as many rows each, from the least, as far as ties allow."""
+    """Return ten ranges of a number with as many rows each, from the least, as far as ties allow, and what is missing.
+
+    Examples
+    --------
+    >>> found = _ranges(np.array([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 3.0, np.nan]), np.arange(8))
+    >>> [(name, len(rows)) for name, rows in found]
+    [('[0, 0.6)', 4), ('[0.6, 1.2)', 1), ('[1.8, 2.4)', 1), ('>= 2.4', 1), ('(missing)', 1)]
+    """
     known = ~np.isnan(values)
     inner = np.linspace(0, 1, _NUM_RANGES + 1)[1:-1] if known.any() else np.empty(0)
-    edges = np.unique(np.quantile(values[known], inner)) if known.any() else inner
-    place = np.searchsorted(edges, values[known], side="left")
-    count = len(edges) + 1
-    ranges = [(f"{number + 1} of {count}", rows[known][place == number]) for number in range(count)]
+    edges = np.unique([float(f"{edge:.5g}") for edge in np.quantile(values[known], inner)]) if known.any() else inner
+    place = np.searchsorted(edges, values[known], side="right")
+    ranges = [(range_text(edges, number), rows[known][place == number]) for number in range(len(edges) + 1)]
     return [
         *((name, own) for name, own in ranges if len(own)),
         *([("(missing)", rows[~known])] if not known.all() else []),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from fieldwise.bundle import BundleWriter, open_bundle
 from fieldwise.data.batches import Batches
@@ -18,6 +19,7 @@ from fieldwise.kernels.newton import LogisticSolution, logits_of
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel
+from fieldwise.nn.joint_logits import joint_logits
 from fieldwise.training.initial import LrWeights
 from fieldwise.training.loop import Initial
 from fieldwise.training.noise import exceeds_noise, has_noise_of
@@ -70,23 +72,29 @@ def initial_of(
         own.save(1, bundle.table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
 
     def is_exceeded(model: ClickModel) -> bool:
-        if not has_noise_of(stop_on, num_classes, valid.num_examples):
+        metric, _, label = stop_on.partition(":")
+        if not has_noise_of(metric, num_classes, valid.num_examples):
             return True
+        number = next((place for place, head in enumerate(model.labels) if head.label == label), 0)
         weights, bias = lr_weights(pretrained.folder)
-        optimum = LogisticSolution(weights[:, 0].astype(np.float64), float(bias[0]), 0.0, 0)
+        optima = [
+            LogisticSolution(w.astype(np.float64), float(b), 0.0, 0) for w, b in zip(weights.T, bias, strict=True)
+        ]
 
         def both(batch: Batch) -> npt.NDArray[np.floating]:
-            own = answer(model, batch)[:, 0].numpy()
-            return np.stack([own, logits_of(optimum, batch, valid.cache.layout)], axis=1)
+            own = answer(model, batch)[:, number].numpy()
+            of_labels = np.stack([logits_of(optimum, batch, valid.cache.layout) for optimum in optima], axis=1)
+            initial = joint_logits(torch.from_numpy(of_labels), [head.among for head in model.labels]).numpy()
+            return np.stack([own, initial[:, number]], axis=1)
 
         found = labelled_logits(both, valid.epoch(0), world)
 
         def decided() -> bool:
-            labels = label_states(found["labels"], 0)  # of several labels, the first is the one that is compared
+            labels = label_states(found["labels"], number)
             known = labels != MISSING_LABEL
             own, initial = found["logits"][known].T
             weights = found["weights"][known] if "weights" in found else None
-            return exceeds_noise(stop_on, labels[known], own, initial, weights)
+            return exceeds_noise(metric, labels[known], own, initial, weights)
 
         return world.first(decided, bool)
 
