@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import numpy as np
@@ -53,8 +54,20 @@ def errors_of_values() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The common part of the estimators; see their own documentation."""
+    """The common part of the estimators; see their own documentation.
+
+    They are dataclasses for their constructors: scikit-learn wants each parameter stored under its name, and nothing
+    else done.
+    """
+
+    validation_fraction: float | Literal["auto"] | None = "auto"
+    fields: Mapping[str, Any] | None = None
+    sparse_groups: Sequence[int] | None = None
+    random_state: Any = 0
+    n_jobs: int | None = None
+    settings: Settings | None = None
 
     @property
     def _with_pairs_alone(self) -> bool:

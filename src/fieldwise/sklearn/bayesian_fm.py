@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
-from fieldwise.sklearn.base import Callbacks, ClickClassifier, Settings, Tree
+from fieldwise.sklearn.base import Callbacks, ClickClassifier, Tree
 
 __all__ = ["BayesianFMClassifier"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BayesianFMClassifier(ClickClassifier):
     """A Bayesian factorisation machine, the mean of Gibbs samples: two classes, two fields or more.
 
@@ -38,28 +39,9 @@ class BayesianFMClassifier(ClickClassifier):
     [1, 0, 1]
     """
 
-    def __init__(
-        self,
-        *,
-        factors: int = 12,
-        sweeps: int = 300,
-        burn_in: int = 40,
-        validation_fraction: float | Literal["auto"] | None = "auto",
-        fields: Mapping[str, Any] | None = None,
-        sparse_groups: Sequence[int] | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        settings: Settings | None = None,
-    ) -> None:
-        self.factors = factors
-        self.sweeps = sweeps
-        self.burn_in = burn_in
-        self.validation_fraction = validation_fraction
-        self.fields = fields
-        self.sparse_groups = sparse_groups
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.settings = settings
+    factors: int = 12
+    sweeps: int = 300
+    burn_in: int = 40
 
     def fit(self, X: Any, y: Any, eval_set: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the model, anew if it is fitted; see `LRClassifier.fit`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
-from fieldwise.sklearn.base import Callbacks, Settings, Tree
+from fieldwise.sklearn.base import Callbacks, Tree
 from fieldwise.sklearn.passes import PartialFit
 
 __all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
@@ -14,6 +15,7 @@ _L2_ALONE = 1.0
 """Penalty of logistic regression where there is nothing to choose by: a prior of one example, as in scikit-learn."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LRClassifier(PartialFit):
     """Logistic regression on one-hot features: of two classes solved to its optimum by Newton's method.
 
@@ -60,28 +62,9 @@ class LRClassifier(PartialFit):
     (['click', 'skip'], ['click', 'skip'])
     """
 
-    def __init__(
-        self,
-        *,
-        l2: float | None = None,
-        solver: Literal["auto", "newton", "ftrl"] = "auto",
-        epochs: int = 100,
-        validation_fraction: float | Literal["auto"] | None = "auto",
-        fields: Mapping[str, Any] | None = None,
-        sparse_groups: Sequence[int] | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        settings: Settings | None = None,
-    ) -> None:
-        self.l2 = l2
-        self.solver = solver
-        self.epochs = epochs
-        self.validation_fraction = validation_fraction
-        self.fields = fields
-        self.sparse_groups = sparse_groups
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.settings = settings
+    l2: float | None = None
+    solver: Literal["auto", "newton", "ftrl"] = "auto"
+    epochs: int = 100
 
     def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the model, anew if it is fitted.
@@ -110,45 +93,21 @@ class LRClassifier(PartialFit):
         return {"model": {"kind": "lr"}, "pretrain": {"solver": self.solver, "table": {"l2": l2}, **passes}}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Network(PartialFit):
     """What LC-DNN and LC-W&D have in common."""
 
-    _kind_of_model: str
+    _kind_of_model: ClassVar[str]
 
-    def __init__(
-        self,
-        *,
-        units: int = 0,
-        hidden: Sequence[int] = (256, 128),
-        activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu",
-        dropout: float = 0.0,
-        epochs: int = 12,
-        batch_size: int = 0,
-        learning_rate: float | None = None,
-        stop_on: str = "auc",
-        patience: int = 2,
-        validation_fraction: float | Literal["auto"] | None = "auto",
-        fields: Mapping[str, Any] | None = None,
-        sparse_groups: Sequence[int] | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        settings: Settings | None = None,
-    ) -> None:
-        self.units = units
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.stop_on = stop_on
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.fields = fields
-        self.sparse_groups = sparse_groups
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.settings = settings
+    units: int = 0
+    hidden: Sequence[int] = (256, 128)
+    activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
+    dropout: float = 0.0
+    epochs: int = 12
+    batch_size: int = 0
+    learning_rate: float | None = None
+    stop_on: str = "auc"
+    patience: int = 2
 
     def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the model, anew if it is fitted; see `LRClassifier.fit`."""
@@ -172,6 +131,7 @@ class _Network(PartialFit):
         return {"model": model, "train": train}
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LCDNNClassifier(_Network):
     """A locally connected layer over the fields, with a deep part on it (LC-DNN).
 
@@ -206,26 +166,17 @@ class LCDNNClassifier(_Network):
     [1, 0, 1]
     """
 
-    _kind_of_model = "lc-dnn"
+    _kind_of_model: ClassVar[str] = "lc-dnn"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LCWideDeepClassifier(_Network):
     """LC-DNN beside a logistic regression whose logit is added (LC-W&D).
 
     Parameters
     ----------
-    units
-        K, locally connected units of each field, 1 to 64; 0: by the number of fields.
-    hidden, activation, dropout
-        The hidden layers: their widths, what follows each, and the share of units silenced in training.
-    epochs, patience
-        Passes over the rows at most, and passes that bring nothing better on the validation rows before it stops.
-    batch_size
-        Examples of a step; 0: by their number.
-    learning_rate
-        Of the table of features; unless given, by the number of fields.
-    stop_on
-        The metric of the validation rows that decides which weights are kept (`training.config.TrainConfig`).
+    units, hidden, activation, dropout, epochs, patience, batch_size, learning_rate, stop_on
+        As of `LCDNNClassifier`.
     validation_fraction, fields, sparse_groups, random_state, n_jobs, settings
         As of `LRClassifier`.
 
@@ -235,4 +186,4 @@ class LCWideDeepClassifier(_Network):
         As of `LRClassifier`.
     """
 
-    _kind_of_model = "lc-wide-deep"
+    _kind_of_model: ClassVar[str] = "lc-wide-deep"

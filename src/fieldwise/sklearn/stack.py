@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
-from fieldwise.sklearn.base import Callbacks, ClickClassifier, Settings, Tree
+from fieldwise.sklearn.base import Callbacks, ClickClassifier, Tree
 
 __all__ = ["StackClassifier"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class StackClassifier(ClickClassifier):
     """Several models trained side by side, their logits weighed on validation rows.
 
@@ -39,28 +41,9 @@ class StackClassifier(ClickClassifier):
     ['lc-dnn', 'dnn']
     """
 
-    def __init__(
-        self,
-        members: Sequence[str] = ("lc-dnn", "bayesian-fm"),
-        *,
-        epochs: int = 12,
-        patience: int = 2,
-        validation_fraction: float | Literal["auto"] | None = "auto",
-        fields: Mapping[str, Any] | None = None,
-        sparse_groups: Sequence[int] | None = None,
-        random_state: Any = 0,
-        n_jobs: int | None = None,
-        settings: Settings | None = None,
-    ) -> None:
-        self.members = members
-        self.epochs = epochs
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.fields = fields
-        self.sparse_groups = sparse_groups
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.settings = settings
+    members: Sequence[str] = field(default=("lc-dnn", "bayesian-fm"), kw_only=False)
+    epochs: int = 12
+    patience: int = 2
 
     def fit(self, X: Any, y: Any, eval_set: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the models, anew if they are fitted; see `LRClassifier.fit`."""
