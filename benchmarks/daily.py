@@ -43,8 +43,6 @@ from fieldwise.errors import UserError
 from fieldwise.jobs.update.update import update
 from fieldwise.metrics.delong import delong
 
-FIRST = 7
-"""Days that the first model learns from, and those of the window."""
 SETTINGS = ["model.kind=lc-dnn", "train.threads=2"]
 
 
@@ -153,7 +151,7 @@ class Figures:
 def answers(run: Path, day: pa.Table) -> np.ndarray[Any, Any]:
     """Return what the model of a run says of a day."""
     predictor = fw.Predictor(run)
-    rows = day.drop_columns(["click", "clicked_at"])
+    rows = day.drop_columns([name for name in ("click", "clicked_at") if name in day.column_names])
     return np.concatenate([predictor.predict(rows.slice(first, 20_000)) for first in range(0, rows.num_rows, 20_000)])
 
 
@@ -176,7 +174,7 @@ def trained(config_path: Path, days: list[Path], run: Path) -> float:
 
 def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argparse.Namespace) -> None:
     """Go through the days of one log."""
-    seed = options.seed
+    seed, first_days = options.seed, arguments.first
     folder = out / f"seed{seed}"
     config = folder / "log.toml"
     if not config.exists():
@@ -186,31 +184,34 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
     first, updated = folder / "first", folder / "updated"
     if not (first / "done").exists():
         shutil.rmtree(first, ignore_errors=True)
-        seconds = trained(config, paths[:FIRST], first)
+        seconds = trained(config, paths[:first_days], first)
         shutil.copytree(first / "run", updated, dirs_exist_ok=True)
-        figures.add(seed=seed, day=FIRST - 1, method="first", seconds=seconds)
+        figures.add(seed=seed, day=first_days - 1, method="first", seconds=seconds)
         (first / "done").touch()
-    bad_days = np.linspace(FIRST + 3, options.days - 2, arguments.bad_days).astype(int)
-    for number in range(FIRST, min(options.days, arguments.until)):
+    bad_days = np.linspace(first_days + 3, options.days - 2, arguments.bad_days).astype(int)
+    for number in range(first_days, min(options.days, arguments.until)):
         day = pq.read_table(paths[number])
         mark = {"seed": seed, "day": number}
         if not figures.has(seed, number, "frozen"):
-            figures.add(**mark, method="best", auc=facts[paths[number].stem]["best"]["auc"])
+            if (best := facts[paths[number].stem]["best"]["auc"]) is not None:
+                figures.add(**mark, method="best", auc=best)
             figures.add(**mark, method="frozen", auc=auc(day, answers(first / "run", day)))
-        if not figures.has(seed, number, "window") and (number - FIRST) % arguments.retrain_every == 0:
+        if not figures.has(seed, number, "window") and (number - first_days) % arguments.retrain_every == 0:
             with_run = folder / "window"
             shutil.rmtree(with_run, ignore_errors=True)
-            seconds = trained(config, paths[number - FIRST : number], with_run)
+            seconds = trained(config, paths[number - first_days : number], with_run)
             figures.add(**mark, method="window", auc=auc(day, answers(with_run / "run", day)), seconds=seconds)
         if not figures.has(seed, number, "update"):
             before = pq.read_table(paths[number - 1])
             for kind, make in BAD.items() if number in bad_days else ():
                 if not figures.has(seed, number, "bad", kind):
-                    found = tried(updated, folder / "tried", pq.read_table(paths[number + 1]), make(day, before))
+                    found = tried(
+                        updated, folder / "tried", pq.read_table(paths[number + 1]), make(day, before), arguments.set
+                    )
                     figures.add(**mark, method="bad", kind=kind, **found)
             before_update = auc(day, answers(updated, day))
             started = time.process_time()
-            done = update(updated, str(paths[number]))
+            done = update(updated, str(paths[number]), overrides=arguments.set)
             seconds = time.process_time() - started
             record = done.record
             refused = updated / "refused" / str(record.version)
@@ -230,13 +231,14 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
         print_day(figures, seed, number)
 
 
-def tried(run: Path, copy: Path, next_day: pa.Table, bad: pa.Table) -> dict[str, Any]:
+def tried(run: Path, copy: Path, next_day: pa.Table, bad: pa.Table, overrides: list[str]) -> dict[str, Any]:
     """Give a copy of a run a bad day, and return what became of it."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(run, copy)
     try:
-        record = update(copy, bad).record
-        published, reasons = record.published, record.reasons or record.warnings
+        done = update(copy, bad, overrides=overrides)
+        published = done.record.published and not done.repeated
+        reasons = ["repeated"] if done.repeated else done.record.reasons or done.record.warnings
     except UserError as error:
         published, reasons = False, [str(error)]
     found: dict[str, Any] = {"published": published, "reasons": reasons[:3], "worse": False}
@@ -282,7 +284,7 @@ def table(figures: Figures) -> Iterator[str]:
         ratio = mean_of(of["update"], "seconds", both) / mean_of(of["window"], "seconds", both)
         size = max((line["rows"] / line["living"] for line in of["update"].values() if line["living"]), default=np.nan)
         published = mean_of(of["update"], "published", days)
-        texts = [f"{aucs[method]:.4f}" for method in of]
+        texts = [f"{aucs[method]:.4f}" if of[method] else "" for method in of]
         texts += [f"{gain:+.4f}", f"{ratio:.3f}", f"{size:.3f}", f"{published:.0%}"]
         yield f"| {seed} | {len(days)} | {' | '.join(texts)} |"
     refused = [line["change"] for line in figures.lines if line["method"] == "update" and "change" in line]
@@ -347,9 +349,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--fields", type=int, default=20)
     parser.add_argument("--features", type=int, default=50_000)
+    parser.add_argument("--first", type=int, default=7, help="days that the first model, and every window, has")
     parser.add_argument("--until", type=int, default=10_000, help="stop before this day")
     parser.add_argument("--retrain-every", type=int, default=1, help="measure retraining on every N-th day alone")
     parser.add_argument("--bad-days", type=int, default=0, help="days on which each bad day is tried")
+    parser.add_argument("--set", nargs="+", default=[], help="settings of the updates, as update.learning_rate=1")
     parser.add_argument("--table", action="store_true", help="print what has been measured, and measure nothing")
     parser.add_argument("--picture", type=Path, help="draw what has been measured into this file")
     arguments = parser.parse_args()

@@ -211,3 +211,5 @@ def test_a_column_of_another_meaning_is_refused_and_one_of_sessions_is_not(
 
     found = inspect_day(with_unseen(now), [with_unseen(usual)], GuardsConfig())
     assert any("guards.unknown" in str(finding) for finding in found.refusals) == refused
+    training = msgspec.structs.replace(with_unseen(usual), rows=None, used=None)
+    assert not inspect_day(with_unseen(now), [training], GuardsConfig()).refusals  # of which the model knows all

@@ -221,6 +221,7 @@ def test_what_an_update_leaves_is_verified(run):
 def test_values_that_are_no_text_are_counted_where_the_model_knows_none(run):
     users = [bytes([255, number % 250]) for number in range(1200)]
     day = day_of(1, user=pa.array(users, pa.binary()))
+    fw.update(run, day_of(2), gate=False)
     [reason] = fw.update(run, day, gate=False).record.reasons
     assert reason.endswith("got 100.0% (guards.unknown)")
     assert fw.update(run, day, gate=False, overrides=["guards.unknown=1"]).record.published

@@ -177,11 +177,13 @@ def _fields(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfi
             (True, "unknown", "values that the model does not know"),
             (True, "top", "its most frequent value"),
         ):
-            figure = "unseen" if key == "unknown" else key
-            usual = _usual(old, lambda each, figure=figure: getattr(each, figure))  # type: ignore[misc]
+            figure, among = key, old
+            if key == "unknown":  # what a model was trained on, it knows: only days tell how much of a day it knows
+                figure, among = "unseen", [each.fields[name] for each in before if each.rows and name in each.fields]
+            usual = _usual(among, lambda each, figure=figure: getattr(each, figure))  # type: ignore[misc]
             if usual is not None and getattr(field, figure) is not None:
                 title, bound = f"field {name}, the share of {what}", getattr(settings, key)
-                if key == "unknown":  # where few values are known on any day, as of sessions, that says nothing
+                if key == "unknown":  # where few values are known on any day, as of sessions, none more says nothing
                     bound = bound * (1 - usual) if usual < _HALF else 1.0
                 if key == "top" and bound < 1:  # of a value that is most of a field already, less is enough
                     bound = min(bound, _NEARLY_ALL * (1 - usual))
