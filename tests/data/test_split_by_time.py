@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fieldwise.data.chunk import Chunk
 from fieldwise.data.log import open_table
+from fieldwise.data.split import NO_PART
 from fieldwise.data.split_by_time import MomentCounts, SplitByTime
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.schema import Field
@@ -98,3 +99,12 @@ def test_a_log_without_times_is_refused():
 def test_shares_that_leave_nothing_to_train_on_are_refused():
     with pytest.raises(ConfigError, match="nothing to train on"):
         SplitByTime(lambda: open_table(pa.table({})), FIELD, 0.5, 0.5)
+
+
+def test_rows_of_later_folds_have_no_part_and_that_is_said():
+    table = pa.table({"time": [f"2026-01-{day:02d}" for day in range(1, 11)]})
+    split = SplitByTime(lambda: open_table(table), FIELD, 0.2, 0.2, later=0.3)
+    parts, rejects = split.parts(Chunk(table, "log.csv", 0, np.arange(1, 11), []))
+    assert parts.tolist() == [0, 0, 0, 1, 1, 2, 2, NO_PART, NO_PART, NO_PART]
+    assert not rejects
+    assert split.remarks[0].endswith("later folds from 2026-01-08 00:00:00 UTC on")

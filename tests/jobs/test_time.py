@@ -13,6 +13,7 @@ from fieldwise.data.split_by_time import SplitByTime
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.jobs.prepare.estimate import estimate
 from fieldwise.jobs.prepare.prepare import prepare
+from fieldwise.jobs.run import read_result
 from fieldwise.jobs.train.train import train
 
 ROWS = 400
@@ -172,3 +173,42 @@ def test_days_are_told_by_times_as_the_model_knows_them(tmp_path, seconds):
     found = fw.evaluate(tmp_path / "run", log_of(days), by_day=True)
     assert [each.day for each in found.by_day][:2] == ["2026-01-01", "2026-01-02"]
     assert sum(each.metrics.num_examples for each in found.by_day) == ROWS
+
+
+FOLDS = """
+[data]
+train = ["unused"]
+folds = 3
+label = "click"
+time = "at"
+exclude = ["row"]
+[fields.at]
+exclude = true
+[model]
+kind = "lr"
+"""
+
+
+def test_each_fold_in_time_is_tested_on_rows_later_than_those_that_train(tmp_path, seconds):
+    table = log_of(as_times(seconds)).append_column("order", pa.array(np.argsort(np.argsort(seconds)).astype(float)))
+    text = FOLDS.replace("[model]", '[fields.order]\ntype = "number"\nscale = "none"\n[model]')
+    tested = []
+    for fold in range(3):
+        own = parse_config(text.replace("folds = 3", f"folds = 3\nfold = {fold}"), base=tmp_path)
+        parts = prepare(own, data=table).parts
+        orders = {
+            name: np.sort(part.gather(np.arange(part.num_examples)).batch.values[0]) for name, part in parts.items()
+        }
+        assert orders["train"].tolist() == list(range(80 * (fold + 1)))
+        assert orders["valid"].tolist() == list(range(80 * (fold + 1), 80 * (fold + 2)))
+        tested += orders["test"].tolist()
+    assert tested == list(range(160, ROWS))
+
+
+def test_a_model_of_folds_in_time_is_trained_on_all_rows_with_their_penalty(tmp_path, seconds):
+    result = train(parse_config(FOLDS, base=tmp_path), tmp_path / "run", data=log_of(as_times(seconds)))
+    tested = [read_result(tmp_path / "run" / "folds" / str(fold)) for fold in range(3)]
+    assert [each.test.num_examples for each in tested] == [80, 80, 80]
+    assert result.folds["auc"].of_folds == pytest.approx([each.test.auc for each in tested])
+    assert result.l2 == np.median([each.l2 for each in tested])
+    assert result.test is None

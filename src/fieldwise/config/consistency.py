@@ -51,7 +51,7 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
     yield from label_problems(config, origin)
     yield from _infinite(config, origin)
     yield from _crosses(config, origin)
-    others = [name for name in ("valid", "test", "split", "time") if getattr(data, name) is not None]
+    others = [name for name in ("valid", "test", "split") if getattr(data, name) is not None]
     if data.folds is not None and others:
         yield ConfigError(
             "folds already say which rows are valid and test",
@@ -78,12 +78,13 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
             where=origin.at("data", "split", shown="data"),
             fix="remove time, or remove split",
         )
-    if data.time is not None and not isinstance(data.valid, float) and not isinstance(data.test, float):
+    has_share = isinstance(data.valid, float) or isinstance(data.test, float)
+    if data.time is not None and data.folds is None and not has_share:
         yield ConfigError(
             "time says where parts are cut, and no part is a share of the log",
             where=origin.at("data", "time"),
             got=f"valid = {data.valid}, test = {data.test}",
-            fix="give valid or test as a share, as in valid = 0.1, or remove time",
+            fix="give valid or test as a share, as in valid = 0.1, or folds, or remove time",
         )
     if config.train.half_life is not None and data.time is None:
         yield ConfigError(

@@ -49,7 +49,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     folds
         Cross-validation, for small logs: every model is trained so many times, each time tested on another fold and
         validated on the next, and then once on all rows (`jobs.train.folds`). Groups (`group`) are not divided. In
-        place of `valid`, `test`, `split` and `time`.
+        place of `valid`, `test` and `split`. With `time` the log is cut into `folds` + 2 stretches of equal size in its
+        order, and the training for fold i has the first i + 1 of them, the next is for validation, the one after it
+        for testing: every test row is later than what its model has learned from.
     fold
         Only the training that is tested on this fold, 0 to `folds` - 1.
     label

@@ -158,7 +158,10 @@ class SplitLog(NamedTuple):
     part: str
 
     def deal(self, chunk: Chunk) -> dict[str, Chunk]:
-        """Return the rows of a chunk by part; those that could not be read or dealt as rejects of `NOWHERE`."""
+        """Return the rows of a chunk by part; those that could not be read or dealt as rejects of `NOWHERE`.
+
+        Rows of folds to come (`data.split_by_time`) are in none.
+        """
         if self.split is None:
             dealt = {self.part: chunk._replace(rejects=[])}
             astray = chunk.rejects

@@ -1,7 +1,8 @@
 """A split in the order of time: the last rows are for testing, those before them for validation, the first to train on.
 
-The moments at which parts begin follow from the times of all rows, which are read once for it. They are counted in
-steps of 1, 2, 4 ... seconds, as many as it takes for no more than a million different counts.
+Rows that are later still, of folds to come (``data.folds``), have no part. The moments at which parts begin follow from
+the times of all rows, which are read once for it. They are counted in steps of 1, 2, 4 ... seconds, as many as it takes
+for no more than a million different counts.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ class SplitByTime:
         The column with the times, and how they are written (`features.moments`).
     valid, test
         Shares, 0 or more and below 1 together; training has the first rows, testing the last.
+    later
+        The share of rows behind those for testing, which have no part: 0 or more, below 1 with the others.
     half_life
         Days, > 0, after which a training row counts half as much (`recency`); None: all count alike.
     """
@@ -134,12 +137,14 @@ class SplitByTime:
         valid: float = 0.0,
         test: float = 0.0,
         half_life: float | None = None,
+        *,
+        later: float = 0.0,
     ) -> None:
-        check_shares(valid, test)
+        check_shares(valid, test + later)
         assert field.column is not None, "a time has a column"
         self._open_log, self._field, self._column = open_log, field, field.column
-        self._shares, self._half_life = (valid, test), half_life
-        self._begin: tuple[float, float] | None = None
+        self._shares, self._half_life = (valid, test, later), half_life
+        self._begin: tuple[float, float, float] | None = None
         self._newest = _NEVER
         self._lock = Lock()  # chunks are dealt in several threads
 
@@ -150,7 +155,7 @@ class SplitByTime:
             return []
         named = [
             f"{part} from {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC on"
-            for part, share, moment in zip(("valid", "test"), self._shares, self._begin, strict=True)
+            for part, share, moment in zip(("valid", "test", "later folds"), self._shares, self._begin, strict=True)
             if share and moment != _NEVER
         ]
         return [f"parts are cut by the time in {self._column}: {', '.join(['train first', *named])}"] if named else []
@@ -163,14 +168,14 @@ class SplitByTime:
         DataError
             The log lacks the column, its type holds no times, or no row has one.
         """
-        valid_from, test_from = self._boundaries()
+        valid_from, test_from, later_from = self._boundaries()
         with naming(chunk.path):
             columns = Columns(chunk.table)
             seconds, bad = read_moments(columns, self._column, self._field)
         parts = np.zeros(len(seconds), dtype=np.uint8)
         parts[seconds >= valid_from] = PARTS.index("valid")
         parts[seconds >= test_from] = PARTS.index("test")
-        parts[np.isnan(seconds)] = NO_PART
+        parts[(seconds >= later_from) | np.isnan(seconds)] = NO_PART
         cells = columns.array(self._column)
         rejects = [
             RejectedRow(
@@ -179,7 +184,7 @@ class SplitByTime:
                 f"the time is {'not a point in time' if bad[row] else 'missing'}, so the row has no part",
                 self._column,
             )
-            for row in np.flatnonzero(parts == NO_PART)
+            for row in np.flatnonzero(np.isnan(seconds))
         ]
         return parts, rejects
 
@@ -197,7 +202,7 @@ class SplitByTime:
         with naming(chunk.path):
             return read_moments(Columns(chunk.table), self._column, self._field)[0]
 
-    def _boundaries(self) -> tuple[float, float]:
+    def _boundaries(self) -> tuple[float, float, float]:
         with self._lock:
             if self._begin is None:
                 counts, log = MomentCounts(), self._open_log()
@@ -212,6 +217,8 @@ class SplitByTime:
                         fix="name another column; or state how its times are written: "
                         f'fields.{self._column} = {{ exclude = true, format = "%d/%m/%Y %H:%M" }}',
                     )
-                valid, test = self._shares
-                self._begin, self._newest = (counts.latest(valid + test), counts.latest(test)), counts.newest
+                valid, test, later = self._shares
+                after = valid + test + later, test + later, later
+                valid_from, test_from, later_from = map(counts.latest, after)
+                self._begin, self._newest = (valid_from, test_from, later_from), counts.newest
             return self._begin

@@ -53,7 +53,11 @@ def open_sources(config: Config, chunk_bytes: int = MAX_CHUNK_BYTES) -> list[Spl
     elif data.time is not None:
         field = time_field(config)
         assert field is not None, "a time is named"
-        split = SplitByTime(lambda: log_of("train"), field, **shares, half_life=config.train.half_life)
+        later = 0.0
+        if data.folds is not None and data.fold is not None:  # of folds + 2 stretches, the first ones train
+            stretch = 1 / (data.folds + 2)
+            shares, later = {"valid": stretch, "test": stretch}, (data.folds - 1 - data.fold) * stretch
+        split = SplitByTime(lambda: log_of("train"), field, **shares, half_life=config.train.half_life, later=later)
     elif data.folds is not None and data.fold is not None:
         split = SplitByFold(data.folds, data.fold, data.seed, data.group)
     elif shares:

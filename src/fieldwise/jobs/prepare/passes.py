@@ -197,6 +197,7 @@ def _learn(
     encoder: Encoder, source: SplitLog, spool: Spool | None, chunk: Chunk
 ) -> tuple[int, list[Line], tuple[int, int] | None]:
     dealt = source.deal(chunk)
+    num_rows = sum(rows.num_rows for rows in dealt.values())
     astray = dealt.pop(NOWHERE).reject_lines()
     lines = list(astray)
     aside: dict[str, tuple[Chunk, ReadRows]] = {}
@@ -210,7 +211,7 @@ def _learn(
                 rejects = encoder.fit_chunk(rows.table)
         lines += rows.reject_lines(rejects) if part == "train" else ()
     complete = spool is not None and len(aside) == len(dealt)
-    return chunk.num_rows, lines, spool.write(Record(chunk.num_rows, astray, aside)) if spool and complete else None
+    return num_rows, lines, spool.write(Record(num_rows, astray, aside)) if spool and complete else None
 
 
 def _read_rows(encoder: Encoder, source: SplitLog, part: str, rows: Chunk) -> ReadRows:
@@ -225,13 +226,14 @@ def _read_rows(encoder: Encoder, source: SplitLog, part: str, rows: Chunk) -> Re
 
 def _encode(encoder: Encoder, source: SplitLog, chunk: Chunk) -> _Encoded:
     dealt = source.deal(chunk)
+    num_rows = sum(rows.num_rows for rows in dealt.values())
     lines = dealt.pop(NOWHERE).reject_lines()
     encoded: dict[str, Encoded] = {}
     for part, rows in dealt.items():
         with naming(rows.path):
             encoded[part] = encoder.encode(_read_rows(encoder, source, part, rows))
         lines += rows.reject_lines(encoded[part].rejects)
-    return chunk.num_rows, _in_order(lines), encoded
+    return num_rows, _in_order(lines), encoded
 
 
 def _encode_record(encoder: Encoder, spool: Spool, place: tuple[int, int]) -> _Encoded:

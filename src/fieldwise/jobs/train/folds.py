@@ -2,7 +2,8 @@
 
 With a few thousand clicks or less, a tenth of the rows says little of a model, and a tenth of them is missed in
 training. Each fold is tested once, by a model that was trained without it and without the next, which chose its epoch,
-penalty and stacking weights. The final model takes the medians of those, and all rows.
+penalty and stacking weights. Where a time is named (``data.time``) folds follow one another, and the model has learned
+from the rows before its fold alone: an expanding window. The final model takes the medians of those, and all rows.
 """
 
 from __future__ import annotations
