@@ -19,7 +19,15 @@ from fieldwise.metrics import evaluate_predictions
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.optimum import MOST_BYTES, initial_penalty, next_penalty, not_solved, read_optimum, solve_path
+from fieldwise.training.optimum import (
+    MOST_BYTES,
+    initial_penalty,
+    next_penalty,
+    not_solved,
+    put_aside,
+    read_optimum,
+    solve_path,
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +170,35 @@ def test_networks_start_from_the_optimum_of_a_stronger_penalty(config, prepared,
     wanted = decode_weights(fw.open_bundle(tmp_path / "stronger").table)
     np.testing.assert_allclose(start.weights, wanted, atol=2e-2)
     assert not fw.verify(tmp_path / "lr").damages
+
+
+def test_without_validation_rows_some_training_rows_choose_the_penalty_and_all_are_learned_from(prepared, tmp_path):
+    train, counts = prepared.parts["train"], prepared.encoder.vocabulary_counts
+    path = Checkpoints(tmp_path / "aside", keep=1)
+    heard = []
+    solve_path(train, None, counts, PretrainConfig(), path, listen=heard.append)
+    found = read_optimum(path)
+    chosen = found.history.epochs[found.history.best_epoch - 1].l2
+    features, labels = matrix(train)
+    aside = put_aside(labels)
+    rest = np.setdiff1d(np.arange(len(labels)), aside)
+
+    def loss_aside(l2):
+        peer = LogisticRegression(C=1 / l2, tol=1e-9, max_iter=10_000).fit(features[rest], labels[rest])
+        return evaluate_predictions(peer.predict_proba(features[aside])[:, 1], labels[aside]).logloss
+
+    assert loss_aside(chosen) < min(loss_aside(chosen / 4), loss_aside(chosen * 4)) + 1e-6
+    only = Checkpoints(tmp_path / "only", keep=1)
+    table = LrTableOptimizerConfig(l2=chosen)
+    solve_path(train, None, counts, PretrainConfig(table=table), only)
+    np.testing.assert_allclose(found.weights, read_optimum(only).weights, atol=2e-3)
+    assert found.bias == pytest.approx(read_optimum(only).bias, abs=2e-3)
+    assert f"{len(aside):,} training rows choose the penalty" in heard[0].text
+
+
+@pytest.mark.parametrize("num_positive", [1, 2, 40])
+def test_rows_are_put_aside_by_class_and_every_class_is_left_to_learn_from(num_positive):
+    labels = np.arange(700) < num_positive
+    aside = put_aside(labels.astype(np.int32))
+    assert 0.5 * num_positive - 1 < labels[aside].sum() < num_positive
+    assert len(np.unique(aside)) == len(aside) <= 350

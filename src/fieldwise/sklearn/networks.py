@@ -11,9 +11,6 @@ from fieldwise.sklearn.passes import PartialFit
 
 __all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
 
-_L2_ALONE = 1.0
-"""Penalty of logistic regression where there is nothing to choose by: a prior of one example, as in scikit-learn."""
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class LRClassifier(PartialFit):
@@ -22,7 +19,8 @@ class LRClassifier(PartialFit):
     Parameters
     ----------
     l2
-        Penalty of the weights, in examples; unless given, chosen on the validation rows, and 1 where there are none.
+        Penalty of the weights, in examples; unless given, chosen on the validation rows, and where there are none on
+        training rows put aside, which are then learned from, too.
     solver
         ``newton``, ``ftrl`` or ``auto`` (`training.config.PretrainConfig`).
     epochs
@@ -89,8 +87,7 @@ class LRClassifier(PartialFit):
 
     def _settings(self, has_valid: bool) -> Tree:
         passes = {} if self.epochs == 100 else {"epochs": self.epochs}  # stated, they are for steps and not for Newton
-        l2 = self.l2 if self.l2 is not None or has_valid else _L2_ALONE
-        return {"model": {"kind": "lr"}, "pretrain": {"solver": self.solver, "table": {"l2": l2}, **passes}}
+        return {"model": {"kind": "lr"}, "pretrain": {"solver": self.solver, "table": {"l2": self.l2}, **passes}}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -3,7 +3,8 @@
 Every penalty is solved from the optimum of the one before. They fall by a factor of 4 from 64 until two in a row are
 worse on valid than the best; where 64 is the best they rise in the same way; at last the double and the half of the
 best are tried. What decides is logloss: the AUC of a few hundred clicks is noise
-(docs/log/2026-11.md#which-penalty-for-logistic-regression). Without validation rows there is one penalty.
+(docs/log/2026-11.md#which-penalty-for-logistic-regression). Without validation rows some of the training rows are put
+aside to choose by, and the penalty that is kept is solved for on all rows.
 
 The rule is one of bytes, so that the same log is trained alike on every machine: examples take 8 for every feature that
 they have (16 in a bag), and 64 more; features take 64.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from fieldwise.calibration import sigmoid
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError, ConfigError
-from fieldwise.events import EpochEnd, Listener, ignore
+from fieldwise.events import EpochEnd, Listener, Noted, ignore
 from fieldwise.io.memory import require_memory
 from fieldwise.kernels.layout import BAG, Layout
 from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
@@ -41,6 +42,7 @@ __all__ = [
     "initial_penalty",
     "next_penalty",
     "not_solved",
+    "put_aside",
     "read_initial",
     "read_optimum",
     "solve_initial",
@@ -51,8 +53,9 @@ __all__ = [
 MOST_BYTES = 512 * 2**20
 """What solving may take: one minute of two cores, at most."""
 _FIRST, _FACTOR, _LEAST, _GREATEST = 64.0, 4.0, 2.0**-6, 2.0**14
-_ALONE = 16.0
-"""The penalty where there is nothing to choose by."""
+_ALONE = 4.0
+"""The penalty where there is nothing to choose by: one or two rows."""
+_ASIDE_SHARE, _ENOUGH_ASIDE, _ASIDE_SEED = 0.1, 500, 0
 _CLOSE = 1e-7
 _STRONGER, _LEAST_INITIAL = 4.0, 2.0
 _SOME, _PIECE = 1000, 1 << 16
@@ -189,15 +192,20 @@ def solve_path(
     interrupt = interrupt or Interrupt()
     needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
     require_memory(needed, "solving logistic regression", 'set pretrain.solver = "ftrl"')
-    path = _Path(train, settings.table.l2, valid, checkpoints)
-    problem = _problem(train)
+    judges, rows = valid, np.arange(0 if valid is None else valid.num_examples)
+    learnt_from = np.arange(train.num_examples)
+    if valid is None and settings.table.l2 is None:
+        judges, rows = train, put_aside(train.labels())
+        learnt_from = np.delete(learnt_from, rows)
+        listen(Noted(f"no validation rows: {len(rows):,} training rows choose the penalty, and are then learned from"))
+    path = _Path(train, settings.table.l2, _ALONE if not len(rows) else None, checkpoints)
+    problem = _problem(train, learnt_from)
 
     def look() -> None:
         if interrupt.requested:
             raise Interrupted
 
-    saved = time.monotonic()
-    while (l2 := path.next()) is not None:
+    def solved(l2: float) -> tuple[LogisticSolution, EpochEnd]:
         started = time.perf_counter()
         try:
             solution = problem.solve(np.full(train.layout.num_fields, l2), path.last, _CLOSE, look)
@@ -206,15 +214,40 @@ def solve_path(
             raise
         solution = solution._replace(weights=filled(solution.weights, train.layout, counts))
         seconds = max(time.perf_counter() - started, 1e-9)
-        metrics = None if valid is None else _metrics(solution, valid)
         rate = train.num_examples * solution.steps / seconds
-        end = EpochEnd(len(path.tried) + 1, solution.objective, seconds, rate, metrics, l2)
+        return solution, EpochEnd(len(path.history.epochs) + 1, solution.objective, seconds, rate, None, l2)
+
+    saved = time.monotonic()
+    while (l2 := path.next()) is not None:
+        solution, end = solved(l2)
+        metrics = _metrics(solution, judges, rows) if judges is not None and len(rows) else None
+        end = end._replace(valid=metrics) if valid is not None else end
         path.add(l2, solution, end, goodness(metrics, "logloss"))
         listen(end)
         if time.monotonic() - saved >= 60 * minutes_between:
             path.save()
             saved = time.monotonic()
+    if judges is train and len(path.history.epochs) == len(path.tried):
+        problem = _problem(train)
+        path.end(*solved(path.chosen))
+        listen(path.history.epochs[-1])
     path.save()
+
+
+def put_aside(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Return the training rows to choose a penalty by, where there are no others: a tenth of each class, of small logs
+    500 rows or a half.
+
+    Examples
+    --------
+    >>> [len(put_aside(np.arange(num_rows) % 2)) for num_rows in (20_000, 1_200, 300, 2)]
+    [2000, 500, 150, 0]
+    """
+    share = min(max(_ASIDE_SHARE, _ENOUGH_ASIDE / max(len(labels), 1)), 0.5)
+    generator = np.random.default_rng(_ASIDE_SEED)
+    of_class = [generator.permutation(np.flatnonzero(labels == each)) for each in np.unique(labels)]
+    chosen = [rows[: int(share * len(rows))] for rows in of_class]
+    return np.sort(np.concatenate(chosen or [np.zeros(0, dtype=np.int64)]))
 
 
 def initial_penalty(l2: float) -> float:
@@ -291,8 +324,8 @@ def _not_there(checkpoints: Checkpoints) -> ArtefactError:
     )
 
 
-def _problem(train: Cache) -> LogisticProblem:
-    examples = train.gather(np.arange(train.num_examples))
+def _problem(train: Cache, rows: npt.NDArray[np.int64] | None = None) -> LogisticProblem:
+    examples = train.gather(np.arange(train.num_examples) if rows is None else rows)
     assert examples.labels is not None, "training needs labels"
     return LogisticProblem(examples.batch, train.layout, examples.labels, examples.weights)
 
@@ -300,8 +333,8 @@ def _problem(train: Cache) -> LogisticProblem:
 class _Path:
     """The penalties that were tried, the last solution and the best."""
 
-    def __init__(self, train: Cache, l2: float | None, valid: Cache | None, checkpoints: Checkpoints) -> None:
-        self.only = l2 if l2 is not None else _ALONE if valid is None else None
+    def __init__(self, train: Cache, l2: float | None, alone: float | None, checkpoints: Checkpoints) -> None:
+        self.only = alone if l2 is None else l2
         self.checkpoints = checkpoints
         self.history = TrainingState()
         self.tried: list[tuple[float, float | None]] = []
@@ -326,6 +359,17 @@ class _Path:
             history.best_epoch, history.best_value = len(self.tried), value
             self.best = solution.weights, solution.bias
 
+    def end(self, solution: LogisticSolution, end: EpochEnd) -> None:
+        """Keep the solution on all rows for the penalty that some of them have chosen."""
+        self.history.epochs.append(end)
+        self.history.best_epoch = len(self.history.epochs)
+        self.last, self.best = solution, (solution.weights, solution.bias)
+
+    @property
+    def chosen(self) -> float:
+        """The best of the penalties that were tried."""
+        return self.tried[self.history.best_epoch - 1][0]
+
     def save(self) -> None:
         """Write where the path is."""
         if self.last is None:
@@ -333,7 +377,7 @@ class _Path:
         rows = np.stack([self.last.weights, self.best[0]], axis=1)
         numbers = {"bias": np.array([self.last.bias, self.best[1]])}
         state = {"history": msgspec.to_builtins(self.history), "tried": self.tried}
-        self.checkpoints.save(len(self.tried), rows, numbers, state)
+        self.checkpoints.save(len(self.history.epochs), rows, numbers, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         last, best = (np.ascontiguousarray(column) for column in checkpoint.table.T)
@@ -343,11 +387,11 @@ class _Path:
         self.tried = [(l2, value) for l2, value in checkpoint.state["tried"]]
 
 
-def _metrics(solution: LogisticSolution, valid: Cache) -> Metrics:
+def _metrics(solution: LogisticSolution, cache: Cache, rows: npt.NDArray[np.int64]) -> Metrics:
     found = BinaryMetrics()
-    for begin in range(0, valid.num_examples, _PIECE):
-        some = valid.gather(np.arange(begin, min(begin + _PIECE, valid.num_examples)))
-        assert some.labels is not None, "validation rows have labels"
-        logits = logits_of(solution, some.batch, valid.layout)
+    for begin in range(0, len(rows), _PIECE):
+        some = cache.gather(rows[begin : begin + _PIECE])
+        assert some.labels is not None, "these rows have labels"
+        logits = logits_of(solution, some.batch, cache.layout)
         found.update(sigmoid(logits), some.labels, some.weights, some.groups)
     return found.compute()
