@@ -21,9 +21,12 @@ from tests.processes import FORKS
 import fieldwise as fw
 from fieldwise.cli.forget import command
 from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.events import Event, Warned
 from fieldwise.jobs.forget.forget import forget
 from fieldwise.jobs.forget.proof import search
 from fieldwise.jobs.update.update import rollback
+from fieldwise.serving.limits import Limits
+from fieldwise.serving.models import Models
 
 GONE = ["user-0007", "user-0008"]
 ROWS = 3_000
@@ -274,6 +277,17 @@ def test_half_way_the_run_is_not_updated_and_that_is_said(folder: Path, monkeypa
         with pytest.raises(ArtefactError, match="was broken off"):
             job()
     assert "was broken off" in fw.verify(folder / "run").damages[0]
+    said: list[Event] = []
+    rows = folder / "rows.parquet"
+    pq.write_table(log_of(7), rows)
+    fw.predict(folder / "run", rows, folder / "out.parquet", listen=said.append)
+    fw.evaluate(folder / "run", rows, listen=said.append)
+    lines: list[str] = []
+    models = Models(folder / "run", None, Limits(), lines.append)
+    models.load()
+    models.close()
+    assert sum(isinstance(each, Warned) and "was broken off" in each.text for each in said) == 2
+    assert "was broken off" in lines[0]
     assert not forget(folder / "run", "user", GONE).proof.left
     assert fw.verify(folder / "run").damages == []
 

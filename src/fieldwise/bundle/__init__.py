@@ -18,7 +18,15 @@ to them, then removes the old files, so that a reader always finds a complete mo
 nothing is unpickled.
 """
 
-from fieldwise.bundle.manifest import BUNDLE_FORMAT, CURRENT_NAME, VERSIONS_NAME, bundle_digest, bundle_in_use
+from fieldwise.bundle.manifest import (
+    BUNDLE_FORMAT,
+    CURRENT_NAME,
+    FORGETTING_NAME,
+    VERSIONS_NAME,
+    bundle_digest,
+    bundle_in_use,
+    forgetting_remark,
+)
 from fieldwise.bundle.member_names import kind_of, member_names
 from fieldwise.bundle.reading import Bundle, open_bundle
 from fieldwise.bundle.writing import BundleWriter, block_rows, remove_stale, rewrite_bundle, set_calibration
@@ -26,12 +34,14 @@ from fieldwise.bundle.writing import BundleWriter, block_rows, remove_stale, rew
 __all__ = [
     "BUNDLE_FORMAT",
     "CURRENT_NAME",
+    "FORGETTING_NAME",
     "VERSIONS_NAME",
     "Bundle",
     "BundleWriter",
     "block_rows",
     "bundle_digest",
     "bundle_in_use",
+    "forgetting_remark",
     "kind_of",
     "member_names",
     "open_bundle",

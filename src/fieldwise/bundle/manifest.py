@@ -15,12 +15,14 @@ from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 __all__ = [
     "BUNDLE_FORMAT",
     "CURRENT_NAME",
+    "FORGETTING_NAME",
     "MANIFEST_NAME",
     "ONE_BLOCK",
     "VERSIONS_NAME",
     "Manifest",
     "bundle_digest",
     "bundle_in_use",
+    "forgetting_remark",
     "path_inside",
     "read_bundle_manifest",
     "write_bundle_manifest",
@@ -31,6 +33,8 @@ _VERSION = 2
 MANIFEST_NAME = "manifest.json"
 VERSIONS_NAME, CURRENT_NAME = "versions", "current"
 """Of a run that is updated: the folder of its versions, a bundle each, and the file there that names the one in use."""
+FORGETTING_NAME = "forgetting.json"
+"""Of a run: there while a `fieldwise forget` is not done."""
 ONE_BLOCK = 62
 """The block shift of tables written by version 1, which have one checksum for the whole file."""
 _UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": ONE_BLOCK}}
@@ -100,6 +104,16 @@ def bundle_in_use(folder: str | Path) -> Path:
             )
         return folder / VERSIONS_NAME / name.decode()
     return folder / "bundle" if (folder / "bundle" / MANIFEST_NAME).exists() else folder
+
+
+def forgetting_remark(folder: str | Path) -> str | None:
+    """Return what should be known of a run in which a `fieldwise forget` was broken off; None where none was."""
+    if not (Path(folder) / FORGETTING_NAME).exists():
+        return None
+    return (
+        f"a `fieldwise forget` was broken off in {folder}: the model may answer with the values or without; the same "
+        "`fieldwise forget` again ends it"
+    )
 
 
 def path_inside(folder: Path, part: str, name: str) -> Path:

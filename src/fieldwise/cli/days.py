@@ -12,11 +12,13 @@ from fieldwise.cli.output import print_table
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.jobs.update.result import DayRecord, Figures, UpdateResult
+    from fieldwise.jobs.update.versions import Record
 
 __all__ = ["curve", "print_history", "print_update"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 60
+_UNDONE = "undone: a version before it was put to use again, and later versions have not learned from this day"
 _HEADINGS = ["auc", "logloss", "norm. entropy", "calibration"]
 
 
@@ -90,15 +92,15 @@ def _print_late(day: DayRecord) -> None:
         click.echo(f"answered and recomputed probabilities of {skew.rows:,} rows differ by {skew.largest:.2g} at most")
 
 
-def print_history(current: int, days: Sequence[DayRecord], first: int = 1) -> None:
+def print_history(record: Record, days: Sequence[DayRecord], first: int = 1) -> None:
     """Print a line for each day, of which the first has this number, and how its figures moved."""
     if not days:
         click.echo("The run was not updated yet; version 1 is the trained model.")
         return
     print_table(
-        f"{len(days):,} day{'s' * (len(days) > 1)}; in use is version {current}",
+        f"{len(days):,} day{'s' * (len(days) > 1)}; in use is version {record.current}",
         ["day", "version", "published", "auc", "logloss", "entropy", "calibration", "unseen", "features"],
-        [_line(number, day) for number, day in enumerate(days, first)],
+        [_line(number, day, record.has_lost(day)) for number, day in enumerate(days, first)],
         num_texts=3,
     )
     shown = days[-_WIDEST:]
@@ -113,7 +115,8 @@ def print_history(current: int, days: Sequence[DayRecord], first: int = 1) -> No
         if known:
             click.echo(f"{name:>13}  {curve(values)}  {min(known):.4f} to {max(known):.4f}")
     for number, day in enumerate(days, first):
-        for reason in (*day.reasons, *([_lost(day)] if day.is_lost else [])):
+        lost = [_lost(day)] if day.is_lost else [_UNDONE] if record.has_lost(day) else []
+        for reason in (*day.reasons, *lost):
             click.echo(f"{day.summary.day or number}: {reason}")
 
 
@@ -125,13 +128,13 @@ def _title(day: DayRecord) -> str:
     return f"The day {day.summary.day}" if day.summary.day else "The day"
 
 
-def _line(number: int, day: DayRecord) -> list[str]:
+def _line(number: int, day: DayRecord, is_lost: bool) -> list[str]:
     figures, fields = day.progressive, day.summary.fields.values()
     unseen = max((field.unseen for field in fields), default=0.0)
     return [
         day.summary.day or str(number),
         "-" if day.version is None else str(day.version),
-        "yes" if day.published else "no",
+        ("undone" if is_lost else "yes") if day.published else "no",
         *(["-"] * 4 if figures is None else _figures(figures)[1:]),
         f"{unseen:.1%}",
         compact(day.features.living) if day.version is not None else "-",

@@ -21,7 +21,8 @@ from fieldwise.cli.output import print_json
 @json_option
 def command(run: Path, last: int | None, as_json: bool) -> None:
     """Print each day that RUN was updated with: how well its rows were predicted before they were learned from, how
-    many values were new, and whether the version that came of it was published.
+    many values were new, and whether the version that came of it was published. Days whose version was gone back from
+    (`fieldwise rollback`) are marked: later versions have not learned from them.
     """
     from fieldwise.jobs.update.history import read_history
 
@@ -29,8 +30,9 @@ def command(run: Path, last: int | None, as_json: bool) -> None:
     first = max(len(record.days) - last, 0) if last is not None else 0
     days = record.days[first:]
     if as_json:
-        print_json({"current": record.current, "days": [day.as_dict() for day in days]})
+        plain = [{**day.as_dict(), "lost": record.has_lost(day)} for day in days]
+        print_json({"current": record.current, "head": record.head, "days": plain})
     else:
         from fieldwise.cli.days import print_history
 
-        print_history(record.current, days, first + 1)
+        print_history(record, days, first + 1)

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from fieldwise.bundle import open_bundle
+from fieldwise.bundle import forgetting_remark, open_bundle
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import DataError
-from fieldwise.events import Listener, Preparing, ignore
+from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
 from fieldwise.jobs.by_field import SlicesByField
 from fieldwise.jobs.predict.answers import probabilities_of
@@ -136,6 +136,8 @@ def evaluate(
     0.8731
     """
     bundle = open_bundle(run)
+    if remark := forgetting_remark(run):
+        listen(Warned(remark))
     answer = probabilities_of(bundle)
     coverage = Coverage(bundle.encoder)
     accepted, tally = 0, RejectTally()

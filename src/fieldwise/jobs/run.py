@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from fieldwise.bundle import VERSIONS_NAME, bundle_digest
+from fieldwise.bundle import FORGETTING_NAME, VERSIONS_NAME, bundle_digest
 from fieldwise.config import Config
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.io.files import checksum, discard, explaining, remove_unfinished, sync_folder
@@ -37,7 +37,6 @@ from fieldwise.jobs.identity import plain_config, refuse_difference, update_sett
 from fieldwise.jobs.result import Result
 
 __all__ = [
-    "FORGETTING_NAME",
     "LOCK_NAME",
     "RUN_NAME",
     "RunFolder",
@@ -51,7 +50,7 @@ _FORMAT = "fieldwise-run"
 _VERSION = 3
 _UPGRADES: Upgrades = {1: lambda content: content, 2: lambda content: content}
 """Version 1 did not say which bundle is the run's, version 2 not how it is updated."""
-RUN_NAME, LOCK_NAME, FORGETTING_NAME = "run.json", ".lock", "forgetting.json"
+RUN_NAME, LOCK_NAME = "run.json", ".lock"
 
 
 class _Manifest(msgspec.Struct, forbid_unknown_fields=True):

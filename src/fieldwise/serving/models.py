@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from fieldwise.bundle import forgetting_remark
 from fieldwise.errors import ArtefactError, UserError
 from fieldwise.serving.explain import Explanation
 from fieldwise.serving.folders import ModelFolder, Signature, find_models, signature_of, version_key
@@ -92,6 +93,8 @@ class Models:
         self._follow(self._find())
         for model in self.by_name.values():
             self._place(model, self._due(model))
+        for remark in filter(None, map(forgetting_remark, [self._path, *sorted(self._path.glob("*"))])):
+            self._say(remark)
         if not any(model.current for model in self.by_name.values()):
             reasons = "; ".join(why for model in self.by_name.values() for _, why in model.refused.values())
             raise ArtefactError(

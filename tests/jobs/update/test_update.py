@@ -299,7 +299,13 @@ def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(
     assert lines[3].split()[:3] == ["1", "2", "yes"]
     assert max(map(len, lines)) <= 100
     assert CliRunner().invoke(main, ["rollback", str(run)]).stdout.startswith("version 1 is in use; ")
-    assert json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["current"] == 1
+    history = json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)
+    assert (history["current"], history["days"][0]["lost"]) == (1, True)
+    lines = CliRunner().invoke(main, ["history", str(run)]).stdout.splitlines()
+    assert lines[3].split()[:3] == ["1", "2", "undone"]
+    assert "later versions have not learned from this day" in lines[-1]
+    fw.rollback(run, 2)
+    assert "undone" not in CliRunner().invoke(main, ["history", str(run)]).stdout
 
 
 @pytest.mark.parametrize("event", ["read", "train"])

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from fieldwise.bundle import bundle_digest, open_bundle, remove_stale
+from fieldwise.bundle import FORGETTING_NAME, bundle_digest, open_bundle, remove_stale
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.forgetting import check_forgettable, fingerprints_of, forget_values
@@ -37,7 +37,7 @@ from fieldwise.jobs.forget.model import end_renames, forget_in_bundle, forget_in
 from fieldwise.jobs.forget.proof import Proof, search
 from fieldwise.jobs.prepare.prepared import PREPARED_NAME
 from fieldwise.jobs.result import Result
-from fieldwise.jobs.run import FORGETTING_NAME, RUN_NAME, amend_run, holding_run
+from fieldwise.jobs.run import RUN_NAME, amend_run, holding_run
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME
 from fieldwise.jobs.update.versions import Versions, versions_in
 from fieldwise.jobs.update.waiting import WAITING_NAME, forget_keys

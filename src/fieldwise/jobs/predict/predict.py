@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fieldwise.bundle import open_bundle
+from fieldwise.bundle import forgetting_remark, open_bundle
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.errors import DataError
-from fieldwise.events import Listener, Preparing, ignore
+from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.io.files import atomic_file, remove_leftovers
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.outputs import refuse_output
@@ -143,6 +143,8 @@ def predict(
         )
     rejects_path = out.with_name(out.name + ".rejects.jsonl")
     bundle = open_bundle(run)
+    if remark := forgetting_remark(run):
+        listen(Warned(remark))
     schema = bundle.encoder.schema
     with open_rows(bundle, data, format) as log:
         if not standard_output:

@@ -73,6 +73,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             version = bases.get(version)
         return found | {self.head}
 
+    def has_lost(self, day: DayRecord) -> bool:
+        """Whether a version learned from a day that the version of `head` does not go on from."""
+        return day.version is not None and day.version not in self.line
+
     @property
     def published(self) -> list[int]:
         """The versions that were published, ascending."""
