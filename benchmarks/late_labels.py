@@ -80,6 +80,7 @@ def simulate(folder: Path, options: DaysOptions, way: str, window: float, kind: 
 
 
 def main() -> None:
+    """Measure all ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rows", type=int, default=4000)

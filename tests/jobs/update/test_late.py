@@ -264,3 +264,48 @@ def test_a_person_is_forgotten_in_rows_that_wait_and_the_rest_is_learned(run, tm
     counts, _ = check(fw.update(run, served=served, labels=labels, gate=False).record)
     # The server's log was not named, and still has theirs: they come again, as rows that are new.
     assert (counts.waited, counts.ready) == (400 - gone, 400)
+
+
+def test_every_row_is_a_fake_negative_once_and_every_click_a_click_once_however_late_it_comes(run, tmp_path):
+    rows = [rows_of(number) for number in range(1, 4)]
+    clicks = [labels_of(day).filter(pc.equal(day["click"], 1)) for day in rows]
+    settings = ["update.late_labels=fake-negatives", "update.label_window=1.5", "guards.label_rate=50"]
+    served = tmp_path / "served" / "ctr"
+
+    def without_click(table):
+        return table.num_rows - int(pc.sum(table["click"]).as_py())
+
+    def night(number, labels):
+        serve_day(run, tmp_path / "served", number, rows[number - 1], "1")
+        write(labels, tmp_path / "clicks.csv")
+        record = fw.update(run, served=served, labels=tmp_path / "clicks.csv", gate=False, overrides=settings).record
+        return check(record)[0], record
+
+    soon, late = clicks[0].slice(0, 100), clicks[0].slice(100)
+    counts, record = night(1, soon)
+    assert (counts.early, counts.ready, counts.waiting) == (1200, 100, 1100)
+    assert (record.rows.used, record.summary.classes) == (1300, [1100, 100])
+    # Half of the first day's windows close at noon of the second day, before or after their clicks have come.
+    counts, record = night(2, pa.concat_tables([late, clicks[1]]))
+    assert (counts.early, counts.ready) == (1200, len(late) + len(clicks[1]))
+    assert record.rows.used == 1200 + len(late) + len(clicks[1])
+    assert counts.closed == without_click(rows[0].slice(0, 600))
+    before = contents(run)
+    assert fw.update(run, served=served, labels=tmp_path / "clicks.csv", gate=False, overrides=settings).repeated
+    assert contents(run) == before
+    counts, _ = night(3, clicks[2])
+    assert (counts.early, counts.ready) == (1200, len(clicks[2]))
+    assert counts.closed == without_click(rows[0].slice(600)) + without_click(rows[1].slice(0, 600))
+
+
+@pytest.mark.long
+def test_fake_negatives_put_the_calibration_right_that_late_clicks_have_spoiled(tmp_path):
+    from benchmarks.late_labels import DaysOptions, simulate
+
+    options = DaysOptions(days=15, rows=3000, fields=5, features=100, delay=12.0, season=0.0)
+    found = {way: simulate(tmp_path / way, options, way, 3.0, "lr") for way in ("ignored", "wait", "fake-negatives")}
+    off = {way: abs(np.log(each["calibration_of_the_later_half"])) for way, each in found.items()}
+    assert off["ignored"] > 0.5
+    assert off["wait"] < 0.1
+    assert off["fake-negatives"] < 0.25
+    assert found["fake-negatives"]["logloss"] < found["ignored"]["logloss"] - 0.005
