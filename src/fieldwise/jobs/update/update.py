@@ -370,7 +370,8 @@ class _Update:
         cache, hours, fakes = encode_day(log, encoder, day, leaving, self.work / "learned", self.interrupt)
         stepper = go_on(self.bundle, self.checkpoint, self.state, encoder, self.config)
         progressive = Progressive(len(encoder.schema.classes), hours)
-        factor = self.config.update.learning_rate
+        # FTRL's weights follow from its state at one rate, and its steps shrink by themselves.
+        factor = 1.0 if self.state.table.name == "ftrl" else self.config.update.learning_rate
         learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt, fakes)
         return stepper, progressive, cache
 
