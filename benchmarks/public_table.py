@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import peers
 from scipy import sparse
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -131,7 +132,10 @@ def perceptron(parts: dict[str, Cache]) -> dict[str, Any]:
         examples = cache.gather(np.arange(cache.num_examples))
         assert examples.labels is not None, "examples have labels"
         rows[name] = np.concatenate([examples.batch.ids.T, examples.batch.values.T], axis=1), examples.labels
-    means = TargetEncoder(random_state=0, target_type="binary")
+    of_ids = slice(len(examples.batch.ids))  # numbers without bins follow, as they are
+    means = make_column_transformer(
+        (TargetEncoder(random_state=0, target_type="binary"), of_ids), remainder="passthrough"
+    )
     network = MLPClassifier((256, 128), early_stopping=True, random_state=0)
     started = time.process_time()
     model = make_pipeline(means, StandardScaler(), network).fit(*rows["train"])

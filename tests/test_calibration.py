@@ -24,7 +24,7 @@ from fieldwise.kernels.isotonic import isotonic
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.metrics.slices import SliceSums
 from fieldwise.models.load import load_model
-from fieldwise.training.score import predict_logits
+from fieldwise.training.score import answer
 
 DATA = """[data]
 train = "log.parquet"
@@ -180,7 +180,7 @@ def test_train_evaluate_and_predict_say_the_same_calibrated_probabilities(folder
     test = fw.prepare(config).parts["test"]
     model = load_model(bundle)
     examples = list(Batches(test, 500, shuffle=False).epoch(0))
-    logits = np.concatenate(list(predict_logits(model, (each.batch for each in examples))))
+    logits = np.concatenate([answer(model, each.batch)[:, 0].numpy() for each in examples])
     labels = np.concatenate([each.labels for each in examples])
     expected = evaluate_predictions(calibration.probabilities(logits).astype(np.float32), labels)
     assert result.test.logloss == pytest.approx(expected.logloss, rel=1e-6)
@@ -212,11 +212,7 @@ def test_training_on_some_of_the_negatives_gives_probabilities_of_all_rows(tmp_p
         raw.calibration = Calibration()
         test = fw.prepare(config).parts["test"]
         logits = np.concatenate(
-            [
-                piece
-                for each in Batches(test, 4096, shuffle=False).epoch(0)
-                for piece in predict_logits(raw, [each.batch])
-            ]
+            [answer(raw, each.batch)[:, 0].numpy() for each in Batches(test, 4096, shuffle=False).epoch(0)]
         )
         assert sigmoid(logits).mean() / test.labels().mean() > 2
 

@@ -239,6 +239,24 @@ def test_hdfs_without_a_hadoop_client_says_what_to_install(monkeypatch):
     assert len(str(refused.value)) < 1000, "one line of what the loader says, not all"
 
 
+def test_a_port_that_is_no_number_is_an_error_of_the_path():
+    with pytest.raises(ConfigError, match=r"invalid port\n  where: hdfs://namenode:rpc\n(.|\n)*got: rpc"):
+        find_files("hdfs://namenode:rpc/logs/a.csv")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("localhost:4443", ("http", "localhost:4443")), ("https://fake:1", ("https", "fake:1")), ("", (None, None))],
+)
+def test_an_emulator_is_asked_whether_its_address_names_a_scheme_or_not(monkeypatch, host, expected):
+    asked = {}
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", host)
+    monkeypatch.setattr(pyarrow.fs, "GcsFileSystem", lambda **options: asked.update(options))
+    stores.locate(f"gs://emulated-{len(host)}/a.csv")
+    assert (asked.get("scheme"), asked.get("endpoint_override")) == expected
+    assert asked["anonymous"] == bool(host)
+
+
 def test_a_pyarrow_without_a_filesystem_says_so(monkeypatch):
     monkeypatch.delattr(pyarrow.fs, "GcsFileSystem")
     monkeypatch.setattr(pyarrow.fs, "_not_imported", ["GcsFileSystem"])

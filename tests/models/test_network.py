@@ -14,7 +14,8 @@ from fieldwise.kernels.cooccurrence import Cooccurrence, collect
 from fieldwise.models import registry
 from fieldwise.models.click import build_model
 from fieldwise.models.config import LabelHead
-from fieldwise.models.network import NotExportable, export_network, refuse_another_answer
+from fieldwise.models.network import NotExportable, export_network, refuse_another_answer, refuse_other_logits
+from fieldwise.nn.graph import Graph, emit_part
 from fieldwise.tables.config import TableOptimizerConfig
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]
@@ -199,6 +200,22 @@ def test_a_part_that_answers_otherwise_is_refused_with_the_reason(registered):
         units, full = model.gathered(model.augmented(batch_of(20)))
     with pytest.raises(NotExportable, match="differ from torch's"):
         refuse_another_answer(network, model, units, full)
+
+
+def test_an_answer_of_another_shape_is_refused_with_both_shapes():
+    with pytest.raises(NotExportable, match=r"differ from torch's: \(3, 2\), and \(3, 4\)"):
+        refuse_other_logits(np.zeros((3, 4)), np.zeros((3, 2), np.float32))
+
+
+def test_a_gelu_by_its_tanh_is_not_the_exact_one():
+    graph = Graph(np.dtype(np.float32))
+    part = torch.nn.Sequential(torch.nn.GELU(approximate="tanh"))
+    model = graph.finish({"x": ("B", 3)}, {"y": ("B", 3)}, {"y": emit_part(graph, part, "x", 3)})
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = torch.linspace(-3, 3, 30).reshape(10, 3)
+    [found] = session.run(None, {"x": x.numpy()})
+    np.testing.assert_allclose(found, part(x), rtol=0, atol=1e-6)
+    assert np.abs(found - torch.nn.functional.gelu(x).numpy()).max() > 1e-4
 
 
 def test_a_graph_that_is_cut_is_refused():

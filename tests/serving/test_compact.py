@@ -15,7 +15,7 @@ from tests.serving.test_answers import VARIANTS
 import fieldwise as fw
 from fieldwise.bundle import BundleWriter
 from fieldwise.cli import main
-from fieldwise.errors import ConfigError
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.jobs.compact import compact
 from fieldwise.jobs.export import export
 from fieldwise.models.load import load_model
@@ -101,6 +101,13 @@ def test_rows_of_zeros_become_one_and_never_that_of_the_unseen(tmp_path):
     assert smaller.encoder.feature_texts("user", [2, 3, 4]) == [*known[:2], None]
     assert int(smaller.encoder.fields["user"].counts.sum()) == int(original.encoder.fields["user"].counts.sum())
     assert smaller.encoder.arrays()["user.text_bytes"].nbytes < original.encoder.arrays()["user.text_bytes"].nbytes
+
+
+def test_rows_to_compare_that_cannot_be_read_leave_nothing_behind(tmp_path):
+    save(tmp_path / "bundle", units=16)
+    with pytest.raises(DataError):
+        compact(tmp_path / "bundle", tmp_path / "compact", "int8", data=tmp_path / "none.csv")
+    assert not (tmp_path / "compact").exists()
 
 
 def test_what_would_not_be_smaller_is_refused(tmp_path):

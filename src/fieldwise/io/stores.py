@@ -231,13 +231,16 @@ def _connect(scheme: str, host: str, anonymous: bool, settings: tuple[tuple[str,
                 retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
             )
         if scheme == "gs":
-            emulator = _REMOTE.fullmatch(known.get("STORAGE_EMULATOR_HOST", ""))
+            named, _, emulator = known.get("STORAGE_EMULATOR_HOST", "").rpartition("://")  # some clients take no scheme
             return fs.GcsFileSystem(
-                anonymous=anonymous or emulator is not None,
+                anonymous=anonymous or bool(emulator),
                 retry_time_limit=timedelta(seconds=_RETRY_SECONDS),
-                **({"scheme": emulator.group(1), "endpoint_override": emulator.group(2)} if emulator else {}),
+                **({"scheme": named or "http", "endpoint_override": emulator} if emulator else {}),
             )
         name, _, port = host.partition(":")
+        if port and not port.isdecimal():
+            raise ConfigError("invalid port", where=f"hdfs://{host}", expected="a number, as in hdfs://HOST:8020/PATH",
+                              got=port)  # fmt: skip
         return fs.HadoopFileSystem(name or "default", int(port or 0))
     except ImportError as error:
         raise ConfigError(

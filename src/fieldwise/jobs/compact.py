@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.vocabulary import FIRST, Vocabulary
 from fieldwise.io.arrays import Pieces
+from fieldwise.io.files import discard
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.rows import open_rows
@@ -119,10 +121,13 @@ def compact(
         )  # fmt: skip
     writer = BundleWriter(out, encoder, bundle.model, bundle.dtype, bundle.csv, bundle.calibration, bundle.format)
     table = Pieces(dtype, (len(rows), columns), _pieces(bundle, rows, kind, block_rows(columns * dtype.itemsize)))
-    writer.save(1, table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
-    smaller = open_bundle(out).verify()
-    pairs = _of_log(bundle, smaller, data, format) if data is not None else _drawn(bundle, smaller, kept)
-    auc, largest, compared = _compare(pairs, bundle.encoder.schema)
+    with ExitStack() as undo:
+        undo.callback(discard, out)  # where the rows to compare cannot be read, the same command can be given again
+        writer.save(1, table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
+        smaller = open_bundle(out).verify()
+        pairs = _of_log(bundle, smaller, data, format) if data is not None else _drawn(bundle, smaller, kept)
+        auc, largest, compared = _compare(pairs, bundle.encoder.schema)
+        undo.pop_all()
     return Compacted(
         out=str(out),
         rows=kind,

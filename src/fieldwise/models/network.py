@@ -33,8 +33,8 @@ from fieldwise.models.member import Member
 from fieldwise.nn.graph import Graph, NotExportable, emit, emit_own, emit_part, emit_standardise
 
 __all__ = [
-    "NotExportable", "answers_as", "dnn_heads", "export_network", "joint", "logistic_heads", "network_of",
-    "refuse_another_answer", "weighed",
+    "NotExportable", "dnn_heads", "export_network", "joint", "logistic_heads", "network_of", "refuse_another_answer",
+    "refuse_other_logits", "weighed",
 ]  # fmt: skip
 
 _CLOSE = 1e-5
@@ -103,13 +103,15 @@ def refuse_another_answer(network: bytes, model: ClickModel, units: Tensor, full
             [found] = session.run(None, {each.name: given[each.name] for each in session.get_inputs()})
         except Exception as error:  # the runtime has exceptions of its own
             raise NotExportable(f"ONNX Runtime: {str(error).strip().splitlines()[0][:200]}") from None
-        answers_as(expected, found)
+        refuse_other_logits(expected, found)
 
 
-def answers_as(expected: npt.NDArray[np.float64], found: npt.NDArray[np.floating[Any]]) -> None:
+def refuse_other_logits(expected: npt.NDArray[np.float64], found: npt.NDArray[np.floating[Any]]) -> None:
     """Raise NotExportable where the logits (B, O) of a graph are not those of torch."""
+    if found.shape != expected.shape:
+        raise NotExportable(f"its answers differ from torch's: {found.shape}, and {expected.shape}")
     apart = float(np.abs(sigmoid(found.astype(np.float64)) - sigmoid(expected)).max(initial=0.0))
-    if found.shape != expected.shape or not apart <= _CLOSE:
+    if not apart <= _CLOSE:
         raise NotExportable(f"its answers to {len(expected)} rows differ from torch's, by {apart:.2g}")
 
 

@@ -37,7 +37,7 @@ from fieldwise.models.dnn import DNN
 from fieldwise.models.lc import LocallyConnected
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
-from fieldwise.models.network import answers_as, dnn_heads, joint, logistic_heads, weighed
+from fieldwise.models.network import dnn_heads, joint, logistic_heads, refuse_other_logits, weighed
 from fieldwise.nn.deep import Perceptron, Residual
 from fieldwise.nn.fm_interactions import FMInteractions
 from fieldwise.nn.graph import Graph, NotExportable, emit
@@ -127,7 +127,7 @@ def refuse_another_order(ranking: bytes, network: bytes, model: ClickModel, unit
         expected = model.logits_of(mixed, full).cpu().double().numpy()
     graph = RankingGraph(ranking, network)
     found = graph.logits(context.cpu().numpy(), mixed[:, fields].cpu().numpy(), fields, full.cpu().numpy())
-    answers_as(expected, found)
+    refuse_other_logits(expected, found)
 
 
 class _SharingGraph(Graph):

@@ -225,8 +225,11 @@ def _rename(nodes: Any, names: dict[str, str], prefix: str) -> None:
 
 
 def _knows(module: nn.Module) -> bool:
-    """Whether this library has the module's type and those of all its parts: a subclass may do something else."""
-    return type(module) in _EMITTERS and all(_knows(part) for part in module.children())
+    """Whether this library has the module's type and those of all its parts: a subclass may do something else, and so
+    does a GELU by its tanh.
+    """
+    is_exact = getattr(module, "approximate", "none") == "none"
+    return type(module) in _EMITTERS and is_exact and all(_knows(part) for part in module.children())
 
 
 def _same(graph: Graph, module: nn.Module, x: str) -> str:

@@ -28,7 +28,6 @@ __all__ = [
     "labelled_logits",
     "metrics_without",
     "predict_batches",
-    "predict_logits",
 ]
 
 _PIECE = 1 << 16
@@ -52,15 +51,6 @@ def _probabilities(model: ClickModel, logits: torch.Tensor) -> npt.NDArray[np.fl
     array = logits.cpu().numpy()
     calibrated = model.calibration.probabilities(array[:, 0] if array.shape[1] == 1 else array)
     return calibrated.astype(array.dtype)
-
-
-def predict_logits(model: ClickModel, batches: Iterable[Batch]) -> Iterator[npt.NDArray[np.floating]]:
-    """Yield the logits of each batch, uncalibrated: (B,) of class 1, or (B, O)."""
-    model.eval()
-    with torch.inference_mode():
-        for batch in batches:
-            array = model(batch).cpu().numpy()
-            yield array[:, 0] if array.shape[1] == 1 else array
 
 
 def evaluate_model(model: ClickModel, examples: Iterable[Examples], world: World = ALONE) -> Metrics:

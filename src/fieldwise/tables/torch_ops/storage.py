@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fieldwise.kernels.numbering import WHOLE, Numbering
 
-__all__ = ["decode", "encode_nearest", "from_host", "load", "noise", "round_by", "store", "to_host"]
+__all__ = ["decode", "from_host", "load", "noise", "round_by", "store", "to_host"]
 
 _LOW = 0xFFFF
 
@@ -44,11 +44,6 @@ def decode(stored: Tensor) -> Tensor:
     if stored.dtype != torch.int16:
         return stored
     return (stored.int() << 16).view(torch.float32)
-
-
-def encode_nearest(weights: Tensor, like: Tensor) -> Tensor:
-    """Return weights as `like` stores them, rounded to the nearest."""
-    return weights.to(like.dtype) if like.dtype != torch.int16 else _upper(weights, 0x8000)
 
 
 def load(stored: Tensor, rows: Tensor, num_weights: int) -> tuple[Tensor, Tensor]:
