@@ -34,6 +34,7 @@ from sklearn.preprocessing import StandardScaler, TargetEncoder
 
 import fieldwise as fw
 from fieldwise.data.cache import Cache
+from fieldwise.jobs.presets import with_preset
 from fieldwise.metrics import Metrics, evaluate_predictions
 from fieldwise.training.optimum import next_penalty
 
@@ -88,7 +89,8 @@ def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) ->
     if model in (SCIKIT, PERCEPTRON):
         parts = fw.prepare(fw.load_config(path, arguments.set)).parts
         return scikit_learn(parts) if model == SCIKIT else perceptron(parts)
-    config = fw.load_config(path, [*arguments.set, f"train.seed={seed}", f'model.kind="{model}"'])
+    # What a preset looks for, crosses, is looked for in preparing.
+    config = with_preset(fw.load_config(path, [*arguments.set, f"train.seed={seed}", f'model.kind="{model}"']))
     prepared = fw.prepare(config)
     run = folder / f"{arguments.name}{model}-{seed}"
     shutil.rmtree(run, ignore_errors=True)
