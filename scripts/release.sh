@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-extras="none train serve sklearn tune ray" publish=""
+extras="none train serve sklearn tune ray tensorboard mlflow" publish=""
 while [ $# -gt 0 ]; do
     case $1 in
     --extras) extras=$2; shift 2 ;;
@@ -42,10 +42,10 @@ for extra in $extras; do # a clean environment for each, in which the package ha
     rm -rf "$work/env"
     "$python" -m venv "$work/env"
     if [ "$extra" = none ]; then what=$wheel; else what="$wheel[$extra]"; fi
-    [ "$extra" = sklearn ] && what="$wheel[train,sklearn]"
-    [ "$extra" = tune ] && what="$wheel[train,tune]"
-    [ "$extra" = ray ] && what="$wheel[train,ray]"
+    case $extra in none | train | serve) ;; *) what="$wheel[train,$extra]" ;; esac # the others need what train brings
+    began=$SECONDS
     "$work/env/bin/python" -m pip install --quiet --constraint constraints.txt "$what"
+    echo "installed in $((SECONDS - began)) s, $(du -sm "$work/env" | cut -f1) MB"
     "$work/env/bin/python" -m pip check
     (
         cd "$work"
@@ -58,6 +58,8 @@ for extra in $extras; do # a clean environment for each, in which the package ha
         serve) [ ! -d run ] || "$work/env/bin/python" -c 'import fieldwise, fieldwise.serving.app; fieldwise.Predictor("run").predict({"user": "u1", "ad": "a"})' ;;
         tune) "$work/env/bin/python" -c 'import optuna, fieldwise; fieldwise.tune' ;;
         ray) "$work/env/bin/python" -c 'import ray, fieldwise; fieldwise.train' ;;
+        tensorboard) "$work/env/bin/python" -c 'from fieldwise.callbacks import TensorBoard; TensorBoard("board")' ;;
+        mlflow) "$work/env/bin/python" -c 'from fieldwise.callbacks import MLflow; MLflow()' ;;
         sklearn) "$work/env/bin/python" -c 'from fieldwise.sklearn import LRClassifier; LRClassifier().fit("log.csv", "click").predict_proba("log.csv")' ;;
         train) "$run" train fieldwise.toml --out run --quiet > /dev/null && "$run" predict run --data log.csv --out - > /dev/null ;;
         esac
