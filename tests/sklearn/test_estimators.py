@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.metrics import roc_auc_score
@@ -114,6 +115,26 @@ def test_later_passes_learn_from_new_rows_and_survive_a_pickle(log):
     for start in range(200, 1500, 100):
         model.partial_fit(X[start : start + 100], y[start : start + 100])
     assert roc_auc_score(y[1500:], model.predict_proba(X[1500:])[:, 1]) > first + 0.01
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], ["maybe", "no", "yes"]], ids=len)
+@pytest.mark.parametrize("estimator", [LRClassifier(), LCDNNClassifier(units=2, hidden=(4,), batch_size=20)])
+def test_the_first_pass_may_bring_one_class_alone(estimator, classes):
+    model = clone(estimator)
+    rows = pl.DataFrame({"user": ["u1", "u2"] * 200})
+    model.partial_fit(rows, ["no"] * 400, classes=classes)
+    assert model.classes_.tolist() == classes
+    assert model.predict_proba(rows[:2])[:, classes.index("no")].min() > 0.9
+    for _ in range(20):
+        model.partial_fit(rows, ["no", "yes"] * 200)
+    first, second = model.predict_proba(rows[:2])[:, classes.index("yes")]
+    assert second > 2 * first
+
+
+def test_one_class_alone_is_refused_where_no_other_can_come():
+    rows = pl.DataFrame({"user": ["u1", "u2"] * 20})
+    with pytest.raises(ValueError, match="y has one class only"):
+        LRClassifier().partial_fit(rows, ["no"] * 40)
 
 
 def test_a_pass_does_not_lose_what_fit_has_learned(log, fitted):

@@ -72,6 +72,8 @@ class Encoder(Encoding):
         What the columns mean.
     scratch
         Where large tables and texts go; memory unless given.
+    allow_one_class
+        Whether one alone of the classes that the schema states may occur.
     base, renewal
         An encoder of this schema to go on from, and how its vocabularies are renewed; see `growing`.
 
@@ -101,6 +103,7 @@ class Encoder(Encoding):
         schema: Schema,
         scratch: Scratch | None = None,
         *,
+        allow_one_class: bool = False,
         base: Encoder | None = None,
         renewal: Renewal | None = None,
     ) -> None:
@@ -119,6 +122,7 @@ class Encoder(Encoding):
                 if renewal is not None and isinstance(encoder, IndexedEncoder):
                     encoder.renew(renewal)
         self._target = target_encoder(schema)
+        self._target.allow_one_class = allow_one_class
         self._pass = 1
         self._num_examples = [0, 0]  # of each pass
 

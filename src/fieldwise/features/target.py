@@ -63,6 +63,8 @@ class TargetEncoder:
         self._schema = schema
         self._know(schema.classes)
         self._seen: Counter[str] = Counter()
+        self.allow_one_class = False
+        """Of classes that are stated, whether one alone may occur: others come later."""
 
     def _know(self, classes: tuple[str, ...]) -> None:
         self._classes, self._spelling = classes, Spelling(classes)
@@ -176,6 +178,6 @@ class TargetEncoder:
             self._know(decided.texts)
             return decided
         met = {self._spelling.place(text) for text in seen}
-        if len(met) < 2:
+        if len(met) < 2 and not (met and self.allow_one_class):
             raise one_class(seen, self._schema.label)
         return Classes(self._classes)

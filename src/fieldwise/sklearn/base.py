@@ -23,6 +23,8 @@ from fieldwise.data.log import encode_log
 from fieldwise.errors import ArtefactError, ResourceError, Stopped, UserError
 from fieldwise.events import Event, ignore
 from fieldwise.jobs.predict.rows import open_rows
+from fieldwise.jobs.prepare.logs import with_tables
+from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.train.train import train
 from fieldwise.serving.predictor import Predictor
@@ -108,11 +110,18 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 _merge(tree, settings)
             if first_pass:
                 tree["train"]["epochs"] = 1
+                if len(np.unique(y)) < 2:  # logistic regression has no optimum then, and takes steps
+                    tree.setdefault("pretrain", {})["epochs"] = 1
             for key, value in (self.settings or {}).items():
                 _merge(tree, _nested(key, value))
             tree["data"]["cache"] = work
             config = config_of(_plain(tree), where=type(self).__name__)
-            result = train(config, Path(work, "run"), data=data, listen=listen if callbacks else ignore)
+            tell = listen if callbacks else ignore
+            prepared = None
+            if first_pass:  # a later pass may bring the other classes
+                config = with_tables(config, data)
+                data, prepared = None, prepare(config, allow_one_class=True, listen=tell)
+            result = train(config, Path(work, "run"), data=data, prepared=prepared, listen=tell)
             self._model = SavedModel(Path(work, "run", "bundle"))
         # Of the rows' part only what a later pass asks for: files are gone, and no path goes into a pickle.
         self._config = msgspec.structs.replace(config, data=DataConfig(label=config.data.label))

@@ -126,7 +126,7 @@ class PartialFit(ClickClassifier):
         X, y
             Rows and their labels (B,).
         classes
-            On the first call, all classes, where `y` does not hold each of them; two it must hold.
+            On the first call, all classes, where `y` does not hold each of them.
         sample_weight
             (B,) weights of the examples; only where the first call had some, too.
 

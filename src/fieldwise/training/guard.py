@@ -99,8 +99,8 @@ class Divergence(msgspec.Struct, kw_only=True):
     The base rate, the share of each class as seen so far, is where training starts. Both losses are taken over the same
     examples, so batches with many or few clicks, rare clicks and example weights do not matter. Training has diverged
     when its loss was more than 4 times the other in 3 windows one after the other, each of 20 batches and 4,096
-    examples or more. All of it is plain values, which a checkpoint holds: training that goes on stops where it would
-    have stopped unbroken.
+    examples or more. Windows before a second class has come are not judged. All of it is plain values, which a
+    checkpoint holds: training that goes on stops where it would have stopped unbroken.
 
     Attributes
     ----------
@@ -143,7 +143,8 @@ class Divergence(msgspec.Struct, kw_only=True):
         self.num_examples += num_examples
         if self.num_batches < _WINDOW_BATCHES or self.num_examples < _WINDOW_EXAMPLES:
             return False
-        self.ratios = [*self.ratios[1 - _NUM_WINDOWS :], self.loss / max(self.base_loss, _TINY)]
+        if np.count_nonzero(seen) > 1:  # of one class the base rate leaves no loss to compare with
+            self.ratios = [*self.ratios[1 - _NUM_WINDOWS :], self.loss / max(self.base_loss, _TINY)]
         self.num_batches = self.num_examples = 0
         self.loss = self.base_loss = 0.0
         return len(self.ratios) == _NUM_WINDOWS and min(self.ratios) > _TIMES_BASE

@@ -90,11 +90,18 @@ def solving_memory(layout: Layout, num_examples: int, in_bags: float = 0.0) -> i
 
 
 def not_solved(
-    settings: PretrainConfig, needed: int, num_classes: int, negative_rate: float, num_labels: int = 0
+    settings: PretrainConfig,
+    needed: int,
+    num_classes: int,
+    negative_rate: float,
+    num_labels: int = 0,
+    *,
+    one_class: bool = False,
 ) -> str | None:
     """Return why logistic regression is trained by steps, and not solved; None where it is solved.
 
-    `needed` is what `solving_memory` says of the log; `num_labels` is 0 where there is one.
+    `needed` is what `solving_memory` says of the log; `num_labels` is 0 where there is one;
+    `one_class` says that the training rows hold one class alone.
 
     Raises
     ------
@@ -105,6 +112,7 @@ def not_solved(
     reasons = {
         "there are more than two classes": num_classes > 2,
         "there are several labels": num_labels > 1,
+        "the training rows hold one class alone": one_class,  # its optimum is at infinity
         "train.negative_rate leaves examples out": negative_rate < 1.0,
         f"a penalty below {_LEAST:g} is set": settings.table.l2 is not None and settings.table.l2 < _LEAST,
         "an L1 penalty or another optimizer is set": settings.table.name != "ftrl" or settings.table.l1 > 0.0,

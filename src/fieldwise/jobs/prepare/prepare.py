@@ -51,6 +51,7 @@ def prepare(
     data: Any = None,
     memory: int | str | None = None,
     max_rejects: float | None = None,
+    allow_one_class: bool = False,
     listen: Listener = ignore,
 ) -> Prepared:
     """Encode the log of a configuration, or open what an earlier call made of the same log.
@@ -71,6 +72,8 @@ def prepare(
     max_rejects
         Stop where more rows than this cannot be used: a number of rows, or a share below 1. What the configuration says
         unless given, and else any number.
+    allow_one_class
+        Whether the training rows may hold one alone of ``data.classes``.
     listen
         Called with `Preparing` events.
 
@@ -91,7 +94,7 @@ def prepare(
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
             with place.new_folder() as folder, closing(Scratch(folder, budget.table_bytes)) as scratch:
-                encoder = Encoder(schema, scratch)
+                encoder = Encoder(schema, scratch, allow_one_class=allow_one_class)
                 _make(folder, encoder, open_sources(config, budget.chunk_bytes), budget, max_rejects, listen)
                 for source in sources:  # or the folder's name would not be that of what was read
                     source.log.refuse_change()

@@ -118,7 +118,9 @@ def by_steps(config: Config, prepared: Prepared) -> str | None:
     train = prepared.parts["train"]
     needed = solving_memory(train.layout, train.num_examples, ids_in_bags(train))
     schema = prepared.encoder.schema
-    return not_solved(config.pretrain, needed, len(schema.classes), config.train.negative_rate, len(schema.labels))
+    labels, rate = train.labels(), config.train.negative_rate
+    one_class = bool(labels.min() == labels.max())
+    return not_solved(config.pretrain, needed, len(schema.classes), rate, len(schema.labels), one_class=one_class)
 
 
 def initial_weights(
