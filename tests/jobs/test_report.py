@@ -116,12 +116,15 @@ def test_it_holds_the_tables_and_the_curve_of_the_run(folder):
     assert {each["stage"] for each in found["moments"]} >= {"LR", "LC-DNN"}
 
 
-def test_a_notebook_shows_the_tables(folder):
+def test_a_notebook_shows_the_tables_and_a_prompt_the_metrics(folder):
     result = fw.train(fw.load_config(folder / "fieldwise.toml"), folder / "run")
     shown = result._repr_html_()
     assert f"<td>{result.parameters:,}</td>" in shown
     assert f"<td>{result.test.auc:.4f}</td>" in shown
+    assert len(repr(result)) < 1000
+    assert f"auc={result.test.auc:.6g}, " in repr(result)
     found = fw.evaluate(folder / "run", folder / "test.parquet")
+    assert f"auc={result.test.auc:.6g}, " in repr(found)
     assert f"<td class=text>AUC</td><td>{result.test.auc:.4f}</td>" in found._repr_html_()
 
 

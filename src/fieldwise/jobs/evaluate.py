@@ -20,6 +20,7 @@ from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.metrics import BinaryMetrics, Metrics, accumulator
+from fieldwise.metrics.result import short_repr
 from fieldwise.metrics.slices import FieldSlices, Slice
 
 __all__ = ["Evaluation", "evaluate"]
@@ -64,6 +65,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     classes: list[str] = []
     positive: str | None = None
     labels: list[str] = []
+
+    def __repr__(self) -> str:
+        return short_repr(self, ("metrics", "rejected_rows", "warnings"))
 
     def _repr_html_(self) -> str:
         from fieldwise.jobs.report.lines import evaluation_html

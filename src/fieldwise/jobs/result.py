@@ -12,6 +12,7 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.events import EpochEnd
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.result import short_repr
 
 __all__ = ["Epoch", "FoldMetric", "MemberResult", "Result", "TreesResult"]
 
@@ -191,6 +192,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """Warnings about the model."""
         parts = {"valid": self.valid, "test": self.test}
         return [text for name, metrics in parts.items() if metrics is not None for text in metrics.warnings(name)]
+
+    def __repr__(self) -> str:
+        """Return what was trained and how good it is; the learning curve and more are attributes."""
+        names = ("model", "kept", "units", "parameters", "epochs", "best_epoch", "valid", "test", "folder")
+        return short_repr(self, names)
 
     def _repr_html_(self) -> str:
         from fieldwise.jobs.report.lines import result_html

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "short_repr"]
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +138,29 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
             f"normalized entropy is {entropy:.4f} on {part}: the probabilities are worse than predicting the base rate"
         ]
 
+    def __repr__(self) -> str:
+        """Return the metrics that are defined.
+
+        Examples
+        --------
+        >>> Metrics.of(9, 9.0, {"auc": 0.8125, "logloss": 0.3141592653}, otherwise="a reason")
+        Metrics(num_examples=9, auc=0.8125, logloss=0.314159)
+        """
+        names = (name for name in self.__struct_fields__ if name not in ("sum_weights", "undefined", "cutoff"))
+        return short_repr(self, names)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, with None (null) for undefined metrics."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
+
+
+def short_repr(struct: msgspec.Struct, names: Iterable[str]) -> str:
+    """Return how a result is shown by Python: of these fields those that say something, floats to six digits."""
+    found = ((name, getattr(struct, name)) for name in names)
+    texts = [
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value!r}"
+        for name, value in found
+        if value is not None and value not in ("", [], {})
+    ]
+    return f"{type(struct).__name__}({', '.join(texts)})"

@@ -10,6 +10,7 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.jobs.compare.differences import Difference, SeedSummary
 from fieldwise.jobs.result import Result
 from fieldwise.metrics.own import goodness
+from fieldwise.metrics.result import short_repr
 
 __all__ = ["Comparison"]
 
@@ -56,6 +57,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[Difference]
     read: ReadReport
     folds: int | None = None
+
+    def __repr__(self) -> str:
+        return short_repr(self, ("folder", "seeds", "models", "part", "against"))
 
     def _repr_html_(self) -> str:
         from fieldwise.jobs.report.lines import comparison_html

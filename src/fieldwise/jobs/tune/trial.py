@@ -8,6 +8,7 @@ import msgspec
 
 from fieldwise.data.read_report import ReadReport
 from fieldwise.metrics import Metrics
+from fieldwise.metrics.result import short_repr
 
 __all__ = ["Trial", "Tuning"]
 
@@ -91,6 +92,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         """Warnings about the best model."""
         of_test = [] if self.test is None else self.test.warnings("test")
         return self.valid.warnings("valid") + of_test
+
+    def __repr__(self) -> str:
+        """Return what was found; the trials are an attribute."""
+        return short_repr(self, (name for name in self.__struct_fields__ if name not in ("trials", "read")))
 
     def _repr_html_(self) -> str:
         from fieldwise.jobs.report.lines import search_html
