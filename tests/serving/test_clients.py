@@ -116,6 +116,8 @@ def schemathesis(server: Server, tmp_path: Path, num_cases: int) -> None:
             *("--exclude-checks", "positive_data_acceptance", "--max-examples", str(num_cases), "--seed", "1"),
             *("--phases", "examples,fuzzing"),
             *("--mode", "all", "--no-color", "--generation-database", "none"),
+            # No test fails by a clock.
+            *("--request-timeout", "600", "--suppress-health-check", "too_slow"),
         ],
         capture_output=True,
         text=True,

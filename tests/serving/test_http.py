@@ -132,6 +132,7 @@ def test_metadata_names_a_tensor_for_each_column_that_is_read(server: Server) ->
     assert described["versions"] == ["2", "1"]
     assert server.ask("GET", "/v2/models/kinds").json()["outputs"][0]["shape"] == [-1, 3]
     assert server.ask("GET", "/v2").json()["name"] == "fieldwise"
+    assert server.ask("GET", "/v2/models").json() == {"models": ["ctr", "kinds"]}
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/ctr/ready", "/v2/models/ctr/versions/1/ready"):
         assert server.ask("GET", path).status == 200
 
@@ -164,6 +165,7 @@ BAD_ROWS = {
     "another form": ({"row": []}, "expected one of"),
     "two forms": ({"rows": [], "columns": {}}, "expected one of"),
     "no column": ({"rows": [{name: ROW[name] for name in COLUMNS if name != "age"}]}, "column age"),
+    "several columns": ({"rows": [{"city": "Rome"}]}, "columns code, age, at, tags; a value that is not known is null"),
     "no number": ({"rows": [{**ROW, "age": "old"}]}, "column age"),
     "a list in a category": ({"rows": [{**ROW, "city": ["a"]}]}, "city"),
     "a nested list": ({"rows": [{**ROW, "city": [["a"]]}]}, "column city"),

@@ -4,7 +4,7 @@
 address                                                  answer
 =======================================================  ==========================================================
 GET  /v2/health/live, /v2/health/ready                   200, or 503 where no model answers
-GET  /v2                                                 the server's metadata
+GET  /v2, /v2/models                                     the server's metadata; the names of its models
 GET  /v2/models/NAME[/versions/V][/ready]                a model's metadata; whether it answers
 POST /v2/models/NAME[/versions/V]/infer                  tensors: the Open Inference Protocol (`protocol`)
 POST /v1/models/NAME[/versions/V]:predict                rows in plain JSON (`plain`)
@@ -88,6 +88,7 @@ class App:
             "server": lambda route: json_answer(
                 {"name": "fieldwise", "version": version, "extensions": ["binary_tensor_data"]}
             ),
+            "models": lambda route: json_answer({"models": [*self.models.by_name]}),
             "model": self._metadata,
             "model-ready": self._model_ready,
             "metrics": lambda route: prometheus(self),
@@ -208,4 +209,5 @@ class App:
 
 
 def _not_allowed(method: str, allowed: bytes) -> Refusal:
-    return Refusal(405, f"{method} is not allowed here", ((b"allow", allowed),))
+    what = f"{method} is not allowed here: send {allowed.decode()}"
+    return Refusal(405, what, ((b"allow", allowed),))

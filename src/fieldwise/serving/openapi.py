@@ -45,6 +45,7 @@ def describe_api(models: Models, limits: Limits, version: str, with_token: bool)
     schemas: dict[str, Any] = {"Error": _object({"error": {"type": "string"}}, ["error"])}
     paths: dict[str, Any] = {
         "/v2": {"get": _get("The server", _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}))},
+        "/v2/models": {"get": _get("The names of the models", _object({"models": _list(_TEXT)}))},
         "/v2/health/live": {"get": _get("Whether the process lives", _object({"live": {"const": True}}), free=True)},
         "/v2/health/ready": {
             "get": _get("Whether a model answers", _object({"ready": {"type": "boolean"}}), free=True, more=("503",))

@@ -123,10 +123,9 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
             ids = [record.get(reads.id) for record in records] if reads.id in records[0] else None
             return reads.checked(cells, num_rows, ids, limits)
     columns, shared = by_column(context, records, [*reads.taken])
-    for name in reads.names:
-        # A column that no row has is a mistake; one that some rows have is missing in the others.
-        if name not in columns:
-            raise reads.lacking(name, list({**context, **records[0]}))
+    # A column that no row has is a mistake; one that some rows have is missing in the others.
+    if any(name not in columns for name in reads.names):
+        raise reads.lacking([*columns, *{**context, **records[0]}])
     rows = reads.rows(columns, num_rows, limits)
     return rows._replace(shared=shared.intersection(reads.names))
 

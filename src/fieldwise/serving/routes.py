@@ -24,6 +24,7 @@ _FIXED = {
     "/status": Route("status"),
     "/v2": Route("server"),
     "/v2/": Route("server"),
+    "/v2/models": Route("models"),
     "/v2/health/live": Route("live"),
     "/v2/health/ready": Route("ready"),
 }

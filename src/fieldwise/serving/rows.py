@@ -78,13 +78,16 @@ class Reads:
             if column.kind in ("bag", "weights", "vector")
         ]
 
-    def lacking(self, name: str, given: Sequence[str]) -> Refusal:
-        """Return the refusal of a request that lacks a column."""
+    def lacking(self, given: Sequence[str]) -> Refusal:
+        """Return the refusal of a request with columns of which some are lacking."""
+        if not given:
+            return Refusal(400, f"the rows are empty; the model reads {', '.join(self.names)}")
+        first, *others = [name for name in self.names if name not in given]
+        if not others:
+            return Refusal(400, f"the rows lack column {first}: {did_you_mean(first, given)}")
+        more = ", ".join((first, *others[:9])) + (f" and {len(others) - 9} more" if len(others) > 9 else "")
         return Refusal(
-            400,
-            f"the rows lack column {name}: {did_you_mean(name, given)}"
-            if given
-            else f"the rows are empty; the model reads {', '.join(self.names)}",
+            400, f"the rows lack columns {more}; a value that is not known is null (in tensors an empty text)"
         )
 
     def rows(self, columns: Mapping[str, Sequence[Any]], num_rows: int, limits: Limits) -> Rows:
@@ -98,8 +101,8 @@ class Reads:
         too_many_rows(num_rows, limits)
         try:
             cells = [columns[name] for name in self.names]
-        except KeyError as error:
-            raise self.lacking(error.args[0], list(columns)) from None
+        except KeyError:
+            raise self.lacking([*columns]) from None
         return self.checked(cells, num_rows, columns.get(self.id) if self.id is not None else None, limits)
 
     def checked(self, cells: Sequence[Sequence[Any]], num_rows: int, ids: Sequence[Any] | None, limits: Limits) -> Rows:
