@@ -223,6 +223,26 @@ def test_what_is_no_table_or_has_no_rows_is_a_value_error(log):
 
 
 @pytest.mark.parametrize(
+    ("estimator", "rows", "y", "said"),
+    [
+        (LRClassifier(), {"a": ["x"] * 4}, [0, 1, 0, 1], "where: X$"),
+        (LRClassifier(), {"a": ["x", "y"] * 2}, "a", "y is the labels of the rows"),
+        (LRClassifier(), pl.LazyFrame({"a": ["x", "y"] * 2}), [0, 1, 0, 1], r"collect\(\)"),
+        (
+            LRClassifier(settings={"data.train": "log.csv"}),
+            {"a": ["x", "y"] * 2},
+            [0, 1, 0, 1],
+            "data.train is for files",
+        ),
+    ],
+)
+def test_a_mistake_of_those_who_have_rows_in_memory_is_told_in_their_words(estimator, rows, y, said):
+    with pytest.raises((TypeError, ValueError), match=f"(?m){said}") as raised:
+        estimator.fit(rows, y)
+    assert "/" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("parameters", "says"),
     [
         ({"fields": ["user"]}, "settings of columns by name"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ from fieldwise.sklearn.saved import SavedModel
 __all__ = ["Callbacks", "ClickClassifier", "Settings", "Tree", "errors_of_values"]
 
 _MANY_ROWS = 10_000
+_TABLES = re.compile(r"\S*/fieldwise-fit-\w+/tables/\w+\.parquet")
+"""Where rows lie while they are learned from, which says nothing to who has them in memory."""
+_OF_X = ("train", "valid", "test", "label", "labels", "weight", "cache", "split", "format", "csv")
+"""Keys of ``[data]`` that arguments of `fit` stand for."""
 _SHARE = 0.1
 """Of so many rows or more, this share is for validation where ``validation_fraction`` is ``auto``."""
 
@@ -51,7 +56,7 @@ def errors_of_values() -> Iterator[None]:
     except (ArtefactError, ResourceError):
         raise
     except UserError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_TABLES.sub("X", str(error))) from error
     except Stopped:
         raise KeyboardInterrupt from None
 
@@ -113,7 +118,10 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 if len(np.unique(y)) < 2:  # logistic regression has no optimum then, and takes steps
                     tree.setdefault("pretrain", {})["epochs"] = 1
             for key, value in (self.settings or {}).items():
-                _merge(tree, _nested(key, value))
+                nested = _nested(key, value)
+                if kind != "paths" and (taken := sorted({*nested.get("data", {})}.intersection(_OF_X))):
+                    raise ValueError(f"settings: data.{taken[0]} is for files; fit takes X, y, eval_set, sample_weight")
+                _merge(tree, nested)
             tree["data"]["cache"] = work
             config = config_of(_plain(tree), where=type(self).__name__)
             tell = listen if callbacks else ignore

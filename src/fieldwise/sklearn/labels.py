@@ -41,7 +41,7 @@ class Classes(NamedTuple):
         """
         values = np.unique(y)
         if len(values) < 2:
-            raise ValueError(f"y has one class only, {values[0]!r}: two or more classes are needed")
+            raise ValueError(f"y has one class only, {values.tolist()[0]!r}: two or more classes are needed")
         if len(values) > 2 and not multi_class:
             raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
         names = tuple(spelled(pa.array([str(value) for value in values.tolist()], pa.string())).to_pylist())
@@ -61,7 +61,9 @@ class Classes(NamedTuple):
         places = np.minimum(np.searchsorted(self.values, y), len(self.values) - 1)
         strange = np.flatnonzero(self.values[places] != y)
         if len(strange):
-            raise ValueError(f"y has a class that the model does not know: {y[strange[0]]!r}, in row {strange[0]}")
+            raise ValueError(
+                f"y has a class that the model does not know: {y[strange].tolist()[0]!r}, in row {strange[0]}"
+            )
         return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(self.names))
 
 
@@ -76,6 +78,10 @@ def check_labels(estimator: object, y: Any, num_rows: int) -> npt.NDArray[Any]:
     if y is None:
         name = type(estimator).__name__
         raise ValueError(f"This {name} estimator requires y to be passed, but the target y is None.")
+    if isinstance(y, str):
+        raise ValueError(
+            f"y is the labels of the rows, (B,); the name of a column only where X is the path of files: {y!r}"
+        )
     labels: npt.NDArray[Any] = column_or_1d(y if hasattr(y, "shape") else np.asarray(y), warn=True)
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)

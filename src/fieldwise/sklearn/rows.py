@@ -75,6 +75,8 @@ def read(estimator: Any, X: Any, kind: Kind, groups: Sequence[int] | None, *, re
     ValueError
         X is empty, holds an infinity, or has other columns than those that the model was fitted on.
     """
+    if type(X).__name__ == "LazyFrame":
+        as_table(X)  # says what to do
     if is_frame(X):
         table = _of_frame(estimator, X, reset=reset)
         if not table.num_rows:
