@@ -191,6 +191,11 @@ def test_columns_that_could_have_a_role_are_offered():
     assert '# weight = "weight"' in write_config(table, ["log.csv"], "income")
 
 
+def test_a_position_may_have_one_value_when_a_model_answers():
+    [line] = re.findall('# serve_as = "1" .*', write_config(LOGS["avazu"][0], ["log.csv"]))
+    assert "the value in every answer" in line
+
+
 def test_the_options_shown_are_the_defaults():
     text = write_config(LOGS["adult"][0], ["log.csv"], "income")
     start = text.index("# [model]")

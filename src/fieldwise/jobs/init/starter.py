@@ -23,7 +23,7 @@ from fieldwise.jobs.init.fields import Inferred, infer_schema
 from fieldwise.models.config import ModelConfig
 from fieldwise.profile.infer.guess import Guess
 from fieldwise.profile.infer.label import guess_label
-from fieldwise.profile.infer.names import words
+from fieldwise.profile.infer.names import is_position, words
 from fieldwise.profile.infer.values import Values
 from fieldwise.schema import Field
 from fieldwise.training.config import TrainConfig
@@ -281,6 +281,8 @@ def _field(field: Field, guess: Guess) -> Iterator[str]:
         yield _commented(f"norm = {_toml(field.norm)}", "by which a cell's weights are divided; or mean, none")
     if field.max_length is not None:
         yield _commented(f"max_length = {field.max_length}", "longer cells are truncated")
+    if field.column is not None and is_position(field.column):
+        yield _commented('# serve_as = "1"', "the value in every answer, if the place is not known then")
     if field.min_count > 1:
         yield _commented(f"min_count = {field.min_count}", "rarer values share the unseen feature")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_code", "is_row_id", "is_time", "label_rank", "words"]
+__all__ = ["is_code", "is_position", "is_row_id", "is_time", "label_rank", "words"]
 
 
 def _set_of(text: str) -> frozenset[str]:
@@ -19,6 +19,7 @@ _CODES = _set_of(
 )
 _QUANTITIES = _set_of("num number count nb total sum avg mean min max days")
 _NO_IDS = _set_of("bid paid prepaid unpaid grid mid valid invalid void")
+_POSITIONS = _set_of("position pos rank slot placement")
 _TIMES = _set_of("time timestamp ts date datetime day hour dt utc epoch created updated month")
 _ROW_IDS = _set_of("id rowid row index idx rownumber impressionid requestid eventid recordid exampleid uuid guid")
 _LABELS = ("click", "clicked", "isclick", "label", "target", "y")
@@ -60,6 +61,17 @@ def is_code(name: str) -> bool:
 def is_time(name: str) -> bool:
     """Whether numbers under this name may be points in time."""
     return not _TIMES.isdisjoint(words(name))
+
+
+def is_position(name: str) -> bool:
+    """Whether this is a usual name for the place where something was shown, which is known once it was shown.
+
+    Examples
+    --------
+    >>> [name for name in ("position", "banner_pos", "slot2", "rank_score") if is_position(name)]
+    ['position', 'banner_pos', 'slot2']
+    """
+    return not _POSITIONS.isdisjoint(words(name)[-1:])
 
 
 def is_row_id(name: str) -> bool:
