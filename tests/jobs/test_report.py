@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import msgspec
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
+from tests.browser import needs_browser, see
 
 import fieldwise as fw
 from fieldwise.cli import main
@@ -245,34 +244,18 @@ def test_a_record_goes_on_after_a_stop_and_survives_a_broken_line(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-@pytest.mark.parametrize(("width", "scheme"), [(1280, 1), (500, 0)])
-def test_a_browser_shows_all_of_it_at_both_widths_without_an_error(folder, tmp_path, width, scheme):
-    page = (folder / "run" / "report.html").read_text()
-    # The copy measures itself: the page has no scripts of its own.
-    measure = (
-        "<script>const all = [...document.querySelectorAll('figure svg')].map(x => x.getBoundingClientRect());"
-        "document.title = JSON.stringify({wide: document.documentElement.scrollWidth, ground:"
-        "getComputedStyle(document.body).backgroundColor, pictures: all.length, size: innerWidth,"
-        "least: Math.min(...all.map(x => x.width)), right: Math.max(...all.map(x => x.right))})</script>"
-    )
-    path = tmp_path / "report.html"
-    path.write_text(page.replace("</body>", f"{measure}</body>"))
-    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
-             "--enable-logging=stderr", f"--window-size={width},2000", "--hide-scrollbars",
-             f"--blink-settings=preferredColorScheme={scheme}"]  # fmt: skip
-    done = subprocess.run(
-        [*words, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=600, check=True
-    )
-    found = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
-    assert "CONSOLE" not in done.stderr
+@needs_browser
+@pytest.mark.parametrize(("width", "light"), [(1280, True), (500, False)])
+def test_a_browser_shows_all_of_it_at_both_widths_without_an_error(folder, tmp_path, width, light):
+    document, found, log = see(folder / "run" / "report.html", tmp_path, width, light)
+    assert "CONSOLE" not in log
     assert found["size"] == width
     assert found["wide"] <= width, "nothing is cut off at the side"
     assert found["pictures"] >= 12
     assert found["least"] > 200
     assert found["right"] <= width
-    assert (found["ground"] == "rgb(255, 255, 255)") == bool(scheme)
-    assert all(f"<h2>{section}</h2>" in done.stdout for section in SECTIONS)
+    assert (found["ground"] == "rgb(255, 255, 255)") == light
+    assert all(f"<h2>{section}</h2>" in document for section in SECTIONS)
 
 
 def test_texts_in_letters_that_the_font_of_the_pictures_lacks_are_drawn_without_a_word(capfd):

@@ -122,7 +122,7 @@ report_option = click.option(
     "with_report",
     default=True,
     envvar="FIELDWISE_REPORT",
-    help="Write report.html, report.json and card.md into the folder. Default: the variable FIELDWISE_REPORT, or yes.",
+    help="Write the report into the folder (update: updates.html). Default: the variable FIELDWISE_REPORT, or yes.",
 )
 
 replace_option = click.option("--overwrite", is_flag=True, help="Replace an existing output file.")

@@ -54,3 +54,15 @@ def show_report(what: Path | Comparison | Tuning, quiet: bool, as_json: bool) ->
             page = report_or_warn(what, listen)
     if page is not None and not as_json:
         click.echo(f"Report: {page}")
+
+
+def show_updates(run: Path, quiet: bool, as_json: bool) -> None:
+    """Write the page of a run's days; a warning says where that cannot be done."""
+    from fieldwise.cli.progress import show_progress
+    from fieldwise.jobs.report.report import drawn_or_warned
+    from fieldwise.jobs.report.updates import write_updates_report
+
+    with show_progress(quiet) as listen:
+        page = drawn_or_warned(lambda: write_updates_report(run), "the same command", listen)
+    if page is not None and not as_json:
+        click.echo(f"Report: {page}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, common_options, format_option, run_argument, set_option
+from fieldwise.cli.options import Verb, common_options, format_option, report_option, run_argument, set_option
 from fieldwise.cli.output import print_json
 
 
@@ -48,6 +48,7 @@ from fieldwise.cli.output import print_json
 )
 @click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused, or gone back from.")
 @set_option
+@report_option
 @common_options
 def command(
     run: Path,
@@ -59,6 +60,7 @@ def command(
     no_gate: bool,
     again: bool,
     overrides: tuple[str, ...],
+    with_report: bool,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -98,3 +100,7 @@ def command(
         from fieldwise.cli.days import print_update
 
         print_update(result)
+    if with_report:
+        from fieldwise.cli.report import show_updates
+
+        show_updates(run, quiet, as_json)

@@ -12,7 +12,7 @@ and an extra library, and a training is worth more than its report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,7 +40,7 @@ from fieldwise.report.card import model_card
 from fieldwise.report.content import DataLine, ModelLine, Moment, PartFigures, ReportContent
 from fieldwise.report.training import training_page
 
-__all__ = ["REPORT_NAME", "is_current", "report_or_warn", "write_report"]
+__all__ = ["REPORT_NAME", "drawn_or_warned", "is_current", "report_or_warn", "write_report"]
 
 REPORT_NAME = "report.html"
 _JSON_NAME, _CARD_NAME = "report.json", "card.md"
@@ -86,13 +86,16 @@ def write_report(what: str | Path | Comparison | Tuning, *, listen: Listener = i
 
 def report_or_warn(what: str | Path | Comparison | Tuning, listen: Listener = ignore) -> Path | None:
     """Do what `write_report` does; where that fails, say so in a warning and return None: the training is done."""
+    return drawn_or_warned(lambda: write_report(what, listen=listen), "fieldwise report", listen)
+
+
+def drawn_or_warned(draw: Callable[[], Path], verb: str, listen: Listener) -> Path | None:
+    """Return what `draw` does; where that fails, warn, with the verb that tries again, and return None."""
     try:
-        return write_report(what, listen=listen)
+        return draw()
     except Exception as error:  # of a library that draws, too: whatever it is, no training is lost by it
         missing = isinstance(error, ModuleNotFoundError)
-        cure = (
-            "pip install 'fieldwise[train]', then `fieldwise report`" if missing else "`fieldwise report` tries again"
-        )
+        cure = f"pip install 'fieldwise[train]', then `{verb}`" if missing else f"`{verb}` tries again"
         text = (
             f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else " ".join(str(error).split())
         )
