@@ -28,6 +28,16 @@ def test_it_is_logistic_regression_held_at_the_mean():
     np.testing.assert_allclose(logits[:, 0], free.decision_function(members), atol=0.1)
 
 
+def test_what_is_added_afterwards_is_not_learned():
+    """A stack of members that have seen half of the negatives, on all rows."""
+    members, labels = rows(100_000)
+    plain, corrected = Stacker([1, 1]), Stacker([1, 1])
+    plain.fit(members, labels)
+    corrected.fit(members, labels, offset=-0.7)
+    np.testing.assert_allclose(corrected.weight[1:], plain.weight[1:], atol=1e-3)
+    np.testing.assert_allclose(corrected.weight[0], plain.weight[0] + 0.7, atol=1e-3)
+
+
 def test_few_rows_of_one_label_fit_nothing():
     blend = Stacker([1, 1])
     members, labels = rows(10)

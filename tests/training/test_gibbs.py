@@ -12,11 +12,12 @@ from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.config import TrainConfig
+from fieldwise.training.config import SamplerConfig, TrainConfig
 from fieldwise.training.gibbs import FactorMeans, GibbsSampler
-from fieldwise.training.initial import settled
+from fieldwise.training.initial import posterior_method, settled
 
 SIZES = [30, 20, 5]
+GIBBS = {"sampler": SamplerConfig(method="gibbs")}
 
 
 def planted(num_examples=4000, seed=0):
@@ -59,7 +60,7 @@ def test_it_finds_what_was_planted():
     chain = sampler()
     for sweep in range(80):
         chain.sweep(keep=sweep >= 30)
-    mean = FactorMeans(chain.mean, chain.mean_bias, chain.num_sweeps)
+    mean = FactorMeans(chain.mean, chain.mean_bias, chain.num_sweeps, chain.variance, chain.variance_bias)
     _, labels, layout, ids = planted(4000, seed=7)
     weights = np.stack([mean.numbers(number) for number in range(mean.num_numbers)], axis=1)
     logits = reference.prediction(mean.bias, weights, ids, layout.base[:-1], {(0, 2)})
@@ -149,8 +150,8 @@ def test_a_feature_that_a_bag_has_twice_is_one_of_twice_the_weight():
     [
         (SIZES[:1], {}, {}, "no two fields"),
         (SIZES, {"num_classes": 3}, {}, "more than two classes"),
-        (SIZES, {"weighted": True}, {}, "examples have weights"),
-        (SIZES, {}, {"negative_rate": 0.5}, "leaves examples out"),
+        (SIZES, {"weighted": True}, GIBBS, "examples have weights"),
+        (SIZES, {}, {"negative_rate": 0.5, **GIBBS}, "leaves examples out"),
     ],
 )
 def test_what_cannot_be_sampled_is_refused_where_it_is_asked_for_and_else_left_out(sizes, options, train, reason):
@@ -167,8 +168,28 @@ def test_auto_leaves_alone_what_it_would_not_help():
 
     layout = Layout.of([SINGLE] * 3, SIZES)
     assert kind(layout) == "lc-dnn+bayesian-fm"
-    assert kind(layout, 10**9) == "lc-dnn"
+    assert kind(Layout.of([SINGLE] * 2, [1400, 3_000_000])) == "lc-dnn+bayesian-fm"
+    assert kind(Layout.of([SINGLE] * 2, [1400, 10**9])) == "lc-dnn"
     assert kind(layout, fm_interactions=False) == "lc-dnn"
     assert kind(layout, units=1) == "lc-dnn"
     assert kind(Layout.of([SINGLE, VALUE], [5, 2])) == "lc-dnn"
     assert kind(layout, kind="lc-wide-deep") == "lc-wide-deep"
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "weighted", "train", "method"),
+    [
+        (1000, False, {}, "gibbs"),
+        (10**9, False, {}, "variational"),
+        (10**9, False, {"preset": "best"}, "gibbs"),
+        (10**9, False, GIBBS, "gibbs"),
+        (1000, True, {}, "variational"),
+        (1000, True, {"preset": "best"}, "variational"),
+        (1000, False, {"negative_rate": 0.5}, "variational"),
+        (1000, False, {"sampler": SamplerConfig(method="variational")}, "variational"),
+    ],
+)
+def test_logs_that_are_large_or_have_weights_are_approximated(num_examples, weighted, train, method):
+    layout, model, settings = Layout.of([SINGLE] * 3, SIZES), ModelConfig(), TrainConfig(**train)
+    assert posterior_method(model, settings, layout, num_examples, weighted) == method
+    assert settled(model, settings, layout, num_examples, weighted=weighted).kind == "lc-dnn+bayesian-fm"

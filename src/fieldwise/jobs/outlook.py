@@ -25,6 +25,7 @@ from fieldwise.models.sizes import count_parameters, num_outputs
 from fieldwise.nn.product import product
 from fieldwise.training.chain import LOOKS, SWEEPS_BETWEEN
 from fieldwise.training.config import TrainConfig
+from fieldwise.training.initial import posterior_method
 
 __all__ = ["Rates", "measure_rates", "sampling_seconds", "solving_seconds", "training_seconds"]
 
@@ -36,6 +37,8 @@ _TOUCHED = 5.0
 """Of the reading of a row: its gradient, and its optimizer's state read and written."""
 _SAMPLED = 11.0
 """Of the reading of a row: what a draw does with an example (`kernels.gibbs`)."""
+_PASSED = 20.0
+"""Of the reading of a number: what a pass does with it (`kernels.variational`)."""
 _EXAMPLE = 300.0
 """Of the reading of a number: what an example takes whatever the model, in batches and metrics."""
 _LIKELY_EPOCHS = 12
@@ -98,11 +101,15 @@ def solving_seconds(prepared: Prepared, rates: Rates) -> SecondsRange:
 
 
 def sampling_seconds(config: Config, prepared: Prepared, rates: Rates) -> SecondsRange:
-    """Return what sampling a Bayesian factorisation machine takes."""
+    """Return what finding the posterior of a Bayesian factorisation machine takes."""
+    train, sampler = prepared.parts["train"], config.train.sampler
     width = row_width(config.model.factors + 1)
-    examples = prepared.parts["train"].num_examples * _ids_per_example(prepared)
+    examples = train.num_examples * _ids_per_example(prepared)
+    if posterior_method(config.model, config.train, train.layout, train.num_examples, config.weighted) == "variational":
+        passes = sampler.passes * examples * config.train.negative_rate
+        seconds = passes * _PASSED * (config.model.factors + 1) / rates.numbers / num_threads()
+        return SecondsRange(seconds, _SLOWER * seconds)
     draw = _SAMPLED * width / rates.numbers / num_threads() + width * (width + 8) / 2 / rates.products
-    sampler = config.train.sampler
     fewest = sampler.sweeps
     if sampler.tolerance and "valid" in prepared.parts:
         fewest = min(sampler.burn_in + (LOOKS + 1) * SWEEPS_BETWEEN, fewest)

@@ -1,4 +1,4 @@
-"""A factorisation machine whose weights are sampled, not fitted.
+"""A factorisation machine whose weights have a posterior: sampled, or approximated, not fitted.
 
 Letters: B examples, F fields, K factors of a feature.
 """
@@ -18,7 +18,8 @@ __all__ = ["BayesianFM"]
 
 
 class BayesianFM(Member):
-    """``bayesian-fm``: the mean of many draws of a factorisation machine from its posterior (`training.gibbs`).
+    """``bayesian-fm``: the mean of a factorisation machine's posterior, by many draws of it (`training.gibbs`) or,
+    for large logs, by a few passes (`training.variational`).
 
     With (w_f, v_f) the weight and the (K,) factors of field f, the sums of its features' ::
 

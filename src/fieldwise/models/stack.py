@@ -74,6 +74,7 @@ class Stacker(nn.Module):
         heads: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[np.integer[Any]],
         weights: npt.NDArray[np.floating[Any]] | None = None,
+        offset: float = 0.0,
     ) -> None:
         """Fit the numbers to labels by logistic regression (Newton's method), starting from the mean.
 
@@ -85,11 +86,14 @@ class Stacker(nn.Module):
             (B,) 0 and 1; with one of them alone, nothing is fitted.
         weights
             (B,), of the examples; 1 each unless given.
+        offset
+            What is added to the stack's logits afterwards (``train.negative_rate``).
         """
         self.reset()
         if not len(labels) or labels.min() == labels.max():
             return
         mean = self.weight.cpu().numpy().astype(np.float64)
+        mean[0] += offset
         x = np.concatenate((np.ones((len(heads), 1)), heads.astype(np.float64)), axis=1)
         count = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
         fitted, losses = mean, np.full(len(labels), np.inf)
@@ -99,18 +103,21 @@ class Stacker(nn.Module):
             if (count * held_out).sum() < (count * losses).sum():
                 fitted, losses = whole, held_out
         if len(self.heads) > 1:
-            alone = [_losses(x, labels, member) for member in self._members()]
+            members = self._members(offset)
+            alone = [_losses(x, labels, member) for member in members]
             number = int(np.argmin([(count * each).sum() for each in alone]))
             if _is_lower(alone[number], losses, count):
-                fitted = self._members()[number]
+                fitted = members[number]
+        fitted[0] -= offset
         if np.isfinite(fitted).all():
             self.weight.copy_(torch.from_numpy(fitted))
 
-    def _members(self) -> list[Floats]:
-        """Return the numbers (H + 1,) that make each member count alone, by the mean of its heads."""
+    def _members(self, offset: float) -> list[Floats]:
+        """Return the numbers (H + 1,) that make each member count alone, by the mean of its heads, after an offset."""
         found, begin = [], 1
         for heads in self.heads:
             found.append(np.zeros(self.num_heads + 1))
+            found[-1][0] = offset
             found[-1][begin : begin + heads] = 1.0 / heads
             begin += heads
         return found

@@ -121,7 +121,7 @@ def run_chain(
 
 
 def read_chain(checkpoints: Checkpoints) -> FactorMeans:
-    """Return the mean of the chain that `run_chain` has run to its end, here or in another process.
+    """Return the posterior that `run_chain` or `variational.run_passes` has found, here or in another process.
 
     Raises
     ------
@@ -135,9 +135,15 @@ def read_chain(checkpoints: Checkpoints) -> FactorMeans:
             where=checkpoints.folder,
             fix="let the run folder lie where all workers see it",
         )
-    return FactorMeans(
-        checkpoint.dense["mean"], float(checkpoint.dense["bias"][1]), int(checkpoint.state["num_sweeps"])
+    _, bias, bias_variance = checkpoint.dense["bias"].tolist()
+    means = FactorMeans(
+        checkpoint.dense["mean"],
+        bias,
+        int(checkpoint.state["num_sweeps"]),
+        checkpoint.dense["variance"],
+        bias_variance,
     )
+    return means._replace(scale=float(checkpoint.state["scale"])) if "scale" in checkpoint.state else means
 
 
 def _held_out_loss(sampler: GibbsSampler, valid: Cache) -> float:

@@ -18,10 +18,17 @@ _STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
 
 
 class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a Bayesian factorisation machine is sampled (`training.gibbs`).
+    """How the posterior of a Bayesian factorisation machine is found.
 
     Attributes
     ----------
+    method
+        ``gibbs``: sampled (`training.gibbs`). ``variational``: approximated in passes over shuffled batches
+        (`training.variational`), in the time of some epochs; it takes weights and `negative_rate`, and the examples
+        need not fit in memory. ``auto``: sampled where that takes some minutes at most, or the preset is ``best``, and is
+        possible; else variational.
+    passes
+        ``variational``: over the training examples.
     sweeps
         How often everything is drawn, at most.
     burn_in
@@ -31,6 +38,8 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         it (`training.chain`); 0: after `sweeps`. Without validation rows all sweeps are done.
     """
 
+    method: Literal["auto", "gibbs", "variational"] = "auto"
+    passes: Annotated[int, Meta(ge=1)] = 16
     sweeps: Annotated[int, Meta(ge=1)] = 300
     burn_in: Annotated[int, Meta(ge=0)] = 40
     tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.002

@@ -46,18 +46,21 @@ _SMALL = 0.1
 
 
 class FactorMeans(NamedTuple):
-    """A weight and K factors of each feature, and a bias: `sampled` (D, 1 + K) and `sampled_bias` those of z, which may
-    be a map of a file; `num_sweeps` that led to it; all else of a logit.
+    """A weight and K factors of each feature, and a bias: `sampled` (D, 1 + K) and `sampled_bias` those of z, and their
+    variances, which may be maps of a file; `num_sweeps` that led to it; all else of a logit, which is `scale` times z.
     """
 
     sampled: Floats
     sampled_bias: float
     num_sweeps: int
+    variance: Floats
+    bias_variance: float
+    scale: float = _LOGITS
 
     @property
     def bias(self) -> float:
         """The bias of the logit."""
-        return _LOGITS * self.sampled_bias
+        return self.scale * self.sampled_bias
 
     @property
     def num_numbers(self) -> int:
@@ -66,8 +69,14 @@ class FactorMeans(NamedTuple):
 
     def numbers(self, number: int) -> Floats:
         """Return (D,) the weight of every feature (0), or factor `number` (1 to K)."""
-        column: Floats = self.sampled[:, number] * (_LOGITS if number == 0 else np.sqrt(_LOGITS))
+        column: Floats = self.sampled[:, number] * (self.scale if number == 0 else np.sqrt(self.scale))
         return column
+
+    def spread(self) -> npt.NDArray[np.float32]:
+        """Return (D, 1 + K) the variances of the numbers of the logit."""
+        found = self.variance.astype(np.float32) * np.float32(self.scale)
+        found[:, 0] *= np.float32(self.scale)
+        return found
 
 
 class _Field(NamedTuple):
@@ -128,6 +137,7 @@ class GibbsSampler:
         self.bias = float(np.log(share / (1.0 - share))) / _LOGITS
         self.mean = np.zeros((num_features, d))
         self.mean_bias = 0.0
+        self.variance, self.variance_bias = np.zeros((num_features, d)), 0.0
         # As one kind of array, whatever their number: those of `argwhere` lie column by column.
         self._left_out = np.ascontiguousarray(np.argwhere(np.triu(apart, 1)))
         # Of the sweep under way (`kernels.gibbs`).
@@ -160,7 +170,12 @@ class GibbsSampler:
 
     def save(self, checkpoints: Checkpoints, losses: Sequence[float] = (), seconds: float = 0.0) -> None:
         """Write the chain as it is, the losses that were seen of its mean, and how long it took to come here."""
-        arrays = {"mean": self.mean, "bias": np.array([self.bias, self.mean_bias]), "losses": np.array(losses)}
+        arrays = {
+            "mean": self.mean,
+            "variance": self.variance,
+            "bias": np.array([self.bias, self.mean_bias, self.variance_bias]),
+            "losses": np.array(losses),
+        }
         state = {"num_sweeps": self.num_sweeps, "num_kept": self.num_kept, "seconds": seconds}
         checkpoints.save(self.num_sweeps, np.ascontiguousarray(self.weights), arrays, state)
 
@@ -168,7 +183,8 @@ class GibbsSampler:
         """Go on from there, as if the chain had never stopped."""
         self.weights[:] = checkpoint.table
         self.mean[:] = checkpoint.dense["mean"]
-        self.bias, self.mean_bias = (float(number) for number in checkpoint.dense["bias"])
+        self.variance[:] = checkpoint.dense["variance"]
+        self.bias, self.mean_bias, self.variance_bias = (float(number) for number in checkpoint.dense["bias"])
         self.num_sweeps, self.num_kept = checkpoint.state["num_sweeps"], checkpoint.state["num_kept"]
 
     def _draw_bias(self, generator: np.random.Generator) -> None:
@@ -213,8 +229,15 @@ class GibbsSampler:
             turn = (left[:, :, None] * right[None, :, :]).sum(axis=1)
         drawn = kernels.rotate(self.weights, turn)
         self.num_kept += 1
-        self.mean += (drawn - self.mean) / self.num_kept
-        self.mean_bias += (self.bias - self.mean_bias) / self.num_kept
+        share, apart = 1.0 / self.num_kept, self.bias - self.mean_bias
+        self.mean_bias += share * apart
+        self.variance_bias += share * (apart * (self.bias - self.mean_bias) - self.variance_bias)
+        moved = drawn - self.mean
+        self.mean += moved / self.num_kept
+        drawn -= self.mean
+        drawn *= moved
+        drawn -= self.variance
+        self.variance += drawn / self.num_kept
 
     def _spread(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Call a kernel for parts of the examples in as many threads."""
@@ -224,8 +247,8 @@ class GibbsSampler:
 
 
 def sampling_row_bytes(num_factors: int) -> int:
-    """Return the bytes of a feature's numbers and of what is made of them: a draw, its mean, and a turned copy."""
-    return 24 * (num_factors + 1) + 4 * kernels.row_width(num_factors + 1)
+    """Return the bytes of a feature: a draw, the same turned, what that moved, mean and variance."""
+    return 40 * (num_factors + 1) + 4 * kernels.row_width(num_factors + 1)
 
 
 def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:

@@ -5,7 +5,7 @@ models a log allows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from fieldwise.training.gibbs import FactorMeans
 __all__ = [
     "LrWeights",
     "leave_out_determined",
+    "posterior_method",
     "set_base_rate",
     "set_sampled",
     "settled",
@@ -38,6 +39,8 @@ _SAMPLE_EXAMPLES = 100_000
 _BEST = ("lc-dnn", "lc-dnn", "lc-resnet")
 _MOST_WORK = 1e12
 """Products of two numbers in all sweeps, beyond which nothing is sampled unasked: some minutes of two cores."""
+_MOST_FEATURES = 2_000_000
+"""Beyond which no posterior is approximated unasked: a gigabyte beside everything else."""
 
 
 class LrWeights(NamedTuple):
@@ -160,6 +163,22 @@ def take_member(
     return True
 
 
+def posterior_method(
+    model: ModelConfig, train: TrainConfig, layout: Layout, num_examples: int, weighted: bool
+) -> Literal["gibbs", "variational"]:
+    """Return how the posterior of a Bayesian factorisation machine is found: as ``train.sampler.method`` says, and for
+    ``auto`` sampled where that can be and takes no more than some minutes, or the preset is ``best``.
+    """
+    if train.sampler.method != "auto":
+        return train.sampler.method
+    # A field of an example adds a square of its feature's P numbers; a feature solves P equations.
+    num_numbers = model.factors + 1
+    squares = num_examples * layout.num_fields + layout.num_features * num_numbers
+    work = float(squares) * num_numbers**2 * train.sampler.sweeps
+    sampled = not weighted and train.negative_rate == 1.0 and (work <= _MOST_WORK or train.preset == "best")
+    return "gibbs" if sampled else "variational"
+
+
 def settled(
     model: ModelConfig,
     train: TrainConfig,
@@ -171,7 +190,8 @@ def settled(
     has_inputs: bool = False,
 ) -> ModelConfig:
     """Return a model with its kind, where that is ``auto``: a stack with a Bayesian factorisation machine where there
-    can be one, and it takes no more than some minutes, or the preset is ``best``. That has two LC-DNNs and LC-ResNet.
+    can be one, sampled or, of at most two million features, approximated (`posterior_method`). The preset ``best`` has
+    two LC-DNNs and LC-ResNet.
 
     Parameters
     ----------
@@ -190,8 +210,10 @@ def settled(
     --------
     >>> from fieldwise.kernels.layout import SINGLE
     >>> layout = Layout.of([SINGLE] * 7, [1400] * 7)
-    >>> [settled(ModelConfig(), TrainConfig(), layout, count).kind for count in (600_000, 10**8)]
-    ['lc-dnn+bayesian-fm', 'lc-dnn']
+    >>> settled(ModelConfig(), TrainConfig(), layout, 600_000).kind
+    'lc-dnn+bayesian-fm'
+    >>> [posterior_method(ModelConfig(), TrainConfig(), layout, count, weighted=False) for count in (600_000, 10**8)]
+    ['gibbs', 'variational']
     >>> settled(ModelConfig(), TrainConfig(), Layout.of([SINGLE] * 2, [1400, 10**9]), 1000).kind
     'lc-dnn'
     >>> settled(ModelConfig(), TrainConfig(preset="best"), layout, 10**8).kind
@@ -201,8 +223,6 @@ def settled(
         "there are no two fields": layout.num_fields < 2,
         "there are more than two classes": num_classes > 2,
         "there are several labels": bool(model.labels),
-        "examples have weights": weighted,
-        "train.negative_rate leaves examples out": train.negative_rate < 1.0,
     }
     for reason, is_so in obstacles.items():
         if is_so and model.is_sampled:
@@ -212,19 +232,30 @@ def settled(
                 got=model.kind,
                 fix="leave bayesian-fm out of it",
             )
+    not_sampled = {
+        "examples have weights": weighted,
+        "train.negative_rate leaves examples out": train.negative_rate < 1.0,
+    }
+    for reason, is_so in not_sampled.items():
+        if is_so and model.is_sampled and train.sampler.method == "gibbs":
+            raise ConfigError(
+                f"this log is not sampled: {reason}",
+                where="train.sampler.method",
+                got=train.sampler.method,
+                fix='use "variational", or leave it out',
+            )
     if model.labels and "+" in model.kind:
         raise ConfigError(
             "a stack is weighed for one label", where="model.kind", got=model.kind, fix="train one member alone"
         )
     if model.kind != "auto":
         return model
-    # A field of an example adds a square of its feature's P numbers; a feature solves P equations.
-    num_numbers = model.factors + 1
-    squares = num_examples * layout.num_fields + layout.num_features * num_numbers
-    work = float(squares) * num_numbers**2 * train.sampler.sweeps
     # A number's heavy tail, as it is, makes a poor factor.
-    can = not any(obstacles.values()) and not has_inputs
-    best = train.preset == "best"
-    sampled = can and (work <= _MOST_WORK or best) and model.has_interactions(layout.num_fields)
-    kinds = (*(_BEST if best and not model.labels else ("lc-dnn",)), *(("bayesian-fm",) if sampled else ()))
+    can = not any(obstacles.values()) and not has_inputs and model.has_interactions(layout.num_fields)
+    method = posterior_method(model, train, layout, num_examples, weighted)
+    if method == "gibbs":
+        can = can and not any(not_sampled.values())
+    stack = can and (method == "gibbs" or layout.num_features <= _MOST_FEATURES)
+    best = train.preset == "best" and not model.labels
+    kinds = (*(_BEST if best else ("lc-dnn",)), *(("bayesian-fm",) if stack else ()))
     return msgspec.structs.replace(model, kind="+".join(kinds))

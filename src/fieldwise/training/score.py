@@ -114,7 +114,7 @@ def fit_stacker(model: ClickModel, examples: Iterable[Examples], world: World = 
     columns = all_heads(model, examples, world)
 
     def fitted() -> list[float]:
-        stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
+        stacker.fit(columns["logits"], columns["labels"], columns.get("weights"), model.calibration.offset)
         weight: list[float] = stacker.weight.tolist()
         return weight
 
@@ -137,7 +137,7 @@ def metrics_without(model: ClickModel, examples: Iterable[Examples], world: Worl
         for name in model.members:
             others = columns | {"logits": columns["logits"][:, [head != name for head in head_of]]}
             stacker = Stacker([head_of.count(other) for other in model.members if other != name])
-            stacker.fit(others["logits"], others["labels"], others.get("weights"))
+            stacker.fit(others["logits"], others["labels"], others.get("weights"), model.calibration.offset)
             found[name] = _judged(model, stacker, others)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from fieldwise.models.click import ClickModel
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
-from fieldwise.training.initial import LrWeights, set_sampled, settled
+from fieldwise.training.initial import LrWeights, posterior_method, set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.optimum import (
     ids_in_bags,
@@ -32,6 +33,7 @@ from fieldwise.training.optimum import (
     solving_memory,
 )
 from fieldwise.training.state import TrainingState
+from fieldwise.training.variational import run_passes
 
 __all__ = ["by_steps", "initial_weights", "sample", "solve", "with_kind"]
 
@@ -66,9 +68,10 @@ def sample(
     world: World,
     listen: Listener,
 ) -> tuple[float, int]:
-    """Sample a model's Bayesian factorisation machine, and return the seconds and the sweeps that it took.
+    """Find the posterior of a model's Bayesian factorisation machine, by sampling or by passes over batches, and return
+    the seconds and the sweeps or passes that it took.
 
-    `folder` keeps the chain, for all models that want the same.
+    `folder` keeps it, for all models that want the same.
 
     Of several workers the first samples, with the threads of all that are on its host, and the others wait; then each
     takes the rows that it owns from the folder. So what they begin with is one process's, to the bit.
@@ -84,25 +87,27 @@ def sample(
     mask = member.interactions.mask.cpu().numpy()
     left_out = [(f, g) for f, g in zip(*np.nonzero(mask == 0), strict=True) if f < g]
     factors, settings, seed = member.num_local - 1, config.train.sampler, config.train.seed
-    sampler = f"{settings.burn_in}-{settings.sweeps}-{settings.tolerance:g}"
+    train, valid, rate = prepared.parts["train"], prepared.parts.get("valid"), config.train.negative_rate
+    method = posterior_method(config.model, config.train, train.layout, train.num_examples, config.weighted)
+    if method == "gibbs":
+        sampler = f"{settings.burn_in}-{settings.sweeps}-{settings.tolerance:g}"
+    else:
+        sampler = f"variational-{settings.passes}-{rate:g}"
     kept = f"{name}-{prepared.folder.name[:12]}-{factors}-{sampler}-{seed}"
     chain = Checkpoints(folder / kept, keep=1, warn=lambda text: listen(Warned(text)))
+    by_turns: dict[str, Any] = {
+        "minutes_between": config.train.checkpoint_minutes,
+        "interrupt": interrupt,
+        "listen": listen,
+    }
 
     def run() -> float:
         try:
             with all_threads(world):
-                return run_chain(
-                    prepared.parts["train"],
-                    prepared.parts.get("valid"),
-                    left_out,
-                    factors,
-                    settings,
-                    seed,
-                    chain,
-                    minutes_between=config.train.checkpoint_minutes,
-                    interrupt=interrupt,
-                    listen=listen,
-                )
+                if method == "gibbs":
+                    return run_chain(train, valid, left_out, factors, settings, seed, chain, **by_turns)
+                of_passes = (factors, settings.passes, seed, chain, rate)
+                return run_passes(train, valid, left_out, *of_passes, **by_turns)
         except Interrupted:
             raise Stopped("stopped while sampling; the same command goes on from there") from None
 

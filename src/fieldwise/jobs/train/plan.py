@@ -24,8 +24,9 @@ from fieldwise.schema import Schema
 from fieldwise.training.cooccurrence import cooccurrence_fields
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.gibbs import sampling_memory, sampling_row_bytes
-from fieldwise.training.initial import settled
+from fieldwise.training.initial import posterior_method, settled
 from fieldwise.training.optimum import not_solved, solving_memory
+from fieldwise.training.variational import variational_memory
 
 __all__ = ["TrainingPlan", "TrainingStage", "cooccurrence_rows", "plan"]
 
@@ -126,7 +127,7 @@ def plan(config: Config) -> TrainingPlan:
     if model.has_lr:
         stages.append(_stage(config, ModelConfig(kind="lr", labels=model.labels), log, held, of_encoder))
     if model.is_sampled:
-        stages.append(_sampling(model, log.num_examples, num_features, num_fields))
+        stages.append(_posterior(model, config, log))
     if model.members != ("bayesian-fm",):
         stages.append(_stage(config, model, log, held, of_encoder))
     return TrainingPlan(
@@ -196,16 +197,22 @@ def _of_sample(config: Config) -> _Log:
     return _Log(config, Layout.of(forms, rows), expected.training_rows, expected.classes, schemas[0].has_inputs, bags)
 
 
-def _sampling(model: ModelConfig, num_examples: int, num_features: int, num_fields: int) -> TrainingStage:
-    """Say what sampling a Bayesian factorisation machine takes."""
-    factors, saved = model.factors, num_features * (model.factors + 1) * 12
-    row_bytes = sampling_row_bytes(factors)
+def _posterior(model: ModelConfig, config: Config, log: _Log) -> TrainingStage:
+    """Say what finding the posterior of a Bayesian factorisation machine takes."""
+    num_features, num_fields = log.layout.num_features, log.layout.num_fields
+    factors = model.factors
+    if posterior_method(model, config.train, log.layout, log.num_examples, config.weighted) == "gibbs":
+        saved, row_bytes = num_features * (factors + 1) * 20, sampling_row_bytes(factors)
+        memory = sampling_memory(log.num_examples, num_features, num_fields, factors)
+    else:
+        saved, row_bytes = num_features * (factors + 1) * 32, variational_memory(1, 0, factors)
+        memory = variational_memory(num_features, num_fields, factors)
     return TrainingStage(
         model="bayesian-fm",
         parameters=num_features * (factors + 1),
         row_bytes=row_bytes,
         table_bytes=num_features * row_bytes,
-        memory=sampling_memory(num_examples, num_features, num_fields, factors) + PROCESS_BYTES,
+        memory=memory + PROCESS_BYTES,
         saved=saved,
         disk=2 * saved,
     )
