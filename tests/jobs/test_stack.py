@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.logs import make_table, write
 
 import fieldwise as fw
 from fieldwise.errors import ConfigError, Stopped
@@ -271,3 +272,15 @@ def test_a_comparison_takes_the_member_that_it_has_trained_alone_where_it_is_the
         assert getattr(member, part).logloss == pytest.approx(getattr(alone, part).logloss, abs=1e-6)
     assert (stack.epochs, stack.best_epoch) == (alone.epochs, alone.best_epoch)
     assert stack.valid.logloss <= min(each.valid.logloss for each in stack.members) + 1e-3
+
+
+def test_a_stack_that_has_seen_a_part_of_the_negatives_predicts_the_rate_of_all(tmp_path):
+    """What is added for them afterwards was learned a second time by the weights of the stack."""
+    write(make_table(4000), tmp_path / "log.csv")
+    (tmp_path / "log.toml").write_text(
+        '[data]\ntrain = "log.csv"\nlabel = "click"\nsplit = "split"\n'
+        '[model]\nkind = "lr+bayesian-fm"\nfactors = 2\n[train]\nnegative_rate = 0.3\nsampler = { passes = 4 }\n'
+    )
+    result = fw.train(fw.load_config(tmp_path / "log.toml"), tmp_path / "run")
+    assert result.test.calibration_ratio == pytest.approx(1.0, abs=0.12)
+    assert [member.test.calibration_ratio for member in result.members] == pytest.approx([1.0, 1.0], abs=0.15)

@@ -168,7 +168,7 @@ def test_auto_leaves_alone_what_it_would_not_help():
 
     layout = Layout.of([SINGLE] * 3, SIZES)
     assert kind(layout) == "lc-dnn+bayesian-fm"
-    assert kind(Layout.of([SINGLE] * 2, [1400, 3_000_000])) == "lc-dnn+bayesian-fm"
+    assert kind(Layout.of([SINGLE] * 2, [1400, 1_900_000])) == "lc-dnn+bayesian-fm"
     assert kind(Layout.of([SINGLE] * 2, [1400, 10**9])) == "lc-dnn"
     assert kind(layout, fm_interactions=False) == "lc-dnn"
     assert kind(layout, units=1) == "lc-dnn"

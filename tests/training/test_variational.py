@@ -146,7 +146,7 @@ def test_passes_that_were_stopped_end_as_if_they_had_not(prepared, tmp_path):
     means = read_chain(rest)
     assert means.scale == 1.0
     assert means.num_sweeps == 5
-    np.testing.assert_allclose(means.spread(), 1 / one.table[:, 4:], rtol=1e-6)
+    np.testing.assert_allclose(means.spread(prepared.encoder.layout.base.tolist()), 1 / one.table[:, 4:], rtol=1e-6)
     assert (means.numbers(2) == one.table[:, 2]).all()
 
 

@@ -8,6 +8,7 @@
         table-0003.safetensors     (D, n) weights of the features, D features with n numbers each
         dense-0003.safetensors     all other weights
         network-0003.onnx          what makes logits of the rows, for those who answer without torch (`serving`)
+        posterior-0003.safetensors (D, 1 + K) variances of what a Bayesian factorisation machine knows, and of its bias
 
 The table may have billions of rows, so the manifest contains a checksum for every block of rows. Opening a bundle
 takes the same time for a large table as for a small one; a block is verified when one of its rows is first used
@@ -29,7 +30,14 @@ from fieldwise.bundle.manifest import (
 )
 from fieldwise.bundle.member_names import kind_of, member_names
 from fieldwise.bundle.reading import Bundle, open_bundle
-from fieldwise.bundle.writing import BundleWriter, block_rows, remove_stale, rewrite_bundle, set_calibration
+from fieldwise.bundle.writing import (
+    BundleWriter,
+    block_rows,
+    remove_stale,
+    rewrite_bundle,
+    set_calibration,
+    set_posterior,
+)
 
 __all__ = [
     "BUNDLE_FORMAT",
@@ -48,4 +56,5 @@ __all__ = [
     "remove_stale",
     "rewrite_bundle",
     "set_calibration",
+    "set_posterior",
 ]

@@ -83,6 +83,33 @@ class Bundle(msgspec.Struct, frozen=True):
     no_network: str | None
     _blocks: BlockVerifier
     _shift: int
+    _posterior: tuple[str, str] | None
+
+    def posterior(self) -> dict[str, npt.NDArray[np.float32]] | None:
+        """Return the ``variance`` (D, 1 + K) of the numbers of a Bayesian factorisation machine, and of its ``bias``
+        (1,), verified; None where they were not kept.
+
+        Raises
+        ------
+        ArtefactError
+            The file is damaged.
+        """
+        if self._posterior is None:
+            return None
+        name, expected = self._posterior
+        path = path_inside(self.folder, "posterior", name)
+        arrays = load_verified(path, expected)
+        nothing = np.empty(0)
+        variance, bias = arrays.get("variance", nothing), arrays.get("bias", nothing)
+        fits = variance.ndim == 2 and len(variance) == self.encoder.layout.num_features and bias.shape == (1,)
+        if not fits or {variance.dtype, bias.dtype} != {np.dtype(np.float32)}:
+            raise ArtefactError(
+                "the posterior does not fit the model",
+                where=path,
+                expected=f"float32 variance ({self.encoder.layout.num_features}, numbers) and bias (1,)",
+                got=", ".join(f"{key} {array.dtype} {array.shape}" for key, array in arrays.items()),
+            )
+        return arrays
 
     def admit(self, batch: Batch, layout: Layout) -> None:
         """Verify the blocks of the table that a batch reads, unless they have been verified before.
@@ -104,7 +131,7 @@ class Bundle(msgspec.Struct, frozen=True):
         return bool(self._blocks.verified.all())
 
     def verify(self) -> Bundle:
-        """Verify the whole table and return the bundle.
+        """Verify the whole table, and the posterior where there is one, and return the bundle.
 
         Raises
         ------
@@ -112,6 +139,7 @@ class Bundle(msgspec.Struct, frozen=True):
             A block is damaged.
         """
         self._blocks.verify()
+        self.posterior()
         return self
 
 
@@ -167,6 +195,9 @@ def open_bundle(folder: str | Path) -> Bundle:
         manifest.no_network,
         blocks,
         shift,
+        (manifest.files["posterior"], manifest.checksums.get("posterior", ""))
+        if "posterior" in manifest.files
+        else None,
     )
 
 

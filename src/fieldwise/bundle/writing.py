@@ -17,7 +17,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.io.arrays import Pieces, header_checksum, save_arrays
 from fieldwise.io.files import checksum, explaining, remove_unfinished, write_bytes
 
-__all__ = ["BundleWriter", "block_rows", "remove_stale", "rewrite_bundle", "set_calibration"]
+__all__ = ["BundleWriter", "block_rows", "remove_stale", "rewrite_bundle", "set_calibration", "set_posterior"]
 
 _BLOCK_BYTES = 1 << 25
 
@@ -118,9 +118,14 @@ class BundleWriter:
 
 
 def rewrite_bundle(
-    folder: str | Path, encoder: Encoder, table: npt.NDArray[np.floating] | Pieces, dense: Arrays
+    folder: str | Path,
+    encoder: Encoder,
+    table: npt.NDArray[np.floating] | Pieces,
+    dense: Arrays,
+    posterior: Arrays | None = None,
 ) -> None:
-    """Replace the encoder and the weights of a saved bundle; until this returns, readers see those of before.
+    """Replace the encoder, the weights and the posterior of a saved bundle; until this returns, readers see those of
+    before.
 
     The network and all else stay. Files that an earlier call left when its process died are removed.
 
@@ -139,6 +144,9 @@ def rewrite_bundle(
     manifest.encoder = encoder.describe()
     manifest.checksums["encoder"] = save_arrays(folder / manifest.files["encoder"], encoder.arrays())
     manifest.checksums["dense"] = save_arrays(folder / manifest.files["dense"], dense)
+    if posterior is not None:
+        manifest.files["posterior"] = f"posterior-{manifest.save:04d}.safetensors"
+        manifest.checksums["posterior"] = save_arrays(folder / manifest.files["posterior"], posterior)
     saved = _save_table(folder / manifest.files["table"], table)
     manifest.checksums["table"], manifest.table_blocks, manifest.table_block_shift = saved
     write_bundle_manifest(folder, manifest)
@@ -163,6 +171,24 @@ def set_calibration(folder: str | Path, calibration: Mapping[str, Any]) -> None:
     manifest, _ = read_bundle_manifest(Path(folder))
     manifest.calibration = dict(calibration)
     write_bundle_manifest(Path(folder), manifest)
+
+
+def set_posterior(folder: str | Path, variance: npt.NDArray[np.float32], bias: float) -> None:
+    """Write the variances of a saved bundle's posterior beside it (`Bundle.posterior`), atomically.
+
+    Raises
+    ------
+    ArtefactError
+        There is no bundle, or its manifest is damaged.
+    ResourceError
+        The file cannot be written.
+    """
+    folder = Path(folder)
+    manifest, _ = read_bundle_manifest(folder)
+    manifest.files["posterior"] = name = f"posterior-{manifest.save:04d}.safetensors"
+    arrays = {"variance": np.ascontiguousarray(variance), "bias": np.array([bias], np.float32)}
+    manifest.checksums["posterior"] = save_arrays(folder / name, arrays)
+    write_bundle_manifest(folder, manifest)
 
 
 def remove_stale(folder: str | Path) -> None:

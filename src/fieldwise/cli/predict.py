@@ -32,6 +32,11 @@ from fieldwise.cli.output import print_json
 @click.option(
     "--contributions", is_flag=True, help="Write what each field adds to the logit, too; see `fieldwise explain`."
 )
+@click.option(
+    "--std",
+    is_flag=True,
+    help="Write logit_std, too: how unsure a model with bayesian-fm is of each row, in logits.",
+)
 @click.option("--as-served", is_flag=True, help="Take the fixed values of fields with serve_as, as a server does.")
 @replace_option
 @format_option
@@ -41,6 +46,7 @@ def command(
     data: tuple[str, ...],
     out: Path,
     contributions: bool,
+    std: bool,
     as_served: bool,
     overwrite: bool,
     format_: str | None,
@@ -71,6 +77,7 @@ def command(
             out,
             format=format_,
             what="both" if contributions else "probabilities",
+            std=std,
             as_served=as_served,
             overwrite=overwrite,
             listen=listen,

@@ -25,10 +25,11 @@ from fieldwise.serving.encode import RowEncoder
 from fieldwise.serving.explain import Explainer, Explanation
 from fieldwise.serving.network import Network
 from fieldwise.serving.ranking import by_column
+from fieldwise.serving.spread import Spread
 
 __all__ = ["Predictor", "network_of"]
 
-_HELD = ("_network", "_encoder", "_explainer", "bundle")
+_HELD = ("_network", "_encoder", "_explainer", "_spread", "bundle")
 """What a predictor holds of a bundle's files."""
 _CANDIDATES = "`candidates` are a list of dicts, or a dict of lists"
 
@@ -81,6 +82,7 @@ class Predictor:
         self._encoder = RowEncoder(self.bundle.encoder)
         self._network = Network(self.bundle, network_of(self.bundle))
         self._explainer: Explainer | None = None
+        self._spread: Spread | None = None
 
     @property
     def version(self) -> str:
@@ -126,6 +128,24 @@ class Predictor:
             `rows` has an unsupported type.
         """
         return self.score(self._encoder.encode(rows))
+
+    def predict_with_std(self, rows: Any) -> tuple[Probabilities, npt.NDArray[np.float32]]:
+        """Return the probabilities of raw rows, as `predict` does, and the standard deviations of their logits (B,).
+
+        A logit is log(p / (1 - p)) of a probability p. The standard deviation is that of the posterior of the model's
+        Bayesian factorisation machine (`serving.spread`): large where a row's values were seen seldom.
+
+        Raises
+        ------
+        ConfigError
+            The model has no Bayesian factorisation machine, or its posterior was not kept.
+        DataError, TypeError
+            As `predict` does.
+        """
+        if self._spread is None:
+            self._spread = Spread(self.bundle, self._network)
+        batch = self._encoder.encode(rows)
+        return self.score(batch), self._spread.logit_std(batch)
 
     def rank(
         self, context: Mapping[str, Any], candidates: Any, top: int | None = None

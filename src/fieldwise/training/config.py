@@ -25,8 +25,8 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     method
         ``gibbs``: sampled (`training.gibbs`). ``variational``: approximated in passes over shuffled batches
         (`training.variational`), in the time of some epochs; it takes weights and `negative_rate`, and the examples
-        need not fit in memory. ``auto``: sampled where that takes some minutes at most, or the preset is ``best``, and is
-        possible; else variational.
+        need not fit in memory. ``auto``: sampled where that is possible and takes some minutes at most, or the preset
+        is ``best``; else variational.
     passes
         ``variational``: over the training examples.
     sweeps

@@ -72,9 +72,25 @@ class FactorMeans(NamedTuple):
         column: Floats = self.sampled[:, number] * (self.scale if number == 0 else np.sqrt(self.scale))
         return column
 
-    def spread(self) -> npt.NDArray[np.float32]:
-        """Return (D, 1 + K) the variances of the numbers of the logit."""
-        found = self.variance.astype(np.float32) * np.float32(self.scale)
+    @property
+    def logit_bias_variance(self) -> float:
+        """The variance of the bias of the logit."""
+        return self.scale**2 * self.bias_variance
+
+    def spread(self, base: Iterable[int]) -> npt.NDArray[np.float32]:
+        """Return (D, 1 + K) the variances of the numbers of the logit, of fields that begin at the rows `base`.
+
+        Features without examples, which are zero in every draw, have what the others of their field have around zero.
+        """
+        found = self.variance.astype(np.float32)
+        for begin, end in pairwise(base):
+            never = ~found[begin:end].any(axis=1)
+            if never.any():
+                seen = begin + np.flatnonzero(~never)
+                found[begin:end][never] = (self.variance[seen] + self.sampled[seen] ** 2).sum(axis=0) / max(
+                    len(seen), 1
+                )
+        found *= np.float32(self.scale)
         found[:, 0] *= np.float32(self.scale)
         return found
 

@@ -32,7 +32,12 @@ def forget_in_bundle(folder: Path, bundle: Bundle, gone: Forgotten) -> None:
     layout = bundle.encoder.layout
     rows = _rows(layout, gone, Cooccurrence.saved(bundle.dense, _BAGS))
     dense = {**bundle.dense, **_without_bags(bundle.dense, _BAGS, layout, gone)}
-    rewrite_bundle(folder, gone.encoder, _zeroed(bundle.table, rows), dense)
+    posterior = bundle.posterior()
+    if posterior is not None:
+        variance = posterior["variance"].copy()
+        variance[rows[rows < len(variance)]] = 0.0
+        posterior = {**posterior, "variance": variance}
+    rewrite_bundle(folder, gone.encoder, _zeroed(bundle.table, rows), dense, posterior)
 
 
 def forget_in_state(folder: Path, bundle: Bundle, gone: Forgotten) -> bool:

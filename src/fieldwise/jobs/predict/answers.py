@@ -16,9 +16,11 @@ from fieldwise.kernels.layout import Batch
 from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
 from fieldwise.serving.predictor import network_of
+from fieldwise.serving.spread import Spread
 
 __all__ = ["Answers", "What", "probabilities_of"]
 
+_STD = "logit_std"
 What = Literal["probabilities", "contributions", "both"]
 Probabilities = npt.NDArray[np.floating[Any]]
 Columns = dict[str, Probabilities]
@@ -33,6 +35,8 @@ class Answers:
         The model.
     what
         Contributions are named as their fields, and ``base``; beside probabilities with ``contribution_`` before that.
+    std
+        Whether there is ``logit_std``, too (`serving.spread`).
 
     Attributes
     ----------
@@ -45,7 +49,7 @@ class Answers:
         The model cannot be loaded, or not be explained.
     """
 
-    def __init__(self, bundle: Bundle, what: What) -> None:
+    def __init__(self, bundle: Bundle, what: What, std: bool = False) -> None:
         if what not in get_args(What):
             raise ConfigError("unknown kind of answers", where="what", expected=", ".join(get_args(What)), got=what)
         self._schema, self._dtype = bundle.encoder.schema, bundle.dtype
@@ -56,14 +60,17 @@ class Answers:
             self._explainer = Explainer(bundle, Network(bundle, network_of(bundle)))
             self.largest_residual = 0.0
         self._before = "contribution_" if what == "both" else ""
+        self._spread = Spread(bundle, Network(bundle, network_of(bundle))) if std else None
 
     def no_rows(self, name: str, kind: pa.DataType) -> pa.Table:
         """Return a table without rows, with identifiers of the given name and type."""
         outputs = self._schema.outputs
         probabilities = np.zeros((0, len(outputs)) if outputs else (0,), dtype=self._dtype)
         columns = {} if self._probabilities is None else self._of_probabilities(probabilities)
+        if self._spread is not None:
+            columns[_STD] = np.zeros(0, np.float32)
         if self._explainer is not None:
-            twice = {name, "base"}.intersection(self._explainer.fields) if not self._before else set()
+            twice = {name, "base", *columns}.intersection(self._explainer.fields) if not self._before else set()
             if twice:
                 raise ConfigError(
                     "a field has the name of another column of the output",
@@ -78,6 +85,8 @@ class Answers:
         columns: Columns = {}
         if self._probabilities is not None:
             columns = self._of_probabilities(self._probabilities(batch))
+        if self._spread is not None:
+            columns[_STD] = self._spread.logit_std(batch)
         if self._explainer is not None:
             found = self._explainer.explain(batch)
             self.largest_residual = max(self.largest_residual or 0.0, float(np.abs(found.residuals).max(initial=0)))

@@ -81,6 +81,7 @@ def predict(
     *,
     format: str | None = None,
     what: What = "probabilities",
+    std: bool = False,
     as_served: bool = False,
     overwrite: bool = False,
     listen: Listener = ignore,
@@ -104,6 +105,9 @@ def predict(
     what
         ``probabilities``; ``contributions`` of the fields to the logit in their place, a column for each and last
         ``base``; or ``both`` (`serving.explain`). Contributions are for models of two classes.
+    std
+        Write ``logit_std``, too: the standard deviation of the logit of the probability by the posterior of a Bayesian
+        factorisation machine (`serving.spread`).
     as_served
         Predict what a served model answers: with the fixed values of `schema.Field.serve_as`, whose columns need not be
         there.
@@ -117,7 +121,8 @@ def predict(
     ArtefactError
         The model is missing or damaged, or the output cannot be written.
     ConfigError
-        The output has an unsupported format, or would overwrite another file; or the model cannot be explained.
+        The output has an unsupported format, or would overwrite another file; or the model cannot be explained, or has
+        no posterior.
     DataError
         The log is missing or invalid.
 
@@ -155,7 +160,7 @@ def predict(
             )
             refuse_output(out, log.files, named_by(data), bundle.folder, mark=None if overwrite else mark)
             refuse_output(rejects_path, log.files, model=bundle.folder, mark=None)
-        answers = Answers(bundle, what)
+        answers = Answers(bundle, what, std)
         name = schema.id if schema.id in log.columns or not log.columns else None
         identifiers = Identifiers(name, log.types_of(name) if name else ())
         coverage = Coverage(bundle.encoder)

@@ -21,6 +21,7 @@ from fieldwise.models.click import ClickModel
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.training.chain import read_chain, run_chain
 from fieldwise.training.checkpoint import Checkpoints
+from fieldwise.training.gibbs import FactorMeans
 from fieldwise.training.initial import LrWeights, posterior_method, set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
 from fieldwise.training.optimum import (
@@ -67,9 +68,9 @@ def sample(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
-) -> tuple[float, int]:
+) -> tuple[float, FactorMeans]:
     """Find the posterior of a model's Bayesian factorisation machine, by sampling or by passes over batches, and return
-    the seconds and the sweeps or passes that it took.
+    it and the seconds that it took.
 
     `folder` keeps it, for all models that want the same.
 
@@ -115,7 +116,7 @@ def sample(
     with world.together():
         means = read_chain(chain)
         set_sampled(model, name, means)
-    return seconds, means.num_sweeps
+    return seconds, means
 
 
 def by_steps(config: Config, prepared: Prepared) -> str | None:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
-from fieldwise.bundle import BundleWriter, bundle_digest, open_bundle, set_calibration
+from fieldwise.bundle import BundleWriter, bundle_digest, open_bundle, set_calibration, set_posterior
 from fieldwise.calibration import Calibration
 from fieldwise.config import Config
 from fieldwise.data.batches import Batches
@@ -136,12 +136,12 @@ def train_model(
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     set_base_rate(model, learnt_from)
     leave_out_determined(model, determined)
-    pretrain_seconds, sampling_seconds = None, 0.0
+    pretrain_seconds, sampling_seconds, posterior = None, 0.0, None
     if pretrained is not None:
         warm_start(model, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.sampled:
-        sampling_seconds, num_sweeps = sample(config, samples, model, prepared, interrupt, world, listen)
+        sampling_seconds, posterior = sample(config, samples, model, prepared, interrupt, world, listen)
         if model.trained:
             pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
@@ -197,7 +197,8 @@ def train_model(
     elif not model.trained:
         before_evaluation()
         keep(1)
-        history = _sampled_history(num_sweeps, sampling_seconds, learnt_from.num_examples)
+        assert posterior is not None, "it is sampled"
+        history = _sampled_history(posterior.num_sweeps, sampling_seconds, learnt_from.num_examples)
     else:
         if reason:
             listen(Noted(f"logistic regression is trained by FTRL, not solved: {reason}"))
@@ -232,6 +233,9 @@ def train_model(
             bundle = open_bundle(folder / "bundle").verify()
             load_weights(model, bundle.table, bundle.dense)
             settle(model.table)
+    if posterior is not None:
+        variances, bias = posterior.spread(encoder.layout.base.tolist()), posterior.logit_bias_variance
+        world.first(lambda: set_posterior(folder / "bundle", variances, bias), type(None))
     try:
         if settings.calibration != "none" and valid is not None:
             rows = interrupt.watch(_in_order(valid, world).epoch(0))
