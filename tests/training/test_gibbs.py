@@ -163,8 +163,8 @@ def test_what_cannot_be_sampled_is_refused_where_it_is_asked_for_and_else_left_o
 
 
 def test_auto_leaves_alone_what_it_would_not_help():
-    def kind(layout, num_examples=1000, **model):
-        return settled(ModelConfig(**model), TrainConfig(), layout, num_examples).kind
+    def kind(layout, num_examples=1000, has_inputs=False, **model):
+        return settled(ModelConfig(**model), TrainConfig(), layout, num_examples, has_inputs=has_inputs).kind
 
     layout = Layout.of([SINGLE] * 3, SIZES)
     assert kind(layout) == "lc-dnn+bayesian-fm"
@@ -172,7 +172,7 @@ def test_auto_leaves_alone_what_it_would_not_help():
     assert kind(Layout.of([SINGLE] * 2, [1400, 10**9])) == "lc-dnn"
     assert kind(layout, fm_interactions=False) == "lc-dnn"
     assert kind(layout, units=1) == "lc-dnn"
-    assert kind(Layout.of([SINGLE, VALUE], [5, 2])) == "lc-dnn"
+    assert kind(layout, has_inputs=True) == "lc-dnn"
     assert kind(layout, kind="lc-wide-deep") == "lc-wide-deep"
 
 
@@ -192,4 +192,4 @@ def test_auto_leaves_alone_what_it_would_not_help():
 def test_logs_that_are_large_or_have_weights_are_approximated(num_examples, weighted, train, method):
     layout, model, settings = Layout.of([SINGLE] * 3, SIZES), ModelConfig(), TrainConfig(**train)
     assert posterior_method(model, settings, layout, num_examples, weighted) == method
-    assert settled(model, settings, layout, num_examples, weighted=weighted).kind == "lc-dnn+bayesian-fm"
+    assert settled(model, settings, layout, num_examples, weighted=weighted).is_sampled
