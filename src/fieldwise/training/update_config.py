@@ -43,6 +43,8 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     days_level
         One minus the confidence of the interval in which another day's level lies: a calibration of all examples that
         is out of bounds is no harm within it.
+    slice_clicks
+        Clicks, or predicted ones, and as many examples without one, below which a slice is not looked at.
     slices
         Fields with one value per example, whose values are slices; those with at most 50 features unless given.
     """
@@ -59,6 +61,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     calibration_level: _Level = 0.01
     calibration_step: Annotated[float, Meta(ge=0)] = 0.01
     days_level: _Level = 0.05
+    slice_clicks: Annotated[int, Meta(ge=1)] = 50
     slices: tuple[str, ...] | None = None
 
 

@@ -280,16 +280,20 @@ def _of_slices(
     """Yield the calibration of each slice that is out of bounds, at the level of each day, and a warning where that is
     no harm.
     """
-    num_slices = sum(len(np.unique(column.ids)) for column in answers.slices.values())
+    large = {
+        field: _large(answers.labels, new, column, settings.slice_clicks) for field, column in answers.slices.items()
+    }
+    num_slices = sum(map(len, large.values()))
     for field, column in answers.slices.items():
+        if not large[field]:
+            continue
         level, size = settings.calibration_level / num_slices, len(column.names)
-        of = partial(calibration_by, column.ids, size, answers.labels, level=level)
-        found = of(new, weights=counts)
+        of = partial(calibration_by, column.ids, size, answers.labels, weights=counts, level=level)
+        found = of(new)
         names = [f"{field}={name}" for name in column.names]
-        # Weights leave so little of a few clicks that the interval is none: the slice must be out without them, too.
-        plain = _out_of_bounds(of(new, weights=answers.weights), names, level, settings)
-        texts = {place: text for place, text in _out_of_bounds(found, names, level, settings).items() if place in plain}
-        others = {name: of(old, weights=counts) for name, old in before.items()} if texts else {}
+        out = _out_of_bounds(found, names, level, settings)
+        texts = {place: text for place, text in out.items() if place in large[field]}
+        others = {name: of(old) for name, old in before.items()} if texts else {}
         for place, text in texts.items():
             worse = _further(found, others, place, settings)
             if worse:
@@ -297,6 +301,13 @@ def _of_slices(
                 yield _check(found, place, names[place], harm), None
             else:
                 yield _check(found, place, names[place]), f"{text}, as far from 1 as before"
+
+
+def _large(labels: npt.NDArray[np.integer[Any]], new: Probabilities, column: SliceColumn, least: int) -> set[int]:
+    """Return the slices that have, or should have, so many clicks, and so many others."""
+    examples, clicks, predicted = (np.bincount(column.ids, each, len(column.names)) for each in (None, labels, new))
+    enough = np.minimum(np.maximum(clicks, predicted), examples - np.minimum(clicks, predicted)) >= least
+    return set(np.flatnonzero(enough).tolist())
 
 
 def _out_of_bounds(
