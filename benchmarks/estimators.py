@@ -1,7 +1,7 @@
 """The estimators of `fieldwise.sklearn` beside the command line: the same rows have to make the same model.
 
     fieldwise datasets movielens-1m --out data
-    python benchmarks/estimators.py data/movielens-1m.toml --models lr,lc-dnn [--epochs 2]
+    python benchmarks/estimators.py data/movielens-1m.toml --models lr,lc-dnn [--epochs 2] [--units 1]
 
 Training, validation and test rows are handed to the estimators as pandas frames; the command line reads the file.
 """
@@ -24,16 +24,17 @@ from fieldwise.sklearn import LCDNNClassifier, LCWideDeepClassifier, LRClassifie
 ESTIMATORS = {"lr": LRClassifier, "lc-dnn": LCDNNClassifier, "lc-wide-deep": LCWideDeepClassifier}
 
 
-def of_command_line(config: Path, kind: str, epochs: int | None) -> float:
+def of_command_line(config: Path, kind: str, epochs: int | None, units: int) -> float:
     """Return the test AUC that ``fieldwise train`` reports."""
-    settings = [f"model.kind={kind}"] + ([f"train.epochs={epochs}"] if epochs and kind != "lr" else [])
+    settings = [f"model.kind={kind}", f"model.units={units}"]
+    settings += [f"train.epochs={epochs}"] if epochs and kind != "lr" else []
     words = [word for setting in settings for word in ("--set", setting)]
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "fieldwise", "train", str(config), "--out", f"{out}/run", "--json", *words]
         return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["test"]["auc"])
 
 
-def of_estimator(config: Path, kind: str, epochs: int | None) -> float:
+def of_estimator(config: Path, kind: str, epochs: int | None, units: int) -> float:
     """Return the AUC of an estimator's probabilities of the test rows."""
     given = load_config(config)
     [path] = given.paths("train")
@@ -44,8 +45,8 @@ def of_estimator(config: Path, kind: str, epochs: int | None) -> float:
     X = {name: rows.drop(columns=[label]) for name, rows in parts.items()}
     y = {name: rows[label].to_numpy() for name, rows in parts.items()}
     model = ESTIMATORS[kind](fields=given.fields)
-    if epochs and kind != "lr":
-        model.set_params(epochs=epochs)
+    if kind != "lr":
+        model.set_params(units=units, **({"epochs": epochs} if epochs else {}))
     model.fit(X["train"], y["train"], eval_set=(X["valid"], y["valid"]))
     return float(roc_auc_score(y["test"], model.predict_proba(X["test"])[:, 1]))
 
@@ -56,11 +57,12 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--models", default="lr,lc-dnn,lc-wide-deep")
     parser.add_argument("--epochs", type=int, help="of the networks")
+    parser.add_argument("--units", type=int, default=0, help="per field, of the networks; 0 as for a configuration")
     chosen = parser.parse_args()
     print("| model | command line | estimator | difference |\n|---|---:|---:|---:|")
     for kind in chosen.models.split(","):
-        both = [each(chosen.config, kind, chosen.epochs) for each in (of_command_line, of_estimator)]
-        print(f"| {kind} | {both[0]:.5f} | {both[1]:.5f} | {both[1] - both[0]:+.5f} |")
+        both = [each(chosen.config, kind, chosen.epochs, chosen.units) for each in (of_command_line, of_estimator)]
+        print(f"| {kind} | {both[0]:.5f} | {both[1]:.5f} | {both[1] - both[0]:+.5f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,24 @@ def test_predictions_have_contributions_beside_them(folder):
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), found["probability"], rtol=0, atol=1e-3)
 
 
+def test_the_number_of_a_row_counts_rows_that_cannot_be_used_and_those_of_earlier_files(folder, tmp_path):
+    rows = pq.read_table(folder / "log.parquet", columns=["user", "item", "price", "age", "tags"]).slice(0, 4)
+    plain = rows.set_column(4, "tags", pa.array(["t1"] * 4)).to_pylist()
+    names = list(plain[0])
+    for file, ages in (("a.csv", ["30", "old", "32"]), ("b.csv", ["33"])):
+        lines = [",".join(map(str, {**row, "age": age}.values())) for row, age in zip(plain, ages, strict=False)]
+        (tmp_path / file).write_text("\n".join([",".join(names), *lines]) + "\n")
+    data = ("--data", tmp_path / "a.csv", "--data", tmp_path / "b.csv")
+    for row, age in ((1, "30"), (3, "32"), (4, "33")):
+        found = json.loads(cli("explain", folder / "bundle", *data, "--row", row, "--json").stdout)
+        assert [field["raw"] for field in found["fields"] if field["field"] == "age"] == [[age]]
+    refused = cli("explain", folder / "bundle", *data, "--row", 2)
+    assert refused.exit_code == 2
+    assert "the row cannot be used" in refused.stderr
+    assert "a.csv, row 2, column age" in refused.stderr
+    assert "expected: 1 to 4" in cli("explain", folder / "bundle", *data, "--row", 5).stderr
+
+
 def test_a_row_is_explained_field_by_field(folder):
     done = cli("explain", folder / "bundle", "--data", folder / "log.parquet", "--row", 5, "--json")
     assert done.exit_code == 0, done.output

@@ -79,6 +79,12 @@ def test_a_file_that_cannot_be_a_log_is_refused_with_the_reason(tmp_path, name, 
         find_files(tmp_path / name)
 
 
+def test_a_file_of_another_format_is_not_read_as_the_usual_one(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(DataError, match="such as JSON or a spreadsheet, has to be written as CSV"):
+        find_files(tmp_path / "a.jsonl", usual_format="csv")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -128,6 +128,8 @@ def test_an_export_is_not_replaced_unless_asked(tmp_path):
 def test_nothing_is_written_into_the_model_that_is_exported(tmp_path, inside):
     bundle = save(tmp_path / "bundle")
     before = Predictor(bundle).predict(rows_of(3))
+    with pytest.raises(ConfigError, match=r"ending in \.parquet, for the weights"):
+        export(tmp_path / "bundle", tmp_path / "weights.csv")
     with pytest.raises(ConfigError, match="inside a saved model"):
         export(bundle, bundle / inside, overwrite=True)
     assert (Predictor(bundle).predict(rows_of(3)) == before).all()

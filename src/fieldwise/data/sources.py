@@ -38,6 +38,8 @@ FORMATS = ("csv", "tsv", "parquet", "libsvm", "libffm")
 
 PACKED = (".bz2", ".xz", ".zst", ".zip", ".lz4", ".br", ".7z", ".snappy")
 """Endings of packed files that are not read."""
+_UNREAD = {".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".feather", ".arrow", ".orc", ".avro"}
+"""Endings of other formats: no text of the usual format, whatever that is."""
 
 ENDINGS = {
     ".csv": "csv",
@@ -147,7 +149,7 @@ def examine(path: str, position: int, format: str | None, usual_format: str | No
         It is not; `EmptyFileError` where it has no byte.
     """
     gzipped = path.lower().endswith(".gz")
-    kind = format or known_format(path) or usual_format
+    kind = format or known_format(path) or (None if Path(path.lower()).suffix in _UNREAD else usual_format)
     packed = Path(path.lower()).suffix
     if kind is None and packed in PACKED and known_format(path[: -len(packed)]):
         raise DataError(

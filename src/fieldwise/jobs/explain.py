@@ -16,6 +16,7 @@ from fieldwise.bundle import Bundle, open_bundle
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns, shown
+from fieldwise.jobs.predict.identifiers import RowCounter
 from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, Examples
 from fieldwise.kernels.layout import join as join_batches
@@ -104,29 +105,31 @@ def explain_row(run: str | Path, data: Any, row: int = 1, format: str | None = N
     run, data, format
         As for `predict`.
     row
-        Its number among the rows that can be used, from 1.
+        Its number in the log, over all files, from 1.
 
     Raises
     ------
     ArtefactError, ConfigError
         The model is missing or damaged, or cannot be explained.
     DataError
-        There is no such row.
+        There is no such row, or it cannot be used.
     """
     bundle = open_bundle(run)
     network = Network(bundle, network_of(bundle))
     explainer = Explainer(bundle, network)
-    before = 0
+    counter, num_rows = RowCounter(), 0
     with open_rows(bundle, data, format) as log:
         for chunk, encoded in encode_log(log, bundle.encoder, labelled=False):
-            place = row - 1 - before
-            before += len(encoded.accepted)
-            if 0 <= place < len(encoded.accepted):
-                kept = np.zeros(len(encoded.accepted), dtype=np.bool_)
-                kept[place] = True
-                cells = Columns(chunk.table.slice(int(encoded.accepted[place]), 1))
+            kept = counter.numbers(chunk)[encoded.accepted] == row
+            num_rows += chunk.num_rows
+            if kept.any():
+                cells = Columns(chunk.table.slice(int(encoded.accepted[kept.argmax()]), 1))
                 return _explained(row, bundle, network, explainer, encoded.examples.select(kept), cells)
-    raise DataError("there is no such row", expected=f"1 to {before}", got=row)
+            for line in chunk.reject_lines(encoded.rejects):
+                if counter.before + line["row"] == row:
+                    where, got = "{file}, row {row}, column {column}", "{reason}: {value!r}"
+                    raise DataError("the row cannot be used", where=where.format(**line), got=got.format(**line))
+    raise DataError("there is no such row", expected=f"1 to {num_rows}", got=row)
 
 
 def _explained(

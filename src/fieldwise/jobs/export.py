@@ -26,6 +26,8 @@ __all__ = ["Export", "export"]
 
 _SLAB = 1 << 18
 _GRAPH = "model.onnx"
+_NO_FOLDERS = {".csv", ".tsv", ".onnx", ".json", ".txt", ".gz", ".npz", ".pt", ".safetensors"}
+"""Endings of files that people expect, and that would become the name of a folder."""
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,9 @@ def export(run: str | Path, out: str | Path, *, overwrite: bool = False) -> Expo
         The output exists.
     """
     out = local_path(out)
+    if out.suffix.lower() in _NO_FOLDERS and not out.is_dir():
+        expected = "a folder, for model.onnx and its table; or a file name ending in .parquet, for the weights"
+        raise ConfigError("unsupported format for an export", where=out, expected=expected)
     bundle = open_bundle(run).verify()
     if out.resolve().is_relative_to(bundle.folder.resolve()):
         raise ConfigError("the output is inside a saved model", where=out, fix="name another file or folder")

@@ -52,16 +52,22 @@ class Identifiers:
 
 
 class RowCounter:
-    """Numbers the rows of all files consecutively, from 1, including rejected rows."""
+    """Numbers the rows of all files consecutively, from 1, including rejected rows.
+
+    Attributes
+    ----------
+    before
+        The rows of the files before that of the last chunk.
+    """
 
     def __init__(self) -> None:
-        self._file, self._before, self._last = 0, 0, 0
+        self._file, self.before, self._last = 0, 0, 0
 
     def numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
         """Return the numbers of the rows of a chunk; the chunks of a file must be passed in order."""
         if chunk.file != self._file:
-            self._file, self._before = chunk.file, self._before + self._last
+            self._file, self.before = chunk.file, self.before + self._last
             self._last = 0
         numbers = [*chunk.rows[-1:].tolist(), *(unread.row for unread in chunk.rejects)]
         self._last = max(numbers, default=self._last)
-        return self._before + chunk.rows
+        return self.before + chunk.rows
