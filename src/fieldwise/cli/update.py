@@ -8,6 +8,8 @@ import click
 
 from fieldwise.cli.options import Verb, common_options, format_option, report_option, run_argument, set_option
 from fieldwise.cli.output import print_json
+from fieldwise.cli.workers import is_worker
+from fieldwise.errors import ConfigError
 
 
 @click.command(
@@ -47,6 +49,7 @@ from fieldwise.cli.output import print_json
     "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
 )
 @click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused, or gone back from.")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Refused but for 1: an update is one process.")
 @set_option
 @report_option
 @common_options
@@ -59,6 +62,7 @@ def command(
     format_: str | None,
     no_gate: bool,
     again: bool,
+    workers: int | None,
     overrides: tuple[str, ...],
     with_report: bool,
     threads: int | None,
@@ -80,6 +84,12 @@ def command(
     from fieldwise.jobs.threads import use_threads
     from fieldwise.jobs.update.update import update
 
+    if (workers or 1) > 1 or is_worker():
+        raise ConfigError(
+            "an update works in one process",
+            where="--workers",
+            fix="start it once, also for a run that several workers trained; --threads says on how many cores",
+        )
     use_threads(threads)
     with show_progress(quiet) as listen:
         result = update(

@@ -332,3 +332,19 @@ def test_an_update_that_is_asked_to_stop_changes_nothing(run, event):
     with pytest.raises(Stopped, match="nothing was changed"):
         fw.update(run, day_of(1), gate=False, listen=stop)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("trained", ["lr"], indirect=True)
+def test_the_history_has_each_day_by_slice(run):
+    said = fw.update(run, day_of(2), gate=False).record.by_slice["item"]
+    items = day_of(2)["item"].to_numpy()
+    assert sum(each.num_examples for each in said.values()) == 1200
+    assert said["3"].num_examples == int((items == 3).sum())
+    [day] = json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["days"]
+    assert day["by_slice"]["item"]["3"]["auc"] == said["3"].auc
+
+
+def test_an_update_by_several_workers_is_refused_with_what_to_do(tmp_path):
+    words = ["update", str(tmp_path), "--data", "day.parquet", "--workers", "2"]
+    said = CliRunner().invoke(main, words, standalone_mode=False)
+    assert "an update works in one process" in f"{said.output}{said.exception}"

@@ -259,7 +259,15 @@ class _Forgetter:
         versions = Versions(self.run)
         record = versions.open()
         days = [
-            msgspec.structs.replace(day, reasons=without(day.reasons), warnings=without(day.warnings))
+            msgspec.structs.replace(
+                day,
+                reasons=without(day.reasons),
+                warnings=without(day.warnings),
+                by_slice={
+                    field: {value: each for value, each in of.items() if field not in names or value not in self.values}
+                    for field, of in day.by_slice.items()
+                },
+            )
             for day in record.days
         ]
         if days != record.days:

@@ -22,7 +22,7 @@ from fieldwise.models.load import load_model
 from fieldwise.training.score import predict_batches
 from fieldwise.training.update_config import GateConfig
 
-__all__ = ["Judged", "Version", "answers_of", "auc_of", "judge_version", "open_version"]
+__all__ = ["Judged", "Version", "answers_of", "auc_of", "judge_version", "open_version", "slice_names"]
 
 _ROWS = 1 << 14
 _FEW = 50
@@ -128,14 +128,22 @@ def _labels(examples: Examples) -> npt.NDArray[np.int32]:
 
 def _slices(encoder: Encoder, examples: Sequence[Examples], settings: GateConfig) -> dict[str, SliceColumn]:
     """Return the fields whose values are slices."""
+    found = {}
+    for name, (place, names) in slice_names(encoder, settings.slices).items():
+        ids = np.concatenate([each.batch.ids[place] for each in examples])
+        found[name] = SliceColumn(ids.astype(np.int64), names)
+    return found
+
+
+def slice_names(encoder: Encoder, wanted_fields: Sequence[str] | None) -> dict[str, tuple[int, list[str]]]:
+    """Return the fields whose values are slices, those named or all with few: the place of the ids, and the names."""
     layout, sizes = encoder.layout, np.diff(encoder.layout.base).tolist()
     found = {}
     for number, (name, field) in enumerate(encoder.fields.items()):
-        wanted = sizes[number] <= _FEW if settings.slices is None else name in settings.slices
+        wanted = sizes[number] <= _FEW if wanted_fields is None else name in wanted_fields
         if wanted and field.form == SINGLE:
             texts = encoder.feature_texts(name, range(sizes[number]))
             names = [text if text is not None else f"({place})" for place, text in enumerate(texts)]
             names[:2] = ["(missing)", "(unseen)"]
-            ids = np.concatenate([each.batch.ids[layout.single[number]] for each in examples])
-            found[name] = SliceColumn(ids.astype(np.int64), names)
+            found[name] = int(layout.single[number]), names
     return found

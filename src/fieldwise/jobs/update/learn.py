@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +23,7 @@ _FIX = "lower update.learning_rate, or look at the day's numbers (`fieldwise che
 
 
 class Progressive:
-    """What the model said of examples before it learned from them: all, and by the hour (McMahan et al. 2013).
+    """What the model said of examples before it learned from them: all, by hour, and by slice (McMahan et al. 2013).
 
     Parameters
     ----------
@@ -29,10 +31,19 @@ class Progressive:
         Two or more.
     hours
         (N,) of each example, in the order in which they come; below 0 for none. None where no times are known.
+    slices
+        Of each field whose values are slices, the place of its ids in a batch, and their names (`judge.slice_names`).
     """
 
-    def __init__(self, num_classes: int, hours: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        hours: npt.NDArray[np.int64] | None = None,
+        slices: Mapping[str, tuple[int, Sequence[str]]] | None = None,
+    ) -> None:
         self._num_classes, self._hours, self._num_examples = num_classes, hours, 0
+        self._slices = dict(slices or {})
+        self._by_slice: dict[str, dict[int, Accumulator]] = {name: {} for name in self._slices}
         self._all, self._by_hour = self._new(), [self._new() for _ in range(24)]
 
     def _new(self) -> Accumulator:
@@ -50,6 +61,22 @@ class Progressive:
             for hour in np.unique(hours[hours >= 0]).tolist():
                 own = hours == hour
                 self._by_hour[hour].update(said[own], labels[own], None if weights is None else weights[own])
+
+        for name, (place, _) in self._slices.items():
+            ids, found = examples.batch.ids[place], self._by_slice[name]
+            for feature in np.unique(ids).tolist():
+                own = ids == feature
+                of = found.setdefault(feature, self._new())
+                of.update(said[own], labels[own], None if weights is None else weights[own])
+
+    def by_slice(self) -> dict[str, dict[str, Figures]]:
+        """Return the figures of the values of each field whose values are slices, of those that have come."""
+        return {
+            name: {
+                names[feature]: Figures.of(found.compute()) for feature, found in sorted(self._by_slice[name].items())
+            }
+            for name, (_, names) in self._slices.items()
+        }
 
     def compute(self) -> tuple[Figures, dict[str, Figures]]:
         """Return the figures of all examples, and by the hour, of those that have any."""

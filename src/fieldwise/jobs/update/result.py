@@ -187,6 +187,8 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
         Of its rows, each predicted before it was learned from.
     by_hour
         The same by hour of the day (UTC), where the model knows of a time.
+    by_slice
+        The same by the values of fields that the gate looks at.
     held_out, features, rows
         See there.
     drift
@@ -205,6 +207,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str] = []
     progressive: Figures | None = None
     by_hour: dict[str, Figures] = {}
+    by_slice: dict[str, dict[str, Figures]] = {}
     held_out: HeldOutFigures | None = None
     features: FeatureCounts = FeatureCounts()
     rows: RowCounts = RowCounts()

@@ -32,7 +32,7 @@ from fieldwise.jobs.update.day import DaySummary, summary_of_training
 from fieldwise.jobs.update.drift import drift_of
 from fieldwise.jobs.update.guards import inspect_day
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays, HeldOutFile
-from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version
+from fieldwise.jobs.update.judge import Judged, Version, auc_of, judge_version, open_version, slice_names
 from fieldwise.jobs.update.late import Gathered, gather
 from fieldwise.jobs.update.learn import Progressive, learn
 from fieldwise.jobs.update.model import check_updatable, go_on, memories_of, write_state, write_version
@@ -344,6 +344,7 @@ class _Update:
             warnings=[*warnings, *judged.warnings],
             progressive=figures,
             by_hour=by_hour,
+            by_slice=progressive.by_slice(),
             held_out=judged.figures,
             features=_count_features(growing),
             rows=_count_rows(day, cache.num_examples),
@@ -369,7 +370,8 @@ class _Update:
         """Learn from the day in the order of its log, after the rows that are no longer held out."""
         cache, hours, fakes = encode_day(log, encoder, day, leaving, self.work / "learned", self.interrupt)
         stepper = go_on(self.bundle, self.checkpoint, self.state, encoder, self.config)
-        progressive = Progressive(len(encoder.schema.classes), hours)
+        slices = slice_names(encoder, self.config.gate.slices)
+        progressive = Progressive(len(encoder.schema.classes), hours, slices)
         # FTRL's weights follow from its state at one rate, and its steps shrink by themselves.
         factor = 1.0 if self.state.table.name == "ftrl" else self.config.update.learning_rate
         learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt, fakes)
