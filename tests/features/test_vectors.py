@@ -76,6 +76,13 @@ def test_another_length_and_infinity_are_rejected_with_the_reason(vector, reason
     assert encoded.accepted.tolist() == [0, 2]
 
 
+def test_of_a_long_vector_that_is_rejected_the_beginning_is_shown():
+    [reject] = fitted().transform(table_of([VECTORS[0], [0.125] * 5_000])).rejects
+    assert reject.reason == "expected 3 numbers, got 5000"
+    assert reject.value.startswith("[0.125, 0.125, ")
+    assert len(reject.value) == 103
+
+
 def test_the_order_of_rows_and_chunks_changes_nothing():
     rng = np.random.default_rng(0)
     vectors = (rng.normal(size=(999, 3)) * 10.0 ** rng.integers(-6, 6, (999, 1))).tolist()

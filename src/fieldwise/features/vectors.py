@@ -42,6 +42,7 @@ __all__ = ["VectorEncoder", "read_vectors"]
 Float64s = npt.NDArray[np.float64]
 _FIRST = UNSEEN + 1
 _LARGEST = float(np.finfo(np.float32).max)
+_SHOWN = 100
 
 
 class VectorEncoder(FieldEncoder):
@@ -187,18 +188,24 @@ def read_vectors(columns: Columns, field: Field) -> tuple[Float64s, npt.NDArray[
     empty = np.bincount(rows[~np.isnan(numbers) | bad], minlength=len(lengths)) == 0
     other = (lengths != field.length) & ~(empty & (lengths <= 1))
     rejects = {
-        row: columns.reject(row, name, f"expected {field.length} numbers, got {lengths[row]}")
+        row: _reject(columns, row, name, f"expected {field.length} numbers, got {lengths[row]}")
         for row in np.flatnonzero(other).tolist()
     }
     for row in np.unique(rows[bad]).tolist():
         at = slice(starts[row], starts[row + 1])
         place = int(np.flatnonzero(bad[at])[0])
-        rejects.setdefault(row, columns.reject(row, name, f"{NOT_A_NUMBER}: number {place + 1} of the vector"))
+        rejects.setdefault(row, _reject(columns, row, name, f"{NOT_A_NUMBER}: number {place + 1} of the vector"))
     present = ~(empty | other)
     offsets = np.concatenate([[0], np.cumsum(np.where(present, field.length, 1))])
     found = np.full(offsets[-1], np.nan)
     found[np.repeat(present, np.diff(offsets))] = np.where(bad, np.nan, numbers)[np.repeat(present, lengths)]
     return found, offsets, tuple(rejects[row] for row in sorted(rejects))
+
+
+def _reject(columns: Columns, row: int, name: str, reason: str) -> Reject:
+    """Return a reject with the beginning of the vector."""
+    found = columns.reject(row, name, reason)
+    return found if len(found.value) <= _SHOWN else found._replace(value=f"{found.value[:_SHOWN]}...")
 
 
 def _numbers(values: pa.Array, missing: tuple[str, ...]) -> tuple[Float64s, npt.NDArray[np.bool_]]:
