@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import logging
 import re
+import sys
+import types
 
 import numba
 import pytest
+import rich.console
 from rich.console import Console
 from rich.live import Live
 
@@ -43,6 +46,39 @@ def clock(monkeypatch):
 def plain(clock):
     console = Console(file=io.StringIO(), highlight=False)
     return Reporter(console), console.file
+
+
+class Output:
+    """Stands for the output of a notebook's cell."""
+
+    def __init__(self, shown):
+        self.shown = shown
+
+    def update(self, content):
+        self.shown[-1] = content
+
+
+def test_a_notebook_has_one_output_that_changes_and_is_taken_away(monkeypatch, clock):
+    shown, printed = [], []
+
+    def display(content, display_id=False):
+        (shown if display_id else printed).append(content)
+        return Output(shown)
+
+    fake = types.SimpleNamespace(HTML=str, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(display=fake))
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    with show_progress() as listen:
+        listen(StageStart("train", "lc-wide-deep"))
+        for clock[0] in (10.0, 10.1, 11.0):
+            listen(MOMENT._replace(loss=clock[0]))
+        [output] = shown
+        assert "412k examples/s" in output
+        assert "loss 11.0000" in output
+        listen(EpochEnd(2, 0.25, 9.0, 1e5, VALID))
+    assert shown == [""]
+    assert len(printed) == 1, "the epoch's line stays"
 
 
 def test_a_moment_has_all_that_one_waits_for(plain, clock):

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live display on a terminal, otherwise a plain line every few seconds.
+"""Progress: a live display on a terminal (standard error) or in a notebook, otherwise a plain line every few seconds.
 
 ::
 
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldwise.cli.names import compact, duration
+from fieldwise.cli.notebook import NotebookLive
 from fieldwise.events import (
     BestSaved,
     CheckpointSaved,
@@ -62,8 +63,10 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
         return
     console = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
-        live = None
-        if console.is_terminal:
+        live: Live | NotebookLive | None = None
+        if console.is_jupyter:
+            live = stack.enter_context(NotebookLive())
+        elif console.is_terminal:
             live = stack.enter_context(Live(console=console, transient=True, redirect_stdout=False))
         reporter = Reporter(console, live)
         stack.enter_context(_notes_of_the_library(reporter))
@@ -96,7 +99,7 @@ class Reporter:
         The live line; None if the output is not a terminal.
     """
 
-    def __init__(self, console: Console, live: Live | None = None) -> None:
+    def __init__(self, console: Console, live: Live | NotebookLive | None = None) -> None:
         self.console, self.live = console, live
         self.label = ""
         self.pretraining = False
