@@ -6,7 +6,7 @@
                                        co-occurrence bags there are neither theirs nor they in others'
     state/N/                           the same rows, weights and optimizer's state; what is remembered of rare values
     heldout/, waiting/                 the rows of the log that have one of the values
-    report.html, report.json, card.md  removed: they may show a value
+    report.*, updates.*, card.md       removed: they may show a value
     logs that are named                likewise: what a server logged
     prepared logs that are named       removed: they are made again from the log, which is not ours to change
 
@@ -46,7 +46,7 @@ from fieldwise.training.checkpoint import checkpoint_state, set_checkpoint_state
 __all__ = ["Forgetting", "forget"]
 
 _FORGOTTEN = "(forgotten)"
-_REPORT = "report.html", "report.json", "card.md"
+_REPORT = "report.html", "report.json", "card.md", "updates.html", "updates.json"
 _STATES = "state", "initial"
 """Folders of checkpoints in a run: what updates go on from, and what other models begin with."""
 
