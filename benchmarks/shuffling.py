@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import fieldwise as fw
 from fieldwise.data.batches import RUN_EXAMPLES, WINDOW_RUNS, Batches
 from fieldwise.datasets import SynthOptions, make_synth
-from fieldwise.jobs.train import train as verb
+from fieldwise.jobs.train import model as verb
 
 ORDERS = ("random", "sorted")
 UNSHUFFLED = "sorted, not shuffled"

@@ -15,7 +15,7 @@ from fieldwise.jobs import evaluate
 from fieldwise.jobs.check import check
 from fieldwise.jobs.predict.answers import Answers
 from fieldwise.jobs.prepare import passes
-from fieldwise.jobs.train import train
+from fieldwise.jobs.train import model
 from fieldwise.kernels.newton import LogisticProblem
 from fieldwise.training import loop
 from fieldwise.training.gibbs import GibbsSampler
@@ -47,8 +47,8 @@ def wait_before(gate: Gate, place: Any, name: str, when: Callable[..., bool] = l
 
 def wait_in_evaluation(gate: Gate, when: Callable[[], bool]) -> None:
     """Let an evaluation wait before its first batch, and have at least 100 of them."""
-    evaluate = train.evaluate_model
-    train._EVALUATION_BATCH = 3
+    evaluate = model.evaluate_model
+    model._EVALUATION_BATCH = 3
 
     def watched(examples: Any) -> Any:
         for part in examples:
@@ -56,10 +56,10 @@ def wait_in_evaluation(gate: Gate, when: Callable[[], bool]) -> None:
                 gate.wait()
             yield part
 
-    def watching(model: Any, examples: Any, *others: Any) -> Any:
-        return evaluate(model, watched(examples), *others)
+    def watching(own: Any, examples: Any, *others: Any) -> Any:
+        return evaluate(own, watched(examples), *others)
 
-    train.evaluate_model = loop.evaluate_model = watching
+    model.evaluate_model = loop.evaluate_model = watching
 
 
 def is_validating() -> bool:
