@@ -39,7 +39,7 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     method: Literal["auto", "gibbs", "variational"] = "auto"
-    passes: Annotated[int, Meta(ge=1)] = 16
+    passes: Annotated[int, Meta(ge=1)] = 12
     sweeps: Annotated[int, Meta(ge=1)] = 300
     burn_in: Annotated[int, Meta(ge=0)] = 40
     tolerance: Annotated[float, Meta(ge=0, lt=1)] = 0.002
