@@ -184,7 +184,7 @@ def _weights(weights: Column, zeros: int) -> Iterator[Finding]:
         (
             "zero_weights",
             zeros > 0,
-            f"weight 0 in {counted(zeros, 'row')}",
+            f"{counted(zeros, 'row has', 'rows have')} weight 0",
             "they have no effect but take time",
         ),
         ("bad_weights", bad > 0, f"no valid weight in {counted(bad, 'row')}", "such rows are rejected"),
