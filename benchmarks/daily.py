@@ -314,29 +314,26 @@ def table(figures: Figures) -> Iterator[str]:
             )
 
 
-def draw(figures: Figures, path: Path) -> None:
-    """Draw the AUC of every method on each day, the mean of the seeds."""
+def draw(figures: Figures, path: Path, seeds: list[int]) -> None:
+    """Draw the AUC of every method on each day, the mean of some seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    for method, name in (("best", "best possible"), ("window", "trained on the last 7 days"), ("update", "updated")):
-        draw_line(axes, figures, method, name)
-    draw_line(axes, figures, "frozen", "first model, frozen")
+    lines = [line for line in figures.lines if line["seed"] in seeds and "auc" in line]
+    for method, name, style in (
+        ("best", "best possible", "-"),
+        ("window", "trained on the last 7 days", "o"),
+        ("update", "updated", "-"),
+        ("frozen", "first model, frozen", "-"),
+    ):
+        days = sorted({line["day"] for line in lines if line["method"] == method})
+        of_days = ([line["auc"] for line in lines if (line["method"], line["day"]) == (method, day)] for day in days)
+        axes.plot(days, [float(np.mean(aucs)) for aucs in of_days], style, label=name, markersize=5)
     axes.set(xlabel="day", ylabel="AUC of the day, before it is learned from")
     axes.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.12))
     axes.grid(alpha=0.3)
     figure.savefig(path)
-
-
-def draw_line(axes: Any, figures: Figures, method: str, name: str) -> None:
-    """Draw one method."""
-    days = sorted({line["day"] for line in figures.lines if line["method"] == method})
-    means = [
-        np.mean([line["auc"] for line in figures.lines if (line["method"], line["day"]) == (method, day)])
-        for day in days
-    ]
-    axes.plot(days, means, label=name, marker="o" if method == "window" else None, linestyle="-", markersize=4)
 
 
 def main() -> None:
@@ -367,7 +364,7 @@ def main() -> None:
         for seed in arguments.seeds:
             simulate(arguments.out, figures, DaysOptions(seed=seed, **sizes), arguments)
     if arguments.picture:
-        draw(figures, arguments.picture)
+        draw(figures, arguments.picture, arguments.seeds)
     print("\n".join(table(figures)))
 
 
