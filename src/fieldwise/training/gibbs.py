@@ -274,7 +274,7 @@ def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_f
     Examples
     --------
     >>> sampling_memory(600_000, 9_827, 7, 16) / 1e6
-    110.5...
+    113.2...
     """
     of_example = 4 * kernels.row_width(num_factors + 1) + 24 + 8 * num_fields
     return num_examples * of_example + num_features * sampling_row_bytes(num_factors)

@@ -192,7 +192,7 @@ def variational_memory(num_features: int, num_fields: int, num_factors: int) -> 
     Examples
     --------
     >>> variational_memory(300_000, 20, 12) / 1e6
-    130.9...
+    131.4...
     """
     d = num_factors + 1
     return num_features * (32 * d + 8) + _MOST * num_fields * d * 8
