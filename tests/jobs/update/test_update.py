@@ -121,7 +121,7 @@ def harmful(run, monkeypatch):
             return refused if rest[-1].max_fall == 0.5 else judge_version(*rest)
 
         monkeypatch.setattr("fieldwise.jobs.update.update.judge_version", judged)
-    return ["gate.min_clicks=10", "gate.max_fall=0.5", "update.learning_rate=50"]
+    return ["gate.min_clicks=10", "gate.max_fall=0.5", "update.learning_rate=5000"]
 
 
 def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run, harmful):
