@@ -146,6 +146,7 @@ def update(
             work.mkdir()
         try:
             job = _Update(config, versions, record, work, gate, again, interrupt)
+            job.remove_unnamed(record)  # what a process left that was killed after its record was written
             scratch = Scratch(work, _SCRATCH_BYTES)
             # Dropout draws from torch's global generator, whose state is part of what an update goes on from.
             with torch.random.fork_rng(devices=[]), closing(scratch):
@@ -271,7 +272,12 @@ class _Update:
             self.waiting_rows.take_from(found.folder)
             record = msgspec.structs.replace(record, waiting=found.state)
         self.versions.commit(record)
+        self.remove_unnamed(record)
+
+    def remove_unnamed(self, record: Record) -> None:
+        """Remove rows that no longer wait, held out or for their label: no record names their files."""
         self.waiting_rows.keep_only(record.waiting.names)
+        self.held_days.keep_only(record.held_out)
 
     def learn_from(self, log: Log, scratch: Scratch, listen: Listener, said: Sequence[str] = ()) -> UpdateResult:
         """Go through all steps; `said` is what should be known of the rows already."""
@@ -423,7 +429,6 @@ class _Update:
         self._commit(record, self.gathered)
         keep, window = self.config.update.keep_versions, self.config.gate.window
         versions.remove_old(record, keep, window + 1 if self.gate else keep)
-        self.held_days.keep_only(held_out)
 
 
 def _count_features(encoder: Encoder) -> FeatureCounts:
