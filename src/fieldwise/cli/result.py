@@ -37,7 +37,10 @@ __all__ = ["print_members", "print_result"]
 
 def print_result(result: Result, path: Path, config: Config) -> None:
     """Print the result of training one model, and commands to continue with."""
-    name = f"{model_label(result.model, result.units)}: {counted(result.parameters, 'parameter')}"
+    size = counted(result.parameters, "parameter")
+    name = model_label(result.model, result.units)
+    if result.kept is None:
+        name = f"{name}: {size}"
     if result.l2 is not None and result.kept is None:
         seconds = result.epochs * result.seconds_per_epoch
         tried = "a penalty of" if result.epochs == 1 else f"{result.epochs} penalties, the best being"
@@ -51,7 +54,8 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         names = ", ".join(map(model_label, result.left_out))
         click.echo(f"Left out, for train.minutes = {config.train.minutes:g}: {names}.")
     if result.kept is not None:
-        click.echo(f"{model_label(result.kept)} is the model that was saved: nothing was better on valid beyond noise.")
+        kept = f"{model_label(result.kept)} ({size})"
+        click.echo(f"{kept} is the model that was saved: nothing was better on valid beyond noise.")
     if result.pretrain_seconds is not None:
         click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
     click.echo()
