@@ -38,6 +38,27 @@ def test_what_is_added_afterwards_is_not_learned():
     np.testing.assert_allclose(corrected.weight[0], plain.weight[0] + 0.7, atol=1e-3)
 
 
+def test_a_row_of_weight_0_is_no_row():
+    members, labels = rows(500)
+    plain, weighted = Stacker([1, 1]), Stacker([1, 1])
+    plain.fit(members[1:], labels[1:])
+    weighted.fit(members, labels, np.r_[0.0, np.ones(499)])
+    np.testing.assert_allclose(weighted.weight, plain.weight, rtol=1e-6)
+    assert abs(weighted.weight[1] - 0.5) > 0.05
+
+
+def test_the_order_of_the_rows_does_not_matter_where_every_fifth_is_a_click():
+    members, labels = rows(4000)
+    clicks, others = np.flatnonzero(labels == 1)[:400], np.flatnonzero(labels == 0)[:1600].reshape(400, 4)
+    in_turns = np.concatenate([clicks[:, None], others], axis=1).reshape(-1)
+    ordered, mixed = Stacker([1, 1]), Stacker([1, 1])
+    ordered.fit(members[in_turns], labels[in_turns])
+    at_random = np.random.default_rng(1).permutation(in_turns)
+    mixed.fit(members[at_random], labels[at_random])
+    np.testing.assert_allclose(ordered.weight, mixed.weight, atol=1e-5)
+    assert ordered.weight[0] < -1.0
+
+
 def test_few_rows_of_one_label_fit_nothing():
     blend = Stacker([1, 1])
     members, labels = rows(10)
