@@ -14,11 +14,12 @@ SIZES, NUM = [6, 5, 2, 7], 40
 LAYOUT = Layout.of([SINGLE, SINGLE, VALUE, BAG], SIZES)
 
 
-def make_batch(rng):
+def make_batch(rng, repeats=False):
     ids = np.stack([rng.integers(0, size, NUM) for size in SIZES[:3]]).astype(np.uint32)
     values = rng.normal(size=(1, NUM)).astype(np.float32)
     offsets = np.concatenate(([0], np.cumsum(rng.integers(0, 4, NUM))))[None]
-    bag_ids = rng.integers(0, SIZES[3], offsets[0, -1]).astype(np.uint32)
+    bags = [rng.choice(2 if repeats else SIZES[3], length, replace=repeats) for length in np.diff(offsets[0])]
+    bag_ids = np.concatenate(bags).astype(np.uint32)
     batch = Batch(ids, values, offsets, bag_ids, rng.normal(size=len(bag_ids)).astype(np.float32))
     examples = []
     for e in range(NUM):
@@ -45,7 +46,7 @@ def make_posterior(rng, left_out):
 @pytest.mark.parametrize("left_out", [[], [(0, 2)], [(0, 1), (1, 3), (2, 3)]])
 def test_moments_are_those_of_every_pair_that_is_not_left_out(left_out):
     rng = np.random.default_rng(0)
-    batch, examples = make_batch(rng)
+    batch, examples = make_batch(rng, repeats=not left_out)
     posterior = make_posterior(rng, left_out)
     found = posterior.predict(batch)
     mean, precision = posterior.rows[:, :4], posterior.rows[:, 4:]

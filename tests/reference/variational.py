@@ -11,9 +11,12 @@ import numpy as np
 
 
 def fields_of(example, mean, variance, num_fields):
-    """(F, d) means and variances of the sums over the features of each field."""
+    """(F, d) means and variances of the sums over the features of each field; one that is there twice counts double."""
     a, s = np.zeros((2, num_fields, mean.shape[1]))
+    inputs = {}
     for field, row, x in example:
+        inputs[field, row] = inputs.get((field, row), 0.0) + x
+    for (field, row), x in inputs.items():
         a[field] += x * mean[row]
         s[field] += x * x * variance[row]
     return a, s

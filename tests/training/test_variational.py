@@ -108,6 +108,20 @@ def test_bags_and_numbers_are_the_single_features_that_they_stand_for():
     np.testing.assert_allclose(value, plain, rtol=1e-6, atol=1e-9)
 
 
+def test_a_value_that_a_bag_holds_fifty_times_is_one_of_weight_fifty():
+    batch, labels, _, _ = planted(2000)
+    layout, count = Layout.of([SINGLE, SINGLE, BAG], SIZES), len(labels)
+    ids = batch.ids[2]
+    once = Batch(batch.ids[:2], batch.values, np.arange(count + 1)[None], ids.copy(), np.full(count, 50, np.float32))
+    often = once._replace(
+        offsets=50 * once.offsets, bag_ids=np.repeat(ids, 50), bag_weights=np.ones(50 * count, np.float32)
+    )
+    expected, found = (learned(each, labels, layout, passes=3) for each in (once, often))
+    assert np.isfinite(expected.rows).all()
+    assert (found.rows == expected.rows).all()
+    assert (found.counts == expected.counts).all()
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("passes")

@@ -135,7 +135,7 @@ def slopes(
     bias
         (2,): mean and precision.
     batch, layout
-        Examples and their fields.
+        Examples, no bag with a feature twice (`layout.without_repeats`), and their fields.
     starts, apart
         The fields that field f does not meet, ``apart[starts[f] : starts[f + 1]]``, but itself.
     labels, weights

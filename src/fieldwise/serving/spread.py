@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
 from fieldwise.errors import ConfigError
-from fieldwise.kernels.layout import Batch
+from fieldwise.kernels.layout import Batch, without_repeats
 from fieldwise.kernels.table import gather_part
 from fieldwise.serving.network import Network
 
@@ -69,7 +69,8 @@ class Spread:
         """Return the standard deviations of the logits (B,) of encoded rows."""
         num_rows, num_fields, d = batch.num_examples, self._layout.num_fields, self._variance.shape[1]
         means = self._network.by_field(batch)[:, :num_fields, :d].astype(np.float64)
-        squared = batch._replace(values=batch.values**2, bag_weights=batch.bag_weights**2)
+        once = without_repeats(batch)
+        squared = once._replace(values=once.values**2, bag_weights=once.bag_weights**2)
         local, full = np.empty((num_rows, num_fields * d), np.float32), np.empty((num_rows, 0), np.float32)
         gather_part(self._variance, squared, self._layout, d, local, full, 0, num_rows)
         variances = local.reshape(num_rows, num_fields, d).astype(np.float64)

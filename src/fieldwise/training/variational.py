@@ -31,7 +31,7 @@ from fieldwise.data.cache import Cache, Examples
 from fieldwise.events import Listener, Sampling, ignore
 from fieldwise.io.memory import require_memory
 from fieldwise.kernels import variational as kernels
-from fieldwise.kernels.layout import Batch, Layout
+from fieldwise.kernels.layout import Batch, Layout, without_repeats
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
 from fieldwise.training.interrupt import Interrupt, Interrupted
@@ -117,7 +117,7 @@ class VariationalFM:
         slope, curve, of_bias = np.empty(room, np.float32), np.empty(room, np.float32), np.empty((self._piece, 2))
         for examples in batches:
             assert examples.labels is not None, "training needs labels"
-            batch, num = examples.batch, examples.batch.num_examples
+            batch, num = without_repeats(examples.batch), examples.batch.num_examples
             weights = np.empty(0, np.float32) if examples.weights is None else examples.weights
             of_pass += float(num if examples.weights is None else examples.weights.sum(dtype=np.float64))
             first = 0
@@ -154,6 +154,7 @@ class VariationalFM:
 
     def predict(self, batch: Batch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the mean and the variance of the logits (B,) of some examples."""
+        batch = without_repeats(batch)
         mean, variance = np.empty((2, batch.num_examples))
         of_examples = (mean, variance, self.rows, self.bias, batch, self.layout, self._starts, self._apart)
         run_each(kernels.moments, [(*of_examples, *part) for part in _parts(batch.num_examples)])
