@@ -44,6 +44,28 @@ def test_it_finds_what_was_planted():
     assert 0.3 < wrong.mean() / variance.mean() < 3.0
 
 
+def test_means_and_variances_are_those_of_the_exact_posterior_of_single_weights():
+    """Without interactions a feature's posterior is of one number, and an integral."""
+    rng = np.random.default_rng(5)
+    num, size = 3000, 40
+    ids = np.minimum(rng.zipf(1.3, num) - 1, size - 1).astype(np.uint32)
+    labels = (rng.random(num) < 1 / (1 + np.exp(0.5 - rng.normal(size=size)[ids]))).astype(np.int8)
+    no_bags = np.empty((0, num + 1), np.int64), np.empty(0, np.uint32), np.empty(0, np.float32)
+    batch = Batch(ids[None], np.empty((0, num), np.float32), *no_bags)
+    posterior = learned(batch, labels, Layout.of([SINGLE], [size]), passes=12, left_out=(), factors=1)
+    counts, ones = np.bincount(ids, minlength=size), np.bincount(ids, labels, minlength=size)
+    assert counts.min() <= 3  # the prior counts, too
+    w = np.linspace(-8, 8, 4001)[:, None]
+    logs = ones * w - counts * np.logaddexp(0, posterior.bias[0] + w) - 0.5 * posterior.prior[0, 0] * w**2
+    shares = np.exp(logs - logs.max(axis=0))
+    shares /= shares.sum(axis=0)
+    mean = (shares * w).sum(axis=0)
+    deviation = np.sqrt((shares * (w - mean) ** 2).sum(axis=0))
+    assert np.abs((posterior.rows[:, 0] - mean) / deviation).max() < 0.35
+    ratio = 1 / np.sqrt(posterior.rows[:, 2]) / deviation
+    assert 0.95 < ratio.min() <= ratio.max() < 1.1
+
+
 def test_the_more_examples_a_feature_has_the_surer_it_is():
     batch, labels, layout, ids = planted(4000)
     few = np.flatnonzero(ids[:, 0] != 4)[:3000]
@@ -130,7 +152,7 @@ def prepared(tmp_path_factory):
     return fw.prepare(fw.load_config(folder / "log.toml"))
 
 
-def run(prepared, folder, interrupt=None, rate=1.0, listen=lambda event: None):
+def run(prepared, folder, interrupt=None, rate=1.0, listen=lambda event: None, minutes_between=10.0):
     checkpoints, seen = Checkpoints(folder, keep=1), []
 
     def note(event):
@@ -138,7 +160,8 @@ def run(prepared, folder, interrupt=None, rate=1.0, listen=lambda event: None):
         listen(event)
 
     train, valid = prepared.parts["train"], prepared.parts["valid"]
-    run_passes(train, valid, [], 3, 5, 0, checkpoints, rate, interrupt=interrupt, listen=note)
+    turns = {"minutes_between": minutes_between, "interrupt": interrupt, "listen": note}
+    run_passes(train, valid, [], 3, 5, 0, checkpoints, rate, **turns)
     return checkpoints, seen
 
 
@@ -162,6 +185,22 @@ def test_passes_that_were_stopped_end_as_if_they_had_not(prepared, tmp_path):
     assert means.num_sweeps == 5
     np.testing.assert_allclose(means.spread(prepared.encoder.layout.base.tolist()), 1 / one.table[:, 4:], rtol=1e-6)
     assert (means.numbers(2) == one.table[:, 2]).all()
+
+
+def test_passes_that_were_killed_end_as_if_they_had_not(prepared, tmp_path):
+    def die(event):
+        if event.sweep == 3:
+            raise SystemExit  # before the third pass is saved
+
+    with pytest.raises(SystemExit):
+        run(prepared, tmp_path / "killed", listen=die, minutes_between=0.0)
+    assert Checkpoints(tmp_path / "killed", keep=1).newest().state["num_sweeps"] == 2
+    rest, more = run(prepared, tmp_path / "killed")
+    whole, seen = run(prepared, tmp_path / "whole")
+    one, other = (each.newest() for each in (whole, rest))
+    assert (one.table == other.table).all()
+    assert one.state["bias"] == other.state["bias"]
+    assert [event.logloss for event in seen[2:]] == [event.logloss for event in more]
 
 
 def test_without_half_of_the_negatives_the_bias_is_higher_by_the_logarithm_of_two(prepared, tmp_path):

@@ -33,8 +33,8 @@ Floats = npt.NDArray[np.float64]
 class Stacker(nn.Module):
     """``logit = offset + sum over h of weight[h] logit_h``: the mean of all heads until it is fitted.
 
-    There are H + 1 numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: each fifth of
-    the rows, cut at random, is answered by a fit to the others. So it is decided how strongly the weights are held at
+    There are H + 1 numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: each of five
+    parts, drawn at random, is answered by a fit to the others. So it is decided how strongly the weights are held at
     the mean; and where a member alone has a lower loss on these rows, by more than one standard error of the
     difference, it is that member.
 

@@ -225,7 +225,8 @@ def run_passes(
     Raises
     ------
     Interrupted
-        On request, after a checkpoint was saved.
+        On request. What a pass that had begun has moved is lost, and passes since the last checkpoint, at most
+        `minutes_between`.
     ResourceError
         The features' numbers do not fit in memory.
     """
