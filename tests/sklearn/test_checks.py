@@ -64,7 +64,7 @@ def test_the_others_pass_the_checks_that_depend_on_the_model(estimator):
 @pytest.mark.long
 @parametrize_with_checks(
     [LCDNNClassifier(), LCWideDeepClassifier(), BayesianFMClassifier(), StackClassifier()],
-    expected_failed_checks=lambda each: OF_WEIGHTS | OF_NETWORKS if hasattr(each, "partial_fit") else {},
+    expected_failed_checks=lambda each: OF_WEIGHTS | OF_NETWORKS,
     xfail_strict=False,  # rounding is another on other processors
 )
 def test_the_others_pass_all_checks_of_scikit_learn(estimator, check):

@@ -202,6 +202,25 @@ def test_a_factorisation_machine_is_of_two_classes_and_pairs_of_fields():
         BayesianFMClassifier().fit(X[:, :1], np.arange(60) % 2)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        BayesianFMClassifier(factors=2),
+        StackClassifier(epochs=2, settings={"model.hidden": [4], "model.factors": 2}),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_posterior_takes_weights(model):
+    """Half of the rows have the wrong label, and weigh next to nothing."""
+    X = np.random.default_rng(0).integers(0, 5, (800, 2)).astype(str)
+    truth = (X[:, 0] > X[:, 1]).astype(int)
+    wrong = np.arange(800) % 2 == 1
+    y, weight = np.where(wrong, 1 - truth, truth), np.where(wrong, 0.01, 1.0)
+    assert roc_auc_score(truth, model.fit(X, y, sample_weight=weight).predict_proba(X)[:, 1]) > 0.9
+    with pytest.raises(ValueError, match="train.sampler.method"):
+        clone(model).set_params(settings={"train.sampler.method": "gibbs"}).fit(X, y, sample_weight=weight)
+
+
 def test_arrays_of_truth_values_and_of_long_doubles_are_numbers():
     X = np.random.default_rng(0).normal(size=(200, 2))
     y = (X[:, 0] > 0).astype(int)

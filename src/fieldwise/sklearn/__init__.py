@@ -10,15 +10,15 @@
 `X` is a data frame (pandas, polars, Arrow), an array of numbers, a sparse matrix, or the paths of files. A fitted
 estimator holds the same model that ``fieldwise train`` saves, and answers as `fieldwise.Predictor` does.
 
-==========================  =======================================  =============  ==============================
-estimator                   model                                    classes        `partial_fit`, `sample_weight`
-==========================  =======================================  =============  ==============================
-`LRClassifier`              logistic regression                      two or more    yes
-`LCDNNClassifier`           locally connected layer, then a network  two or more    yes
-`LCWideDeepClassifier`      the same beside logistic regression      two or more    yes
-`BayesianFMClassifier`      a sampled factorisation machine          two            no
-`StackClassifier`           several, weighed on validation rows      as members     no
-==========================  =======================================  =============  ==============================
+======================  =======================================  ===========  =============  ===============
+estimator               model                                    classes      `partial_fit`  `sample_weight`
+======================  =======================================  ===========  =============  ===============
+`LRClassifier`          logistic regression                      two or more  yes            yes
+`LCDNNClassifier`       locally connected layer, then a network  two or more  yes            yes
+`LCWideDeepClassifier`  the same beside logistic regression      two or more  yes            yes
+`BayesianFMClassifier`  a Bayesian factorisation machine         two          no             yes
+`StackClassifier`       several, weighed on validation rows      as members   no             yes
+======================  =======================================  ===========  =============  ===============
 
 See docs/sklearn.md.
 """

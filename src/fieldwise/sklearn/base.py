@@ -78,7 +78,7 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _with_pairs_alone(self) -> bool:
-        """Whether the model is of pairs of fields, of two classes and unweighted examples: a factorisation machine."""
+        """Whether the model is of pairs of fields and of two classes: a factorisation machine."""
         return False
 
     def _settings(self, has_valid: bool) -> Tree:

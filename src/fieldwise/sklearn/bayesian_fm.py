@@ -12,16 +12,17 @@ __all__ = ["BayesianFMClassifier"]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BayesianFMClassifier(ClickClassifier):
-    """A Bayesian factorisation machine, the mean of Gibbs samples: two classes, two fields or more.
+    """A Bayesian factorisation machine, the mean of its posterior: two classes, two fields or more.
 
-    Strong on small logs with few fields, such as ratings; it takes no weights of examples and no later passes.
+    Strong on small logs with few fields, such as ratings; it takes no later passes. The posterior is sampled; where
+    rows have weights, or are too many to sample in some minutes, it is approximated (`training.variational`).
 
     Parameters
     ----------
     factors
         Of a feature, beside its weight, 1 to 63.
     sweeps, burn_in
-        How often everything is drawn, at most; how many of the first draws are left out of the mean.
+        Of sampling: how often everything is drawn, at most; how many of the first draws are left out of the mean.
     validation_fraction, fields, sparse_groups, random_state, n_jobs, settings
         As of `LRClassifier`. With validation rows sampling ends when more sweeps bring little.
 
@@ -43,9 +44,9 @@ class BayesianFMClassifier(ClickClassifier):
     sweeps: int = 300
     burn_in: int = 40
 
-    def fit(self, X: Any, y: Any, eval_set: Any = None, callbacks: Callbacks = ()) -> Self:
+    def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the model, anew if it is fitted; see `LRClassifier.fit`."""
-        return self._fit(X, y, eval_set, None, callbacks)
+        return self._fit(X, y, eval_set, sample_weight, callbacks)
 
     def _settings(self, has_valid: bool) -> Tree:
         sampler = {"sweeps": self.sweeps, "burn_in": self.burn_in}

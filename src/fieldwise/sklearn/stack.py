@@ -18,8 +18,9 @@ class StackClassifier(ClickClassifier):
     Parameters
     ----------
     members
-        Kinds of models, each once: ``lr``, ``dnn``, ``lc-dnn``, ``lc-wide-deep``, ``lc-resnet``, ``bayesian-fm``
-        (`models.config.ModelConfig`). With the last there are two classes and two fields or more.
+        Kinds of models: ``lr``, ``dnn``, ``lc-dnn``, ``lc-wide-deep``, ``lc-resnet``, ``bayesian-fm``
+        (`models.config.ModelConfig`). With the last there are two classes and two fields or more. A network may be
+        there twice.
     epochs, patience
         As of `LCDNNClassifier`.
     validation_fraction
@@ -45,9 +46,9 @@ class StackClassifier(ClickClassifier):
     epochs: int = 12
     patience: int = 2
 
-    def fit(self, X: Any, y: Any, eval_set: Any = None, callbacks: Callbacks = ()) -> Self:
+    def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
         """Train the models, anew if they are fitted; see `LRClassifier.fit`."""
-        return self._fit(X, y, eval_set, None, callbacks)
+        return self._fit(X, y, eval_set, sample_weight, callbacks)
 
     def _settings(self, has_valid: bool) -> Tree:
         return {
