@@ -217,7 +217,7 @@ def test_a_posterior_takes_weights(model):
     wrong = np.arange(800) % 2 == 1
     y, weight = np.where(wrong, 1 - truth, truth), np.where(wrong, 0.01, 1.0)
     assert roc_auc_score(truth, model.fit(X, y, sample_weight=weight).predict_proba(X)[:, 1]) > 0.9
-    with pytest.raises(ValueError, match="train.sampler.method"):
+    with pytest.raises(ValueError, match=r"train\.sampler\.method"):
         clone(model).set_params(settings={"train.sampler.method": "gibbs"}).fit(X, y, sample_weight=weight)
 
 
