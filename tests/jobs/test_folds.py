@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,8 +12,13 @@ from scipy.stats import ttest_rel
 from tests.logs import FIELDS, QUICK, make_table
 
 import fieldwise as fw
+from fieldwise.bundle import open_bundle
 from fieldwise.cli import main
+from fieldwise.events import StageStart
 from fieldwise.jobs.run import read_result
+from fieldwise.metrics import evaluate_predictions
+from fieldwise.models.load import load_model
+from fieldwise.training.score import predict_batches
 
 DATA = '[data]\ntrain = "log.parquet"\nlabel = "click"\ngroup = "session"\nfolds = 3\n'
 
@@ -76,7 +82,7 @@ def test_what_contradicts_folds_is_refused(folder, settings, says):
         fw.load_config(folder / "log.toml", settings)
 
 
-def test_a_comparison_over_folds_pools_them_and_a_search_over_folds_is_refused(folder, tmp_path):
+def test_a_comparison_over_folds_pools_them(folder, tmp_path):
     command = ["compare", str(folder / "log.toml"), "--out", str(tmp_path / "all"), "--models", "lr,dnn", "--quiet"]
     found = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).stdout)
     runs = {
@@ -93,8 +99,56 @@ def test_a_comparison_over_folds_pools_them_and_a_search_over_folds_is_refused(f
     assert difference["low"] == pytest.approx(paired.confidence_interval().low, abs=1e-6)
     shown = CliRunner().invoke(main, command, catch_exceptions=False).output
     assert "over 3 folds" in shown
-    with pytest.raises(fw.ConfigError, match="tune has no cross-validation"):
-        fw.tune(fw.load_config(folder / "log.toml"), tmp_path / "search")
+
+
+def test_a_search_over_folds_takes_the_trial_that_is_best_on_their_mean_and_goes_on_where_it_was_stopped(
+    folder, tmp_path
+):
+    config = fw.load_config(folder / "log.toml", ["model.kind=dnn"])
+
+    def trials(found):
+        return [(trial.values, trial.metrics, trial.state, trial.kept) for trial in found.trials]
+
+    whole = fw.tune(config, tmp_path / "whole", trials=7, only=["train.dense.learning_rate"])
+    of_best = [read_result(tmp_path / "whole" / "trials" / f"{whole.best:04d}" / str(fold)) for fold in range(3)]
+    [best] = [trial for trial in whole.trials if trial.number == whole.best]
+    so_far = [np.mean([run.valid.auc for run in of_best[: fold + 1]]) for fold in range(3)]
+    assert best.metrics == pytest.approx(so_far)
+    assert best.kept == max(trial.kept for trial in whole.trials if trial.state == "done")
+    assert all(run.test is None for run in of_best)  # no trial sees the test rows
+    assert (whole.valid, whole.test, set(whole.folds)) == (None, None, {"auc", "logloss", "pr_auc", "gauc"})
+    tested = []
+    for fold in range(3):
+        of_fold = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, fold=fold))
+        run = tmp_path / "whole" / "trials" / f"{whole.best:04d}" / str(fold)
+        test = fw.prepare(of_fold).parts["test"]
+        rows = test.gather(np.arange(test.num_examples))
+        probabilities = next(iter(predict_batches(load_model(open_bundle(run)), [rows.batch])))
+        tested.append(evaluate_predictions(probabilities, rows.labels).auc)
+    assert whole.folds["auc"].of_folds == pytest.approx(tested, abs=1e-7)
+
+    class Killed(BaseException):
+        pass
+
+    count = 0
+
+    def listen(event):
+        nonlocal count
+        count += isinstance(event, StageStart) and event.name == "train"
+        if count == 5:  # the second fold of the second trial
+            raise Killed
+
+    with pytest.raises(Killed):
+        fw.tune(config, tmp_path / "cut", trials=7, only=["train.dense.learning_rate"], listen=listen)
+    again = fw.tune(config, tmp_path / "cut", trials=7, only=["train.dense.learning_rate"])
+    assert trials(again) == trials(whole)
+    command = ["tune", str(folder / "log.toml"), "--set", "model.kind=dnn", "--out", str(tmp_path / "whole"), "--quiet"]
+    command += ["--trials", "7", "--only", "train.dense.learning_rate"]
+    shown = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert "Test metrics over 3 folds; the best trial" in shown.output
+    assert "first fold" in fw.write_report(whole).read_text()
+    trained = fw.train(fw.load_config(whole.config), tmp_path / "best")
+    assert trained.folds["auc"].of_folds == pytest.approx(whole.folds["auc"].of_folds)
 
 
 @pytest.mark.parametrize(("folds", "says"), [(50, "there are no"), (12, "there are no|hold one class only")])

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.output import Footnotes
+from fieldwise.cli.output import Footnotes, print_table
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
     from fieldwise.jobs.evaluate import Evaluation
     from fieldwise.jobs.predict.predict import Prediction
-    from fieldwise.jobs.result import MemberResult, Result, TreesResult
+    from fieldwise.jobs.result import FoldMetric, MemberResult, Result, TreesResult
     from fieldwise.jobs.tune.trial import Tuning
     from fieldwise.metrics import Metrics
 
@@ -27,6 +27,7 @@ __all__ = [
     "figure",
     "own_figures",
     "predicting",
+    "print_folds",
     "print_warnings",
     "probability_of",
     "title_of",
@@ -76,6 +77,15 @@ def print_warnings(warnings: Sequence[str]) -> None:
         click.echo(f"warning: {text}")
     if warnings:
         click.echo()
+
+
+def print_folds(folds: Mapping[str, FoldMetric], whose: str) -> None:
+    """Print what the test parts of all folds say, of a model that the title names."""
+    print_table(
+        f"Test metrics over {len(next(iter(folds.values())).of_folds)} folds; {whose}",
+        ["metric", "mean", "95 % interval"],
+        [[METRICS[name], f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}"] for name, each in folds.items()],
+    )
 
 
 def evaluated(result: Result | MemberResult | TreesResult | Tuning) -> dict[str, Metrics]:

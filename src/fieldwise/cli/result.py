@@ -16,6 +16,7 @@ from fieldwise.cli.figures import (
     figure,
     own_figures,
     predicting,
+    print_folds,
     print_warnings,
     probability_of,
 )
@@ -72,14 +73,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             notes=notes,
         )
     if result.folds:
-        print_table(
-            f"Test metrics over {len(next(iter(result.folds.values())).of_folds)} folds; the model has all rows",
-            ["metric", "mean", "95 % interval"],
-            [
-                [METRICS[name], f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}"]
-                for name, each in result.folds.items()
-            ],
-        )
+        print_folds(result.folds, "the model has all rows")
     print_members([result])
     if (trees := result.with_trees) is not None:
         print_members([trees])

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fieldwise.cli.figures import METRICS, evaluated, figure, print_warnings, probability_of, title_of
+from fieldwise.cli.figures import METRICS, evaluated, figure, print_folds, print_warnings, probability_of, title_of
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
@@ -27,7 +27,7 @@ def print_tuning(tuning: Tuning) -> None:
     print_table(
         f"{counted(len(tuning.trials), 'trial')} ({counts}) in {duration(tuning.seconds)}, "
         f"ranked by valid {tuning.metric}",
-        ["trial", "state", f"valid {title_of(tuning.metric)}", "epochs"],
+        ["trial", "state", f"valid {title_of(tuning.metric)}", "folds" if tuning.folds else "epochs"],
         [
             [_name(trial), trial.state, f"{turned(trial.value or 0.0, tuning.metric):.5f}", str(len(trial.metrics))]
             for trial in ranked[:_MAX_TRIALS]
@@ -45,15 +45,18 @@ def print_tuning(tuning: Tuning) -> None:
     else:
         click.echo("No trial improved on the given configuration.\n")
     parts, notes = evaluated(tuning), Footnotes()
-    print_table(
-        f"Metrics of the best trial (valid is optimistic: it selected the trial){probability_of(tuning)}",
-        ["metric", *parts],
-        [
-            [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
-            for name in ("auc", "gauc", "logloss", "normalized_entropy", "calibration_error")
-        ],
-        notes=notes,
-    )
+    if tuning.folds:
+        print_folds(tuning.folds, "the best trial, without the rows that selected it")
+    else:
+        print_table(
+            f"Metrics of the best trial (valid is optimistic: it selected the trial){probability_of(tuning)}",
+            ["metric", *parts],
+            [
+                [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
+                for name in ("auc", "gauc", "logloss", "normalized_entropy", "calibration_error")
+            ],
+            notes=notes,
+        )
     print_warnings(tuning.warnings)
     print_read(tuning.read)
     click.echo(f"Search saved in {tuning.folder}, best configuration in {tuning.config}")

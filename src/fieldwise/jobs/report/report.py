@@ -151,13 +151,14 @@ def _of_comparison(comparison: Comparison, listen: Listener) -> ReportContent:
 
 
 def _of_search(tuning: Tuning, listen: Listener) -> ReportContent:
-    folder = Path(tuning.folder) / "trials" / f"{tuning.best:04d}"
+    folder = Path(tuning.folder) / "trials" / f"{tuning.best:04d}" / ("0" if tuning.folds else "")
     result = read_result(folder)
     if result is None:
         raise ArtefactError("the best trial is not finished", where=folder)
-    result = msgspec.structs.replace(result, valid=tuning.valid, test=tuning.test)
+    if not tuning.folds:  # of folds, the model of the first is shown, as its own run knows it
+        result = msgspec.structs.replace(result, valid=tuning.valid, test=tuning.test)
     config, prepared = _opened(folder)
-    line = model_line(result, config.train.stop_on)
+    line = model_line(result, config.train.stop_on, ", first fold" if tuning.folds else "")
     title = f"Search: {Path(tuning.folder).resolve().name}"
     content = _content(title, [line], line.label, result, folder, config, prepared, listen)
     trials = trial_lines(tuning)

@@ -17,13 +17,12 @@ from typing import NamedTuple
 import msgspec
 
 from fieldwise.config import Config
-from fieldwise.errors import ConfigError
 from fieldwise.jobs.result import FoldMetric, Result
 from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.student import student_quantile
 
-__all__ = ["CrossValidated", "cross_validated", "fold_metric", "refuse_folds"]
+__all__ = ["CrossValidated", "cross_validated", "fold_metric", "over_folds"]
 
 _METRICS = ("auc", "logloss", "pr_auc", "gauc")
 
@@ -34,17 +33,6 @@ class CrossValidated(NamedTuple):
     config: Config
     stacking_weights: list[float]
     metrics: dict[str, FoldMetric]
-
-
-def refuse_folds(config: Config, verb: str) -> None:
-    """Raise ConfigError where a verb has no cross-validation."""
-    if config.data.folds is not None and config.data.fold is None:
-        raise ConfigError(
-            f"{verb} has no cross-validation",
-            where="data.folds",
-            got=config.data.folds,
-            fix=f"choose a fold, as in --set data.fold=0, or give {verb} data.valid and data.test as shares",
-        )
 
 
 def cross_validated(config: Config, folder: Path, train: Callable[[Config, Path], Result]) -> CrossValidated:
@@ -81,10 +69,10 @@ def cross_validated(config: Config, folder: Path, train: Callable[[Config, Path]
     weights = [fmean(of_head) for of_head in zip(*weighed, strict=True)]
     config = replace(config, data=replace(config.data, folds=None))  # all rows train, those of the initial model, too
     metrics = [result.test for result in results if result.test is not None]
-    return CrossValidated(config, weights, _over_folds(metrics))
+    return CrossValidated(config, weights, over_folds(metrics))
 
 
-def _over_folds(tests: Sequence[Metrics]) -> dict[str, FoldMetric]:
+def over_folds(tests: Sequence[Metrics]) -> dict[str, FoldMetric]:
     """Return each metric that is defined in all folds."""
     found = {}
     for name in _METRICS:

@@ -1,4 +1,8 @@
-"""A search in its folder: trials, one after the other, and what is kept of them."""
+"""A search in its folder: trials, one after the other, and what is kept of them.
+
+Of a log in folds (``data.folds``) a trial is a training for each of them, and its value the mean over their validation
+rows; after each fold that mean is what an epoch's metric is to one training: by it trials are pruned.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +26,8 @@ from fieldwise.io import files, manifests
 from fieldwise.jobs.identity import plain_config, refuse_difference
 from fieldwise.jobs.init.write_config import config_toml
 from fieldwise.jobs.prepare.prepared import Prepared
+from fieldwise.jobs.result import FoldMetric
+from fieldwise.jobs.train.folds import over_folds
 from fieldwise.jobs.train.settings import lr_settings
 from fieldwise.jobs.train.train import train
 from fieldwise.jobs.tune.space import Dimension, changed
@@ -33,7 +40,7 @@ from fieldwise.models.config import ModelConfig
 from fieldwise.models.load import load_model
 from fieldwise.training.score import evaluate_model
 
-__all__ = ["SEARCH_NAME", "Search", "check_search"]
+__all__ = ["SEARCH_NAME", "FoldLog", "Search", "check_search"]
 
 _FORMAT, _VERSION = "fieldwise-tune", 1
 SEARCH_NAME = "tune.json"
@@ -47,6 +54,14 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 0.0
     test: Metrics | None = None
     tested: int | None = None
+    folds: dict[str, FoldMetric] = {}
+
+
+class FoldLog(NamedTuple):
+    """What a trial trains on: the configuration, of a fold where the log is cut into folds, and its prepared log."""
+
+    config: Config
+    prepared: Prepared
 
 
 class _BrokenOff(Exception):
@@ -63,24 +78,23 @@ def check_search(folder: Path) -> None:
 
 
 class Search:
-    """A search in its folder."""
+    """A search in its folder; `logs` holds one log, or that of each fold."""
 
     def __init__(
         self,
         config: Config,
         folder: Path,
-        prepared: Prepared,
+        logs: list[FoldLog],
         space: list[Dimension],
         seed: int,
         listen: Listener,
     ) -> None:
         self.config, self.folder, self.listen = config, folder, listen
         self.study = Study(config, space, seed)
-        self.prepared = prepared
-        # What a trial is given: without the test rows.
-        self.shown = prepared._replace(parts={name: prepared.parts[name] for name in ("train", "valid")})
+        self.logs = logs
         plain_space = {dimension.key: list(dimension.what) for dimension in space}
-        identity = {**plain_config(config), "log": prepared.folder.name, "space": json.loads(json.dumps(plain_space))}
+        names = "+".join(log.prepared.folder.name for log in logs)
+        identity = {**plain_config(config), "log": names, "space": json.loads(json.dumps(plain_space))}
         self.manifest = _Manifest(identity, seed)
 
     def held(self, overwrite: bool) -> ExitStack:
@@ -150,21 +164,14 @@ class Search:
         before = self.best
         watch = _Watch(self, trial, asked, minutes)
         try:
-            config = changed(self.config, trial.values)
-            result = train(
-                config,
-                self._run_folder(trial),
-                listen=watch,
-                prepared=self.shown,
-                lr_folder=self._lr_folder(config),
-            )
-            trial.state, trial.kept = "done", goodness(result.valid, self.metric)
+            trial.kept = self._trained(trial, watch)
+            trial.state = "done"
         except _BrokenOff:
             trial.state = "pruned"
         except _OutOfTime:
             self.manifest.trials.remove(trial)
             watch.count()
-            files.discard(self._run_folder(trial))
+            files.discard(self._folder_of(trial))
             return False
         except UserError as error:
             # That training diverged, or does not fit in memory, says something of these values; all else is for the
@@ -178,9 +185,34 @@ class Search:
         self._save()
         for stale in (before, trial):
             if stale is not None and stale is not best:
-                files.discard(self._run_folder(stale))
+                files.discard(self._folder_of(stale))
         self.listen(Noted(self._line(trial)))
         return True
+
+    def _trained(self, trial: Trial, watch: _Watch) -> float | None:
+        """Train on all logs, without their test rows; return the mean of what valid says, None where it does not."""
+        kept: list[float] = []
+        for number, log in enumerate(self.logs):
+            config = changed(log.config, trial.values)
+            result = train(
+                config,
+                self._run_folder(trial, number),
+                listen=watch,
+                prepared=log.prepared._replace(parts={name: log.prepared.parts[name] for name in ("train", "valid")}),
+                lr_folder=self._lr_folder(config),
+            )
+            value = goodness(result.valid, self.metric)
+            if value is None:
+                return None
+            kept.append(value)
+            if self.in_folds:
+                watch.look(fmean(kept), len(kept), may_prune=number + 1 < len(self.logs))
+        return fmean(kept)
+
+    @property
+    def in_folds(self) -> bool:
+        """Whether a trial is a training for each fold."""
+        return len(self.logs) > 1
 
     def finish(self) -> Tuning:
         """Evaluate the best trial on test, once, and write its configuration."""
@@ -188,15 +220,17 @@ class Search:
         if best is None:
             notes = "; ".join(dict.fromkeys(trial.note for trial in self.manifest.trials if trial.note))
             raise UserError("no trial finished", where=self.folder, got=notes or "the budget was too small")
-        run = self._run_folder(best)
-        model = load_model(open_bundle(run))
+        models = [load_model(open_bundle(self._run_folder(best, number))) for number in range(len(self.logs))]
         if self.manifest.tested != best.number:
             self.listen(StageStart("evaluate", self.config.model.kind))
-            self.manifest.test = _evaluate(model, self.prepared, "test")
+            tests = [_evaluate(model, log.prepared, "test") for model, log in zip(models, self.logs, strict=True)]
+            if self.in_folds:
+                self.manifest.folds = over_folds([test for test in tests if test is not None])
+            else:
+                [self.manifest.test] = tests
             self.manifest.tested = best.number
             self._save()
-        valid = _evaluate(model, self.prepared, "valid")
-        assert valid is not None, "a search has validation rows"
+        valid = None if self.in_folds else _evaluate(models[0], self.logs[0].prepared, "valid")
         path = self.folder / "best.toml"
         trials = counted(len(self.manifest.trials), "trial")
         heading = f"# The best of {trials} on the validation rows: number {best.number}.\n\n"
@@ -211,12 +245,16 @@ class Search:
             valid=valid,
             test=self.manifest.test,
             seconds=self.manifest.seconds,
-            read=self.prepared.read,
-            **self.prepared.encoder.schema.of_label,
+            folds=self.manifest.folds,
+            read=self.logs[0].prepared.read,
+            **self.logs[0].prepared.encoder.schema.of_label,
         )
 
-    def _run_folder(self, trial: Trial) -> Path:
+    def _folder_of(self, trial: Trial) -> Path:
         return self.folder / "trials" / f"{trial.number:04d}"
+
+    def _run_folder(self, trial: Trial, number: int) -> Path:
+        return self._folder_of(trial) / str(number) if self.in_folds else self._folder_of(trial)
 
     def _lr_folder(self, config: Config) -> Path:
         """Return where the logistic regression of these settings is: trials with the same ones share it."""
@@ -233,7 +271,7 @@ class Search:
         value_of_best = 0.0 if best is None else turned(best.value or 0.0, self.metric)
         so_far = "" if best is None else f"; best {value_of_best:.5f} of trial {best.number}"
         what = ", ".join(f"{key} = {_short(value)}" for key, value in trial.values.items()) or "as configured"
-        epochs = counted(len(trial.metrics), "epoch")
+        epochs = counted(len(trial.metrics), "fold" if self.in_folds else "epoch")
         note = f": {trial.note}" if trial.note else ""
         state = "" if trial.state == "done" else f" ({trial.state} after {epochs}{note})"
         return f"trial {trial.number}: valid {self.metric} {value}{state}{so_far}  [{what}]"
@@ -258,15 +296,22 @@ class _Watch:
             ended = [trial for trial in self.search.manifest.trials if trial.state != "running"]
             if self.minutes is not None and ended and self.search.manifest.seconds >= 60 * self.minutes:
                 raise _OutOfTime
-        if isinstance(event, EpochEnd) and self.own and event.epoch > len(self.trial.metrics):
-            value = goodness(event.valid, self.search.metric)
-            if value is not None:
-                self.trial.metrics.append(value)
-                self.asked.report(value, event.epoch)
-            self.search._save()
+        if isinstance(event, EpochEnd) and self.own and not self.search.in_folds:
             # Penalties that logistic regression is solved for are no epochs, which would come to nothing or more.
-            if event.l2 is None and self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
-                raise _BrokenOff
+            self.look(goodness(event.valid, self.search.metric), event.epoch, may_prune=event.l2 is None)
+
+    def look(self, value: float | None, step: int, *, may_prune: bool) -> None:
+        """Keep what valid says after an epoch or a fold, unless that is known, and break the trial off where it falls
+        behind.
+        """
+        if step <= len(self.trial.metrics):
+            return
+        if value is not None:
+            self.trial.metrics.append(value)
+            self.asked.report(value, step)
+        self.search._save()
+        if may_prune and self.trial.number >= FIRST_TRIALS and self.asked.should_prune():
+            raise _BrokenOff
 
     def count(self) -> None:
         """Add the time since the last event."""

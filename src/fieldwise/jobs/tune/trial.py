@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from fieldwise.data.read_report import ReadReport
+from fieldwise.jobs.result import FoldMetric
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.result import short_repr
 
@@ -23,7 +24,8 @@ class Trial(msgspec.Struct, kw_only=True):
     values
         Its hyperparameters by key.
     metrics
-        The validation metric after each epoch, negated if lower is better.
+        The validation metric after each epoch, negated if lower is better; with folds the mean over those done,
+        after each.
     state
         ``running``, ``done``, ``pruned``, or ``failed`` (it diverged or did not fit in memory).
     kept
@@ -64,7 +66,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     best
         The number of the best trial.
     valid, test
-        Metrics of the best trial; `test` is None if there is no test part.
+        Metrics of the best trial; `test` is None if there is no test part, and both are None with folds.
+    folds
+        With ``data.folds``: metrics of the best trial over the test parts of all folds, by name.
     seconds
         Total time of all trials.
     label, classes, positive
@@ -78,10 +82,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     trials: list[Trial]
     best: int
-    valid: Metrics
+    valid: Metrics | None
     test: Metrics | None
     seconds: float
     read: ReadReport
+    folds: dict[str, FoldMetric] = {}
     label: str | None = None
     classes: list[str] = []
     positive: str | None = None
@@ -90,8 +95,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def warnings(self) -> list[str]:
         """Warnings about the best model."""
-        of_test = [] if self.test is None else self.test.warnings("test")
-        return self.valid.warnings("valid") + of_test
+        parts = {"valid": self.valid, "test": self.test}
+        return [text for part, metrics in parts.items() if metrics is not None for text in metrics.warnings(part)]
 
     def __repr__(self) -> str:
         """Return what was found; the trials are an attribute."""

@@ -3,7 +3,7 @@
 The first trial is the given configuration; further ones are proposed by optuna's tree-structured Parzen estimator over
 the search space in `jobs.tune.space`. Each is trained like any run, but without the test part. A trial whose metric
 after an epoch is below the median of the earlier trials at that epoch is pruned. Finally the best trial on valid is
-evaluated on test, once.
+evaluated on test, once. With ``data.folds`` a trial is trained once for each fold, and judged by the mean over them.
 
 ::
 
@@ -24,6 +24,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, ignore
@@ -33,9 +35,8 @@ from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.threads import use_threads
-from fieldwise.jobs.train.folds import refuse_folds
 from fieldwise.jobs.train.trees import refuse_trees_of
-from fieldwise.jobs.tune.search import SEARCH_NAME, Search
+from fieldwise.jobs.tune.search import SEARCH_NAME, FoldLog, Search
 from fieldwise.jobs.tune.space import space_of
 from fieldwise.jobs.tune.study import require_optuna
 from fieldwise.jobs.tune.trial import Tuning
@@ -103,7 +104,6 @@ def tune(
     """
     require_optuna()
     config = with_tables(config, data)
-    refuse_folds(config, "tune")
     refuse_trees_of(config, "tune")
     refuse_output_folder(local_path(out), config, SEARCH_NAME)
     if (minutes is not None and minutes <= 0) or (trials is not None and trials < 1):
@@ -111,13 +111,23 @@ def tune(
     minutes = 30.0 if minutes is None and trials is None else minutes
     space = space_of(config, only)
     use_threads(config.train.threads)
-    prepared = prepare(config, listen=listen)
-    check_parts(config, prepared, listen)
-    if "valid" not in prepared.parts:
-        raise ConfigError("tune requires validation rows", fix="set data.valid")
+    logs = [FoldLog(each, prepare(each, listen=listen)) for each in _by_fold(config)]
+    for log in logs:
+        check_parts(log.config, log.prepared, listen)
+        if "valid" not in log.prepared.parts:
+            raise ConfigError("tune requires validation rows", fix="set data.valid, or data.folds")
     with ExitStack() as stack:
-        search = Search(config, Path(out), prepared, space, seed, listen)
+        search = Search(config, Path(out), logs, space, seed, listen)
         stack.enter_context(search.held(overwrite))
         while search.goes_on(minutes, trials) and search.run_trial(minutes):
             pass
         return search.finish()
+
+
+def _by_fold(config: Config) -> list[Config]:
+    """Return the configuration of each fold, or the one that there is."""
+    data = config.data
+    if data.folds is None or data.fold is not None:
+        return [config]
+    replace = msgspec.structs.replace
+    return [replace(config, data=replace(data, fold=fold)) for fold in range(data.folds)]
