@@ -144,3 +144,15 @@ def test_any_field_can_be_linear(folder, tmp_path):
         array for name, array in bundle.dense.items() if array.shape == (8, len(bundle.encoder.schema.fields) - 1)
     ]
     assert first.any()
+
+
+def test_a_given_log_in_which_crosses_were_not_looked_for_is_said_and_one_in_which_they_were_is_not(folder, tmp_path):
+    heard = []
+    plain, searched = (prepare(config(folder, crosses)) for crosses in ("none", "auto"))
+    elsewhere = plain._replace(folder=tmp_path)  # as where nobody has searched
+    network = {"kind": "lc-dnn", "units": 1, "hidden": (4,)}  # and the logistic regression that it starts from
+    auto = msgspec.structs.replace(config(folder, "auto"), model=fw.ModelConfig(**network))
+    for name, given in (("plain", elsewhere), ("searched", searched)):
+        fw.train(auto, tmp_path / name, prepared=given, listen=heard.append)
+        warned = [event.text for event in heard if "no crosses are looked for" in getattr(event, "text", "")]
+        assert len(warned) == 1, name

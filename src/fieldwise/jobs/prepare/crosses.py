@@ -28,6 +28,7 @@ __all__ = [
     "FoundCross",
     "FoundCrosses",
     "found_crosses",
+    "is_search_missing",
     "read_crosses",
     "with_found",
     "without_crosses",
@@ -155,6 +156,13 @@ def found_crosses(prepared: Prepared, listen: Listener) -> FoundCrosses:
         write_manifest(path, found, format=_FORMAT, version=_VERSION)
     listen(Noted(_in_words(found)))
     return found
+
+
+def is_search_missing(prepared: Prepared) -> bool:
+    """Whether crosses can be looked for in a prepared log, were not, and none are in it."""
+    schema = prepared.encoder.schema
+    has_some = any(field.type == "cross" for field in schema.fields)
+    return len(schema.classes) == 2 and not has_some and not (prepared.folder / CROSSES_NAME).exists()
 
 
 def _some(cache: Cache, most: int) -> Examples:

@@ -10,9 +10,10 @@ import msgspec
 from fieldwise.config import Config
 from fieldwise.distributed.group import Workers
 from fieldwise.errors import ConfigError
-from fieldwise.events import Listener, Noted, StageStart, ignore
+from fieldwise.events import Event, Listener, Noted, StageStart, Warned, ignore
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.outputs import refuse_output_folder
+from fieldwise.jobs.prepare.crosses import is_search_missing
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepared import Prepared
@@ -35,6 +36,10 @@ from fieldwise.training.interrupt import noting_signals
 __all__ = ["Pretrained", "pretrain", "train"]
 
 _SECONDS_FOR_OTHERS = 60.0
+_NOT_SEARCHED = (
+    'no crosses are looked for, though data.crosses is "auto" (as train.preset = "best" has it): the prepared log that '
+    'was given was made without them; leave it out, or prepare it with data.crosses = "auto"'
+)
 
 
 def train(
@@ -68,7 +73,7 @@ def train(
     listen
         Called with every event.
     prepared
-        The prepared log, where it is at hand.
+        The prepared log, where it is at hand; no crosses are looked for in it.
     lr_folder
         The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
     member_folder
@@ -96,6 +101,8 @@ def train(
     config = msgspec.structs.replace(config, train=settings_of(config, config.model.kind))
     world = team.world_of(workers)
     config = team.with_device(config, world, listen)
+    if prepared is not None and config.data.crosses == "auto" and is_search_missing(prepared):
+        listen(Warned(_NOT_SEARCHED))
     prepared = prepared or team.prepare_log(config, workers, listen)
     config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     check_parts(config, prepared, listen)
@@ -184,7 +191,12 @@ def pretrain(
     listen(StageStart("pretrain", "lr"))
     without_trees = msgspec.structs.replace(config.train, trees="none")
     own = msgspec.structs.replace(config, model=ModelConfig(kind="lr"), train=without_trees)
-    result = train(own, folder, listen=listen, prepared=prepared, workers=workers)
+
+    def once(event: Event) -> None:
+        if event != Warned(_NOT_SEARCHED):
+            listen(event)
+
+    result = train(own, folder, listen=once, prepared=prepared, workers=workers)
     start = lr_weights(folder)
     if result.l2 is not None:
         start = initial_weights(start, result.l2, folder, prepared, team.world_of(workers), listen)
