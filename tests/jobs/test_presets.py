@@ -10,7 +10,8 @@ from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
 from fieldwise.cli import main
-from fieldwise.events import Noted
+from fieldwise.events import Noted, Sampling
+from fieldwise.jobs.outlook import Rates
 from fieldwise.jobs.presets import over_budget
 
 
@@ -43,6 +44,29 @@ def test_a_budget_that_nothing_fits_leaves_logistic_regression_and_says_what_it_
     command = ["train", str(log), "--out", str(run), "--quiet", "--set", "model.kind=lc-dnn+bayesian-fm"]
     shown = CliRunner().invoke(main, [*command, "--minutes", "1e-9"], catch_exceptions=False)
     assert "Left out, for train.minutes = 1e-09: " in shown.output
+
+
+@pytest.mark.parametrize(
+    ("method", "says"), [("gibbs", "sampling ended after 16 sweeps"), ("variational", "1 pass in place of 12")]
+)
+def test_a_budget_that_estimates_did_not_see_coming_ends_sampling_and_training(
+    log, tmp_path, monkeypatch, method, says
+):
+    monkeypatch.setattr("fieldwise.jobs.presets.measure_rates", lambda: Rates(1e30, 1e30))  # nothing is left out
+    sampler = ["train.sampler.sweeps=40", "train.sampler.burn_in=6", f"train.sampler.method={method}"]
+    settings = ["model.kind=lc-dnn+bayesian-fm", "train.epochs=5", *sampler]
+    heard = []
+    config = fw.load_config(log, [*settings, "train.minutes=1e-9"])
+    result = fw.train(config, tmp_path / method, listen=heard.append)
+    assert (result.model, result.left_out, result.epochs) == ("lc-dnn+bayesian-fm", [], 1)
+    said = [event.text for event in heard if isinstance(event, Noted)]
+    assert "training ended after 1 epoch, for train.minutes" in said
+    assert f"{says}, for train.minutes" in said
+    passes = [event.sweep for event in heard if isinstance(event, Sampling)]
+    assert passes[-1] == (16 if method == "gibbs" else 1)
+    assert fw.train(config, tmp_path / method) == result
+    enough = fw.train(fw.load_config(log, [*settings, "train.minutes=60"]), tmp_path / f"{method}-enough")
+    assert enough.epochs > 1
 
 
 def test_fast_compares_two_models_and_a_budget_leaves_all_but_logistic_regression_out(log, tmp_path):

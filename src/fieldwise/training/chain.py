@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fieldwise.counted import counted
 from fieldwise.data.cache import Cache
 from fieldwise.errors import ArtefactError
-from fieldwise.events import Listener, Sampling, ignore
+from fieldwise.events import Listener, Noted, Sampling, ignore
 from fieldwise.io.memory import require_memory
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import SamplerConfig
@@ -52,6 +53,7 @@ def run_chain(
     checkpoints: Checkpoints,
     *,
     minutes_between: float = 10.0,
+    most_seconds: float | None = None,
     interrupt: Interrupt | None = None,
     listen: Listener = ignore,
 ) -> float:
@@ -74,6 +76,8 @@ def run_chain(
         Of this chain alone.
     minutes_between
         Two checkpoints, at most.
+    most_seconds
+        A budget: sampling ends when it is used up, once ten sweeps are kept.
     interrupt
         Looked at after every sweep.
 
@@ -100,7 +104,14 @@ def run_chain(
     saved = started = time.monotonic()
     already = seconds
     first: tuple[int, float] | None = None
-    while sampler.num_sweeps < settings.sweeps and not has_settled(losses, settings.tolerance):
+
+    def is_over() -> bool:
+        """Whether enough was sampled, or the budget is used up."""
+        done = sampler.num_sweeps >= settings.sweeps or has_settled(losses, settings.tolerance)
+        spent = most_seconds is not None and seconds >= most_seconds and sampler.num_kept >= SWEEPS_BETWEEN
+        return done or spent
+
+    while not is_over():
         sampler.sweep(keep=sampler.num_sweeps >= settings.burn_in)
         if valid is not None and sampler.num_kept and not sampler.num_kept % SWEEPS_BETWEEN:
             losses.append(_held_out_loss(sampler, valid))
@@ -111,12 +122,14 @@ def run_chain(
         first = first or (sampler.num_sweeps, now)
         seconds_left = None if pace is None else left * pace
         listen(Sampling(sampler.num_sweeps, settings.sweeps, seconds_left, losses[-1] if losses else None))
-        ended = not left or has_settled(losses, settings.tolerance)
+        ended = is_over()
         if ended or interrupt.requested or now - saved >= 60 * minutes_between:
             sampler.save(checkpoints, losses, seconds)
             saved = now
         if not ended and interrupt.requested:
             raise Interrupted
+    if sampler.num_sweeps < settings.sweeps and not has_settled(losses, settings.tolerance):
+        listen(Noted(f"sampling ended after {counted(sampler.num_sweeps, 'sweep')}, for train.minutes"))
     return seconds
 
 

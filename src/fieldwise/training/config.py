@@ -125,7 +125,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         What time is worth: ``fast``, ``default`` or ``best`` (`jobs.presets`).
     minutes
         A budget: members of the model that would take longer, by rates measured before training, are left out, the
-        costliest first, and that is said. Preparing and logistic regression are not counted.
+        costliest first, and that is said. Where what is left takes longer than expected, sampling ends early, and no
+        epoch begins that would not fit, but for the first. Preparing and logistic regression are not counted.
     trees
         ``lightgbm`` or ``catboost``, on out-of-fold target means (`training.target_means`), stacked with what was
         trained, for comparison: the result says what they would add, and what was trained is saved as it is without

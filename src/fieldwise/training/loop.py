@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from fieldwise.counted import counted
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
-from fieldwise.events import BestSaved, CheckpointSaved, EpochEnd, Listener, Progress, ignore
+from fieldwise.events import BestSaved, CheckpointSaved, EpochEnd, Listener, Noted, Progress, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel
@@ -50,6 +51,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
+    most_seconds: float | None = None,
     listen: Listener = ignore,
 ) -> TrainingState:
     """Train until the epochs are over or `config.patience` epochs brought nothing better.
@@ -79,6 +81,8 @@ def fit(
         `Stopped` raised.
     report
         A file for the batch at which training stopped because something was not finite (`guard.write_batch`).
+    most_seconds
+        A budget: training ends before an epoch that would not fit, after the first.
     listen
         Called with every event.
 
@@ -104,6 +108,9 @@ def fit(
     early = looks(train, valid, config.patience) if initial is not None else []
     with stepper.at_work():
         while len(history.epochs) < config.epochs and not _enough(history, config.patience):
+            if most_seconds is not None and stepper.world.first(lambda: _is_over_budget(history, most_seconds), bool):
+                listen(Noted(f"training ended after {counted(len(history.epochs), 'epoch')}, for train.minutes"))
+                break
             stop = train.num_batches
             if not history.epochs:
                 stop = next((look for look in early if look > history.looked), stop)
@@ -139,6 +146,14 @@ def fit(
                     f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
                 ) from None
     return history
+
+
+def _is_over_budget(history: TrainingState, most_seconds: float) -> bool:
+    """Whether another epoch, at the mean pace of those before, would not fit; never before the first has ended."""
+    if not history.epochs or history.position:
+        return False
+    spent = sum(epoch.seconds for epoch in history.epochs)
+    return spent + history.seconds_per_epoch > most_seconds
 
 
 class Initial(NamedTuple):

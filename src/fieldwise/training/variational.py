@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.counted import counted
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.events import Listener, Sampling, ignore
+from fieldwise.events import Listener, Noted, Sampling, ignore
 from fieldwise.io.memory import require_memory
 from fieldwise.kernels import variational as kernels
 from fieldwise.kernels.layout import Batch, Layout, without_repeats
@@ -210,6 +211,7 @@ def run_passes(
     negative_rate: float = 1.0,
     *,
     minutes_between: float = 10.0,
+    most_seconds: float | None = None,
     interrupt: Interrupt | None = None,
     listen: Listener = ignore,
 ) -> float:
@@ -221,6 +223,8 @@ def run_passes(
         Rows whose logloss is told after each pass.
     negative_rate
         As in `data.batches.Batches`.
+    most_seconds
+        A budget: passes of a falling rate are as many as fit, by the time of the first.
 
     Raises
     ------
@@ -246,22 +250,40 @@ def run_passes(
         seconds = float(checkpoint.state["seconds"])
     already, started, done = seconds, time.monotonic(), posterior.num_passes
     saved = started
-    while posterior.num_passes < num_passes:
+    total = _fitting(num_passes, done, seconds, most_seconds)
+    while posterior.num_passes < total:
         number = posterior.num_passes
-        rate = _RATE + (_LAST_RATE - _RATE) * number / max(num_passes - 1, 1)
+        rate = _RATE + (_LAST_RATE - _RATE) * number / max(total - 1, 1)
         posterior.learn(interrupt.watch(batches.epoch(number, keep=0)), rate)
         if valid is not None:
             losses.append(_held_out_loss(posterior, valid))
         now = time.monotonic()
-        seconds, left = already + now - started, num_passes - posterior.num_passes
+        seconds = already + now - started
+        total = _fitting(num_passes, posterior.num_passes, seconds, most_seconds)
+        left = total - posterior.num_passes
         pace = (now - started) / (posterior.num_passes - done)
-        listen(Sampling(posterior.num_passes, num_passes, left * pace, losses[-1] if losses else None))
+        listen(Sampling(posterior.num_passes, total, left * pace, losses[-1] if losses else None))
         if not left or interrupt.requested or now - saved >= 60 * minutes_between:
             posterior.save(checkpoints, losses, seconds)
             saved = now
         if left and interrupt.requested:
             raise Interrupted
+    if total < num_passes:
+        listen(Noted(f"{counted(total, 'pass', 'passes')} in place of {num_passes}, for train.minutes"))
     return seconds
+
+
+def _fitting(num_passes: int, done: int, seconds: float, most_seconds: float | None) -> int:
+    """Return how many passes there will be, where those that are done took so many seconds of the budget.
+
+    Examples
+    --------
+    >>> [_fitting(12, done, 10.0 * done, 45.0) for done in (0, 1, 3, 5)], _fitting(12, 1, 10.0, None)
+    ([12, 4, 4, 5], 12)
+    """
+    if most_seconds is None or not done:
+        return num_passes
+    return min(num_passes, max(done, int(most_seconds * done / seconds)))
 
 
 def _base_rate(batches: Batches) -> float:

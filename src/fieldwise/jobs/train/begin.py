@@ -68,11 +68,12 @@ def sample(
     interrupt: Interrupt,
     world: World,
     listen: Listener,
+    most_seconds: float | None = None,
 ) -> tuple[float, FactorMeans]:
     """Find the posterior of a model's Bayesian factorisation machine, by sampling or by passes over batches, and return
     it and the seconds that it took.
 
-    `folder` keeps it, for all models that want the same.
+    `folder` keeps it, for all models that want the same. It ends early where `most_seconds` are over.
 
     Of several workers the first samples, with the threads of all that are on its host, and the others wait; then each
     takes the rows that it owns from the folder. So what they begin with is one process's, to the bit.
@@ -98,6 +99,7 @@ def sample(
     chain = Checkpoints(folder / kept, keep=1, warn=lambda text: listen(Warned(text)))
     by_turns: dict[str, Any] = {
         "minutes_between": config.train.checkpoint_minutes,
+        "most_seconds": most_seconds,
         "interrupt": interrupt,
         "listen": listen,
     }

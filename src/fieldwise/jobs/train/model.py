@@ -113,10 +113,12 @@ def train_model(
     listen: Listener,
     member: Result | None,
     stacking_weights: list[float],
+    most_sampling: float | None = None,
 ) -> Trained:
     """Train one model, leave it with the weights that were kept, which also lie in the run's bundle; evaluate it.
 
-    Where there are no validation rows a stack is weighed by `stacking_weights`, if they are given.
+    Where there are no validation rows a stack is weighed by `stacking_weights`, if they are given. With a budget
+    (``train.minutes``) sampling takes at most `most_sampling` seconds, and epochs what is left.
     """
     model_config, encoder, folder = config.model, prepared.encoder, run.folder
     linear = model_config.kind == "lr"
@@ -141,7 +143,7 @@ def train_model(
         warm_start(model, pretrained.start)
         pretrain_seconds = pretrained.seconds
     if model.sampled:
-        sampling_seconds, posterior = sample(config, samples, model, prepared, interrupt, world, listen)
+        sampling_seconds, posterior = sample(config, samples, model, prepared, interrupt, world, listen, most_sampling)
         if model.trained:
             pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
@@ -205,6 +207,7 @@ def train_model(
         initial = None
         if pretrained is not None and valid is not None:
             initial = initial_of(pretrained, settings.stop_on, writer, _in_order(valid, world), num_classes, world)
+        minutes = config.train.minutes
         # Dropout draws from torch's global generator: seeded here, restored afterwards.
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(settings.seed)
@@ -219,6 +222,7 @@ def train_model(
                 checkpoints=checkpoints,
                 interrupt=interrupt,
                 report=folder / team.name_of("not_finite.jsonl", world),
+                most_seconds=None if minutes is None else max(60 * minutes - sampling_seconds, 0.0),
                 listen=listen,
             )
         if pretrained is not None and history.best_epoch == 0:

@@ -17,7 +17,7 @@ from fieldwise.jobs.prepare.crosses import is_search_missing
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepared import Prepared
-from fieldwise.jobs.presets import left_out, with_preset, without, without_budget
+from fieldwise.jobs.presets import Budget, budget_of, with_preset, without, without_budget
 from fieldwise.jobs.result import Epoch, Result
 from fieldwise.jobs.run import RUN_NAME, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
@@ -118,13 +118,13 @@ def train(
         listen = team.recorded(run, world, listen)
         pretrained = None
         config = with_kind(config, prepared)
-        dropped: list[str] = []
+        budget = Budget([])
         if config.train.minutes is not None:
             of_model = config
-            dropped = world.first(lambda: left_out(of_model, prepared, run.folder), list[str])
-            config = without(config, dropped)
-            if dropped:
-                names = ", ".join(map(model_label, dropped))
+            budget = world.first(lambda: budget_of(of_model, prepared, run.folder), Budget)
+            config = without(config, budget.members)
+            if budget.members:
+                names = ", ".join(map(model_label, budget.members))
                 listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {names}"))
         folds: CrossValidated | None = None
         if config.data.folds is not None and config.data.fold is None:
@@ -150,6 +150,7 @@ def train(
                 listen,
                 _finished(member_folder),
                 [] if folds is None else folds.stacking_weights,
+                budget.sampling_seconds,
             )
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
@@ -175,7 +176,7 @@ def train(
             examples_per_second=history.examples_per_second,
             history=Epoch.list_of(history.epochs),
             folder=str(run.folder),
-            left_out=dropped,
+            left_out=budget.members,
             folds={} if folds is None else folds.metrics,
             with_trees=with_trees,
             read=prepared.read,
