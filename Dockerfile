@@ -1,22 +1,16 @@
 # A server for saved models: docker build -t fieldwise . && docker run --rm -p 8080:8080 -v "$PWD/models:/models:ro" fieldwise
 # The wheel is built from this folder; versions are those of constraints.txt. Kernels are compiled here, for all processors
-# of the architecture, so that a container compiles nothing when it starts. That takes torch, which the image does not have:
-# the compiled kernels are copied from an environment of their own.
+# of the architecture, so that a container compiles nothing when it starts.
 
 FROM python:3.12-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY src ./src
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 RUN python -m venv /opt/fieldwise
 RUN /opt/fieldwise/bin/python -m pip install --no-cache-dir --constraint constraints.txt "$(echo /wheels/fieldwise-*.whl)[serve]"
-RUN python -m venv /opt/compile
-RUN /opt/compile/bin/python -m pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" --constraint constraints.txt "$(echo /wheels/fieldwise-*.whl)[train]"
 ENV NUMBA_CPU_NAME=generic
-RUN /opt/compile/bin/fieldwise doctor --compile
-RUN mkdir -p /opt/fieldwise/lib/python3.12/site-packages/fieldwise/kernels/__pycache__
-RUN cp /opt/compile/lib/python3.12/site-packages/fieldwise/kernels/__pycache__/*.kernel /opt/fieldwise/lib/python3.12/site-packages/fieldwise/kernels/__pycache__/
+RUN /opt/fieldwise/bin/fieldwise doctor --compile
 
 FROM python:3.12-slim
 COPY --from=build /opt/fieldwise /opt/fieldwise

@@ -8,10 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from tests.serving.bundles import rows_of, save
+from tests.serving.test_answers import VARIANTS
 
 from fieldwise.cli import main
+from fieldwise.jobs.compact import compact
 from fieldwise.jobs.doctor import extras, hardware
 from fieldwise.kernels import kept
 
@@ -20,7 +26,6 @@ import sys
 from numba.core import event
 with event.install_recorder("numba:compile") as recorder:
     from fieldwise.cli import main
-from fieldwise.jobs.doctor import extras, hardware
     for words in {words!r}:
         code = main(words, standalone_mode=False)
         assert not code, (words, code)
@@ -124,5 +129,61 @@ def test_after_doctor_has_compiled_all_kernels_no_verb_compiles_one(tmp_path):
     ]
     counted = [sys.executable, "-c", _COUNTED.format(words=words)]
     done = subprocess.run(counted, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "compiled:" not in done.stderr, done.stderr
+
+
+_WITHOUT_TORCH = """
+import sys
+for name in ("torch", "onnx", "matplotlib"):
+    sys.modules[name] = None  # to import it is an ImportError
+"""
+_ASKED = """
+import json
+from pathlib import Path
+import pyarrow as pa
+import fieldwise
+folder, rows = Path(sys.argv[1]), json.load(sys.stdin)
+for path in sorted(folder.iterdir()):
+    predictor = fieldwise.Predictor(path)
+    predictor.warm()
+    given = {{name: cells for name, cells in rows.items() if name != "click"}}
+    records = pa.table(given).to_pylist()
+    for asked in (records[0], records, given, pa.table(given)):
+        predictor.predict(asked)
+    if not predictor.outputs:
+        predictor.rank(records[0], [{{"item": row["item"]}} for row in records])
+        predictor.explain(records)
+"""
+
+
+@pytest.mark.long
+def test_without_torch_doctor_compiles_all_that_answers(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    compile_ = [sys.executable, "-c", _WITHOUT_TORCH + "from fieldwise.cli import main; main()"]
+    words = ["doctor", "--compile", "--json", "-q"]
+    done = subprocess.run([*compile_, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["compilation"]["left_out"] == "training"
+    models, rows = tmp_path / "models", rows_of(60)
+    for name, settings in VARIANTS.items():
+        save(models / name, **settings)
+        if settings.get("dtype", "float32") == "float32" and not settings.get("narrow"):
+            for kind in ("float16", "int8"):
+                compact(models / name, models / f"{name}-{kind}", kind)
+    pq.write_table(pa.table(rows), tmp_path / "log.parquet")
+    pyarrow.csv.write_csv(pa.table(rows), tmp_path / "log.csv")
+    words = []
+    for name in sorted(path.name for path in models.iterdir()):
+        words.append(
+            ["predict", str(models / name), "--data", str(tmp_path / "log.csv"), "--out", str(tmp_path / "p.csv"), "-q"]
+        )
+        if VARIANTS[name.removesuffix("-int8").removesuffix("-float16")].get("num_classes", 2) == 2:
+            words.append(["evaluate", str(models / name), "--data", str(tmp_path / "log.parquet"), "-q"])
+    counted = _WITHOUT_TORCH + _COUNTED.replace("    for words", _ASKED.replace("\n", "\n    ") + "\n    for words")
+    command = [sys.executable, "-c", counted.format(words=words), str(models)]
+    done = subprocess.run(
+        command, env=environment, input=json.dumps(rows), capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "compiled:" not in done.stderr, done.stderr

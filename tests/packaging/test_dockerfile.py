@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from fieldwise.cli import main
-from fieldwise.kernels import kept
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,11 +65,12 @@ def test_the_kernels_are_compiled_for_the_processor_that_they_are_looked_for(sta
     assert "NUMBA_CPU_NAME=generic" in of_stage[1]
 
 
-def test_kernels_are_copied_to_where_they_are_looked_for(stages):
-    [copied] = [shlex.split(argument) for word, argument in stages[0] if word == "RUN" and argument.startswith("cp ")]
-    version = re.search(r"python:(\d\.\d+)-", stages[1][0][1])[1]
-    for path, environment in zip(copied[1:], ("compile", "fieldwise"), strict=True):
-        folder = path.removesuffix("*.kernel").rstrip("/")
-        assert folder == f"/opt/{environment}/lib/python{version}/site-packages/fieldwise/kernels/__pycache__"
-    assert copied[1].endswith("*" + kept._SUFFIX)
-    assert str(kept._SOURCES).endswith("fieldwise/kernels")
+def test_the_environment_that_serves_compiles_its_own_kernels_and_is_copied_whole(stages):
+    [compile_] = [argument for word, argument in stages[0] if word == "RUN" and "doctor" in argument]
+    folder = compile_.removesuffix("/bin/fieldwise doctor --compile")
+    assert (f"--from=build {folder} {folder}") in [argument for word, argument in stages[1] if word == "COPY"]
+    [installed] = [
+        argument for word, argument in stages[0] if word == "RUN" and argument.startswith(f"{folder}/bin/python")
+    ]
+    assert installed.endswith('[serve]"')  # without torch
+    assert stages[0][stages[0].index(("RUN", compile_)) - 1] == ("ENV", "NUMBA_CPU_NAME=generic")

@@ -32,9 +32,10 @@ def command(compile_: bool, quiet: bool, as_json: bool) -> None:
     what each extra would add.
 
     Kernels are compiled for the current processor when they are first used, and cached on disk. --compile compiles all
-    of them now, for instance when a container image is built, so that no later command has to on the same type of
-    processor. With NUMBA_CPU_NAME=generic in the environment, both now and later, the kernels run on every processor of
-    this architecture; the resulting loss of speed is printed.
+    of them now that what is installed needs (with fieldwise[serve] alone, those that answer), for instance when a
+    container image is built, so that no later command has to on the same type of processor. With NUMBA_CPU_NAME=generic
+    in the environment, both now and later, the kernels run on every processor of this architecture; the resulting loss
+    of speed is printed.
 
     The exit code is 2 if a problem was found; the message says how to fix it.
     """
@@ -89,5 +90,8 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
             f"compiled: {compilation.num_kernels} kernels for {compilation.processor}, in "
             f"{compilation.seconds:.0f} s of CPU time, including trial runs of the jobs"
         )
+        if compilation.left_out is not None:
+            lacking_extras = "train" if compilation.left_out == "training" else "train,serve"
+            yield f"  without those of {compilation.left_out}, which need pip install 'fieldwise[{lacking_extras}]'"
         for name, ratio in compilation.generic_ratio.items():
             yield f"  {name}: {ratio:.2f} times as slow with NUMBA_CPU_NAME=generic"

@@ -46,12 +46,15 @@ class Compilation(msgspec.Struct, frozen=True, kw_only=True):
         CPU seconds.
     generic_ratio
         For some kernels, the time with ``generic`` divided by the time when compiled for this processor.
+    left_out
+        The kernels that were not compiled, because what they serve is not installed.
     """
 
     processor: str
     num_kernels: int
     seconds: float
     generic_ratio: dict[str, float]
+    left_out: str | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +143,8 @@ def _broken_torch() -> Iterator[str]:
 
 
 def compile_kernels(listen: Callable[[str], None]) -> Compilation:
-    """Compile the kernels of all jobs in all variants, and store them in the kernel cache.
+    """Compile the kernels of all jobs that what is installed allows, in all variants, and store them in the kernel
+    cache.
 
     With ``NUMBA_CPU_NAME=generic`` in the environment they run on all processors of this architecture, and are used by
     processes with the same setting.
@@ -150,7 +154,7 @@ def compile_kernels(listen: Callable[[str], None]) -> Compilation:
     listen
         Called with a description of each step before it begins.
     """
-    from fieldwise.jobs.doctor.rehearsal import rehearse
+    from fieldwise.jobs.doctor.rehearsal import can_answer, can_train, rehearse
 
     folder = kept.folder_in_use(note=True)
     seconds = rehearse(listen)
@@ -161,6 +165,7 @@ def compile_kernels(listen: Callable[[str], None]) -> Compilation:
         num_kernels=kept.count(folder) if folder is not None else 0,
         seconds=seconds,
         generic_ratio={name: generic[name] / own[name] for name in own},
+        left_out=None if can_train() else "training" if can_answer() else "training and answers",
     )
 
 

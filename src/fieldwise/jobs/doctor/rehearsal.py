@@ -1,6 +1,7 @@
 """Runs every job on tiny logs, so that every kernel is compiled in all variants that the jobs use.
 
-Unlike a list of kernels and types, this cannot become outdated.
+Unlike a list of kernels and types, this cannot become outdated. Where PyTorch is not installed, nothing is trained:
+models of each type of rows stand in for trained ones (`jobs.doctor.stand_in`), and answer.
 """
 
 from __future__ import annotations
@@ -10,24 +11,28 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from fieldwise.config import load_config
+from fieldwise.config import Config, load_config
 from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.errors import ConfigError
 from fieldwise.jobs.check.check import check
 from fieldwise.jobs.compact import compact
-from fieldwise.jobs.compare.compare import compare
+from fieldwise.jobs.doctor.stand_in import write_stand_ins
 from fieldwise.jobs.evaluate import evaluate
 from fieldwise.jobs.init.inference import starting_config
 from fieldwise.jobs.init.sample import look_at
 from fieldwise.jobs.predict.predict import predict
 from fieldwise.jobs.prepare.prepare import prepare
-from fieldwise.jobs.train.train import train
 from fieldwise.kernels.auc import lexsort
 from fieldwise.kernels.compact import Compact
 from fieldwise.kernels.counter import ranked
@@ -35,9 +40,9 @@ from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.kernels.transpose import transpose
 from fieldwise.serving.predictor import Predictor
 
-__all__ = ["rehearse"]
+__all__ = ["can_answer", "can_train", "rehearse"]
 
-_ROWS = 1200
+_ROWS, _ASKED = 1200, 40
 _FIELDS = """
 weight = "weight"
 group = "user"
@@ -82,8 +87,18 @@ _MODELS: tuple[tuple[str, ...], ...] = (
 )
 
 
+def can_train() -> bool:
+    """Whether what training needs is installed."""
+    return all(find_spec(name) is not None for name in ("torch", "onnx", "onnxruntime"))
+
+
+def can_answer() -> bool:
+    """Whether what a saved model needs to answer is installed."""
+    return find_spec("onnxruntime") is not None
+
+
 def rehearse(listen: Callable[[str], None]) -> float:
-    """Run all jobs and return the CPU seconds that they took.
+    """Run all jobs that what is installed allows, and return the CPU seconds that they took.
 
     Parameters
     ----------
@@ -121,33 +136,54 @@ def _verbs(folder: Path, log: Path, models: tuple[tuple[str, ...], ...], listen:
     for place, config in enumerate(_configs(folder, log, text)):
         loaded = load_config(config, _SMALL)
         check(loaded)
-        prepare(loaded)
-        for number, model in enumerate(models if place == 0 else models[:2]):
-            listen(" ".join(model))
-            run = folder / f"run-{place}-{number}"
-            train(load_config(config, (*_SMALL, *model)), run)
+        of_config = folder / f"of-{place}"
+        for run in _models(config, loaded, models if place == 0 else models[:2], of_config, listen):
             evaluate(run, log)
             for suffix in ("csv", "parquet"):
-                predict(run, log, folder / f"{place}-{number}.{suffix}")
+                predict(run, log, of_config / f"{run.name}.{suffix}")
             _serve(run, log)
-    if len(models) > 1:
+    if len(models) > 1 and can_train():
+        compare: Callable[..., Any] = import_module("fieldwise.jobs.compare.compare").compare
         compare(loaded, folder / "compared", models=["lr", "dnn"], seeds=2)
 
 
+def _models(
+    config: Path, loaded: Config, models: tuple[tuple[str, ...], ...], folder: Path, listen: Callable[[str], None]
+) -> Iterator[Path]:
+    """Prepare a log, and yield the folders of models of it: trained, or made where nothing can be trained."""
+    prepared = prepare(loaded)
+    if can_train():
+        train: Callable[..., Any] = import_module("fieldwise.jobs.train.train").train
+        for number, model in enumerate(models):
+            listen(" ".join(model))
+            train(load_config(config, (*_SMALL, *model)), folder / f"run-{number}")
+            yield folder / f"run-{number}"
+    elif can_answer():
+        for name, model_folder in write_stand_ins(prepared, folder):
+            listen(f"answers of {name}")
+            yield model_folder
+
+
 def _serve(run: Path, log: Path) -> None:
-    """Answer rows in every form, as a server does."""
+    """Answer rows in every form, as a server does, from the model and from smaller ones made of it."""
     predictor = Predictor(run)
     predictor.warm()
-    if log.suffix == ".parquet":
-        rows = parquet.read_table(log).slice(0, 3)
-        for given in (rows, rows.to_pylist(), rows.to_pydict()):
-            predictor.predict(given)
-        predictor.explain(rows)
-        if predictor.bundle.table.dtype.kind == "f":
-            kinds: tuple[Compact, ...] = ("float16", "int8")
-            for kind in kinds:
-                compact(run, run.with_name(f"{run.name}-{kind}"), kind)
-                Predictor(run.with_name(f"{run.name}-{kind}")).warm()
+    if log.suffix not in (".csv", ".parquet"):
+        return
+    rows = _table().slice(0, _ASKED)
+    for given in (rows, rows.to_pylist(), rows.to_pydict()):
+        predictor.predict(given)
+    predictor.rank(rows.to_pylist()[0], rows.select(["item"]).to_pylist())
+    predictor.explain(rows)
+    with suppress(ConfigError):  # most models have no posterior
+        predictor.predict_with_std(rows)
+    if predictor.bundle.table.dtype == np.float32:
+        kinds: tuple[Compact, ...] = ("float16", "int8")
+        for kind in kinds:
+            smaller = run.with_name(f"{run.name}-{kind}")
+            compact(run, smaller, kind)
+            Predictor(smaller).warm()
+            Predictor(smaller).explain(rows)
 
 
 def _configs(folder: Path, log: Path, text: str) -> Iterator[Path]:
