@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -35,12 +36,11 @@ ROWS = {"user": ["00001"], "ts": ["2026-11-02 10:00:00"], "price": [0.5]}
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-@pytest.mark.parametrize("rows", ["header.csv", "nothing.csv", "nothing.csv.gz", "none.parquet", "folder", "bad.csv"])
+@pytest.mark.parametrize("rows", ["header.csv", "nothing.csv", "nothing.csv.gz", "none.parquet", "folder"])
 def test_a_log_without_rows_gives_columns_and_no_rows(run, tmp_path, rows, ending):
     (tmp_path / "header.csv").write_text(HEADER)
     (tmp_path / "nothing.csv").write_bytes(b"")
     (tmp_path / "nothing.csv.gz").write_bytes(gzip.compress(b""))
-    (tmp_path / "bad.csv").write_text(HEADER + "1,2026-11-02,many,r1\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.csv").write_bytes(b"")
     none = pa.table(
@@ -61,6 +61,59 @@ def test_a_log_without_rows_gives_columns_and_no_rows(run, tmp_path, rows, endin
     (tmp_path / "labelled.csv").write_text("click," + HEADER)
     with pytest.raises(fw.DataError, match="no rows to evaluate"):
         fw.evaluate(run, tmp_path / "labelled.csv")
+
+
+@pytest.mark.parametrize("options", [(), ("--contributions",), ("--json",)])
+def test_rows_of_which_none_can_be_used_are_an_error_and_nothing_is_written(run, tmp_path, options):
+    (tmp_path / "bad.csv").write_text(HEADER + "1,2026-11-02,many,r1\n2,2026-11-02,few,r2\n")
+    before = tmp_path / "before.csv"
+    before.write_text('"rid","probability"\nr0,0.5\n')
+    done = cli("predict", run, "--data", tmp_path / "bad.csv", "--out", before, "--quiet", *options)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "error: no row can be used, so there is nothing to predict" in done.stderr
+    assert f"where: {tmp_path / 'bad.csv'}" in done.stderr
+    assert "2 of 2 rows could not be used" in done.stderr
+    assert "column price" in done.stderr
+    assert f"{before}.rejects.jsonl lists all of them" in done.stderr
+    assert before.read_text() == '"rid","probability"\nr0,0.5\n'
+    lines = (tmp_path / "before.csv.rejects.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["row"], json.loads(line)["value"]) for line in lines] == [(1, "many"), (2, "few")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "before.csv", "before.csv.rejects.jsonl"]
+    to_standard_output = cli("predict", run, "--data", tmp_path / "bad.csv", "--out", "-", "--quiet")
+    assert to_standard_output.exit_code == 2
+    assert len(to_standard_output.stdout.splitlines()) <= 1  # the names of the columns
+
+
+def test_metrics_of_a_file_that_a_model_learned_from_come_with_a_warning(run, tmp_path):
+    log = run.parent / "log.csv"
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(log.read_bytes())
+    for path, data, warned in (
+        (run, log, True),
+        (run / "bundle", os.path.relpath(log), True),
+        (run, str(log.parent / "*.csv"), True),
+        (run, copy, False),
+    ):
+        found = fw.evaluate(path, data).warnings
+        assert any("was trained on rows of" in text and "log.csv" in text for text in found) is warned, found
+    said = cli("evaluate", run, "--data", log, "--quiet")
+    assert "Warning: the model was trained on rows of" in said.output.replace("\n", " ")
+    fw.Predictor(run).save(tmp_path / "alone")
+    assert not any("trained on" in text for text in fw.evaluate(tmp_path / "alone", log).warnings)
+
+
+def test_a_file_written_after_a_model_was_trained_is_another_log(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    log = run.parent / "log.csv"
+    trained_at = (tmp_path / "run" / "run.json").stat().st_mtime_ns
+    old = log.stat()
+    try:
+        os.utime(log, ns=(old.st_atime_ns, trained_at + 1_000_000_000))
+        assert not any("trained on" in text for text in fw.evaluate(tmp_path / "run", log).warnings)
+    finally:
+        os.utime(log, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert any("trained on" in text for text in fw.evaluate(tmp_path / "run", log).warnings)
 
 
 def test_a_table_without_rows_gives_the_types_that_one_with_rows_gives(run, tmp_path):

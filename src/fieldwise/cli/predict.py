@@ -58,7 +58,8 @@ def command(
     file.
 
     The rows need no label. Values that did not occur in training are treated as unseen, empty cells as missing. Rows
-    that cannot be used are listed in FILE.rejects.jsonl. With more than two classes there is one column per class.
+    that cannot be used are listed in FILE.rejects.jsonl; where none can, nothing is written and the exit code is 2.
+    With more than two classes there is one column per class.
     """
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.predict.predict import predict

@@ -16,6 +16,7 @@ from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
 from fieldwise.jobs.by_field import SlicesByField
+from fieldwise.jobs.learned import learned_warning
 from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
@@ -175,6 +176,7 @@ def evaluate(
             got=why_rejected(tally, tally.num_rows) or "no rows",
         )
     figures = metrics.compute()
+    learned = learned_warning(run, log.files)
     return Evaluation(
         metrics=figures,
         rejected_rows=tally.num_rows,
@@ -188,6 +190,6 @@ def evaluate(
         by_field=slices.compute() if slices is not None else [],
         by_day=days.compute() if days is not None else [],
         fields=coverage.shares(),
-        warnings=[*figures.warnings("these rows"), *coverage.warnings()],
+        warnings=[*([learned] if learned else []), *figures.warnings("these rows"), *coverage.warnings()],
         **bundle.encoder.schema.of_label,
     )

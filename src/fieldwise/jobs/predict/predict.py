@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fieldwise.bundle import forgetting_remark, open_bundle
-from fieldwise.data.log import encode_log
-from fieldwise.data.read_report import ReadReport, RejectTally
+from fieldwise.data.log import Log, encode_log
+from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
 from fieldwise.errors import DataError
 from fieldwise.events import Listener, Preparing, Warned, ignore
 from fieldwise.io.files import atomic_file, remove_leftovers
@@ -124,7 +124,7 @@ def predict(
         The output has an unsupported format, or would overwrite another file; or the model cannot be explained, or has
         no posterior.
     DataError
-        The log is missing or invalid.
+        The log is missing or invalid, or has rows of which none can be used: `out` is not written then.
 
     Notes
     -----
@@ -179,18 +179,14 @@ def predict(
                 num_examples += len(encoded.accepted)
                 yield answers.table(identifiers.column, identifiers.of(chunk, encoded.accepted), encoded.batch)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
+            if rejects and not num_examples:
+                raise _none_usable(log, rejects, None if standard_output else _write_rejects(rejects_path, rejects))
 
         if standard_output:
             _write_into(sys.stdout.buffer, pa.csv.CSVWriter, tables())
         else:
             _write(out, tables())
-    rejects_to = str(rejects_path) if rejects and not standard_output else None
-    if not standard_output:
-        remove_leftovers(rejects_path)
-        rejects_path.unlink(missing_ok=True)
-    if rejects_to:
-        with atomic_file(rejects_path) as file:
-            file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in rejects))
+    rejects_to = None if standard_output else _write_rejects(rejects_path, rejects)
     tally = RejectTally()
     tally.add(rejects)
     warnings = coverage.warnings()
@@ -198,7 +194,7 @@ def predict(
         lacking = "some files have" if schema.id in log.layout.partial else "the rows have"
         warnings.insert(0, f"{lacking} no column {schema.id} (data.id); rows are numbered from 1 instead")
     if not num_examples:
-        warnings.insert(0, "no row could be used" if rejects else "the log has no rows")
+        warnings.insert(0, "the log has no rows")
     return Prediction(
         out=str(out),
         examples=num_examples,
@@ -216,6 +212,29 @@ def predict(
         warnings=warnings,
         largest_residual=answers.largest_residual,
         **schema.of_label,
+    )
+
+
+def _write_rejects(path: Path, rejects: Sequence[Mapping[str, Any]]) -> str | None:
+    """Write the rows that could not be used, a line each, in place of those of before; return the file's name."""
+    remove_leftovers(path)
+    path.unlink(missing_ok=True)
+    if not rejects:
+        return None
+    with atomic_file(path) as file:
+        file.write(b"".join(msgspec.json.encode(line) + b"\n" for line in rejects))
+    return str(path)
+
+
+def _none_usable(log: Log, rejects: Sequence[Mapping[str, Any]], rejects_to: str | None) -> DataError:
+    tally = RejectTally()
+    tally.add(rejects)
+    return DataError(
+        "no row can be used, so there is nothing to predict",
+        where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
+        expected="rows like those of the training log",
+        got=why_rejected(tally, tally.num_rows),
+        fix=f"{rejects_to} lists all of them" if rejects_to else None,
     )
 
 
