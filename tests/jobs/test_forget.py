@@ -90,8 +90,10 @@ def test_no_file_of_the_run_has_the_text_or_its_fingerprint_any_more(folder: Pat
 
     for text in GONE:
         assert found(fingerprints(text))
-    forgotten = forget(folder / "run", "user", [*GONE, "nobody"], served=[folder / "served"])
+    told = []
+    forgotten = forget(folder / "run", "user", [*GONE, "nobody"], served=[folder / "served"], listen=told.append)
     assert forgotten.proof.left == []
+    assert (told[-1].name, told[-1].rows, told[-1].total) == ("search", forgotten.proof.files, forgotten.proof.files)
     assert (forgotten.values, forgotten.found) == (3, 2)
     assert set(forgotten.features) == {"user", "pair"}
     for text in GONE:

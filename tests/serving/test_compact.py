@@ -121,6 +121,13 @@ def test_what_would_not_be_smaller_is_refused(tmp_path):
         compact(tmp_path / "plain", tmp_path, "float16")
 
 
+def test_the_rows_that_were_compared_are_told_on_the_way(tmp_path):
+    save(tmp_path / "bundle", units=16)
+    told = []
+    found = compact(tmp_path / "bundle", tmp_path / "a", "int8", data=rows_of(300), listen=told.append)
+    assert [(event.name, event.rows) for event in told] == [("compare", found.compared)]
+
+
 def test_the_verb_says_what_it_costs(tmp_path):
     save(tmp_path / "bundle", units=16)
     pq.write_table(pa.table(rows_of(300)), tmp_path / "log.parquet")
@@ -136,3 +143,5 @@ def test_the_verb_says_what_it_costs(tmp_path):
     told = json.loads(cli("b", "--compact", "int8", "--json").stdout)
     assert told["table_bytes"][1] * 3 < told["table_bytes"][0]
     assert cli("c", "--data", "x").exit_code == 2
+    assert cli("d", "--compact", "float16", "--data", tmp_path / "log.parquet", "--quiet").stderr == ""
+    assert cli("e", "--quiet").stderr == ""

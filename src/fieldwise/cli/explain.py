@@ -59,11 +59,11 @@ def command(
     residual) is shown. With --importance, a labelled log shows how much the model relies on each field.
     """
     from fieldwise.cli.output import print_json, print_table
+    from fieldwise.cli.progress import show_progress
 
     if sum((row is not None, out is not None, importance)) > 1:
         raise click.UsageError("--row, --out and --importance exclude each other; use one of them.")
     if out is not None:
-        from fieldwise.cli.progress import show_progress
         from fieldwise.jobs.predict.predict import predict
 
         with show_progress(quiet) as listen:
@@ -78,7 +78,8 @@ def command(
     elif importance:
         from fieldwise.jobs.explain import field_importance
 
-        found = field_importance(run, data, format=format_)
+        with show_progress(quiet):
+            found = field_importance(run, data, format=format_)
         if as_json:
             print_json([{"field": each.field, "loss": each.loss, "low": each.low, "high": each.high} for each in found])
         else:
@@ -87,7 +88,8 @@ def command(
     else:
         from fieldwise.jobs.explain import explain_row
 
-        told = explain_row(run, data, row or 1, format_)
+        with show_progress(quiet):
+            told = explain_row(run, data, row or 1, format_)
         if as_json:
             print_json(told.as_dict())
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fieldwise.cli.options import Verb, format_option, json_option, replace_option, run_argument
+from fieldwise.cli.options import Verb, format_option, json_option, quiet_option, replace_option, run_argument
 from fieldwise.counted import counted
 
 
@@ -37,6 +37,7 @@ from fieldwise.counted import counted
 @click.option("--data", metavar="PATH", multiple=True, help="With --compact: a log on which both models are compared.")
 @format_option
 @replace_option
+@quiet_option
 @json_option
 def command(
     run: Path,
@@ -45,6 +46,7 @@ def command(
     data: tuple[str, ...],
     format_: str | None,
     overwrite: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Write the model in RUN as an ONNX graph, from the ids of values to probabilities, calibration included.
@@ -59,14 +61,18 @@ def command(
     training.
     """
     from fieldwise.cli.output import print_json
+    from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.export import export
 
     if compact is not None:
-        _compact(run, out, compact, data, format_, overwrite, as_json)
+        if overwrite:
+            raise click.UsageError("--compact writes to a new folder; --overwrite does not go with it.")
+        _compact(run, out, compact, data, format_, quiet, as_json)
         return
     if data or format_:
         raise click.UsageError("--data and --format are for --compact.")
-    found = export(run, out, overwrite=overwrite)
+    with show_progress(quiet):
+        found = export(run, out, overwrite=overwrite)
     if as_json:
         print_json(found.as_dict())
         return
@@ -77,14 +83,14 @@ def command(
 
 
 def _compact(
-    run: Path, out: Path, kind: Any, data: tuple[str, ...], format_: str | None, overwrite: bool, as_json: bool
+    run: Path, out: Path, kind: Any, data: tuple[str, ...], format_: str | None, quiet: bool, as_json: bool
 ) -> None:
     from fieldwise.cli.output import print_json
+    from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.compact import compact
 
-    if overwrite:
-        raise click.UsageError("--compact writes to a new folder; --overwrite does not go with it.")
-    found = compact(run, out, kind, data=data or None, format=format_)
+    with show_progress(quiet) as listen:
+        found = compact(run, out, kind, data=data or None, format=format_, listen=listen)
     if as_json:
         print_json(found.as_dict())
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, json_option, run_argument
+from fieldwise.cli.options import Verb, json_option, quiet_option, run_argument
 from fieldwise.cli.output import print_json
 from fieldwise.counted import counted
 
@@ -44,15 +44,17 @@ from fieldwise.counted import counted
     type=click.Path(path_type=Path),
     help="A prepared log, or a folder of some, which is removed; may be repeated.",
 )
+@quiet_option
 @json_option
 def command(
-    run: Path, field: str, path: Path, served: tuple[Path, ...], prepared: tuple[Path, ...], as_json: bool
+    run: Path, field: str, path: Path, served: tuple[Path, ...], prepared: tuple[Path, ...], quiet: bool, as_json: bool
 ) -> None:
     """Take values of FIELD out of all that RUN keeps, in every version: texts, rows, optimizer state, held-out rows.
 
     Afterwards all files are searched for the values' texts and fingerprints; where one is found, it is said where, and
     the exit code is 2. If it is broken off, the same command ends it.
     """
+    from fieldwise.cli.progress import show_progress
     from fieldwise.errors import DataError, UserError
     from fieldwise.jobs.forget.forget import forget
 
@@ -60,7 +62,8 @@ def command(
         values = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError("the values are not UTF-8", where=path, expected="a text a line") from None
-    found = forget(run, field, values, served=served, prepared=prepared)
+    with show_progress(quiet) as listen:
+        found = forget(run, field, values, served=served, prepared=prepared, listen=listen)
     if as_json:
         print_json(found.as_dict())
     else:

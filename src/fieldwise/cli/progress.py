@@ -52,6 +52,8 @@ _PASSES = {
     "transform": "encoding the log",
     "evaluate": "evaluating",
     "predict": "predicting",
+    "compare": "comparing",
+    "search": "searching what is left",
 }
 
 

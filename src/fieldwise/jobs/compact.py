@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from fieldwise.bundle import Bundle, BundleWriter, block_rows, open_bundle
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ConfigError, DataError
+from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.vocabulary import FIRST, Vocabulary
@@ -76,7 +78,13 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compact(
-    run: str | Path, out: str | Path, kind: Compact, *, data: Any = None, format: str | None = None
+    run: str | Path,
+    out: str | Path,
+    kind: Compact,
+    *,
+    data: Any = None,
+    format: str | None = None,
+    listen: Listener = ignore,
 ) -> Compacted:
     """Write a saved model with a smaller table, to be asked, evaluated and explained like any other.
 
@@ -94,6 +102,8 @@ def compact(
     data, format
         A log on which both are compared, with labels or without; as for `predict`. Without it, rows are drawn from the
         counts of training.
+    listen
+        Called with `events.Preparing` events.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def compact(
         undo.callback(discard, out)  # where the rows to compare cannot be read, the same command can be given again
         writer.save(1, table, bundle.dense, bundle.network, bundle.no_network, bundle.ranking)
         smaller = open_bundle(out).verify()
-        pairs = _of_log(bundle, smaller, data, format) if data is not None else _drawn(bundle, smaller, kept)
+        pairs = _of_log(bundle, smaller, data, format, listen) if data is not None else _drawn(bundle, smaller, kept)
         auc, largest, compared = _compare(pairs, bundle.encoder.schema)
         undo.pop_all()
     return Compacted(
@@ -234,16 +244,17 @@ def _compare(pairs: Iterator[_Compared], schema: Schema) -> tuple[tuple[float, f
     return (before, after) if before is not None and after is not None else None, largest, num_rows
 
 
-def _of_log(bundle: Bundle, smaller: Bundle, data: Any, format: str | None) -> Iterator[_Compared]:
+def _of_log(bundle: Bundle, smaller: Bundle, data: Any, format: str | None, listen: Listener) -> Iterator[_Compared]:
     """Yield the rows of a log, which each bundle encodes by itself."""
     before, after = probabilities_of(bundle), probabilities_of(smaller)
-    num_rows = 0
+    num_rows, started = 0, time.perf_counter()
     with open_rows(bundle, data, format) as log:
         labelled = set(bundle.encoder.schema.label_columns) <= set(log.columns)
         for chunk, encoded in encode_log(log, bundle.encoder, labelled=labelled):
             again = smaller.encoder.transform(chunk.table, labelled=labelled)
             yield _Compared(before(encoded.batch), after(again.batch), encoded.labels, encoded.weights)
             num_rows += len(encoded.accepted)
+            listen(Preparing("compare", num_rows, None, time.perf_counter() - started))
     if not num_rows:
         raise DataError("there are no rows to compare", expected="rows that can be used")
 

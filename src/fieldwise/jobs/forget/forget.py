@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from fieldwise.bundle import FORGETTING_NAME, bundle_digest, open_bundle, remove_stale
 from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.events import Listener, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.forgetting import check_forgettable, fingerprints_of, forget_values
 from fieldwise.features.vocabulary import FIRST, Vocabulary
@@ -98,6 +99,7 @@ def forget(
     *,
     served: Sequence[str | Path] = (),
     prepared: Sequence[str | Path] = (),
+    listen: Listener = ignore,
 ) -> Forgetting:
     """Take values of a field out of a finished run, and search all of its files for what is left.
 
@@ -116,6 +118,8 @@ def forget(
         Folders of what a server logged, or Parquet files.
     prepared
         Folders of prepared logs, which are removed: one, or a ``.fieldwise`` of many.
+    listen
+        Called with `events.Preparing` events.
 
     Raises
     ------
@@ -152,7 +156,7 @@ def forget(
             states=done.states,
             rows=done.rows,
             removed=[*done.removed, *map(str, of_prepared)],
-            proof=search([*files, *logs], done.keys, values),
+            proof=search([*files, *logs], done.keys, values, listen),
             stays=_stays(field, sorted(done.hashed)),
         )
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fieldwise.events import Listener, Preparing, ignore
 from fieldwise.features.canonical import canonical, is_list, is_text, plain
 from fieldwise.features.vocabulary import FIRST
 from fieldwise.io.arrays import load_arrays
@@ -51,10 +53,15 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     left: list[str]
 
 
-def search(files: Iterable[Path], keys: npt.NDArray[np.uint64], values: Sequence[str]) -> Proof:
+def search(
+    files: Iterable[Path], keys: npt.NDArray[np.uint64], values: Sequence[str], listen: Listener = ignore
+) -> Proof:
     """Search files for fingerprints (K,) and texts; see the module."""
-    files, keys = list(files), np.unique(keys)
-    left = [f"{path}: {what}" for path in files for what in _found_in(path, keys, values)]
+    files, keys, started = list(files), np.unique(keys), time.perf_counter()
+    left: list[str] = []
+    for number, path in enumerate(files, 1):
+        left += [f"{path}: {what}" for what in _found_in(path, keys, values)]
+        listen(Preparing("search", number, len(files), time.perf_counter() - started, "files"))
     num_bytes = sum(path.stat().st_size for path in files)
     return Proof(files=len(files), num_bytes=num_bytes, fingerprints=len(keys), texts=len(values), left=left)
 
