@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fieldwise.errors import ConfigError
+from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
 from fieldwise.profile.infer.guess import guess_column
@@ -120,18 +120,67 @@ def test_lists_of_any_type_and_texts_are_read_alike(kind):
     assert rows_of(encoder.transform(table_of(written, pa.string())).batch) == expected
 
 
-def test_a_request_has_the_features_of_a_prepared_row():
+ROWS = [
+    {"city": "Rome", "v": [1.0, 2.5, 3.0], "tags": ["a", "b"], "click": 0},
+    {"city": "Oslo", "v": None, "tags": [], "click": 1},
+    {"city": "Bern", "v": [4, None, 0.1], "tags": ["b"], "click": 1},
+    {"city": "Rome", "v": [], "tags": ["a"], "click": 0},
+    {"city": "Rome", "v": [math.nan, 1e-300, -7], "tags": ["a"], "click": 0},
+]
+ODD = [[None, math.nan, None], ["1", "2.5", ""], "1|2|3", "", (1.0, 2.0, 3.0), [True, 1.0, 2.0], [1e39, 0.0, 0.0]]
+
+
+@pytest.fixture(scope="module")
+def of_several():
     fields = (Field(name="city", column="city"), FIELD, Field(name="tags", type="bag", column="tags"))
-    rows = [
-        {"city": "Rome", "v": [1.0, 2.5, 3.0], "tags": ["a", "b"], "click": 0},
-        {"city": "Oslo", "v": None, "tags": [], "click": 1},
-        {"city": "Bern", "v": [4, None, 0.1], "tags": ["b"], "click": 1},
+    return Encoder(schema_of(*fields)).fit([pa.Table.from_pylist(ROWS)])
+
+
+def same(found, expected):
+    return [each.tolist() for each in found] == [each.tolist() for each in expected]
+
+
+def test_a_request_has_the_features_of_a_prepared_row_without_the_encoders_own_way(of_several, monkeypatch):
+    expected = of_several.transform(pa.Table.from_pylist(ROWS)).batch
+    alone = [
+        of_several.transform(pa.Table.from_pylist([row], schema=pa.Table.from_pylist(ROWS).schema)) for row in ROWS
     ]
-    encoder = Encoder(schema_of(*fields)).fit([pa.Table.from_pylist(rows)])
-    expected = encoder.transform(pa.Table.from_pylist(rows)).batch
-    for given in (rows, {name: [row[name] for row in rows] for name in rows[0]}):
-        for one, other in zip(RowEncoder(encoder).encode(given), expected, strict=True):
-            assert one.tolist() == other.tolist()
+    rows, as_arrays = RowEncoder(of_several), [dict(row) for row in ROWS]
+    as_arrays[0]["v"] = np.array(ROWS[0]["v"], np.float32)
+    monkeypatch.setattr(Encoder, "transform", None)
+    for given in (ROWS, as_arrays, {name: [row[name] for row in ROWS] for name in ROWS[0]}, pa.Table.from_pylist(ROWS)):
+        assert same(rows.encode(given), expected)
+    for row, encoded in zip(ROWS, alone, strict=True):
+        assert same(rows.encode([row]), encoded.batch)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_odd_vectors_are_read_or_refused_as_in_preparing(of_several, odd):
+    row = {**ROWS[0], "v": odd}
+    try:
+        table = pa.Table.from_pylist([row])
+        expected = of_several.transform(table)
+        refused = [reject.reason for reject in expected.rejects]
+    except (DataError, pa.ArrowInvalid) as error:
+        refused = [str(error)]
+    if refused:
+        with pytest.raises((DataError, TypeError)):
+            RowEncoder(of_several).encode([row])
+    else:
+        assert same(RowEncoder(of_several).encode([row]), expected.batch)
+
+
+def test_an_integer_beyond_64_bits_is_a_number_like_others(of_several):
+    one, other = ({**ROWS[0], "v": [large, 0, 0]} for large in (10**20, 1e20))
+    assert same(RowEncoder(of_several).encode([one]), RowEncoder(of_several).encode([other]))
+
+
+def test_a_vector_of_the_context_is_read_once_and_is_every_candidates(of_several):
+    columns = {"city": ["Rome", "Bern", "Oslo"], "v": [[1.0, 2.0, 3.0]] * 3, "tags": [["a"], [], ["b"]]}
+    rows = RowEncoder(of_several)
+    shared = frozenset(["v"])
+    assert same(rows.encode_columns(columns, shared), rows.encode_columns(columns))
+    assert rows.fields_alike(shared).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@
         table-0003.safetensors     (D, n) weights of the features, D features with n numbers each
         dense-0003.safetensors     all other weights
         network-0003.onnx          what makes logits of the rows, for those who answer without torch (`serving`)
+        ranking-0003.onnx          the same for many candidates of one context
         posterior-0003.safetensors (D, 1 + K) variances of what a Bayesian factorisation machine knows, and of its bias
 
 The table may have billions of rows, so the manifest contains a checksum for every block of rows. Opening a bundle
@@ -19,6 +20,7 @@ to them, then removes the old files, so that a reader always finds a complete mo
 nothing is unpickled.
 """
 
+from fieldwise.bundle.copying import copy_bundle, refuse_other
 from fieldwise.bundle.manifest import (
     BUNDLE_FORMAT,
     CURRENT_NAME,
@@ -49,10 +51,12 @@ __all__ = [
     "block_rows",
     "bundle_digest",
     "bundle_in_use",
+    "copy_bundle",
     "forgetting_remark",
     "kind_of",
     "member_names",
     "open_bundle",
+    "refuse_other",
     "remove_stale",
     "rewrite_bundle",
     "set_calibration",

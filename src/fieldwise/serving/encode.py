@@ -1,46 +1,34 @@
 """Raw rows to the features of a batch, with one call of a kernel (`kernels.serve`) for all that it can take.
 
-The values of rows are laid end to end, as text or as numbers, without a look at what they are: Python's own `join` and
-numpy refuse what is neither. Whatever is refused, and whatever the kernel does not know, goes the encoder's own way,
-which also has the words for what is wrong with it. Both give the same ids.
+The values of rows are laid end to end, as text or as numbers, without a look at what they are (`serving.raw`): Python's
+own `join` and numpy refuse what is neither. Whatever is refused, and whatever the kernel does not know, goes the
+encoder's own way, which also has the words for what is wrong with it. Both give the same ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
-from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from fieldwise.data.tables import as_table
 from fieldwise.errors import DataError
-from fieldwise.features.bags import compressed, weigh_cells
-from fieldwise.features.canonical import as_text, is_text, plain
 from fieldwise.features.cells import Cells
-from fieldwise.features.columns import Columns, reading
+from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
-from fieldwise.features.fields import FieldEncoder
-from fieldwise.features.numbers import NumberEncoder
 from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
 from fieldwise.kernels.serve import BAG_OF_TEXTS, Raw, encode_rows
-from fieldwise.schema import Field
 from fieldwise.serving.plan import Served, plan_of
-from fieldwise.serving.values import ROOM, Bag, Refused, Texts, as_numbers, joined_texts, lay_out, words_of
+from fieldwise.serving.raw import Laid, RawReader, numbers_of
+from fieldwise.serving.values import ROOM, Refused, words_of
 
 __all__ = ["RowEncoder"]
 
 _LISTS = (list, tuple)
-_NO_GIVEN = np.zeros((0, 0), dtype=np.uint64)
-_NO_WEIGHTS = np.zeros(0, dtype=np.float32)
-
-Int64s = npt.NDArray[np.int64]
 
 
 class RowEncoder:
@@ -68,24 +56,14 @@ class RowEncoder:
         self._num_lines = int((layout.single >= 0).sum())
         self._num_values = int((layout.value >= 0).sum())
         self._bag_fields = [name for name, of_field in fields.items() if of_field.form == BAG]
-        self._plain_numbers = [name for name in served.numbers if name not in served.styled]
-        self._number_columns = [_column_of(fields[name].field.column) for name in self._plain_numbers]
-        self._bags = [fields[name].field for name in served.bags]
         self._are_bags = np.flatnonzero(served.plan.kind == BAG_OF_TEXTS)
-        self._are_weighted = any(field.weighted or field.weights is not None for field in self._bags)
         lines = dict(zip(fields, layout.single.tolist(), strict=True))
         self._given_lines = [lines[name] for name in served.given]
         self._left = (*served.given, *served.styled, *served.left_bags)
-        needed = self._needed(self._left)
         self._needed_left = self._needed((*served.given, *served.left_bags))
-        self._left_columns = sorted({column for name in needed for column in fields[name].field.columns})
-        self._of_texts = _getter(served.texts)
-        self._of_numbers = _getter(self._number_columns)
-        self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
-        self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
-        # No methods of its own, which would be a cycle.
-        self._alike_in_plan = lru_cache(maxsize=16)(partial(_alike_in_plan, served, fields))
-        self.fields_alike = lru_cache(maxsize=16)(partial(_fields_alike, served, fields))
+        left = {column for name in self._needed(self._left) for column in fields[name].field.columns}
+        self._reader = RawReader(fields, served, sorted(left))
+        self.fields_alike = self._reader.fields_alike
 
     def encode(self, rows: Any) -> Batch:
         """Return the features of raw rows; see `Predictor.predict`.
@@ -110,7 +88,7 @@ class RowEncoder:
             try:
                 if self._fixed:
                     records = [{**row, **self._fixed} for row in records]
-                return self._encode(len(records), *self._of_records(records))
+                return self._encode(len(records), self._reader.of_records(records))
             except (Refused, KeyError):
                 return self.encode_table(as_table(rows, self.columns.__contains__), fast=False)
         table = as_table(rows, self.columns.__contains__)
@@ -130,7 +108,7 @@ class RowEncoder:
                 if self._fixed:
                     columns = {**columns, **{name: [value] * num_rows for name, value in self._fixed.items()}}
                 with suppress(Refused):
-                    return self._encode(num_rows, *self._of_lists(columns, num_rows, shared))
+                    return self._encode(num_rows, self._reader.of_lists(columns, num_rows, shared))
             return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
         return self.encode_table(as_table(columns, self.columns.__contains__))
 
@@ -139,108 +117,17 @@ class RowEncoder:
         table = as_served(table, self.encoder.schema)
         if fast and table.num_rows:
             with suppress(Refused, DataError):  # which the encoder's own way says better
-                return self._encode(table.num_rows, *self._of_table(table))
+                return self._encode(table.num_rows, self._reader.of_table(table))
         encoded = self.encoder.transform(table, labelled=False)
         for bad in encoded.rejects:
             raise DataError(bad.reason, where=f"row {bad.row + 1}, column {bad.column}", got=bad.value)
         return encoded.batch
 
-    # --- rows of each form, as texts end to end and numbers ---
-
-    def _of_records(self, rows: list[dict[str, Any]]) -> tuple[Raw, Callable[[], pa.Table]]:
-        def column(name: str) -> list[Any]:
-            return [row[name] for row in rows]
-
-        texts = list(chain.from_iterable(map(self._of_texts, rows)))
-        numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
-        laid = lay_out(texts, [_bag(field, column) for field in self._bags], len(rows))
-
-        def rest() -> pa.Table:
-            return as_table([{name: row[name] for name in self._left_columns} for row in rows], lambda name: True)
-
-        return self._raw(laid, *self._by_row, numbers, self._none_alike), rest
-
-    def _of_lists(
-        self, columns: Mapping[str, list[Any]], num_rows: int, shared: frozenset[str]
-    ) -> tuple[Raw, Callable[[], pa.Table]]:
-        texts: list[Any] = []
-        first, step = np.empty((2, len(self.served.texts)), dtype=np.int64)
-        for place, name in enumerate(self.served.texts):
-            first[place], step[place] = len(texts), name not in shared
-            texts += columns[name][:1] if name in shared else columns[name]
-        alike = self._alike_in_plan(shared) if shared else self._none_alike
-        numbers = np.empty((len(self._plain_numbers), num_rows))
-        for are_shared in (False, True) if shared else (False,):
-            own = [place for place, name in enumerate(self._number_columns) if (name in shared) == are_shared]
-            cells = [columns[self._number_columns[place]] for place in own]
-            if are_shared:
-                cells = [of_column[:1] for of_column in cells]
-            flat = list(chain.from_iterable(cells))
-            numbers[own] = as_numbers(flat, 1 if are_shared else num_rows, by_row=False)
-
-        firsts = {name: columns[name][:1] for name in shared if name in columns}
-        bags = [
-            _bag(field, (firsts if shared.issuperset(field.columns) else columns).__getitem__) for field in self._bags
-        ]
-        laid = lay_out(texts, bags, num_rows)
-
-        def rest() -> pa.Table:
-            return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
-
-        return self._raw(laid, first, step, numbers, alike), rest
-
-    def _of_table(self, table: pa.Table) -> tuple[Raw, Callable[[], pa.Table]]:
-        columns, fields, num_rows = Columns(table), self.encoder.fields, table.num_rows
-        pieces, weights = [], []
-        for name in self.served.texts:
-            with reading(name):
-                array = plain(columns.array(name))
-                if name in self.served.patterned and not is_text(array.type):
-                    raise Refused
-                pieces.append(as_text(array))
-        bags = np.zeros((len(self._bags), num_rows + 1), dtype=np.int64)
-        begin = len(self.served.texts) * num_rows
-        for place, field in enumerate(self._bags):
-            lengths, values, of_values, are_known = weigh_cells(columns, field)
-            if not are_known:
-                raise Refused
-            with reading(_column_of(field.column)):
-                pieces.append(as_text(plain(values)))
-            weights.append(of_values)
-            bags[place, 0] = begin
-            bags[place, 1:] = begin + np.cumsum(lengths)
-            begin = int(bags[place, -1])
-        data, offsets = joined_texts(pieces)
-        numbers = np.empty((len(self._plain_numbers), num_rows))
-        for place, name in enumerate(self._plain_numbers):
-            of_field = fields[name]
-            assert isinstance(of_field, NumberEncoder)
-            cells = of_field.read_numbers(columns)
-            if cells.rejects or cells.numbers is None:
-                raise Refused
-            numbers[place] = cells.numbers
-        num_texts = len(self.served.texts)
-        laid = Texts(data, offsets, bags, np.concatenate(weights) if self._are_weighted else _NO_WEIGHTS)
-        first, step = np.arange(num_texts) * num_rows, np.ones(num_texts, dtype=np.int64)
-        return self._raw(laid, first, step, numbers, self._none_alike), lambda: table
-
-    def _raw(
-        self, laid: Texts, first: Int64s, step: Int64s, numbers: npt.NDArray[np.float64], alike: npt.NDArray[np.bool_]
-    ) -> Raw:
-        data, offsets, bags, weights = laid
-        for place, field in enumerate(self._bags):
-            if field.weight_scale == "log":
-                begin, end = bags[place, 0] - bags[0, 0], bags[place, -1] - bags[0, 0]
-                weights[begin:end] = compressed(weights[begin:end])
-        return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
-
-    # --- features ---
-
-    def _encode(self, num_rows: int, raw: Raw, rest: Callable[[], pa.Table]) -> Batch:
-        served = self.served
-        cells: Mapping[str, Cells] = {}
+    def _encode(self, num_rows: int, laid: Laid) -> Batch:
+        served, raw, cells = self.served, laid.raw, laid.vectors
         if self._left:
-            raw, cells = self._with_left(raw, rest())
+            raw, of_left = self._with_left(raw, laid.rest())
+            cells = {**cells, **of_left}
         times = np.where(raw.alike[self._are_bags], num_rows, 1)
         room = int((raw.bags[:, -1] - raw.bags[:, 0]) @ times) + raw.bags.shape[0] * num_rows
         longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
@@ -258,7 +145,7 @@ class RowEncoder:
             raise Refused
         for name, line in zip(served.given, self._given_lines, strict=True):
             batch.ids[line] = self.encoder.fields[name].encode(cells[name])
-        if served.left_bags:
+        if served.left_bags or served.vectors:
             return self._with_bags(batch, cells)
         end = int(batch.offsets[-1, -1]) if len(batch.offsets) else 0
         return batch._replace(bag_ids=batch.bag_ids[:end], bag_weights=batch.bag_weights[:end])
@@ -285,22 +172,16 @@ class RowEncoder:
         if served.given:
             raw = raw._replace(given=np.stack([found[name].fingerprints for name in served.given]))
         if served.styled:
-            plain_numbers, numbers = iter(raw.numbers), []
-            for name in served.numbers:
-                if name not in served.styled:
-                    numbers.append(next(plain_numbers))
-                    continue
-                of_field = fields[name]
-                assert isinstance(of_field, NumberEncoder)
-                cells = of_field.read_numbers(columns)
-                if cells.rejects or cells.numbers is None:
-                    raise Refused
-                numbers.append(cells.numbers)
+            plain_numbers = iter(raw.numbers)
+            numbers = [
+                numbers_of(fields[name], columns) if name in served.styled else next(plain_numbers)
+                for name in served.numbers
+            ]
             raw = raw._replace(numbers=np.stack(numbers))
         return raw, found
 
     def _with_bags(self, batch: Batch, cells: Mapping[str, Cells]) -> Batch:
-        """Put the bags that the kernel has made and those that the encoder has read together, in the fields' order."""
+        """Put the bags that the kernel has made and those that were read beside it together, in the fields' order."""
         ids, weights, offsets, begin = [], [], [], 0
         for line, name in enumerate(self._bag_fields):
             if name in cells:
@@ -321,35 +202,3 @@ class RowEncoder:
         return batch._replace(
             offsets=np.stack(offsets), bag_ids=np.concatenate(ids), bag_weights=np.concatenate(weights)
         )
-
-
-def _column_of(name: str | None) -> str:
-    assert name is not None
-    return name
-
-
-def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    """Return what takes some values of a row, all at once."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return (lambda row: (row[names[0]],)) if names else (lambda row: ())
-
-
-def _bag(field: Field, column: Callable[[str], Sequence[Any]]) -> Bag:
-    weights = None if field.weights is None else column(field.weights)
-    return Bag(column(_column_of(field.column)), field.separator, field.weighted, weights)
-
-
-def _alike_in_plan(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> npt.NDArray[np.bool_]:
-    """Return which fields of the plan read `shared` columns alone, or combine such fields."""
-    left = {*served.given, *served.styled}
-    alike: dict[str, bool] = {}
-    for name in served.names:
-        field = fields[name].field
-        alike[name] = name not in left and shared.issuperset(field.columns) and all(alike[p] for p in field.parts)
-    return np.array([*alike.values()], dtype=np.bool_)
-
-
-def _fields_alike(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> npt.NDArray[np.bool_]:
-    alike = dict(zip(served.names, _alike_in_plan(served, fields, shared).tolist(), strict=True))
-    return np.array([alike.get(name, False) for name in fields])

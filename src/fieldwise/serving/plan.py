@@ -36,6 +36,9 @@ from fieldwise.schema import Field
 __all__ = ["Served", "plan_of"]
 
 
+_LISTS = ("texts", "numbers", "bags", "vectors", "given", "left", "names")
+
+
 class Served(NamedTuple):
     """How the rows of an encoder are encoded.
 
@@ -44,7 +47,7 @@ class Served(NamedTuple):
     plan
         Of the kernel, which knows fields by their number among `names`.
     names
-        The fields that the kernel encodes: all but `left_bags`.
+        The fields that the kernel encodes: all but `vectors` and `left_bags`.
     texts
         The columns of text, those of times among them, in their order.
     patterned
@@ -53,6 +56,8 @@ class Served(NamedTuple):
         The fields with a number of a column, in their order; those among `styled` are read by the encoder.
     bags
         The fields with texts in bags, in their order.
+    vectors
+        The vectors, in their order, whose numbers are scaled by the encoder.
     given
         The fields with one id that the encoder gives: types of somebody's own.
     left_bags
@@ -67,6 +72,7 @@ class Served(NamedTuple):
     patterned: frozenset[str]
     numbers: tuple[str, ...]
     bags: tuple[str, ...]
+    vectors: tuple[str, ...]
     given: tuple[str, ...]
     left_bags: tuple[str, ...]
     styled: frozenset[str]
@@ -75,13 +81,13 @@ class Served(NamedTuple):
 def plan_of(encoder: Encoder) -> Served:
     """Return the plan of a fitted encoder, whose arrays it refers to: they must live as long."""
     fields, layout = encoder.fields, encoder.layout
-    lists: dict[str, list[str]] = {name: [] for name in ("texts", "numbers", "bags", "given", "left", "names")}
+    lists: dict[str, list[str]] = {name: [] for name in _LISTS}
     rows: list[_Row] = []
     pools = _Pools([], [], [], [], [], [], [], [], [])
     for number, (name, of_field) in enumerate(fields.items()):
         field = of_field.field
         if of_field.form == BAG and not _is_plain_bag(field):
-            lists["left"].append(name)
+            lists["vectors" if field.type == "vector" else "left"].append(name)
             continue
         rows.append(_row(of_field, number, layout, lists, pools))
         lists["names"].append(name)
@@ -92,6 +98,7 @@ def plan_of(encoder: Encoder) -> Served:
         frozenset(name for field in encoder.schema.fields if field.format for name in field.columns),
         tuple(lists["numbers"]),
         tuple(lists["bags"]),
+        tuple(lists["vectors"]),
         tuple(lists["given"]),
         tuple(lists["left"]),
         frozenset(name for name in lists["numbers"] if style_of(fields[name].field) is not None),

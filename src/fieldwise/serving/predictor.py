@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from numbers import Integral
@@ -15,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldwise.bundle import Bundle, bundle_digest, open_bundle
+from fieldwise.bundle import Bundle, copy_bundle, open_bundle, refuse_other
 from fieldwise.errors import ArtefactError, ConfigError, UserError
-from fieldwise.io.files import explaining, sync_folder
 from fieldwise.kernels.layout import Batch
 from fieldwise.schema import Field
 from fieldwise.serving.columns import Column, columns_of
@@ -260,22 +257,7 @@ class Predictor:
         ArtefactError
             The bundle has been replaced since it was opened, or the copy cannot be written.
         """
-        folder = Path(folder)
-        if os.path.lexists(folder) and not (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())):
-            raise ConfigError("the output already exists", where=folder, fix="name a new folder")
-        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with explaining(folder):
-                temporary.mkdir(parents=True)
-                for name in self.bundle.files:
-                    shutil.copyfile(self.bundle.folder / name, temporary / name)
-                sync_folder(temporary)
-            _refuse_other(temporary, self.bundle.digest, self.bundle.folder)
-            with explaining(folder):
-                temporary.replace(folder)
-                sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        copy_bundle(self.bundle, folder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the checksum."""
@@ -312,17 +294,5 @@ def _reopen(folder: str, digest: str) -> Predictor:
             fix="copy the bundle to the same path on this machine, or open it with Predictor(path)",
         )
     predictor = Predictor(folder)
-    _refuse_other(Path(folder), digest, Path(folder), predictor.bundle.digest)
+    refuse_other(digest, predictor.bundle.digest, Path(folder))
     return predictor
-
-
-def _refuse_other(folder: Path, digest: str, named: Path, found: str | None = None) -> None:
-    found = found or bundle_digest(folder)
-    if found != digest:
-        raise ArtefactError(
-            "the model has been replaced since it was opened",
-            where=named,
-            expected=f"checksum {digest}",
-            got=found,
-            fix="open it again with Predictor(path)",
-        )

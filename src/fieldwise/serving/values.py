@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fieldwise.features.canonical import buffers
 
-__all__ = ["ROOM", "Bag", "Refused", "Texts", "as_numbers", "joined_texts", "lay_out", "words_of"]
+__all__ = ["ROOM", "Bag", "Refused", "Texts", "as_numbers", "as_vectors", "joined_texts", "lay_out", "words_of"]
 
 _PLAIN = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*", re.ASCII)
 ROOM = 16
@@ -204,6 +204,44 @@ def as_numbers(values: list[Any], num_rows: int, *, by_row: bool) -> npt.NDArray
     except OverflowError:  # an integer beyond all floats
         raise Refused from None
     return np.ascontiguousarray(found.reshape(num_rows, -1).T) if by_row else found.reshape(-1, num_rows)
+
+
+def as_vectors(cells: Sequence[Any], length: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the numbers of vectors of `length` end to end, as float32 holds them, and where each cell begins (B + 1,).
+
+    A number that is missing is NaN, and so is a vector, which is one number then: `features.vectors`.
+
+    Raises
+    ------
+    Refused
+        There is a cell that is read otherwise, or cannot be.
+    """
+    values: list[Any] = []
+    offsets = np.zeros(len(cells) + 1, dtype=np.int64)
+    for place, cell in enumerate(cells, 1):
+        kind = type(cell)
+        if kind is np.ndarray and cell.shape == (length,) and cell.dtype.kind in "fiu":
+            values += cell.tolist()
+        elif kind is list and len(cell) == length:
+            values += cell
+        elif cell is None or (kind is list and not cell):
+            values.append(None)
+        else:
+            raise Refused
+        offsets[place] = len(values)
+    if not set(map(type, values)) <= _NUMBERS:
+        raise Refused
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except OverflowError:
+        raise Refused from None
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(np.float32).astype(np.float64)
+    if np.isinf(numbers).any():
+        raise Refused
+    if length > 1 and (np.add.reduceat(~np.isnan(numbers), offsets[:-1]) == 0)[np.diff(offsets) > 1].any():
+        raise Refused  # of missing numbers alone: missing as a whole
+    return numbers, offsets
 
 
 _MOST_BITS = 4_096

@@ -1,0 +1,223 @@
+"""Rows of each form as the kernel takes them (`kernels.serve.Raw`): texts end to end, numbers by field.
+
+Letters: B rows, T columns of text, N fields of numbers, G bags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fieldwise.data.tables import as_table
+from fieldwise.features.bags import compressed, weigh_cells
+from fieldwise.features.canonical import as_text, is_text, plain
+from fieldwise.features.cells import Cells
+from fieldwise.features.columns import Columns, reading
+from fieldwise.features.fields import FieldEncoder
+from fieldwise.features.numbers import NumberEncoder
+from fieldwise.kernels.serve import Raw
+from fieldwise.schema import Field
+from fieldwise.serving.plan import Served
+from fieldwise.serving.values import Bag, Refused, Texts, as_numbers, as_vectors, joined_texts, lay_out, words_of
+
+__all__ = ["Laid", "RawReader", "numbers_of"]
+
+_NO_GIVEN = np.zeros((0, 0), dtype=np.uint64)
+_NO_WEIGHTS = np.zeros(0, dtype=np.float32)
+
+Bools = npt.NDArray[np.bool_]
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+
+class Laid(NamedTuple):
+    """Rows for the kernel, and what it does not take.
+
+    Attributes
+    ----------
+    raw
+        What it takes.
+    vectors
+        The cells of vectors by field.
+    rest
+        Makes a table of the columns that the encoder reads.
+    """
+
+    raw: Raw
+    vectors: Mapping[str, Cells]
+    rest: Callable[[], pa.Table]
+
+
+class RawReader:
+    """Lays rows out; raises `Refused` for a value that is read otherwise.
+
+    Parameters
+    ----------
+    fields, served
+        Of a fitted encoder, and how they are encoded.
+    left_columns
+        The columns that the encoder reads.
+    """
+
+    def __init__(self, fields: Mapping[str, FieldEncoder], served: Served, left_columns: Sequence[str]) -> None:
+        self._fields, self._served, self._left_columns = fields, served, left_columns
+        self._plain_numbers = [name for name in served.numbers if name not in served.styled]
+        self._number_columns = [_column_of(fields[name].field) for name in self._plain_numbers]
+        self._bags = [fields[name].field for name in served.bags]
+        self._vectors = [fields[name].field for name in served.vectors]
+        self._are_weighted = any(field.weighted or field.weights is not None for field in self._bags)
+        self._of_texts = _getter(served.texts)
+        self._of_numbers = _getter(self._number_columns)
+        self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
+        self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
+        # No methods of its own, which would be a cycle.
+        self._alike_in_plan = lru_cache(maxsize=16)(partial(_alike_in_plan, served, fields))
+        self.fields_alike = lru_cache(maxsize=16)(partial(_fields_alike, served, fields))
+
+    def of_records(self, rows: list[dict[str, Any]]) -> Laid:
+        """Lay out dicts with all columns; raises KeyError for others."""
+
+        def column(name: str) -> list[Any]:
+            return [row[name] for row in rows]
+
+        texts = list(chain.from_iterable(map(self._of_texts, rows)))
+        numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
+        laid = lay_out(texts, [_bag(field, column) for field in self._bags], len(rows))
+        vectors = {field.name: _vectors(field, column(_column_of(field))) for field in self._vectors}
+
+        def rest() -> pa.Table:
+            return as_table([{name: row[name] for name in self._left_columns} for row in rows], lambda name: True)
+
+        return Laid(self._raw(laid, *self._by_row, numbers, self._none_alike), vectors, rest)
+
+    def of_lists(self, columns: Mapping[str, Sequence[Any]], num_rows: int, shared: frozenset[str]) -> Laid:
+        """Lay out columns that are lists; of `shared` ones the first cell alone."""
+        texts: list[Any] = []
+        first, step = np.empty((2, len(self._served.texts)), dtype=np.int64)
+        for place, name in enumerate(self._served.texts):
+            first[place], step[place] = len(texts), name not in shared
+            texts += columns[name][:1] if name in shared else columns[name]
+        numbers = np.empty((len(self._plain_numbers), num_rows))
+        for are_shared in (False, True) if shared else (False,):
+            own = [place for place, name in enumerate(self._number_columns) if (name in shared) == are_shared]
+            cells = [columns[self._number_columns[place]] for place in own]
+            if are_shared:
+                cells = [of_column[:1] for of_column in cells]
+            flat = list(chain.from_iterable(cells))
+            numbers[own] = as_numbers(flat, 1 if are_shared else num_rows, by_row=False)
+        firsts = {name: columns[name][:1] for name in shared if name in columns}
+        bags = [
+            _bag(field, (firsts if shared.issuperset(field.columns) else columns).__getitem__) for field in self._bags
+        ]
+        laid = lay_out(texts, bags, num_rows)
+        vectors: dict[str, Cells] = {}
+        for field in self._vectors:
+            name = _column_of(field)
+            vectors[field.name] = _vectors(field, firsts.get(name, columns[name]), num_rows if name in firsts else 1)
+
+        def rest() -> pa.Table:
+            return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
+
+        alike = self._alike_in_plan(shared) if shared else self._none_alike
+        return Laid(self._raw(laid, first, step, numbers, alike), vectors, rest)
+
+    def of_table(self, table: pa.Table) -> Laid:
+        """Lay out a table."""
+        columns, num_rows = Columns(table), table.num_rows
+        pieces, weights = [], []
+        for name in self._served.texts:
+            with reading(name):
+                array = plain(columns.array(name))
+                if name in self._served.patterned and not is_text(array.type):
+                    raise Refused
+                pieces.append(as_text(array))
+        bags = np.zeros((len(self._bags), num_rows + 1), dtype=np.int64)
+        begin = len(self._served.texts) * num_rows
+        for place, field in enumerate(self._bags):
+            lengths, values, of_values, are_known = weigh_cells(columns, field)
+            if not are_known:
+                raise Refused
+            with reading(_column_of(field)):
+                pieces.append(as_text(plain(values)))
+            weights.append(of_values)
+            bags[place, 0] = begin
+            bags[place, 1:] = begin + np.cumsum(lengths)
+            begin = int(bags[place, -1])
+        data, offsets = joined_texts(pieces)
+        numbers = np.empty((len(self._plain_numbers), num_rows))
+        for place, name in enumerate(self._plain_numbers):
+            numbers[place] = numbers_of(self._fields[name], columns)
+        num_texts = len(self._served.texts)
+        laid = Texts(data, offsets, bags, np.concatenate(weights) if self._are_weighted else _NO_WEIGHTS)
+        first, step = np.arange(num_texts) * num_rows, np.ones(num_texts, dtype=np.int64)
+        vectors = {field.name: self._fields[field.name].read(columns, {}) for field in self._vectors}
+        if any(cells.rejects for cells in vectors.values()):
+            raise Refused
+        return Laid(self._raw(laid, first, step, numbers, self._none_alike), vectors, lambda: table)
+
+    def _raw(self, laid: Texts, first: Int64s, step: Int64s, numbers: Float64s, alike: Bools) -> Raw:
+        data, offsets, bags, weights = laid
+        for place, field in enumerate(self._bags):
+            if field.weight_scale == "log":
+                begin, end = bags[place, 0] - bags[0, 0], bags[place, -1] - bags[0, 0]
+                weights[begin:end] = compressed(weights[begin:end])
+        return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
+
+
+def numbers_of(of_field: FieldEncoder, columns: Columns) -> Float64s:
+    """Return the numbers (B,) of a field, as the encoder reads them."""
+    assert isinstance(of_field, NumberEncoder)
+    cells = of_field.read_numbers(columns)
+    if cells.rejects or cells.numbers is None:
+        raise Refused
+    return cells.numbers
+
+
+def _column_of(field: Field) -> str:
+    assert field.column is not None
+    return field.column
+
+
+def _getter(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what takes some values of a row, all at once."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return (lambda row: (row[names[0]],)) if names else (lambda row: ())
+
+
+def _bag(field: Field, column: Callable[[str], Sequence[Any]]) -> Bag:
+    weights = None if field.weights is None else column(field.weights)
+    return Bag(column(_column_of(field)), field.separator, field.weighted, weights)
+
+
+def _vectors(field: Field, cells: Sequence[Any], times: int = 1) -> Cells:
+    """Return the cells of a vector, all of them so many times."""
+    assert field.length is not None
+    numbers, offsets = as_vectors(cells, field.length)
+    if times > 1:
+        numbers, offsets = np.tile(numbers, times), np.arange(times + 1) * offsets[-1]
+    return Cells(numbers=numbers, offsets=offsets)
+
+
+def _alike_in_plan(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> Bools:
+    """Return which fields of the plan read `shared` columns alone, or combine such fields."""
+    left = {*served.given, *served.styled}
+    alike: dict[str, bool] = {}
+    for name in served.names:
+        field = fields[name].field
+        alike[name] = name not in left and shared.issuperset(field.columns) and all(alike[p] for p in field.parts)
+    return np.array([*alike.values()], dtype=np.bool_)
+
+
+def _fields_alike(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> Bools:
+    """Return which fields of the log (F,) read `shared` columns alone, or combine such fields."""
+    alike = dict(zip(served.names, _alike_in_plan(served, fields, shared).tolist(), strict=True))
+    alike |= {name: shared.issuperset(fields[name].field.columns) for name in served.vectors}
+    return np.array([alike.get(name, False) for name in fields])
