@@ -13,13 +13,14 @@ from fieldwise.metrics import Metrics
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
 SAID = [
     StageStart("train", "lc-dnn"),
-    Progress(1, 500, 1000, 0.6, 2000.0, 1.0, None),
+    Progress(1, 500, 1000, 0.6, 2000.0, 1.0, None, 0.75),
     EpochEnd(1, 0.4, 3.0, 1000.0, VALID),
     EpochEnd(2, float("nan"), 3.0, 1000.0, None),
     Noted("that is all"),
 ]
 EXPECTED = {
     "lc-dnn/loss": [(500, 0.6), (1000, 0.4)],
+    "lc-dnn/auc": [(500, 0.75)],
     "lc-dnn/examples_per_second": [(500, 2000.0), (1000, 1000.0), (2000, 1000.0)],
     "lc-dnn/valid/auc": [(1000, 0.875)],
     "lc-dnn/valid/logloss": [(1000, 0.5)],

@@ -1,9 +1,9 @@
 """Listeners that hand what a training says to TensorBoard or MLflow.
 
 Both take the events of `fieldwise.events` and pass on the same figures under the same names: ``MODEL/loss``,
-``MODEL/examples_per_second``, ``MODEL/memory_bytes`` while training, and ``MODEL/valid/METRIC`` after each epoch. A
-step is a thousandth of an epoch, so that the epochs of all models lie above each other. As context managers they close
-what they write::
+``MODEL/auc`` (of examples before they are learned from, `events.Progress`), ``MODEL/examples_per_second`` and
+``MODEL/memory_bytes`` while training, and ``MODEL/valid/METRIC`` after each epoch. A step is a thousandth of an epoch,
+so that the epochs of all models lie above each other. As context managers they close what they write::
 
     with TensorBoard("runs/first/tensorboard") as listen:
         fieldwise.train(config, "runs/first", listen=listen)
@@ -50,6 +50,8 @@ class _Figures(ABC):
         step = round((event.epoch - 1 + done) * _STEPS)
         yield "loss", event.loss, step
         yield "examples_per_second", event.examples_per_second, step
+        if isinstance(event, Progress) and event.auc is not None:
+            yield "auc", event.auc, step
         if (memory := resident_bytes()) is not None:
             yield "memory_bytes", float(memory), step
         if isinstance(event, EpochEnd) and event.valid is not None:

@@ -57,7 +57,12 @@ class Preparing(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the epoch before."""
+    """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the epoch before.
+
+    `auc` is that of the epoch's examples so far, each answered before its batch was learned from: in the first epoch
+    the progressive AUC, as of new examples; in later ones they have been learned from before
+    (`training.meter.ProgressiveAuc`). None before both labels have come.
+    """
 
     epoch: int
     position: int
@@ -66,6 +71,7 @@ class Progress(NamedTuple):
     examples_per_second: float
     seconds_left: float
     before: EpochEnd | None
+    auc: float | None = None
 
 
 class Sampling(NamedTuple):

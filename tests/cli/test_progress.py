@@ -31,7 +31,7 @@ from fieldwise.events import (
 from fieldwise.metrics import Metrics
 
 VALID = Metrics.of(100, 100.0, {"auc": 0.875, "logloss": 0.5}, "no groups")
-MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, EpochEnd(1, 0.4, 9.0, 1e5, VALID))
+MOMENT = Progress(2, 25_000, 100_000, 0.33333, 412_345.0, 75.0, EpochEnd(1, 0.4, 9.0, 1e5, VALID), 0.8912)
 
 
 @pytest.fixture
@@ -86,7 +86,18 @@ def test_a_moment_has_all_that_one_waits_for(plain, clock):
     report(StageStart("train", "lc-wide-deep"))
     clock[0] = 10
     report(MOMENT)
-    assert written.getvalue() == ("LC-W&D  epoch 2   25%  412k examples/s  1:15 left  loss 0.3333  valid AUC 0.8750\n")
+    assert written.getvalue() == (
+        "LC-W&D  epoch 2   25%  412k examples/s  1:15 left  loss 0.3333  training AUC 0.8912  valid AUC 0.8750\n"
+    )
+
+
+def test_auc_is_progressive_as_long_as_no_example_was_learned_from_before(plain, clock):
+    report, written = plain
+    for clock[0], moment in ((10, MOMENT), (20, MOMENT._replace(auc=None))):
+        report(moment._replace(epoch=1, before=None))
+    first, second = written.getvalue().splitlines()
+    assert first.endswith("loss 0.3333  progressive AUC 0.8912")
+    assert second.endswith("loss 0.3333")
 
 
 def test_what_is_to_come_is_written_with_a_range_of_times(plain):
@@ -162,7 +173,7 @@ def test_a_pass_over_the_log_says_how_far_it_is(plain, clock, event, expected):
 
 @pytest.mark.parametrize(
     ("figures", "expected"),
-    [({"auc": 0.7}, "valid AUC 0.7000"), ({"logloss": 0.5}, "valid logloss 0.5000"), ({}, "loss 0.3333")],
+    [({"auc": 0.7}, "valid AUC 0.7000"), ({"logloss": 0.5}, "valid logloss 0.5000"), ({}, "training AUC 0.8912")],
 )
 def test_the_last_validation_is_shown_by_what_is_defined_of_it(plain, clock, figures, expected):
     report, written = plain
@@ -233,7 +244,7 @@ def test_an_epoch_shows_the_metric_that_decides(plain):
 
 
 def test_a_terminal_shows_the_best_so_far_memory_and_the_age_of_the_checkpoint(clock):
-    console = Console(file=io.StringIO(), force_terminal=True, width=110, highlight=False, color_system=None)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False, color_system=None)
     with Live(console=console, transient=True, auto_refresh=False) as live:
         report = Reporter(console, live)
         report(StageStart("train", "lc-dnn"))
@@ -245,13 +256,12 @@ def test_a_terminal_shows_the_best_so_far_memory_and_the_age_of_the_checkpoint(c
         live.refresh()
     written = console.file.getvalue()
     assert re.search(r"LC-DNN  epoch 2  \S+  25%  412k examples/s  1:15 left", re.sub(r" +  25%", "  25%", written))
-    assert re.search(
-        r"loss 0.3333  valid AUC 0.8750  best AUC 0.8750 of epoch 1  memory [0-9.]+ [MG]B  checkpoint 2:05 ago", written
-    )
+    assert "loss 0.3333  training AUC 0.8912  valid AUC 0.8750  best AUC 0.8750 of epoch 1" in written
+    assert re.search(r"memory [0-9.]+ [MG]B  checkpoint 2:05 ago", written)
 
 
 def test_a_model_that_begins_knows_nothing_of_the_one_before(clock):
-    console = Console(file=io.StringIO(), force_terminal=True, width=110, highlight=False, color_system=None)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False, color_system=None)
     with Live(console=console, transient=True, auto_refresh=False) as live:
         report = Reporter(console, live)
         for event in (StageStart("train", "lr"), MOMENT.before, BestSaved(1), StageStart("train", "dnn"), BestSaved(1)):

@@ -122,15 +122,15 @@ def stop_after(config: fw.Config, run: Path, steps: int) -> None:
         if len(seen) >= steps // 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    from fieldwise.training import loop
+    from fieldwise.training import meter
 
-    before = loop._SECONDS_BETWEEN_REPORTS
-    loop._SECONDS_BETWEEN_REPORTS = 0.0
+    before = meter._SECONDS_BETWEEN_REPORTS
+    meter._SECONDS_BETWEEN_REPORTS = 0.0
     try:
         with pytest.raises(fw.Stopped):
             fw.train(config, run, listen=listen)
     finally:
-        loop._SECONDS_BETWEEN_REPORTS = before
+        meter._SECONDS_BETWEEN_REPORTS = before
 
 
 def test_a_cache_that_cannot_be_read_any_more_costs_nothing_of_what_was_learned(folder, monkeypatch):

@@ -128,10 +128,10 @@ def unfinish(config: fw.Config, run: Path) -> None:
         if list(run.glob("checkpoints/[0-9]*")):
             raise KeyboardInterrupt
 
-    from fieldwise.training import loop
+    from fieldwise.training import meter
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_SECONDS_BETWEEN_REPORTS", 0.0)
+        patch.setattr(meter, "_SECONDS_BETWEEN_REPORTS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             fw.train(config, run, listen=stop)
     assert list(run.glob("checkpoints/[0-9]*"))

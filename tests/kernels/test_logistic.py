@@ -41,7 +41,7 @@ def test_no_example_and_no_weight_cost_nothing():
     for size, weights in ((0, None), (1, np.zeros(1, np.float32))):
         batch, errors = make_batch(["single"], [[[(0, 1.0)]] * size]), np.full((size, 1), np.nan)
         found = linear_errors(np.ones((3, 1)), batch, layout, 1.0, np.ones(size, np.int32), weights, 0.0, errors)
-        assert (*found, errors.tolist()) == (0.0, 0.0, [[0.0]] * size)
+        assert (*found[:2], errors.tolist()) == (0.0, 0.0, [[0.0]] * size)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -58,7 +58,8 @@ def test_a_batch_gives_the_loss_of_its_sums_and_the_same_bits_for_any_number_of_
             set_num_threads(threads)
             errors = np.full((size, 1), np.nan)
             total = size if weights is None else weights.sum(dtype=float)
-            got.append((*linear_errors(table, batch, layout, 0.2, labels, weights, total, errors), errors.tolist()))
+            loss, slope, sums = linear_errors(table, batch, layout, 0.2, labels, weights, total, errors)
+            got.append((loss, slope, sums.tolist(), errors.tolist()))
     finally:
         set_num_threads(before)
     assert got[0] == got[1]
@@ -67,7 +68,8 @@ def test_a_batch_gives_the_loss_of_its_sums_and_the_same_bits_for_any_number_of_
     slopes = share * (1 / (1 + np.exp(-z)) - labels)
     assert got[0][0] == pytest.approx(np.sum(share * (np.logaddexp(0, z) - labels * z)), rel=1e-9)
     assert got[0][1] == pytest.approx(slopes.sum(), abs=1e-12)
-    np.testing.assert_allclose(np.array(got[0][2])[:, 0], slopes, rtol=1e-7, atol=1e-15)
+    np.testing.assert_allclose(np.array(got[0][2])[:, 0], z - 0.2, rtol=1e-12)
+    np.testing.assert_allclose(np.array(got[0][3])[:, 0], slopes, rtol=1e-7, atol=1e-15)
 
 
 def test_what_is_not_a_number_stays_so():

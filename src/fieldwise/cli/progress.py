@@ -3,7 +3,8 @@
 ::
 
     LC-DNN  epoch 2  ━━━━━━━━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━  62%  412k examples/s  0:31 left
-    loss 0.3333  valid AUC 0.8750  best AUC 0.8750 of epoch 1  memory 1.21 GB  checkpoint 2:10 ago
+    loss 0.3333  training AUC 0.8912  valid AUC 0.8750  best AUC 0.8750 of epoch 1
+    memory 1.21 GB  checkpoint 2:10 ago
 """
 
 from __future__ import annotations
@@ -166,14 +167,13 @@ class Reporter:
         for column in (first.columns[0], *first.columns[2:]):
             column.no_wrap = True
         memory = resident_bytes()
-        second = [
-            f"loss {event.loss:.4f}",
-            *(_valid(event.before) if event.before is not None else []),
-            self.best,
+        of_model = [*_learned(event), self.best]
+        of_process = [
             "" if memory is None else f"memory {readable_bytes(memory)}",
             "" if self.saved_at is None else f"checkpoint {duration(time.monotonic() - self.saved_at)} ago",
         ]
-        return Group(first, Text("  ".join(filter(None, second)), no_wrap=True, overflow="ellipsis", style="dim"))
+        lines = ("  ".join(filter(None, parts)) for parts in (of_model, of_process))
+        return Group(first, *(Text(line, no_wrap=True, overflow="ellipsis", style="dim") for line in lines if line))
 
     def _best(self, event: BestSaved) -> str:
         """Return what is known of the weights that are kept; of a look within an epoch, no metrics were told."""
@@ -222,10 +222,19 @@ def _progress(event: Progress) -> str:
         f"{event.position / event.total:4.0%}" if event.total else "",
         f"{compact(event.examples_per_second)} examples/s",
         f"{duration(event.seconds_left)} left",
-        f"loss {event.loss:.4f}",
-        *(_valid(event.before) if event.before is not None else []),
+        *_learned(event),
     ]
     return "  ".join(part for part in parts if part)
+
+
+def _learned(event: Progress) -> list[str]:
+    """Return what is known of the model; the AUC of examples that were learned from before is not a progressive one."""
+    kind = "progressive" if event.epoch == 1 else "training"
+    return [
+        f"loss {event.loss:.4f}",
+        *([] if event.auc is None else [f"{kind} AUC {event.auc:.4f}"]),
+        *(_valid(event.before) if event.before is not None else []),
+    ]
 
 
 def _epoch(event: EpochEnd) -> str:

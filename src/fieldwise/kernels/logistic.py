@@ -99,8 +99,9 @@ def linear_errors(
     weights: Float32s | None,
     total: float,
     errors: Floats,
-) -> tuple[float, float]:
-    """Return the logloss of logistic regression over a batch, and its derivative by the bias.
+) -> tuple[float, float, Floats]:
+    """Return the logloss of logistic regression over a batch, its derivative by the bias, and what the features of each
+    example add up to, (B, 1).
 
     The loss is summed block by block of `decode.PIECE` examples, so it is the same for any number of threads.
 
@@ -121,8 +122,9 @@ def linear_errors(
     scale = 1.0 / total if total > 0 else 0.0
     found = np.empty((-(-len(labels) // PIECE), 2))
     common = (rows, batch, layout, bias, labels, _ALL_ONE if weights is None else weights, scale)
-    work = (*common, errors[:, :0], np.empty_like(errors), errors, found, np.zeros(1, dtype=np.int64))
+    sums = np.empty_like(errors)
+    work = (*common, errors[:, :0], sums, errors, found, np.zeros(1, dtype=np.int64))
     threads = (batch.ids.size + len(batch.bag_ids)) // IDS_PER_THREAD
     run_each(_take_blocks, [work] * max(min(num_threads(), threads, len(found)), 1))
     loss, slope = found.sum(axis=0).tolist()
-    return loss, slope
+    return loss, slope, sums

@@ -114,7 +114,7 @@ class HostTable(LocalTable):
         labels: npt.NDArray[np.int32],
         weights: npt.NDArray[np.float32] | None,
         total: float,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, Floats]:
         """See `Table.logistic`."""
         if len(self._errors) != batch.num_examples:
             self._errors = np.empty((batch.num_examples, 1), dtype=self.dtype)

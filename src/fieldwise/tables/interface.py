@@ -187,9 +187,10 @@ class Table(nn.Module, ABC):
         labels: npt.NDArray[np.int32],
         weights: npt.NDArray[np.float32] | None,
         total: float,
-    ) -> tuple[float, float]:
-        """Return the loss of logistic regression over a pulled batch and its derivative by the bias, and keep the
-        gradients for `push`: forward and backward in one pass over the ids, for K = 0, W = 1 (`kernels.logistic`).
+    ) -> tuple[float, float, npt.NDArray[np.floating[Any]]]:
+        """Return the loss of logistic regression over a pulled batch, its derivative by the bias, and the logits (B, 1)
+        without the bias, and keep the gradients for `push`: forward and backward in one pass over the ids, for K = 0,
+        W = 1 (`kernels.logistic`).
         """
         raise NotImplementedError(f"{type(self).__name__} has no fused logistic regression")
 

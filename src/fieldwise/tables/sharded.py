@@ -222,7 +222,7 @@ class ShardedTable(Table):
         labels: npt.NDArray[np.int32],
         weights: npt.NDArray[np.float32] | None,
         total: float,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, float, npt.NDArray[np.floating[Any]]]:
         """See `Table.logistic`."""
         assert self._pulled is not None
         assert self._pulled.batch is batch, "the batch was not pulled"

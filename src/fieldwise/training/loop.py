@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -14,7 +13,7 @@ from fieldwise.counted import counted
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.errors import ArtefactError, Stopped, UserError
-from fieldwise.events import BestSaved, CheckpointSaved, EpochEnd, Listener, Noted, Progress, ignore
+from fieldwise.events import BestSaved, CheckpointSaved, EpochEnd, Listener, Noted, ignore
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.models.click import ClickModel
@@ -23,6 +22,7 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import TrainConfig
 from fieldwise.training.guard import Divergence, NotFinite, write_batch
 from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.meter import Meter
 from fieldwise.training.saver import Saver
 from fieldwise.training.schedule import Schedule
 from fieldwise.training.score import answer, evaluate_model, fit_stacker
@@ -31,7 +31,6 @@ from fieldwise.training.step import ControlFlags, Stepper
 
 __all__ = ["Initial", "fit", "looks", "resume"]
 
-_SECONDS_BETWEEN_REPORTS = 0.5
 _LOOKS_SHARE, _ANSWERS_PER_STEP, _PARTS = 0.05, 3.0, (8, 4, 2)
 _SLOWER = (
     "lower train.table.learning_rate and train.dense.learning_rate (of lr: those of [pretrain]), and train into a new "
@@ -237,7 +236,7 @@ def _run_epoch(
 ) -> None:
     """Train on the batches of the epoch that are left until `stop` are done."""
     epoch = len(history.epochs)
-    meter = _Meter(history, train, listen)
+    meter = Meter(history, train, stepper, listen)
     divergence = history.divergence = history.divergence or Divergence.of(stepper.num_classes)
     stepper.model.train()
     with stepper.reading(train, epoch, history.position, stop) as batches:
@@ -246,7 +245,7 @@ def _run_epoch(
             # Of the whole batch, the same on all workers: they need not agree on what it leads to.
             num_examples = train.size(history.position)
             diverged = divergence.add(loss, num_examples, stepper.class_weights, len(stepper.model.labels))
-            meter.add(num_examples, loss)
+            meter.add(examples, num_examples, loss)
             if diverged:
                 raise _diverged(divergence, stepper, history, saver)
             agreed = stepper.agree(ControlFlags(interrupt.requested, saver.is_late()))
@@ -338,28 +337,3 @@ def _end_epoch(
     history.epochs.append(end)
     history.position, history.loss_sum, history.seconds = 0, 0.0, 0.0
     listen(end)
-
-
-class _Meter:
-    """Counts batches, loss and seconds of the epoch under way, and reports them now and then."""
-
-    def __init__(self, history: TrainingState, train: Batches, listen: Listener) -> None:
-        self.history, self.train, self.listen = history, train, listen
-        self.before = history.epochs[-1] if history.epochs else None
-        self.num_examples = history.position * train.batch_size
-        self.started = time.perf_counter() - history.seconds
-        self.reported = time.perf_counter()
-
-    def add(self, num_examples: int, loss: float) -> None:
-        history, now = self.history, time.perf_counter()
-        self.num_examples += num_examples
-        history.position += 1
-        history.loss_sum += loss * num_examples
-        history.seconds = now - self.started
-        if now - self.reported >= _SECONDS_BETWEEN_REPORTS:
-            self.reported = now
-            rate = self.num_examples / history.seconds
-            left = (self.train.num_examples - self.num_examples) / rate
-            mean_loss = history.loss_sum / self.num_examples
-            epoch = len(history.epochs) + 1
-            self.listen(Progress(epoch, self.num_examples, self.train.num_examples, mean_loss, rate, left, self.before))

@@ -106,7 +106,7 @@ class Stepper:
         self._slopes = [torch.zeros(1, dtype=torch.float64)]
         self._slope = self._slopes[0].numpy()
         self._written: tuple[Check, Check] = (0.0, 0.0)
-        self._loss = 0.0
+        self._loss, self._logits = 0.0, torch.empty(0, 1, 1)
         self._own_flags = self._agreed = ControlFlags(False, False)
         self._coming: deque[_Planned] = deque()
 
@@ -210,7 +210,7 @@ class Stepper:
         else:  # the mean over no examples is not a number; every worker must go backward all the same
             loss = penalised = logits.sum() * 0.0
         penalised.backward()  # type: ignore[no-untyped-call]
-        parameters = self.dense.parameters
+        self._logits, parameters = logits.detach(), self.dense.parameters
         slopes = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
         for each in parameters:
             each.grad = None
@@ -220,12 +220,20 @@ class Stepper:
         """As `_backpropagate` for logistic regression, by the table's kernel that does both passes in one."""
         examples = planned.examples
         assert examples.labels is not None, "training needs labels"
-        loss, self._slope[0] = self.table.logistic(
+        loss, self._slope[0], sums = self.table.logistic(
             planned.augmented.batch, bias, examples.labels, examples.weights, total
         )
+        self._logits = torch.from_numpy(sums).unsqueeze(2) + bias
         for following in list(self._coming)[1:]:
             following.ticket.advance()
         return loss
+
+    def logits(self, every: int) -> npt.NDArray[np.floating[Any]]:
+        """Return what the last step was predicted before it moved a weight: the logits (n, O) of every so-manieth
+        example of this worker's share, the mean of the heads that are trained.
+        """
+        found: npt.NDArray[np.floating[Any]] = self._logits[::every].mean(dim=1).float().cpu().numpy()
+        return found
 
     def refuse_written(self) -> None:
         """Raise `NotFinite`, on all workers, where a weight that the last step has moved is not finite."""

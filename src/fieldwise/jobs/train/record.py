@@ -5,7 +5,7 @@
     {"event": "begin", "at": "2026-11-30T08:51:00Z"}                             a process begins, or goes on
     {"event": "train", "seconds": 1.2, "model": "lc-dnn", "memory": 512000000}   a stage begins
     {"event": "progress", "seconds": 2.2, "epoch": 1, "position": 40960, "loss": 0.43, "examples_per_second": 39800.0,
-     "memory": 515000000}
+     "auc": 0.71, "memory": 515000000}
 
 Seconds count from the last ``begin``. The file is for people and their reports: nothing is trained by it, so a disk
 that is full, or a crash, may cost its last lines and nothing else.
@@ -35,6 +35,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     event
         ``begin``, the name of a stage, ``progress``, ``epoch`` or ``sweep``.
+    auc
+        Of the epoch's examples so far, each answered before it was learned from (`events.Progress`).
     seconds
         Of all processes together.
     memory
@@ -49,6 +51,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     position: int | None = None
     loss: float | None = None
     examples_per_second: float | None = None
+    auc: float | None = None
     memory: int | None = None
 
 
@@ -77,6 +80,7 @@ class Recorder:
             told = {"event": "progress" if isinstance(event, Progress) else "epoch", "epoch": event.epoch}
             told |= {"position": event.position} if isinstance(event, Progress) else {}
             told |= {"loss": event.loss, "examples_per_second": event.examples_per_second}
+            told |= {"auc": event.auc} if isinstance(event, Progress) and event.auc is not None else {}
         elif isinstance(event, Sampling):
             told = {"event": "sweep", "epoch": event.sweep}
         if told:
