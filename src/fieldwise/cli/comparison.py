@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.figures import METRICS, evaluated, figure, predicting, print_warnings, title_of
+from fieldwise.cli.figures import evaluated, figure, predicting, print_warnings
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.result import print_members
@@ -17,6 +17,7 @@ from fieldwise.config import Config
 from fieldwise.counted import counted
 from fieldwise.jobs.compare.comparison import Comparison
 from fieldwise.jobs.compare.differences import Difference
+from fieldwise.metrics.titles import title_of
 from fieldwise.models.registry import model_label
 
 __all__ = ["print_comparison", "print_first"]
@@ -108,7 +109,7 @@ def _print_metrics(comparison: Comparison, labels: dict[str, str], before: str =
             else:
                 cells.append(f"{mean:.4f} \N{PLUS-MINUS SIGN} {deviation:.4f}")
         lines.append([labels[spread.model], *cells])
-    print_table(title, ["model", *(f"{part} {METRICS[name]}" for part, name in columns)], lines, notes=notes)
+    print_table(title, ["model", *(f"{part} {title_of(name)}" for part, name in columns)], lines, notes=notes)
 
 
 def _print_differences(comparison: Comparison, labels: dict[str, str]) -> None:
@@ -162,7 +163,7 @@ def _print_differences_of(
             "difference",
             f"{confidence} interval",
             "p",
-            *(METRICS[metric.partition(":")[0]] for metric in rest),
+            *(title_of(metric.partition(":")[0]) for metric in rest),
         ],
         lines,
         num_texts=2,

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fieldwise.cli.coverage import print_coverage
-from fieldwise.cli.figures import (
-    MAIN_METRICS,
-    METRICS,
-    RANKING,
-    figure,
-    own_figures,
-    probability_of,
-)
+from fieldwise.cli.figures import MAIN_METRICS, figure, own_figures, probability_of
 from fieldwise.cli.output import Footnotes, print_table
 from fieldwise.cli.tables import MAX_FIELDS, print_read
+from fieldwise.metrics.titles import RANKING, TITLES, title_of
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.jobs.by_day import DayMetrics
@@ -30,14 +24,12 @@ def print_evaluation(evaluation: Evaluation, by: Sequence[str] = ()) -> None:
     metrics, notes = evaluation.metrics, Footnotes()
     each = metrics.by_label()
     sizes = ", ".join(f"{of.num_examples:,}{f' of {label}' if label else ''}" for label, of in each.items())
-    titles = METRICS | {
-        name: title.format(metrics.cutoff) for name, title in RANKING.items() if metrics.ranked_groups is not None
-    }
+    names = [name for name in TITLES if name not in RANKING or metrics.ranked_groups is not None]
     print_table(
         f"{sizes} examples{probability_of(evaluation)}",
         ["metric", *(label or "value" for label in each)],
         [
-            *([title, *(figure(of, name, notes) for of in each.values())] for name, title in titles.items()),
+            *([title_of(name, metrics.cutoff), *(figure(of, name, notes) for of in each.values())] for name in names),
             *own_figures(list(each.values())),
         ],
         notes=notes,
@@ -64,7 +56,7 @@ def _print_days(days: Sequence[DayMetrics]) -> None:
     several = bool(days[0].metrics.labels)
     print_table(
         "Metrics by day, in UTC",
-        ["day", *(["label"] if several else []), "examples", *(METRICS[name] for name in names)],
+        ["day", *(["label"] if several else []), "examples", *map(title_of, names)],
         [
             [
                 it.day or "(no time)",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.metrics.titles import title_of
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.config import Config
@@ -21,8 +22,6 @@ if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others pr
 
 __all__ = [
     "MAIN_METRICS",
-    "METRICS",
-    "RANKING",
     "evaluated",
     "figure",
     "own_figures",
@@ -30,36 +29,9 @@ __all__ = [
     "print_folds",
     "print_warnings",
     "probability_of",
-    "title_of",
 ]
 
-METRICS = {
-    "auc": "AUC",
-    "gauc": "GAUC (AUC inside groups)",
-    "logloss": "logloss",
-    "normalized_entropy": "normalized entropy",
-    "pr_auc": "PR-AUC",
-    "calibration_ratio": "calibration ratio",
-    "calibration_error": "expected calibration error",
-    "label_rate": "label rate",
-    "mean_probability": "mean probability",
-    "accuracy": "accuracy",
-}
-RANKING = {"ndcg": "NDCG@{}", "mrr": "MRR", "hit_rate": "hit rate@{}", "recall": "recall@{}"}
-"""Titles, with the cutoff."""
 MAIN_METRICS = ("auc", "gauc", "logloss", "normalized_entropy")
-
-
-def title_of(metric: str) -> str:
-    """Return the title of a metric to stop on: of one of several labels, and of one's own its name.
-
-    Examples
-    --------
-    >>> title_of("auc"), title_of("logloss:conversion"), title_of("ndcg")
-    ('AUC', 'logloss of conversion', 'NDCG@10')
-    """
-    name, _, label = metric.partition(":")
-    return METRICS.get(name, RANKING.get(name, name).format(10)) + (f" of {label}" if label else "")
 
 
 def probability_of(result: Result | Evaluation | Prediction | Tuning) -> str:
@@ -84,7 +56,7 @@ def print_folds(folds: Mapping[str, FoldMetric], whose: str) -> None:
     print_table(
         f"Test metrics over {len(next(iter(folds.values())).of_folds)} folds; {whose}",
         ["metric", "mean", "95 % interval"],
-        [[METRICS[name], f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}"] for name, each in folds.items()],
+        [[title_of(name), f"{each.mean:.4f}", f"{each.low:.4f} to {each.high:.4f}"] for name, each in folds.items()],
     )
 
 

@@ -10,8 +10,6 @@ import click
 
 from fieldwise.cli.figures import (
     MAIN_METRICS,
-    METRICS,
-    RANKING,
     evaluated,
     figure,
     own_figures,
@@ -25,6 +23,7 @@ from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
 from fieldwise.counted import counted
 from fieldwise.io.memory import readable_bytes
+from fieldwise.metrics.titles import TITLES, title_of
 from fieldwise.models.registry import model_label
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
@@ -96,9 +95,8 @@ def print_result(result: Result, path: Path, config: Config) -> None:
 
 def _titles(stop_on: str, metrics: Metrics) -> dict[str, str]:
     """Return the main metrics with their titles, and the one that training stops on where it is another."""
-    titles, stop_on = {name: METRICS[name] for name in MAIN_METRICS}, stop_on.partition(":")[0]
-    others = METRICS | {name: title.format(metrics.cutoff) for name, title in RANKING.items()}
-    return titles | ({stop_on: others[stop_on]} if stop_on in others else {})
+    names = (*MAIN_METRICS, stop_on.partition(":")[0])
+    return {name: title_of(name, metrics.cutoff) for name in names if name in TITLES}
 
 
 def print_members(results: Sequence[Result | TreesResult]) -> None:
@@ -117,7 +115,7 @@ def print_members(results: Sequence[Result | TreesResult]) -> None:
         print_table(
             "Members of a stack, each alone, its weight in the stack, and what valid would lose without it",
             [
-                *("stack", "member", "weight", *(f"{part} {METRICS[name]}" for part, name in columns)),
+                *("stack", "member", "weight", *(f"{part} {title_of(name)}" for part, name in columns)),
                 *("AUC lost", "logloss lost", "seconds"),
             ],
             lines,

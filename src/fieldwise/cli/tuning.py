@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from fieldwise.cli.figures import METRICS, evaluated, figure, print_folds, print_warnings, probability_of, title_of
+from fieldwise.cli.figures import evaluated, figure, print_folds, print_warnings, probability_of
 from fieldwise.cli.names import duration
 from fieldwise.cli.output import Footnotes, print_commands, print_table
 from fieldwise.cli.tables import print_read
 from fieldwise.counted import counted
 from fieldwise.jobs.tune.trial import Trial, Tuning
 from fieldwise.metrics.own import turned
+from fieldwise.metrics.titles import title_of
 
 __all__ = ["print_tuning"]
 
@@ -52,7 +53,7 @@ def print_tuning(tuning: Tuning) -> None:
             f"Metrics of the best trial (valid is optimistic: it selected the trial){probability_of(tuning)}",
             ["metric", *parts],
             [
-                [METRICS[name], *(figure(metrics, name, notes) for metrics in parts.values())]
+                [title_of(name), *(figure(metrics, name, notes) for metrics in parts.values())]
                 for name in ("auc", "gauc", "logloss", "normalized_entropy", "calibration_error")
             ],
             notes=notes,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from fieldwise.counted import counted
+from fieldwise.metrics.titles import TITLES, title_of
 from fieldwise.report.content import PartFigures, ReportContent
-from fieldwise.report.tables import METRICS, figure, interval
+from fieldwise.report.tables import figure, interval
 
 __all__ = ["model_card"]
 
@@ -59,14 +60,14 @@ def _evaluation(content: ReportContent) -> Iterator[str]:
     if found is None:
         yield "There are no rows but those that the model was trained on."
         return
-    yield f"On the {found.metrics.num_examples:,} {found.part} rows:"
+    yield f"On {counted(found.metrics.num_examples, f'{found.part} row')}:"
     yield ""
     estimates = {"auc": found.auc, "logloss": found.logloss}
     yield from _table(
         ["metric", "value", "95 % interval"],
         [
-            [title, figure(found.metrics, name), interval(estimates.get(name))]
-            for name, title in METRICS.items()
+            [title_of(name, found.metrics.cutoff), figure(found.metrics, name), interval(estimates.get(name))]
+            for name in TITLES
             if getattr(found.metrics, name) is not None
         ],
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from fieldwise.counted import counted
 from fieldwise.metrics.intervals import Estimate, wilson
+from fieldwise.metrics.titles import title_of
 from fieldwise.report.content import FieldValues, PartFigures, ValueRates
 from fieldwise.report.page import figures, note, section, table
 from fieldwise.report.pictures import chart, histogram, intervals
-from fieldwise.report.tables import METRICS, figure, interval, metric_table
+from fieldwise.report.tables import figure, interval, metric_table
 
 __all__ = ["MOST_FIELDS", "quality"]
 
@@ -21,7 +23,7 @@ def quality(found: PartFigures) -> Iterator[str]:
     optimistic = "There is no test part: valid was used to choose the epoch, so its figures are optimistic."
     estimates = {"auc": found.auc, "logloss": found.logloss}
     yield section(
-        f"Quality on the {found.metrics.num_examples:,} {found.part} rows",
+        f"Quality on {counted(found.metrics.num_examples, f'{found.part} row')}",
         note(*([optimistic] if found.part == "valid" else []), *found.notes),
         *(metric_table(metrics, estimates, name) for name, metrics in found.metrics.by_label().items()),
         figures(*_curves(found)),
@@ -154,10 +156,10 @@ def _days(days: Sequence[ValueRates]) -> Iterator[str]:
         known = [(place, getattr(each, name)) for place, each in enumerate(days) if getattr(each, name) is not None]
         band: list[Estimate] = [estimate for _, estimate in known]
         series = ("", [float(place) for place, _ in known], [estimate.value for estimate in band])
-        alt, names = f"{METRICS[name]} by day, with intervals", [each.name for each in days]
+        alt, names = f"{title_of(name)} by day, with intervals", [each.name for each in days]
         if known:
-            picture = chart(f"day-{name}", alt, [series], "", METRICS[name], band=band, names=names)
-            drawn.append((picture, f"{METRICS[name]} of each day (UTC), with 95 % intervals."))
+            picture = chart(f"day-{name}", alt, [series], "", title_of(name), band=band, names=names)
+            drawn.append((picture, f"{title_of(name)} of each day (UTC), with 95 % intervals."))
     yield figures(*drawn)
     yield _rates("day", days)
 

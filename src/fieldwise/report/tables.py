@@ -6,52 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.intervals import Estimate
+from fieldwise.metrics.own import GROUP_METRICS
+from fieldwise.metrics.titles import TITLES, title_of
 from fieldwise.report.content import DifferenceLine, ModelLine, TrialLine
 from fieldwise.report.page import note, table
 
 __all__ = [
-    "METRICS",
     "difference_table",
     "figure",
     "interval",
     "metric_table",
     "model_tables",
-    "title_of",
     "trial_table",
 ]
-
-METRICS = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "logloss": "logloss",
-    "normalized_entropy": "normalized entropy",
-    "pr_auc": "PR-AUC",
-    "calibration_ratio": "calibration ratio",
-    "calibration_error": "expected calibration error",
-    "label_rate": "label rate",
-    "mean_probability": "mean probability",
-    "accuracy": "accuracy",
-    "ndcg": "NDCG",
-    "mrr": "MRR",
-    "hit_rate": "hit rate",
-    "recall": "recall",
-}
-"""Their titles."""
-_OF_GROUPS = ("gauc", "ndcg", "mrr", "hit_rate", "recall")
-_WITH_CUTOFF = ("ndcg", "hit_rate", "recall")
-
-
-def title_of(metric: str) -> str:
-    """Return the title of a metric, one's own among them, or of ``METRIC:LABEL``.
-
-    Examples
-    --------
-    >>> title_of("auc:conversion"), title_of("profit")
-    ('AUC of conversion', 'profit')
-    """
-    name, _, label = metric.partition(":")
-    title = METRICS.get(name, name)
-    return f"{title} of {label}" if label else title
 
 
 def model_tables(some: Sequence[ModelLine]) -> Iterator[str]:
@@ -66,7 +33,7 @@ def model_tables(some: Sequence[ModelLine]) -> Iterator[str]:
     )
     names = ["auc", "gauc", "logloss"] if grouped else ["auc", "logloss"]
     yield table(
-        ["model", *(f"{part} {METRICS[name]}" for part in parts for name in names)],
+        ["model", *(f"{part} {title_of(name)}" for part in parts for name in names)],
         [[each.label, *(figure(getattr(each, part), name) for part in parts for name in names)] for each in some],
     )
     yield table(
@@ -128,12 +95,11 @@ def figure(metrics: Metrics | None, name: str) -> str:
 def metric_table(metrics: Metrics, estimates: Mapping[str, Estimate | None], label: str = "") -> str:
     """Return all metrics, with intervals where there are `estimates`; `label` is the name of one of several labels."""
     lines = []
-    for name, title in METRICS.items():
-        if getattr(metrics, name) is None and name in _OF_GROUPS:
+    for name in TITLES:
+        if getattr(metrics, name) is None and name in GROUP_METRICS:
             continue
-        at = f"@{metrics.cutoff}" if name in _WITH_CUTOFF else ""
         reason = metrics.undefined.get(name, "")
-        lines.append([title + at, figure(metrics, name), interval(estimates.get(name)) or reason])
+        lines.append([title_of(name, metrics.cutoff), figure(metrics, name), interval(estimates.get(name)) or reason])
     lines += [[name, "-" if value is None else f"{value:.4f}", ""] for name, value in metrics.own.items()]
     return table([f"{label}: metric" if label else "metric", "value", "95 % interval"], lines)
 

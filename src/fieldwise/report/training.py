@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from html import escape
 
 from fieldwise.counted import counted
+from fieldwise.metrics.titles import title_of
 from fieldwise.report.content import ModelLine, ReportContent
 from fieldwise.report.page import facts, figures, note, page, section, table
 from fieldwise.report.pictures import Series, chart, intervals
 from fieldwise.report.quality import MOST_FIELDS, quality
-from fieldwise.report.tables import difference_table, model_tables, title_of, trial_table
+from fieldwise.report.tables import difference_table, model_tables, trial_table
 
 __all__ = ["training_page"]
 
@@ -48,7 +49,8 @@ def training_page(content: ReportContent) -> str:
 def _about(content: ReportContent) -> str:
     of = f"{content.label} = {content.positive}" if content.positive is not None else content.label
     shown = f" All that follows the tables is of {content.model}." if len(content.models) > 1 else ""
-    return f"Probability of {of}; {content.rows_read:,} rows read, {counted(content.num_features, 'feature')}.{shown}"
+    rows, features = counted(content.rows_read, "row"), counted(content.num_features, "feature")
+    return f"Probability of {of}; {rows} read, {features}.{shown}"
 
 
 def _differences(content: ReportContent) -> Iterator[str]:
