@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-extras="none train serve sklearn tune ray tensorboard mlflow" publish=""
+extras="none train serve sklearn tune trees ray tensorboard mlflow" publish=""
 while [ $# -gt 0 ]; do
     case $1 in
     --extras) extras=$2; shift 2 ;;
@@ -37,6 +37,7 @@ wheel=$(echo "$PWD"/dist/fieldwise-"$version"-*.whl)
 printf 'user,ad,click\n' > "$work/log.csv"
 for _ in $(seq 50); do printf 'u1,a,1\nu2,b,0\nu3,a,0\nu1,b,1\n' >> "$work/log.csv"; done
 printf 'data = { train = "log.csv", label = "click" }\nmodel.kind = "lr"\n' > "$work/fieldwise.toml"
+tried=$PWD/scripts/try_extra.py
 for extra in $extras; do # a clean environment for each, in which the package has nothing but what it asks for
     echo "== pip install fieldwise$([ "$extra" = none ] || echo "[$extra]")"
     rm -rf "$work/env"
@@ -55,13 +56,12 @@ for extra in $extras; do # a clean environment for each, in which the package ha
         "$run" prepare fieldwise.toml --quiet > /dev/null
         case $extra in
         none) ;;
-        serve) [ ! -d run ] || "$work/env/bin/python" -c 'import fieldwise, fieldwise.serving.app; fieldwise.Predictor("run").predict({"user": "u1", "ad": "a"})' ;;
-        tune) "$work/env/bin/python" -c 'import optuna, fieldwise; fieldwise.tune' ;;
-        ray) "$work/env/bin/python" -c 'import ray, fieldwise; fieldwise.train' ;;
-        tensorboard) "$work/env/bin/python" -c 'from fieldwise.callbacks import TensorBoard; TensorBoard("board")' ;;
-        mlflow) "$work/env/bin/python" -c 'from fieldwise.callbacks import MLflow; MLflow()' ;;
-        sklearn) "$work/env/bin/python" -c 'from fieldwise.sklearn import LRClassifier; LRClassifier().fit("log.csv", "click").predict_proba("log.csv")' ;;
         train) "$run" train fieldwise.toml --out run --quiet > /dev/null && "$run" predict run --data log.csv --out - > /dev/null ;;
+        serve) [ ! -d run ] || "$work/env/bin/python" -c 'import fieldwise, fieldwise.serving.app; fieldwise.Predictor("run").predict({"user": "u1", "ad": "a"})' ;;
+        tune) "$run" tune fieldwise.toml --out tuned --trials 2 --quiet > /dev/null ;;
+        trees) for kind in lightgbm catboost; do "$run" train fieldwise.toml --out "with-$kind" --set data.valid=0.3 --set "train.trees=$kind" --quiet > /dev/null; done ;;
+        ray) "$run" train fieldwise.toml --out on-ray --workers 2 --ray local --quiet > /dev/null ;;
+        *) "$work/env/bin/python" - "$extra" < "$tried" ;;
         esac
     )
 done
