@@ -166,7 +166,7 @@ def test_the_label_is_guessed_or_asked_for():
 
 def test_rows_without_a_label_and_a_label_of_one_class_are_said():
     text = write_config(pa.table({"click": ["1", "NULL", "1", "", ""], "ad": list("ababa")}), ["log.csv"])
-    assert "label = \"click\"                   # 1 value: '1'\n# 3 of 5 rows have no label and are left out" in text
+    assert "label = \"click\"                   # 1 value: '1'\n# 3 of 5 rows without a label, left out" in text
     assert "# Unless later rows have another class, training rejects this label: " in text
     text = write_config(pa.table({"click": ["1", "0"] * 2, "ad": list("abab")}), ["log.csv"])
     assert "no label" not in text

@@ -111,7 +111,7 @@ def test_rows_that_cannot_be_written_are_counted_and_said(tmp_path: Path) -> Non
     log.add(None, "ctr", "1", READS, rows_of("u1", "u2"), np.array([0.25, 0.5]))
     log.close()
     assert (log.num_written, log.num_dropped) == (0, 2)
-    assert said[0].startswith("2 rows of the log are lost")
+    assert said[0].startswith("2 rows of the log lost")
 
 
 def test_a_request_that_goes_with_no_other_costs_the_others_nothing(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_a_request_that_goes_with_no_other_costs_the_others_nothing(tmp_path: Pa
     assert written == {"r0", "r1", "r2", "r4"}
     assert (log.num_written, log.num_dropped) == (4, 1)
     assert len(said) == 1
-    assert "1 rows of the log are lost" in said[0]
+    assert "1 row of the log lost" in said[0]

@@ -17,7 +17,9 @@ def print_bench(measured: Bench) -> None:
     """Print the machine, its limits, and the speed of training relative to them."""
     machine = measured.machine
     threads = counted(machine.threads, "thread")
-    click.echo(f"{machine.processor}, {machine.cores} cores, {readable_bytes(machine.memory_bytes)}, {threads}")
+    click.echo(
+        f"{machine.processor}, {counted(machine.cores, 'core')}, {readable_bytes(machine.memory_bytes)}, {threads}"
+    )
     if machine.load > 0.5:
         click.echo(f"the machine is busy (load {machine.load:.1f}): ratios are reliable, absolute rates are not")
     limits = [

@@ -9,6 +9,7 @@ import click
 
 from fieldwise.cli.names import compact
 from fieldwise.cli.output import print_table
+from fieldwise.counted import counted
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
     from fieldwise.jobs.update.result import DayRecord, Figures, UpdateResult
@@ -89,7 +90,9 @@ def _print_late(day: DayRecord) -> None:
             "unreadable"
         )
     if skew is not None:
-        click.echo(f"answered and recomputed probabilities of {skew.rows:,} rows differ by {skew.largest:.2g} at most")
+        click.echo(
+            f"answered and recomputed probabilities of {counted(skew.rows, 'row')} differ by {skew.largest:.2g} at most"
+        )
 
 
 def print_history(record: Record, days: Sequence[DayRecord], first: int = 1) -> None:
@@ -98,7 +101,7 @@ def print_history(record: Record, days: Sequence[DayRecord], first: int = 1) -> 
         click.echo("The run was not updated yet; version 1 is the trained model.")
         return
     print_table(
-        f"{len(days):,} day{'s' * (len(days) > 1)}; in use is version {record.current}",
+        f"{counted(len(days), 'day')}; in use is version {record.current}",
         ["day", "version", "published", "auc", "logloss", "entropy", "calibration", "unseen", "features"],
         [_line(number, day, record.has_lost(day)) for number, day in enumerate(days, first)],
         num_texts=3,

@@ -45,7 +45,7 @@ def print_crosses(found: FoundCrosses) -> None:
     click.echo()
     if not found.crosses:
         reason = found.fields_left_out.get(
-            "", f"{counted(found.pairs_tried, 'pair')} tried on {found.examples:,} examples"
+            "", f"{counted(found.pairs_tried, 'pair')} tried on {counted(found.examples, 'example')}"
         )
         click.echo(f"No useful cross found: {reason}")
         return
@@ -60,7 +60,7 @@ def print_crosses(found: FoundCrosses) -> None:
     )
     click.echo(
         f"{counted(found.pairs_tried, 'pair')} and {counted(found.triples_tried, 'triple')} tried on "
-        f"{found.examples:,} examples in {found.seconds:.0f} s. "
+        f"{counted(found.examples, 'example')} in {found.seconds:.0f} s. "
         f"To train with these crosses, set in [data]:\n  crosses = [{listed}]\n"
         'or crosses = "auto", which repeats the search when the log changes.'
     )
@@ -80,10 +80,10 @@ def _print_left_out(survey: Survey) -> None:
 def rows_line(survey: Survey) -> str:
     """Return a sentence that says how much of the log was read."""
     if survey.share == 1:
-        return f"All {survey.rows_in_log:,} rows of the log were read."
+        return f"The whole log was read: {counted(survey.rows_in_log, 'row')}."
     return (
-        f"A random sample of {survey.rows_read:,} of the {survey.rows_in_log:,} rows was read (--rows); overlap and "
-        "distinct values refer to the sample."
+        f"A random sample of {survey.rows_read:,} of {counted(survey.rows_in_log, 'row')} was read (--rows); overlap "
+        "and distinct values refer to the sample."
     )
 
 
@@ -91,7 +91,7 @@ def _print_warnings(survey: Survey) -> None:
     if not survey.warnings:
         click.echo("No warnings.\n")
         return
-    click.echo(f"{len(survey.warnings):,} warning{'s' * (len(survey.warnings) > 1)}\n")
+    click.echo(f"{counted(len(survey.warnings), 'warning')}\n")
     for warning in survey.warnings:
         click.echo(f"{warning.kind}: {warning.what}")
         for name, text in (("where", warning.where), ("why", warning.why), ("hint", warning.fix)):

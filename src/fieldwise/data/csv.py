@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from fieldwise.counted import counted
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, Piece
 from fieldwise.data.csv_cells import CellParser, RowBlock
 from fieldwise.data.csv_dialect import CsvOptions, Dialect, preamble, recognised, refuse_data_as_names
@@ -93,7 +94,7 @@ class CsvReader:
             raise DataError(
                 "the given names do not fit the file",
                 where=f"{source.path}, row 1",
-                expected=f"{len(self.columns)} columns",
+                expected=counted(len(self.columns), "column"),
                 got=f"{len(first_row)} with the delimiter {self._dialect.delimiter!r}",
                 fix="correct csv.columns or csv.delimiter",
             )

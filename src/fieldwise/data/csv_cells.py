@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from fieldwise.counted import counted
 from fieldwise.data.chunk import MAX_CHUNK_ROWS, Chunk, RejectedRow, excerpt
 from fieldwise.data.csv_dialect import Dialect
 from fieldwise.data.csv_quotes import find_swallowed, num_line_ends, stray_quote
@@ -174,7 +175,9 @@ class CellParser:
         # Arrow passes over a byte order mark at the beginning of what it is given: none begins a block but by chance.
         batch = self._parsed(text if text[0] != _BOM else np.concatenate(([np.uint8(_LF)], text)), block)
         if batch.num_rows != len(numbers):
-            raise self._refuse(block.first_row, f"{len(numbers)} rows were told apart, and {batch.num_rows} parsed")
+            raise self._refuse(
+                block.first_row, f"{counted(len(numbers), 'row')} told apart, and {batch.num_rows} parsed"
+            )
         chunks = []
         for start in range(0, batch.num_rows, MAX_CHUNK_ROWS):
             of_chunk = numbers[start : start + MAX_CHUNK_ROWS]
@@ -288,7 +291,9 @@ class CellParser:
                 last += 1
             num_rows = sum(self._barren[number] for number in range(first, last + 1))
         if num_rows >= _MAX_REFUSED:
-            raise self._refuse(block.first_row, f"{num_rows} rows on end, none of them of {len(self._columns)} cells")
+            raise self._refuse(
+                block.first_row, f"{num_rows} rows on end, none of them of {counted(len(self._columns), 'cell')}"
+            )
 
 
 def _words(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

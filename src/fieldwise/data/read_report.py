@@ -155,7 +155,7 @@ def describe(read: ReadReport) -> list[str]:
     lines = list(read.remarks)
     if read.rows_rejected:
         see = f" see {read.rejects}" if read.rejects else ""
-        lines.append(f"{read.rows_rejected:,} of {read.rows_read:,} rows could not be used:{see}")
+        lines.append(f"{read.rows_rejected:,} of {counted(read.rows_read, 'row')} could not be used:{see}")
         for each in read.reasons:
             count = f"{counted(each.rows, 'row', 'rows')}: " if len(read.reasons) > 1 else ""
             column = f", column {each.column}" if each.column is not None else ""

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fieldwise.counted import counted
 from fieldwise.data.chunk import without_views
 from fieldwise.data.python_values import REFUSALS, column_of, is_series
 from fieldwise.errors import DataError
@@ -197,7 +198,7 @@ def _table(columns: Sequence[tuple[Any, Any]], is_read: Callable[[Any], bool], n
     if refused is not None and not names:
         raise refused
     if num_rows and not names:
-        raise DataError("the rows have no columns", got=f"{num_rows} rows")
+        raise DataError("the rows have no columns", got=counted(num_rows, "row"))
     if len({len(array) for array in arrays}) > 1:
         found = ", ".join(f"{name} {len(array)}" for name, array in list(zip(names, arrays, strict=True))[:10])
         raise DataError("the columns do not have the same number of rows", got=found)

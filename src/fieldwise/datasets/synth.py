@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet
 
+from fieldwise.counted import counted
 from fieldwise.datasets.truth import Floats, Truth, auc_of_probabilities, draw_features, feature_counts, plant, sigmoid
 from fieldwise.errors import ConfigError
 from fieldwise.io.files import atomic_file, write_bytes
@@ -71,7 +72,7 @@ class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name, valid, expected in (
             ("rows", self.rows >= 1, "1 or more"),
             ("fields", self.fields >= min_fields, f"{min_fields} or more"),
-            ("features", self.features >= 2 * self.fields, f"at least two for each of {self.fields} fields"),
+            ("features", self.features >= 2 * self.fields, f"at least two for each of {counted(self.fields, 'field')}"),
             ("skew", 0 <= self.skew <= 4, "0 to 4"),
             ("truth", self.truth in ("linear", "network"), "linear or network"),
             ("best_auc", 0.55 <= self.best_auc <= 0.99, "0.55 to 0.99"),

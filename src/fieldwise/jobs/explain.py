@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.bundle import Bundle, open_bundle
+from fieldwise.counted import counted
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns, shown
@@ -203,7 +204,7 @@ def importance_on(bundle: Bundle, examples_of: Callable[[], Examples], seconds: 
     assert examples.labels is not None, "the rows are read with their labels"
     labels = examples.labels
     if not len(labels) or labels.min() == labels.max():
-        raise DataError("importance needs rows of both classes", got=f"{len(labels)} rows")
+        raise DataError("importance needs rows of both classes", got=counted(len(labels), "row"))
     numbers = network.by_field(examples.batch)
     order = np.random.default_rng(_SEED).permutation(len(labels))
     own = _logits(network, numbers)

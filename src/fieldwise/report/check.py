@@ -37,7 +37,7 @@ def survey_page(survey: Survey) -> str:
     others = [column for column in survey.columns if column.role != "field"]
     body = [
         f"<h1>Log profile: label {escape(survey.label)}</h1>",
-        f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {survey.rows_in_log:,} rows read'
+        f'<p class="facts">{_files(survey.files)}<br>{survey.rows_read:,} of {counted(survey.rows_in_log, "row")} read'
         f"{'' if survey.share == 1 else ', sampled at random'}; {survey.rows_rejected:,} of them rejected."
         f"{''.join(f'<br>{escape(line)}' for line in describe(survey.read))}"
         "</p>",
@@ -102,7 +102,11 @@ def _line(column: Column) -> list[str]:
 
 
 def _field(column: Column) -> str:
-    facts = [column.type, f"{_number(column)} values", f"{column.missing:,} of {column.rows:,} rows missing"]
+    facts = [
+        column.type,
+        f"{_number(column)} value{'s' * (column.num_values != 1)}",
+        f"{column.missing:,} of {counted(column.rows, 'row')} missing",
+    ]
     if column.quantiles is not None:
         least, median, greatest = column.quantiles
         facts.append(f"{least:.6g} to {greatest:.6g}, median {median:.6g}")

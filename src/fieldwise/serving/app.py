@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fieldwise.counted import counted
 from fieldwise.serving.batching import Probabilities
 from fieldwise.serving.exchange import (
     Answer,
@@ -167,7 +168,7 @@ class App:
         if asked.ranked:
             raise Refusal(400, "candidates are not explained: send rows or columns")
         if asked.rows.num_rows > self.limits.explained_rows:
-            raise Refusal(413, f"{self.limits.explained_rows} rows at most are explained at once")
+            raise Refusal(413, f"{counted(self.limits.explained_rows, 'row')} at most can be explained at once")
         explanation = await self.models.explain(version, asked.rows)
         return Answer(200, write_explanation(asked, version.model, version.name, explanation))
 

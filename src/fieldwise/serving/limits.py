@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from fieldwise.counted import counted
 from fieldwise.serving.refusals import Refusal
 
 __all__ = ["HeldBytes", "Limits", "busy", "too_many_rows", "too_many_values"]
@@ -95,10 +96,10 @@ def busy(text: str) -> Refusal:
 def too_many_rows(num_rows: int, limits: Limits) -> None:
     """Raise `Refusal` if a request has too many rows."""
     if num_rows > limits.rows:
-        raise Refusal(413, f"a request holds {limits.rows} rows at most, not {num_rows}: send several requests")
+        raise Refusal(413, f"a request holds {counted(limits.rows, 'row')} at most, not {num_rows}: send several")
 
 
 def too_many_values(num_values: int, column: str, limits: Limits) -> None:
     """Raise `Refusal` if a cell of a bag has too many values."""
     if num_values > limits.values:
-        raise Refusal(413, f"column {column}: a cell holds {limits.values} values at most, not {num_values}")
+        raise Refusal(413, f"column {column}: a cell holds {counted(limits.values, 'value')} at most, not {num_values}")

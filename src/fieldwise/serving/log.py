@@ -32,6 +32,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldwise.counted import counted
 from fieldwise.data.tables import as_table
 from fieldwise.io.files import atomic_file
 from fieldwise.serving.refusals import one_line
@@ -194,7 +195,7 @@ class RequestLog:
                 self.num_written += rows
 
     def _lose(self, rows: int, error: Exception) -> None:
-        self._say(f"{rows} rows of the log are lost: {one_line(error)}")
+        self._say(f"{counted(rows, 'row')} of the log lost: {one_line(error)}")
         with self._lock:
             self.num_dropped += rows
 

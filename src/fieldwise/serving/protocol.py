@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.counted import counted
 from fieldwise.errors import did_you_mean
 from fieldwise.serving.limits import Limits
 from fieldwise.serving.refusals import Refusal
@@ -135,7 +136,7 @@ def parse_infer(body: bytes, header_bytes: int | None, reads: Reads, limits: Lim
         column = kinds.get(name)
         num_cells = shape_of(name, tensor.shape, column, limits)
         if num_rows is not None and tensor.shape[0] != num_rows:
-            raise Refusal(400, f"input {name} has {tensor.shape[0]} rows, the inputs before it {num_rows}")
+            raise Refusal(400, f"input {name} has {counted(tensor.shape[0], 'row')}, the inputs before it {num_rows}")
         num_rows = tensor.shape[0]
         size = parameters.get("binary_data_size")
         if size is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fieldwise.counted import counted
 from fieldwise.serving.columns import Column
 from fieldwise.serving.limits import Limits, too_many_rows, too_many_values
 from fieldwise.serving.refusals import Refusal
@@ -84,7 +85,7 @@ def json_cells(name: str, datatype: str, num_cells: int, data: Sequence[Any]) ->
             raise Refusal(400, f"input {name}: the rows of nested data differ in length")
         data = list(chain.from_iterable(data))
     if len(data) != num_cells:
-        raise Refusal(400, f"input {name}: expected {num_cells} values, as its shape says, got {len(data)}")
+        raise Refusal(400, f"input {name}: expected {counted(num_cells, 'value')}, as its shape says, got {len(data)}")
     kinds = set(map(type, data)) - {type(None)}
     if not kinds <= _KINDS[datatype]:
         found = next(value for value in data if value is not None and type(value) not in _KINDS[datatype])

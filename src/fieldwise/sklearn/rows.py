@@ -26,6 +26,7 @@ import pyarrow as pa
 import scipy.sparse
 from sklearn.utils.validation import validate_data
 
+from fieldwise.counted import counted
 from fieldwise.data.tables import as_table, is_paths
 
 __all__ = ["Kind", "is_frame", "kind_of", "read", "sparse_fields"]
@@ -124,7 +125,8 @@ def sparse_fields(num_columns: int, groups: Sequence[int] | None) -> dict[str, t
         return {"x": (0, num_columns)}
     ends = np.cumsum([0, *groups]).tolist()
     if ends[-1] != num_columns or min(groups) < 1:
-        raise ValueError(f"sparse_groups have {ends[-1]} columns, 1 or more each expected, and X has {num_columns}")
+        have = counted(ends[-1], "column")
+        raise ValueError(f"sparse_groups have {have}, 1 or more each expected, and X has {num_columns}")
     return {f"g{number}": span for number, span in enumerate(pairwise(ends))}
 
 

@@ -214,7 +214,7 @@ def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]
     what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
     yield _commented(f"label = {_toml(name)}", f"{counted(len(rows), 'value')}: {what}")
     if num_missing := num_rows - sum(counts.values()):
-        yield f"# {num_missing:,} of {num_rows:,} rows have no label and are left out. If an empty label means no"
+        yield f"# {num_missing:,} of {counted(num_rows, 'row')} without a label, left out. If an empty label means no"
         yield "# click, replace it with 0."
     if len(rows) == 2:
         positive, is_evident = guess_positive(rows)

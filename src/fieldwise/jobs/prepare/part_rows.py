@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.split import SplitLog
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.events import Listener, Warned
@@ -58,11 +59,11 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
     for part in _missing(config, prepared.summary):
         asked, counts = getattr(config.data, part), prepared.summary["parts"].get(part, {})
         of = (
-            f"{prepared.summary['rows_read']:,} rows of the log"
+            f"{counted(prepared.summary['rows_read'], 'row')} of the log"
             if asked is None or isinstance(asked, float)
             else f"{asked}"
         )
-        rejected = f", {counts['rejected']:,} rows having been rejected" if counts.get("rejected") else ""
+        rejected = f", {counted(counts['rejected'], 'row')} having been rejected" if counts.get("rejected") else ""
         fix = f"name other rows, or more of them; or leave data.{part} out" + (
             ": then all epochs are trained, and the last is kept" if part == "valid" else ""
         )
@@ -116,7 +117,7 @@ def _one_class(config: Config, name: str, num_valid: int, listen: Listener, stop
             "the validation rows hold one class only",
             where=_where(config, "valid"),
             expected=f"two classes or more, for train.stop_on = {config.train.stop_on}",
-            got=f"{num_valid:,} rows of class {name}",
+            got=f"{counted(num_valid, 'row')} of class {name}",
             fix=f"{'name other rows, or more of them' if config.data.fold is None else _FEWER_FOLDS}; "
             "or set train.stop_on = logloss",
         )

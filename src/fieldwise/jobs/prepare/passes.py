@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from fieldwise.counted import counted
 from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.csv_quotes import LineEnds
@@ -318,7 +319,7 @@ class _Tally:
             "too many rows cannot be used",
             where=f"{file}, row {row}, the first of them" + (f", column {column}" if column else ""),
             expected=expected,
-            got=f"{self.num_rejects:,} of {self.num_rows:,} rows so far; the first: {reason}: {value!r}",
+            got=f"{self.num_rejects:,} of {counted(self.num_rows, 'row')} so far; the first: {reason}: {value!r}",
             fix="repair the log, correct [fields], or allow more with max_rejects",
         )
 

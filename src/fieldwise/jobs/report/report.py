@@ -19,6 +19,7 @@ import msgspec
 
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.read_report import describe
 from fieldwise.errors import ArtefactError
 from fieldwise.events import Listener, StageStart, Warned, ignore
@@ -278,7 +279,7 @@ def _facts(config: Config, prepared: Prepared, run: Path, digest: str) -> dict[s
             "model": digest,
         },
         "Machine of the report": {
-            "processor": f"{machine.processor}, {machine.cores} cores",
+            "processor": f"{machine.processor}, {counted(machine.cores, 'core')}",
             "system": machine.system,
             **machine.versions,
         },

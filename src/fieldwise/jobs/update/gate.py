@@ -319,7 +319,7 @@ def _out_of_bounds(
         place: (
             f"calibration{f' of {names[place]}' if names[place] else ''} is {found.ratio[place]:.3f}, predictions over "
             f"clicks (interval of confidence {1 - level:.6g}: {found.low[place]:.3f} to {found.high[place]:.3f}; "
-            f"allowed: {low:g} to {high:g}; {found.examples[place]:,} examples)"
+            f"allowed: {low:g} to {high:g}; {counted(found.examples[place], 'example')})"
         )
         for place in np.flatnonzero((found.low > high) | (found.high < low)).tolist()
     }

@@ -15,6 +15,7 @@ import torch
 
 from fieldwise.bundle import open_bundle
 from fieldwise.config import Config, with_overrides
+from fieldwise.counted import counted
 from fieldwise.data.cache import Cache
 from fieldwise.data.log import Log
 from fieldwise.errors import ArtefactError, ConfigError, Stopped
@@ -257,7 +258,9 @@ class _Update:
             summary=DaySummary(rows=0, used=0, classes=[]),
             current=self.record.current,
             head=self.record.head,
-            reasons=[f"there is nothing to learn from: {found.counts.waiting:,} rows wait for their label"],
+            reasons=[
+                f"there is nothing to learn from: {counted(found.counts.waiting, 'row has', 'rows have')} no label yet"
+            ],
             warnings=said,
             **self.of_late,
         )

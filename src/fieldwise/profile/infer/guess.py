@@ -227,7 +227,7 @@ def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     except DataError:
         return Guess(f"lists of unsupported type {values.type}", type="bag", left_out=True)
     guess = Guess(
-        f"lists of {found.num_present:,} values, {found.num_distinct:,} of them distinct",
+        f"lists of {counted(found.num_present, 'value')}, {found.num_distinct:,} of them distinct",
         type="bag",
         weighted=weights is not None,
         min_count=found.min_count,

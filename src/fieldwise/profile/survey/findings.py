@@ -65,7 +65,7 @@ def _one_class(survey: Survey) -> Iterator[Finding]:
             yield Finding(
                 kind="constant_label",
                 where=f"the {name} rows",
-                what=f"all {part.rows:,} rows have the label {met[0]}",
+                what=f"{counted(part.rows, 'row')}, all with the label {met[0]}",
                 why="a model cannot be trained or evaluated on a single class; AUC is undefined",
                 fix="choose other rows for this part; a log sorted by label cannot be split by position",
             )
@@ -135,7 +135,7 @@ def _useless(fields: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="all_missing",
                 where=_field(column),
-                what=f"none of the {column.rows:,} rows has a value",
+                what=f"{counted(column.rows, 'row')}, none with a value",
                 why="the field contains no information",
                 fix=f"fix the log if it should have values, or {exclude}",
             )
@@ -151,7 +151,7 @@ def _useless(fields: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="near_unique",
                 where=_field(column),
-                what=f"{column.num_values:,} distinct values in {present:,} rows",
+                what=f"{counted(column.num_values, 'distinct value')} in {counted(present, 'row')}",
                 why="values that never recur do not help on new examples, and they fill the vocabulary",
                 fix=f'{exclude}; or use type = "number" for a quantity, "bag" for several values in one cell',
             )
@@ -162,7 +162,7 @@ def _unreadable(survey: Survey, fields: Iterable[Column]) -> Iterator[Finding]:
         yield Finding(
             kind="rejected_rows",
             where=survey.first_reject or "the log",
-            what=f"{survey.rows_rejected:,} of {survey.rows_read:,} rows are rejected, this one first",
+            what=f"{survey.rows_rejected:,} of {counted(survey.rows_read, 'row')} rejected, this one first",
             why="they are left out of training, which may bias the model",
             fix="fix the process that writes them; max_rejects in [data] sets a limit",
         )
