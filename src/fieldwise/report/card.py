@@ -60,7 +60,7 @@ def _evaluation(content: ReportContent) -> Iterator[str]:
     if found is None:
         yield "There are no rows but those that the model was trained on."
         return
-    yield f"On {counted(found.metrics.num_examples, f'{found.part} row')}:"
+    yield f"On the {counted(found.metrics.num_examples, f'{found.part} row')}:"
     yield ""
     estimates = {"auc": found.auc, "logloss": found.logloss}
     yield from _table(

@@ -23,7 +23,7 @@ def quality(found: PartFigures) -> Iterator[str]:
     optimistic = "There is no test part: valid was used to choose the epoch, so its figures are optimistic."
     estimates = {"auc": found.auc, "logloss": found.logloss}
     yield section(
-        f"Quality on {counted(found.metrics.num_examples, f'{found.part} row')}",
+        f"Quality on the {counted(found.metrics.num_examples, f'{found.part} row')}",
         note(*([optimistic] if found.part == "valid" else []), *found.notes),
         *(metric_table(metrics, estimates, name) for name, metrics in found.metrics.by_label().items()),
         figures(*_curves(found)),
