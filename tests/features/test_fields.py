@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.reference.encoder import ReferenceEncoder
 
 from fieldwise.features.encoder import Encoder
-from fieldwise.kernels.layout import BAG, VALUE
+from fieldwise.kernels.layout import BAG, VALUE, Batch
 from fieldwise.schema import Field, Schema
+from fieldwise.serving.encode import RowEncoder
 
 FIELDS = (
     Field(name="category", column="text"),
@@ -120,40 +121,46 @@ def table_of(rows: list[dict]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=KINDS)
 
 
-def decoded(encoder: Encoder, table: pa.Table) -> dict[str, list[list[tuple[int, float]]]]:
+def decoded(encoder: Encoder, batch: Batch) -> dict[str, list[list[tuple[int, float]]]]:
     """Ids and weights (or inputs) by field and row."""
-    batch, layout = encoder.transform(table).batch, encoder.layout
+    layout, num_rows = encoder.layout, batch.num_examples
     found = {}
     for f, field in enumerate(encoder.schema.fields):
         if layout.form[f] == BAG:
             bounds = batch.offsets[layout.bag[f]]
             pairs = list(zip(batch.bag_ids.tolist(), batch.bag_weights.tolist(), strict=True))
-            found[field.name] = [pairs[bounds[b] : bounds[b + 1]] for b in range(table.num_rows)]
+            found[field.name] = [pairs[bounds[b] : bounds[b + 1]] for b in range(num_rows)]
         else:
             ids = batch.ids[layout.single[f]].tolist()
-            values = batch.values[layout.value[f]].tolist() if layout.form[f] == VALUE else [1.0] * table.num_rows
+            values = batch.values[layout.value[f]].tolist() if layout.form[f] == VALUE else [1.0] * num_rows
             found[field.name] = [[pair] for pair in zip(ids, values, strict=True)]
     return found
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ROWS, max_size=12), st.lists(ROWS, max_size=4))
-def test_every_field_is_encoded_as_the_reference_does(rows, new_rows):
+def test_every_field_is_encoded_and_answered_as_the_reference_does(rows, new_rows):
     classes = [rows[0] | {"label": True}, rows[0] | {"label": False}] if rows else []
     rows = [*classes, *rows] or [dict.fromkeys(KINDS.names) | {"label": label} for label in (True, False)]
     rows.append(dict.fromkeys(KINDS.names) | {"label": True, "time": "2026-11-08"})  # all but no time is refused
     encoder = Encoder(Schema(fields=FIELDS, label="label")).fit([table_of(rows)])
     reference = ReferenceEncoder(FIELDS, rows)
+    answering = RowEncoder(encoder)
     for some in (rows, new_rows):
-        found = decoded(encoder, table_of(some))
-        for field in FIELDS:
-            expected = [reference.encode(field.name, row) for row in some]
-            ids = [[id_ for id_, _ in row] for row in found[field.name]]
-            assert ids == [[id_ for id_, _ in row] for row in expected], field.name
-            weights = [weight for row in found[field.name] for _, weight in row]
-            assert weights == pytest.approx([weight for row in expected for _, weight in row], rel=1e-5, abs=1e-6), (
-                field.name
-            )
+        assert_as_the_reference_says(decoded(encoder, encoder.transform(table_of(some)).batch), reference, some)
+        if some:
+            assert_as_the_reference_says(decoded(encoder, answering.encode(table_of(some))), reference, some)
+
+
+def assert_as_the_reference_says(found, reference, rows):
+    for field in reference.fields.values():
+        expected = [reference.encode(field.name, row) for row in rows]
+        ids = [[id_ for id_, _ in row] for row in found[field.name]]
+        assert ids == [[id_ for id_, _ in row] for row in expected], field.name
+        weights = [weight for row in found[field.name] for _, weight in row]
+        assert weights == pytest.approx([weight for row in expected for _, weight in row], rel=1e-5, abs=1e-6), (
+            field.name
+        )
 
 
 @settings(max_examples=30, deadline=None)

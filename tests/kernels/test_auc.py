@@ -5,9 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.reference import auc as of_groups
 from tests.reference import metrics as reference
 
-from fieldwise.kernels.auc import average_precision, concordance, grouped_auc, lexsort, pack, unpack, unweighted
+from fieldwise.kernels.auc import (
+    average_precision,
+    concordance,
+    group_aucs,
+    grouped_auc,
+    lexsort,
+    pack,
+    unpack,
+    unweighted,
+)
 
 quick = settings(deadline=None, max_examples=60)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -31,6 +41,8 @@ def test_keys_hold_probability_and_label_and_sort_as_the_probabilities_do(dtype,
     probabilities, labels, _ = data
     probabilities = probabilities.astype(dtype)
     keys = pack(probabilities, labels)
+    double = dtype == np.float64
+    assert keys.tolist() == [of_groups.key(*each, double) for each in zip(probabilities, labels, strict=True)]
     back, positive = unpack(keys)
     np.testing.assert_array_equal(back, probabilities)
     np.testing.assert_array_equal(positive, labels)
@@ -110,3 +122,7 @@ def test_grouped_auc_looks_at_every_group_by_itself(data, seed):
         assert [num_groups, num_left_out, left_out / weights.sum()] == pytest.approx(rest, abs=1e-12)
         assert (gauc is None) == (num_groups == 0)
         assert gauc is None or weighted_auc / weight == pytest.approx(gauc, rel=1e-12)
+    aucs, sums = group_aucs(groups[order], keys[order], weights[order])
+    expected = of_groups.group_aucs(groups.tolist(), probabilities, labels, weights)
+    assert [None if np.isnan(auc) else auc for auc in aucs] == pytest.approx([auc for auc, _ in expected], rel=1e-12)
+    assert sums.tolist() == [total for _, total in expected]

@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reference import bins as reference
+from tests.reference import sketch
 
 from fieldwise.kernels.bins import bin_ids, number_keys, numbers_of_keys
 
@@ -26,7 +27,8 @@ def test_an_edge_belongs_to_the_bin_above_it():
 def test_keys_are_ordered_as_the_numbers_and_give_them_back(numbers):
     keys = number_keys(np.array(numbers))
     assert (keys > 0).all()
-    assert numbers_of_keys(keys).tolist() == numbers
+    assert keys.tolist() == [sketch.key_of(number or 0.0) for number in numbers]
+    assert numbers_of_keys(keys).tolist() == [sketch.number_of(key) for key in keys.tolist()] == numbers
     by_key = [numbers[i] for i in np.argsort(keys, kind="stable")]
     assert by_key == sorted(numbers)
 

@@ -41,5 +41,8 @@ def test_few_combinations_have_a_cell_each_and_many_share_some():
     combine_ids(ids, others, 50, 1024, cells)
     assert cells.tolist() == list(range(1000))
     combine_ids(ids, others, 50, 256, hashed)
+    assert hashed.tolist() == [
+        reference.cell_of(*pair, 50, 256) for pair in zip(ids.tolist(), others.tolist(), strict=True)
+    ]
     assert hashed.max() < 256
     assert len(np.unique(hashed)) > 200

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
 from tests.helpers import make_batch, make_layout
+from tests.reference import compact as reference
 from tests.reference.batches import random_fields
 
 from fieldwise.errors import ConfigError
-from fieldwise.kernels.compact import compacted
+from fieldwise.kernels.compact import compacted, kind_for, width_of
 from fieldwise.kernels.storage import decode_weights, num_weights
 from fieldwise.kernels.table import gather
 
@@ -22,25 +21,23 @@ def test_every_float16_is_read_exactly():
     np.testing.assert_array_equal(decode_weights(bits)[finite].view(np.uint32), expected[finite].view(np.uint32))
 
 
-def slow_row(weights):
-    """Return the numbers of an int8 row: the scale is the largest size over 127, up to the next bfloat16."""
-    largest = max(abs(float(weight)) for weight in weights)
-    [bits] = struct.unpack("<I", struct.pack("<f", np.float32(largest / 127)))
-    upper = -(-bits // 65536)
-    [scale] = struct.unpack("<f", struct.pack("<I", upper << 16))
-    return [round(float(weight) / scale) * scale if scale else 0.0 for weight in weights]
-
-
 @pytest.mark.parametrize("size", [1e-30, 1e-6, 0.3, 1.0, 1e4, 1e30])
 def test_int8_rows_are_whole_numbers_times_a_scale(size):
     weights = (np.random.default_rng(1).normal(size=(50, 11)) * size).astype(np.float32)
     weights[3] = 0
     rows = compacted(weights, "int8")
     assert (rows.shape, num_weights(rows)) == ((50, 13), 11)
+    assert width_of("int8", 11) == (13, rows.dtype)
     found = decode_weights(rows)
     for row, of_row in zip(found, weights, strict=True):
-        np.testing.assert_allclose(row, slow_row(of_row), rtol=1e-6)
+        np.testing.assert_allclose(row, reference.int8_row(of_row), rtol=1e-6)
         assert np.abs(row - of_row).max() <= np.abs(of_row).max() / 127 / 2 * 1.01
+
+
+def test_short_rows_are_float16_for_a_scale_of_their_own_costs_what_int8_saves():
+    kinds = [kind_for("int8", num_weights) for num_weights in range(1, 12)]
+    assert kinds == ["float16"] * 7 + ["int8"] * 4
+    assert width_of("float16", 3) == (3, compacted(np.ones((1, 3)), "float16").dtype)
 
 
 def test_what_is_beyond_float16_is_refused():

@@ -1,11 +1,13 @@
 from collections import Counter as ReferenceCounter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reference import counter as reference
 
 from fieldwise.kernels.counter import Counter, ranked
-from fieldwise.kernels.hashtable import build, lookup
+from fieldwise.kernels.hashtable import build, lookup, place, slots_for, take
 
 # A small pool makes repeats; neighbours and powers of two make homes that collide.
 KEYS = st.one_of(st.integers(0, 30), st.integers(0, 63).map(lambda k: 2**k), st.integers(0, 2**64 - 1))
@@ -38,6 +40,22 @@ def test_counts_are_those_of_a_dictionary(chunks):
     assert keys.tolist() == sorted(expected)
     asked = [0, 1, 2, 3, *expected]
     assert counter.counts(uint64(asked)).tolist() == [expected[key] for key in asked]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(KEYS, max_size=90), max_size=4), st.integers(0, 3), st.sets(KEYS.filter(bool), max_size=20))
+def test_keys_are_numbered_in_the_order_in_which_they_come_however_they_are_cut(chunks, threshold, known):
+    counter = Counter()
+    found = [counter.number(uint64(chunk), threshold) for chunk in chunks]
+    numbers, reached, keys = reference.numbered(chunks, threshold)
+    assert [each.tolist() for each, _ in found] == numbers
+    assert [places.tolist() for _, places in found] == reached
+    assert counter.keys().tolist() == keys
+    # What a vocabulary says of them goes to the places of their numbers.
+    table = sorted(known)
+    out = np.full(len(keys) + 1, 9, np.uint32)
+    counter.values(build(uint64(table), first=2), 1, out)
+    assert out.tolist() == [0, *(2 + table.index(key) if key in known else 1 for key in keys)]
 
 
 def test_a_table_grows_within_one_call():
@@ -91,3 +109,21 @@ def test_a_saved_table_may_be_read_only_and_lie_at_any_address():
     assert not shifted.flags.writeable
     assert not shifted.flags.aligned
     assert lookup(shifted, uint64([9, 7, 1]), absent=1).tolist() == [4, 2, 1]
+
+
+@settings(deadline=None)
+@given(st.lists(KEYS.filter(bool), unique=True, max_size=40), st.sets(st.integers(0, 39)))
+def test_a_table_is_filled_in_place_and_values_without_a_key_are_passed_over(keys, left_out):
+    given_keys = [0 if at in left_out else key for at, key in enumerate(keys)]
+    slots = np.zeros((slots_for(len(keys)), 2), np.uint64)
+    place(slots, uint64(given_keys), 5)
+    assert dict(slots[slots[:, 0] != 0].tolist()) == {key: 5 + at for at, key in enumerate(given_keys) if key}
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40), st.data())
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_ids_are_taken_by_number_as_numpy_takes_them(dtype, ids, data):
+    numbers = np.array(data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=90)), dtype)
+    table = np.array(ids, np.uint32)
+    np.testing.assert_array_equal(take(table, numbers), np.take(table, numbers))

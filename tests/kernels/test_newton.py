@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
-from fieldwise.kernels.newton import LogisticProblem
+from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
 from fieldwise.kernels.threads import num_threads, set_num_threads
 
 SIZES = [40, 3, 12, 2]
@@ -39,8 +39,12 @@ def drawn(num_examples: int, seed: int) -> tuple[Batch, sparse.csr_matrix, np.nd
     return batch, sparse.csr_matrix(dense), labels
 
 
-def layout_of_batch() -> Layout:
-    return Layout(LAYOUT.form, np.array([0, 1, -1, 2]), LAYOUT.value, LAYOUT.bag, LAYOUT.base)
+@pytest.mark.parametrize("num_examples", [0, 1, 300])
+def test_logits_of_other_examples_are_products_with_the_weights(num_examples):
+    batch, matrix, _ = drawn(num_examples, seed=6)
+    weights = np.random.default_rng(7).normal(size=LAYOUT.num_features)
+    found = logits_of(LogisticSolution(weights, 0.4, 0.0, 1), batch, LAYOUT)
+    np.testing.assert_allclose(found, np.dot(matrix.toarray(), weights) + 0.4, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("l2", [0.1, 3.0, 100.0])

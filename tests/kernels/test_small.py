@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from tests.reference import small as reference
 
 from fieldwise.kernels.blocks import mark_blocks
 from fieldwise.kernels.buckets import bucket_ids, count_ids
 from fieldwise.kernels.by_feature import by_feature
+from fieldwise.kernels.joint_labels import join_labels, label_states
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.texts import pick_texts, put_texts
+from fieldwise.kernels.vector import first_bit, matches, num_bits
+from fieldwise.kernels.work import most_ids
 
 
 def batch_of(singles, values, bags):
@@ -63,10 +67,40 @@ def test_buckets_are_remainders_and_nothing_is_none(fingerprints, num_buckets, f
     assert found.tolist() == reference.bucket_ids(fingerprints, num_buckets, first)
 
 
-def test_ids_are_counted():
-    ids, counts = np.array([3, 0, 3, 1], np.uint32), np.array([5, 0, 0, 1], np.int64)
-    count_ids(ids, counts)
-    assert counts.tolist() == [6, 1, 0, 3]
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 5)), st.integers(0, 2**40))
+def test_ids_are_counted_on_top_of_what_was_counted(ids, before):
+    counts = np.full(6, before, np.int64)
+    count_ids(np.array(ids, np.uint32), counts)
+    np.testing.assert_array_equal(counts, before + np.bincount(ids, minlength=6))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=15))
+def test_labels_are_joined_in_one_number_and_taken_apart(states):
+    codes = join_labels([np.array(of_label, np.int8) for of_label in states])
+    assert codes.tolist() == reference.joined_labels(states)
+    assert [label_states(codes, label).tolist() for label in range(len(states))] == states
+
+
+@njit
+def matched(data, at, byte):
+    return matches(data, at, byte)
+
+
+@njit
+def looked_at(word):
+    return first_bit(word), num_bits(word)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(min_size=70, max_size=70), st.integers(0, 6), st.sampled_from(b"\0\x01,\xff"), st.booleans())
+def test_the_bytes_that_match_are_bits_of_a_word(data, at, byte, often):
+    data = bytes(byte if each % 3 == 0 else each for each in data) if often else data
+    word = matched(np.frombuffer(data, np.uint8), at, np.uint8(byte))
+    assert word == reference.matches(data[at : at + 64], byte)
+    if word:
+        assert looked_at(np.uint64(word)) == (f"{word:b}"[::-1].index("1"), f"{word:b}".count("1"))
 
 
 @settings(deadline=None, max_examples=30)
@@ -89,3 +123,10 @@ def test_texts_are_picked_in_any_order_and_put_in_their_places(texts, data):
 def test_a_field_of_no_examples_has_none_for_any_feature(num_examples):
     batch = batch_of([np.zeros(num_examples)], [], [[]] * num_examples)
     assert by_feature(batch, Layout.of([SINGLE], [3]), 0).starts.tolist() == [0, *[num_examples] * 3]
+
+
+@settings(deadline=None, max_examples=30)
+@given(bags=BAGS)
+def test_room_is_made_for_the_field_with_the_most_ids(bags):
+    batch = batch_of([np.zeros(len(bags))], [], bags)
+    assert most_ids(batch) == max(len(bags), sum(map(len, bags)))

@@ -153,6 +153,19 @@ def test_random_weights_depend_on_the_row_not_on_how_the_table_is_cut():
     assert not np.isin(other[:, :2], whole[:, :2]).any()
 
 
+@pytest.mark.parametrize(("seed", "first_row"), [(0, 0), (2**31 - 1, 2**40)])
+def test_random_weights_are_those_of_the_reference(seed, first_row):
+    rows, expected = np.zeros((20, 4)), np.zeros((20, 4))
+    kernels.initialise(rows, 1, 3, 0.5, seed, first_row)
+    for r in range(20):
+        expected[r, 1:3] = [0.5 * reference.uniform(seed, first_row + r, unit) for unit in (1, 2)]
+    np.testing.assert_array_equal(rows, expected)
+    some = np.array([3, 19, 0])
+    numbered = np.zeros((3, 4))
+    kernels.initialise_numbered(numbered, 1, 3, 0.5, seed, first_row + some)
+    np.testing.assert_array_equal(numbered, expected[some])
+
+
 def test_random_weights_are_uniform_between_their_bounds():
     rows = np.zeros((50_000, 2))
     kernels.initialise(rows, 0, 2, 0.5, 1, 0)

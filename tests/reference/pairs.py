@@ -28,3 +28,9 @@ def held_out_gain(sums: dict, l2: float) -> tuple[float, float]:
         gain += w * s - 0.5 * w * w * h
         variance += w * w * h
     return gain, variance
+
+
+def cell_of(id_: int, other: int, num_others: int, num_cells: int) -> int:
+    """The combination's own cell; one that a hash gives it where there are too few."""
+    cell = id_ * num_others + other
+    return cell if cell < num_cells else (cell * 0x9E3779B97F4A7C15 % 2**64 >> 20) % num_cells

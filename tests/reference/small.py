@@ -27,3 +27,13 @@ def examples_of_features(bags: Sequence[Sequence[tuple[int, float]]], num_featur
         for id_, weight in bag:
             found[id_][example] = found[id_].get(example, 0.0) + weight
     return [[[example, weight] for example, weight in sorted(each.items())] for each in found]
+
+
+def joined_labels(states: Sequence[Sequence[int]]) -> list[int]:
+    """The states of several labels as digits of base 4, the first label's the lowest."""
+    return [sum(state * 4**place for place, state in enumerate(of_example)) for of_example in zip(*states, strict=True)]
+
+
+def matches(data: bytes, byte: int) -> int:
+    """Bit i is set where byte i is the one that is looked for."""
+    return sum(1 << place for place, each in enumerate(data) if each == byte)

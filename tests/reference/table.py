@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_MASK = 2**64 - 1
+
 
 def encode(fields: list[list[list[tuple[int, float]]]], rows: list[int]) -> list[np.ndarray]:
     """Return each field's (B, rows) matrix of inputs from ``fields[f][b] = [(local id, value), ...]``."""
@@ -49,3 +51,12 @@ def ftrl(w: np.ndarray, z: np.ndarray, n: np.ndarray, g: np.ndarray, alpha: floa
         n[i] += g[i] ** 2
         w[i] = 0.0 if abs(z[i]) <= l1 else -(z[i] - np.sign(z[i]) * l1) / ((beta + np.sqrt(n[i])) / alpha + l2)
     return w, z, n
+
+
+def uniform(seed: int, row: int, unit: int) -> float:
+    """A number in [-1, 1) for a weight: splitmix64's steps over (seed, row, unit), in whole numbers."""
+    z = seed * 0x9E3779B97F4A7C15 + row & _MASK
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 + unit * 0xD6E8FEB86659FD93 & _MASK
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    return ((z ^ z >> 31) >> 11) / 2**52 - 1

@@ -11,6 +11,7 @@ from tests.helpers import make_batch, make_layout
 from tests.reference import table as reference
 from tests.reference.batches import random_fields
 
+from fieldwise.kernels.optimizers import adagrad_number, adam_number
 from fieldwise.kernels.storage import decode_weights
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.tables.config import TableOptimizerConfig
@@ -84,6 +85,22 @@ def test_adam_notices_a_weight_that_overflows_wherever_it_stands(unit):
         (local.sum() + full.sum()).backward()
         (full if unit == 18 else local).grad[3, 0 if unit == 18 else unit] = np.inf if bad else 1.0
         assert move(table) is not bad
+
+
+@pytest.mark.parametrize("name", ["adagrad", "adam"])
+def test_a_weight_alone_is_moved_as_torchs_optimizer_moves_it(name):
+    weight = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+    kind = {"adagrad": torch.optim.Adagrad, "adam": torch.optim.Adam}[name]
+    peer, number = kind([weight], lr=0.1, eps=1e-10), np.array([0.3, 0.0, 0.0])
+    for step, gradient in enumerate([0.5, -2.0, 0.0, 1e-8, 30.0], start=1):
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        peer.step()
+        if name == "adagrad":
+            adagrad_number(number, gradient, 0.1, 1e-10)
+        else:
+            # torch adds epsilon to the root that is corrected for the first steps, the table's rule to the root itself.
+            adam_number(number, gradient, 0.1, 1e-10 * math.sqrt(1 - 0.999**step), 0.9, 0.999, step)
+        assert number[0] == pytest.approx(weight.item(), rel=1e-10)
 
 
 def test_every_step_of_ftrl_is_the_papers():
