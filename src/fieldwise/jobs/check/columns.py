@@ -10,7 +10,8 @@ import pyarrow as pa
 from fieldwise.errors import DataError
 from fieldwise.features.columns import Columns
 from fieldwise.jobs.init.fields import Inferred
-from fieldwise.profile.infer.guess import Guess, guess_column
+from fieldwise.profile.infer.guess import guess_column
+from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.values import Values
 from fieldwise.profile.survey.column import SurveyedColumn
 from fieldwise.schema import Field

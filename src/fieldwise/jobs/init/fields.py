@@ -21,7 +21,8 @@ from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.spelling import spelled
 from fieldwise.jobs.init.one_field import column_field, cross_fields, custom_field, with_limits
 from fieldwise.profile.infer.evidence import label_of
-from fieldwise.profile.infer.guess import Guess, by_label, guess_column
+from fieldwise.profile.infer.guess import by_label, guess_column
+from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.roles import check_role
 from fieldwise.schema import Default, Field, Label, Schema
 

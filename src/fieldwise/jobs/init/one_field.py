@@ -14,7 +14,8 @@ from fieldwise.features.bags import measure_bags, split_cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.field_types import convert
 from fieldwise.features.missing import IN_TEXTS
-from fieldwise.profile.infer.guess import Guess, guess_column
+from fieldwise.profile.infer.guess import guess_column
+from fieldwise.profile.infer.meaning import Guess
 from fieldwise.schema import CustomType, Field, FieldType
 
 __all__ = ["column_field", "cross_fields", "custom_field", "make_field", "with_limits"]

@@ -21,8 +21,8 @@ from fieldwise.features.columns import Columns
 from fieldwise.features.labels import count_labels, merge_spellings
 from fieldwise.jobs.init.fields import Inferred, infer_schema
 from fieldwise.models.config import ModelConfig
-from fieldwise.profile.infer.guess import Guess
 from fieldwise.profile.infer.label import guess_label
+from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.names import is_position, words
 from fieldwise.profile.infer.values import Values
 from fieldwise.schema import Field

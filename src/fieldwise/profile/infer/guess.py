@@ -45,9 +45,6 @@ bins a number gets (`features.sketch`).
 
 from __future__ import annotations
 
-import re
-from typing import Literal, NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -56,21 +53,19 @@ import pyarrow.compute as pc
 from fieldwise.counted import counted
 from fieldwise.data.split import SPELLINGS
 from fieldwise.errors import DataError
-from fieldwise.features.bags import is_pair, split_pairs
 from fieldwise.features.canonical import is_list
-from fieldwise.features.lists import split_lists
 from fieldwise.features.missing import IN_NUMBERS, IN_TEXTS
 from fieldwise.features.numerals import respelled
 from fieldwise.features.parse import parse_text
-from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
 from fieldwise.profile.infer.evidence import weigh
+from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.names import is_code, is_row_id
 from fieldwise.profile.infer.number_styles import find_style, may_be_numbers
+from fieldwise.profile.infer.several import guess_lists, guess_texts
 from fieldwise.profile.infer.times import Times, find_times
 from fieldwise.profile.infer.values import Float64s, Values
-from fieldwise.schema import Decimal, FieldType, TimePart
 
-__all__ = ["Guess", "by_label", "guess_column"]
+__all__ = ["by_label", "guess_column"]
 
 _FEW = 50
 _FEW_EACH = 4
@@ -86,45 +81,6 @@ _LONG_HASH = "^(0x)?[0-9a-fA-F]{16,}$"
 _LEADING_ZERO = "^[+-]?0[0-9]"
 _GROUPED = r"^[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+$"
 _FEW_GROUPED = 10
-
-
-class Guess(NamedTuple):
-    """The inferred meaning of a column: the field that it would make, even if it is left out.
-
-    Attributes
-    ----------
-    reason
-        A short explanation for the user.
-    left_out
-        Whether the column is not used as a field by default.
-    role
-        Its likely role in ``[data]``; ``time`` if its values are points in time.
-    type, separator, brackets, weighted, decimal, symbol, format, min_count, missing, length
-        See `schema.Field`; `min_count` and `missing` are those of a category or bag.
-    parts
-        For a time, the part that each of its fields uses.
-    is_open
-        Whether the values may be quantities or codes, so that the label has to decide (`by_label`).
-    is_both
-        Whether the column makes two fields: a category, and a number whose order carries further information.
-    """
-
-    reason: str
-    type: FieldType = "category"
-    left_out: bool = False
-    role: Literal["id", "split", "time"] | None = None
-    separator: str | None = None
-    brackets: bool = False
-    weighted: bool = False
-    min_count: int = 1
-    decimal: Decimal | None = None
-    symbol: str | None = None
-    parts: tuple[TimePart, ...] = ()
-    format: str | None = None
-    missing: tuple[str, ...] = IN_TEXTS
-    is_open: bool = False
-    is_both: bool = False
-    length: int | None = None
 
 
 def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None) -> Guess:
@@ -175,13 +131,13 @@ def guess_column(name: str, array: pa.Array, missing: tuple[str, ...] | None = N
     kind = array.type
     if is_list(kind) or pa.types.is_map(kind):
         markers = IN_TEXTS if missing is None else missing
-        return _guess_lists(array, markers)._replace(missing=markers)
+        return guess_lists(array, markers)._replace(missing=markers)
     try:
         values = Values(array)
     except DataError:
         return Guess(f"unsupported type {kind}", left_out=True)
     values, markers, dropped = _without_missing(name, kind, values, missing)
-    for rule in (_no_category, _marked_category, _number, _bag, _text):
+    for rule in (_no_category, _marked_category, _number, guess_texts, _text):
         guess = rule(name, kind, values)
         if guess is not None:
             return guess._replace(
@@ -210,57 +166,6 @@ def _without_missing(
     gone = values.texts.filter(pc.invert(pc.is_in(values.texts, value_set=rest.texts)))
     shown = [f"'{text[:40]}'" for text in gone.to_pylist()]
     return rest, markers, ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
-
-
-def _guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
-    if pa.types.is_map(array.type):
-        array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
-    if pa.types.is_floating(array.type.value_type) and (guess := _guess_vector(array)) is not None:
-        return guess
-    values, weights = pc.list_flatten(array), None
-    if is_pair(values.type):
-        values, weights = split_pairs(values)
-    if weights is not None and not _is_number(weights.type):
-        return Guess(f"weights of type {weights.type} are not numbers", type="bag", left_out=True)
-    try:
-        found = Values(values).without(missing, of_numbers=False)
-    except DataError:
-        return Guess(f"lists of unsupported type {values.type}", type="bag", left_out=True)
-    guess = Guess(
-        f"lists of {counted(found.num_present, 'value')}, {found.num_distinct:,} of them distinct",
-        type="bag",
-        weighted=weights is not None,
-        min_count=found.min_count,
-    )
-    if not found.num_present:
-        return guess._replace(left_out=True, reason="no value in any row")
-    if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
-        return guess._replace(left_out=True, reason=_NO_VECTOR)
-    lengths = pc.list_value_length(array).fill_null(0)
-    if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
-        return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
-    return guess
-
-
-_NO_VECTOR = "lists of fractions that differ in length: no vector, and values that do not recur"
-
-
-def _guess_vector(array: pa.Array) -> Guess | None:
-    """Return the guess for lists of floats that all have one length, 2 or more; None unless some are fractions, or the
-    type has the length.
-    """
-    lengths = np.unique(pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False))
-    lengths = lengths[lengths > 0]
-    if len(lengths) != 1 or lengths[0] < 2:
-        return None
-    numbers = pc.list_flatten(array).to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
-    known = numbers[np.isfinite(numbers)]
-    if not pa.types.is_fixed_size_list(array.type) and not (known != np.rint(known)).any():
-        return None
-    guess = Guess(f"vectors of {lengths[0]:,} numbers", type="vector", length=int(lengths[0]))
-    if len(numbers) == len(array) and (numbers == numbers[0]).all():
-        return guess._replace(left_out=True, reason=f"the same vector of {lengths[0]:,} numbers in every row")
-    return guess
 
 
 def _no_category(name: str, kind: pa.DataType, values: Values) -> Guess | None:
@@ -358,34 +263,6 @@ def _why_code(name: str, values: Values, whole: Float64s) -> str | None:
     return None
 
 
-def _bag(name: str, kind: pa.DataType, values: Values) -> Guess | None:
-    # A column that libffm makes of a field: cells of one value and its weight need no separator.
-    if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
-        return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
-    if is_objects(values):
-        return Guess("looks like JSON objects: extract their values into columns", left_out=True)
-    bag = find_lists(values) or find_bag(values)
-    if bag is None:
-        return None
-    if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
-        lists = split_lists(values.texts, bag.separator)
-        numbers = pa.array(parse_text(lists.flatten(), IN_NUMBERS)[0])
-        guess = _guess_vector(pa.LargeListArray.from_arrays(lists.offsets, numbers))
-        if guess is None:
-            return Guess(_NO_VECTOR, type="bag", left_out=True)
-        return guess._replace(separator=bag.separator, brackets=True)
-    what = "lists" if bag.brackets else "cells"
-    what += " of values with weights" if bag.weighted else " of values"
-    return Guess(
-        f"{what} such as {bag.values.example()}",
-        type="bag",
-        separator=bag.separator,
-        brackets=bag.brackets,
-        weighted=bag.weighted,
-        min_count=bag.values.min_count,
-    )
-
-
 def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
     if (
         values.num_present >= _MANY_ROWS
@@ -408,7 +285,3 @@ def _text(name: str, kind: pa.DataType, values: Values) -> Guess:
 def _many(values: Values) -> str:
     what = counted(values.num_distinct, "value")
     return f"{what} in {counted(values.num_present, 'row')}"
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

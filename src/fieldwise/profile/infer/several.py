@@ -1,0 +1,109 @@
+"""Columns whose cells hold several values: lists and maps, texts that are lists, texts with a separator.
+
+Lists of fractions that all have one length are vectors, embeddings and the like; other lists of fractions have no value
+that occurs again. All others are bags.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldwise.counted import counted
+from fieldwise.errors import DataError
+from fieldwise.features.bags import is_pair, split_pairs
+from fieldwise.features.lists import split_lists
+from fieldwise.features.missing import IN_NUMBERS
+from fieldwise.features.parse import parse_text
+from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
+from fieldwise.profile.infer.meaning import Guess
+from fieldwise.profile.infer.values import Values
+
+__all__ = ["guess_lists", "guess_texts"]
+
+_NO_VECTOR = "lists of fractions that differ in length: no vector, and values that do not recur"
+
+
+def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
+    """Return what lists or maps are: a vector, or a bag of values that may have weights."""
+    if pa.types.is_map(array.type):
+        array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
+    if pa.types.is_floating(array.type.value_type) and (guess := _guess_vector(array)) is not None:
+        return guess
+    values, weights = pc.list_flatten(array), None
+    if is_pair(values.type):
+        values, weights = split_pairs(values)
+    if weights is not None and not _is_number(weights.type):
+        return Guess(f"weights of type {weights.type} are not numbers", type="bag", left_out=True)
+    try:
+        found = Values(values).without(missing, of_numbers=False)
+    except DataError:
+        return Guess(f"lists of unsupported type {values.type}", type="bag", left_out=True)
+    guess = Guess(
+        f"lists of {counted(found.num_present, 'value')}, {found.num_distinct:,} of them distinct",
+        type="bag",
+        weighted=weights is not None,
+        min_count=found.min_count,
+    )
+    if not found.num_present:
+        return guess._replace(left_out=True, reason="no value in any row")
+    if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
+        return guess._replace(left_out=True, reason=_NO_VECTOR)
+    lengths = pc.list_value_length(array).fill_null(0)
+    if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
+        return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
+    return guess
+
+
+def _guess_vector(array: pa.Array) -> Guess | None:
+    """Return the guess for lists of floats that all have one length, 2 or more; None unless some are fractions, or the
+    type has the length.
+    """
+    lengths = np.unique(pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False))
+    lengths = lengths[lengths > 0]
+    if len(lengths) != 1 or lengths[0] < 2:
+        return None
+    numbers = pc.list_flatten(array).to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
+    known = numbers[np.isfinite(numbers)]
+    if not pa.types.is_fixed_size_list(array.type) and not (known != np.rint(known)).any():
+        return None
+    guess = Guess(f"vectors of {lengths[0]:,} numbers", type="vector", length=int(lengths[0]))
+    if len(numbers) == len(array) and (numbers == numbers[0]).all():
+        return guess._replace(left_out=True, reason=f"the same vector of {lengths[0]:,} numbers in every row")
+    return guess
+
+
+def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
+    """Return what texts are that hold several values: a vector, or a bag; None where they hold one."""
+    # A column that libffm makes of a field: cells of one value and its weight need no separator.
+    if re.fullmatch("field_[0-9]+", name) and values.all_match("^[0-9]+:[^:|]+([|][0-9]+:[^:|]+)*$"):
+        return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
+    if is_objects(values):
+        return Guess("looks like JSON objects: extract their values into columns", left_out=True)
+    bag = find_lists(values) or find_bag(values)
+    if bag is None:
+        return None
+    if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
+        lists = split_lists(values.texts, bag.separator)
+        numbers = pa.array(parse_text(lists.flatten(), IN_NUMBERS)[0])
+        guess = _guess_vector(pa.LargeListArray.from_arrays(lists.offsets, numbers))
+        if guess is None:
+            return Guess(_NO_VECTOR, type="bag", left_out=True)
+        return guess._replace(separator=bag.separator, brackets=True)
+    what = "lists" if bag.brackets else "cells"
+    what += " of values with weights" if bag.weighted else " of values"
+    return Guess(
+        f"{what} such as {bag.values.example()}",
+        type="bag",
+        separator=bag.separator,
+        brackets=bag.brackets,
+        weighted=bag.weighted,
+        min_count=bag.values.min_count,
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
