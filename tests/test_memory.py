@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from fieldwise.io.memory import freed_memory_kept
+from fieldwise.io import memory
+from fieldwise.io.memory import available_bytes, freed_memory_kept
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
@@ -23,3 +24,25 @@ def test_what_is_freed_in_the_block_is_used_again():
         np.ones(1 << 20)
         assert faults() < 4 * 2048
     assert faults() >= 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "stat", "left"),
+    [
+        ("1000", "900", "anon 300\nactive_file 250\ninactive_file 350\n", 700),
+        ("1000", "900", "anon 900\n", 100),
+        ("1000", "1200", "anon 1200\n", 0),
+        ("max", "900", "anon 900\n", None),
+    ],
+)
+def test_a_container_may_use_what_it_has_not_and_what_files_that_were_read_hold(
+    tmp_path, monkeypatch, limit, used, stat, left
+):
+    for name, text in (("memory.max", limit), ("memory.current", used), ("memory.stat", stat)):
+        (tmp_path / name).write_text(f"{text}\n")
+    of_machine = available_bytes()
+    monkeypatch.setattr(memory, "_GROUPS", ((str(tmp_path), "memory.max", "memory.current"),))
+    if left is None:
+        assert of_machine is None or abs(available_bytes() - of_machine) < 1 << 32
+    else:
+        assert available_bytes() == left

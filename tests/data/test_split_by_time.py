@@ -108,3 +108,20 @@ def test_rows_of_later_folds_have_no_part_and_that_is_said():
     assert parts.tolist() == [0, 0, 0, 1, 1, 2, 2, NO_PART, NO_PART, NO_PART]
     assert not rejects
     assert split.remarks[0].endswith("later folds from 2026-01-08 00:00:00 UTC on")
+
+
+@pytest.mark.parametrize("each", [1, 2, 7])
+@pytest.mark.parametrize("folds", [3, 7, 10])
+def test_every_row_behind_the_first_stretches_is_tested_in_one_fold_however_many_share_a_moment(folds, each):
+    stretch = 1 / (folds + 2)
+    for num_moments in range(folds + 2, 60):
+        table = pa.table({"time": np.repeat(np.arange(num_moments) * 100, each)})
+        chunk = Chunk(table, "log.csv", 0, np.arange(1, table.num_rows + 1), [])
+        tested = np.zeros(table.num_rows, dtype=int)
+        for fold in range(folds):
+            later = (folds - 1 - fold) * stretch
+            split = SplitByTime(lambda: open_table(table), FIELD, stretch, stretch, later=later)  # noqa: B023
+            tested += split.parts(chunk)[0] == 2
+        first = int(tested.argmax())
+        assert (tested[first:] == 1).all()
+        assert (tested[:first] == 0).all()

@@ -91,7 +91,9 @@ class MomentCounts:
             return _NEVER
         self._count()
         after = np.append(self._counts[::-1].cumsum()[::-1], 0)  # rows in this step and all later ones
-        at = int(np.abs(after - share * after[0]).argmin())
+        # Rounded, for one share written in two ways must not fall to either side of the middle between two moments:
+        # folds would then share a row, or leave one out.
+        at = int(np.abs(after - round(share * float(after[0]), 6)).argmin())
         return _NEVER if at == len(self._steps) else float(self._steps[at] * self._step + _FIRST_MOMENT)
 
     def _count(self) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fieldwise.errors import ResourceError
@@ -15,20 +15,30 @@ __all__ = ["available_bytes", "freed_memory_kept", "readable_bytes", "require_me
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _KEEP = 1 << 30
+_GROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Of this process in a container, of control groups 2 and 1: where what they allow and use is told."""
 
 
 def available_bytes() -> int | None:
     """Return the bytes that this process can still allocate, within the limit of its control group; None if unknown."""
-    limits = []
-    try:
+    limits = [left for group in _GROUPS if (left := _left_in_group(*group)) is not None]
+    with suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        maximum = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if maximum != "max":
-            limits.append(int(maximum) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
     return max(min(limits), 0) if limits else None
+
+
+def _left_in_group(folder: str, maximum: str, used: str) -> int | None:
+    """Return what a control group still allows. Pages of files that were read count as used, but make room."""
+    try:
+        limit, in_use = (int(Path(folder, name).read_text()) for name in (maximum, used))
+        stat = dict(line.split() for line in Path(folder, "memory.stat").read_text().strip().splitlines())
+        return limit - in_use + sum(int(stat.get(name, 0)) for name in ("active_file", "inactive_file"))
+    except (OSError, ValueError):  # none, or "max"
+        return None
 
 
 def resident_bytes() -> int | None:
