@@ -11,7 +11,10 @@ from pathlib import Path
 
 from fieldwise.errors import ResourceError
 
-__all__ = ["available_bytes", "freed_memory_kept", "readable_bytes", "require_memory", "resident_bytes"]
+__all__ = [
+    "available_bytes", "freed_memory_kept", "held_bytes", "peak_bytes", "readable_bytes", "require_memory",
+    "resident_bytes",
+]  # fmt: skip
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _KEEP = 1 << 30
@@ -47,6 +50,31 @@ def resident_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return None
+
+
+def held_bytes() -> int:
+    """Return the anonymous memory of this process; where the system does not say, the most memory it has held."""
+    return _of_status("RssAnon") or _largest()
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held, what it has read of mapped files included.
+
+    ``ru_maxrss`` alone would not do on Linux: a process begins with its parent's where that is larger.
+    """
+    return _of_status("VmHWM") or _largest()
+
+
+def _of_status(name: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # macOS
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _largest() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def readable_bytes(count: float) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Iterable
 from importlib import resources
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fieldwise.io.memory import peak_bytes
 from fieldwise.serving.exchange import Answer
 from fieldwise.serving.metrics import line
 from fieldwise.serving.models import Model
@@ -74,14 +73,13 @@ def _log(app: App) -> list[str]:
 
 
 def _process() -> list[str]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return [
         "# HELP process_start_time_seconds Start of the process since 1970.",
         "# TYPE process_start_time_seconds gauge",
         line("process_start_time_seconds", {}, _STARTED),
         "# HELP fieldwise_peak_memory_bytes Largest resident size of the process.",
         "# TYPE fieldwise_peak_memory_bytes gauge",
-        line("fieldwise_peak_memory_bytes", {}, peak),
+        line("fieldwise_peak_memory_bytes", {}, peak_bytes()),
     ]
 
 

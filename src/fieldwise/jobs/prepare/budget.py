@@ -13,18 +13,15 @@ likes and do not count. It is shared out::
 from __future__ import annotations
 
 import re
-import resource
-import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from fieldwise.data.chunk import MAX_CHUNK_BYTES
 from fieldwise.errors import ConfigError, ResourceError
-from fieldwise.io.memory import available_bytes, readable_bytes
+from fieldwise.io.memory import available_bytes, held_bytes, readable_bytes
 from fieldwise.kernels.threads import num_threads
 from fieldwise.schema import Schema
 
-__all__ = ["Budget", "held_bytes", "parse_bytes"]
+__all__ = ["Budget", "parse_bytes"]
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _COMPILED_BYTES = 100 << 20  # numba's compiler, when kernels are not in its cache yet
@@ -50,15 +47,6 @@ def parse_bytes(text: str) -> int:
     if match is None or unit not in _UNITS:
         raise ConfigError("invalid amount of memory", where="memory", expected="as in 2GB or 800MB", got=text)
     return int(float(match.group(1)) * _UNITS[unit])
-
-
-def held_bytes() -> int:
-    """Return the anonymous memory of this process; where the system does not say, the most memory it has held."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:  # macOS
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 class Budget(NamedTuple):

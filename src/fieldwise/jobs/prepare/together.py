@@ -33,8 +33,8 @@ from fieldwise.features.scratch import Scratch
 from fieldwise.io import arrays
 from fieldwise.io.files import atomic_file
 from fieldwise.io.locks import artefact_lock
-from fieldwise.io.memory import available_bytes
-from fieldwise.jobs.prepare.budget import Budget, held_bytes
+from fieldwise.io.memory import available_bytes, held_bytes
+from fieldwise.jobs.prepare.budget import Budget
 from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform

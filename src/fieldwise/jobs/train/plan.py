@@ -9,8 +9,7 @@ import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.data.cache import Cache
-from fieldwise.io.memory import available_bytes
-from fieldwise.jobs.prepare.budget import held_bytes
+from fieldwise.io.memory import available_bytes, held_bytes
 from fieldwise.jobs.prepare.estimate import estimate
 from fieldwise.jobs.prepare.prepare import find_prepared
 from fieldwise.jobs.prepare.prepared import Prepared
