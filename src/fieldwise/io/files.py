@@ -178,12 +178,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove temporary files that killed processes left in a folder to which no other process writes."""
-    for leftover in folder.glob(".*.tmp"):
-        if leftover.is_file():
-            with explaining(leftover):
-                leftover.unlink()
+def remove_unfinished(folder: Path, *, everywhere: bool = False) -> None:
+    """Remove temporary files and folders that killed processes left in a folder to which no other process writes, or
+    everywhere below it.
+    """
+    with explaining(folder):
+        for leftover in sorted((folder.rglob if everywhere else folder.glob)(".*.tmp")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:

@@ -17,7 +17,6 @@ and until then the run is not updated.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from fieldwise.events import Listener, ignore
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.forgetting import check_forgettable, fingerprints_of, forget_values
 from fieldwise.features.vocabulary import FIRST, Vocabulary
-from fieldwise.io.files import discard, explaining, write_bytes
+from fieldwise.io.files import discard, explaining, remove_unfinished, write_bytes
 from fieldwise.jobs.forget.logs import forget_rows, log_files
 from fieldwise.jobs.forget.model import end_renames, forget_in_bundle, forget_in_state
 from fieldwise.jobs.forget.proof import Proof, search
@@ -181,7 +180,7 @@ class _Forgetter:
         self.run, self.outer = run, outer
         for name in _STATES:
             end_renames(run / name)
-        _remove_unfinished(run)
+        remove_unfinished(run, everywhere=True)
         self._forget_in_models()
         self._forget_in_records()
         for path in sorted([*(run / HELD_OUT_NAME).glob("*.parquet"), *(run / WAITING_NAME).glob("rows-*.parquet")]):
@@ -284,16 +283,6 @@ class _Forgetter:
             table = pa.table({own.field.column: pa.array(self.values, pa.string())})
             keys, rows = fingerprints_of(encoder, self.field, table)
             self.found[rows[own.index.lookup(keys) >= FIRST]] = True  # type: ignore[attr-defined]
-
-
-def _remove_unfinished(run: Path) -> None:
-    """Remove files and folders that killed processes left anywhere in a run."""
-    with explaining(run):
-        for leftover in sorted(run.rglob(".*.tmp")):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink(missing_ok=True)
 
 
 def _noted(run: Path) -> dict[str, str]:

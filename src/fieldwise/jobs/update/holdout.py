@@ -4,13 +4,9 @@ A row is held out by its content alone: its digest (`features.row_digests`) fall
 day that is read again, in another order, by more threads or in two halves has the same rows held out, rows that repeat
 one another lie on one side, and a label that comes late moves none: labels are not part of the content.
 
-What is kept are the raw rows, as Parquet, and not their features: a vocabulary gives the ids of features that left to
-new ones, so encoded rows would change their meaning while they wait, and a person's values can be taken out of texts.
-A file holds the rows of one part of a day, in the order in which they came::
+A file (`row_files`) holds the rows of one part of a day, in the order in which they came::
 
-    heldout/020454-1a0f...3c.parquet        the day, in days since 1970 (or a count), and the digest of the rows
-
-Pages have checksums, which are compared when they are read.
+    RUN/heldout/000012-1a0f...3c.parquet        the number of the day, and the digest of the rows
 """
 
 from __future__ import annotations
@@ -22,18 +18,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from fieldwise.errors import ArtefactError
 from fieldwise.features.row_digests import digest_of_rows, row_digests
-from fieldwise.io.files import RESTORE, atomic_file, explaining, remove_unfinished
+from fieldwise.jobs.update.row_files import RowFiles
 from fieldwise.schema import Schema
 
 __all__ = ["HELD_OUT_NAME", "HeldOutDays", "HeldOutFile", "content_columns", "held_out"]
 
 HELD_OUT_NAME = "heldout"
 """Of a run: the folder of held-out rows."""
-_SUFFIX = ".parquet"
 
 
 def content_columns(schema: Schema, columns: Iterable[str]) -> list[str]:
@@ -69,16 +62,10 @@ class HeldOutFile(NamedTuple):
         return cls(name, int(name.partition("-")[0]))
 
 
-class HeldOutDays:
-    """The folder of held-out rows; which of its files count is for the caller's state to say.
+class HeldOutDays(RowFiles):
+    """The folder of held-out rows.
 
-    The name of a file follows from its rows, labels apart: a part that is added again takes its own place. A state that
-    names files is whole as long as they are there (`keep_only`).
-
-    Parameters
-    ----------
-    folder
-        Made by the first `add`.
+    The name of a file follows from its rows, labels apart: a part that is added again takes its own place.
 
     Examples
     --------
@@ -92,30 +79,9 @@ class HeldOutDays:
     [[0], [1]]
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
     def add(self, day: int, rows: pa.Table, content: Sequence[str]) -> str:
         """Write the held-out rows of a part of a day, all columns that learning needs, and return the file's name."""
-        name = f"{day:06d}-{digest_of_rows(row_digests(rows, content))}{_SUFFIX}"
-        with atomic_file(self.folder / name) as file:
-            pq.write_table(rows, file, compression="zstd", write_page_checksum=True)
-        return name
-
-    def read(self, name: str) -> pa.Table:
-        """Return the rows of a file.
-
-        Raises
-        ------
-        ArtefactError
-            It is missing or damaged.
-        """
-        path = self.folder / name
-        try:
-            with explaining(path):
-                return pq.read_table(path, page_checksum_verification=True)
-        except pa.ArrowException as error:
-            raise ArtefactError("held-out rows are damaged", where=path, got=error, fix=RESTORE) from None
+        return self.write(f"{day:06d}-{digest_of_rows(row_digests(rows, content))}.parquet", rows)
 
     @staticmethod
     def within(names: Iterable[str], newest: int, window: int) -> list[str]:
@@ -126,12 +92,3 @@ class HeldOutDays:
     def leaving(names: Iterable[str], newest: int, window: int) -> list[str]:
         """Return those of some files whose days have left the window, in order: to be learned, then removed."""
         return sorted(name for name in names if HeldOutFile.of(name).day <= newest - window)
-
-    def keep_only(self, names: Iterable[str]) -> None:
-        """Remove all other files, once no state names them any more, and what killed processes left."""
-        kept = set(names)
-        if self.folder.is_dir():
-            remove_unfinished(self.folder)
-            for path in self.folder.glob(f"*{_SUFFIX}"):
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)

@@ -142,12 +142,10 @@ def update(
         config = with_overrides(read_config(folder)[0], overrides)
         versions = Versions(folder)
         record, work = versions.open(), folder / ".update.tmp"
-        shutil.rmtree(work, ignore_errors=True)
         with explaining(work):
             work.mkdir()
         try:
             job = _Update(config, versions, record, work, gate, again, interrupt)
-            job.remove_unnamed(record)  # what a process left that was killed after its record was written
             scratch = Scratch(work, _SCRATCH_BYTES)
             # Dropout draws from torch's global generator, whose state is part of what an update goes on from.
             with torch.random.fork_rng(devices=[]), closing(scratch):
@@ -275,12 +273,6 @@ class _Update:
             self.waiting_rows.take_from(found.folder)
             record = msgspec.structs.replace(record, waiting=found.state)
         self.versions.commit(record)
-        self.remove_unnamed(record)
-
-    def remove_unnamed(self, record: Record) -> None:
-        """Remove rows that no longer wait, held out or for their label: no record names their files."""
-        self.waiting_rows.keep_only(record.waiting.names)
-        self.held_days.keep_only(record.held_out)
 
     def learn_from(self, log: Log, scratch: Scratch, listen: Listener, said: Sequence[str] = ()) -> UpdateResult:
         """Go through all steps; `said` is what should be known of the rows already."""
@@ -331,8 +323,8 @@ class _Update:
         if reason is not None:
             warnings.append(f"the new version can be asked where torch is installed, and not be served: {reason}")
             listen(Warned(warnings[-1]))
-        files = [held_days.add(self.number, held, day.content) for held in day.held]
-        judged = self._judge(stepper, growing, [*staying, *files], listen)
+        of_window = [(HeldOutFile.of(name).day, earlier[name]) for name in staying]
+        judged = self._judge(stepper, growing, [*of_window, *((self.number, held) for held in day.held)], listen)
         figures, by_hour = progressive.compute()
         drift = drift_of(self.bundle.encoder, growing, cache)
         for text in filter(None, (each.warning(name) for name, each in drift.items())):
@@ -360,6 +352,7 @@ class _Update:
             drift=drift,
             **self.of_late,
         )
+        files = [held_days.add(self.number, held, day.content) for held in day.held]
         self._finish(of_day, [*(staying if goes_on else earlier), *files], stepper, growing)
         return UpdateResult(record=of_day)
 
@@ -386,7 +379,9 @@ class _Update:
         learn(stepper, cache, self.state.batch_size, factor, progressive, self.interrupt, fakes)
         return stepper, progressive, cache
 
-    def _judge(self, stepper: Stepper, encoder: Encoder, files: list[str], listen: Listener) -> Judged:
+    def _judge(
+        self, stepper: Stepper, encoder: Encoder, held_out: list[tuple[int, pa.Table]], listen: Listener
+    ) -> Judged:
         """Let the gate decide, by the rows that are held out."""
         if not self.gate:
             return Judged(publish=True)
@@ -397,7 +392,7 @@ class _Update:
             Version(encoder, stepper.model),
             open_version(self.versions.bundle(self.record.current)),
             open_version(self.versions.bundle(before)) if older and before is not None else None,
-            [(HeldOutFile.of(name).day, self.held_days.read(name)) for name in files],
+            held_out,
             self.config.gate,
         )
 
@@ -429,9 +424,8 @@ class _Update:
         record = Record(
             current=of_day.current, head=of_day.head, days=days, held_out=held_out, waiting=self.record.waiting
         )
-        self._commit(record, self.gathered)
         keep, window = self.config.update.keep_versions, self.config.gate.window
-        versions.remove_old(record, keep, window + 1 if self.gate else keep)
+        self._commit(record.keeping(keep, window + 1 if self.gate else keep), self.gathered)
 
 
 def _count_features(encoder: Encoder) -> FeatureCounts:

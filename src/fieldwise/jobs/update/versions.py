@@ -9,9 +9,10 @@
     RUN/refused/7/              a version that was not published, for inspection
     RUN/state/00000002/         what training goes on from after version 2 (`training.kept_state`)
 
-An update writes the bundle and the state of a version, then the record, then the pointer. Killed before the record is
-there, it has done nothing that counts, and what lies about is written anew; killed after it, the next command that
-takes the run puts the pointer right.
+An update writes the bundle and the state of a version and the rows that it keeps, then the record, then the pointer,
+then it removes what the record no longer names. Killed before the record is there, it has done nothing that counts;
+killed after it, all that is left to do follows from the record. So whoever takes the run makes it first what the record
+says (`Versions.open`): an update, a rollback, or a `fieldwise forget`, whatever was killed there.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ from fieldwise.bundle import CURRENT_NAME, VERSIONS_NAME
 from fieldwise.errors import ConfigError
 from fieldwise.io.files import discard, explaining, remove_unfinished, sync_folder, write_bytes
 from fieldwise.io.manifests import read_manifest, write_manifest
+from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays
 from fieldwise.jobs.update.result import DayRecord
-from fieldwise.jobs.update.waiting import WaitingState
+from fieldwise.jobs.update.waiting import WAITING_NAME, WaitingRows, WaitingState
 from fieldwise.training.kept_state import state_folder
 
 __all__ = ["RECORD_NAME", "Record", "Versions", "read_record", "versions_in"]
 
 _FORMAT, _FORMAT_VERSION, RECORD_NAME = "fieldwise-updates", 1, "updates.json"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The versions that are kept: bundles that were published, those that were refused, and states, ascending."""
+
+    published: list[int]
+    refused: list[int]
+    states: list[int]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +60,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         The files of rows that are held out, and that the version of `head` has not learned from (`holdout`).
     waiting
         The files of rows whose labels have not come (`waiting`).
+    kept
+        The versions that are kept; None in records of before, where nothing is removed.
     """
 
     current: int = 1
@@ -57,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     days: list[DayRecord] = []
     held_out: list[str] = []
     waiting: WaitingState = WaitingState()
+    kept: Kept | None = None
 
     @property
     def newest(self) -> int:
@@ -81,6 +94,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def published(self) -> list[int]:
         """The versions that were published, ascending."""
         return [1, *(day.version for day in self.days if day.published and day.version is not None)]
+
+    def keeping(self, num_states: int, num_bundles: int) -> Record:
+        """Return the record with what is kept of all versions: of the newest `num_states` that were published the state
+        and the bundle, of `num_bundles` the bundle; the first, the one in use and the one that is gone on from.
+        """
+        published, own = self.published, {self.current, self.head}
+        bundles = {1, *published[-max(num_states, num_bundles) :], *own}
+        kept = Kept(
+            published=sorted(bundles & {*published}),
+            refused=sorted({self.newest, self.head} - {*published}),
+            states=sorted({*published[-num_states:], *own}),
+        )
+        return msgspec.structs.replace(self, kept=kept)
 
 
 def read_record(run: Path) -> Record:
@@ -109,17 +135,28 @@ class Versions:
         self.run, self.folder = run, run / VERSIONS_NAME
 
     def open(self) -> Record:
-        """Return what has been done, after the folder was made what that says."""
+        """Return what has been done, after the run was made what that says."""
         record = read_record(self.run)
-        if not self.folder.exists():
-            return record
-        remove_unfinished(self.folder)
-        for folder in (self.folder, self.run / "refused", self.run / "state"):
-            for unfinished in versions_in(folder):
-                if int(unfinished.name) > record.newest:
-                    discard(unfinished)
-        self._point(record)
+        remove_unfinished(self.run)
+        self._settle(record)
         return record
+
+    def _settle(self, record: Record) -> None:
+        """Point to the version in use, and remove all that the record does not name."""
+        if self.folder.exists():
+            self._point(record)
+        kept = record.kept
+        for folder, versions in (
+            (self.folder, kept and kept.published),
+            (self.run / "refused", kept and kept.refused),
+            (self.run / "state", kept and kept.states),
+        ):
+            for path in versions_in(folder):
+                if int(path.name) > record.newest or (versions is not None and int(path.name) not in versions):
+                    discard(path)
+            remove_unfinished(folder)
+        WaitingRows(self.run / WAITING_NAME).keep_only(record.waiting.names)
+        HeldOutDays(self.run / HELD_OUT_NAME).keep_only(record.held_out)
 
     def bundle(self, version: int) -> Path:
         """Return the folder of a version's bundle, published or not."""
@@ -138,10 +175,10 @@ class Versions:
         self._point(record)
 
     def commit(self, record: Record) -> None:
-        """Make it so."""
+        """Make it so: all that it names is there."""
         self._first()
         write_manifest(self.folder / RECORD_NAME, record, format=_FORMAT, version=_FORMAT_VERSION)
-        self._point(record)
+        self._settle(record)
 
     def place(self, temporary: Path, folder: Path) -> None:
         """Give a whole bundle its name."""
@@ -150,21 +187,6 @@ class Versions:
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary.rename(folder)
             sync_folder(folder.parent)
-
-    def remove_old(self, record: Record, keep: int, bundles: int) -> None:
-        """Remove all but the newest versions: of `keep` the state, too, of `bundles` the bundles alone. The one in use
-        stays.
-        """
-        published = record.published
-        states = {*published[-keep:], record.current, record.head}
-        wanted = {*published[-max(keep, bundles) :], record.current, 1}
-        for folder, of in ((self.folder, wanted), (self.run / "refused", {record.newest, record.head})):
-            for path in versions_in(folder):
-                if int(path.name) not in of:
-                    discard(path)
-        for path in versions_in(self.run / "state"):
-            if int(path.name) not in states:
-                discard(path)
 
     def rollback(self, record: Record, to: int | None = None) -> Record:
         """Use an earlier version: `to`, or the one that was published before the one in use.

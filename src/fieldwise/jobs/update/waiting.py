@@ -6,9 +6,7 @@
     RUN/waiting/ledger-77d1....parquet         of each row that is done with: the fingerprint of its identifier, when
                                                it was answered, and the place of its class
 
-Raw rows are kept, not their features, for the same reasons as held-out ones (`holdout`). The names of files follow from
-what is in them. Which of them count is for the record of the run to say, so an update that is killed has changed
-nothing.
+Of both, names follow from what is in them (`row_files`).
 """
 
 from __future__ import annotations
@@ -21,14 +19,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
-from fieldwise.errors import ArtefactError, DataError
+from fieldwise.errors import DataError
 from fieldwise.features.canonical import canonical, fingerprints
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.row_digests import digest_of_rows, row_digests
-from fieldwise.io.files import RESTORE, atomic_file, discard, explaining, remove_unfinished, sync_folder
+from fieldwise.jobs.update.row_files import RowFiles
 from fieldwise.schema import Schema
 
 __all__ = [
@@ -110,32 +107,8 @@ def keys_of(table: pa.Table, schema: Schema, content: Sequence[str]) -> npt.NDAr
         return fingerprints(canonical(array), _SEED)
 
 
-class WaitingRows:
-    """The folder of rows that wait.
-
-    Parameters
-    ----------
-    folder
-        Made when the first file is put there.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def read(self, name: str) -> pa.Table:
-        """Return the rows of a file.
-
-        Raises
-        ------
-        ArtefactError
-            It is missing or damaged.
-        """
-        path = self.folder / name
-        try:
-            with explaining(path):
-                return pq.read_table(path, page_checksum_verification=True)
-        except pa.ArrowException as error:
-            raise ArtefactError("rows that wait are damaged", where=path, got=error, fix=RESTORE) from None
+class WaitingRows(RowFiles):
+    """The folder of rows that wait."""
 
     def ledger(self, state: WaitingState) -> Ledger:
         """Return what is remembered of the rows that are done with.
@@ -152,53 +125,23 @@ class WaitingRows:
 
     def write_rows(self, place: int, rows: pa.Table) -> str:
         """Write rows that wait, and return the name of their file."""
-        name = f"rows-{place:04d}-{digest_of_rows(row_digests(rows, rows.column_names))}.parquet"
-        self._write(name, rows)
-        return name
+        return self.write(f"rows-{place:04d}-{digest_of_rows(row_digests(rows, rows.column_names))}.parquet", rows)
 
     def write_ledger(self, ledger: Ledger) -> str:
         """Write a ledger, and return the name of its file."""
         digest = xxhash.xxh64()
         for array in ledger:
             digest.update(array.tobytes())
-        name = f"ledger-{digest.hexdigest()}.parquet"
-        self._write(name, pa.table(ledger._asdict()))
-        return name
-
-    def take_from(self, other: Path) -> None:
-        """Move the files of another folder here, where all is ready to be named."""
-        files = sorted(other.glob("*.parquet"))
-        if files:
-            with explaining(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                for path in files:
-                    path.rename(self.folder / path.name)
-                sync_folder(self.folder)
-
-    def keep_only(self, names: Iterable[str]) -> None:
-        """Remove all other files, and what killed processes left."""
-        kept = set(names)
-        if not self.folder.is_dir():
-            return
-        remove_unfinished(self.folder)
-        for path in self.folder.glob("*.parquet"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
-        if not kept:
-            discard(self.folder)
-
-    def _write(self, name: str, table: pa.Table) -> None:
-        with atomic_file(self.folder / name) as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+        return self.write(f"ledger-{digest.hexdigest()}.parquet", pa.table(ledger._asdict()))
 
 
 def forget_keys(folder: Path, values: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Take identifiers out of the ledgers in a folder, and return their fingerprints."""
     keys = fingerprints(canonical(pa.array(values, pa.string())), _SEED)
+    files = WaitingRows(folder)
     for path in sorted(folder.glob("ledger-*.parquet")):
-        with explaining(path):
-            table = pq.read_table(path, page_checksum_verification=True)
-            gone = np.isin(table["keys"].to_numpy(), keys)
-            if gone.any():
-                WaitingRows(folder)._write(path.name, table.filter(pa.array(~gone)))
+        table = files.read(path.name)
+        gone = np.isin(table["keys"].to_numpy(), keys)
+        if gone.any():
+            files.write(path.name, table.filter(pa.array(~gone)))
     return keys
