@@ -27,6 +27,7 @@ from fieldwise.bundle import open_bundle
 from fieldwise.distributed.group import Workers
 
 Result = TypeVar("Result")
+FIELDWISE = [sys.executable, "-m", "fieldwise"]
 MORE = """
 [model]
 kind = "lc-wide-deep"
@@ -57,7 +58,7 @@ def make_log(folder: Path, more: str = MORE) -> Path:
 def command(config: Path, out: Path, *options: str) -> list[str]:
     """Return what a person types to train, with the result as JSON."""
     words = ["train", str(config), "--out", str(out), "--json", "--no-report", *options]
-    return [sys.executable, "-m", "fieldwise", *words]
+    return [*FIELDWISE, *words]
 
 
 def start(config: Path, out: Path, *options: str) -> subprocess.Popen[str]:

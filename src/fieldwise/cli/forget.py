@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fieldwise.cli.options import Verb, json_option, quiet_option, run_argument
+from fieldwise.cli.options import Verb, folders_option, json_option, quiet_option, run_argument
 from fieldwise.cli.output import print_json
 from fieldwise.counted import counted
 
@@ -30,20 +30,8 @@ from fieldwise.counted import counted
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The values, one a line, as they stand in the log.",
 )
-@click.option(
-    "--served",
-    metavar="FOLDER",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A folder of what a server logged, whose rows with one of the values are removed; may be repeated.",
-)
-@click.option(
-    "--prepared",
-    metavar="FOLDER",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A prepared log, or a folder of some, which is removed; may be repeated.",
-)
+@folders_option("--served", "A folder of what a server logged, whose rows with one of the values are removed")
+@folders_option("--prepared", "A prepared log, or a folder of some, which is removed")
 @quiet_option
 @json_option
 def command(

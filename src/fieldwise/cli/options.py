@@ -22,6 +22,7 @@ __all__ = [
     "config_options",
     "csv_options",
     "data_option",
+    "folders_option",
     "format_option",
     "json_option",
     "load",
@@ -110,6 +111,14 @@ format_option = click.option(
     type=click.Choice(["csv", "tsv", "parquet", "libsvm", "libffm"]),
     help="Format of the log. Default: inferred from the file name.",
 )
+
+
+def folders_option(name: str, said: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return an option that names folders."""
+    return click.option(
+        name, metavar="FOLDER", multiple=True, type=click.Path(path_type=Path), help=f"{said}; may be repeated."
+    )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a single JSON value on standard output.")
 

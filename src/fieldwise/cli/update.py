@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.options import Verb, common_options, format_option, report_option, run_argument, set_option
+from fieldwise.cli.options import (
+    Verb,
+    common_options,
+    folders_option,
+    format_option,
+    report_option,
+    run_argument,
+    set_option,
+)
 from fieldwise.cli.output import print_json
-from fieldwise.cli.workers import is_worker
-from fieldwise.errors import ConfigError
+from fieldwise.cli.workers import is_worker, run_as_worker, start_workers, worker_options
+
+if TYPE_CHECKING:
+    from fieldwise.distributed.group import Workers
 
 
 @click.command(
@@ -21,17 +33,12 @@ from fieldwise.errors import ConfigError
         "fieldwise update runs/first --data clicks/2026-11-12.parquet --json >> updates.jsonl",
         "fieldwise update runs/first --data clicks/2026-11-12.parquet --set guards.largest=40",
         "fieldwise update runs/first --served served/first --labels clicks/2026-11-12.csv",
+        "fieldwise update runs/first --data clicks/2026-11-12.parquet --workers 4",
     ),
 )
 @run_argument
 @click.option("--data", metavar="PATH", multiple=True, help="The day's log: file, glob or folder; may be repeated.")
-@click.option(
-    "--served",
-    metavar="FOLDER",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="In place of --data: the folder of a model in that of `fieldwise serve --log`; may be repeated.",
-)
+@folders_option("--served", "In place of --data: the folder of a model in that of `fieldwise serve --log`")
 @click.option(
     "--labels",
     metavar="FILE",
@@ -49,9 +56,9 @@ from fieldwise.errors import ConfigError
     "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
 )
 @click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused, or gone back from.")
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Refused but for 1: an update is one process.")
 @set_option
 @report_option
+@worker_options
 @common_options
 def command(
     run: Path,
@@ -62,9 +69,12 @@ def command(
     format_: str | None,
     no_gate: bool,
     again: bool,
-    workers: int | None,
     overrides: tuple[str, ...],
     with_report: bool,
+    workers: int | None,
+    hosts: str | None,
+    rendezvous: str | None,
+    timeout: float | None,
     threads: int | None,
     quiet: bool,
     as_json: bool,
@@ -80,37 +90,44 @@ def command(
 
     The settings are those of [update], [gate] and [guards], as they were when RUN was trained.
     """
-    from fieldwise.cli.progress import show_progress
-    from fieldwise.jobs.threads import use_threads
-    from fieldwise.jobs.update.update import update
+    if not is_worker():
+        start_workers(workers, hosts, rendezvous, quiet)
 
-    if (workers or 1) > 1 or is_worker():
-        raise ConfigError(
-            "an update works in one process",
-            where="--workers",
-            fix="start it once, also for a run that several workers trained; --threads says on how many cores",
-        )
-    use_threads(threads)
-    with show_progress(quiet) as listen:
-        result = update(
-            run,
-            data or None,
-            served=served,
-            labels=labels,
-            labels_until=labels_until,
-            format=format_,
-            gate=not no_gate,
-            again=again,
-            overrides=overrides,
-            listen=listen,
-        )
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        from fieldwise.cli.days import print_update
+    def work(team: Workers | None) -> Callable[[], None]:
+        from fieldwise.cli.progress import show_progress
+        from fieldwise.jobs.threads import use_threads
+        from fieldwise.jobs.update.update import update
 
-        print_update(result)
-    if with_report:
-        from fieldwise.cli.report import show_updates
+        use_threads(threads)
+        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
+            result = update(
+                run,
+                data or None,
+                served=served,
+                labels=labels,
+                labels_until=labels_until,
+                format=format_,
+                gate=not no_gate,
+                again=again,
+                overrides=overrides,
+                listen=listen,
+                workers=team,
+            )
 
-        show_updates(run, quiet, as_json)
+        def show() -> None:
+            if as_json:
+                print_json(result.as_dict())
+            else:
+                from fieldwise.cli.days import print_update
+
+                print_update(result)
+            if with_report:
+                from fieldwise.cli.report import show_updates
+
+                show_updates(run, quiet, as_json)
+
+        return show
+
+    if is_worker():
+        run_as_worker(work, timeout)
+    work(None)()

@@ -195,13 +195,15 @@ def read_result(folder: Path, *, with_bundle: bool = False) -> Result | None:
 
 
 @contextmanager
-def holding_run(folder: Path, *, forgets: bool = False) -> Iterator[None]:
+def holding_run(folder: Path, *, forgets: bool = False, patience: float = 0.0) -> Iterator[None]:
     """Hold a finished run for this process, as training does: one works in it at a time.
 
     Parameters
     ----------
     forgets
         Whether it may be in the middle of a `fieldwise forget`, which is ended now.
+    patience
+        Seconds to wait for another process to release it.
 
     Raises
     ------
@@ -213,7 +215,7 @@ def holding_run(folder: Path, *, forgets: bool = False) -> Iterator[None]:
     if not (folder / RUN_NAME).exists():
         raise ArtefactError("no run found", where=folder, expected="a folder written by `fieldwise train`")
     with explaining(folder), (folder / LOCK_NAME).open("ab") as lock:
-        _lock(lock, folder, 0.0)
+        _lock(lock, folder, patience)
         if read_result(folder) is None:
             raise ArtefactError("the run is not finished", where=folder, fix="run the same `fieldwise train` again")
         if not forgets:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.layout import UNSEEN, Layout
 from fieldwise.kernels.storage import decode_weights
-from fieldwise.tables.host import HostTable
+from fieldwise.tables.interface import Table
 
 __all__ = ["RenewedField", "renewed_bags", "take_rows"]
 
@@ -67,34 +67,46 @@ def _left(field: int, renewed: Mapping[int, RenewedField], size: int) -> Int64s:
     return ids[ids < size]
 
 
-def take_rows(table: HostTable, before: Layout, rows: npt.NDArray[Any], renewed: Mapping[int, RenewedField]) -> None:
-    """Give a table of a renewed layout the rows (D, columns), weights and state, that it had before.
+def take_rows(table: Table, before: Layout, rows: npt.NDArray[Any], renewed: Mapping[int, RenewedField]) -> None:
+    """Give a table of a renewed layout the rows (D, columns), weights and state, that it had before: those that are
+    kept here, of a table that several workers share.
 
     Parameters
     ----------
     table
         With rows that are all zero.
     before, rows
-        The layout of before, and its rows, which may be mapped from a file; they are read once.
+        The layout of before, and all of its rows, which may be mapped from a file.
     renewed
         By the number of the field; fields that are not in it are as before.
     """
-    after, num_weights = table.layout, table.num_weights
-    for number in range(after.num_fields):
-        (old, old_end), (new, new_end) = (layout.base[number : number + 2].tolist() for layout in (before, after))
-        num_kept = min(old_end - old, new_end - new)
-        for first in range(0, num_kept, _SLAB):
-            table.write(new + first, rows[old + first : old + min(first + _SLAB, num_kept)])
-        field = renewed.get(number)
-        if field is None:
-            continue
-        own = table.rows[new:new_end]
-        own[field.left[field.left < len(own)]] = 0
-        fresh = [field.joined, *([np.array([UNSEEN])] if field.unseen_is_mean else [])]
-        for ids in fresh:
-            part = np.zeros((len(ids), own.shape[1]), dtype=own.dtype)
-            part[:, :num_weights] = rows[old + UNSEEN, :num_weights]
-            for unit in range(num_weights):
-                weights = decode_weights(np.ascontiguousarray(part[:, unit : unit + 1]))[:, 0]
-                table.optimizer.start(part, num_weights, unit, weights)
-            own[ids] = part
+    after, part, num_weights = table.layout, table.part, table.num_weights
+    num_kept = np.minimum(np.diff(before.base), np.diff(after.base))
+    is_left, is_fresh = (np.zeros(after.num_features, np.bool_) for _ in range(2))
+    for number, field in renewed.items():
+        base, end = after.base[number : number + 2].tolist()
+        is_left[base + field.left[field.left < end - base]] = True
+        is_fresh[base + field.joined] = True
+        is_fresh[base + UNSEEN] = field.unseen_is_mean
+    for first in range(0, table.num_rows, _SLAB):
+        of_slab = np.arange(first, min(first + _SLAB, table.num_rows), dtype=np.int64)
+        own = of_slab if part is None else part.rows(of_slab + part.places.start)
+        fields = np.searchsorted(after.base, own, side="right") - 1
+        ids, bases = own - after.base[fields], before.base[fields]
+        found = np.zeros((len(own), rows.shape[1]), dtype=rows.dtype)
+        stays = (ids < num_kept[fields]) & ~is_left[own] & ~is_fresh[own]
+        found[stays] = rows[(bases + ids)[stays]]
+        fresh = is_fresh[own]
+        if fresh.any():
+            found[fresh] = _fresh(table, rows[bases[fresh] + UNSEEN], num_weights)
+        table.write(first, found)
+
+
+def _fresh(table: Table, unseen: npt.NDArray[Any], num_weights: int) -> npt.NDArray[Any]:
+    """Return rows (R, columns) with the weights of some, and a state that nothing has moved."""
+    found = np.zeros_like(unseen)
+    found[:, :num_weights] = unseen[:, :num_weights]
+    for unit in range(num_weights):
+        weights = decode_weights(np.ascontiguousarray(found[:, unit : unit + 1]))[:, 0]
+        table.optimizer.start(found, num_weights, unit, weights)
+    return found

@@ -16,7 +16,7 @@ __all__ = ["BATCH", "config", "contents", "day_of", "known", "train"]
 BATCH = 128
 
 
-def config(folder: Path, kind: str, more: str = "", train: str = ""):
+def config(folder: Path, kind: str, more: str = "", train: str = "", model: str = ""):
     """Return the configuration of a small model on the log of `make_table`, in the precision for checking."""
     text = f"""
 [data]
@@ -37,6 +37,7 @@ kind = "{kind}"
 units = 1
 hidden = [4]
 initial_model = "random"
+{model}
 [train]
 epochs = 2
 batch_size = {BATCH}

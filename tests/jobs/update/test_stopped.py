@@ -32,7 +32,7 @@ def harmful():
         def judged(*rest):
             return Judged(publish=False, reasons=("harm",)) if rest[-1].slice_clicks == 77 else judge_version(*rest)
 
-        patch.setattr("fieldwise.jobs.update.update.judge_version", judged)
+        patch.setattr("fieldwise.jobs.update.job.judge_version", judged)
         yield
 
 

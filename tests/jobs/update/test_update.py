@@ -120,7 +120,7 @@ def harmful(run, monkeypatch):
         def judged(*rest):
             return refused if rest[-1].max_fall == 0.5 else judge_version(*rest)
 
-        monkeypatch.setattr("fieldwise.jobs.update.update.judge_version", judged)
+        monkeypatch.setattr("fieldwise.jobs.update.job.judge_version", judged)
     return ["gate.min_clicks=10", "gate.max_fall=0.5", "update.learning_rate=5000"]
 
 
@@ -342,9 +342,3 @@ def test_the_history_has_each_day_by_slice(run):
     assert said["3"].num_examples == int((items == 3).sum())
     [day] = json.loads(CliRunner().invoke(main, ["history", str(run), "--json"]).stdout)["days"]
     assert day["by_slice"]["item"]["3"]["auc"] == said["3"].auc
-
-
-def test_an_update_by_several_workers_is_refused_with_what_to_do(tmp_path):
-    words = ["update", str(tmp_path), "--data", "day.parquet", "--workers", "2"]
-    said = CliRunner().invoke(main, words, standalone_mode=False)
-    assert "an update works in one process" in f"{said.output}{said.exception}"

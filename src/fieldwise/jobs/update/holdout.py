@@ -12,7 +12,6 @@ A file (`row_files`) holds the rows of one part of a day, in the order in which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np

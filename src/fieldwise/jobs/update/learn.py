@@ -1,8 +1,11 @@
-"""One pass over a day in the order of its log: each batch is predicted, then learned from."""
+"""One pass over a day in the order of its log: each batch is predicted, then learned from.
+
+Of several workers each predicts and learns from its share of a batch, and worker 0 puts together what they said.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +16,11 @@ from fieldwise.errors import UserError
 from fieldwise.jobs.update.result import Figures
 from fieldwise.metrics import BinaryMetrics, MulticlassMetrics
 from fieldwise.training.guard import Divergence, NotFinite
-from fieldwise.training.interrupt import Interrupt
+from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.score import Accumulator, predict_batches
-from fieldwise.training.step import Stepper
+from fieldwise.training.step import ControlFlags, Stepper
 
-__all__ = ["Progressive", "learn"]
+__all__ = ["Progressive", "learn", "said_of"]
 
 _FIX = "lower update.learning_rate, or look at the day's numbers (`fieldwise check`); nothing was changed"
 
@@ -89,18 +92,15 @@ def learn(
     cache: Cache,
     batch_size: int,
     factor: float,
-    progressive: Progressive,
     interrupt: Interrupt,
     fakes: npt.NDArray[np.bool_] | None = None,
-) -> None:
-    """Learn from a day's examples, each batch after it was predicted.
+) -> npt.NDArray[np.floating]:
+    """Learn from a day's examples, each batch after it was predicted, and return what was predicted of this worker's.
 
     Parameters
     ----------
     factor
         Of the learning rates.
-    progressive
-        Takes what was predicted.
     fakes
         (N,): which of the examples are fake negatives, whose weight is what is missing of their prediction to 1
         (`jobs.update.late`).
@@ -112,23 +112,57 @@ def learn(
     Interrupted
         On request.
     """
-    batches, model = Batches(cache, batch_size, shuffle=False), stepper.model
-    divergence, number, first = Divergence.of(stepper.num_classes), 0, 0
+    share = stepper.world.rank, stepper.world.size
+    batches, model = Batches(cache, batch_size, shuffle=False, share=share), stepper.model
+    divergence, number, found = Divergence.of(stepper.num_classes), 0, []
+    rows = batches.rows(0)
     try:
         with stepper.at_work(), stepper.reading(batches, 0, 0) as coming:
             for number, examples in enumerate(interrupt.watch(coming)):
                 [said] = predict_batches(model, [examples.batch])
+                found.append(said)
                 if fakes is not None:
-                    assert examples.weights is not None, "fake negatives are weighed"
-                    own = fakes[first : first + len(said)]
-                    examples.weights[own] *= 1 - said[own]
-                    first += len(said)
-                progressive.add(said, examples)
+                    _weigh(examples, said, fakes[next(rows)])
                 model.train()
                 loss = stepper.step(examples, factor)
                 if divergence.add(loss, batches.size(number), stepper.class_weights):
                     raise UserError("training diverges on this day", where=f"batch {number + 1}", fix=_FIX)
+                if stepper.agree(ControlFlags(interrupt.requested and not interrupt.alone, False)).stop:
+                    raise Interrupted
             if batches.num_batches:
                 stepper.refuse_written()
     except NotFinite as error:
         raise UserError(f"{error.what} is not a finite number", where=f"batch {number + 1}", fix=_FIX) from None
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def said_of(
+    parts: Sequence[npt.NDArray[np.floating]],
+    cache: Cache,
+    batch_size: int,
+    fakes: npt.NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[npt.NDArray[np.floating], Examples]]:
+    """Yield what workers predicted of each batch, and its examples, with the weights that they were learned with.
+
+    Parameters
+    ----------
+    parts
+        Of each worker, of its share of every batch.
+    """
+    batches, first, size = Batches(cache, batch_size, shuffle=False), [0] * len(parts), len(parts)
+    rows = batches.rows(0)
+    for examples in batches.epoch(0):
+        count, of_batch = examples.batch.num_examples, []
+        for rank, part in enumerate(parts):
+            own = count * (rank + 1) // size - count * rank // size
+            of_batch.append(part[first[rank] : first[rank] + own])
+            first[rank] += own
+        said = np.concatenate(of_batch)
+        if fakes is not None:
+            _weigh(examples, said, fakes[next(rows)])
+        yield said, examples
+
+
+def _weigh(examples: Examples, said: npt.NDArray[np.floating], fakes: npt.NDArray[np.bool_]) -> None:
+    assert examples.weights is not None, "fake negatives are weighed"
+    examples.weights[fakes] *= 1 - said[fakes]

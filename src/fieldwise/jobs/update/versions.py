@@ -72,6 +72,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kept: Kept | None = None
 
     @property
+    def learned(self) -> list[DayRecord]:
+        """The days that were learned from, in order."""
+        return [day for day in self.days if day.version is not None]
+
+    @property
     def newest(self) -> int:
         """The highest version so far, published or not."""
         return max((day.version for day in self.days if day.version is not None), default=1)
@@ -145,14 +150,15 @@ class Versions:
         """Point to the version in use, and remove all that the record does not name."""
         if self.folder.exists():
             self._point(record)
-        kept = record.kept
-        for folder, versions in (
-            (self.folder, kept and kept.published),
-            (self.run / "refused", kept and kept.refused),
-            (self.run / "state", kept and kept.states),
+        kept = {} if record.kept is None else msgspec.structs.asdict(record.kept)
+        for name, folder in (
+            ("published", self.folder),
+            ("refused", self.run / "refused"),
+            ("states", self.run / "state"),
         ):
             for path in versions_in(folder):
-                if int(path.name) > record.newest or (versions is not None and int(path.name) not in versions):
+                version = int(path.name)
+                if version > record.newest or version not in kept.get(name, [version]):
                     discard(path)
             remove_unfinished(folder)
         WaitingRows(self.run / WAITING_NAME).keep_only(record.waiting.names)
