@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from fieldwise.data.column_types import concatenated
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
@@ -219,3 +221,43 @@ def test_a_column_without_numbers_is_refused():
     encoder = fitted()
     with pytest.raises(Exception, match="holds no vectors"):
         encoder.fields["v"].read(Columns(pa.table({"v": pa.array([[True, False, True]])})), {})
+
+
+def test_a_list_as_text_where_others_are_lists_is_rejected_with_what_to_set():
+    [reject] = fitted().transform(table_of(["[0.5, 1, 2]"], pa.string())).rejects
+    assert reject.reason == "expected 3 numbers, got 1; lists as text need brackets = true and a separator"
+
+
+@pytest.mark.parametrize("other", [pa.list_(pa.float64()), pa.list_(pa.float16()), pa.list_(pa.decimal128(9, 3))])
+def test_files_whose_lists_are_of_several_types_make_one_vector(other):
+    first = pa.array([[0.5, 1.25, 3.0], None], pa.list_(pa.float32(), 3))
+    second = [[2.5, 1.0, 0.0], [0.125, 4.0, 1.0]]
+    if pa.types.is_decimal(other.value_type):
+        second = [[Decimal(str(x)) for x in row] for row in second]
+    elif pa.types.is_float16(other.value_type):
+        second = [[np.float16(x) for x in row] for row in second]
+    column = concatenated([first, pa.array(second, other)]).combine_chunks()
+    guess = guess_column("embedding", column)
+    assert (guess.type, guess.length) == ("vector", 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "type_", "left_out", "length"),
+    [
+        (pa.array([["0.5", "1.25"], ["0.125", "NA"]]), "vector", False, 2),
+        (pa.array([["5", "7"], ["1", "NA"]]), "bag", False, None),
+        (pa.array([["0.5", "x"], ["0.125", "y"]]), "bag", False, None),
+        (pa.array([[Decimal("0.50"), Decimal("1.25")], [Decimal("1.00"), Decimal("2.00")]]), "vector", False, 2),
+        (pa.array([[Decimal("0.50")], [Decimal("1.00"), Decimal("2.00")]]), "bag", True, None),
+        (pa.array(["0.5|1.25|3", "0.125|-3|2"]), "vector", False, 3),
+        (pa.array(["0.5;1.25;3", None, "0.125;-3;2e-3"]), "vector", False, 3),
+        (pa.array(["0.5 1.25 nan", "0.125 -3 2"]), "vector", False, 3),
+        (pa.array(["45.07, 7.68", "44.4, 8.93"]), "category", False, None),
+        (pa.array(["1|2|3", "3|1|2", "2|1|3"]), "bag", False, None),
+        (pa.array(["0.5 of 1", "1.5 of 2"]), "category", False, None),
+        (pa.array([[0.5] * 65_535, [1.0] * 65_535]), "vector", True, None),
+    ],
+)
+def test_numbers_in_text_and_decimals_make_vectors_as_floats_do(values, type_, left_out, length):
+    guess = guess_column("embedding", values)
+    assert (guess.type, guess.left_out, guess.length) == (type_, left_out, length)

@@ -327,3 +327,10 @@ def test_columns_that_no_field_can_read_are_listed(tmp_path):
         "pair": ("other", "left out"),
     }
     assert not math.isnan(survey.columns[0].auc)
+
+
+def test_bytes_that_are_no_text_are_shown_as_far_as_they_can_be(tmp_path):
+    table = pa.table({"key": pa.array([b"\xbf\x01", b"a\xff", b"\xbf\x01"] * 40), "click": [0, 1, 1] * 40})
+    surveyed = survey_of(table, tmp_path, "", {"key": "category"})
+    [key] = [column for column in surveyed.columns if column.name == "key"]
+    assert {group.value for group in key.frequent} == {"\ufffd\x01", "a\ufffd"}

@@ -43,6 +43,7 @@ Float64s = npt.NDArray[np.float64]
 _FIRST = UNSEEN + 1
 _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 100
+_BRACKETS = ("[", "(", "{")
 
 
 class VectorEncoder(FieldEncoder):
@@ -187,10 +188,12 @@ def read_vectors(columns: Columns, field: Field) -> tuple[Float64s, npt.NDArray[
     rows = np.repeat(np.arange(len(lengths)), lengths)
     empty = np.bincount(rows[~np.isnan(numbers) | bad], minlength=len(lengths)) == 0
     other = (lengths != field.length) & ~(empty & (lengths <= 1))
-    rejects = {
-        row: _reject(columns, row, name, f"expected {field.length} numbers, got {lengths[row]}")
-        for row in np.flatnonzero(other).tolist()
-    }
+    rejects = {}
+    for row in np.flatnonzero(other).tolist():
+        reject = _reject(columns, row, name, f"expected {field.length} numbers, got {lengths[row]}")
+        if not field.brackets and reject.value.lstrip()[:1] in _BRACKETS and is_text(columns.array(name).type):
+            reject = reject._replace(reason=f"{reject.reason}; lists as text need brackets = true and a separator")
+        rejects[row] = reject
     for row in np.unique(rows[bad]).tolist():
         at = slice(starts[row], starts[row + 1])
         place = int(np.flatnonzero(bad[at])[0])

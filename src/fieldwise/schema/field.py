@@ -14,6 +14,7 @@ from msgspec import Meta
 from fieldwise.errors import ConfigError
 
 __all__ = [
+    "LONGEST_VECTOR",
     "CustomType",
     "Decimal",
     "Default",
@@ -35,6 +36,8 @@ TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
 _Count = Annotated[int, Meta(ge=1)]
+LONGEST_VECTOR = 65_534
+"""Numbers of a vector, at most."""
 
 
 class CustomType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,7 +157,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bins: Annotated[int, Meta(ge=0, le=65_534)] | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
-    length: Annotated[int, Meta(ge=1, le=65_534)] | None = None
+    length: Annotated[int, Meta(ge=1, le=LONGEST_VECTOR)] | None = None
     separator: Annotated[str, Meta(min_length=1)] = "|"
     brackets: bool = False
     weighted: bool = False

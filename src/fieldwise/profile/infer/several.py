@@ -1,7 +1,8 @@
 """Columns whose cells hold several values: lists and maps, texts that are lists, texts with a separator.
 
-Lists of fractions that all have one length are vectors, embeddings and the like; other lists of fractions have no value
-that occurs again. All others are bags.
+Lists of fractions that all have one length are vectors, embeddings and the like, whether their numbers are floats,
+decimals or texts; without brackets they have three numbers or more, for two are places on a map or ranges. Other lists
+of fractions have no value that occurs again. All others are bags.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from fieldwise.features.parse import parse_text
 from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
 from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.values import Values
+from fieldwise.schema.field import LONGEST_VECTOR
 
 __all__ = ["guess_lists", "guess_texts"]
 
+_SEPARATORS = ("|", ";", ",", " ")
 _NO_VECTOR = "lists of fractions that differ in length: no vector, and values that do not recur"
 
 
@@ -31,7 +34,8 @@ def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     """Return what lists or maps are: a vector, or a bag of values that may have weights."""
     if pa.types.is_map(array.type):
         array = array.cast(pa.list_(pa.struct([("value", array.type.key_type), ("weight", array.type.item_type)])))
-    if pa.types.is_floating(array.type.value_type) and (guess := _guess_vector(array)) is not None:
+    numbers = _numbers_of(array)
+    if numbers is not None and (guess := _guess_vector(numbers)) is not None:
         return guess
     values, weights = pc.list_flatten(array), None
     if is_pair(values.type):
@@ -50,12 +54,31 @@ def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     )
     if not found.num_present:
         return guess._replace(left_out=True, reason="no value in any row")
-    if weights is None and pa.types.is_floating(values.type) and found.whole_numbers is None:
+    if numbers is not None and _has_fractions(numbers):
         return guess._replace(left_out=True, reason=_NO_VECTOR)
     lengths = pc.list_value_length(array).fill_null(0)
     if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
         return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
     return guess
+
+
+def _numbers_of(lists: pa.Array) -> pa.Array | None:
+    """Return lists of numbers as lists of floats; None for lists of anything else, integers among them."""
+    kind = lists.type.value_type
+    if pa.types.is_floating(kind):
+        return lists
+    items = pc.list_flatten(lists)
+    if pa.types.is_decimal(kind):
+        items = items.cast(pa.float64())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        parsed, bad = parse_text(items, IN_NUMBERS)
+        if bad.any():
+            return None
+        items = pa.array(parsed)
+    else:
+        return None
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64()), items)
 
 
 def _guess_vector(array: pa.Array) -> Guess | None:
@@ -66,14 +89,22 @@ def _guess_vector(array: pa.Array) -> Guess | None:
     lengths = lengths[lengths > 0]
     if len(lengths) != 1 or lengths[0] < 2:
         return None
-    numbers = pc.list_flatten(array).to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
-    known = numbers[np.isfinite(numbers)]
-    if not pa.types.is_fixed_size_list(array.type) and not (known != np.rint(known)).any():
+    if lengths[0] > LONGEST_VECTOR:
+        reason = f"vectors of {lengths[0]:,} numbers, which are more than the {LONGEST_VECTOR:,} of a field"
+        return Guess(reason, type="vector", left_out=True)
+    if not pa.types.is_fixed_size_list(array.type) and not _has_fractions(array):
         return None
+    numbers = pc.list_flatten(array).to_numpy(zero_copy_only=False).reshape(-1, lengths[0])
     guess = Guess(f"vectors of {lengths[0]:,} numbers", type="vector", length=int(lengths[0]))
     if len(numbers) == len(array) and (numbers == numbers[0]).all():
         return guess._replace(left_out=True, reason=f"the same vector of {lengths[0]:,} numbers in every row")
     return guess
+
+
+def _has_fractions(lists: pa.Array) -> bool:
+    numbers = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
+    known = numbers[np.isfinite(numbers)]
+    return bool((known != np.rint(known)).any())
 
 
 def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
@@ -83,16 +114,19 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
     if is_objects(values):
         return Guess("looks like JSON objects: extract their values into columns", left_out=True)
-    bag = find_lists(values) or find_bag(values)
+    bag = find_lists(values)
+    if bag is not None and bag.values.numbers is not None and bag.values.whole_numbers is None:
+        vector = _written_vector(values, bag.separator, brackets=True)
+        return vector or Guess(_NO_VECTOR, type="bag", left_out=True)
+    for separator in _SEPARATORS if bag is None else ():
+        places = pc.unique(pc.count_substring(values.texts, separator))
+        if len(places) == 1 and places[0].as_py() > 1:
+            vector = _written_vector(values, separator, brackets=False)
+            if vector is not None:
+                return vector
+    bag = bag or find_bag(values)
     if bag is None:
         return None
-    if bag.brackets and bag.values.numbers is not None and bag.values.whole_numbers is None:
-        lists = split_lists(values.texts, bag.separator)
-        numbers = pa.array(parse_text(lists.flatten(), IN_NUMBERS)[0])
-        guess = _guess_vector(pa.LargeListArray.from_arrays(lists.offsets, numbers))
-        if guess is None:
-            return Guess(_NO_VECTOR, type="bag", left_out=True)
-        return guess._replace(separator=bag.separator, brackets=True)
     what = "lists" if bag.brackets else "cells"
     what += " of values with weights" if bag.weighted else " of values"
     return Guess(
@@ -103,6 +137,14 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         weighted=bag.weighted,
         min_count=bag.values.min_count,
     )
+
+
+def _written_vector(cells: Values, separator: str, *, brackets: bool) -> Guess | None:
+    """Return the guess for cells of numbers between separators; None where some are no numbers or it is no vector."""
+    lists = split_lists(cells.texts, separator) if brackets else pc.split_pattern(cells.texts, separator)
+    numbers = _numbers_of(lists)
+    guess = None if numbers is None else _guess_vector(numbers)
+    return None if guess is None else guess._replace(separator=separator, brackets=brackets)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from fieldwise.features.columns import shown
 from fieldwise.kernels.counter import Counter
 from fieldwise.profile.survey.cells import unfold
 
@@ -143,8 +144,8 @@ class ValueCounts:
         keys, first = np.unique(values[new], return_index=True)
         places = new[first]
         best = np.lexsort((keys, -totals[places]))[:FREQUENT]
-        for key, text in zip(keys[best].tolist(), texts(places[best]).to_pylist(), strict=True):
-            self._texts[key] = text if isinstance(text, str) else str(text)
+        for key, cell in zip(keys[best].tolist(), texts(places[best]), strict=True):
+            self._texts[key] = shown(cell)
         ranked = self._ranked()
         self._texts = {key: self._texts[key] for key in ranked[:FREQUENT]}
 
