@@ -36,7 +36,7 @@ import fieldwise as fw
 from fieldwise.data.cache import Cache
 from fieldwise.jobs.presets import with_preset
 from fieldwise.metrics import Metrics, evaluate_predictions
-from fieldwise.training.optimum import next_penalty
+from fieldwise.training.penalty import next_penalty
 
 SCIKIT, PERCEPTRON = "scikit-learn", "scikit-learn-mlp"
 

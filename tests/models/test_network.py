@@ -15,7 +15,8 @@ from fieldwise.models import registry
 from fieldwise.models.click import build_model
 from fieldwise.models.config import LabelHead
 from fieldwise.models.network import NotExportable, export_network, refuse_another_answer, refuse_other_logits
-from fieldwise.nn.graph import Graph, emit_part
+from fieldwise.nn.emit import emit_part
+from fieldwise.nn.graph import Graph
 from fieldwise.tables.config import TableOptimizerConfig
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 40]

@@ -19,15 +19,9 @@ from fieldwise.metrics import evaluate_predictions
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.optimum import (
-    MOST_BYTES,
-    initial_penalty,
-    next_penalty,
-    not_solved,
-    put_aside,
-    read_optimum,
-    solve_path,
-)
+from fieldwise.training.optimum import read_optimum, solve_path
+from fieldwise.training.penalty import initial_penalty, next_penalty, put_aside
+from fieldwise.training.solvable import MOST_BYTES, not_solved
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def training_seconds(config: Config, settings: TrainConfig, prepared: Prepared, 
 
 
 def solving_seconds(prepared: Prepared, rates: Rates) -> SecondsRange:
-    """Return what solving logistic regression takes (`training.optimum`)."""
+    """Return what solving logistic regression takes (`training.solvable`)."""
     of_example = _READ_TWICE * _ids_per_example(prepared) + _SUMS
     one = prepared.parts["train"].num_examples * of_example / rates.numbers / num_threads()
     return SecondsRange(_PASSES[0] * one, _PASSES[1] * one * _SLOWER)

@@ -30,7 +30,8 @@ from fieldwise.models.lc import LocallyConnected
 from fieldwise.models.load import load_model
 from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
-from fieldwise.nn.graph import Graph, NotExportable, emit, emit_own, emit_part, emit_standardise
+from fieldwise.nn.emit import emit, emit_own, emit_part, emit_standardise
+from fieldwise.nn.graph import Graph, NotExportable
 
 __all__ = [
     "NotExportable", "dnn_heads", "export_network", "joint", "logistic_heads", "network_of", "refuse_another_answer",

@@ -39,8 +39,9 @@ from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
 from fieldwise.models.network import dnn_heads, joint, logistic_heads, refuse_other_logits, weighed
 from fieldwise.nn.deep import Perceptron, Residual
+from fieldwise.nn.emit import emit
 from fieldwise.nn.fm_interactions import FMInteractions
-from fieldwise.nn.graph import Graph, NotExportable, emit
+from fieldwise.nn.graph import Graph, NotExportable
 from fieldwise.nn.standardise import Standardise
 from fieldwise.serving.ranking import COLUMNS, WEIGHT, RankingGraph
 

@@ -204,7 +204,7 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     solver
         ``newton`` solves it to its optimum, with examples in memory, ``ftrl`` trains it by steps. ``auto``: the former
         for two classes and logs that take half a GiB or less (8 bytes a feature of an example, 64 an example, 64 a
-        feature; `training.optimum`), unless one of the keys below but ``table.l2`` is set.
+        feature; `training.solvable`), unless one of the keys below but ``table.l2`` is set.
     epochs, patience
         As in ``[train]``, for ``ftrl``: passes go on until one brings nothing.
     table, dense

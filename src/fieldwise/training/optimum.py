@@ -1,20 +1,14 @@
-"""Logistic regression solved to its optimum (`kernels.newton`), its penalty chosen on valid.
+"""Logistic regression solved to its optimum (`kernels.newton`), its penalty chosen on valid (`training.penalty`).
 
-Every penalty is solved from the optimum of the one before. They fall by a factor of 4 from 64 until two in a row are
-worse on valid than the best; where 64 is the best they rise in the same way; at last the double and the half of the
-best are tried. What decides is logloss: the AUC of a few hundred clicks is noise
-(docs/log/2026-11.md#which-penalty-for-logistic-regression). Without validation rows some of the training rows are put
+Every penalty is solved from the optimum of the one before. Without validation rows some of the training rows are put
 aside to choose by, and the penalty that is kept is solved for on all rows.
-
-The rule is one of bytes, so that the same log is trained alike on every machine: examples take 8 for every feature that
-they have (16 in a bag), and 64 more; features take 64.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,43 +16,26 @@ import numpy.typing as npt
 
 from fieldwise.calibration import sigmoid
 from fieldwise.data.cache import Cache
-from fieldwise.errors import ArtefactError, ConfigError
+from fieldwise.errors import ArtefactError
 from fieldwise.events import EpochEnd, Listener, Noted, ignore
 from fieldwise.io.memory import require_memory
-from fieldwise.kernels.layout import BAG, Layout
 from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
 from fieldwise.metrics import BinaryMetrics, Metrics
 from fieldwise.metrics.own import goodness
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
-from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
+from fieldwise.training.config import PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
+from fieldwise.training.penalty import LEAST_PENALTY, initial_penalty, next_penalty, put_aside
+from fieldwise.training.solvable import ids_in_bags, solving_memory
 from fieldwise.training.state import TrainingState
 from fieldwise.training.unseen import filled
 
-__all__ = [
-    "MOST_BYTES",
-    "Optimum",
-    "ids_in_bags",
-    "initial_penalty",
-    "next_penalty",
-    "not_solved",
-    "put_aside",
-    "read_initial",
-    "read_optimum",
-    "solve_initial",
-    "solve_path",
-    "solving_memory",
-]
+__all__ = ["Optimum", "read_initial", "read_optimum", "solve_initial", "solve_path"]
 
-MOST_BYTES = 512 * 2**20
-"""What solving may take: one minute of two cores, at most."""
-_FIRST, _FACTOR, _LEAST, _GREATEST = 64.0, 4.0, 2.0**-6, 2.0**14
 _ALONE = 4.0
 """The penalty where there is nothing to choose by: one or two rows."""
-_ASIDE_SHARE, _ENOUGH_ASIDE, _ASIDE_SEED = 0.1, 500, 0
 _CLOSE = 1e-7
-_STRONGER, _LEAST_INITIAL = 4.0, 2.0
-_SOME, _PIECE = 1000, 1 << 16
+_PIECE = 1 << 16
 
 
 class Optimum(NamedTuple):
@@ -67,97 +44,6 @@ class Optimum(NamedTuple):
     weights: npt.NDArray[np.float64]
     bias: float
     history: TrainingState
-
-
-def ids_in_bags(train: Cache) -> float:
-    """Return how many features of bags an example has, by a thousand of them, evenly spread."""
-    if not train.num_examples or not (train.layout.form == BAG).any():
-        return 0.0
-    some = train.gather(np.unique(np.linspace(0, train.num_examples - 1, _SOME).astype(np.int64)))
-    return len(some.batch.bag_ids) / some.batch.num_examples
-
-
-def solving_memory(layout: Layout, num_examples: int, in_bags: float = 0.0) -> int:
-    """Return the bytes that solving takes.
-
-    Examples
-    --------
-    >>> solving_memory(Layout.of([0] * 7, [1404] * 7), 600_000) / 1e6
-    72.6...
-    """
-    of_example = 8 * int((layout.form != BAG).sum()) + 16 * in_bags + 64
-    return int(num_examples * of_example) + 64 * layout.num_features
-
-
-def not_solved(
-    settings: PretrainConfig,
-    needed: int,
-    num_classes: int,
-    negative_rate: float,
-    num_labels: int = 0,
-    *,
-    one_class: bool = False,
-) -> str | None:
-    """Return why logistic regression is trained by steps, and not solved; None where it is solved.
-
-    `needed` is what `solving_memory` says of the log; `num_labels` is 0 where there is one;
-    `one_class` says that the training rows hold one class alone.
-
-    Raises
-    ------
-    ConfigError
-        It must be solved, and cannot be.
-    """
-    plain = msgspec.structs.replace(settings, solver="auto", table=msgspec.structs.replace(settings.table, l2=None))
-    reasons = {
-        "there are more than two classes": num_classes > 2,
-        "there are several labels": num_labels > 1,
-        "the training rows hold one class alone": one_class,  # its optimum is at infinity
-        "train.negative_rate leaves examples out": negative_rate < 1.0,
-        f"a penalty below {_LEAST:g} is set": settings.table.l2 is not None and settings.table.l2 < _LEAST,
-        "an L1 penalty or another optimizer is set": settings.table.name != "ftrl" or settings.table.l1 > 0.0,
-        f"the log needs {needed / 2**20:,.0f} MiB, {MOST_BYTES >> 20} at most": needed > MOST_BYTES,
-    }
-    if settings.solver == "auto":
-        reasons["[pretrain] has settings of FTRL"] = plain != PretrainConfig(table=LrTableOptimizerConfig())
-    elif settings.solver == "newton":  # as large as it may be
-        reasons.popitem()
-    found = [reason for reason, is_so in reasons.items() if is_so]
-    if found and settings.solver == "newton":
-        raise ConfigError(
-            f"logistic regression cannot be solved: {found[0]}",
-            where="pretrain.solver",
-            got="newton",
-            fix='set pretrain.solver = "auto" or "ftrl"',
-        )
-    return "[pretrain] says so" if settings.solver == "ftrl" else found[0] if found else None
-
-
-def next_penalty(tried: Sequence[tuple[float, float | None]]) -> float | None:
-    """Return the penalty to try next; None when the best of those that were `tried`, with what valid says, is kept.
-
-    Examples
-    --------
-    >>> tried = []
-    >>> while (l2 := next_penalty(tried)) is not None:
-    ...     tried.append((l2, -abs(np.log(l2 / 3.0))))
-    >>> [l2 for l2, _ in tried]
-    [64.0, 16.0, 4.0, 1.0, 0.25, 8.0, 2.0]
-    """
-    if not tried:
-        return _FIRST
-    values = {l2: value for l2, value in tried if value is not None}
-    if len(values) < len(tried):
-        return None
-    best = max(values, key=lambda l2: values[l2])
-    least, greatest = min(values), max(values)
-    if best <= least * _FACTOR and least > _LEAST:
-        return least / _FACTOR
-    if best >= greatest / _FACTOR and best > _FIRST / _FACTOR and greatest < _GREATEST:
-        return greatest * _FACTOR
-    whole = [l2 for l2 in values if np.log2(l2) % 2 == 0]
-    coarse = max(whole, key=lambda l2: values[l2])
-    return next((l2 for l2 in (2.0 * coarse, 0.5 * coarse) if l2 not in values), None)
 
 
 def solve_path(
@@ -242,36 +128,6 @@ def solve_path(
     path.save()
 
 
-def put_aside(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """Return the training rows to choose a penalty by, where there are no others: a tenth of each class, of small logs
-    500 rows or a half.
-
-    Examples
-    --------
-    >>> [len(put_aside(np.arange(num_rows) % 2)) for num_rows in (20_000, 1_200, 300, 2)]
-    [2000, 500, 150, 0]
-    """
-    share = min(max(_ASIDE_SHARE, _ENOUGH_ASIDE / max(len(labels), 1)), 0.5)
-    generator = np.random.default_rng(_ASIDE_SEED)
-    of_class = [generator.permutation(np.flatnonzero(labels == each)) for each in np.unique(labels)]
-    chosen = [rows[: int(share * len(rows))] for rows in of_class]
-    return np.sort(np.concatenate(chosen or [np.zeros(0, dtype=np.int64)]))
-
-
-def initial_penalty(l2: float) -> float:
-    """Return the penalty of the logistic regression that networks start from, where `l2` is best for itself.
-
-    Its optimum says of rare features what their few examples say, and a network that is about to meet these examples
-    believes it: it starts from a stronger prior (docs/log/2026-11.md#which-penalty-for-logistic-regression).
-
-    Examples
-    --------
-    >>> initial_penalty(0.1), initial_penalty(32.0)
-    (2.0, 128.0)
-    """
-    return max(_STRONGER * l2, _LEAST_INITIAL)
-
-
 def solve_initial(
     train: Cache,
     counts: Sequence[npt.NDArray[np.int64] | None],
@@ -354,7 +210,7 @@ class _Path:
     def next(self) -> float | None:
         """Return the penalty to solve for, or None."""
         if self.only is not None:
-            return None if self.tried else max(self.only, _LEAST)
+            return None if self.tried else max(self.only, LEAST_PENALTY)
         return next_penalty(self.tried)
 
     def add(self, l2: float, solution: LogisticSolution, end: EpochEnd, value: float | None) -> None:

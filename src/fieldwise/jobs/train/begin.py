@@ -24,15 +24,8 @@ from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.gibbs import FactorMeans
 from fieldwise.training.initial import LrWeights, posterior_method, set_sampled, settled
 from fieldwise.training.interrupt import Interrupt, Interrupted, noting_signals
-from fieldwise.training.optimum import (
-    ids_in_bags,
-    not_solved,
-    read_initial,
-    read_optimum,
-    solve_initial,
-    solve_path,
-    solving_memory,
-)
+from fieldwise.training.optimum import read_initial, read_optimum, solve_initial, solve_path
+from fieldwise.training.solvable import ids_in_bags, not_solved, solving_memory
 from fieldwise.training.state import TrainingState
 from fieldwise.training.variational import run_passes
 

@@ -24,7 +24,7 @@ from fieldwise.training.cooccurrence import cooccurrence_fields
 from fieldwise.training.dependence import find_determined
 from fieldwise.training.gibbs import sampling_memory, sampling_row_bytes
 from fieldwise.training.initial import posterior_method, settled
-from fieldwise.training.optimum import not_solved, solving_memory
+from fieldwise.training.solvable import not_solved, solving_memory
 from fieldwise.training.variational import variational_memory
 
 __all__ = ["TrainingPlan", "TrainingStage", "cooccurrence_rows", "plan"]
