@@ -14,6 +14,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.counted import counted
 from fieldwise.data.chunk import Chunk, RejectedRow, excerpt, naming
 from fieldwise.data.log import Log
 from fieldwise.data.split import NO_PART, PARTS, Parts, check_shares
@@ -78,6 +79,18 @@ class MomentCounts:
         """Seconds, a power of two."""
         self._count()
         return self._step
+
+    @property
+    def num_moments(self) -> int:
+        """Different ones, as far as the steps tell them apart."""
+        self._count()
+        return len(self._steps)
+
+    @property
+    def oldest(self) -> float:
+        """The first moment of all, as nearly as the steps allow; inf where there is none."""
+        self._count()
+        return float(self._steps[0] * self._step + _FIRST_MOMENT) if len(self._steps) else _NEVER
 
     @property
     def newest(self) -> float:
@@ -168,7 +181,7 @@ class SplitByTime:
         Raises
         ------
         DataError
-            The log lacks the column, its type holds no times, or no row has one.
+            The log lacks the column, its type holds no times, no row has one, or none is left to train on.
         """
         valid_from, test_from, later_from = self._boundaries()
         with naming(chunk.path):
@@ -222,5 +235,14 @@ class SplitByTime:
                 valid, test, later = self._shares
                 after = valid + test + later, test + later, later
                 valid_from, test_from, later_from = map(counts.latest, after)
+                if min(valid_from, test_from, later_from) <= counts.oldest:
+                    raise DataError(
+                        "the times leave nothing to train on",
+                        where=f"data.time = {self._column}, {log.files[0]}",
+                        expected=f"rows before the last {sum(self._shares):.3g} of all, by time",
+                        got=f"{counted(counts.num_moments, 'moment')} in {counted(counts.num_rows, 'row')}",
+                        fix="rows of one moment stay together: name a column with finer times, smaller shares or fewer "
+                        "folds",
+                    )
                 self._begin, self._newest = (valid_from, test_from, later_from), counts.newest
             return self._begin

@@ -28,6 +28,7 @@ _NAMES = {"valid": "validation", "test": "test"}
 _OF_CLASSES = ("auc", "gauc", "pr_auc", "ndcg", "mrr", "hit_rate", "recall")
 """Metrics that one class alone leaves undefined."""
 _FEWER_FOLDS = "set fewer data.folds, not more than there are groups; or remove them, and take data.valid as a share"
+_OF_ONE_MOMENT = "rows of one moment stay together: name a column with finer times, other shares or fewer folds"
 
 
 def part_remarks(config: Config, sources: Sequence[SplitLog], summary: dict[str, Any]) -> list[str]:
@@ -63,6 +64,7 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
             if asked is None or isinstance(asked, float)
             else f"{asked}"
         )
+        of_times = config.data.time is not None and (config.data.fold is not None or isinstance(asked, float))
         rejected = f", {counted(counts['rejected'], 'row')} having been rejected" if counts.get("rejected") else ""
         fix = f"name other rows, or more of them; or leave data.{part} out" + (
             ": then all epochs are trained, and the last is kept" if part == "valid" else ""
@@ -72,7 +74,7 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
             where=_where(config, part),
             expected="one or more",
             got=f"none of {of}{rejected}",
-            fix=fix if config.data.fold is None else _FEWER_FOLDS,
+            fix=_OF_ONE_MOMENT if of_times else fix if config.data.fold is None else _FEWER_FOLDS,
         )
     num_valid = _examples(prepared.summary, "valid")
     metric = config.train.stop_on.partition(":")[0]
