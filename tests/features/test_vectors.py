@@ -129,7 +129,16 @@ ROWS = [
     {"city": "Rome", "v": [], "tags": ["a"], "click": 0},
     {"city": "Rome", "v": [math.nan, 1e-300, -7], "tags": ["a"], "click": 0},
 ]
-ODD = [[None, math.nan, None], ["1", "2.5", ""], "1|2|3", "", (1.0, 2.0, 3.0), [True, 1.0, 2.0], [1e39, 0.0, 0.0]]
+ODD = [
+    [None, math.nan, None],
+    ["1", "2.5", ""],
+    "1|2|3",
+    "[1, 2, 3]",
+    "",
+    (1.0, 2.0, 3.0),
+    [True, 1.0, 2.0],
+    [1e39, 0.0, 0.0],
+]
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +232,23 @@ def test_a_column_without_numbers_is_refused():
         encoder.fields["v"].read(Columns(pa.table({"v": pa.array([[True, False, True]])})), {})
 
 
-def test_a_list_as_text_where_others_are_lists_is_rejected_with_what_to_set():
-    [reject] = fitted().transform(table_of(["[0.5, 1, 2]"], pa.string())).rejects
-    assert reject.reason == "expected 3 numbers, got 1; lists as text need brackets = true and a separator"
+@pytest.mark.parametrize("separator", ["|", ",", " ", "\\"])
+def test_text_in_brackets_is_a_list_whatever_stands_between_the_numbers_of_other_texts(separator):
+    given = [[0.5, -2.0, 4.0], [1.5, 8.0, 0.25], None, [3.0, None, 1e-3], [0.5, -2.0, 4.0], None, [7.0, 1.0, 2.0]]
+    written = [
+        *("[0.5, -2.0, 4.0]", "[ 1.5  8.\n 0.25]", "[]", "[3.0, null, 0.001]", "{0.5,-2,4}", ""),
+        "7|1|2".replace("|", separator),
+    ]
+    encoder = fitted(given, Field(name="v", type="vector", column="v", length=3, separator=separator))
+    found, expected = (encoder.transform(table_of(*each)).batch for each in ((written, pa.string()), (given,)))
+    assert rows_of(found) == rows_of(expected)
+    alone = [rows_of(encoder.transform(table_of([text], pa.large_string())).batch)[0] for text in written]
+    assert alone == rows_of(expected)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "[[1, 2], [3]]", "[1, 2, x]", "[1, 2, inf]", "[1,, 2, 3]"])
+def test_a_list_in_text_that_is_no_vector_is_rejected(text):
+    assert len(fitted().transform(table_of([text], pa.string())).rejects) == 1
 
 
 @pytest.mark.parametrize("other", [pa.list_(pa.float64()), pa.list_(pa.float16()), pa.list_(pa.decimal128(9, 3))])

@@ -8,7 +8,7 @@ rows of each of the n, the input is ::
 so that the inputs of an average row have a Euclidean norm of 1, as those of any other field. A std of 0 counts as 1. A
 number that is missing (null, NaN) has the mean in its place. A vector that is missing as a whole, null, empty or of
 missing numbers alone, is local id 0 with input 1, as a missing number is. Another length, or a number that is not
-finite, is a reject.
+finite, is a reject. Text is split at the field's separator, and text in brackets is a list.
 
 Numbers are read as float32. Means and deviations are exact (`kernels.exact_sums`), so they depend on the rows alone.
 """
@@ -22,6 +22,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fieldwise.errors import ArtefactError, DataError
 from fieldwise.features.bags import split_cells
@@ -43,7 +44,9 @@ Float64s = npt.NDArray[np.float64]
 _FIRST = UNSEEN + 1
 _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 100
-_BRACKETS = ("[", "(", "{")
+_IN_BRACKETS = r"(?s)^\s*[\[({].*[\])}]\s*$"
+_BETWEEN = r"\s*[,;|\s]\s*"
+_SEPARATOR = "\x1f"
 
 
 class VectorEncoder(FieldEncoder):
@@ -181,19 +184,17 @@ def read_vectors(columns: Columns, field: Field) -> tuple[Float64s, npt.NDArray[
     name = field.column
     assert name is not None
     assert field.length is not None
-    lengths, values = split_cells(columns, name, field)
+    lengths, values = _split(columns, name, field)
     with reading(name):
         numbers, bad = _numbers(plain(values), field.missing)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.repeat(np.arange(len(lengths)), lengths)
     empty = np.bincount(rows[~np.isnan(numbers) | bad], minlength=len(lengths)) == 0
     other = (lengths != field.length) & ~(empty & (lengths <= 1))
-    rejects = {}
-    for row in np.flatnonzero(other).tolist():
-        reject = _reject(columns, row, name, f"expected {field.length} numbers, got {lengths[row]}")
-        if not field.brackets and reject.value.lstrip()[:1] in _BRACKETS and is_text(columns.array(name).type):
-            reject = reject._replace(reason=f"{reject.reason}; lists as text need brackets = true and a separator")
-        rejects[row] = reject
+    rejects = {
+        row: _reject(columns, row, name, f"expected {field.length} numbers, got {lengths[row]}")
+        for row in np.flatnonzero(other).tolist()
+    }
     for row in np.unique(rows[bad]).tolist():
         at = slice(starts[row], starts[row + 1])
         place = int(np.flatnonzero(bad[at])[0])
@@ -203,6 +204,25 @@ def read_vectors(columns: Columns, field: Field) -> tuple[Float64s, npt.NDArray[
     found = np.full(offsets[-1], np.nan)
     found[np.repeat(present, np.diff(offsets))] = np.where(bad, np.nan, numbers)[np.repeat(present, lengths)]
     return found, offsets, tuple(rejects[row] for row in sorted(rejects))
+
+
+def _split(columns: Columns, name: str, field: Field) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """As `split_cells`, but a text in brackets is a list, whatever stands between the numbers of other texts: a model
+    of a log with lists is asked in JSON, and numpy prints spaces.
+    """
+    if field.brackets or field.custom or not is_text(columns.array(name).type):
+        return split_cells(columns, name, field)
+    written = columns.written(name)
+    listed = pc.match_substring_regex(written, _IN_BRACKETS).fill_null(False)
+    if not pc.any(listed).as_py():
+        return split_cells(columns, name, field)
+    inside = pc.replace_substring_regex(pc.ascii_trim(written, " \t\r\n[](){}"), _BETWEEN, _SEPARATOR)
+    others = pc.replace_substring(written, field.separator, _SEPARATOR)
+    lists = pc.split_pattern(pc.if_else(listed, inside, others), _SEPARATOR)
+    numbers = lists.flatten()
+    missing = pc.is_in(numbers, value_set=pa.array(["None", "null"], numbers.type))
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths, pc.if_else(missing, pa.scalar(None, numbers.type), numbers)
 
 
 def _reject(columns: Columns, row: int, name: str, reason: str) -> Reject:
