@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
@@ -17,25 +18,40 @@ def rows(count=4000):
     return members.astype(np.float32), labels
 
 
-def test_it_is_logistic_regression_held_at_the_mean():
+def test_it_is_logistic_regression_about_the_level_held_at_the_mean():
     members, labels = rows(100_000)
-    blend = Stacker([1, 1])
+    blend, above = Stacker([1, 1]), Stacker([1, 1], 0.8)
     blend.fit(members, labels)
-    free = LogisticRegression(C=1e10, tol=1e-8).fit(members, labels)
+    free = LogisticRegression(C=1e10, tol=1e-8, fit_intercept=False).fit(members, labels)
     np.testing.assert_allclose(blend.weight[1:], free.coef_[0], atol=5e-3)
-    np.testing.assert_allclose(blend.weight[0], free.intercept_[0], atol=5e-3)
-    logits = blend(torch.from_numpy(members)[:, :, None])
-    np.testing.assert_allclose(logits[:, 0], free.decision_function(members), atol=0.1)
+    assert blend.weight[0] == 0.0
+    above.fit(members + 0.8, labels, offset=-0.8)
+    np.testing.assert_allclose(above.weight[1:], blend.weight[1:], atol=1e-5)
+    assert above.weight[0] == pytest.approx(0.8 * (1 - float(above.weight[1:].sum())), abs=1e-6)
+
+
+def test_validation_rows_of_another_base_rate_do_not_move_the_level():
+    """In the order of time the last rows before the test say how much members know, not what the rate will be."""
+    members, labels = rows(40_000)
+    quiet = (labels == 0) | (np.random.default_rng(3).random(40_000) < 0.3)
+    usual, fewer = Stacker([1, 1]), Stacker([1, 1])
+    usual.fit(members, labels)
+    fewer.fit(members[quiet], labels[quiet])
+    assert (usual.weight[0], fewer.weight[0]) == (0.0, 0.0)
+    answers = [stacker(torch.from_numpy(members)[:, :, None])[:, 0].numpy() for stacker in (usual, fewer)]
+    rates = [float((1 / (1 + np.exp(-each))).mean()) for each in answers]
+    assert abs(rates[0] - rates[1]) < 0.02
+    assert labels.mean() - labels[quiet].mean() > 0.2
 
 
 def test_what_is_added_afterwards_is_not_learned():
-    """A stack of members that have seen half of the negatives, on all rows."""
+    """A stack of members that have seen half of the negatives, on all rows: what is added makes them right."""
     members, labels = rows(100_000)
-    plain, corrected = Stacker([1, 1]), Stacker([1, 1])
+    plain, corrected = Stacker([1, 1]), Stacker([1, 1], 0.7)
     plain.fit(members, labels)
-    corrected.fit(members, labels, offset=-0.7)
-    np.testing.assert_allclose(corrected.weight[1:], plain.weight[1:], atol=1e-3)
-    np.testing.assert_allclose(corrected.weight[0], plain.weight[0] + 0.7, atol=1e-3)
+    corrected.fit(members + 0.7, labels, offset=-0.7)
+    both = torch.from_numpy(members)[:, :, None]
+    np.testing.assert_allclose(corrected(both + 0.7) - 0.7, plain(both), atol=1e-5)
 
 
 def test_a_row_of_weight_0_is_no_row():
@@ -56,7 +72,7 @@ def test_the_order_of_the_rows_does_not_matter_where_every_fifth_is_a_click():
     at_random = np.random.default_rng(1).permutation(in_turns)
     mixed.fit(members[at_random], labels[at_random])
     np.testing.assert_allclose(ordered.weight, mixed.weight, atol=1e-5)
-    assert ordered.weight[0] < -1.0
+    assert abs(ordered.weight[1] - 0.5) > 0.05
 
 
 def test_few_rows_of_one_label_fit_nothing():

@@ -11,7 +11,7 @@ Letters: B examples, H heads of all members together, O outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,14 @@ Floats = npt.NDArray[np.float64]
 
 
 class Stacker(nn.Module):
-    """``logit = offset + sum over h of weight[h] logit_h``: the mean of all heads until it is fitted.
+    """``logit = level + sum over h of weight[h] (logit_h - level)``: the mean of all heads until it is fitted.
 
-    There are H + 1 numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: each of five
+    The `level` is the log-odds of the training rows' base rate, about which members are right on average, so weights
+    that sum to less than 1 draw logits towards it. There is no other offset to fit: that of validation rows would be
+    their base rate, which in a log in the order of time is not that of the rows to come
+    (docs/log/2026-11.md#should-a-stack-have-an-offset); ``train.calibration`` follows it where that is wanted.
+
+    There are H numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: each of five
     parts, drawn at random, is answered by a fit to the others. So it is decided how strongly the weights are held at
     the mean; and where a member alone has a lower loss on these rows, by more than one standard error of the
     difference, it is that member.
@@ -42,11 +47,13 @@ class Stacker(nn.Module):
     ----------
     heads
         How many heads each member has (`models.member`); H is their sum.
+    level
+        Of the heads' logits; training sets it.
 
     Attributes
     ----------
     weight
-        (H + 1,): the offset, then a weight for each head. A buffer: no step of training moves it.
+        (H + 1,): ``(1 - sum of weight[h]) level``, then a weight for each head. A buffer: no step of training moves it.
 
     Examples
     --------
@@ -54,9 +61,9 @@ class Stacker(nn.Module):
     [[2.0]]
     """
 
-    def __init__(self, heads: Sequence[int]) -> None:
+    def __init__(self, heads: Sequence[int], level: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.num_heads = tuple(heads), sum(heads)
+        self.heads, self.num_heads, self.level = tuple(heads), sum(heads), level
         self.weight: Tensor
         self.register_buffer("weight", torch.empty(self.num_heads + 1))
         self.reset()
@@ -65,6 +72,10 @@ class Stacker(nn.Module):
         """Let it be the mean."""
         self.weight.fill_(1.0 / self.num_heads)
         self.weight[0] = 0.0
+
+    def weigh(self, weights: Sequence[float]) -> None:
+        """Set the weights of the heads."""
+        self.weight.copy_(torch.tensor([(1.0 - sum(weights)) * self.level, *weights]))
 
     def forward(self, heads: Tensor) -> Tensor:
         """Return (B, O) from the heads' logits (B, H, O)."""
@@ -77,7 +88,7 @@ class Stacker(nn.Module):
         weights: npt.NDArray[np.floating[Any]] | None = None,
         offset: float = 0.0,
     ) -> None:
-        """Fit the numbers to labels by logistic regression (Newton's method), starting from the mean.
+        """Fit the weights to labels by logistic regression (Newton's method), starting from the mean.
 
         Parameters
         ----------
@@ -93,41 +104,56 @@ class Stacker(nn.Module):
         self.reset()
         if not len(labels) or labels.min() == labels.max():
             return
-        mean = self.weight.cpu().numpy().astype(np.float64)
-        mean[0] += offset
-        x = np.concatenate((np.ones((len(heads), 1)), heads.astype(np.float64)), axis=1)
         count = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+        rows = _Rows(heads.astype(np.float64) - self.level, labels, count, self.level + offset)
+        mean = np.full(self.num_heads, 1.0 / self.num_heads)
         tried = []
         for prior in _PRIORS:
-            whole = _fitted(x, labels, count, mean, mean, prior)
-            tried.append((whole, _held_out(x, labels, count, mean, whole, prior)))
+            whole = _fitted(rows, mean, mean, prior)
+            tried.append((whole, _held_out(rows, mean, whole, prior)))
         fitted, losses = min(tried, key=lambda each: (count * each[1]).sum())
         if len(self.heads) > 1:
-            members = self._members(offset)
-            alone = [_losses(x, labels, member) for member in members]
+            members = self._members()
+            alone = [rows.losses(member) for member in members]
             number = int(np.argmin([(count * each).sum() for each in alone]))
             if _is_lower(alone[number], losses, count):
                 fitted = members[number]
-        fitted[0] -= offset
         if np.isfinite(fitted).all():
-            self.weight.copy_(torch.from_numpy(fitted))
+            self.weigh(fitted.tolist())
 
-    def _members(self, offset: float) -> list[Floats]:
-        """Return the numbers (H + 1,) that make each member count alone, by the mean of its heads, after an offset."""
-        found, begin = [], 1
+    def _members(self) -> list[Floats]:
+        """Return the weights (H,) that make each member count alone, by the mean of its heads."""
+        found, begin = [], 0
         for heads in self.heads:
-            found.append(np.zeros(self.num_heads + 1))
-            found[-1][0] = offset
+            found.append(np.zeros(self.num_heads))
             found[-1][begin : begin + heads] = 1.0 / heads
             begin += heads
         return found
 
 
-def _losses(x: Floats, labels: npt.NDArray[np.integer[Any]], numbers: Floats) -> Floats:
-    """Return the logloss (B,) of each row."""
-    z = (x * numbers).sum(axis=1)
-    lost: Floats = np.logaddexp(0.0, z) - labels * z
-    return lost
+class _Rows(NamedTuple):
+    """Rows to fit to: heads' logits above the level (B, H), labels (B,), weights (B,), and what is added to all."""
+
+    x: Floats
+    labels: npt.NDArray[np.integer[Any]]
+    counts: Floats
+    level: float
+
+    def logits(self, weights: Floats) -> Floats:
+        """Return the logits (B,) by weights (H,)."""
+        # Sums, and no matrix products: their last bits depend on the number of threads.
+        found: Floats = self.level + (self.x * weights).sum(axis=1)
+        return found
+
+    def losses(self, weights: Floats) -> Floats:
+        """Return the logloss (B,) of each row by weights (H,)."""
+        z = self.logits(weights)
+        lost: Floats = np.logaddexp(0.0, z) - self.labels * z
+        return lost
+
+    def some(self, which: npt.NDArray[np.bool_]) -> _Rows:
+        """Return some of the rows."""
+        return _Rows(self.x[which], self.labels[which], self.counts[which], self.level)
 
 
 def _is_lower(losses: Floats, others: Floats, count: Floats) -> bool:
@@ -137,36 +163,30 @@ def _is_lower(losses: Floats, others: Floats, count: Floats) -> bool:
     return bool(mean > np.sqrt(((count * (gains - mean)) ** 2).sum()) / total)
 
 
-def _held_out(
-    x: Floats, labels: npt.NDArray[np.integer[Any]], count: Floats, mean: Floats, whole: Floats, prior: float
-) -> Floats:
+def _held_out(rows: _Rows, mean: Floats, whole: Floats, prior: float) -> Floats:
     """Return the logloss (B,) of each row by a fit to the rows of the other folds, from the fit to all on."""
     # Not in the order of the rows: in a log of one click and four candidates that were passed over, again and again,
     # every fifth row is a click.
-    fold = np.random.default_rng(_FOLDS_SEED).permutation(len(labels)) % _FOLDS
-    losses = np.empty(len(labels))
+    fold = np.random.default_rng(_FOLDS_SEED).permutation(len(rows.labels)) % _FOLDS
+    losses = np.empty(len(rows.labels))
     for number in range(_FOLDS):
         here = fold == number
-        fitted = _fitted(x[~here], labels[~here], count[~here], mean, whole, prior)
-        losses[here] = _losses(x[here], labels[here], fitted)
+        losses[here] = rows.some(here).losses(_fitted(rows.some(~here), mean, whole, prior))
     return losses
 
 
-def _fitted(
-    x: Floats, labels: npt.NDArray[np.integer[Any]], count: Floats, mean: Floats, start: Floats, prior: float
-) -> Floats:
-    """Return the numbers (H + 1,) that minimise ``sum of count loss + prior / 2 |numbers - mean|^2``."""
+def _fitted(rows: _Rows, mean: Floats, start: Floats, prior: float) -> Floats:
+    """Return the weights (H,) that minimise ``sum of count loss + prior / 2 |weights - mean|^2``."""
 
-    def cost(numbers: Floats) -> float:
-        return float((count * _losses(x, labels, numbers)).sum() + 0.5 * prior * ((numbers - mean) ** 2).sum())
+    def cost(weights: Floats) -> float:
+        return float((rows.counts * rows.losses(weights)).sum() + 0.5 * prior * ((weights - mean) ** 2).sum())
 
     fitted, best = start.copy(), cost(start)
-    # Sums, and no matrix products: their last bits depend on the number of threads.
     for _ in range(_STEPS):
-        probability = sigmoid((x * fitted).sum(axis=1))
-        slope = (x * (count * (labels - probability))[:, None]).sum(axis=0) - prior * (fitted - mean)
-        bend = (x * (count * probability * (1.0 - probability))[:, None]).T
-        curve = np.array([[(one * other).sum() for other in x.T] for one in bend]) + prior * np.eye(len(start))
+        probability = sigmoid(rows.logits(fitted))
+        slope = (rows.x * (rows.counts * (rows.labels - probability))[:, None]).sum(axis=0) - prior * (fitted - mean)
+        bend = (rows.x * (rows.counts * probability * (1.0 - probability))[:, None]).T
+        curve = np.array([[(one * other).sum() for other in rows.x.T] for one in bend]) + prior * np.eye(len(start))
         move = np.linalg.solve(curve, slope)
         while (now := cost(fitted + move)) > best and np.abs(move).max() > _CLOSE:
             move *= 0.5

@@ -26,6 +26,7 @@ from fieldwise.training.gibbs import FactorMeans
 
 __all__ = [
     "LrWeights",
+    "base_rate",
     "leave_out_determined",
     "posterior_method",
     "set_base_rate",
@@ -51,7 +52,8 @@ class LrWeights(NamedTuple):
 
 
 def set_base_rate(model: ClickModel, train: Cache) -> None:
-    """Set biases to the log-odds of the click rate (for more classes: the logarithms of their shares).
+    """Set biases, and a stack's level, to the log-odds of the click rate (of more classes: biases to the logarithms of
+    their shares).
 
     Of several labels, each among the examples that it is counted among.
 
@@ -60,21 +62,31 @@ def set_base_rate(model: ClickModel, train: Cache) -> None:
     (docs/log/2026-11.md#where-should-the-bias-start). Where ``model.calibration`` corrects for negatives that are left
     out, the bias is that of what is left.
     """
-    step = max(train.num_examples // _SAMPLE_EXAMPLES, 1)
-    examples = train.gather(np.arange(0, train.num_examples, step))
-    assert examples.labels is not None, "training needs labels"
     if model.labels:
+        examples = _some(train)
         start = np.array([_log_odds(model.labels, number, examples) for number in range(len(model.labels))])
     else:
-        num_classes = max(model.num_outputs, 2)
-        counts = np.bincount(examples.labels, weights=examples.weights, minlength=num_classes)
-        logs = np.log((counts + 1.0) / (counts.sum() + num_classes))
-        start = logs if num_classes > 2 else logs[1:] - logs[:1]
+        start = base_rate(train, max(model.num_outputs, 2))
     for member in model.trained.values():
         if isinstance(bias := getattr(member, "bias", None), torch.Tensor):
             with torch.no_grad():
                 bias.copy_(torch.from_numpy(start))
                 bias.sub_(model.calibration.offset)
+    if model.stacker is not None and len(start) == 1:
+        model.stacker.level = float(start[0]) - model.calibration.offset
+
+
+def base_rate(train: Cache, num_classes: int = 2) -> npt.NDArray[np.float64]:
+    """Return the log-odds (1,) of the click rate, by weight; for more classes the logarithms (O,) of their shares."""
+    examples = _some(train)
+    assert examples.labels is not None, "training needs labels"
+    counts = np.bincount(examples.labels, weights=examples.weights, minlength=num_classes)
+    logs: npt.NDArray[np.float64] = np.log((counts + 1.0) / (counts.sum() + num_classes))
+    return logs if num_classes > 2 else logs[1:] - logs[:1]
+
+
+def _some(train: Cache) -> Examples:
+    return train.gather(np.arange(0, train.num_examples, max(train.num_examples // _SAMPLE_EXAMPLES, 1)))
 
 
 def _log_odds(labels: Sequence[LabelHead], number: int, examples: Examples) -> float:

@@ -129,14 +129,14 @@ def metrics_without(model: ClickModel, examples: Iterable[Examples], world: Worl
     """
     if model.num_outputs > 1:
         return {}
-    columns = all_heads(model, examples, world)
+    columns, level = all_heads(model, examples, world), 0.0 if model.stacker is None else model.stacker.level
     head_of = [name for name in model.members for _ in model.stacking_weights(name)]
 
     def judged() -> dict[str, Metrics]:
         found = {}
         for name in model.members:
             others = columns | {"logits": columns["logits"][:, [head != name for head in head_of]]}
-            stacker = Stacker([head_of.count(other) for other in model.members if other != name])
+            stacker = Stacker([head_of.count(other) for other in model.members if other != name], level)
             stacker.fit(others["logits"], others["labels"], others.get("weights"), model.calibration.offset)
             found[name] = _judged(model, stacker, others)
         return found

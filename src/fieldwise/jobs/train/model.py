@@ -130,13 +130,13 @@ def train_model(
     bags = find_cooccurrence(model_config, learnt_from, [field.name for field in encoder.schema.fields], determined)
     num_classes = len(encoder.schema.classes)
     model = build_model(model_config, encoder.layout, num_classes, settings.seed, DTYPES[dtype], bags)
-    if model.stacker is not None and stacking_weights:
-        model.stacker.weight[1:] = torch.tensor(stacking_weights)
     stepper = team.stepper_of(model, settings, world)
     if not linear:
         model.table.draw(settings.seed)
     model.calibration = Calibration.of_negative_rate(settings.negative_rate)
     set_base_rate(model, learnt_from)
+    if model.stacker is not None and stacking_weights:
+        model.stacker.weigh(stacking_weights)
     leave_out_determined(model, determined)
     pretrain_seconds, sampling_seconds, posterior = None, 0.0, None
     if pretrained is not None:

@@ -29,6 +29,7 @@ from fieldwise.metrics import Metrics, evaluate_predictions
 from fieldwise.models.load import load_model
 from fieldwise.models.registry import model_label
 from fieldwise.models.stack import Stacker
+from fieldwise.training.initial import base_rate
 from fieldwise.training.score import all_heads
 from fieldwise.training.target_means import TreeRows, target_means
 
@@ -104,7 +105,8 @@ def stacked_with_trees(
         joined = np.concatenate([columns["logits"], of_trees[part][:, None].astype(columns["logits"].dtype)], axis=1)
         heads[part] = {**columns, "logits": joined}
     counts = {**{name: member.num_heads for name, member in model.each()}, kind: 1}
-    stacker = _fitted(list(counts.values()), heads["valid"])
+    level = float(base_rate(prepared.parts["train"])[0])
+    stacker = _fitted(list(counts.values()), heads["valid"], level)
     metrics = {part: _metrics(columns, _logits(stacker, columns)) for part, columns in heads.items()}
     members = [_member(name, counts, stacker, heads, metrics["valid"], costs[name]) for name in counts]
     stack = "+".join([model.config.kind, kind])
@@ -126,7 +128,7 @@ def _member(
         for part, columns in heads.items()
     }
     others = {**heads["valid"], "logits": heads["valid"]["logits"][:, ~is_own]}
-    without = _fitted([count for other, count in counts.items() if other != name], others)
+    without = _fitted([count for other, count in counts.items() if other != name], others, stacker.level)
     lost = _metrics(others, _logits(without, others))
     return MemberResult(
         model=name,
@@ -139,8 +141,8 @@ def _member(
     )
 
 
-def _fitted(heads: list[int], columns: Columns) -> Stacker:
-    stacker = Stacker(heads)
+def _fitted(heads: list[int], columns: Columns, level: float) -> Stacker:
+    stacker = Stacker(heads, level)
     stacker.fit(columns["logits"], columns["labels"], columns.get("weights"))
     return stacker
 
