@@ -72,6 +72,38 @@ def test_codes_by_their_length_are_quantities_where_the_label_follows_their_orde
     assert [field.type for field in found.schema.fields if field.column == "x"] == ["number"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_amounts_of_which_a_few_mean_something_of_their_own_are_numbers_and_these_few(seed):
+    """Bills: a tenth of them is 0, some are a minimum of 390 or 780, and these pay as nobody else does."""
+    rng = np.random.default_rng(seed)
+    amounts = np.exp(rng.normal(9, 2, ROWS)).astype(int)
+    special = rng.choice([0, 390, 780, -1], ROWS, p=[0.1, 0.02, 0.02, 0.86])
+    amounts = np.where(special >= 0, special, amounts)
+    logits = 0.2 * (np.log1p(amounts) - 9) + 2.0 * (special == 0) - 1.5 * (special == 390) + 1.5 * (special == 780)
+    clicks = (rng.random(ROWS) < 1 / (1 + np.exp(1 - logits))).astype(int)
+    evidence = weigh(pa.array(amounts), clicks.astype(np.int8))
+    assert (evidence.has_identity, evidence.is_of_frequent) == (True, True)
+    sample, found = inferred(pa.array(amounts), clicks)
+    fields = {field.name: (field.type, field.min_count) for field in found.schema.fields if field.column == "x"}
+    assert fields == {"x": ("category", 11), "x_bins": ("number", 1)}
+    reads_back = parse_config(write_config(sample, ["log.parquet"]))
+    assert infer_schema(reads_back, sample).schema.fields == found.schema.fields
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_codes_that_are_mostly_rare_keep_all_their_values(seed):
+    """Two thirds of the rows hold codes of ten rows or less, and each code has clicks of its own."""
+    rng = np.random.default_rng(seed)
+    shares = 1 / np.arange(1, 4001) ** 0.6
+    values = 100_000 + 7 * rng.permutation(4000)[rng.choice(4000, ROWS, p=shares / shares.sum())]
+    clicks = (rng.random(ROWS) < 1 / (1 + np.exp(1 - rng.normal(0, 1, 200_000)[values]))).astype(int)
+    evidence = weigh(pa.array(values), clicks.astype(np.int8))
+    assert evidence.of_rare is not None
+    assert not evidence.is_of_frequent
+    _, found = inferred(pa.array(values), clicks)
+    assert {field.name: field.type for field in found.schema.fields if field.column == "x"} == {"x": "category"}
+
+
 def test_a_label_of_more_values_of_lists_or_of_few_rows_is_not_asked():
     assert label_of(pa.array([0, 1, 2] * 100)) is None
     assert label_of(pa.array([[0], [1]] * 100)) is None

@@ -6,6 +6,9 @@ deviations, is the evidence (the equations are those of `kernels.cells_of_pairs`
 
 *Identity* is what the values say beside the bins they lie in, *order* what the bins say beside the values. A code has
 identity and hardly any order: 5 is not between 4 and 6. A quantity has order, and no identity: 41 is as good as 42.
+
+Some values of a quantity may still mean something of their own: an amount of 0 is no bill. So where a third of the rows
+or more hold rare values, these are asked by themselves, too: if they have no identity, the frequent ones alone have.
 """
 
 from __future__ import annotations
@@ -29,15 +32,31 @@ Float64s = npt.NDArray[np.float64]
 _PARTS, _BINS = 4, 32
 _PRIORS = (3.0, 10.0, 30.0, 100.0)
 _LEAST_OF_A_CLASS = 50
+_RARE, _FEW_ROWS = 2000, 10
+"""A value is rare that has no more than one row in so many, or so few."""
+_ENOUGH = 3
+"""Rare values are asked where one row in so many holds one."""
 _SURE = 3.0
 """Standard deviations: a thousand columns without evidence bring one beyond it."""
 
 
 class Evidence(NamedTuple):
-    """By how many standard deviations each reading lowers the loss beside the other."""
+    """By how many standard deviations each reading lowers the loss beside the other.
+
+    Attributes
+    ----------
+    identity, order
+        Of the values beside their order, and of their order beside the values.
+    of_rare
+        The identity of rare values alone; None where too few rows hold such.
+    most_rows
+        So many rows of the sample hold a rare value, at most.
+    """
 
     identity: float
     order: float
+    of_rare: float | None = None
+    most_rows: int = _FEW_ROWS
 
     @property
     def has_identity(self) -> bool:
@@ -48,6 +67,11 @@ class Evidence(NamedTuple):
     def has_order(self) -> bool:
         """Whether their order says more than the values."""
         return self.order > _SURE
+
+    @property
+    def is_of_frequent(self) -> bool:
+        """Whether the values say more than their order, and the rare ones do not."""
+        return self.has_identity and self.of_rare is not None and self.of_rare <= _SURE
 
 
 def label_of(column: pa.Array) -> npt.NDArray[np.int8] | None:
@@ -105,11 +129,14 @@ def weigh(column: pa.Array, label: npt.NDArray[np.int8]) -> Evidence:
     rate = (clicks.sum() + 1.0) / (len(clicks) + 2.0)
     base = np.full(len(clicks), np.log(rate / (1.0 - rate)))
 
-    def beside(first: Int64s, second: Int64s) -> float:
-        """Return the evidence for the second reading where the first is known."""
-        return _move(second, parts, clicks, _move(first, parts, clicks, base)[0])[1]
-
-    return Evidence(identity=beside(bins, values), order=beside(values, bins))
+    by_bins, by_values = (_move(cells, parts, clicks, base)[0] for cells in (bins, values))
+    most_rows = max(len(values) // _RARE, _FEW_ROWS)
+    rare = np.bincount(values)[values] <= most_rows
+    of_rare = None
+    if _ENOUGH * int(rare.sum()) >= len(rare):
+        of_rare = _move(values[rare], parts[rare], clicks[rare], by_bins[rare])[1]
+    identity, order = _move(values, parts, clicks, by_bins)[1], _move(bins, parts, clicks, by_values)[1]
+    return Evidence(identity, order, of_rare, most_rows)
 
 
 def _move(cells: Int64s, parts: Int64s, clicks: Float64s, logits: Float64s) -> tuple[Float64s, float]:

@@ -99,6 +99,11 @@ def by_label(guess: Guess, column: pa.Array, label: npt.NDArray[np.int8] | None)
     if not found.has_identity and not found.has_order:
         return guess
     named = guess.reason.partition(";")[0]
+    if found.is_of_frequent:
+        least = found.most_rows + 1
+        why = f"these alone say more than their order ({found.identity:.0f} sd)"
+        reason = f"{named}; number, and category of values of {least} rows or more: {why}"
+        return guess._replace(type="category", is_both=True, min_count=least, reason=reason)
     if found.has_identity and found.has_order:
         why = f"the label depends on the values ({found.identity:.0f} sd) and on their order ({found.order:.0f} sd)"
         return guess._replace(type="category", is_both=True, reason=f"{named}; category and number: {why}")
