@@ -135,6 +135,15 @@ def test_the_most_important_field_is_the_one_that_clicks_depend_on(folder):
     assert abs(noise["estimate"]["value"]) < 0.03
 
 
+def test_the_page_begins_with_the_figures_that_one_looks_for(folder):
+    head = (folder / "run" / "report.html").read_text().partition("<h2>")[0]
+    figures = json.loads((folder / "run" / "report.json").read_text())["figures"]
+    for name in ("auc", "logloss"):
+        value, low, high = (figures[name][end] for end in ("value", "low", "high"))
+        assert f"<dd>{value:.4f} <small>{low:.4f} to {high:.4f}</small></dd>" in head
+    assert f"<dd>{figures['metrics']['calibration_ratio']:.4f} <small></small></dd>" in head
+
+
 def test_the_page_is_one_small_file_that_asks_nobody_and_escapes_the_log(folder):
     page = (folder / "run" / "report.html").read_text()
     assert len(page) < 1_000_000

@@ -58,6 +58,15 @@ _PASSES = {
 }
 
 
+_STAGES = {
+    "train": "training",
+    "sample": "sampling",
+    "evaluate": "evaluating",
+    "read": "reading the day",
+    "report": "drawing the report",
+}
+
+
 @contextmanager
 def show_progress(quiet: bool = False) -> Iterator[Listener]:
     """Yield a listener that shows events on standard error, or nothing if `quiet`."""
@@ -191,7 +200,7 @@ class Reporter:
         pretraining = self.pretraining and stage.model == "lr"
         self.label = model_label(stage.model) + (" (pretraining)" if pretraining else "")
         self.pretraining, self.best, self.last, self.saved_at = False, "", None, None
-        self.moment(f"{self.label}  {stage.name}")
+        self.moment(f"{self.label}  {_STAGES.get(stage.name, stage.name)}")
 
 
 def _preparing(event: Preparing) -> str:
@@ -239,10 +248,9 @@ def _learned(event: Progress) -> list[str]:
 
 def _epoch(event: EpochEnd) -> str:
     parts = [
-        f"epoch {event.epoch} done in {event.seconds:.1f} s"
+        f"epoch {event.epoch} done in {event.seconds:.1f} s  {compact(event.examples_per_second)} examples/s"
         if event.l2 is None
         else f"penalty {event.l2:g} solved in {event.seconds:.1f} s",
-        f"{compact(event.examples_per_second)} examples/s",
         f"loss {event.loss:.4f}",
         *_valid(event),
     ]

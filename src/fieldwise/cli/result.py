@@ -47,7 +47,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         click.echo(f"{name}, solved for {tried} {result.l2:g} in {seconds:.1f} s")
     else:
         click.echo(
-            f"{name}, {counted(result.epochs, 'epoch')} (best: {result.best_epoch}), "
+            f"{name}, {counted(result.epochs, 'epoch')}{f' (best: {result.best_epoch})' if result.best_epoch else ''}, "
             f"{result.seconds_per_epoch:.1f} s per epoch, {compact(result.examples_per_second)} examples/s"
         )
     if result.left_out:

@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["facts", "figures", "note", "page", "section", "table"]
+__all__ = ["facts", "figures", "key_figures", "note", "page", "section", "table"]
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2430; --quiet: #556070; --line: #dde2e8; --ground: #ffffff;
-  --warn: #fdf3ea; --first: #2f6db5; --second: #c2571a; --third: #2b8a5b; --fourth: #8b56b8; --fifth: #a8821c;
-  --sixth: #2a8c9e; --seventh: #b8477f; }
+  --shade: #1c243033; --warn: #fdf3ea; --first: #2f6db5; --second: #c2571a; --third: #2b8a5b; --fourth: #8b56b8;
+  --fifth: #a8821c; --sixth: #2a8c9e; --seventh: #b8477f; }
 @media (prefers-color-scheme: dark) { :root { --text: #e4e8ee; --quiet: #a3adba; --line: #38414d; --ground: #14181e;
-  --warn: #2b2118; --first: #6ba6ea; --second: #ee8f52; --third: #5cc492; --fourth: #bd92e6; --fifth: #d9b755;
-  --sixth: #5fc0d2; --seventh: #e684b4; } }
+  --shade: #00000099; --warn: #2b2118; --first: #6ba6ea; --second: #ee8f52; --third: #5cc492; --fourth: #bd92e6;
+  --fifth: #d9b755; --sixth: #5fc0d2; --seventh: #e684b4; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: var(--text);
   background: var(--ground); }
 h1, h2, h3 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.2rem; } h3 { margin: 1.6rem 0 .3rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .4rem 0 1rem; }
+.wide { overflow-x: auto; background: linear-gradient(to left, var(--ground) 1rem, transparent) right / 2rem 100% local,
+  linear-gradient(to left, var(--shade), transparent) right / .7rem 100% scroll; background-repeat: no-repeat; }
+table { border-collapse: separate; border-spacing: 0; margin: .4rem 0 1rem; }
 th, td { padding: .15rem .7rem .15rem 0; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.text, td.text { text-align: left; overflow-wrap: anywhere; min-width: 5rem; white-space: normal; }
+th.text:first-child, td.text:first-child { position: sticky; left: 0; background: var(--ground); min-width: 8.5rem; }
+.key { display: flex; flex-wrap: wrap; gap: .6rem 2.5rem; margin: 1rem 0; } .key div { display: flex;
+  flex-direction: column-reverse; } .key dt { font-size: .9em; } .key dd { font-size: 1.6em; font-weight: 600;
+  margin: 0; font-variant-numeric: tabular-nums; }
+.key small { font-size: .55em; font-weight: 400; color: var(--quiet); }
 th { font-weight: 600; color: var(--quiet); }
 .warning { border-left: 4px solid var(--second); background: var(--warn); padding: .4rem .8rem; margin: .6rem 0; }
 .warning p { margin: .1rem 0; } .facts { color: var(--quiet); margin: .1rem 0 .4rem; overflow-wrap: anywhere; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem 2rem; } figure { margin: .4rem 0; flex: 1 1 20rem;
+.figures { display: flex; flex-wrap: wrap; gap: 1rem 2rem; } figure { margin: .4rem 0; flex: 1 1 min(24rem, 100%);
   max-width: 34rem; }
 figure svg { width: 100%; height: auto; } figcaption { color: var(--quiet); font-size: .9em; }
 svg text { font-family: system-ui, sans-serif !important; } meter { width: 10rem; height: .8rem; }
@@ -35,7 +42,7 @@ pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; } dl { di
 @media (max-width: 40rem) { body { margin: 1rem auto; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .3rem; } }
 @media print { body { max-width: none; margin: 0; font-size: 11px; } figure, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } .wide { overflow: visible; } details > * { display: block; } }
+  h2, h3 { break-after: avoid; } .wide { overflow: visible; background: none; } details > * { display: block; } }
 """
 
 
@@ -64,6 +71,15 @@ def figures(*drawn: tuple[str, str]) -> str:
     """Return pictures, each with a sentence that says what it shows, beside each other where there is room."""
     found = "".join(f"<figure>{svg}<figcaption>{escape(said)}</figcaption></figure>\n" for svg, said in drawn if svg)
     return f'<div class="figures">{found}</div>' if found else ""
+
+
+def key_figures(values: Iterable[tuple[str, str, str]]) -> str:
+    """Return names, their values in large letters, and what is said behind each in small ones."""
+    lines = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)} <small>{escape(said)}</small></dd></div>"
+        for name, value, said in values
+    )
+    return f'<dl class="key">{lines}</dl>' if lines else ""
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:

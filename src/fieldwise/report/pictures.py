@@ -62,6 +62,7 @@ def chart(
     *,
     mark: tuple[float, str] | None = None,
     band: Sequence[Estimate] = (),
+    reference: Series | None = None,
     names: Sequence[str] = (),
     log: bool = False,
     log_y: bool = False,
@@ -81,6 +82,8 @@ def chart(
         A place on the horizontal axis, and what it is.
     band
         Intervals around the points of the first line.
+    reference
+        A line that the others are compared with, drawn in dashes.
     names
         What stands for 0, 1, ... on the horizontal axis.
     log, log_y
@@ -100,6 +103,9 @@ def chart(
             marker = "o" if markers or len(known) == 1 else ""
             points: Any = [[a for a, _ in known], [b for _, b in known]]
             axes.plot(*points, marker=marker, markersize=3.5, linewidth=1.4, color=colour, label=title or None)
+        if reference is not None:
+            title, *points = reference
+            axes.plot(*points, linestyle="--", linewidth=1.0, color=_QUIET, label=title)
         if band:
             ends = [each.low for each in band], [each.high for each in band]
             axes.fill_between(series[0][1], *ends, color=_COLOURS["first"], alpha=0.2, linewidth=0)

@@ -43,9 +43,10 @@ def _curves(found: PartFigures) -> Iterator[tuple[str, str]]:
         chart(
             "roc",
             "ROC curve",
-            [roc, ("chance", [0, 1], [0, 1])],
+            [roc],
             "false positive rate",
             "true positive rate",
+            reference=("chance", [0, 1], [0, 1]),
             markers=False,
         ),
         f"ROC curve, AUC {figure(found.metrics, 'auc')}: the shares of the examples of label 0 and of label 1 that are "
@@ -55,9 +56,10 @@ def _curves(found: PartFigures) -> Iterator[tuple[str, str]]:
         chart(
             "pr",
             "precision-recall curve",
-            [("model", curves.recall, curves.precision), ("chance", [0, 1], [rate, rate])],
+            [("model", curves.recall, curves.precision)],
             "recall",
             "precision",
+            reference=("chance", [0, 1], [rate, rate]),
             markers=False,
         ),
         f"Precision-recall curve, PR-AUC {figure(found.metrics, 'pr_auc')}. Chance is the label rate.",
@@ -74,10 +76,11 @@ def _calibration(found: PartFigures) -> Iterator[str]:
     calibration = chart(
         "calibration",
         "observed label rate by mean probability",
-        [("model", predicted, [each.value for each in observed]), ("perfect", [0, top], [0, top])],
+        [("model", predicted, [each.value for each in observed])],
         "mean probability",
         "label rate",
         band=observed,
+        reference=("perfect", [0, top], [0, top]),
     )
     said = "Label rate against mean probability in ten ranges of as many examples each, with Wilson's 95 % intervals."
     drawn = [(calibration, said)]

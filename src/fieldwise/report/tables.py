@@ -44,7 +44,7 @@ def model_tables(some: Sequence[ModelLine]) -> Iterator[str]:
                 f"{each.seconds_per_epoch:.2f}",
                 "-" if each.pretrain_seconds is None else f"{each.pretrain_seconds:.1f}",
                 str(each.epochs),
-                str(each.best_epoch),
+                str(each.best_epoch or "-"),
                 f"{each.examples_per_second or 0:,.0f}",
             ]
             for each in some

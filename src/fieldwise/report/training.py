@@ -8,10 +8,10 @@ from html import escape
 from fieldwise.counted import counted
 from fieldwise.metrics.titles import title_of
 from fieldwise.report.content import ModelLine, ReportContent
-from fieldwise.report.page import facts, figures, note, page, section, table
+from fieldwise.report.page import facts, figures, key_figures, note, page, section, table
 from fieldwise.report.pictures import Series, chart, intervals
 from fieldwise.report.quality import MOST_FIELDS, quality
-from fieldwise.report.tables import difference_table, model_tables, trial_table
+from fieldwise.report.tables import difference_table, figure, interval, model_tables, trial_table
 
 __all__ = ["training_page"]
 
@@ -33,6 +33,7 @@ def training_page(content: ReportContent) -> str:
         [
             f"<h1>{escape(content.title)}</h1>",
             note(_about(content)),
+            key_figures(_key(content)),
             *(f'<div class="warning"><p>{escape(text)}</p></div>' for text in content.warnings),
             section("Models", *model_tables(content.models)),
             section("Differences", *_differences(content)),
@@ -44,6 +45,16 @@ def training_page(content: ReportContent) -> str:
             section("How to make it again", *_facts(content)),
         ],
     )
+
+
+def _key(content: ReportContent) -> Iterator[tuple[str, str, str]]:
+    """Yield what one looks for first: the figures of the part that is judged by, with their intervals."""
+    found = content.figures
+    if found is None:
+        return
+    for name, estimate in (("auc", found.auc), ("logloss", found.logloss), ("calibration_ratio", None)):
+        if getattr(found.metrics, name) is not None:
+            yield f"{found.part} {title_of(name)}", figure(found.metrics, name), interval(estimate)
 
 
 def _about(content: ReportContent) -> str:
