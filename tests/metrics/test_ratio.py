@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy.stats import binomtest
 
-from fieldwise.metrics.ratio import calibration_by
+from fieldwise.metrics.ratio import calibration_by, dispersion_between
 
 
 def test_for_equal_probabilities_the_interval_is_wilsons() -> None:
@@ -45,3 +46,37 @@ def test_probabilities_that_no_ratio_explains_have_an_interval_all_the_same() ->
     found = calibration_by(np.zeros(100, np.int64), 1, np.ones(100), np.tile([0.1, 0.9], 50))
     assert np.isfinite(found.low[0])
     assert np.isfinite(found.high[0])
+
+
+def dispersion(slices, days, labels, probabilities, weights) -> float:
+    """The definition, cell by cell."""
+    cells = {}
+    for s, d, y, p, w in zip(slices, days, labels, probabilities, weights, strict=True):
+        clicks, predicted, variance = cells.get((s, d), (0.0, 0.0, 0.0))
+        cells[s, d] = clicks + w * y, predicted + w * p, variance + w * w * p * (1 - p)
+    cells = {place: sums for place, sums in cells.items() if sums[2] >= 1}
+    total, seen = 0.0, {s for s, _ in cells}
+    for s in seen:
+        own = [sums for (other, _), sums in cells.items() if other == s]
+        ratio = sum(clicks for clicks, _, _ in own) / sum(predicted for _, predicted, _ in own)
+        total += sum((clicks - ratio * predicted) ** 2 / (ratio * variance) for clicks, predicted, variance in own)
+    return total / (len(cells) - len(seen))
+
+
+def test_slices_that_differ_between_days_are_told_from_those_that_chance_moves() -> None:
+    rng = np.random.default_rng(0)
+    slices, days = rng.integers(0, 12, 6_000), rng.integers(0, 5, 6_000)
+    weights, p = rng.uniform(0.5, 2, 6_000), rng.uniform(0.05, 0.5, 6_000)
+    moved = p * rng.uniform(0.3, 1.7, (12, 5))[slices, days]
+    still, moving = ((rng.random(6_000) < each).astype(int) for each in (p, moved))
+    expected = dispersion(slices, days, moving, p, weights)
+    assert expected > 3
+    assert dispersion_between(slices, days, moving, p, weights) == pytest.approx(expected, rel=1e-9)
+    assert dispersion(slices, days, still, p, weights) == pytest.approx(1, abs=0.4)
+    assert dispersion_between(slices, days, still, p, weights) == 1.0
+    wide, narrow = (calibration_by(slices, 12, moving, p, weights, dispersion=phi) for phi in (expected, 1.0))
+    assert np.all((wide.low < narrow.low) & (wide.high > narrow.high))
+    unknown = calibration_by(slices, 12, moving, p, weights, dispersion=np.inf)
+    assert np.array_equal(unknown.ratio, narrow.ratio)
+    assert not unknown.low.any()
+    assert np.isinf(unknown.high).all()

@@ -119,6 +119,9 @@ class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     learning_rate
         What the learning rates of training are multiplied by, > 0: a model that is trained moves too far at its full
         rates. FTRL, whose steps shrink by themselves, keeps its own.
+    passes
+        How often a day is learned from, >= 1: more than once where it is large beside the training log and much has
+        changed, as from month to month.
     keep_versions
         How many versions are kept, with what training goes on from, >= 3.
     label_window
@@ -133,6 +136,7 @@ class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     keep_days: Annotated[int, Meta(ge=0)] = 30
     learning_rate: Annotated[float, Meta(gt=0)] = 0.25
+    passes: Annotated[int, Meta(ge=1)] = 1
     keep_versions: Annotated[int, Meta(ge=3)] = 3
     label_window: Annotated[float, Meta(gt=0)] = 1.0
     unlabelled: Literal["left-out", "negative"] = "left-out"

@@ -173,6 +173,41 @@ def test_a_slice_that_is_out_of_bounds_is_named_and_the_number_of_slices_allowed
     assert num_refused <= 1
 
 
+def slices_that_move(seed: int, spread: float) -> tuple[Planted, HeldOutAnswers]:
+    """Forty slices whose logits move by themselves from day to day, and a version that follows the newest a little."""
+    planted = Planted(seed, rows=28_000)
+    shop = planted.rng.integers(0, 40, 28_000)
+    moves = spread * planted.rng.normal(size=(40, 7))
+    truth = sigmoid(planted.logit + moves[shop, planted.days])
+    labels = (planted.rng.random(28_000) < truth).astype(np.int32)
+    new = sigmoid(planted.logit + 0.25 * moves[shop, 6])
+    slices = {"shop": SliceColumn(shop, [str(each) for each in range(40)])}
+    return planted, HeldOutAnswers(labels, planted.days, new, planted.truth, slices=slices)
+
+
+def test_slices_that_differ_from_day_to_day_are_no_harm_and_one_that_is_wrong_on_all_days_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = GateConfig(level=1e-9, max_fall=1.0)
+
+    def shares(spread: float) -> tuple[int, int]:
+        """Of ten versions, how many are refused, and of ten with a slice that is wrong."""
+        refused, found = 0, 0
+        for seed in range(10):
+            _, answers = slices_that_move(400 + seed, spread)
+            refused += not judge(answers, settings).publish
+            wrong = np.where(answers.slices["shop"].ids == 3, 3.0, 1.0) * answers.new
+            decision = judge(answers._replace(new=wrong.clip(0, 0.99)), settings)
+            found += any("shop=3 " in reason for reason in decision.reasons)
+        return refused, found
+
+    assert shares(0.0) == (0, 10)
+    refused, found = shares(1.0)
+    assert (refused, found >= 6) == (0, True)
+    monkeypatch.setattr("fieldwise.jobs.update.gate.dispersion_between", lambda *_: 1.0)
+    assert shares(1.0)[0] >= 6  # with clicks as independent as elsewhere
+
+
 def test_a_slice_of_a_handful_of_examples_is_no_reason() -> None:
     planted = Planted(11, rows=20_000)
     few = np.arange(20_000) < 60

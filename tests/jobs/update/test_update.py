@@ -57,6 +57,22 @@ def test_two_half_days_are_one_day_to_the_bit(trained, run, tmp_path):
     assert any(not np.array_equal(whole[name], array) for name, array in weights(run / "bundle").items())
 
 
+def test_two_passes_over_a_day_are_the_day_twice_and_its_figures_are_of_the_first(trained, run, tmp_path):
+    for name in ("once", "twice"):
+        shutil.copytree(trained, tmp_path / name)
+    rows = known(day_of(1, 2000))
+    rows = rows.slice(0, rows.num_rows // BATCH * BATCH)
+    two = fw.update(run, rows, gate=False, overrides=["update.passes=2"]).record
+    assert two.progressive == fw.update(tmp_path / "once", rows, gate=False).record.progressive
+    twice = fw.update(tmp_path / "twice", pa.concat_tables([rows] * 2), gate=False, overrides=["guards.repeated=1"])
+    assert (two.rows.used, twice.record.rows.used) == (rows.num_rows, 2 * rows.num_rows)
+    ours, theirs = weights(run), weights(tmp_path / "twice")
+    trained_rows = np.ones(len(ours["table"]), bool)
+    trained_rows[fw.open_bundle(run).encoder.layout.base[:-1] + 1] = False  # the unseen are means by counts
+    assert np.array_equal(ours.pop("table")[trained_rows], theirs.pop("table")[trained_rows])
+    assert all(np.array_equal(ours[name], array) for name, array in theirs.items())
+
+
 def test_the_same_day_again_changes_nothing(run, tmp_path):
     fw.update(run, day_of(1), gate=False)
     before = contents(run)

@@ -19,7 +19,8 @@ clicks) of the D earlier days of the window, of mean x and standard deviation s,
     x -+ t s sqrt(1 + 1 / D)         t: Student's quantile for D - 1 degrees of freedom, at ``days_level``
 
 and a version that is right for one such day is no harm. The newest day is no witness: the new version has learned from
-the rest of it, and it may be what is wrong.
+the rest of it, and it may be what is wrong. A slice, of fewer clicks, is judged with clicks as the units; where the
+slices of a field differ between the earlier days by more than chance, intervals are as much wider (`metrics.ratio`).
 
 All is done once for the version in use as the old one, and once for that of a week before, so that small steps down do
 not add up. The levels of intervals are those of `training.update_config.GateConfig`; of calibration it is divided by
@@ -40,7 +41,7 @@ import numpy.typing as npt
 from fieldwise.counted import counted
 from fieldwise.jobs.update.paired_days import Difference, auc_difference, by_age, logloss_difference
 from fieldwise.metrics.levels import levelled
-from fieldwise.metrics.ratio import Calibration, calibration_by
+from fieldwise.metrics.ratio import Calibration, calibration_by, dispersion_between
 from fieldwise.metrics.student import student_quantile
 from fieldwise.training.update_config import GateConfig
 
@@ -186,7 +187,7 @@ def judge(answers: HeldOutAnswers, settings: GateConfig) -> Decision:
     ]
     calibrations = [
         _calibration(answers, counts, before, days, settings),
-        *_of_slices(answers, counts, new, others, settings),
+        *_of_slices(answers, counts, new, others, days, settings),
     ]
     reasons = [check.harm for check in (*checks, *(check for check, _ in calibrations)) if check.harm is not None]
     return decision(
@@ -275,6 +276,7 @@ def _of_slices(
     counts: Floats,
     new: Probabilities,
     before: Mapping[str, Probabilities],
+    days: npt.NDArray[np.int64],
     settings: GateConfig,
 ) -> Iterator[tuple[Check, str | None]]:
     """Yield the calibration of each slice that is out of bounds, at the level of each day, and a warning where that is
@@ -288,7 +290,10 @@ def _of_slices(
         if not large[field]:
             continue
         level, size = settings.calibration_level / num_slices, len(column.names)
-        of = partial(calibration_by, column.ids, size, answers.labels, weights=counts, level=level)
+        dispersion = min(_dispersion(answers, each, column, days) for each in (new, *before.values()))
+        of = partial(
+            calibration_by, column.ids, size, answers.labels, weights=counts, level=level, dispersion=dispersion
+        )
         found = of(new)
         names = [f"{field}={name}" for name in column.names]
         out = _out_of_bounds(found, names, level, settings)
@@ -301,6 +306,19 @@ def _of_slices(
                 yield _check(found, place, names[place], harm), None
             else:
                 yield _check(found, place, names[place]), f"{text}, as far from 1 as before"
+
+
+def _dispersion(
+    answers: HeldOutAnswers, probabilities: Probabilities, column: SliceColumn, days: npt.NDArray[np.int64]
+) -> float:
+    """Return by how much the slices of a field differ between the earlier days, beyond chance; 1 of one day."""
+    earlier = days < days.max()
+    if not earlier.any():
+        return 1.0
+    weights = None if answers.weights is None else answers.weights[earlier]
+    return dispersion_between(
+        column.ids[earlier], days[earlier], answers.labels[earlier], probabilities[earlier], weights
+    )
 
 
 def _large(labels: npt.NDArray[np.integer[Any]], new: Probabilities, column: SliceColumn, least: int) -> set[int]:

@@ -94,8 +94,10 @@ def learn(
     factor: float,
     interrupt: Interrupt,
     fakes: npt.NDArray[np.bool_] | None = None,
+    passes: int = 1,
 ) -> npt.NDArray[np.floating]:
-    """Learn from a day's examples, each batch after it was predicted, and return what was predicted of this worker's.
+    """Learn from a day's examples, each batch after it was predicted, and return what was predicted of this worker's
+    when they came first.
 
     Parameters
     ----------
@@ -104,6 +106,8 @@ def learn(
     fakes
         (N,): which of the examples are fake negatives, whose weight is what is missing of their prediction to 1
         (`jobs.update.late`).
+    passes
+        How often.
 
     Raises
     ------
@@ -115,20 +119,24 @@ def learn(
     share = stepper.world.rank, stepper.world.size
     batches, model = Batches(cache, batch_size, shuffle=False, share=share), stepper.model
     divergence, number, found = Divergence.of(stepper.num_classes), 0, []
-    rows = batches.rows(0)
     try:
-        with stepper.at_work(), stepper.reading(batches, 0, 0) as coming:
-            for number, examples in enumerate(interrupt.watch(coming)):
-                [said] = predict_batches(model, [examples.batch])
-                found.append(said)
-                if fakes is not None:
-                    _weigh(examples, said, fakes[next(rows)])
-                model.train()
-                loss = stepper.step(examples, factor)
-                if divergence.add(loss, batches.size(number), stepper.class_weights):
-                    raise UserError("training diverges on this day", where=f"batch {number + 1}", fix=_FIX)
-                if stepper.agree(ControlFlags(interrupt.requested and not interrupt.alone, False)).stop:
-                    raise Interrupted
+        with stepper.at_work():
+            for epoch in range(passes):
+                rows = batches.rows(0)
+                with stepper.reading(batches, 0, 0) as coming:
+                    for number, examples in enumerate(interrupt.watch(coming)):
+                        if not epoch or fakes is not None:
+                            [said] = predict_batches(model, [examples.batch])
+                            if not epoch:
+                                found.append(said)
+                            if fakes is not None:
+                                _weigh(examples, said, fakes[next(rows)])
+                        model.train()
+                        loss = stepper.step(examples, factor)
+                        if divergence.add(loss, batches.size(number), stepper.class_weights):
+                            raise UserError("training diverges on this day", where=f"batch {number + 1}", fix=_FIX)
+                        if stepper.agree(ControlFlags(interrupt.requested and not interrupt.alone, False)).stop:
+                            raise Interrupted
             if batches.num_batches:
                 stepper.refuse_written()
     except NotFinite as error:

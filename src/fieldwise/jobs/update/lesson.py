@@ -124,7 +124,7 @@ class Lesson(NamedTuple):
         stepper = go_on(head, self.encoder, self.renewed, config, world)
         # FTRL's weights follow from its state at one rate, and its steps shrink by themselves.
         factor = 1.0 if state.table.name == "ftrl" else config.update.learning_rate
-        said = learn(stepper, self.cache, state.batch_size, factor, interrupt, self.fakes)
+        said = learn(stepper, self.cache, state.batch_size, factor, interrupt, self.fakes, config.update.passes)
         parts = world.gather_arrays({"said": said})
         reason = write_version(stepper, self.encoder, head.bundle, self.cache, self.bundle)
         return Learned(stepper, [part["said"] for part in parts], reason)
