@@ -170,10 +170,14 @@ BAD_ROWS = {
     "a list in a category": ({"rows": [{**ROW, "city": ["a"]}]}, "city"),
     "a nested list": ({"rows": [{**ROW, "city": [["a"]]}]}, "column city"),
     "columns that differ in length": ({"columns": {"city": ["a"], "code": []}}, "city 1, code 0"),
-    "a lone surrogate": (b'{"rows": [{"city": "\\ud800"}]}', ""),
+    "a lone surrogate": (b'{"rows": [{"city": "\\ud800"}]}', "column city: half of a surrogate pair"),
+    "one in a bag": (b'{"columns": {"city": ["a"], "tags": [["a", "\\udc00"]]}}', "column tags: half of a surrogate"),
+    "one in a bag of weights": (b'{"context": {"tags": {"\\udc00": 1}}, "candidates": []}', "column tags: half of"),
+    "NaN": (b'{"rows": [{"age": NaN}]}', "column age: NaN is no JSON; a value that is missing is null"),
+    "thousands of digits": (b'{"rows": [{"code": ' + b"1" * 5000 + b"}]}", "column code: an integer has 4,300 digits"),
     "no UTF-8": (b'{"rows": [{"city": "\xff"}]}', ""),
     "deep nesting": (b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
-    "a number beyond doubles": (b'{"rows": [{"age": 1e999}]}', ""),
+    "a number beyond doubles": (b'{"rows": [{"age": 1e999}]}', "column age: a number beyond all floats"),
     "a top below 1": ({"context": {}, "candidates": [ROW], "top": 0}, "top"),
 }
 
@@ -235,6 +239,24 @@ BAD_TENSORS = {
     "size": ({"name": "city", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 9}}, "city"),
     "none": ({"name": "city", "shape": [1], "datatype": "BYTES"}, "city"),
 }
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'"\\ud800"', "column city: half of a surrogate pair"),
+        (b'NaN, "\\ud800"', "column city: half of a surrogate pair"),
+        (b"1e999", "column city: a number beyond all floats"),
+        (b"1" * 5000, "column city: an integer has 4,300 digits"),
+        (b"{}", "input city: expected BYTES, got {}"),
+    ],
+    ids=repr,
+)
+def test_json_that_cannot_be_read_is_refused_with_its_column(server: Server, data: bytes, said: str) -> None:
+    body = b'{"inputs": [{"name": "city", "shape": [1], "datatype": "BYTES", "data": [' + data + b"]}]}"
+    reply = server.ask("POST", INFER, body)
+    assert reply.status == 400, reply
+    assert said in reply.json()["error"]
 
 
 @pytest.mark.parametrize("case", BAD_TENSORS)

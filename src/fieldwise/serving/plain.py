@@ -23,12 +23,9 @@ from fieldwise.serving.limits import Limits, too_many_rows
 from fieldwise.serving.ranking import by_column
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.rows import Reads, Rows
+from fieldwise.serving.unreadable import Cell, Record, unreadable
 
 __all__ = ["PlainRequest", "parse_plain", "write_explanation", "write_plain"]
-
-Scalar = str | int | float | bool | None
-Cell = str | int | float | bool | list[Scalar] | dict[str, float] | None
-Record = dict[str, Cell]
 
 
 class _Body(msgspec.Struct):
@@ -87,7 +84,7 @@ def parse_plain(body: bytes, reads: Reads, limits: Limits) -> PlainRequest:
     try:
         asked = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(body, error) from None
+        raise unreadable(body, error) from None
     forms = [asked.rows is not None, asked.columns is not None, asked.candidates is not None]
     if sum(forms) != 1 or ((asked.context is not None or asked.top is not None) and asked.candidates is None):
         raise Refusal(400, 'expected one of {"rows": [...]}, {"columns": {...}} and {"context", "candidates"}')
@@ -128,41 +125,6 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
         raise reads.lacking([*columns, *{**context, **records[0]}])
     rows = reads.rows(columns, num_rows, limits)
     return rows._replace(shared=shared.intersection(reads.names))
-
-
-def _unreadable(body: bytes, error: Exception) -> Refusal:
-    if isinstance(error, RecursionError):
-        return Refusal(400, "the JSON is nested too deeply")
-    if isinstance(error, UnicodeDecodeError):
-        return Refusal(400, "the JSON is no UTF-8")
-    return Refusal(400, f"{error}{_column_of(body) if isinstance(error, msgspec.ValidationError) else ''}")
-
-
-def _column_of(body: bytes) -> str:
-    """Return which column holds a cell of another form, where it can be told."""
-    try:
-        asked = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    found: list[tuple[str, Any]] = []
-    if isinstance(asked, dict):
-        for part in ("rows", "candidates"):
-            if isinstance(asked.get(part), list):
-                found += [pair for row in asked[part] if isinstance(row, dict) for pair in row.items()]
-        if isinstance(asked.get("columns"), dict):
-            found += [(name, cells) for name, column in asked["columns"].items() for cells in _listed(column)]
-        if isinstance(asked.get("context"), dict):
-            found += list(asked["context"].items())
-    for name, cell in found:
-        try:
-            msgspec.convert(cell, Cell)
-        except (msgspec.ValidationError, RecursionError):
-            return f" (column {name[:100]})"
-    return ""
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def write_plain(

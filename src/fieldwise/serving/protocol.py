@@ -21,6 +21,7 @@ from fieldwise.serving.limits import Limits
 from fieldwise.serving.refusals import Refusal
 from fieldwise.serving.rows import Reads, Rows
 from fieldwise.serving.tensors import DATATYPES, binary_cells, json_cells, rows_of, shape_of
+from fieldwise.serving.unreadable import unreadable
 
 __all__ = ["OUTPUT", "InferRequest", "describe", "inputs_of", "parse_infer", "write_infer"]
 
@@ -157,16 +158,11 @@ def parse_infer(body: bytes, header_bytes: int | None, reads: Reads, limits: Lim
 def _parse(text: bytes) -> _Infer:
     try:
         return _decode(text)
-    except msgspec.ValidationError as error:
-        raise Refusal(400, str(error)) from None
-    except msgspec.DecodeError as error:
-        if _NO_JSON.search(text):
-            return _parse_with_nan(text)
-        raise Refusal(400, str(error)) from None
-    except UnicodeDecodeError:
-        raise Refusal(400, "the JSON is no UTF-8") from None
-    except RecursionError:
-        raise Refusal(400, "the JSON is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        is_json = isinstance(error, (msgspec.ValidationError, UnicodeDecodeError, RecursionError))
+        if is_json or not _NO_JSON.search(text):
+            raise unreadable(text, error) from None
+    return _parse_with_nan(text)
 
 
 def _parse_with_nan(text: bytes) -> _Infer:
@@ -175,10 +171,8 @@ def _parse_with_nan(text: bytes) -> _Infer:
         read = json.loads(text)
         _encode(read)  # lone surrogates, which Python's reader takes
         return msgspec.convert(read, _Infer)
-    except RecursionError:
-        raise Refusal(400, "the JSON is nested too deeply") from None
-    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise Refusal(400, f"the body is no JSON: {ascii(str(error))[:200]}") from None
+    except (RecursionError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise unreadable(text, error, with_nan=True) from None
 
 
 def _wants_binary(asked: _Infer) -> bool:
