@@ -150,7 +150,7 @@ def train(
                 listen,
                 _finished(member_folder),
                 [] if folds is None else folds.stacking_weights,
-                budget.sampling_seconds,
+                budget.sampling_seconds if folds is None else None,  # of folds all rows are trained on to the end
             )
         model, history, metrics = trained.model, trained.history, trained.metrics
         weights, others = count_weights(model)
