@@ -55,6 +55,14 @@ def test_values_that_are_not_like_their_neighbours_have_a_bin_each():
     assert distribution.quantile_edges(distribution.suitable_bins()).tolist() == distribution.values[1:].tolist()
 
 
+def test_rounded_values_are_a_quantity_still():
+    """Hours of work: most say 40, many a multiple of 5, and the others are as many as their neighbours."""
+    random = np.random.default_rng(0)
+    hours = np.clip(random.normal(40, 12, 30_000).round(), 1, 99)
+    rounded = np.where(random.random(30_000) < 0.6, np.where(random.random(30_000) < 0.5, 40, 5 * (hours // 5)), hours)
+    assert sketched(rounded).finish().suitable_bins() == 10
+
+
 def test_a_value_that_is_nearly_everywhere_leaves_the_other_bins_to_the_others():
     numbers = [0.0] * 900 + [float(i) for i in range(1, 101)]
     edges = sketched(numbers).finish().quantile_edges(11)

@@ -22,11 +22,13 @@ def quantile_edges(numbers: Sequence[float], bins: int) -> list[float]:
 
 
 def suitable_bins(numbers: Sequence[float]) -> int:
-    """A third of the cube root of how many there are; one each where few are different, and none like its neighbour."""
+    """A third of the cube root of how many there are; one each where few are different, and none like its neighbour:
+    the correlation of n pairs of neighbours is below 1.64 / sqrt(n).
+    """
     counts = Counter(number for number in numbers if not math.isnan(number))
     logs = [math.log(counts[number]) for number in sorted(counts)]
     bins = round(counts.total() ** (1 / 3) / 3)
-    if len(logs) <= 128 and round(correlation(logs[:-1], logs[1:]), 9) < 0.5:
+    if len(logs) <= 128 and round(correlation(logs[:-1], logs[1:]), 9) * math.sqrt(max(len(logs) - 1, 0)) < 1.64:
         bins = len(logs)
     return min(max(bins, 8), 128)
 

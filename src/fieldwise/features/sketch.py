@@ -25,7 +25,9 @@ from fieldwise.kernels.counter import Counter
 __all__ = ["Distribution", "NumberSketch"]
 
 Float64s = npt.NDArray[np.float64]
-_LEAST_BINS, _MOST_BINS, _ALIKE = 8, 128, 0.5
+_LEAST_BINS, _MOST_BINS = 8, 128
+_ALIKE = 1.64
+"""Standard errors of a correlation that is none: one of n pairs has 1 / sqrt(n)."""
 _CHUNK = 65_536  # bounds what a chunk with many new values may add before the level rises
 
 
@@ -55,8 +57,8 @@ class Distribution(NamedTuple):
         (docs/log/2026-11.md#how-many-bins-should-a-number-get).
 
         Each of up to 128 different values has a bin of its own where its frequency says nothing about its neighbour's,
-        which is when the correlation of their logarithms is below one half: people of 38 are like those of 39, and as
-        many; a capital gain of 7,688 is not like one of 7,443.
+        which is when the correlation of their logarithms is not above what chance brings in one case of twenty: people
+        of 38 are like those of 39, and as many; a capital gain of 7,688 is not like one of 7,443.
 
         Examples
         --------
@@ -65,8 +67,9 @@ class Distribution(NamedTuple):
         [8, 10, 33, 128]
         """
         bins = round(float(np.cbrt(self.counts.sum())) / 3)
-        if len(self.values) <= _MOST_BINS and _correlation(np.log(self.counts)) < _ALIKE:
-            bins = len(self.values)
+        num_values = len(self.values)
+        if num_values <= _MOST_BINS and _correlation(np.log(self.counts)) * max(num_values - 1, 0) ** 0.5 < _ALIKE:
+            bins = num_values
         return min(max(bins, _LEAST_BINS), _MOST_BINS)
 
     def quantile_edges(self, bins: int) -> Float64s:
