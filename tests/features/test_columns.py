@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from fieldwise.errors import DataError
-from fieldwise.features.columns import Columns, Reject
+from fieldwise.features.columns import Columns, Reject, shown
 
 
 def test_a_missing_column_is_named_with_its_nearest_neighbour():
@@ -32,3 +32,16 @@ def test_a_column_in_pieces_is_one_array(kind):
 def test_a_reject_shows_the_cell(value, expected):
     columns = Columns(pa.table({"a": [value]}))
     assert columns.reject(0, "a", "why") == Reject(0, "a", expected, "why")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "expected"),
+    [
+        (pa.timestamp("us", "Nowhere/None"), 0, "1970-01-01 00:00:00.000000"),
+        (pa.timestamp("us"), 2**62, "<value out of range: 4611686018427387904>"),
+        (pa.date32(), 2**31 - 1, "<value out of range: 2147483647>"),
+    ],
+)
+def test_a_time_that_python_does_not_hold_is_shown_as_arrow_writes_it(kind, number, expected):
+    assert shown(pa.array([number], kind)[0]) == expected
+    assert shown(pa.array([[number]], pa.list_(kind))[0])

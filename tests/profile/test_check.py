@@ -334,3 +334,11 @@ def test_bytes_that_are_no_text_are_shown_as_far_as_they_can_be(tmp_path):
     surveyed = survey_of(table, tmp_path, "", {"key": "category"})
     [key] = [column for column in surveyed.columns if column.name == "key"]
     assert {group.value for group in key.frequent} == {"\ufffd\x01", "a\ufffd"}
+
+
+def test_days_that_pythons_dates_do_not_hold_are_named(tmp_path):
+    second = 10**6
+    far = pa.array([253_402_300_800 * second, 0, 86_400 * second, -(2**61)] * 30, pa.timestamp("us"))
+    surveyed = survey_of(pa.table({"at": far, "click": [0, 1, 1] * 40}), tmp_path, "", {"at": 'time"\npart = "hour'})
+    days = [each.day for each in next(iter(surveyed.days.values()))]
+    assert days[-3:] == ["1970-01-01", "1970-01-02", "10000-01-01"]

@@ -8,7 +8,6 @@ for no more than a million different counts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from threading import Lock
 
 import numpy as np
@@ -169,7 +168,7 @@ class SplitByTime:
         if self._begin is None:
             return []
         named = [
-            f"{part} from {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC on"
+            f"{part} from {str(np.datetime64(int(moment), 's')).replace('T', ' ')} UTC on"
             for part, share, moment in zip(("valid", "test", "later folds"), self._shares, self._begin, strict=True)
             if share and moment != _NEVER
         ]

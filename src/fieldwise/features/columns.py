@@ -100,11 +100,20 @@ def shown(cell: pa.Scalar) -> str:
         value = cell.as_py()
     except UnicodeDecodeError:  # a string of a file whose writer did not look
         value = cell.as_buffer().to_pybytes()
-    except (ValueError, OverflowError):  # a time that Python's datetime does not hold
-        value = cell
+    except (ValueError, OverflowError):  # a time that Python does not hold, or in a zone that it does not know
+        value = _written(cell)
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     return "" if value is None else str(value)
+
+
+def _written(cell: pa.Scalar) -> str:
+    """Return a cell as Arrow writes it; lists of what Python cannot hold as the name of their type."""
+    try:
+        text: str = as_text(pa.repeat(cell, 1))[0].as_py()
+    except DataError:
+        return str(cell.type)
+    return text
 
 
 @contextmanager

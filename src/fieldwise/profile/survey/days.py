@@ -103,14 +103,14 @@ def _filled(days: pa.Array) -> Int64s:
 
 
 def day_text(day: int) -> str:
-    """Return a day as people write it.
+    """Return a day as people write it, also one that Python's dates do not hold.
 
     Examples
     --------
-    >>> day_text(20_765)
-    '2026-11-08'
+    >>> day_text(20_765), day_text(3_000_000)
+    ('2026-11-08', '10183-09-21')
     """
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=int(day))).isoformat()
+    return str(np.datetime64(int(day), "D"))
 
 
 class CountedDay(NamedTuple):
