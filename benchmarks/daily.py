@@ -43,8 +43,6 @@ from fieldwise.errors import UserError
 from fieldwise.jobs.update.update import update
 from fieldwise.metrics.delong import delong
 
-SETTINGS = ["model.kind=lc-dnn", "train.threads=2"]
-
 
 def with_column(day: pa.Table, name: str, values: Any) -> pa.Table:
     """Return a day with another column in the place of one."""
@@ -160,13 +158,13 @@ def auc(day: pa.Table, probabilities: np.ndarray[Any, Any]) -> float:
     return delong(day["click"].to_numpy(), probabilities, probabilities).auc_a
 
 
-def trained(config_path: Path, days: list[Path], run: Path) -> float:
-    """Train on some days, and return the seconds of the processor."""
+def trained(config_path: Path, days: list[Path], run: Path, kind: str) -> float:
+    """Train a model on some days, and return the seconds of the processor."""
     started = time.process_time()
     files = json.dumps([str(path) for path in days])
-    config = load_config(
-        config_path, [*SETTINGS, f"data.train={files}", f"data.cache={json.dumps(str(run / 'cache'))}"]
-    )
+    cache = json.dumps(str(run / "cache"))
+    settings = [f"model.kind={kind}", "train.threads=2", f"data.train={files}", f"data.cache={cache}"]
+    config = load_config(config_path, settings)
     fw.train(config, run / "run")
     shutil.rmtree(run / "cache", ignore_errors=True)
     return time.process_time() - started
@@ -184,7 +182,7 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
     first, updated = folder / "first", folder / "updated"
     if not (first / "done").exists():
         shutil.rmtree(first, ignore_errors=True)
-        seconds = trained(config, paths[:first_days], first)
+        seconds = trained(config, paths[:first_days], first, arguments.kind)
         shutil.copytree(first / "run", updated, dirs_exist_ok=True)
         figures.add(seed=seed, day=first_days - 1, method="first", seconds=seconds)
         (first / "done").touch()
@@ -199,7 +197,7 @@ def simulate(out: Path, figures: Figures, options: DaysOptions, arguments: argpa
         if not figures.has(seed, number, "window") and (number - first_days) % arguments.retrain_every == 0:
             with_run = folder / "window"
             shutil.rmtree(with_run, ignore_errors=True)
-            seconds = trained(config, paths[number - first_days : number], with_run)
+            seconds = trained(config, paths[number - first_days : number], with_run, arguments.kind)
             figures.add(**mark, method="window", auc=auc(day, answers(with_run / "run", day)), seconds=seconds)
         if not figures.has(seed, number, "update"):
             before = pq.read_table(paths[number - 1])
@@ -346,6 +344,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--fields", type=int, default=20)
     parser.add_argument("--features", type=int, default=50_000)
+    parser.add_argument("--kind", default="lc-dnn", help="the model")
     parser.add_argument("--first", type=int, default=7, help="days that the first model, and every window, has")
     parser.add_argument("--until", type=int, default=10_000, help="stop before this day")
     parser.add_argument("--retrain-every", type=int, default=1, help="measure retraining on every N-th day alone")

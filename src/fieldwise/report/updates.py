@@ -133,34 +133,33 @@ def _picture(
 
 
 def _progressive(days: list[DayLine]) -> Iterator[tuple[str, str]]:
-    said = "of each day's rows, each predicted before it was learned from"
-    yield _picture("auc", "AUC", f"AUC {said}.", days, ("", lambda day: _of(day.progressive).auc))
-    yield _picture("logloss", "logloss", f"Logloss {said}.", days, ("", lambda day: _of(day.progressive).logloss))
-    entropy = "Normalized entropy: logloss over that of the day's label rate, which moves logloss by itself."
-    yield _picture(
-        "entropy", "normalized entropy", entropy, days, ("", lambda day: _of(day.progressive).normalized_entropy)
-    )
-    ratio = "Predictions over labels: 1 is calibrated."
-    yield _picture("calibration", "calibration", ratio, days, ("", lambda day: _of(day.progressive).calibration))
+    rows = "of each day's rows, each predicted before it was learned from."
+    for name, y, said in (
+        ("auc", "AUC", f"AUC {rows}"),
+        ("logloss", "logloss", f"Logloss {rows}"),
+        (
+            "normalized_entropy",
+            "normalized entropy",
+            "Normalized entropy: logloss over that of the day's label rate, which moves logloss by itself.",
+        ),
+        ("calibration", "calibration", "Predictions over labels: 1 is calibrated."),
+    ):
+        yield _picture(name, y, said, days, ("", _metric("progressive", name)))
 
 
 def _held_out(days: list[DayLine]) -> Iterator[tuple[str, str]]:
-    yield _picture(
-        "held",
-        "AUC",
-        "AUC of the rows that are held out to judge by: of the new version and of the one in use before it.",
-        days,
-        ("new version", lambda day: _of(day.new).auc),
-        ("in use", lambda day: _of(day.old).auc),
-    )
-    yield _picture(
-        "held-logloss",
-        "logloss",
-        "Logloss of the same rows.",
-        days,
-        ("new version", lambda day: _of(day.new).logloss),
-        ("in use", lambda day: _of(day.old).logloss),
-    )
+    for name, y, said in (
+        ("auc", "AUC", "AUC of the rows that are held out: of the new version and of the one in use before it."),
+        ("logloss", "logloss", "Logloss of the same rows."),
+    ):
+        yield _picture(
+            f"held-{name}",
+            y,
+            said,
+            days,
+            ("new version", _metric("new", name)),
+            ("in use", _metric("old", name)),
+        )
 
 
 def _hours(content: UpdatesContent) -> Iterator[tuple[str, str]]:
@@ -220,6 +219,11 @@ def _fields(content: UpdatesContent) -> str:
 
 def _notes(days: list[DayLine]) -> str:
     return table(["day", "what"], [[day.name, text] for day in reversed(days) for text in day.notes], num_texts=2)
+
+
+def _metric(of: str, name: str) -> Callable[[DayLine], float | None]:
+    """Return what reads a metric from the figures of a day that have a name in `DayLine`."""
+    return lambda day: getattr(_of(getattr(day, of)), name)
 
 
 def _of(figures: Followed | None) -> Followed:
