@@ -277,9 +277,23 @@ def test_a_run_that_is_being_worked_in_or_is_none_is_refused(run, tmp_path):
         fw.update(run, day_of(1))
 
 
-def test_a_model_that_learned_from_a_part_of_the_negatives_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"train\.negative_rate"):
-        fw.update(train(tmp_path, "lr", train="negative_rate = 0.5"), day_of(1))
+def test_a_model_that_learned_from_a_part_of_the_negatives_learns_from_a_part_and_predicts_all(tmp_path, monkeypatch):
+    run = train(tmp_path, "lr", train="negative_rate = 0.5")
+    shutil.copytree(run, tmp_path / "other")
+    rows = known(day_of(1, 2000))
+    record = fw.update(run, rows, gate=False).record
+    assert record.rows.used == record.progressive.num_examples == rows.num_rows
+    assert 0.9 < record.progressive.calibration < 1.1
+    clicks = rows["click"].to_numpy()
+    kept = (clicks == 1) | (np.random.default_rng([0, 0]).random(len(clicks)) < 0.5)
+    monkeypatch.setattr("fieldwise.data.batches._some_negatives", lambda cache, *_: np.ones(cache.num_examples, bool))
+    part = fw.update(tmp_path / "other", rows.filter(pa.array(kept)), gate=False, overrides=["guards.label_rate=9"])
+    assert part.record.rows.used == kept.sum() < 0.9 * rows.num_rows
+    ours, theirs = weights(run), weights(tmp_path / "other")
+    trained_rows = np.ones(len(ours["table"]), bool)
+    trained_rows[fw.open_bundle(run).encoder.layout.base[:-1] + 1] = False  # the unseen are means by counts
+    assert np.array_equal(ours.pop("table")[trained_rows], theirs.pop("table")[trained_rows])
+    assert all(np.array_equal(ours[name], array) for name, array in theirs.items())
 
 
 def test_bins_and_scales_that_have_drifted_are_told_and_kept(run):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fieldwise.bundle import Bundle, open_bundle
-from fieldwise.config import Config
 from fieldwise.errors import ArtefactError, ConfigError
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.renewal import Memory, Renewal
@@ -37,7 +36,7 @@ class Head(NamedTuple):
     state: KeptState
 
     @classmethod
-    def open(cls, run: Path, version: int, folder: Path, config: Config) -> Head:
+    def open(cls, run: Path, version: int, folder: Path) -> Head:
         """Open the version whose bundle lies in a folder.
 
         Raises
@@ -45,10 +44,15 @@ class Head(NamedTuple):
         ArtefactError
             The run keeps nothing to go on from, or the state of another version.
         ConfigError
-            An update does not know what training did.
+            It is a model of several labels.
         """
         bundle = open_bundle(folder).verify()
-        _check_updatable(bundle, config)
+        if bundle.encoder.schema.labels:
+            raise ConfigError(
+                "a model of several labels cannot be updated: the guards and the gate judge by one label",
+                where=bundle.folder,
+                fix="train it again on the newest days",
+            )
         checkpoint, state = read_state(run, version)
         if state.bundle != bundle.digest:
             raise ArtefactError(
@@ -75,17 +79,3 @@ class Head(NamedTuple):
             if own:
                 found[name] = Memory.restored(own, rows)
         return found
-
-
-def _check_updatable(bundle: Bundle, config: Config) -> None:
-    """Raise ConfigError where an update does not know what training did."""
-    again = "train it again on the newest days"
-    if bundle.encoder.schema.labels:
-        raise ConfigError("a model of several labels cannot be updated yet", where=bundle.folder, fix=again)
-    if config.train.negative_rate < 1:
-        raise ConfigError(
-            "a model trained on a part of the negatives cannot be updated yet",
-            where="train.negative_rate",
-            got=config.train.negative_rate,
-            fix=again,
-        )

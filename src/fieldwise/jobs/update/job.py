@@ -90,7 +90,7 @@ class DayJob:
         self.config, self._versions, self._record = config, versions, record
         self._again, self._scratch, self._interrupt, self._listen = again, scratch, interrupt, listen
         self._work = versions.run / WORK_NAME
-        self.head = Head.open(versions.run, record.head, versions.bundle(record.head), config)
+        self.head = Head.open(versions.run, record.head, versions.bundle(record.head))
         num_classes = len(self.head.bundle.encoder.schema.classes)
         self._gate = gate and num_classes == 2
         self._warnings: list[str] = []

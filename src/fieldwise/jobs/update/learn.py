@@ -1,6 +1,6 @@
 """One pass over a day in the order of its log: each batch is predicted, then learned from.
 
-Of several workers each predicts and learns from its share of a batch, and worker 0 puts together what they said.
+Of several workers each predicts and learns from its share of a batch; what they said adds up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fieldwise.data.cache import Cache, Examples
 from fieldwise.errors import UserError
 from fieldwise.jobs.update.result import Figures
 from fieldwise.metrics import BinaryMetrics, MulticlassMetrics
+from fieldwise.models.click import ClickModel
 from fieldwise.training.guard import Divergence, NotFinite
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.score import Accumulator, predict_batches
@@ -95,9 +96,10 @@ def learn(
     interrupt: Interrupt,
     fakes: npt.NDArray[np.bool_] | None = None,
     passes: int = 1,
+    negative_rate: float = 1.0,
 ) -> npt.NDArray[np.floating]:
-    """Learn from a day's examples, each batch after it was predicted, and return what was predicted of this worker's
-    when they came first.
+    """Learn from a day's examples, each batch after it was predicted, and return what was predicted of each when it
+    came first: (N,), or (N, O) of more than two classes, 0 where another worker has predicted it.
 
     Parameters
     ----------
@@ -108,6 +110,9 @@ def learn(
         (`jobs.update.late`).
     passes
         How often.
+    negative_rate
+        The share of negatives that are learned from, as in training; all are predicted, those that are left out with
+        the batch that they come before.
 
     Raises
     ------
@@ -117,58 +122,85 @@ def learn(
         On request.
     """
     share = stepper.world.rank, stepper.world.size
-    batches, model = Batches(cache, batch_size, shuffle=False, share=share), stepper.model
-    divergence, number, found = Divergence.of(stepper.num_classes), 0, []
+    batches, whole = (
+        Batches(cache, batch_size, seed=stepper.seed, shuffle=False, share=part, negative_rate=negative_rate)
+        for part in (share, (0, 1))
+    )
+    model, number, done = stepper.model, 0, 0
+    divergence, said = Divergence.of(stepper.num_classes), _Said(cache, batch_size, batches.kept, share)
     try:
         with stepper.at_work():
             for epoch in range(passes):
-                rows = batches.rows(0)
+                rows, all_rows = batches.rows(0), whole.rows(0)
                 with stepper.reading(batches, 0, 0) as coming:
                     for number, examples in enumerate(interrupt.watch(coming)):
+                        own, end = next(rows), int(next(all_rows)[-1]) + 1
+                        if not epoch:
+                            said.predict_left_out(model, done, end)
+                            done = end
                         if not epoch or fakes is not None:
-                            [said] = predict_batches(model, [examples.batch])
+                            [found] = predict_batches(model, [examples.batch])
                             if not epoch:
-                                found.append(said)
+                                said.put(own, found)
                             if fakes is not None:
-                                _weigh(examples, said, fakes[next(rows)])
+                                _weigh(examples, found, fakes[own])
                         model.train()
                         loss = stepper.step(examples, factor)
                         if divergence.add(loss, batches.size(number), stepper.class_weights):
                             raise UserError("training diverges on this day", where=f"batch {number + 1}", fix=_FIX)
                         if stepper.agree(ControlFlags(interrupt.requested and not interrupt.alone, False)).stop:
                             raise Interrupted
+                if not epoch:
+                    said.predict_left_out(model, done, cache.num_examples)
             if batches.num_batches:
                 stepper.refuse_written()
     except NotFinite as error:
         raise UserError(f"{error.what} is not a finite number", where=f"batch {number + 1}", fix=_FIX) from None
-    return np.concatenate(found) if found else np.zeros(0)
+    return said.found
+
+
+class _Said:
+    """What was predicted of a day's examples, by the row of the cache."""
+
+    def __init__(
+        self, cache: Cache, batch_size: int, kept: npt.NDArray[np.bool_] | None, share: tuple[int, int]
+    ) -> None:
+        self.found: npt.NDArray[np.floating] = np.zeros(0)
+        self._cache, self._batch_size, self._kept, self._share = cache, batch_size, kept, share
+
+    def put(self, rows: npt.NDArray[np.int64], said: npt.NDArray[np.floating]) -> None:
+        """Keep what was predicted of some rows."""
+        if not len(self.found):
+            self.found = np.zeros((self._cache.num_examples, *said.shape[1:]), said.dtype)
+        self.found[rows] = said
+
+    def predict_left_out(self, model: ClickModel, first: int, end: int) -> None:
+        """Predict the examples from `first` to `end` that are not learned from, this worker's share of each piece."""
+        if self._kept is None:
+            return
+        rank, size = self._share
+        left_out = first + np.flatnonzero(~self._kept[first:end])
+        for begin in range(0, len(left_out), self._batch_size):
+            piece = left_out[begin : begin + self._batch_size]
+            own = piece[len(piece) * rank // size : len(piece) * (rank + 1) // size]
+            [said] = predict_batches(model, [self._cache.gather(own).batch])
+            self.put(own, said)
 
 
 def said_of(
-    parts: Sequence[npt.NDArray[np.floating]],
+    said: npt.NDArray[np.floating],
     cache: Cache,
     batch_size: int,
     fakes: npt.NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[npt.NDArray[np.floating], Examples]]:
-    """Yield what workers predicted of each batch, and its examples, with the weights that they were learned with.
-
-    Parameters
-    ----------
-    parts
-        Of each worker, of its share of every batch.
+    """Yield what was predicted of the examples, (N,) or (N, O), batch by batch with them, and with the weights that
+    they were learned with.
     """
-    batches, first, size = Batches(cache, batch_size, shuffle=False), [0] * len(parts), len(parts)
-    rows = batches.rows(0)
-    for examples in batches.epoch(0):
-        count, of_batch = examples.batch.num_examples, []
-        for rank, part in enumerate(parts):
-            own = count * (rank + 1) // size - count * rank // size
-            of_batch.append(part[first[rank] : first[rank] + own])
-            first[rank] += own
-        said = np.concatenate(of_batch)
+    batches = Batches(cache, batch_size, shuffle=False)
+    for examples, rows in zip(batches.epoch(0), batches.rows(0), strict=True):
         if fakes is not None:
-            _weigh(examples, said, fakes[next(rows)])
-        yield said, examples
+            _weigh(examples, said[rows], fakes[rows])
+        yield said[rows], examples
 
 
 def _weigh(examples: Examples, said: npt.NDArray[np.floating], fakes: npt.NDArray[np.bool_]) -> None:

@@ -50,13 +50,13 @@ class Learned(NamedTuple):
     stepper
         The model and its optimizers afterwards.
     said
-        On worker 0, of each worker, what it predicted of its examples, in order (`learn.said_of`).
+        On worker 0, what was predicted of all examples (`learn.learn`).
     reason
         Why the bundle cannot be served; None where it can.
     """
 
     stepper: Stepper
-    said: list[npt.NDArray[np.floating]]
+    said: npt.NDArray[np.floating]
     reason: str | None
 
 
@@ -120,14 +120,22 @@ class Lesson(NamedTuple):
 
     def learn(self, head: Head, config: Config, world: World, interrupt: Interrupt) -> Learned:
         """Learn from the day, going on from a version, and write the new bundle; every worker calls it."""
-        state = head.state
         stepper = go_on(head, self.encoder, self.renewed, config, world)
         # FTRL's weights follow from its state at one rate, and its steps shrink by themselves.
-        factor = 1.0 if state.table.name == "ftrl" else config.update.learning_rate
-        said = learn(stepper, self.cache, state.batch_size, factor, interrupt, self.fakes, config.update.passes)
-        parts = world.gather_arrays({"said": said})
+        factor = 1.0 if head.state.table.name == "ftrl" else config.update.learning_rate
+        said = learn(
+            stepper,
+            self.cache,
+            head.state.batch_size,
+            factor,
+            interrupt,
+            self.fakes,
+            config.update.passes,
+            config.train.negative_rate,
+        )
+        parts = [part["said"] for part in world.gather_arrays({"said": said})]
         reason = write_version(stepper, self.encoder, head.bundle, self.cache, self.bundle)
-        return Learned(stepper, [part["said"] for part in parts], reason)
+        return Learned(stepper, sum(parts[1:], start=parts[0]) if parts else said, reason)
 
     @property
     def bundle(self) -> Path:

@@ -171,7 +171,7 @@ def _together(
             config, head, lesson = jobs[0].config, jobs[0].head, jobs[0].lesson
         else:
             config = with_overrides(read_config(run)[0], overrides)
-            head = Head.open(run, version, Versions(run).bundle(version), config)
+            head = Head.open(run, version, Versions(run).bundle(version))
             lesson = Lesson.told(run / WORK_NAME)
         learned = lesson.learn(head, config, world, interrupt)
         kept = world.first(judge, tuple[int, str] | None)  # type: ignore[arg-type]
