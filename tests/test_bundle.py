@@ -109,3 +109,17 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(writer, name):
     os.mkfifo(writer.folder / name)
     with pytest.raises(ArtefactError, match="not a regular file"):
         open_bundle(writer.folder)
+
+
+def test_where_there_is_no_model_those_near_it_are_named(writer, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    (tmp_path / "bundle").rename(models / "first")
+    for folder, hint in ((models, "name a model in it: first"), (models / "frist", "did you mean first?")):
+        with pytest.raises(ArtefactError, match="no saved model found") as refused:
+            open_bundle(folder)
+        assert refused.value.fix == hint
+    (models / "first" / "empty").mkdir()
+    with pytest.raises(ArtefactError) as refused:
+        open_bundle(models / "first" / "empty")
+    assert refused.value.fix == "train a model first"

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fieldwise.errors import ArtefactError
+from fieldwise.errors import ArtefactError, did_you_mean
 from fieldwise.io.files import explaining
 from fieldwise.io.manifests import Upgrades, read_manifest, write_manifest
 
@@ -23,6 +23,7 @@ __all__ = [
     "bundle_digest",
     "bundle_in_use",
     "forgetting_remark",
+    "models_near",
     "path_inside",
     "read_bundle_manifest",
     "write_bundle_manifest",
@@ -30,6 +31,7 @@ __all__ = [
 
 BUNDLE_FORMAT = "fieldwise-bundle"
 _VERSION = 2
+_MOST_NAMES = 5
 MANIFEST_NAME = "manifest.json"
 VERSIONS_NAME, CURRENT_NAME = "versions", "current"
 """Of a run that is updated: the folder of its versions, a bundle each, and the file there that names the one in use."""
@@ -77,6 +79,20 @@ def bundle_digest(folder: str | Path) -> str:
         There is no bundle, or its manifest is damaged.
     """
     return read_bundle_manifest(Path(folder))[1]
+
+
+def models_near(folder: Path) -> str:
+    """Return what to do where a folder has no bundle: the models below it, or one beside it with a similar name."""
+    place = folder if folder.is_dir() else folder.parent
+    try:
+        found = [each.name for each in sorted(place.iterdir()) if (bundle_in_use(each) / MANIFEST_NAME).exists()]
+    except (OSError, ArtefactError):
+        found = []
+    if not found or found == ["pretrain"]:  # what an unfinished run begins from
+        return "train a model first"
+    if place == folder:
+        return f"name a model in it: {', '.join(found[:_MOST_NAMES])}{', ...' * (len(found) > _MOST_NAMES)}"
+    return did_you_mean(folder.name, found)
 
 
 def bundle_in_use(folder: str | Path) -> Path:

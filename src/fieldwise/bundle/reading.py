@@ -15,6 +15,7 @@ from fieldwise.bundle.manifest import (
     ONE_BLOCK,
     Manifest,
     bundle_in_use,
+    models_near,
     path_inside,
     read_bundle_manifest,
 )
@@ -164,7 +165,7 @@ def open_bundle(folder: str | Path) -> Bundle:
             "no saved model found",
             where=folder,
             expected="a run folder written by `fieldwise train`, or its bundle",
-            fix="train a model first; for a comparison, give the folder of one of its models",
+            fix=models_near(folder),
         )
     while True:
         manifest, digest = read_bundle_manifest(folder)
