@@ -38,6 +38,9 @@ _ENOUGH = 3
 """Rare values are asked where one row in so many holds one."""
 _SURE = 3.0
 """Standard deviations: a thousand columns without evidence bring one beyond it."""
+_LITTLE = 3.0
+"""Rare values say nothing where their evidence is not sure, and so many times less than that of all: by chance that of
+weak codes may be small."""
 
 
 class Evidence(NamedTuple):
@@ -70,8 +73,9 @@ class Evidence(NamedTuple):
 
     @property
     def is_of_frequent(self) -> bool:
-        """Whether the values say more than their order, and the rare ones do not."""
-        return self.has_identity and self.of_rare is not None and self.of_rare <= _SURE
+        """Whether the values say more than their order, and of the rare ones nothing says so."""
+        little = min(_SURE, self.identity / _LITTLE)
+        return self.has_identity and self.of_rare is not None and self.of_rare <= little
 
 
 def label_of(column: pa.Array) -> npt.NDArray[np.int8] | None:
@@ -129,13 +133,16 @@ def weigh(column: pa.Array, label: npt.NDArray[np.int8]) -> Evidence:
     rate = (clicks.sum() + 1.0) / (len(clicks) + 2.0)
     base = np.full(len(clicks), np.log(rate / (1.0 - rate)))
 
-    by_bins, by_values = (_move(cells, parts, clicks, base)[0] for cells in (bins, values))
+    def beside(first: Int64s, second: Int64s, rows: npt.NDArray[np.bool_]) -> float:
+        """Return the evidence for the second reading where the first is known, by some rows."""
+        moved = _move(first[rows], parts[rows], clicks[rows], base[rows])[0]
+        return _move(second[rows], parts[rows], clicks[rows], moved)[1]
+
     most_rows = max(len(values) // _RARE, _FEW_ROWS)
-    rare = np.bincount(values)[values] <= most_rows
-    of_rare = None
-    if _ENOUGH * int(rare.sum()) >= len(rare):
-        of_rare = _move(values[rare], parts[rare], clicks[rare], by_bins[rare])[1]
-    identity, order = _move(values, parts, clicks, by_bins)[1], _move(bins, parts, clicks, by_values)[1]
+    rare, whole = np.bincount(values)[values] <= most_rows, np.ones(len(values), np.bool_)
+    # Without the others, who would move the bins of their neighbours, too.
+    of_rare = beside(bins, values, rare) if _ENOUGH * int(rare.sum()) >= len(rare) else None
+    identity, order = beside(bins, values, whole), beside(values, bins, whole)
     return Evidence(identity, order, of_rare, most_rows)
 
 
