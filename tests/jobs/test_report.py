@@ -252,7 +252,6 @@ def test_a_record_goes_on_after_a_stop_and_survives_a_broken_line(tmp_path):
     assert read_record(tmp_path / "none") == []
 
 
-@pytest.mark.long
 @needs_browser
 @pytest.mark.parametrize(("width", "light"), [(1280, True), (500, False)])
 def test_a_browser_shows_all_of_it_at_both_widths_without_an_error(folder, tmp_path, width, light):
