@@ -135,6 +135,16 @@ def test_a_file_that_anybody_can_write_is_not_used(tmp_path, places):
     assert not is_kept()
 
 
+def test_a_file_of_another_kernel_under_the_name_of_one_is_not_used(tmp_path, places):
+    places(tmp_path)
+    is_kept()
+    (file,) = tmp_path.iterdir()
+    jit.kernel(shuffle.name_rows.py_func)(np.arange(2), np.arange(1), 4, 4)
+    (other,) = set(tmp_path.iterdir()) - {file}
+    shutil.copy(other, file)
+    assert not is_kept()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
 def test_a_file_of_another_user_is_not_used(tmp_path, places):
     places(tmp_path)

@@ -12,7 +12,7 @@ import there. numba also looks for a folder once for every function, passes over
 written, and fails on a file that was cut short.
 
 A compiled kernel is code, and numba keeps it as a pickle. So a file counts only where its owner could change the
-library as well, or where it is the user's own; and only whole, by a checksum at its end.
+library as well, or where it is the user's own; and only whole and under its own name, by a checksum at its end.
 
 A file's name holds a hash of all that its content depends on: the source of the kernel and of the kernels and constants
 that it is made of, the types of its arguments, the processor, and the versions of numba, LLVM and Python.
@@ -180,7 +180,14 @@ def _read(path: Path) -> bytes | None:
     except OSError:
         return None
     content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    return content if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() == digest else None
+    return content if _digest(path.name, content) == digest else None
+
+
+def _digest(name: str, content: bytes) -> bytes:
+    """Return the checksum of a file's content and its name: who may rename files makes no kernel of another."""
+    found = hashlib.blake2b(name.encode() + b"\0", digest_size=_DIGEST_BYTES)
+    found.update(content)
+    return found.digest()
 
 
 def _is_trusted(file: os.stat_result, folder: Path) -> bool:
@@ -200,7 +207,7 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{kernel}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content + hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest())
+            file.write(content + _digest(name, content))
             os.fchmod(file.fileno(), 0o644)
         os.replace(temporary, folder / name)
     except BaseException:
