@@ -23,7 +23,7 @@ import pyarrow.csv
 from fieldwise.datasets.fetch import cache_folder, fetch_either
 from fieldwise.datasets.write import split_column, write_log
 
-__all__ = ["click_log", "joined", "make_movielens", "read_mirror", "read_official", "read_table"]
+__all__ = ["click_log", "joined", "make_movielens", "mirror_tables", "read_mirror", "read_official", "read_table"]
 
 _URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
 _MD5 = "c4d9eecfca2ab87c1945afe126590906"
@@ -125,23 +125,17 @@ def read_official(path: Path) -> pa.Table:
     year = pc.struct_field(pc.extract_regex(movies["item_id"], r"\((?P<year>\d{4})\)$"), "year")
     movies = movies.append_column("release_year", year)
     movies = movies.set_column(2, "genre", pc.replace_substring(movies["genre"], "|", " "))
-    return _joined(ratings, users, movies, "movie")
+    return joined(ratings, users, movies, "movie", _TYPES)
 
 
 def read_mirror(folder: Path) -> pa.Table:
-    """Read the mirror's ``ml-1m.inter``, ``.user`` and ``.item``: UTF-8, separated by tabs, with a header."""
-
-    def read(name: str, columns: Sequence[str]) -> pa.Table:
-        return read_table(folder / name, columns, skip_rows=1)
-
-    ratings = read("ml-1m.inter", ["user_id", "item_id", "rating", "time"])
-    users = read("ml-1m.user", ["user_id", "age", "gender", "occupation", "zip"])
-    movies = read("ml-1m.item", ["item_id", "title", "release_year", "genre"])
+    """Read the mirror's ``ml-1m.inter``, ``.user`` and ``.item``, whose users have a prefix."""
+    ratings, users, movies = mirror_tables(folder, "ml-1m")
     ratings, users = (
         table.set_column(0, "user_id", pc.utf8_slice_codeunits(table["user_id"], len("1m_")))
         for table in (ratings, users)
     )
-    return _joined(ratings, users, movies, "item_id")
+    return joined(ratings, users, movies, "item_id", _TYPES)
 
 
 def read_table(
@@ -156,8 +150,17 @@ def read_table(
     )
 
 
-def _joined(ratings: pa.Table, users: pa.Table, movies: pa.Table, movie_key: str) -> pa.Table:
-    return joined(ratings, users, movies, movie_key, _TYPES)
+def mirror_tables(folder: Path, name: str) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the ratings, users and films of a mirror: UTF-8, separated by tabs, with a header."""
+    columns = {
+        "inter": ("user_id", "item_id", "rating", "time"),
+        "user": ("user_id", "age", "gender", "occupation", "zip"),
+        "item": ("item_id", "title", "release_year", "genre"),
+    }
+    ratings, users, movies = (
+        read_table(folder / f"{name}.{ending}", names, skip_rows=1) for ending, names in columns.items()
+    )
+    return ratings, users, movies
 
 
 def joined(

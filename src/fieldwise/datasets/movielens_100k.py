@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldwise.datasets.fetch import cache_folder, fetch_either
-from fieldwise.datasets.movielens import click_log, joined, read_table
+from fieldwise.datasets.movielens import click_log, joined, mirror_tables, read_table
 from fieldwise.datasets.write import write_log
 
 __all__ = ["make_movielens_100k", "read_mirror", "read_official"]
@@ -128,14 +128,8 @@ def read_official(path: Path) -> pa.Table:
 
 
 def read_mirror(folder: Path) -> pa.Table:
-    """Read the mirror's ``ml-100k.inter``, ``.user`` and ``.item``: UTF-8, separated by tabs, with a header."""
-
-    def read(name: str, columns: Sequence[str]) -> pa.Table:
-        return read_table(folder / name, columns, skip_rows=1)
-
-    ratings = read("ml-100k.inter", ["user_id", "item_id", "rating", "time"])
-    users = read("ml-100k.user", ["user_id", "age", "gender", "occupation", "zip"])
-    movies = read("ml-100k.item", ["item_id", "title", "release_year", "genre"])
+    """Read the mirror's ``ml-100k.inter``, ``.user`` and ``.item``."""
+    ratings, users, movies = mirror_tables(folder, "ml-100k")
     known = pc.match_substring_regex(movies["release_year"], r"^\d{4}$")  # one film has a word in place of its year
     year = pc.if_else(known, movies["release_year"], pa.scalar(None, pa.string()))
     movies = movies.set_column(2, "release_year", year)

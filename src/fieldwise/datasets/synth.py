@@ -69,7 +69,7 @@ class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ConfigError if an option is out of range."""
         min_fields = 2 if self.truth == "network" else 1
-        for name, valid, expected in (
+        self._refuse(
             ("rows", self.rows >= 1, "1 or more"),
             ("fields", self.fields >= min_fields, f"{min_fields} or more"),
             ("features", self.features >= 2 * self.fields, f"at least two for each of {counted(self.fields, 'field')}"),
@@ -78,7 +78,11 @@ class SynthOptions(msgspec.Struct, frozen=True, kw_only=True):
             ("best_auc", 0.55 <= self.best_auc <= 0.99, "0.55 to 0.99"),
             ("click_rate", 0.01 <= self.click_rate <= 0.99, "0.01 to 0.99"),
             ("seed", self.seed >= 0, "0 or more"),
-        ):
+        )
+
+    def _refuse(self, *checks: tuple[str, bool, str]) -> None:
+        """Raise ConfigError for the first option of (name, whether it is valid, what is expected) that is not valid."""
+        for name, valid, expected in checks:
             if not valid:
                 raise ConfigError(
                     "invalid option of a synthetic log", where=name, expected=expected, got=getattr(self, name)

@@ -35,7 +35,6 @@ from fieldwise.datasets.truth import (
     sigmoid,
     standardised,
 )
-from fieldwise.errors import ConfigError
 from fieldwise.io.files import atomic_file, write_bytes
 
 __all__ = ["DaysOptions", "make_synth_days"]
@@ -85,17 +84,13 @@ class DaysOptions(SynthOptions, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ConfigError if an option is out of range."""
         super().check()
-        for name, valid, expected in (
+        self._refuse(
             ("days", 2 <= self.days <= _MOST_DAYS, f"2 to {_MOST_DAYS}"),
             ("drift", 0 <= self.drift <= 1, "0 to 1"),
             ("lifetime", self.lifetime == 0 or self.lifetime >= 1, "1 or more days, or 0 for ever"),
             ("season", 0 <= self.season <= 10, "0 to 10"),
             ("delay", 0 <= self.delay <= 10_000, "0 to 10000 hours"),
-        ):
-            if not valid:
-                raise ConfigError(
-                    "invalid option of a synthetic log", where=name, expected=expected, got=getattr(self, name)
-                )
+        )
 
 
 class _World(NamedTuple):
