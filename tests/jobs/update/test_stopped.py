@@ -25,12 +25,14 @@ _COLUMNS = ["user", "item", "price", "age", "tags", "impression", "click"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def harmful():
-    """A gate that finds harm where a setting asks for it."""
+def told():
+    """A gate that finds harm where a setting asks for it, and nowhere else."""
     with pytest.MonkeyPatch.context() as patch:
 
         def judged(*rest):
-            return Judged(publish=False, reasons=("harm",)) if rest[-1].slice_clicks == 77 else judge_version(*rest)
+            if rest[-1].slice_clicks == 77:
+                return Judged(publish=False, reasons=("harm",))
+            return judge_version(*rest)._replace(publish=True, reasons=(), too_few=False)
 
         patch.setattr("fieldwise.jobs.update.job.judge_version", judged)
         yield
@@ -86,6 +88,9 @@ def stop_everywhere(call: Call, folder: Path, to: Path, step: int) -> int:
     with dying_at(None, undisturbed) as effects:
         call(undisturbed)
     expected, num_effects = bytes_of(undisturbed), len(effects.seen)
+    if call is CALLS["a night"]:
+        assert fw.open_bundle(undisturbed).folder.name == "6"
+        assert any("/versions/.old-" in seen for seen in effects.seen), "an old version is removed"
     before = fw.open_bundle(folder / "run").digest, fw.open_bundle(undisturbed).digest
     for number in range((num_effects - 1) % step, num_effects, step):
         run = copied(folder, to / str(number))
@@ -107,3 +112,26 @@ def test_stopped_at_some_changes_the_same_call_ends_it(name: str, folder: Path, 
 @pytest.mark.parametrize("name", CALLS)
 def test_stopped_at_any_change_the_same_call_ends_it(name: str, folder: Path, tmp_path: Path) -> None:
     assert stop_everywhere(CALLS[name], folder, tmp_path, 1) > 3
+
+
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.long)])
+def test_stopped_in_a_night_another_call_finds_it_done_or_not_begun(step: int, folder: Path, tmp_path: Path) -> None:
+    night, back = CALLS["a night"], CALLS["a rollback"]
+    expected = []
+    for name, calls in (("not begun", [back]), ("done", [night, back])):
+        run = copied(folder, tmp_path / name)
+        with dying_at(None, run) as effects:
+            for call in calls:
+                call(run)
+        expected.append(bytes_of(run))
+    found = set()
+    for number in range((len(effects.seen) - 1) % step, len(effects.seen), step):
+        run = copied(folder, tmp_path / str(number))
+        try:
+            with dying_at(number, run):
+                night(run)
+        except Died:
+            back(run)
+            found.add(expected.index(bytes_of(run)))
+        shutil.rmtree(run.parent)
+    assert found == {0, 1}
