@@ -34,12 +34,22 @@ def tensorboard() -> None:
 
 
 def mlflow() -> None:
-    """Train, and ask a store on this machine for the metrics."""
+    """Train, and ask a database on this machine for the metrics; without SQLAlchemy MLflow writes to servers alone."""
+    from importlib.util import find_spec
+
     from mlflow.tracking import MlflowClient
 
     from fieldwise.callbacks import MLflow
 
-    address = Path("mlruns").absolute().as_uri()
+    address = f"sqlite:///{Path('mlflow.db').absolute()}"
+    if find_spec("sqlalchemy") is None:
+        try:
+            MLflow("first", tracking_uri=address)
+        except fw.UserError as error:
+            assert "pip install sqlalchemy alembic" in str(error)  # noqa: PT017
+        else:
+            raise AssertionError("MLflow writes without SQLAlchemy: say so in docs/extending.md")
+        return
     with MLflow("first", parameters={"epochs": 2}, tracking_uri=address) as listen:
         result = _train(listen)
     [run] = MlflowClient(address).search_runs(["0"])

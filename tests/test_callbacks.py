@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fieldwise.callbacks import MLflow, TensorBoard
+from fieldwise.errors import UserError
 from fieldwise.events import EpochEnd, Noted, Progress, StageStart
 from fieldwise.metrics import Metrics
 
@@ -66,9 +67,11 @@ def client(monkeypatch):
 
     found = Client()
     package, module = ModuleType("mlflow"), ModuleType("mlflow.tracking")
-    module.MlflowClient = lambda uri: found
+    errors = ModuleType("mlflow.exceptions")
+    module.MlflowClient, errors.MlflowException = lambda uri: found, type("MlflowException", (Exception,), {})
     monkeypatch.setitem(sys.modules, "mlflow", package)
     monkeypatch.setitem(sys.modules, "mlflow.tracking", module)
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", errors)
     return found
 
 
@@ -78,6 +81,18 @@ def test_mlflow_has_every_figure_and_the_end_of_the_run(client):
         say_all(listen)
     assert {name: client.metrics[name] for name in EXPECTED} == EXPECTED
     assert (client.params, client.ended, heard) == ({"units": 8}, "FINISHED", SAID)
+
+
+def test_a_place_that_mlflow_refuses_is_named_with_what_to_do(client, monkeypatch):
+    refusal = sys.modules["mlflow.exceptions"].MlflowException("the registry has no such scheme\nlong")
+    monkeypatch.setattr(client, "create_run", lambda *args, **named: (_ for _ in ()).throw(refusal))
+    with pytest.raises(UserError, match="MLflow cannot write there") as refused:
+        MLflow(tracking_uri="sqlite:///runs.db", experiment="clicks")
+    assert (refused.value.got, refused.value.where) == (
+        "the registry has no such scheme",
+        "tracking_uri sqlite:///runs.db",
+    )
+    assert "pip install sqlalchemy alembic" in refused.value.fix
 
 
 def test_a_training_that_fails_is_a_failed_run(client):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from fieldwise.errors import UserError
 from fieldwise.events import EpochEnd, Event, Listener, Progress, StageStart, ignore
 from fieldwise.io.memory import resident_bytes
 
@@ -112,7 +113,9 @@ class MLflow(_Figures):
     parameters
         What MLflow shall show beside the figures, such as ``{"units": 8}``.
     tracking_uri, experiment
-        Where; what MLflow itself is set to unless given.
+        Where: a server, or ``sqlite:///mlflow.db`` and its like; what MLflow itself is set to unless given. A database
+        on this machine needs SQLAlchemy and Alembic, which the extra does not bring; folders (``file:``) are refused by
+        MLflow 3.17 unless ``MLFLOW_ALLOW_FILE_STORE=true``.
     listen
         Called with every event, too.
 
@@ -120,6 +123,8 @@ class MLflow(_Figures):
     ------
     ModuleNotFoundError
         MLflow is not installed: ``pip install 'fieldwise[mlflow]'``.
+    UserError
+        MLflow cannot write there.
     """
 
     def __init__(
@@ -132,14 +137,23 @@ class MLflow(_Figures):
         listen: Listener = ignore,
     ) -> None:
         super().__init__(listen)
+        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        self._client: Any = MlflowClient(tracking_uri)
-        identifier = "0"  # MLflow's experiment for runs that name none
-        if experiment is not None:
-            known = self._client.get_experiment_by_name(experiment)
-            identifier = known.experiment_id if known else self._client.create_experiment(experiment)
-        self._run = self._client.create_run(identifier, run_name=run_name).info.run_id
+        try:
+            self._client: Any = MlflowClient(tracking_uri)
+            identifier = "0"  # MLflow's experiment for runs that name none
+            if experiment is not None:
+                known = self._client.get_experiment_by_name(experiment)
+                identifier = known.experiment_id if known else self._client.create_experiment(experiment)
+            self._run = self._client.create_run(identifier, run_name=run_name).info.run_id
+        except MlflowException as error:
+            raise UserError(
+                "MLflow cannot write there",
+                where=f"tracking_uri {tracking_uri}",
+                got=str(error).partition("\n")[0][:300],
+                fix="name a server, or sqlite:///mlflow.db, which needs: pip install sqlalchemy alembic",
+            ) from error
         for name, value in (parameters or {}).items():
             self._client.log_param(self._run, name, value)
 
