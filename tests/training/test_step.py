@@ -18,7 +18,7 @@ from fieldwise.tables.config import TableOptimizerConfig
 from fieldwise.training.config import DenseOptimizerConfig
 from fieldwise.training.dense import DenseOptimizer
 from fieldwise.training.guard import NotFinite
-from fieldwise.training.make import make_stepper
+from fieldwise.training.make import make_stepper, with_epsilon
 
 FORMS, ROWS = ["single", "value", "bag", "single"], [7, 2, 5, 60]
 
@@ -84,3 +84,42 @@ def test_weights_and_a_bias_that_overflow_are_noticed():
     stepper.step(examples, 1.0)
     with pytest.raises(NotFinite, match="a dense weight"):
         stepper.refuse_written()
+
+
+@pytest.mark.parametrize("batch_size", [256, 4096])
+def test_a_feature_of_one_example_moves_interactions_by_less_than_the_rate(batch_size):
+    model = build_model(ModelConfig(kind="lc-dnn", units=4, hidden=(2,)), make_layout(FORMS, ROWS), 2).train()
+    settings = with_epsilon(TableOptimizerConfig(learning_rate=0.01), model, batch_size, 100_000)
+    moved = {}
+    for gradient in (0.3, 30.0):  # of so many examples of a batch that agree
+        make_stepper(model, settings, DenseOptimizerConfig(), batch_size)
+        model.table.optimizer.num_steps = 10_000  # the correction for the first steps is over
+        local, full = model.table(make_batch(FORMS, random_fields(np.random.default_rng(0), FORMS, ROWS, 20)))
+        (local[0, 1] * (gradient / batch_size) + 0.0 * (local.sum() + full.sum())).backward()
+        model.table.push()(1.0)
+        moved[gradient] = np.abs(model.table.weights).max() / 0.01
+    # The first moment is a tenth of the gradient, the root of the second 1 / sqrt(1000) of it.
+    assert moved == pytest.approx({g: 0.1 * g / (g * math.sqrt(0.001) + 0.1) for g in moved}, rel=1e-3)
+    assert moved[0.3] < 0.3
+    assert moved[30.0] > 2.5
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        (ModelConfig(kind="lc-dnn", units=1), TableOptimizerConfig()),
+        (ModelConfig(kind="lc-dnn", fm_interactions=False), TableOptimizerConfig()),
+        (ModelConfig(kind="lc-dnn+bayesian-fm"), TableOptimizerConfig()),
+        (ModelConfig(kind="dnn"), TableOptimizerConfig()),
+        (ModelConfig(kind="lc-dnn"), TableOptimizerConfig(epsilon=1e-6)),
+        (ModelConfig(kind="lc-dnn"), TableOptimizerConfig(name="adagrad")),
+    ],
+)
+def test_without_fitted_interactions_and_where_it_is_given_epsilon_stays(config, settings):
+    model = build_model(config, make_layout(FORMS, ROWS), 2)
+    assert with_epsilon(settings, model, 256, 1_000_000) == settings
+
+
+def test_epsilon_stays_on_a_small_log():
+    model = build_model(ModelConfig(kind="lc-dnn"), make_layout(FORMS, ROWS), 2)
+    assert with_epsilon(TableOptimizerConfig(), model, 256, 99_999) == TableOptimizerConfig()

@@ -32,8 +32,9 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     l1
         >= 0, FTRL only, in examples as its l2.
     epsilon
-        > 0, in the denominator of Adagrad and Adam. Unless given, 1e-8 for Adam, and 1 / batch size for Adagrad: the
-        gradient of one example, so that a feature seen once does not move by the whole rate.
+        > 0, in the denominator of Adagrad and Adam. Unless given, 1 / batch size for Adagrad: the gradient of one
+        example, so that a feature seen once does not move by the whole rate. For Adam 1e-8, and .1 / batch size in
+        the training of a model with fitted interactions on 100,000 examples or more (`training.make.with_epsilon`).
     beta
         FTRL's beta, > 0, in examples as its l2.
     betas
