@@ -155,7 +155,7 @@ def test_a_file_without_one_good_row_in_a_long_stretch_is_given_up(tmp_path):
             b"1,2\n",
             {"header": False, "columns": ("x",)},
             DataError,
-            "expected: 1 columns\n  got: 2 with the delimiter ','",
+            "expected: 1 column\n  got: 2 with the delimiter ','",
         ),
         (b"1,2\n", {"columns": ("x", "y")}, ConfigError, "set header = false"),
         (b"\n\n", {}, DataError, "cannot be read as a table"),
