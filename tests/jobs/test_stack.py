@@ -180,9 +180,9 @@ def test_any_models_make_a_stack(folder):
     best = max(member.valid.logloss for member in result.members)
     assert result.valid.logloss < best + 1e-9
     lr, dnn = result.members
-    # One member alone, weighed anew, ranks as it is.
-    assert lr.auc_lost == pytest.approx(result.valid.auc - dnn.valid.auc, abs=1e-6)
-    assert dnn.auc_lost == pytest.approx(result.valid.auc - lr.valid.auc, abs=1e-6)
+    # One member alone, weighed anew, ranks as it is, but for probabilities that float32 makes one.
+    assert lr.auc_lost == pytest.approx(result.valid.auc - dnn.valid.auc, abs=1e-4)
+    assert dnn.auc_lost == pytest.approx(result.valid.auc - lr.valid.auc, abs=1e-4)
     assert min(each.seconds for each in result.members) > 0
 
 

@@ -26,22 +26,25 @@ _STEPS, _CLOSE = 50, 1e-9
 _PRIORS = (10.0, 100.0, 1000.0)
 """The weights are held where they begin as if by so many examples, whose logits are of size 1."""
 _FOLDS, _FOLDS_SEED = 5, 0
+_NOISE = 3.0
+"""Standard errors within which base rates are one."""
 
 Floats = npt.NDArray[np.float64]
 
 
 class Stacker(nn.Module):
-    """``logit = level + sum over h of weight[h] (logit_h - level)``: the mean of all heads until it is fitted.
+    """``logit = level + shift + sum over h of weight[h] (logit_h - level)``: the mean of all heads until it is fitted.
 
     The `level` is the log-odds of the training rows' base rate, about which members are right on average, so weights
-    that sum to less than 1 draw logits towards it. There is no other offset to fit: that of validation rows would be
-    their base rate, which in a log in the order of time is not that of the rows to come
-    (docs/log/2026-11.md#should-a-stack-have-an-offset); ``train.calibration`` follows it where that is wanted.
+    that sum to less than 1 draw logits towards it. The shift mends what members say too much or too little together. It
+    is fitted where the validation rows have the training rows' base rate but for noise, and else 0: in a log in the
+    order of time their rate is not that of the rows to come (docs/log/2026-11.md#should-a-stack-have-an-offset), and
+    ``train.calibration`` follows it where that is wanted.
 
-    There are H numbers to fit, so a few hundred rows do. A fit is judged on rows that it has not seen: each of five
-    parts, drawn at random, is answered by a fit to the others. So it is decided how strongly the weights are held at
-    the mean; and where a member alone has a lower loss on these rows, by more than one standard error of the
-    difference, it is that member.
+    There are H numbers to fit, or one more, so a few hundred rows do. A fit is judged on rows that it has not seen:
+    each of five parts, drawn at random, is answered by a fit to the others. So it is decided how strongly the weights
+    are held at the mean; and where a member alone has a lower loss on these rows, by more than one standard error of
+    the difference, it is that member.
 
     Parameters
     ----------
@@ -53,7 +56,8 @@ class Stacker(nn.Module):
     Attributes
     ----------
     weight
-        (H + 1,): ``(1 - sum of weight[h]) level``, then a weight for each head. A buffer: no step of training moves it.
+        (H + 1,): ``shift + (1 - sum of weight[h]) level``, then a weight for each head. A buffer: no step of training
+        moves it.
 
     Examples
     --------
@@ -73,9 +77,9 @@ class Stacker(nn.Module):
         self.weight.fill_(1.0 / self.num_heads)
         self.weight[0] = 0.0
 
-    def weigh(self, weights: Sequence[float]) -> None:
-        """Set the weights of the heads."""
-        self.weight.copy_(torch.tensor([(1.0 - sum(weights)) * self.level, *weights]))
+    def weigh(self, weights: Sequence[float], shift: float = 0.0) -> None:
+        """Set the weights of the heads, and the shift."""
+        self.weight.copy_(torch.tensor([shift + (1.0 - sum(weights)) * self.level, *weights]))
 
     def forward(self, heads: Tensor) -> Tensor:
         """Return (B, O) from the heads' logits (B, H, O)."""
@@ -105,21 +109,24 @@ class Stacker(nn.Module):
         if not len(labels) or labels.min() == labels.max():
             return
         count = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
-        rows = _Rows(heads.astype(np.float64) - self.level, labels, count, self.level + offset)
-        mean = np.full(self.num_heads, 1.0 / self.num_heads)
+        x, mean = heads.astype(np.float64) - self.level, np.full(self.num_heads, 1.0 / self.num_heads)
+        shifts = _has_rate(labels, count, self.level + offset)
+        if shifts:
+            x, mean = np.concatenate((np.ones((len(x), 1)), x), axis=1), np.concatenate(([0.0], mean))
+        rows = _Rows(x, labels, count, self.level + offset)
         tried = []
         for prior in _PRIORS:
             whole = _fitted(rows, mean, mean, prior)
             tried.append((whole, _held_out(rows, mean, whole, prior)))
         fitted, losses = min(tried, key=lambda each: (count * each[1]).sum())
         if len(self.heads) > 1:
-            members = self._members()
+            members = [np.concatenate((np.zeros(int(shifts)), member)) for member in self._members()]
             alone = [rows.losses(member) for member in members]
             number = int(np.argmin([(count * each).sum() for each in alone]))
             if _is_lower(alone[number], losses, count):
                 fitted = members[number]
         if np.isfinite(fitted).all():
-            self.weigh(fitted.tolist())
+            self.weigh(fitted[int(shifts) :].tolist(), float(fitted[0]) if shifts else 0.0)
 
     def _members(self) -> list[Floats]:
         """Return the weights (H,) that make each member count alone, by the mean of its heads."""
@@ -132,7 +139,9 @@ class Stacker(nn.Module):
 
 
 class _Rows(NamedTuple):
-    """Rows to fit to: heads' logits above the level (B, H), labels (B,), weights (B,), and what is added to all."""
+    """Rows to fit to: heads' logits above the level (B, H), after a column of ones where there is a shift, labels (B,),
+    weights (B,), and what is added to all.
+    """
 
     x: Floats
     labels: npt.NDArray[np.integer[Any]]
@@ -154,6 +163,15 @@ class _Rows(NamedTuple):
     def some(self, which: npt.NDArray[np.bool_]) -> _Rows:
         """Return some of the rows."""
         return _Rows(self.x[which], self.labels[which], self.counts[which], self.level)
+
+
+def _has_rate(labels: npt.NDArray[np.integer[Any]], count: Floats, log_odds: float) -> bool:
+    """Whether the base rate of labels is one that is given, but for noise."""
+    positive, negative = float(count[labels == 1].sum()), float(count[labels != 1].sum())
+    if not positive or not negative:
+        return False
+    error = np.sqrt((count**2).sum() / (positive * negative))
+    return bool(abs(np.log(positive / negative) - log_odds) < _NOISE * error)
 
 
 def _is_lower(losses: Floats, others: Floats, count: Floats) -> bool:
