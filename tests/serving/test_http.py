@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.browser import needs_browser
 from tests.serving.models import COLUMNS, FIELDS, asked, library, log_rows
 from tests.serving.servers import Server
 
@@ -299,6 +301,19 @@ def test_metrics_count_what_was_answered(server: Server) -> None:
         assert sample(name, after) - sample(name, before) == more, name
     for line in after.splitlines():
         assert line.startswith("# ") or len(line.rsplit(" ", 1)) == 2
+
+
+@pytest.mark.long
+@needs_browser
+def test_a_browser_shows_the_page_without_a_complaint(server: Server, tmp_path: Path) -> None:
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+             "--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom"]  # fmt: skip
+    done = subprocess.run(
+        [*words, f"http://127.0.0.1:{server.port}/"], capture_output=True, text=True, timeout=600, check=True
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert "Model ctr" in done.stdout
+    assert "99th percentile" in done.stdout
 
 
 def test_the_page_and_the_description_are_there(server: Server) -> None:

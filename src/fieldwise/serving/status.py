@@ -32,7 +32,9 @@ _HEADS = (
     ("fieldwise_version_answers", "gauge", "1 for the version that answers."),
     ("fieldwise_refused_versions", "gauge", "Versions on disk that cannot be used."),
 )
-_POLICY = b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+_POLICY = (
+    b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
 
 
 def prometheus(app: App) -> Answer:
