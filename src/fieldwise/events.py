@@ -59,9 +59,9 @@ class Preparing(NamedTuple):
 class Progress(NamedTuple):
     """Progress of an epoch: `position` of `total` examples, the mean loss so far, and the epoch before.
 
-    `auc` is that of the epoch's examples so far, each answered before its batch was learned from: in the first epoch
-    the progressive AUC, as of new examples; in later ones they have been learned from before
-    (`training.meter.ProgressiveAuc`). None before both labels have come.
+    `auc` is that of the epoch's examples so far, each answered before its batch was learned from; None before both
+    labels have come (`training.meter.ProgressiveAuc`). It `is_progressive`, as of new examples, in the first epoch of
+    weights that begin at random: those of logistic regression have learned from these examples.
     """
 
     epoch: int
@@ -72,6 +72,7 @@ class Progress(NamedTuple):
     seconds_left: float
     before: EpochEnd | None
     auc: float | None = None
+    is_progressive: bool = False
 
 
 class Sampling(NamedTuple):

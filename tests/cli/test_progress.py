@@ -94,7 +94,7 @@ def test_a_moment_has_all_that_one_waits_for(plain, clock):
 def test_auc_is_progressive_as_long_as_no_example_was_learned_from_before(plain, clock):
     report, written = plain
     for clock[0], moment in ((10, MOMENT), (20, MOMENT._replace(auc=None))):
-        report(moment._replace(epoch=1, before=None))
+        report(moment._replace(epoch=1, before=None, is_progressive=True))
     first, second = written.getvalue().splitlines()
     assert first.endswith("loss 0.3333  progressive AUC 0.8912")
     assert second.endswith("loss 0.3333")

@@ -124,5 +124,5 @@ def test_grouped_auc_looks_at_every_group_by_itself(data, seed):
         assert gauc is None or weighted_auc / weight == pytest.approx(gauc, rel=1e-12)
     aucs, sums = group_aucs(groups[order], keys[order], weights[order])
     expected = of_groups.group_aucs(groups.tolist(), probabilities, labels, weights)
-    assert [None if np.isnan(auc) else auc for auc in aucs] == pytest.approx([auc for auc, _ in expected], rel=1e-12)
+    np.testing.assert_allclose(aucs, [np.nan if auc is None else auc for auc, _ in expected], rtol=1e-12)
     assert sums.tolist() == [total for _, total in expected]

@@ -81,8 +81,10 @@ def test_a_step_tells_what_was_predicted_before_it(kind, classes):
         np.testing.assert_allclose(stepper.logits(3), expected[::3], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("labels", [["click"], ["click", "sale"]])
-def test_training_tells_the_auc_of_rows_that_it_has_not_learned_from(tmp_path, monkeypatch, labels):
+@pytest.mark.parametrize(
+    ("labels", "initial"), [(["click"], "random"), (["click", "sale"], "random"), (["click"], "lr")]
+)
+def test_training_tells_the_auc_of_rows_that_it_has_not_learned_from(tmp_path, monkeypatch, labels, initial):
     """Labels that are drawn beside the columns: what is learned by rote shows in later epochs, and not in the first."""
     monkeypatch.setattr(meter, "_SECONDS_BETWEEN_REPORTS", 0.0)
     rng = np.random.default_rng(0)
@@ -90,12 +92,14 @@ def test_training_tells_the_auc_of_rows_that_it_has_not_learned_from(tmp_path, m
     log |= {label: rng.integers(0, 2, 4000) for label in labels}
     tree = {
         "data": {"label": "click"} if len(labels) == 1 else {"labels": labels},
-        "model": {"kind": "lc-dnn", "units": 8, "initial_model": "random"},
+        "model": {"kind": "lc-dnn", "units": 8, "initial_model": initial},
         "train": {"epochs": 6, "batch_size": 256},
     }
     tree["data"]["cache"] = str(tmp_path / "cache")
     told: list[Event] = []
     fw.train(config_of(tree), tmp_path / "run", data=log, listen=told.append)
-    last = {each.epoch: each.auc for each in told if isinstance(each, Progress)}
+    moments = [each for each in told if isinstance(each, Progress)]
+    last = {each.epoch: each.auc for each in moments}
+    assert {each.epoch for each in moments if each.is_progressive} == ({1} if initial == "random" else set())
     assert last[1] == pytest.approx(0.5, abs=0.04)
     assert last[6] > 0.6

@@ -238,7 +238,7 @@ def _progress(event: Progress) -> str:
 
 def _learned(event: Progress) -> list[str]:
     """Return what is known of the model; the AUC of examples that were learned from before is not a progressive one."""
-    kind = "progressive" if event.epoch == 1 else "training"
+    kind = "progressive" if event.is_progressive else "training"
     return [
         f"loss {event.loss:.4f}",
         *([] if event.auc is None else [f"{kind} AUC {event.auc:.4f}"]),

@@ -47,6 +47,7 @@ def fit(
     *,
     before_evaluation: Callable[[], None] | None = None,
     initial: Initial | None = None,
+    has_learned: bool = False,
     checkpoints: Checkpoints | None = None,
     interrupt: Interrupt | None = None,
     report: Path | None = None,
@@ -73,6 +74,8 @@ def fit(
     initial
         The model that training begins from, where its value on valid is known: it is kept until weights are better by
         more than noise, and valid is looked at within the first epoch, too (`looks`).
+    has_learned
+        Whether the weights come from these examples already: what is told of the first epoch is then not progressive.
     checkpoints
         Where training goes on from the newest, and saves its own.
     interrupt
@@ -114,7 +117,8 @@ def fit(
             if not history.epochs:
                 stop = next((look for look in early if look > history.looked), stop)
             try:
-                _run_epoch(stepper, train, history, schedule, saver, interrupt, listen, stop)
+                meter = Meter(history, train, stepper, listen, is_progressive=not (has_learned or history.epochs))
+                _run_epoch(stepper, train, history, schedule, saver, interrupt, meter, stop)
             except NotFinite as error:
                 raise _not_finite(error, stepper, train, history, saver, report) from None
             whole = stop == train.num_batches
@@ -231,12 +235,11 @@ def _run_epoch(
     schedule: Schedule,
     saver: Saver,
     interrupt: Interrupt,
-    listen: Listener,
+    meter: Meter,
     stop: int,
 ) -> None:
     """Train on the batches of the epoch that are left until `stop` are done."""
     epoch = len(history.epochs)
-    meter = Meter(history, train, stepper, listen)
     divergence = history.divergence = history.divergence or Divergence.of(stepper.num_classes)
     stepper.model.train()
     with stepper.reading(train, epoch, history.position, stop) as batches:
@@ -259,7 +262,7 @@ def _run_epoch(
                 )
             if agreed.save or saver.is_due(history):
                 saver.save(history)
-                listen(CheckpointSaved(epoch + 1, history.position))
+                meter.listen(CheckpointSaved(epoch + 1, history.position))
     stepper.refuse_written()
 
 

@@ -97,10 +97,15 @@ class Meter:
         several labels, at the first.
     listen
         Called with a `Progress` every half a second.
+    is_progressive
+        Whether no weight has learned from these examples before.
     """
 
-    def __init__(self, history: TrainingState, train: Batches, stepper: Stepper, listen: Listener) -> None:
+    def __init__(
+        self, history: TrainingState, train: Batches, stepper: Stepper, listen: Listener, *, is_progressive: bool
+    ) -> None:
         self.history, self.train, self.stepper, self.listen = history, train, stepper, listen
+        self.is_progressive = is_progressive
         self.before = history.epochs[-1] if history.epochs else None
         self.num_examples = history.position * train.batch_size
         model = stepper.model
@@ -130,6 +135,7 @@ class Meter:
                     (self.train.num_examples - self.num_examples) / rate,
                     self.before,
                     self.auc.value,
+                    self.is_progressive,
                 )
             )
 

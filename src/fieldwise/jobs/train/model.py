@@ -222,6 +222,7 @@ def train_model(
                 keep=keep,
                 before_evaluation=before_evaluation,
                 initial=initial,
+                has_learned=pretrained is not None,
                 checkpoints=checkpoints,
                 interrupt=interrupt,
                 report=folder / team.name_of("not_finite.jsonl", world),

@@ -69,6 +69,7 @@ class HeldOutDays(RowFiles):
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     days = HeldOutDays(Path(folder) / "heldout")
     ...     names = [days.add(day, pa.table({"city": ["Rome"], "click": [day % 2]}), ["city"]) for day in range(9)]

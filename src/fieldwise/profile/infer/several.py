@@ -98,6 +98,13 @@ def _guess_vector(array: pa.Array) -> Guess | None:
     guess = Guess(f"vectors of {lengths[0]:,} numbers", type="vector", length=int(lengths[0]))
     if len(numbers) == len(array) and (numbers == numbers[0]).all():
         return guess._replace(left_out=True, reason=f"the same vector of {lengths[0]:,} numbers in every row")
+    with np.errstate(over="ignore"):
+        beyond = int(np.isinf(numbers.astype(np.float32)).any(axis=1).sum())
+    if beyond:
+        text = f"{guess.reason}, {beyond:,} of which {'has' if beyond == 1 else 'have'} one that float32 does not hold"
+        return guess._replace(
+            left_out=True, reason=f"{text}, such as inf: as a field of type vector, without these rows"
+        )
     return guess
 
 
