@@ -58,7 +58,7 @@ def draw(log: Path, runs: Path, out: Path) -> None:
         best = max(epochs, key=lambda epoch: aucs[epoch - 1])
         left.plot(best, aucs[best - 1], "o", markersize=8, markerfacecolor="none", color=_COLOURS.get(model))
     left.set(xlabel="epoch (circle: the weights that are kept)", ylabel="AUC on validation rows")
-    left.legend(frameon=False, loc="upper right")
+    left.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.85))
     for result in results(runs):
         name = _NAMES[result["model"]]
         text = f"{name}, {result['units']} unit{'s' if result['units'] > 1 else ''}" if result.get("units") else name
