@@ -73,7 +73,7 @@ def bundle(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("count", [pytest.param(12, id="some"), pytest.param(None, id="all", marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [pytest.param(8, id="some"), pytest.param(None, id="all", marks=pytest.mark.long)])
 def test_a_call_that_fails_is_a_message_and_the_same_command_then_succeeds(tmp_path, count, code):
     write(make_table(1500), tmp_path / "log.parquet")
     (tmp_path / "fieldwise.toml").write_text(config_text("log.parquet", more=MORE))

@@ -77,7 +77,7 @@ def assert_says_which_file(code: int, messages: str, folder: Path) -> None:
     assert re.search(rf"the disk is full\n +where: {re.escape(str(folder))}/\S+", messages), messages
 
 
-COUNTS = [pytest.param(6, id="few sizes"), pytest.param(100, id="many sizes", marks=pytest.mark.long)]
+COUNTS = [pytest.param(4, id="few sizes"), pytest.param(100, id="many sizes", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -57,7 +57,7 @@ def kill(prepared: tuple[Path, dict[str, str]], num_kills: int, seed: int) -> di
 
 
 def test_an_update_that_is_killed_ends_byte_identical(tmp_path):
-    assert sum(kill(of_day(tmp_path), 6, seed=3).values()) == 6
+    assert sum(kill(of_day(tmp_path), 4, seed=3).values()) == 4
 
 
 def test_an_update_from_what_was_served_that_is_killed_ends_byte_identical(tmp_path):
