@@ -58,7 +58,7 @@ for extra in $extras; do # a clean environment for each, in which the package ha
         none) ;;
         train) "$run" train fieldwise.toml --out run --quiet > /dev/null && "$run" predict run --data log.csv --out - > /dev/null ;;
         serve) [ ! -d run ] || "$work/env/bin/python" -c 'import fieldwise, fieldwise.serving.app; fieldwise.Predictor("run").predict({"user": "u1", "ad": "a"})' ;;
-        tune) "$run" tune fieldwise.toml --out tuned --trials 2 --quiet > /dev/null ;;
+        tune) "$run" tune fieldwise.toml --out tuned --trials 2 --set data.valid=0.3 --quiet > /dev/null ;;
         trees) for kind in lightgbm catboost; do "$run" train fieldwise.toml --out "with-$kind" --set data.valid=0.3 --set "train.trees=$kind" --quiet > /dev/null; done ;;
         ray) "$run" train fieldwise.toml --out on-ray --workers 2 --ray local --quiet > /dev/null ;;
         *) "$work/env/bin/python" - "$extra" < "$tried" ;;
