@@ -292,3 +292,14 @@ def test_a_column_of_parts_names_the_training_part_in_any_spelling(values, role)
 
 def test_numbers_beyond_all_bounds_make_no_number_of_a_column():
     assert guess_column("price", pa.array(["1.5", "2.25", "1e400"] * 50)).type == "category"
+
+
+@pytest.mark.parametrize("beyond", [np.inf, -np.inf, 1e300])
+def test_vectors_with_a_number_that_would_cost_their_rows_are_left_out_with_what_to_do(beyond):
+    vectors = RNG.normal(size=(100, 3))
+    vectors[7, 1] = beyond
+    found = guess("embedding", vectors.tolist())
+    assert found.left_out
+    assert found.reason.startswith('vectors of 3 numbers, 1 with inf or a number beyond float32: type = "vector"')
+    vectors[7, 1] = np.nan  # a missing number costs nothing
+    assert not guess("embedding", vectors.tolist()).left_out

@@ -101,10 +101,8 @@ def _guess_vector(array: pa.Array) -> Guess | None:
     with np.errstate(over="ignore"):
         beyond = int(np.isinf(numbers.astype(np.float32)).any(axis=1).sum())
     if beyond:
-        text = f"{guess.reason}, {beyond:,} of which {'has' if beyond == 1 else 'have'} one that float32 does not hold"
-        return guess._replace(
-            left_out=True, reason=f"{text}, such as inf: as a field of type vector, without these rows"
-        )
+        found = f"{guess.reason}, {beyond:,} with inf or a number beyond float32"
+        return guess._replace(left_out=True, reason=f'{found}: type = "vector" takes the column, and rejects such rows')
     return guess
 
 
