@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # torch's OpenMP threads spin while they wait for each other. If another process or the kernels' own threads need the
-# core, a step then takes ten times as long (docs/log/2026-11.md#which-habits-do-the-kernels-need); sleeping costs some
-# microseconds. The variable is read when torch is first imported.
+# core, a step then takes ten times as long (docs/log/2026-11/table.md#which-habits-do-the-kernels-need); sleeping
+# costs some microseconds. The variable is read when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if os.name == "nt":

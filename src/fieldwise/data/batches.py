@@ -8,7 +8,7 @@ window are shuffled. A window is a sample of the whole part, and it is read in p
 A thread draws the order of the next window and waits for the disk to read it, while the batches of this one are
 worked on. A batch itself is copied out of the cache when it is asked for, by all threads: a copy made beside a step
 takes its time from the step where that keeps all cores at work
-(docs/log/2026-11.md#how-should-shuffled-examples-be-read).
+(docs/log/2026-11/table.md#how-should-shuffled-examples-be-read).
 
 Everything follows from (seed, epoch, window), so an epoch can be continued from any batch without going through those
 before.

@@ -30,7 +30,7 @@ _CHUNK_CELLS = 1 << 26
 _SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 _PRETRAIN_L2 = 300.0
 """On the valid part .7929, where 20 gave .7896 and 1,229 gave .7931:
-docs/log/2026-11.md#how-should-the-initial-logistic-regression-be-trained has the whole scan."""
+docs/log/2026-11/initial-model.md#how-should-the-initial-logistic-regression-be-trained has the whole scan."""
 _DIGITS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
 
 

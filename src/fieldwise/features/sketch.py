@@ -54,7 +54,7 @@ class Distribution(NamedTuple):
         The weight of a bin of many values has an error of two kinds: what its values differ in, which more bins make
         less, and noise, which they make more. The best number of bins grows as the cube root of the number of examples
         (Freedman and Diaconis 1981); the third is from experiments
-        (docs/log/2026-11.md#how-many-bins-should-a-number-get).
+        (docs/log/2026-11/features.md#how-many-bins-should-a-number-get).
 
         Each of up to 128 different values has a bin of its own where its frequency says nothing about its neighbour's,
         which is when the correlation of their logarithms is not above what chance brings in one case of twenty: people

@@ -109,7 +109,7 @@ def freed_memory_kept() -> Iterator[None]:
 
     A training step allocates and frees the same tensors again and again. By default glibc returns large ones to the
     system each time and gets them back page by page, zeroed: 14,000 page faults and a tenth of the step of a
-    [2048, 1024] network (docs/log/2026-11.md#which-librarys-product-is-fastest). No effect without glibc.
+    [2048, 1024] network (docs/log/2026-11/dense.md#which-librarys-product-is-fastest). No effect without glibc.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is None or not hasattr(libc, "mallopt"):

@@ -1,7 +1,7 @@
 """Random numbers for dropout: a hash of where a number stands, so that threads draw the same ones in any order.
 
 torch draws one number after the other from one generator: 4.5 ns each, on one thread, a sixth of the step of a small
-network (docs/log/2026-11.md#what-does-it-bring-to-run-all-layers-as-one-function).
+network (docs/log/2026-11/dense.md#what-does-it-bring-to-run-all-layers-as-one-function).
 """
 
 from __future__ import annotations

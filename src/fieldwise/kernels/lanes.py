@@ -2,7 +2,7 @@
 
 A row of a locally connected table is short. LLVM's loop vectoriser prepares for long loops that might overlap, and a
 loop of 8 then runs in its scalar remainder; numba has its vectoriser of straight code switched off. These
-instructions are what it would have written (docs/log/2026-11.md#which-habits-do-the-kernels-need has the rates).
+instructions are what it would have written (docs/log/2026-11/table.md#which-habits-do-the-kernels-need has the rates).
 
 A source of uint16 holds bfloat16 numbers (`kernels.storage`): their bits are the upper half of a float32's.
 """

@@ -54,7 +54,7 @@ _LANES = _U(LANES)
 _AHEAD = _U(16)
 """How many rows ahead one is asked for: roots and quotients keep the processor from looking that far."""
 # Indices are unsigned and arithmetic stays in the gradients' own type (a float64 rate would make every product and root
-# float64): see `kernels.table` for the first, docs/log/2026-11.md#which-habits-do-the-kernels-need for both.
+# float64): see `kernels.table` for the first, docs/log/2026-11/table.md#which-habits-do-the-kernels-need for both.
 
 
 @njit(inline="always")

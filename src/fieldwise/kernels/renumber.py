@@ -4,7 +4,7 @@ A *stamp* array remembers the number of each id: an entry is of this field and b
 and its number is then ``stamp - start``. The next field begins where this one's stamps end, so nothing is ever cleared
 (but once in 2^32 numbers). A field with few rows has an entry for each row; one with many has a hash table with linear
 probing. Both stay in the processor's cache, whatever D is: that is why the table's gradients are summed here and not in
-the rows themselves (docs/log/2026-11.md#where-should-gradients-be-summed).
+the rows themselves (docs/log/2026-11/table.md#where-should-gradients-be-summed).
 
 A whole batch over the numbers for ids, and a layout with U_f rows for field f, is an ordinary batch over a small table
 (`compact`): all kernels take it as it is.

@@ -46,7 +46,7 @@ _U = np.uint64
 _LANES = _U(LANES)
 _AHEAD = _U(8)
 # Two habits of these loops, each measured
-# (docs/log/2026-11.md#which-habits-do-the-kernels-need). Indices are unsigned: numba lets negative ones count
+# (docs/log/2026-11/table.md#which-habits-do-the-kernels-need). Indices are unsigned: numba lets negative ones count
 # from the end, and the check for that costs a factor of two to four. And a helper takes a run of examples, never one:
 # handing arrays to a function counts their references, which costs more than the row. Width 1, the paper's, has a
 # branch of its own.

@@ -72,7 +72,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fm_interactions
         ``lc-*`` with K > 1: a factorisation machine's term, the dot product of the units of every two fields
         (`nn.fm_interactions`); unit 0, which starts as logistic regression's weights, stays out. ``auto``: for up to 64
-        fields, beyond which thousands of pairs overfit (docs/log/2026-11.md#do-interactions-help-with-many-fields).
+        fields, beyond which thousands of pairs overfit
+        (docs/log/2026-11/accuracy.md#do-interactions-help-with-many-fields).
     unit_l2
         >= 0, where there are interactions: the loss of every example has ``unit_l2 / 2`` times the sum of the squares
         of its units but unit 0, as they are before anything standardises them. It keeps interactions from overfitting
@@ -158,7 +159,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return these settings with the units for a log of F fields, where they are not given.
 
         Few fields say little with one number each, and their products say much. With hundreds of fields there are
-        enough numbers, and more of them only overfit (docs/log/2026-11.md#do-interactions-help-with-many-fields).
+        enough numbers, and more of them only overfit
+        (docs/log/2026-11/accuracy.md#do-interactions-help-with-many-fields).
 
         Examples
         --------

@@ -65,7 +65,7 @@ class LocallyConnected(Member):
         self.linear_local = min(num_outputs, self.num_local)
         # Unit 0 is one number, so the skip serves two classes. Beside a wide part it would say the same twice: LC-W&D
         # with K = 1 then ends at .8737 on MovieLens-1M, in place of .8762
-        # (docs/log/2026-11.md#how-good-are-the-first-defaults-on-movielens-1m).
+        # (docs/log/2026-11/accuracy.md#how-good-are-the-first-defaults-on-movielens-1m).
         # Several labels have a unit each.
         one_each = num_outputs == 1 or len(config.labels) < self.num_local
         self.skips = kind != "lc-wide-deep" and config.skip and one_each and num_outputs in (1, len(config.labels))
@@ -86,7 +86,7 @@ class LocallyConnected(Member):
         self.num_shared = self.num_local
         self.interactions: FMInteractions | None = None
         # A sampled factorisation machine beside it has the same interactions, and better ones, unless bags are among
-        # them (docs/log/2026-11.md#what-does-a-sampled-factorisation-machine-add).
+        # them (docs/log/2026-11/stacks.md#what-does-a-sampled-factorisation-machine-add).
         if config.has_interactions(self.num_log_fields) and (num_bags or not config.is_sampled):
             self.num_shared -= self.num_local // 4 if config.deep_units is None else config.deep_units
             if self.num_shared <= self.num_linear:
@@ -115,7 +115,7 @@ class LocallyConnected(Member):
         self.penalty = None
         if self.training and self.interactions is not None and self.unit_l2:
             # Bags go free: a sum of many rows that learn from many examples each
-            # (docs/log/2026-11.md#what-do-co-occurrence-bags-add).
+            # (docs/log/2026-11/accuracy.md#what-do-co-occurrence-bags-add).
             of_log = units[:, : self.num_log_fields, self.num_linear :]
             self.penalty = 0.5 * self.unit_l2 * of_log.square().sum(dim=(1, 2))
         logits = self.bias.expand(len(units), -1)

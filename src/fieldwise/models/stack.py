@@ -38,8 +38,8 @@ class Stacker(nn.Module):
     The `level` is the log-odds of the training rows' base rate, about which members are right on average, so weights
     that sum to less than 1 draw logits towards it. The shift mends what members say too much or too little together. It
     is fitted where the validation rows have the training rows' base rate but for noise, and else 0: in a log in the
-    order of time their rate is not that of the rows to come (docs/log/2026-11.md#should-a-stack-have-an-offset), and
-    ``train.calibration`` follows it where that is wanted.
+    order of time their rate is not that of the rows to come (docs/log/2026-11/stacks.md#should-a-stack-have-an-offset),
+    and ``train.calibration`` follows it where that is wanted.
 
     There are H numbers to fit, or one more, so a few hundred rows do. A fit is judged on rows that it has not seen:
     each of five parts, drawn at random, is answered by a fit to the others. So it is decided how strongly the weights

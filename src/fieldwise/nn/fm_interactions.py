@@ -32,7 +32,7 @@ class FMInteractions(nn.Module):
         logit = sum over fields f < g of   u_f . u_g
 
     A perceptron learns a product of two numbers slowly, and this is where an L2 penalty on units means something: what
-    is standardised first has no scale to shrink (docs/log/2026-11.md#which-changes-make-a-better-model).
+    is standardised first has no scale to shrink (docs/log/2026-11/accuracy.md#which-changes-make-a-better-model).
 
     It takes B K F products; where pairs are left out, B K F^2, and no (B, F, F) in memory.
 

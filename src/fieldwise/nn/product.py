@@ -1,11 +1,10 @@
 """The product of a layer, ``g(a w' + b)`` with g the identity or relu, by the way that this processor has.
 
 In float32 the products are oneDNN's: torch's own are MKL's, which uses half of the width of an AMD processor's units
-(docs/log/2026-11.md#which-librarys-product-is-fastest). In bfloat16, with sums in float32 inside the library, they are
-oneDNN's too, where it has them:
-without AVX-512, say, it has none, and torch's own take 6 to 8 times as long as those in float32. There a product is
-taken in float32 and then rounded, which has the same meaning (sums in float32, one rounding at the end) and takes a
-tenth longer than float32 does.
+(docs/log/2026-11/dense.md#which-librarys-product-is-fastest). In bfloat16, with sums in float32 inside the library,
+they are oneDNN's too, where it has them: without AVX-512, say, it has none, and torch's own take 6 to 8 times as long
+as those in float32. There a product is taken in float32 and then rounded, which has the same meaning (sums in float32,
+one rounding at the end) and takes a tenth longer than float32 does.
 
 What there is depends on the processor, on how torch was built and on variables such as ONEDNN_MAX_CPU_ISA, so a small
 product is tried instead of asking for names.

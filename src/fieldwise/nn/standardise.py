@@ -17,7 +17,7 @@ class Standardise(nn.BatchNorm1d):
     ``y = (x - mean) / sqrt(variance + 1e-5)``, without a learnt scale and shift: the matrix that follows has both. It
     lets units of any scale (LR's weights beside random ones, frequent fields beside rare ones) start as equals;
     without it wide locally connected layers stall at LR's level
-    (docs/log/2026-11.md#what-is-each-part-worth-on-movielens-1m). Ioffe and Szegedy 2015.
+    (docs/log/2026-11/accuracy.md#what-is-each-part-worth-on-movielens-1m). Ioffe and Szegedy 2015.
 
     With g the gradient of y, the gradient of x is ``(g - mean(g) - y mean(g y)) / sqrt(variance + 1e-5)``, means over
     the batch. `nn.units` computes both from sums; `forward` is torch's own, for evaluation and for other devices.

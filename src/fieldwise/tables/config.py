@@ -28,7 +28,7 @@ class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         >= 0. Adagrad and Adam: the rows of a batch follow gradient + l2 weight. FTRL: a prior on every weight, as
         strong as l2 examples, however often the feature occurs; 20 unless given. Weights of rare features then stay
         small, where logistic regression would overfit their examples and mislead the network that starts from
-        it (docs/log/2026-11.md#how-should-the-initial-logistic-regression-be-trained).
+        it (docs/log/2026-11/initial-model.md#how-should-the-initial-logistic-regression-be-trained).
     l1
         >= 0, FTRL only, in examples as its l2.
     epsilon

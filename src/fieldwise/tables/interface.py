@@ -131,7 +131,7 @@ class Table(nn.Module, ABC):
         """How many units `draw` draws, the first ones, and from which [-scale, scale].
 
         Locally connected weights are small, because what Adagrad adds to them is of the size of its learning rate: what
-        was learnt soon outweighs what was drawn (docs/log/2026-11.md#initial-model); wide weights beside them stay
+        was learnt soon outweighs what was drawn (docs/log/2026-11/initial-model.md); wide weights beside them stay
         zero. A first layer that is fully connected alone is drawn as torch draws a linear layer whose inputs are the F
         that are not zero.
         """

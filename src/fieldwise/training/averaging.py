@@ -8,7 +8,7 @@ looks back on::
 the plain mean at first, an exponential one later. Single weights still move with every batch when training has
 settled, and the rows of rare features with every example of theirs; their average lies in the middle of where they
 move, and generalises better: on MovieLens-1M as much as all other settings together
-(docs/log/2026-11.md#which-changes-make-a-better-model). Polyak and
+(docs/log/2026-11/accuracy.md#which-changes-make-a-better-model). Polyak and
 Juditsky 1992; Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".
 
 Training itself goes on from the weights, not from their average.

@@ -170,7 +170,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
         The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
         overfit before they have learnt much
-        (docs/log/2026-11.md#which-changes-make-a-better-model).
+        (docs/log/2026-11/accuracy.md#which-changes-make-a-better-model).
 
         Examples
         --------

@@ -83,7 +83,7 @@ class NumberOptimizer(DenseOptimizer):
     """Adam, AdamW or Adagrad of a single number, the bias of logistic regression, by the kernels that move a table.
 
     Between those kernels torch's code has left the caches: its step for one number takes 150 to 300 microseconds there,
-    a tenth of the whole (docs/log/2026-11.md#what-does-autograd-cost-logistic-regression). The state is
+    a tenth of the whole (docs/log/2026-11/table.md#what-does-autograd-cost-logistic-regression). The state is
     torch's.
     """
 

@@ -59,8 +59,8 @@ def set_base_rate(model: ClickModel, train: Cache) -> None:
 
     Taken from at most 100,000 examples, evenly spread. Without it the first steps move all weights the same way, to
     say the same thing many times: with 158 fields logistic regression never recovers from that
-    (docs/log/2026-11.md#where-should-the-bias-start). Where ``model.calibration`` corrects for negatives that are left
-    out, the bias is that of what is left.
+    (docs/log/2026-11/initial-model.md#where-should-the-bias-start). Where ``model.calibration`` corrects for negatives
+    that are left out, the bias is that of what is left.
     """
     if model.labels:
         examples = _some(train)

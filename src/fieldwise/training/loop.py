@@ -220,7 +220,7 @@ def _validate(stepper: Stepper, valid: Batches, interrupt: Interrupt) -> Metrics
 
 def _enough(history: TrainingState, patience: int) -> bool:
     """Whether epochs brought nothing better for long enough: twice as long while the initial model is the best, from
-    whose optimum weights lose at first (docs/log/2026-11.md#which-penalty-for-logistic-regression).
+    whose optimum weights lose at first (docs/log/2026-11/initial-model.md#which-penalty-for-logistic-regression).
     """
     last = max(history.own_epoch, history.best_epoch)
     if history.keeps_initial:

@@ -83,7 +83,7 @@ def with_epsilon(
     The root of Adam's second moment is ``g sqrt(1 - betas[1]^n)`` after n batches with a gradient g, so without an
     epsilon a feature of few examples moves by 3 to 6 times the rate, whatever they say, where a frequent one moves by
     the rate: its factors are noise, and so is every product with them
-    (docs/log/2026-11.md#why-do-interactions-hurt-on-a-long-tail). With g0 the gradient of one example, ::
+    (docs/log/2026-11/accuracy.md#why-do-interactions-hurt-on-a-long-tail). With g0 the gradient of one example, ::
 
         rate m / (sqrt(v) + .1 / B)     n < 1000 (.1 / (B g0))^2: as if by gradient descent with momentum
                                         n above that, or many examples in a batch: Adam's

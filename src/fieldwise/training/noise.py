@@ -1,8 +1,9 @@
 """Whether validation rows tell two models apart: the one-standard-error rule for leaving the initial model.
 
 Of some hundreds of rows the best of several looks is above the model that training began from by chance alone, and what
-chance has chosen is below it on other rows (docs/log/2026-11.md#when-is-a-network-better-than-its-start). With d the
-difference of the metric, paired on the same rows, weights replace the initial model where ::
+chance has chosen is below it on other rows
+(docs/log/2026-11/initial-model.md#when-is-a-network-better-than-its-start). With d the difference of the metric, paired
+on the same rows, weights replace the initial model where ::
 
     d > standard error of d        AUC: DeLong's; logloss: that of the weighted mean of differences
 

@@ -2,7 +2,7 @@
 
 Penalties fall by a factor of 4 from 64 until two in a row are worse on valid than the best; where 64 is the best they
 rise in the same way; at last the double and the half of the best are tried. What decides is logloss: the AUC of a few
-hundred clicks is noise (docs/log/2026-11.md#which-penalty-for-logistic-regression).
+hundred clicks is noise (docs/log/2026-11/initial-model.md#which-penalty-for-logistic-regression).
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def initial_penalty(l2: float) -> float:
     """Return the penalty of the logistic regression that networks start from, where `l2` is best for itself.
 
     Its optimum says of rare features what their few examples say, and a network that is about to meet these examples
-    believes it: it starts from a stronger prior (docs/log/2026-11.md#which-penalty-for-logistic-regression).
+    believes it: it starts from a stronger prior
+    (docs/log/2026-11/initial-model.md#which-penalty-for-logistic-regression).
 
     Examples
     --------
