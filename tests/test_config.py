@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from fieldwise.config import find_problems, load_config, parse_config
+import fieldwise as fw
+from fieldwise.config import checked, find_problems, load_config, parse_config
 from fieldwise.errors import ConfigError
 
 DATA = 'data = { train = "log.csv", label = "click" }\n'
@@ -110,3 +114,31 @@ def test_what_training_would_refuse_is_found_without_the_log(text, expected):
 
 def test_what_has_no_limit_may_be_said_to_have_none():
     assert parse_config(DATA + "[train]\nminutes = inf\ncheckpoint_minutes = inf").train.minutes == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("fieldwise.toml", r"(?s)no configuration.*load_config\(FILE\).*got: str"),
+        (fw.Config(data=fw.DataConfig(train="a.csv")), r"(?s)required key is missing: label"),
+        (fw.Config(data=fw.DataConfig(label="y", valid=2)), r"(?s)\[data.valid\].*> 0 and < 1.*got: 2"),
+        (fw.Config(data=fw.DataConfig(label="y"), model=fw.ModelConfig(kind="lrr")), "(?s)unknown model.*mean lr"),
+        (fw.Config(data={"label": "y", "trian": "a.csv"}), "(?s)unknown key: trian.*mean train"),
+        (fw.Config(data=fw.DataConfig(label="y", train=object())), "(?s)cannot hold this.*data=.*got: object"),
+    ],
+)
+def test_a_configuration_made_in_python_is_checked_by_every_job_as_a_file_is(config, expected, tmp_path):
+    jobs = [
+        fw.check,
+        fw.prepare,
+        *(lambda config, job=job: job(config, tmp_path / "run") for job in (fw.train, fw.compare)),
+    ]
+    for job in jobs:
+        with pytest.raises(ConfigError, match=expected):
+            job(config)
+
+
+def test_a_configuration_made_in_python_may_have_paths_numbers_of_numpy_and_labels_alone():
+    train = fw.TrainConfig(epochs=np.int64(3))
+    config = checked(fw.Config(data=fw.DataConfig(train=Path("a.csv"), labels=["click", "sale"]), train=train))
+    assert (config.data.train, config.data.label, config.train.epochs) == ("a.csv", "click", 3)

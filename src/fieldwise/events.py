@@ -88,7 +88,7 @@ class Sampling(NamedTuple):
 
 
 class EpochEnd(NamedTuple):
-    """An epoch has ended; `seconds` and `examples_per_second` exclude validation.
+    """An epoch has ended; `seconds` and `examples_per_second` exclude validation and the compiling of kernels.
 
     Where logistic regression is solved, an epoch is a penalty, `l2`. `stop_on` is the metric that decides.
     """

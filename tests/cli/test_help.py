@@ -67,3 +67,19 @@ def test_the_help_of_a_verb_shows_an_example_and_fits_100_columns(verb):
 
 def test_the_version_is_that_of_the_package():
     assert CliRunner().invoke(main, ["--version"]).stdout == f"fieldwise {__version__}\n"
+
+
+def test_a_mistyped_key_is_refused_before_torch_is_loaded(tmp_path):
+    config = tmp_path / "fieldwise.toml"
+    config.write_text('data = { train = "log.csv", label = "click" }')
+    program = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from fieldwise.cli import main\n"
+        "for verb in ('train', 'compare', 'tune', 'prepare', 'params'):\n"
+        "    out = ['--out', 'run'] if verb == 'train' else []\n"
+        f"    done = CliRunner().invoke(main, [verb, {str(config)!r}, *out, '--set', 'train.epoch=3'])\n"
+        "    print(done.exit_code, 'did you mean epochs?' in done.output, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2 True False"] * 5

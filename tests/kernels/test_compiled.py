@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 from numba.core.caching import NullCache
+from numba.core.event import trigger_event
 
 import fieldwise
 from fieldwise.kernels import jit, kept, shuffle
@@ -46,6 +48,14 @@ def test_kernels_are_compiled_once_and_again_when_a_file_that_they_are_made_of_h
         file.write("# another version\n")
     assert cache_hits(tmp_path) == 0
     assert cache_hits(tmp_path) == 1
+
+
+def test_the_clock_of_training_stands_still_while_kernels_are_compiled():
+    on_the_wall, of_training = time.perf_counter(), jit.clock()
+    with trigger_event("numba:compile"), trigger_event("numba:compile"):  # one kernel within another
+        time.sleep(0.05)
+    of_training = jit.clock() - of_training
+    assert 0 <= of_training <= time.perf_counter() - on_the_wall - 0.05
 
 
 def test_a_kernel_depends_on_all_files_that_it_is_made_of(tmp_path, monkeypatch):

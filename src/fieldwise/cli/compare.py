@@ -97,12 +97,13 @@ def command(
     Models without interactions are trained first and their results printed as soon as they are available: the other
     models, and the sampling that they share, take longer.
     """
+    loaded = load(config, with_budget(overrides, preset, minutes), threads)
+
     from fieldwise.cli.comparison import print_comparison, print_first
     from fieldwise.cli.progress import aside, show_progress
     from fieldwise.jobs.compare.compare import compare
     from fieldwise.jobs.compare.comparison import Comparison
 
-    loaded = load(config, with_budget(overrides, preset, minutes), threads)
     names = [name.strip() for name in models.split(",")] if models is not None else None
     if dry_run:
         from fieldwise.jobs.compare.plan import plan_comparison

@@ -152,6 +152,8 @@ def command(
 
 
 def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads: int | None, quiet: bool) -> _Sizes:
+    config = load(path, overrides, threads)
+
     import msgspec
 
     from fieldwise.cli.progress import show_progress
@@ -159,7 +161,6 @@ def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads:
     from fieldwise.jobs.train.begin import with_kind
     from fieldwise.jobs.train.plan import cooccurrence_rows
 
-    config = load(path, overrides, threads)
     with show_progress(quiet) as listen:
         prepared = prepare(config, listen=listen)
     # What the log adds to a locally connected model, whatever the model of the configuration is.

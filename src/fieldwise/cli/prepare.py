@@ -58,8 +58,8 @@ def command(
     log themselves if necessary. Rejected rows are counted and listed in rejects.jsonl. The result does not depend on
     the number of threads or workers or on the memory limit; workers divide the files of the log among themselves.
     """
+    loaded = load(config, overrides, threads)
     if dry_run:
-        loaded = load(config, overrides, threads)
         from fieldwise.jobs.prepare.estimate import estimate
 
         expected = estimate(loaded, memory=memory)
@@ -76,7 +76,6 @@ def command(
     def work(team: Workers | None) -> Callable[[], None]:
         from fieldwise.cli.progress import show_progress
 
-        loaded = load(config, overrides, threads)
         with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
             if team is None or team.size == 1:
                 from fieldwise.jobs.prepare.prepare import prepare

@@ -74,11 +74,11 @@ def command(
     of the epoch with the best validation metric are kept. A finished run is not repeated; an interrupted run is
     resumed.
     """
-    overrides = with_budget(overrides, preset, minutes)
+    loaded = load(config, with_budget(overrides, preset, minutes), threads)  # before torch, which takes seconds
     if dry_run:
         from fieldwise.jobs.train.plan import plan
 
-        expected = plan(load(config, overrides, threads))
+        expected = plan(loaded)
         if as_json:
             print_json(expected.as_dict())
         else:
@@ -93,7 +93,6 @@ def command(
         from fieldwise.cli.progress import show_progress
         from fieldwise.jobs.train.train import train
 
-        loaded = load(config, overrides, threads)
         with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
             if ray is None:
                 result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)

@@ -59,10 +59,11 @@ def command(
     median of the others are pruned. The best trial is evaluated on the test rows once, and its configuration written to
     FOLDER/best.toml. The same command resumes an interrupted search, or a finished one with a larger budget.
     """
+    loaded = load(config, overrides, threads)
+
     from fieldwise.cli.progress import show_progress
     from fieldwise.jobs.tune.tune import tune
 
-    loaded = load(config, overrides, threads)
     keys = [key.strip() for key in only.split(",")] if only is not None else None
     with show_progress(quiet) as listen:
         tuning = tune(

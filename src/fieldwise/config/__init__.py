@@ -17,7 +17,15 @@
 Relative paths are relative to the file.
 """
 
-from fieldwise.config.load import config_of, find_problems, load_config, parse_config, read_text, with_overrides
+from fieldwise.config.load import (
+    checked,
+    config_of,
+    find_problems,
+    load_config,
+    parse_config,
+    read_text,
+    with_overrides,
+)
 from fieldwise.config.tables import Config, DataConfig, FieldConfig, LabelConfig
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "DataConfig",
     "FieldConfig",
     "LabelConfig",
+    "checked",
     "config_of",
     "find_problems",
     "load_config",

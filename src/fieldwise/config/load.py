@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from fieldwise.config.tables import Config
 from fieldwise.errors import ConfigError
 from fieldwise.models.former import former_keys
 
-__all__ = ["config_of", "find_problems", "load_config", "parse_config", "read_text", "with_overrides"]
+__all__ = ["checked", "config_of", "find_problems", "load_config", "parse_config", "read_text", "with_overrides"]
 
 _MAX_CHARACTERS = 1 << 23
 _MAX_KEY_PARTS = 100
@@ -129,6 +130,40 @@ def config_of(tree: Mapping[str, Any], *, where: str = "configuration", base: st
     if problems:
         raise problems[0]
     return config
+
+
+def checked(config: Config) -> Config:
+    """Return a configuration that was made in Python as one that was read from a file; nothing looked at its values.
+
+    Raises
+    ------
+    ConfigError
+        The first thing that is wrong with it, or it is no configuration.
+
+    Examples
+    --------
+    >>> from fieldwise.config import DataConfig
+    >>> checked(Config(data=DataConfig(train=Path("log.csv"), labels=["click", "sale"]))).data.label
+    'click'
+    """
+    if not isinstance(config, Config):
+        raise ConfigError(
+            "this is no configuration", expected="fieldwise.Config, or load_config(FILE)", got=type(config).__name__
+        )
+    return config_of(msgspec.to_builtins(config, enc_hook=_plain), base=config.base)
+
+
+def _plain(value: Any) -> Any:
+    """Return what a file would say in place of a path, or of numpy's numbers and arrays."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ConfigError(
+        "a configuration cannot hold this",
+        expected="texts, numbers, lists and tables; rows in memory are given as data=",
+        got=type(value).__name__,
+    )
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:

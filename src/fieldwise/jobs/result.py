@@ -92,7 +92,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     loss
         The mean over the training examples, while they were learned from.
     seconds, examples_per_second
-        Of training, without validation.
+        Of training, without validation and the compiling of kernels.
     valid
         The metrics at its end; None where there is no such part.
     """
@@ -131,7 +131,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         Training of the logistic regression that it began with, and sampling of a member of a stack; None where there
         was neither. (Of a Bayesian factorisation machine alone, a sweep is an epoch.)
     seconds_per_epoch, examples_per_second
-        Training alone, without validation.
+        Training alone, without validation and the compiling of kernels.
     epochs, best_epoch
         Epochs trained, and the one whose weights were kept, 0 where they are the initial model's. Of logistic
         regression that was solved, an epoch is a penalty.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numba
+from numba.core import event as _event
 from numba.core import types
 
 from fieldwise.kernels.kept import KernelCache
@@ -13,9 +15,20 @@ from fieldwise.kernels.kept import KernelCache
 if TYPE_CHECKING:
     from numba.core.dispatcher import Dispatcher
 
-__all__ = ["kernel", "merged", "part"]
+__all__ = ["clock", "kernel", "merged", "part"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+event: Any = _event
+_COMPILING = event.TimingListener()
+event.register("numba:compile", _COMPILING)
+
+
+def clock() -> float:
+    """Return seconds, of which only differences mean something, without those in which kernels were compiled: these
+    are spent once on a machine, and may be most of a first epoch.
+    """
+    return time.perf_counter() - (float(_COMPILING.duration) if _COMPILING.done else 0.0)
 
 
 def _compiler() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fieldwise.data.batches import Batches
 from fieldwise.data.cache import Examples
 from fieldwise.events import Listener, Progress
+from fieldwise.kernels.jit import clock
 from fieldwise.kernels.joint_labels import MISSING_LABEL, label_states
 from fieldwise.training.state import TrainingState
 from fieldwise.training.step import Stepper
@@ -111,7 +112,7 @@ class Meter:
         model = stepper.model
         self.num_outputs = 1 if model.labels else model.num_outputs
         self.auc = ProgressiveAuc(self.num_outputs)
-        self.started = time.perf_counter() - history.seconds
+        self.started = clock() - history.seconds
         self.reported = time.perf_counter()
 
     def add(self, examples: Examples, num_examples: int, loss: float) -> None:
@@ -121,7 +122,7 @@ class Meter:
         self.num_examples += num_examples
         history.position += 1
         history.loss_sum += loss * num_examples
-        history.seconds = now - self.started
+        history.seconds = max(clock() - self.started, 1e-9)
         if now - self.reported >= _SECONDS_BETWEEN_REPORTS:
             self.reported = now
             rate = self.num_examples / history.seconds

@@ -112,8 +112,8 @@ def compare(
     >>> [(each.model, each.metric, each.verdict) for each in comparison.differences]  # doctest: +SKIP
     [('lr', 'auc', 'worse'), ('lr', 'logloss', 'worse')]
     """
-    refuse_trees_of(config, "compare")
     config = with_preset(with_tables(config, data))
+    refuse_trees_of(config, "compare")
     if config.data.folds is not None and config.data.fold is None:
         if seeds > 1:
             raise ConfigError("folds take the place of seeds", where="--seeds", expected="1", got=seeds)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import xxhash
 
-from fieldwise.config import Config
+from fieldwise.config import Config, checked
 from fieldwise.data.chunk import MAX_CHUNK_BYTES, MAX_CHUNK_ROWS
 from fieldwise.data.log import Log, open_log
 from fieldwise.data.split import PARTS, Split, SplitByColumn, SplitByShare, SplitLog
@@ -74,7 +74,7 @@ def log_columns(schema: Schema) -> list[str]:
 
 
 def with_tables(config: Config, data: Any) -> Config:
-    """Return a configuration that reads rows in memory.
+    """Return a configuration, checked, that reads rows in memory.
 
     Parameters
     ----------
@@ -87,11 +87,14 @@ def with_tables(config: Config, data: Any) -> Config:
 
     Raises
     ------
+    ConfigError
+        The configuration is invalid: those made in Python come here unchecked.
     DataError
         There are no rows, or a column cannot be stored.
     TypeError
         They are no table.
     """
+    config = checked(config)
     if data is None:
         return config
     if is_paths(data):

@@ -255,9 +255,13 @@ def _of_vectors(numbers: Float64s, offsets: Int64s) -> Uint64s:
 
 
 def _of_bags(cells: Cells) -> Uint64s:
-    """Return a fingerprint of each bag, whatever the order of its values; 0 for a bag of missing alone."""
+    """Return a fingerprint of each bag, weights included, whatever the order of its values; 0 for a bag of missing
+    alone.
+    """
     assert cells.offsets is not None
     mixed = cells.fingerprints * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
+    if cells.weights is not None:
+        mixed *= 2 * cells.weights.view(np.uint32).astype(np.uint64) + 1
     whole: Uint64s = np.add.reduceat(mixed, cells.offsets[:-1]) if len(cells.offsets) > 1 else mixed[:0]
     return whole
