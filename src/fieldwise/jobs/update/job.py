@@ -249,7 +249,7 @@ class DayJob:
         progressive = Progressive(
             len(lesson.encoder.schema.classes), self._hours, slice_names(lesson.encoder, self.config.gate.slices)
         )
-        for said, examples in said_of(learned.said, cache, self.head.state.batch_size, lesson.fakes):
+        for said, examples in said_of(learned.said, cache, lesson.fakes):
             progressive.add(said, examples)
         figures, by_hour = progressive.compute()
         drift = drift_of(bundle.encoder, lesson.encoder, cache)

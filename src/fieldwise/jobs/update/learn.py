@@ -23,6 +23,7 @@ from fieldwise.training.step import ControlFlags, Stepper
 
 __all__ = ["Progressive", "learn", "said_of"]
 
+_AT_ONCE = 1 << 16
 _FIX = "lower update.learning_rate, or look at the day's numbers (`fieldwise check`); nothing was changed"
 
 
@@ -61,15 +62,12 @@ class Progressive:
         first = self._num_examples
         self._num_examples += len(labels)
         if self._hours is not None:
-            hours = self._hours[first : self._num_examples]
-            for hour in np.unique(hours[hours >= 0]).tolist():
-                own = hours == hour
-                self._by_hour[hour].update(said[own], labels[own], None if weights is None else weights[own])
-
+            for hour, own in _rows_by_value(self._hours[first : self._num_examples]):
+                if hour >= 0:
+                    self._by_hour[hour].update(said[own], labels[own], None if weights is None else weights[own])
         for name, (place, _) in self._slices.items():
-            ids, found = examples.batch.ids[place], self._by_slice[name]
-            for feature in np.unique(ids).tolist():
-                own = ids == feature
+            found = self._by_slice[name]
+            for feature, own in _rows_by_value(examples.batch.ids[place]):
                 of = found.setdefault(feature, self._new())
                 of.update(said[own], labels[own], None if weights is None else weights[own])
 
@@ -86,6 +84,13 @@ class Progressive:
         """Return the figures of all examples, and by the hour, of those that have any."""
         hours = {f"{hour:02d}": Figures.of(metrics.compute()) for hour, metrics in enumerate(self._by_hour)}
         return Figures.of(self._all.compute()), {hour: each for hour, each in hours.items() if each.num_examples}
+
+
+def _rows_by_value(values: npt.NDArray[np.integer]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield each value, ascending, with the rows that have it, in order."""
+    order = np.argsort(values, kind="stable")
+    found, first = np.unique(values[order], return_index=True)
+    yield from zip(found.tolist(), np.split(order, first[1:]), strict=True) if len(order) else ()
 
 
 def learn(
@@ -188,15 +193,13 @@ class _Said:
 
 
 def said_of(
-    said: npt.NDArray[np.floating],
-    cache: Cache,
-    batch_size: int,
-    fakes: npt.NDArray[np.bool_] | None = None,
+    said: npt.NDArray[np.floating], cache: Cache, fakes: npt.NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[npt.NDArray[np.floating], Examples]]:
-    """Yield what was predicted of the examples, (N,) or (N, O), batch by batch with them, and with the weights that
+    """Yield what was predicted of the examples, (N,) or (N, O), piece by piece with them, and with the weights that
     they were learned with.
     """
-    batches = Batches(cache, batch_size, shuffle=False)
+    # Not the batches of learning: figures of a few hundred slices cost as much for 512 examples as for 64 thousand.
+    batches = Batches(cache, _AT_ONCE, shuffle=False)
     for examples, rows in zip(batches.epoch(0), batches.rows(0), strict=True):
         if fakes is not None:
             _weigh(examples, said[rows], fakes[rows])
