@@ -105,10 +105,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             shifted = self.slope * (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
             exponentials = np.exp(shifted)
             return exponentials / exponentials.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
-        corrected = logits.astype(np.float64) + self.offset
+        corrected = logits.astype(np.float64)
+        corrected += self.offset
         if self.knots:
             return np.interp(corrected, self.knots, self.levels)
-        return sigmoid(self.slope * corrected + self.intercept)
+        corrected *= self.slope
+        corrected += self.intercept
+        return sigmoid(corrected)
 
     def fitted(
         self,
@@ -154,9 +157,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def sigmoid(z: Floats) -> Floats:
-    """Return 1 / (1 + exp(-z)) without overflow."""
-    small = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+    """Return 1 / (1 + exp(-z))."""
+    with np.errstate(over="ignore"):  # the inverse of what is beyond all floats is 0
+        return 1.0 / (1.0 + np.exp(-z))
 
 
 def _fit_sigmoid(z: Floats, labels: npt.NDArray[np.integer[Any]], weights: Floats) -> tuple[float, float]:

@@ -151,7 +151,7 @@ def test_a_row_does_not_depend_on_its_neighbours(encoder):
 
 ODD = [
     True, 10**30, -(10**25), 2**63, 1e-7, 1e300, Decimal("5.50"), dt.date(2026, 11, 8), dt.datetime(2026, 11, 8, 9, 30),
-    b"Rome", np.float32(0.1), np.int64(5), np.str_("Rome"), float("inf"),
+    b"Rome", "Ro\0me", "\0", np.float32(0.1), np.int64(5), np.str_("Rome"), float("inf"),
 ]  # fmt: skip
 
 

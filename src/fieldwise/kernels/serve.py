@@ -108,8 +108,8 @@ class Raw(NamedTuple):
     ----------
     data, words
         The bytes of all texts, and word i is bytes i .. i + 7 of them.
-    offsets
-        (number of texts + 1,) int64.
+    offsets, gap
+        (number of texts + 1,) int64: text t is bytes ``offsets[t] .. offsets[t + 1] - gap - 1``.
     first, step
         (T,) int64: the text of column t in row b has the number ``first[t] + b step[t]``.
     bags
@@ -127,6 +127,7 @@ class Raw(NamedTuple):
     data: npt.NDArray[np.uint8]
     words: npt.NDArray[np.uint64]
     offsets: npt.NDArray[np.int64]
+    gap: int
     first: npt.NDArray[np.int64]
     step: npt.NDArray[np.int64]
     bags: npt.NDArray[np.int64]
@@ -210,7 +211,9 @@ def encode_rows(plan, raw, scratch, scratch_words, places, moments, prints, ids,
         pattern = plan.patterns[plan.moments[m, 1] : plan.moments[m, 2]]
         for b in range(1 if raw.step[column] == 0 else num_rows):
             t = raw.first[column] + b * raw.step[column]
-            moment = read_moment(raw.data, raw.offsets[t], raw.offsets[t + 1], pattern, plan.per_second[m], places)
+            moment = read_moment(
+                raw.data, raw.offsets[t], raw.offsets[t + 1] - raw.gap, pattern, plan.per_second[m], places
+            )
             if moment == UNREAD:
                 return False
             for s in range(first, last):
@@ -234,9 +237,8 @@ def encode_rows(plan, raw, scratch, scratch_words, places, moments, prints, ids,
             for b in range(num_looked):
                 start, total = to, 0.0
                 for t in range(raw.bags[source, b], raw.bags[source, b + 1]):
-                    found = _print_of(
-                        raw.data, raw.words, raw.offsets[t], raw.offsets[t + 1], seed, scratch, scratch_words
-                    )
+                    begins, ends = raw.offsets[t], raw.offsets[t + 1] - raw.gap
+                    found = _print_of(raw.data, raw.words, begins, ends, seed, scratch, scratch_words)
                     for m in range(first_missing, last_missing):
                         if found == plan.missing[m]:
                             found = _U(0)
@@ -330,7 +332,9 @@ def encode_rows(plan, raw, scratch, scratch_words, places, moments, prints, ids,
                     found = hash_words(prints, plan.parts, begin, end, b, seed)
             else:
                 t = raw.first[source] + b * raw.step[source]
-                found = _print_of(raw.data, raw.words, raw.offsets[t], raw.offsets[t + 1], seed, scratch, scratch_words)
+                found = _print_of(
+                    raw.data, raw.words, raw.offsets[t], raw.offsets[t + 1] - raw.gap, seed, scratch, scratch_words
+                )
                 for m in range(first_missing, last_missing):
                     if found == plan.missing[m]:
                         found = _U(0)

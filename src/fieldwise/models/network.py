@@ -11,7 +11,6 @@ An input that the model does not have is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,19 +22,16 @@ from torch import Tensor
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import sigmoid
 from fieldwise.errors import ArtefactError
-from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
-from fieldwise.models.dnn import DNN
+from fieldwise.models.heads import Units, heads_of, own_columns
 from fieldwise.models.lc import LocallyConnected
 from fieldwise.models.load import load_model
-from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
-from fieldwise.nn.emit import emit, emit_own, emit_part, emit_standardise
+from fieldwise.nn.emit import emit_own, emit_part, emit_standardise
 from fieldwise.nn.graph import Graph, NotExportable
 
 __all__ = [
-    "NotExportable", "dnn_heads", "export_network", "joint", "logistic_heads", "network_of", "refuse_another_answer",
-    "refuse_other_logits", "weighed",
+    "NotExportable", "export_network", "joint", "network_of", "refuse_another_answer", "refuse_other_logits", "weighed",
 ]  # fmt: skip
 
 _CLOSE = 1e-5
@@ -118,30 +114,35 @@ def refuse_other_logits(expected: npt.NDArray[np.float64], found: npt.NDArray[np
 
 def _heads(graph: Graph, model: ClickModel, name: str, member: Member) -> list[str]:
     """Return the names of a member's logits (B, O), one for each head."""
-    table, (local, of_full) = model.table, model.columns(name)
-    units, full = "units", "full"
-    num_fields = table.layout.num_fields
-    if member.num_local and local != slice(0, table.num_local):
-        units = graph.cut(units, 2, local.start, local.stop)
-    if member.num_full and of_full != slice(0, table.num_full):
-        full = graph.cut(full, 1, of_full.start, of_full.stop)
-    if member.num_local and not member.reads_bags and model.num_log_fields < num_fields:
-        num_fields = model.num_log_fields
-        units = graph.cut(units, 1, 0, num_fields)
-    known = _MEMBERS.get(type(member))
+    units = Units("units", model.table.layout.num_fields)
+    known = heads_of(graph, model, name, member, units, "full", _deep)
     if known is not None:
-        return known(graph, member, units, full)
+        return known
+    (own, num_fields, *_), full = own_columns(graph, model, name, member, units, "full")
     # What a model does not have comes without columns, as in training.
     if not member.num_full:
-        full = graph.repeated(units, graph.constant(np.zeros((1, 0))), 0)
+        full = graph.repeated(own, graph.constant(np.zeros((1, 0))), 0)
     if not member.num_local:
-        units = graph.repeated(full, graph.constant(np.zeros((1, 1, 0))), num_fields, 0)
+        own = graph.repeated(full, graph.constant(np.zeros((1, 1, 0))), num_fields, 0)
     shapes = [(num_fields, member.num_local), (member.num_full,)]
-    logits = emit_own(graph, member, [units, full], shapes)
+    logits = emit_own(graph, member, [own, full], shapes)
     return [
         graph.add("Squeeze", graph.cut(logits, 1, head, head + 1), graph.integers(1))
         for head in range(member.num_heads)
     ]
+
+
+def _deep(graph: Graph, member: LocallyConnected, units: Units) -> str:
+    """Return (B, O): what the deep part says."""
+    assert member.network is not None
+    assert member.reading is not None
+    of_fields = None if member.read is None else graph.constant(member.read.cpu().numpy(), np.int64)
+    read = units.own if of_fields is None else graph.add("Gather", units.own, of_fields, axis=1)
+    x = graph.add("Flatten", read, axis=1)
+    network = member.network
+    if member.standardise is not None:
+        network, x = emit_standardise(graph, member.standardise, network, x)
+    return emit_part(graph, network, x, len(member.reading.moves))
 
 
 def weighed(graph: Graph, model: ClickModel, heads: list[str]) -> str:
@@ -171,52 +172,3 @@ def joint(graph: Graph, model: ClickModel, logits: str) -> str:
             z = graph.add("Neg", graph.add("ReduceLogSumExp", terms, axes=[1], keepdims=1))
         found.append(z)
     return graph.add("Concat", *found, axis=1)
-
-
-def logistic_heads(graph: Graph, member: LogisticRegression, units: str, full: str) -> list[str]:
-    """Return the head of logistic regression, (B, O)."""
-    return [graph.add("Add", full, graph.weight(member.bias))]
-
-
-def dnn_heads(graph: Graph, member: DNN, units: str, full: str) -> list[str]:
-    """Return the head of a network on sums over the fields, (B, O)."""
-    first = emit(graph, member.activation, graph.add("Add", full, graph.weight(member.hidden_bias)))
-    return [graph.add("Add", emit_part(graph, member.network, first, member.num_full), graph.weight(member.bias))]
-
-
-def _factorisation(graph: Graph, member: BayesianFM, units: str, full: str) -> list[str]:
-    linear = graph.sum(graph.cut(units, 2, 0, 1), 1)
-    pairs = emit(graph, member.interactions, graph.cut(units, 2, 1, member.num_local))
-    return [graph.add("Add", graph.add("Add", linear, graph.weight(member.bias)), pairs)]
-
-
-def _locally_connected(graph: Graph, member: LocallyConnected, units: str, full: str) -> list[str]:
-    terms = [full] if member.num_full else []
-    if member.skips:
-        first = units if member.num_local == 1 else graph.cut(units, 2, 0, member.num_linear)
-        terms.append(graph.sum(first, 1))
-    if member.interactions is not None:
-        terms.append(emit(graph, member.interactions, graph.cut(units, 2, member.num_linear, member.num_shared)))
-    linear = None
-    for term in terms:
-        linear = graph.add("Add", term, graph.weight(member.bias) if linear is None else linear)
-    if linear is None:
-        linear = graph.repeated(units, graph.weight(member.bias.unsqueeze(0)), len(member.bias))
-    if member.network is None:
-        return [linear]
-    assert member.reading is not None
-    of_fields = None if member.read is None else graph.constant(member.read.cpu().numpy(), np.int64)
-    read = units if of_fields is None else graph.add("Gather", units, of_fields, axis=1)
-    x = graph.add("Flatten", read, axis=1)
-    if member.standardise is not None:
-        x = emit_standardise(graph, member.standardise, x)
-    whole = graph.add("Add", linear, emit_part(graph, member.network, x, len(member.reading.moves)))
-    return [whole] if member.num_heads == 1 else [linear, whole]
-
-
-_MEMBERS: dict[type[Member], Callable[[Graph, Any, str, str], list[str]]] = {
-    LogisticRegression: logistic_heads,
-    DNN: dnn_heads,
-    BayesianFM: _factorisation,
-    LocallyConnected: _locally_connected,
-}

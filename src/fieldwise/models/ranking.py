@@ -23,40 +23,28 @@ the columns of a first layer are copied once for all requests with the same fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fieldwise.models.bayesian_fm import BayesianFM
 from fieldwise.models.click import ClickModel
-from fieldwise.models.dnn import DNN
+from fieldwise.models.heads import Units, heads_of
 from fieldwise.models.lc import LocallyConnected
-from fieldwise.models.lr import LogisticRegression
 from fieldwise.models.member import Member
-from fieldwise.models.network import dnn_heads, joint, logistic_heads, refuse_other_logits, weighed
+from fieldwise.models.network import joint, refuse_other_logits, weighed
 from fieldwise.nn.deep import Perceptron, Residual
-from fieldwise.nn.emit import emit
-from fieldwise.nn.fm_interactions import FMInteractions
-from fieldwise.nn.graph import Graph, NotExportable
-from fieldwise.nn.standardise import Standardise
+from fieldwise.nn.emit import emit, emit_standardise
+from fieldwise.nn.graph import Graph
 from fieldwise.serving.ranking import COLUMNS, WEIGHT, RankingGraph
 
 __all__ = ["export_ranking", "refuse_another_order"]
 
 _LEAST_BYTES = 1 << 10
 """Smaller constants are the graph's own."""
-
-
-class _Whose(NamedTuple):
-    """What the context and the candidates have: the names of units (1, F, K) and (B, F_K, K), and of fields (F_K,)."""
-
-    context: str
-    units: str
-    fields: str
 
 
 def export_ranking(model: ClickModel, network: bytes) -> bytes | None:
@@ -78,24 +66,15 @@ def export_ranking(model: ClickModel, network: bytes) -> bytes | None:
     if not table.num_local:
         return None
     graph = _SharingGraph(np.dtype(table.dtype), network)
-    heads: list[str] = []
+    units, heads = Units("units", table.layout.num_fields, "context", "fields"), list[str]()
     for name, member in model.members.items():
         assert isinstance(member, Member)
-        known = _MEMBERS.get(type(member))
-        if known is None or not _can_be_cut(member):
+        if not _can_be_cut(member):
             return None
-        (local, of_full), full = model.columns(name), "full"
-        whose = _Whose("context", "units", "fields")
-        if member.num_local and local != slice(0, table.num_local):
-            context, units = (graph.cut(each, 2, local.start, local.stop) for each in whose[:2])
-            whose = _Whose(context, units, whose.fields)
-        if member.num_full and of_full != slice(0, table.num_full):
-            full = graph.cut(full, 1, of_full.start, of_full.stop)
-        num_bags = table.layout.num_fields - model.num_log_fields
-        if member.num_local and not member.reads_bags and num_bags:
-            context = graph.cut(whose.context, 1, 0, model.num_log_fields)
-            whose = _Whose(context, graph.cut(whose.units, 1, 0, -num_bags), graph.cut(whose.fields, 0, 0, -num_bags))
-        heads += known(graph, member, whose, full)
+        found = heads_of(graph, model, name, member, units, "full", graph.deep)
+        if found is None:
+            return None
+        heads += found
     logits = joint(graph, model, weighed(graph, model, heads))
     num_fields = table.layout.num_fields
     shapes: dict[str, Sequence[str | int]] = {
@@ -149,156 +128,59 @@ class _SharingGraph(Graph):
         self.shared[name] = array.shape
         return name
 
-    def columns(self, weight: str, num_units: int) -> str | None:
-        """Return the name of the columns of a shared constant that the candidates' fields have; None for others."""
-        if weight not in self.shared:
-            return None
-        name = COLUMNS + weight.removeprefix(WEIGHT)
-        self.shared[name] = (self.shared[weight][0], "F_K", num_units)
-        return name
+    def deep(self, graph: Graph, member: LocallyConnected, units: Units) -> str:
+        """Return (B, O): what the deep part says."""
+        own, _, context, fields = units
+        assert context is not None
+        assert fields is not None
+        if member.read is not None:
+            own, context, fields = self._of_read(member.read.cpu().numpy(), own, context, fields)
+        network, context = member.network, self.add("Flatten", context, axis=1)
+        assert isinstance(network, (Perceptron, Residual))
+        if member.standardise is not None:
+            # (c - mean) + u, for one of c and u is zero; the scale is in the matrix.
+            network, context = emit_standardise(self, member.standardise, network, context)
+        first, rest = _split(network)
+        weight = self.weight(first.weight)
+        bias = () if first.bias is None else (self.weight(first.bias),)
+        once = self.add("Gemm", context, weight, *bias, transB=1)
+        of_fields = self._of_fields(weight, member.num_local, fields, all_read=member.read is None)
+        of_own = self.add("Reshape", of_fields, self.integers(first.out_features, -1))
+        x = self.add("Gemm", self.add("Flatten", own, axis=1), of_own, once, transB=1)
+        for module in rest:
+            x = emit(self, module, x)
+        return x
+
+    def _of_read(self, read: npt.NDArray[np.int64], own: str, context: str, fields: str) -> tuple[str, str, str]:
+        """Return units and fields without those fields that are linear, and the others' places among themselves."""
+        places = np.full(int(read.max()) + 1 if len(read) else 1, -1)
+        places[read] = np.arange(len(read))
+        # One more, so that fields beyond the last that is read have a place, too.
+        inside = self.add("Min", fields, self.constant(len(places), np.int64))
+        fields = self.add("Gather", self.constant(np.append(places, -1), np.int64), inside)
+        is_read = self.add("GreaterOrEqual", fields, self.constant(0, np.int64))
+        own, fields = self.add("Compress", own, is_read, axis=1), self.add("Compress", fields, is_read, axis=0)
+        return own, self.add("Gather", context, self.constant(read, np.int64), axis=1), fields
+
+    def _of_fields(self, weight: str, num_units: int, fields: str, *, all_read: bool) -> str:
+        """Return (H, F_K, K): what the candidates' fields have of a matrix (H, F K)."""
+        if all_read and weight in self.shared:
+            name = COLUMNS + weight.removeprefix(WEIGHT)
+            self.shared[name] = (self.shared[weight][0], "F_K", num_units)
+            return name
+        by_field = self.add("Reshape", weight, self.constant([0, -1, num_units], np.int64))
+        return self.add("Gather", by_field, fields, axis=1)
 
 
 def _can_be_cut(member: Member) -> bool:
     return not isinstance(member, LocallyConnected) or type(member.network) in (type(None), Perceptron, Residual)
 
 
-def _factorisation(graph: Graph, member: BayesianFM, whose: _Whose, full: str) -> list[str]:
-    linear = graph.add("Add", _sum(graph, whose, np.eye(member.num_local)[:, :1]), graph.weight(member.bias))
-    return [graph.add("Add", linear, _pairs(graph, member.interactions, whose, np.eye(member.num_local)[:, 1:]))]
-
-
-def _locally_connected(graph: _SharingGraph, member: LocallyConnected, whose: _Whose, full: str) -> list[str]:
-    terms = [full] if member.num_full else []
-    if member.skips:
-        terms.append(_sum(graph, whose, np.eye(member.num_local)[:, : member.num_linear]))
-    if member.interactions is not None:
-        takes = np.eye(member.num_local)[:, member.num_linear : member.num_shared]
-        terms.append(_pairs(graph, member.interactions, whose, takes))
-    linear = None
-    for term in terms:
-        linear = graph.add("Add", term, graph.weight(member.bias) if linear is None else linear)
-    if member.network is None:
-        if linear is None:
-            raise NotExportable("the model reads nothing")
-        return [linear]
-    deep = _deep(graph, member, whose)
-    whole = graph.add("Add", graph.weight(member.bias) if linear is None else linear, deep)
-    return [whole] if member.num_heads == 1 or linear is None else [linear, whole]
-
-
-def _sums(graph: Graph, units: str, takes: npt.NDArray[Any]) -> str:
-    """Return (B, O): the sums over the fields of units (B, F, K) times `takes` (K, O).
-
-    As a product of matrices: runtimes sum over the middle of three axes several times as slowly.
-    """
-    num_outputs = takes.shape[1]
-    shape = graph.add("Concat", graph.add("Shape", units, start=1, end=2), graph.integers(*takes.shape), axis=0)
-    of_fields = graph.add("Reshape", graph.add("Expand", graph.constant(takes), shape), graph.integers(-1, num_outputs))
-    return graph.add("MatMul", graph.add("Flatten", units, axis=1), of_fields)
-
-
-def _sum(graph: Graph, whose: _Whose, takes: npt.NDArray[Any]) -> str:
-    """Return the sums over the fields of both, (B, O)."""
-    return graph.add("Add", *(_sums(graph, units, takes) for units in (whose.context, whose.units)))
-
-
-def _pairs(graph: Graph, module: FMInteractions, whose: _Whose, takes: npt.NDArray[Any]) -> str:
-    """Return the interactions of the units that `takes` (K, U) takes, (B, 1), or (B, O) where outputs have a weight
-    each; the context's zeros have none.
-    """
-    total = _all_pairs(graph, module, whose, takes)
-    return total if module.scale is None else graph.add("Mul", total, graph.weight(module.scale))
-
-
-def _all_pairs(graph: Graph, module: FMInteractions, whose: _Whose, takes: npt.NDArray[Any]) -> str:
-    half = graph.constant(0.5)
-    if bool(module.mask.all()):
-        whole = _sum(graph, whose, takes)
-        context, units = (graph.add("Mul", each, each) for each in whose[:2])
-        of_squares = _sum(graph, _Whose(context, units, whose.fields), takes.sum(axis=1, keepdims=True))
-        of_sums = graph.sum(graph.add("Mul", whole, whole), 1, keepdims=True)
-        return graph.add("Mul", graph.add("Sub", of_sums, of_squares), half)
-    context, units = (graph.add("MatMul", each, graph.constant(takes)) for each in whose[:2])
-    upper = module.mask.triu(1)
-    taken = graph.weight(upper + upper.T)
-    of_candidates = graph.add("Gather", taken, whose.fields, axis=0)
-    among_them = graph.add("Gather", of_candidates, whose.fields, axis=1)
-    others = graph.add(
-        "Add",
-        graph.add("MatMul", of_candidates, context),
-        graph.add("Mul", graph.add("MatMul", among_them, units), half),
-    )
-    once = graph.add("Mul", graph.add("MatMul", taken, context), half)
-    sums = (graph.sum(graph.add("Mul", u, v), 1, 2) for u, v in ((context, once), (units, others)))
-    return graph.add("Unsqueeze", graph.add("Add", *sums), graph.integers(1))
-
-
-def _deep(graph: _SharingGraph, member: LocallyConnected, whose: _Whose) -> str:
-    """Return (B, O): what the deep part says."""
-    context, units, fields = whose
-    if member.read is not None:
-        read = member.read.cpu().numpy()
-        places = np.full(int(read.max()) + 1 if len(read) else 1, -1)
-        places[read] = np.arange(len(read))
-        # One more, so that fields beyond the last that is read have a place, too.
-        inside = graph.add("Min", fields, graph.constant(len(places), np.int64))
-        fields = graph.add("Gather", graph.constant(np.append(places, -1), np.int64), inside)
-        is_read = graph.add("GreaterOrEqual", fields, graph.constant(0, np.int64))
-        units, fields = graph.add("Compress", units, is_read, axis=1), graph.add("Compress", fields, is_read, axis=0)
-        context = graph.add("Gather", context, graph.constant(read, np.int64), axis=1)
-    num_units = member.num_local
-    if member.standardise is not None:
-        context, units = _standardised(
-            graph, member.standardise, num_units, context, units, fields, all_read=member.read is None
-        )
-    assert isinstance(member.network, (Perceptron, Residual))
-    first, rest = _split(member.network)
-    weight = graph.weight(first.weight)
-    bias = () if first.bias is None else (graph.weight(first.bias),)
-    once = graph.add("Gemm", graph.add("Flatten", context, axis=1), weight, *bias, transB=1)
-    of_fields = _of_fields(graph, weight, num_units, fields, all_read=member.read is None)
-    own = graph.add("Reshape", of_fields, graph.integers(first.out_features, -1))
-    x = graph.add("Gemm", graph.add("Flatten", units, axis=1), own, once, transB=1)
-    for module in rest:
-        x = emit(graph, module, x)
-    return x
-
-
-def _split(network: Perceptron | Residual) -> tuple[nn.Linear, list[nn.Module]]:
-    """Return the first layer of a deep part, and what follows it."""
+def _split(network: nn.Module) -> tuple[nn.Linear, list[nn.Module]]:
+    """Return the first matrix of a deep part, and what follows it."""
+    assert isinstance(network, (Perceptron, Residual))
     if isinstance(network, Residual):
         return network.trunk, [network.blocks, network.activation, network.output]
     first, *rest = network.children()
     assert isinstance(first, nn.Linear)
     return first, rest
-
-
-def _standardised(
-    graph: _SharingGraph, module: Standardise, num_units: int, context: str, units: str, fields: str, *, all_read: bool
-) -> tuple[str, str]:
-    """Return the units of both, standardised together: ``(c - mean) s + u s``, for one of c and u is zero."""
-    assert module.running_mean is not None
-    assert module.running_var is not None
-    mean = module.running_mean.double().cpu().numpy().reshape(1, -1, num_units)
-    scale = (module.running_var.double() + module.eps).rsqrt().cpu().numpy().reshape(1, -1, num_units)
-    of_scale = graph.constant(scale)
-    own = _of_fields(graph, of_scale, num_units, fields, all_read=all_read)
-    moved = graph.add("Sub", context, graph.constant(mean))
-    return graph.add("Mul", moved, of_scale), graph.add("Mul", units, own)
-
-
-def _of_fields(graph: _SharingGraph, weight: str, num_units: int, fields: str, *, all_read: bool) -> str:
-    """Return (H, F_K, K): what the candidates' fields have of a weight with H F K numbers."""
-    found = graph.columns(weight, num_units) if all_read else None
-    if found is None:
-        by_field = graph.add("Reshape", weight, graph.constant([0, -1, num_units], np.int64))
-        found = graph.add("Gather", by_field, fields, axis=1)
-    return found
-
-
-_MEMBERS: dict[type[Member], Callable[[_SharingGraph, Any, _Whose, str], list[str]]] = {
-    LogisticRegression: lambda graph, member, whose, full: logistic_heads(graph, member, "", full),
-    DNN: lambda graph, member, whose, full: dnn_heads(graph, member, "", full),
-    BayesianFM: _factorisation,
-    LocallyConnected: _locally_connected,
-}

@@ -23,7 +23,6 @@ from torch import nn
 from fieldwise.nn.cross import Cross, CrossLayers
 from fieldwise.nn.deep import Perceptron, Residual, ResidualBlock
 from fieldwise.nn.dropout import Dropout
-from fieldwise.nn.fm_interactions import FMInteractions
 from fieldwise.nn.graph import OPSET, Graph, NotExportable
 from fieldwise.nn.linear import Linear
 from fieldwise.nn.standardise import Standardise
@@ -167,28 +166,22 @@ def _cross(graph: Graph, module: Any, x: str) -> str:
     return crossed
 
 
-def emit_standardise(graph: Graph, module: Standardise, x: str) -> str:
-    """Write what standardising x (B, I) makes of it, by one worker's statistics or those of all."""
+def emit_standardise(graph: Graph, module: Standardise, network: nn.Module, x: str) -> tuple[nn.Module, str]:
+    """Write what centres x (B, I), and return the part that follows with the scale in its first matrix.
+
+    A part without one, or of somebody else's, stays as it is, and x is scaled, too.
+    """
     assert module.running_mean is not None
     assert module.running_var is not None
     scale = (module.running_var.double() + module.eps).rsqrt()
-    return graph.add("Mul", graph.add("Sub", x, graph.weight(module.running_mean)), graph.weight(scale))
-
-
-def _interactions(graph: Graph, module: Any, units: str) -> str:
-    """Return (B, 1), as `FMInteractions.forward` has it for each output, or (B, O) where outputs have a weight each."""
-    total = _pairs(graph, module, units)
-    return total if module.scale is None else graph.add("Mul", total, graph.weight(module.scale))
-
-
-def _pairs(graph: Graph, module: Any, units: str) -> str:
-    if bool(module.mask.all()):
-        whole = graph.sum(units, 1)
-        of_sums = graph.sum(graph.add("Mul", whole, whole), 1, keepdims=True)
-        of_squares = graph.add("Unsqueeze", graph.sum(graph.add("Mul", units, units), 1, 2), graph.integers(1))
-        return graph.add("Mul", graph.add("Sub", of_sums, of_squares), graph.constant(0.5))
-    others = graph.add("MatMul", graph.weight(module.mask.triu(1)), units)
-    return graph.add("Unsqueeze", graph.sum(graph.add("Mul", units, others), 1, 2), graph.integers(1))
+    centred = graph.add("Sub", x, graph.weight(module.running_mean))
+    if type(network) not in (Perceptron, Residual):
+        return network, graph.add("Mul", centred, graph.weight(scale))
+    scaled = copy.deepcopy(network)
+    weight = next(scaled.parameters())  # the first matrix's
+    with torch.no_grad():
+        weight.copy_(weight.double() * scale)
+    return scaled, centred
 
 
 def _simple(operator: str) -> Callable[[Graph, nn.Module, str], str]:
@@ -212,5 +205,4 @@ _EMITTERS: dict[type[nn.Module], Callable[[Graph, Any, str], str]] = {
     CrossLayers: _cross,
     ResidualBlock: _block,
     Residual: _residual,
-    FMInteractions: _interactions,
 }

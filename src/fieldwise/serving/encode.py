@@ -128,8 +128,10 @@ class RowEncoder:
         if self._left:
             raw, of_left = self._with_left(raw, laid.rest())
             cells = {**cells, **of_left}
-        times = np.where(raw.alike[self._are_bags], num_rows, 1)
-        room = int((raw.bags[:, -1] - raw.bags[:, 0]) @ times) + raw.bags.shape[0] * num_rows
+        room = 0
+        if len(raw.bags):
+            times = np.where(raw.alike[self._are_bags], num_rows, 1)
+            room = int((raw.bags[:, -1] - raw.bags[:, 0]) @ times) + len(raw.bags) * num_rows
         longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
         scratch = np.empty(longest + ROOM, dtype=np.uint8)
         prints = np.empty((len(served.names), num_rows), dtype=np.uint64)

@@ -55,6 +55,33 @@ class Laid(NamedTuple):
     rest: Callable[[], pa.Table]
 
 
+class _Order(NamedTuple):
+    """How columns are laid end to end, those with one cell for all rows after the others.
+
+    Attributes
+    ----------
+    texts, texts_once
+        The columns of text, and those of them with one cell.
+    columns_before, cells_before, step
+        (T,): where the cells of each column begin, in columns and in single cells, and how far its rows are apart.
+    numbers, numbers_once, places, places_once
+        The columns of numbers, and their places among all.
+    alike
+        As in `kernels.serve.Raw`.
+    """
+
+    texts: list[str]
+    texts_once: list[str]
+    columns_before: Int64s
+    cells_before: Int64s
+    step: Int64s
+    numbers: list[str]
+    numbers_once: list[str]
+    places: Int64s
+    places_once: Int64s
+    alike: Bools
+
+
 class RawReader:
     """Lays rows out; raises `Refused` for a value that is read otherwise.
 
@@ -78,7 +105,7 @@ class RawReader:
         self._by_row = np.arange(len(served.texts)), np.full(len(served.texts), len(served.texts))
         self._none_alike = np.zeros(len(served.names), dtype=np.bool_)
         # No methods of its own, which would be a cycle.
-        self._alike_in_plan = lru_cache(maxsize=16)(partial(_alike_in_plan, served, fields))
+        self._order = lru_cache(maxsize=16)(partial(_order, served, fields, self._number_columns))
         self.fields_alike = lru_cache(maxsize=16)(partial(_fields_alike, served, fields))
 
     def of_records(self, rows: list[dict[str, Any]]) -> Laid:
@@ -99,19 +126,16 @@ class RawReader:
 
     def of_lists(self, columns: Mapping[str, Sequence[Any]], num_rows: int, shared: frozenset[str]) -> Laid:
         """Lay out columns that are lists; of `shared` ones the first cell alone."""
-        texts: list[Any] = []
-        first, step = np.empty((2, len(self._served.texts)), dtype=np.int64)
-        for place, name in enumerate(self._served.texts):
-            first[place], step[place] = len(texts), name not in shared
-            texts += columns[name][:1] if name in shared else columns[name]
+        order = self._order(shared)
+        texts = list(chain.from_iterable([columns[name] for name in order.texts]))
+        texts += [columns[name][0] for name in order.texts_once]
         numbers = np.empty((len(self._plain_numbers), num_rows))
-        for are_shared in (False, True) if shared else (False,):
-            own = [place for place, name in enumerate(self._number_columns) if (name in shared) == are_shared]
-            cells = [columns[self._number_columns[place]] for place in own]
-            if are_shared:
-                cells = [of_column[:1] for of_column in cells]
-            flat = list(chain.from_iterable(cells))
-            numbers[own] = as_numbers(flat, 1 if are_shared else num_rows, by_row=False)
+        if order.numbers:
+            cells = list(chain.from_iterable([columns[name] for name in order.numbers]))
+            numbers[order.places] = as_numbers(cells, num_rows, by_row=False)
+        if order.numbers_once:
+            cells = [columns[name][0] for name in order.numbers_once]
+            numbers[order.places_once] = as_numbers(cells, 1, by_row=False)
         firsts = {name: columns[name][:1] for name in shared if name in columns}
         bags = [
             _bag(field, (firsts if shared.issuperset(field.columns) else columns).__getitem__) for field in self._bags
@@ -125,8 +149,8 @@ class RawReader:
         def rest() -> pa.Table:
             return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
 
-        alike = self._alike_in_plan(shared) if shared else self._none_alike
-        return Laid(self._raw(laid, first, step, numbers, alike), vectors, rest)
+        first = order.columns_before * num_rows + order.cells_before
+        return Laid(self._raw(laid, first, order.step, numbers, order.alike), vectors, rest)
 
     def of_table(self, table: pa.Table) -> Laid:
         """Lay out a table."""
@@ -155,7 +179,7 @@ class RawReader:
         for place, name in enumerate(self._plain_numbers):
             numbers[place] = numbers_of(self._fields[name], columns)
         num_texts = len(self._served.texts)
-        laid = Texts(data, offsets, bags, np.concatenate(weights) if self._are_weighted else _NO_WEIGHTS)
+        laid = Texts(data, offsets, 0, bags, np.concatenate(weights) if self._are_weighted else _NO_WEIGHTS)
         first, step = np.arange(num_texts) * num_rows, np.ones(num_texts, dtype=np.int64)
         vectors = {field.name: self._fields[field.name].read(columns, {}) for field in self._vectors}
         if any(cells.rejects for cells in vectors.values()):
@@ -163,12 +187,12 @@ class RawReader:
         return Laid(self._raw(laid, first, step, numbers, self._none_alike), vectors, lambda: table)
 
     def _raw(self, laid: Texts, first: Int64s, step: Int64s, numbers: Float64s, alike: Bools) -> Raw:
-        data, offsets, bags, weights = laid
+        data, offsets, gap, bags, weights = laid
         for place, field in enumerate(self._bags):
             if field.weight_scale == "log":
                 begin, end = bags[place, 0] - bags[0, 0], bags[place, -1] - bags[0, 0]
                 weights[begin:end] = compressed(weights[begin:end])
-        return Raw(data, words_of(data), offsets, first, step, bags, weights, numbers, _NO_GIVEN, alike)
+        return Raw(data, words_of(data), offsets, gap, first, step, bags, weights, numbers, _NO_GIVEN, alike)
 
 
 def numbers_of(of_field: FieldEncoder, columns: Columns) -> Float64s:
@@ -204,6 +228,25 @@ def _vectors(field: Field, cells: Sequence[Any], times: int = 1) -> Cells:
     if times > 1:
         numbers, offsets = np.tile(numbers, times), np.arange(times + 1) * offsets[-1]
     return Cells(numbers=numbers, offsets=offsets)
+
+
+def _order(
+    served: Served, fields: Mapping[str, FieldEncoder], number_columns: Sequence[str], shared: frozenset[str]
+) -> _Order:
+    once = np.array([name in shared for name in served.texts], dtype=np.bool_)
+    number_once = np.array([name in shared for name in number_columns], dtype=np.bool_)
+    return _Order(
+        [name for name in served.texts if name not in shared],
+        [name for name in served.texts if name in shared],
+        np.where(once, (~once).sum(), np.cumsum(~once) - 1),
+        np.where(once, np.cumsum(once) - 1, 0),
+        (~once).astype(np.int64),
+        [name for name in number_columns if name not in shared],
+        [name for name in number_columns if name in shared],
+        np.flatnonzero(~number_once),
+        np.flatnonzero(number_once),
+        _alike_in_plan(served, fields, shared) if shared else np.zeros(len(served.names), dtype=np.bool_),
+    )
 
 
 def _alike_in_plan(served: Served, fields: Mapping[str, FieldEncoder], shared: frozenset[str]) -> Bools:

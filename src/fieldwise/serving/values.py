@@ -59,8 +59,8 @@ class Texts(NamedTuple):
 
     Attributes
     ----------
-    data, offsets
-        Their bytes, and where each begins.
+    data, offsets, gap
+        Their bytes, where each begins, and how many bytes are between one and the next.
     bags
         (G, B + 1): the numbers of the texts of each bag; of one with fewer cells than B, the end is repeated.
     weights
@@ -69,6 +69,7 @@ class Texts(NamedTuple):
 
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
+    gap: int
     bags: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
 
@@ -103,19 +104,22 @@ def lay_out(texts: list[Any], of_bags: Sequence[Bag], num_rows: int) -> Texts:
     if weights:
         weights += [1.0] * (len(texts) - num_texts - len(weights))
     try:
-        joined = "".join(texts)
+        joined = "\0".join(texts)
     except TypeError:
         texts = [value if type(value) is str else _spelled(value) for value in texts]
-        joined = "".join(texts)
+        joined = "\0".join(texts)
     try:
         content = joined.encode()
     except UnicodeEncodeError:  # a lone surrogate, which the encoder's own way names
         raise Refused from None
-    lengths = map(len, texts if len(content) == len(joined) else map(str.encode, texts))
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(texts)), out=offsets[1:])
     data = np.frombuffer(bytearray(content + bytes(ROOM)), dtype=np.uint8)
-    return Texts(data, offsets, bags, np.array(weights, dtype=np.float32))
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+    if texts:  # a sixth of the time of asking each for its length
+        zeros = np.flatnonzero(data[: len(content) + 1] == 0)
+        if len(zeros) != len(texts):  # there are some inside
+            raise Refused
+        np.add(zeros, 1, out=offsets[1:])
+    return Texts(data, offsets, 1, bags, np.array(weights, dtype=np.float32))
 
 
 def _add_weighted(bag: Bag, texts: list[Any], weights: list[float], ends: list[int]) -> None:
