@@ -49,7 +49,7 @@ def test_doctor_says_what_to_do_where_compiled_kernels_can_be_kept_nowhere(monke
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 2
     assert "/dev/null/a: 0 kernels, not writable" in result.stdout
-    assert "error: compiled kernels can be kept nowhere" in result.stderr
+    assert "error: there is no folder to keep compiled kernels in" in result.stderr
     assert "set NUMBA_CACHE_DIR" in result.stderr
 
 
@@ -102,7 +102,7 @@ def test_doctor_says_where_room_is_short(monkeypatch):
     monkeypatch.setattr(hardware, "available_bytes", lambda: 1000)
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 2
-    assert "only 1.00 kB of memory are available: end other programs" in result.stderr
+    assert "only 1.00 kB of memory is available: end other programs" in result.stderr
     assert f"only 1.00 kB are free at {Path.cwd()} " in result.stderr
 
 

@@ -33,7 +33,7 @@ def test_ray_trains_the_same_model_also_when_a_worker_is_killed(tmp_path):
         os.kill(actors_of(process.pid)[-1], signal.SIGKILL)
         output, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, messages
-    assert "all start again, from the last checkpoint" in messages
+    assert "restarting all workers from the last checkpoint" in messages
     expected = runs.train(config, tmp_path / "two", "--workers", "2")
     assert json.loads(output)["test"] == expected["test"]
     for name, array in runs.weights(tmp_path / "two").items():

@@ -86,7 +86,7 @@ def test_workers_that_are_stopped_save_what_any_number_of_workers_goes_on_from(f
         output, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, messages
     assert output == ""
-    assert messages.count("the same command goes on from there") == 1
+    assert messages.count("run the same command again to resume") == 1
 
     newest = max((out / "checkpoints").iterdir())
     whole = read_checkpoint(newest).table

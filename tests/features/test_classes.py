@@ -96,7 +96,9 @@ def test_a_positive_class_that_is_not_met_is_an_error_that_names_what_is():
 
 
 def test_a_positive_class_among_three_is_refused():
-    with pytest.raises(DataError, match=r'one of two, and the label has more(.|\n)*data.classes = \["skip", "buy"\]'):
+    with pytest.raises(
+        DataError, match=r'requires two classes, and the label has more(.|\n)*data.classes = \["skip", "buy"\]'
+    ):
         encoder_of(["skip", "skip", "buy", "wait"], positive="buy")
 
 
@@ -131,7 +133,7 @@ def test_more_classes_are_sorted_and_one_that_is_rare_is_pointed_out():
     "counts", [{"0.5": 5, "0.25": 5, "1": 9}, {str(number): 3 for number in range(101)}], ids=["fractions", "many"]
 )
 def test_numbers_that_are_no_classes_are_refused(counts):
-    with pytest.raises(DataError, match=r"numbers that are no classes(.|\n)*threshold"):
+    with pytest.raises(DataError, match=r"numbers that are not classes(.|\n)*threshold"):
         decide_classes(counts, "rating")
 
 
@@ -142,7 +144,7 @@ def test_a_rating_is_taken_for_classes_with_a_note():
 
 
 def test_letter_case_that_tells_classes_apart_has_to_be_stated():
-    with pytest.raises(DataError, match=r'nothing but letter case(.|\n)*"Wait"'):
+    with pytest.raises(DataError, match=r'only in letter case(.|\n)*"Wait"'):
         decide_classes({"wait": 9, "Wait": 3, "buy": 9, "leave": 9}, "action")
     assert [Spelling(("A", "a", "b")).place(text) for text in ("A", "a", "B", "c")] == [0, 1, 2, -1]
 

@@ -306,9 +306,9 @@ def test_large_inputs_that_enter_as_they_are_are_pointed_out_wherever_they_stand
         encoder.add_learned(other.learned())
     encoder.finish()
     assert encoder.notes == (
-        "field qty: weights as large as 1e+06 enter as they are, and training may diverge: "
+        "field qty: weights as large as 1e+06 enter unscaled, and training may diverge: "
         'set weight_scale = "log" in [fields.qty]',
-        "field raw: numbers as large as 5000 enter as they are, and training may diverge: "
+        "field raw: numbers as large as 5000 enter unscaled, and training may diverge: "
         'set scale = "standard" in [fields.raw]',
     )
 

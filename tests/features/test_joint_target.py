@@ -36,7 +36,7 @@ def test_a_row_that_says_nothing_of_any_label_is_rejected_and_one_that_says_some
     assert [(reject.row, reject.reason) for reject in encoded.rejects] == [(2, "the label is missing")]
     assert [note for note in encoder.notes if "buy" in note] == []
     [note] = encoder.notes
-    assert note == "label click: 1 of 3 training rows say nothing of it, and are left out of its loss"
+    assert note == "label click: 1 of 3 training rows have no value for it, and are left out of its loss"
 
 
 def test_what_was_not_clicked_was_not_bought_and_cannot_have_been():
@@ -47,7 +47,7 @@ def test_what_was_not_clicked_was_not_bought_and_cannot_have_been():
     [reject] = encoded.rejects
     assert (reject.row, reject.column, reject.value) == (5, "buy", "1")
     assert "click, among which it is counted, is not" in reject.reason
-    assert encoder.notes == ("label buy: 1 of 5 training rows say nothing of it, and are left out of its loss",)
+    assert encoder.notes == ("label buy: 1 of 5 training rows have no value for it, and are left out of its loss",)
 
 
 def test_a_text_that_is_no_class_is_rejected_with_its_own_column():

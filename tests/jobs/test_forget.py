@@ -276,9 +276,9 @@ def test_half_way_the_run_is_not_updated_and_that_is_said(folder: Path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             forget(folder / "run", "user", GONE)
     for job in (lambda: fw.update(folder / "run", log_of(7)), lambda: rollback(folder / "run")):
-        with pytest.raises(ArtefactError, match="was broken off"):
+        with pytest.raises(ArtefactError, match="was interrupted"):
             job()
-    assert "was broken off" in fw.verify(folder / "run").damages[0]
+    assert "was interrupted" in fw.verify(folder / "run").damages[0]
     said: list[Event] = []
     rows = folder / "rows.parquet"
     pq.write_table(log_of(7), rows)
@@ -288,8 +288,8 @@ def test_half_way_the_run_is_not_updated_and_that_is_said(folder: Path, monkeypa
     models = Models(folder / "run", None, Limits(), lines.append)
     models.load()
     models.close()
-    assert sum(isinstance(each, Warned) and "was broken off" in each.text for each in said) == 2
-    assert "was broken off" in lines[0]
+    assert sum(isinstance(each, Warned) and "was interrupted" in each.text for each in said) == 2
+    assert "was interrupted" in lines[0]
     assert not forget(folder / "run", "user", GONE).proof.left
     assert fw.verify(folder / "run").damages == []
 

@@ -156,7 +156,7 @@ def test_several_fields_read_one_column():
 def test_a_column_gives_its_name_to_the_field_that_takes_it():
     found = infer('[fields.age]\ncolumn = "price"')
     assert [field.column for field in found.schema.fields if field.name == "age"] == ["price"]
-    assert found.left_out["age"] == "another field has its name"
+    assert found.left_out["age"] == "another field has this name"
 
 
 def test_a_time_gives_an_hour_and_a_weekday_unless_their_names_are_taken():

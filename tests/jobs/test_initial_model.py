@@ -47,7 +47,7 @@ def test_where_logistic_regression_is_best_it_is_kept_and_that_is_said(folder, t
     again = fw.evaluate(run, folder / "log.parquet").metrics
     assert again == fw.evaluate(tmp_path / "lr", folder / "log.parquet").metrics
     shown = CliRunner().invoke(main, ["train", str(config), "--out", str(run), "--quiet"], catch_exceptions=False)
-    saved = f"LR ({alone.parameters} parameters) is the model that was saved: nothing was better on valid beyond noise"
+    saved = f"LR ({alone.parameters} parameters) was saved: nothing was better on valid beyond noise"
     assert saved in shown.output
     assert shown.output.count("parameters") == 1, "those of the network, which was not saved, are not among them"
     plain = CliRunner().invoke(main, ["train", str(config), "--out", str(run), "--quiet", "--json"])

@@ -139,7 +139,7 @@ def test_where_only_clicks_have_a_label_the_message_says_to_write_the_others_out
     (tmp_path / "log.csv").write_text("click,user,price\n" + lines(100, rng, "click", ""))
     with pytest.raises(fw.DataError, match="hold one class only") as caught:
         fw.prepare(config(tmp_path, "log.csv"))
-    assert caught.value.fix.startswith("where an empty label means a class, as no click, write 0 into it; else, take")
+    assert caught.value.fix.startswith("if an empty label means a class, such as no click, write 0 instead; otherwise")
     with pytest.raises(fw.ConfigError, match="an empty cell cannot be a class") as caught:
         fw.prepare(config(tmp_path, "log.csv", more='classes = ["", "click"]'))
     assert "None" not in str(caught.value)

@@ -56,7 +56,7 @@ def test_without_validation_rows_in_a_split_training_says_that_the_last_epoch_is
     assert (result.read.rows_used, result.read.rows_rejected) == (20, 8)
     [reason] = result.read.reasons
     assert (reason.column, reason.value, reason.rows, reason.row) == ("part", "holdout", 8, 21)
-    assert "no row of the log is of the part valid, by its column part" in result.read.remarks
+    assert "no row of the log is in valid, by its column part" in result.read.remarks
 
 
 def test_a_validation_part_of_one_class_is_pointed_out_where_another_metric_stops(tmp_path):

@@ -42,7 +42,7 @@ SECTIONS = (
     "By day",
     "Data",
     "Speed and memory",
-    "How to make it again",
+    "How to reproduce it",
 )
 
 

@@ -191,7 +191,7 @@ def test_one_label_in_a_list_is_that_label(tmp_path):
 )
 def test_what_several_labels_cannot_have_is_refused_when_the_configuration_is_read(tmp_path, override):
     key = override.partition("=")[0]
-    with pytest.raises(fw.ConfigError, match=f"cannot be had with several labels\n(.|\n)*{key}"):
+    with pytest.raises(fw.ConfigError, match=f"is not available with several labels\n(.|\n)*{key}"):
         config(tmp_path, overrides=[override])
 
 

@@ -239,8 +239,8 @@ def test_a_log_without_a_sampled_machine_says_why(folder):
     [
         ("lc-dn", "did you mean lc-dnn"),
         ("lc-dnn+bayes-fm", "did you mean bayesian-fm"),
-        ("lr+lr", "LR does not differ by its seed"),
-        ("lc-dnn+bayesian-fm+bayesian-fm", "Bayesian FM does not differ by its seed"),
+        ("lr+lr", "LR does not depend on its seed"),
+        ("lc-dnn+bayesian-fm+bayesian-fm", "Bayesian FM does not depend on its seed"),
     ],
 )
 def test_a_stack_that_cannot_be_is_refused(folder, kind, says):

@@ -93,7 +93,7 @@ def test_a_model_that_is_trained_on_them_answers_rows_without_times(tmp_path, se
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("", "no part is a share"),
+        ("", "neither is given as a share"),
         ('split = "part"', "split already says"),
         ('split = "part"\nvalid = 0.1', "split already says"),
     ],

@@ -112,7 +112,7 @@ def test_where_nothing_can_be_written_kernels_work_and_one_note_says_what_to_do(
     assert not is_kept()
     told = capsys.readouterr().err
     assert told.count("note:") == 1
-    assert "every process compiles them anew" in told
+    assert "every process compiles them again" in told
     assert "NUMBA_CACHE_DIR" in told
     assert "doctor --compile" in told
 

@@ -103,7 +103,7 @@ def test_what_needs_several_readings_refuses_pipes_without_waiting_for_them(tmp_
 def test_what_can_be_read_once_only_may_be_named_once_only(run, tmp_path):
     for verb in (["predict", "--out", tmp_path / "p.csv"], ["evaluate"]):
         found = cli(verb[0], run, "--data", "-", "--data", "-", *verb[1:], content=TEXT.encode())
-        assert (found.exit_code, "what can be read only once is named twice" in found.output) == (2, True)
+        assert (found.exit_code, "a pipe that can be read only once is named twice" in found.output) == (2, True)
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(TEXT,))

@@ -175,11 +175,11 @@ BAD_ROWS = {
     "a lone surrogate": (b'{"rows": [{"city": "\\ud800"}]}', "column city: half of a surrogate pair"),
     "one in a bag": (b'{"columns": {"city": ["a"], "tags": [["a", "\\udc00"]]}}', "column tags: half of a surrogate"),
     "one in a bag of weights": (b'{"context": {"tags": {"\\udc00": 1}}, "candidates": []}', "column tags: half of"),
-    "NaN": (b'{"rows": [{"age": NaN}]}', "column age: NaN is no JSON; a value that is missing is null"),
+    "NaN": (b'{"rows": [{"age": NaN}]}', "column age: NaN is not JSON; a missing value is null"),
     "thousands of digits": (b'{"rows": [{"code": ' + b"1" * 5000 + b"}]}", "column code: an integer has 4,300 digits"),
     "no UTF-8": (b'{"rows": [{"city": "\xff"}]}', ""),
     "deep nesting": (b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", ""),
-    "a number beyond doubles": (b'{"rows": [{"age": 1e999}]}', "column age: a number beyond all floats"),
+    "a number beyond doubles": (b'{"rows": [{"age": 1e999}]}', "column age: a number beyond the range of floats"),
     "a top below 1": ({"context": {}, "candidates": [ROW], "top": 0}, "top"),
 }
 
@@ -248,7 +248,7 @@ BAD_TENSORS = {
     [
         (b'"\\ud800"', "column city: half of a surrogate pair"),
         (b'NaN, "\\ud800"', "column city: half of a surrogate pair"),
-        (b"1e999", "column city: a number beyond all floats"),
+        (b"1e999", "column city: a number beyond the range of floats"),
         (b"1" * 5000, "column city: an integer has 4,300 digits"),
         (b"{}", "input city: expected BYTES, got {}"),
     ],

@@ -123,12 +123,12 @@ def bundle_in_use(folder: str | Path) -> Path:
 
 
 def forgetting_remark(folder: str | Path) -> str | None:
-    """Return what should be known of a run in which a `fieldwise forget` was broken off; None where none was."""
+    """Return what should be known of a run in which a `fieldwise forget` was interrupted; None where none was."""
     if not (Path(folder) / FORGETTING_NAME).exists():
         return None
     return (
-        f"a `fieldwise forget` was broken off in {folder}: the model may answer with the values or without; the same "
-        "`fieldwise forget` again ends it"
+        f"a `fieldwise forget` was interrupted in {folder}: the model may still know the values; run the same "
+        "`fieldwise forget` again to finish it"
     )
 
 

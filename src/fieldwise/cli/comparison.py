@@ -49,7 +49,7 @@ def print_comparison(comparison: Comparison, path: Path, config: Config) -> None
     for label, result in zip(labels.values(), comparison.models, strict=True):
         if result.kept is not None:
             click.echo(
-                f"{label}{first}: {model_label(result.kept)} is what was saved and measured: nothing was better "
+                f"{label}{first}: {model_label(result.kept)} was saved and measured: nothing was better "
                 "on valid beyond noise.\n"
             )
     if comparison.differences:

@@ -19,7 +19,7 @@ __all__ = ["curve", "print_history", "print_update"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 60
-_UNDONE = "undone: a version before it was put to use again, and later versions have not learned from this day"
+_UNDONE = "undone: an earlier version was put back into use, and later versions have not learned from this day"
 _HEADINGS = ["auc", "logloss", "norm. entropy", "calibration"]
 
 
@@ -41,9 +41,9 @@ def print_update(result: UpdateResult) -> None:
     """Print what became of a day."""
     day = result.record
     if result.repeated:
-        click.echo("These rows were learned from before: nothing was changed.")
+        click.echo("These rows have been learned from before: nothing was changed.")
         if result.lost:
-            click.echo("The version that learned from them is out of use: --again learns from them once more.")
+            click.echo("The version that learned from them is no longer in use: --again learns from them once more.")
     lines = []
     if day.progressive is not None:
         lines.append(["its rows, before they were learned from", *_figures(day.progressive)])
@@ -65,8 +65,12 @@ def print_update(result: UpdateResult) -> None:
         click.echo(f"warning: {warning}")
     for reason in day.reasons:
         click.echo(f"refused: {reason}")
-    state = "is published" if day.published else "is kept in refused, not published" if day.version else ""
-    click.echo(f"version {day.version} {state}; in use is {day.current}" if day.version else f"in use is {day.current}")
+    state = "is published" if day.published else "was refused, and is kept in the folder refused" if day.version else ""
+    click.echo(
+        f"version {day.version} {state}; version {day.current} is in use"
+        if day.version
+        else f"version {day.current} is in use"
+    )
     if day.is_lost:
         click.echo(_lost(day))
 
@@ -77,7 +81,7 @@ def _print_late(day: DayRecord) -> None:
     if counts is None:
         return
     click.echo(
-        f"rows and their labels: {counts.read:,} read and {counts.waited:,} waited from before; {counts.ready:,} are "
+        f"rows and their labels: {counts.read:,} read, {counts.waited:,} waiting from before; {counts.ready:,} are "
         f"ready, {counts.waiting:,} wait, {counts.closed:,} got no click, {counts.outlived:,} left out unlabelled, "
         f"{counts.repeated:,} known before, {counts.passed:,} too old"
     )
@@ -91,17 +95,17 @@ def _print_late(day: DayRecord) -> None:
         )
     if skew is not None:
         click.echo(
-            f"answered and recomputed probabilities of {counted(skew.rows, 'row')} differ by {skew.largest:.2g} at most"
+            f"answered and recomputed probabilities of {counted(skew.rows, 'row')} differ by at most {skew.largest:.2g}"
         )
 
 
 def print_history(record: Record, days: Sequence[DayRecord], first: int = 1) -> None:
     """Print a line for each day, of which the first has this number, and how its figures moved."""
     if not days:
-        click.echo("The run was not updated yet; version 1 is the trained model.")
+        click.echo("The run has not been updated yet; version 1 is the trained model.")
         return
     print_table(
-        f"{counted(len(days), 'day')}; in use is version {record.current}",
+        f"{counted(len(days), 'day')}; version {record.current} is in use",
         ["day", "version", "published", "auc", "logloss", "entropy", "calibration", "unseen", "features"],
         [_line(number, day, record.has_lost(day)) for number, day in enumerate(days, first)],
         num_texts=3,
@@ -124,7 +128,7 @@ def print_history(record: Record, days: Sequence[DayRecord], first: int = 1) -> 
 
 
 def _lost(day: DayRecord) -> str:
-    return f"later versions go on from version {day.head}: what was learned after it, of this day too, is lost to them"
+    return f"later versions continue from version {day.head}, without what was learned after it, on this day too"
 
 
 def _title(day: DayRecord) -> str:

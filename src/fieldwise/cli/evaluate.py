@@ -27,13 +27,13 @@ from fieldwise.cli.output import print_json
     "--by", metavar="FIELD", multiple=True, help="Print the calibration of each value of this field; may be repeated."
 )
 @click.option("--by-day", is_flag=True, help="Print the metrics of each day, by the column of data.time.")
-@click.option("--time", metavar="COLUMN", help="Tell days by this column of times; implies --by-day.")
+@click.option("--time", metavar="COLUMN", help="Take the days from this column of times; implies --by-day.")
 @click.option(
     "--cutoff",
     metavar="K",
     type=click.IntRange(min=1),
     default=10,
-    help="Ranks that NDCG, hit rate and recall look at, in the groups of data.group; 10 by default.",
+    help="Number of first ranks that count for NDCG, hit rate and recall; 10 by default.",
 )
 @common_options
 def command(

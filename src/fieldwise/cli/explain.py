@@ -62,7 +62,7 @@ def command(
     from fieldwise.cli.progress import show_progress
 
     if sum((row is not None, out is not None, importance)) > 1:
-        raise click.UsageError("--row, --out and --importance exclude each other; use one of them.")
+        raise click.UsageError("--row, --out and --importance are mutually exclusive.")
     if out is not None:
         from fieldwise.jobs.predict.predict import predict
 

@@ -78,7 +78,7 @@ def command(
         return
     for name, num_bytes in found.files.items():
         click.echo(f"{name}  {num_bytes:,} bytes")
-    how = "; its rows are those of the model's own file" if found.linked else ""
+    how = "; the table is a link to the model's own file" if found.linked else ""
     click.echo(f"{counted(found.features, 'feature')} written to {found.out}{how}")
 
 

@@ -57,7 +57,7 @@ def command(
     else:
         click.echo(f"{found.found:,} of {counted(found.values, 'value')} of {field} were known")
         for name, count in found.features.items():
-            click.echo(f"  field {name}: {counted(count, 'feature')} made free in all versions")
+            click.echo(f"  field {name}: {counted(count, 'feature')} freed in all versions")
         click.echo(f"  rewritten: {', '.join([*found.bundles, *found.states]) or 'nothing'}")
         for file, count in found.rows.items():
             click.echo(f"  {counted(count, 'row')} removed from {file}")
@@ -72,6 +72,6 @@ def command(
         for text in found.stays:
             click.echo(f"stays: {text}")
     for place in found.proof.left:
-        click.echo(f"error: left in {place}", err=True)
+        click.echo(f"error: still in {place}", err=True)
     if found.proof.left:
         click.get_current_context().exit(UserError.exit_code)

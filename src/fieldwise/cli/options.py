@@ -157,13 +157,13 @@ set_option = click.option(
 preset_option = click.option(
     "--preset",
     type=click.Choice(["fast", "default", "best"]),
-    help="How much time a model is worth: train.preset.",
+    help="How much time to spend on a model: train.preset.",
 )
 
 minutes_option = click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Leave out what would take longer, the costliest first: train.minutes.",
+    help="Leave out models and members that would take longer, the costliest first: train.minutes.",
 )
 
 threads_option = click.option(

@@ -30,14 +30,14 @@ from fieldwise.cli.output import print_json
     help="Output file (.parquet or .csv); - for CSV on standard output.",
 )
 @click.option(
-    "--contributions", is_flag=True, help="Write what each field adds to the logit, too; see `fieldwise explain`."
+    "--contributions", is_flag=True, help="Also write what each field adds to the logit; see `fieldwise explain`."
 )
 @click.option(
     "--std",
     is_flag=True,
-    help="Write logit_std, too: how unsure a model with bayesian-fm is of each row, in logits.",
+    help="Also write logit_std: how unsure a model with bayesian-fm is of each row, in logits.",
 )
-@click.option("--as-served", is_flag=True, help="Take the fixed values of fields with serve_as, as a server does.")
+@click.option("--as-served", is_flag=True, help="Use the fixed values of fields with serve_as, as a server does.")
 @replace_option
 @format_option
 @common_options

@@ -54,7 +54,7 @@ _PASSES = {
     "evaluate": "evaluating",
     "predict": "predicting",
     "compare": "comparing",
-    "search": "searching what is left",
+    "search": "searching for what is left",
 }
 
 

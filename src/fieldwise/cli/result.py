@@ -55,7 +55,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
         click.echo(f"Left out, for train.minutes = {config.train.minutes:g}: {names}.")
     if result.kept is not None:
         kept = f"{model_label(result.kept)} ({size})"
-        click.echo(f"{kept} is the model that was saved: nothing was better on valid beyond noise.")
+        click.echo(f"{kept} was saved: nothing was better on valid beyond noise.")
     if result.pretrain_seconds is not None:
         click.echo(f"Pre-training took {result.pretrain_seconds:.1f} s.")
     click.echo()
@@ -72,7 +72,7 @@ def print_result(result: Result, path: Path, config: Config) -> None:
             notes=notes,
         )
     if result.folds:
-        print_folds(result.folds, "the model has all rows")
+        print_folds(result.folds, "the saved model has learned from all rows")
     print_members([result])
     if (trees := result.with_trees) is not None:
         print_members([trees])
@@ -113,7 +113,7 @@ def print_members(results: Sequence[Result | TreesResult]) -> None:
             lines.append([model_label(result.model), model_label(member.model), weights, *cells, *lost, seconds])
     if lines:
         print_table(
-            "Members of a stack, each alone, its weight in the stack, and what valid would lose without it",
+            "Members of the stack: each alone, its weight, and what valid would lose without it",
             [
                 *("stack", "member", "weight", *(f"{part} {title_of(name)}" for part, name in columns)),
                 *("AUC lost", "logloss lost", "seconds"),

@@ -13,11 +13,13 @@ from fieldwise.cli.output import print_json
 @click.command(
     name="rollback",
     cls=Verb,
-    short_help="Put the version before to use again.",
+    short_help="Put the previous version back into use.",
     examples=("fieldwise rollback runs/first", "fieldwise rollback runs/first --to 12"),
 )
 @run_argument
-@click.option("--to", metavar="VERSION", type=click.IntRange(min=1), help="The version; the one before by default.")
+@click.option(
+    "--to", metavar="VERSION", type=click.IntRange(min=1), help="The version to use; by default the previous one."
+)
 @json_option
 def command(run: Path, to: int | None, as_json: bool) -> None:
     """Put an earlier version of an updated RUN to use, at once: servers take it as they take a new one.
@@ -31,5 +33,5 @@ def command(run: Path, to: int | None, as_json: bool) -> None:
         print_json({"version": version})
     else:
         click.echo(
-            f"version {version} is in use; the next update goes on from it, without what later ones have learned"
+            f"version {version} is in use; the next update continues from it, without what later versions have learned"
         )

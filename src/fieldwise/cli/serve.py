@@ -34,7 +34,7 @@ from fieldwise.cli.options import Verb, json_option
     default=2.0,
     show_default=True,
     type=click.FloatRange(min=0.05),
-    help="Seconds between looks for new versions.",
+    help="Seconds between checks for new versions.",
 )
 @click.option(
     "--log",
@@ -87,7 +87,7 @@ def command(
         click.echo(text, err=True)
 
     if token is None and host not in ("127.0.0.1", "localhost", "::1"):
-        say("note: others can reach this address and no token is asked for; see --token-file")
+        say("note: others can reach this address and no token is required; see --token-file")
     models = Models(path, name, limits, say)
     request_log = RequestLog(log, say) if log is not None else None
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @run_argument
 @click.option("--data", metavar="PATH", multiple=True, help="The day's log: file, glob or folder; may be repeated.")
-@folders_option("--served", "In place of --data: the folder of a model in that of `fieldwise serve --log`")
+@folders_option("--served", "Instead of --data: the folder of a model in what `fieldwise serve --log` wrote.")
 @click.option(
     "--labels",
     metavar="FILE",
@@ -53,9 +53,11 @@ if TYPE_CHECKING:
 )
 @format_option
 @click.option(
-    "--no-gate", is_flag=True, help="Hold no rows out, learn from all of them, and publish the new version unjudged."
+    "--no-gate",
+    is_flag=True,
+    help="Hold out no rows, learn from all of them, and publish the new version without judging it.",
 )
-@click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused, or gone back from.")
+@click.option("--again", is_flag=True, help="Learn once more from a day whose version was refused or rolled back.")
 @set_option
 @report_option
 @worker_options

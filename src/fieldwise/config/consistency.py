@@ -81,7 +81,7 @@ def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:
     has_share = isinstance(data.valid, float) or isinstance(data.test, float)
     if data.time is not None and data.folds is None and not has_share:
         yield ConfigError(
-            "time says where parts are cut, and no part is a share of the log",
+            "time cuts valid and test from the end of the log, and neither is given as a share",
             where=origin.at("data", "time"),
             got=f"valid = {data.valid}, test = {data.test}",
             fix="give valid or test as a share, as in valid = 0.1, or folds, or remove time",

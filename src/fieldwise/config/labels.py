@@ -32,7 +32,7 @@ def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
     _, colon, label = train.stop_on.partition(":")
     if colon and label not in columns:
         yield ConfigError(
-            "the metric to stop on is of no label",
+            "the metric to stop on names none of the labels",
             where=origin.at("train", "stop_on"),
             expected=f"METRIC:LABEL of {', '.join(columns)}",
             got=train.stop_on,
@@ -53,10 +53,10 @@ def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
             fix="remove label",
         )
     for table, key, has, fix in (
-        ("data", "classes", bool(data.classes), "each label has two classes: say positive of it in data.labels"),
-        ("data", "positive", data.positive is not None, "say positive of each label, in data.labels"),
-        ("data", "crosses", data.crosses == "auto", 'look for crosses with one label, by "auto", and list them here'),
-        ("model", "kind", "+" in config.model.kind, "train one member: a stack is weighed for one label"),
+        ("data", "classes", bool(data.classes), "each label has two classes: set positive in data.labels"),
+        ("data", "positive", data.positive is not None, "set positive of each label in data.labels"),
+        ("data", "crosses", data.crosses == "auto", 'search for crosses with one label ("auto"), and list them here'),
+        ("model", "kind", "+" in config.model.kind, "train one member: the weights of a stack are fitted to one label"),
         ("model", "kind", config.model.kind == "bayesian-fm", "it samples one label; lc-dnn trains several"),
         ("train", "calibration", train.calibration != "none", "calibrate a model of one label"),
         ("train", "negative_rate", train.negative_rate < 1.0, "train on all rows"),
@@ -64,7 +64,7 @@ def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
     ):
         if has:
             yield ConfigError(
-                "this cannot be had with several labels",
+                "this is not available with several labels",
                 where=origin.at(table, key),
                 got=f"data.labels = {', '.join(columns)}",
                 fix=fix,

@@ -75,7 +75,7 @@ class CsvReader:
             raise ConfigError(
                 "a file cannot be read with this delimiter and this quote",
                 where="csv",
-                expected="two different ASCII characters that are no line ends",
+                expected="two different ASCII characters other than line ends",
                 got=f"{delimiter!r} and {options.quote!r}",
             )
         self._block_bytes = _BLOCK_BYTES

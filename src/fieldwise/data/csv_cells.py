@@ -292,7 +292,7 @@ class CellParser:
             num_rows = sum(self._barren[number] for number in range(first, last + 1))
         if num_rows >= _MAX_REFUSED:
             raise self._refuse(
-                block.first_row, f"{num_rows} rows on end, none of them of {counted(len(self._columns), 'cell')}"
+                block.first_row, f"{num_rows} consecutive rows, none of them of {counted(len(self._columns), 'cell')}"
             )
 
 

@@ -217,7 +217,7 @@ def refuse_data_as_names(cells: Sequence[str], path: str) -> None:
         )
     if all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in cells):
         raise DataError(
-            "the names of columns stand in single quotes",
+            "the names of columns are in single quotes",
             where=f"{path}, row 1",
             got=", ".join(cells[:6]) + (", ..." if len(cells) > 6 else ""),
             fix="""say --quote "'" (csv.quote = "'"); where the quotes belong to the names, csv.header = true""",
@@ -228,6 +228,6 @@ def refuse_data_as_names(cells: Sequence[str], path: str) -> None:
             where=f"{path}, row 1",
             expected="names",
             got=", ".join(map(repr, cells[:6])) + (", ..." if len(cells) > 6 else ""),
-            fix="where there is no header, say --no-header (csv.header = false), and give names with --columns; "
-            "where these are names, csv.header = true",
+            fix="if there is no header, use --no-header (csv.header = false) and name the columns with --columns; "
+            "if these are names, set csv.header = true",
         )

@@ -195,7 +195,7 @@ def _files_below(folder: Path, format: str | None, usual_format: str | None, lef
             "a folder of the log cannot be read",
             where=error.filename,
             got=error.strerror or error,
-            fix="ask for the right to read it, or name the files",
+            fix="get permission to read it, or name its files",
         ) from None
 
     paths: list[Path] = []

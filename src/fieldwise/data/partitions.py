@@ -85,7 +85,7 @@ def _refuse_difference(chunk: Chunk, name: str, value: str | None) -> None:
         return
     at = next(at for at, text in enumerate(cells) if not same[text])
     raise DataError(
-        "a column of the file and the folder that has its name differ",
+        "a column of the file and the folder of the same name disagree",
         where=f"{chunk.path}, row {int(chunk.rows[at])}, column {name}",
         expected=f"{value}, as the folder says",
         got=cells[at] if cells[at] is not None else "a missing value",

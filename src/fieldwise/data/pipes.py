@@ -106,7 +106,7 @@ def spooled(paths: Sequence[str | Path]) -> Iterator[Spooled]:
             status = os.fstat(0) if is_standard else os.stat(path)
             if first := seen.get(pipe := (status.st_dev, status.st_ino)):
                 raise DataError(
-                    "what can be read only once is named twice",
+                    "a pipe that can be read only once is named twice",
                     where=name,
                     got=f"the same pipe as {first}" if first != name else None,
                     fix="name it once",

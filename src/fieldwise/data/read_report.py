@@ -162,7 +162,7 @@ def describe(read: ReadReport) -> list[str]:
             first = "" if each.rows == 1 else "the first: "
             lines.append(f"  {count}{each.reason}{column} ({first}{each.file}, row {each.row}: {_shown(each.value)})")
     if any(each.reason.endswith("is not UTF-8") for each in read.reasons):
-        lines.append("  where files are not UTF-8, set data.csv.encoding (init: --encoding), as in latin-1")
+        lines.append("  if files are not UTF-8, set data.csv.encoding (init: --encoding), as in latin-1")
     if read.files_left_out:
         lines.append(counted(len(read.files_left_out), "file was", "files were") + " left out:")
         lines += _named(read.files_left_out)

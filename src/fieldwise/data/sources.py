@@ -345,5 +345,5 @@ def check_names(source: Source, names: Sequence[str]) -> None:
             "duplicate column names",
             where=f"{source.path}, columns {places}",
             got=", ".join(map(repr, twice[:10])),
-            fix="give each a name of its own in the first row, or take the column away",
+            fix="give each column a name of its own in the first row, or remove one",
         )

@@ -39,7 +39,7 @@ _CONFIG = """\
 train = ["adult.parquet"]         # relative to this file
 split = "split"                   # the column that says train, valid or test for each row
 label = "income"
-positive = ">50K"                 # the class that a probability is of
+positive = ">50K"                 # the class whose probability is predicted
 
 [fields.age]
 type = "number"

@@ -116,7 +116,7 @@ def _two(rows: Mapping[str, int], column: str, positive: str | None) -> tuple[st
         chosen, is_evident = guess_positive(rows)
         if not is_evident:
             raise DataError(
-                "it is not known which of two classes the probability shall be of",
+                "it is not known which of two classes is the positive one",
                 where=f"column {column}",
                 expected="0 and 1, false and true, no and yes or the like, or data.positive",
                 got=_listed(rows),
@@ -200,7 +200,7 @@ def _several(counts: Mapping[str, int], rows: Mapping[str, int], column: str, po
     if positive is not None:
         pair = (_first_other(frequent, positive), positive)
         raise DataError(
-            "a positive class is one of two, and the label has more",
+            "a positive class requires two classes, and the label has more",
             where=f"data.positive, column {column}",
             got=_listed(rows),
             fix=f"name two classes, the positive one last, as in data.classes = {_list(pair)}: the rows of others are "
@@ -209,7 +209,7 @@ def _several(counts: Mapping[str, int], rows: Mapping[str, int], column: str, po
     all_numbers = len(sizes) == len(rows)
     if all_numbers and (len(rows) > _MOST_NUMBERS or any(size != math.floor(size) for size in sizes.values())):
         raise DataError(
-            "the label holds numbers that are no classes",
+            "the label holds numbers that are not classes",
             where=f"column {column}",
             expected=f"0 and 1, or whole numbers, at most {_MOST_NUMBERS} of them",
             got=f"{len(rows):,} values: {_listed(rows)}",
@@ -218,7 +218,7 @@ def _several(counts: Mapping[str, int], rows: Mapping[str, int], column: str, po
     cased = [text for text in counts if text not in rows]
     if cased:
         raise DataError(
-            "values of the label differ in nothing but letter case or blanks",
+            "values of the label differ only in letter case or spaces",
             where=f"column {column}",
             got=", ".join(_quoted(text) for text in sorted(cased, key=fold)[:_SHOWN]),
             fix="name the classes in data.classes: any case of a class is that class, unless both are named",
@@ -249,7 +249,7 @@ def _notes(rows: Mapping[str, int], column: str, all_numbers: bool) -> Iterable[
     if rare:
         shown = ", ".join(_with_rows(text, rows[text]) for text in rare[:_SHOWN])
         yield (
-            f"column {column} has classes that are met a few times in {total:,} rows: {shown}; "
+            f"column {column} has classes that occur only a few times in {total:,} rows: {shown}; "
             "data.classes, where it names the others, rejects the rows of these"
         )
     if all_numbers:

@@ -405,6 +405,6 @@ def _of_large_inputs(encoder: FieldEncoder) -> str:
     name, is_bag = encoder.field.name, encoder.form == BAG and not encoder.field.has_inputs
     what, fix = ("weights", 'weight_scale = "log"') if is_bag else ("numbers", 'scale = "standard"')
     return (
-        f"field {name}: {what} as large as {encoder.largest:.6g} enter as they are, and training may diverge: "
+        f"field {name}: {what} as large as {encoder.largest:.6g} enter unscaled, and training may diverge: "
         f"set {fix} in [fields.{name}]"
     )

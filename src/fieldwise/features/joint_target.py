@@ -161,8 +161,8 @@ class JointTargetEncoder(TargetEncoder):
             missing = sum(rows for code, rows in known if label_states(np.array([code]), number)[0] == MISSING_LABEL)
             if missing:
                 notes.append(
-                    f"label {column}: {missing:,} of {sum(rows for _, rows in known):,} training rows say nothing of "
-                    "it, and are left out of its loss"
+                    f"label {column}: {missing:,} of {sum(rows for _, rows in known):,} training rows have no value "
+                    "for it, and are left out of its loss"
                 )
         return notes
 

@@ -51,7 +51,7 @@ class MetricsByDay:
         column = time or (own.column if own is not None else None)
         if column is None:
             raise ConfigError(
-                "there is no column of times to tell days by",
+                "there is no column of times to take days from",
                 where="--by-day",
                 fix="name one with --time COLUMN; models trained with data.time know theirs",
             )

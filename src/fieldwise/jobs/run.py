@@ -208,7 +208,7 @@ def holding_run(folder: Path, *, forgets: bool = False, patience: float = 0.0) -
     Raises
     ------
     ArtefactError
-        There is no run, it is not finished, or a `fieldwise forget` was broken off in it.
+        There is no run, it is not finished, or a `fieldwise forget` was interrupted in it.
     ConfigError
         Another process works in it.
     """
@@ -294,7 +294,7 @@ def _refuse_other_bundle(folder: Path, manifest: _Manifest) -> None:
 def _refuse_half_forgotten(folder: Path) -> None:
     if (folder / FORGETTING_NAME).exists():
         raise ArtefactError(
-            "a `fieldwise forget` was broken off, and the values may still be there",
+            "a `fieldwise forget` was interrupted, and the values may still be there",
             where=folder / FORGETTING_NAME,
-            fix="run the same `fieldwise forget` again, which ends it",
+            fix="run the same `fieldwise forget` again to finish it",
         )

@@ -117,7 +117,7 @@ def folder_in_use(*, note: bool = False) -> Path | None:
                 _say_once(f"compiled kernels cannot be kept in NUMBA_CACHE_DIR ({config.CACHE_DIR}), so in {folder}")
             elif note and _is_temporary(folder):
                 _say_once(
-                    f"compiled kernels are kept in {folder}, for want of a folder that lasts; to keep them, set "
+                    f"compiled kernels are kept in {folder}, because no lasting folder is writable; to keep them, set "
                     "NUMBA_CACHE_DIR to one that can be written, or run `fieldwise doctor --compile` as the user who "
                     "installed fieldwise"
                 )
@@ -129,9 +129,9 @@ def folder_in_use(*, note: bool = False) -> Path | None:
 
 def _say_none() -> None:
     _say_once(
-        "compiled kernels can be kept nowhere, so every process compiles them anew, which takes some seconds; set "
-        "NUMBA_CACHE_DIR to a folder that can be written, or run `fieldwise doctor --compile` as the user who "
-        "installed fieldwise"
+        "there is no folder to keep compiled kernels in, so every process compiles them again, which takes some "
+        "seconds; set NUMBA_CACHE_DIR to a folder that can be written, or run `fieldwise doctor --compile` as the user "
+        "who installed fieldwise"
     )
 
 
@@ -282,7 +282,7 @@ class KernelCache(_Cache):
             _write(folder, name, pack(data._reduce()))
         except OSError as error:  # the disk is full, say: that is no reason not to go on
             _say_once(
-                f"compiled kernels cannot be kept in {folder}: {error.strerror}; they are compiled anew next time. "
+                f"compiled kernels cannot be kept in {folder}: {error.strerror}; they are compiled again next time. "
                 "NUMBA_CACHE_DIR names another folder"
             )
 

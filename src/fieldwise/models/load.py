@@ -55,8 +55,8 @@ def load_model(bundle: Bundle) -> ClickModel:
         calibration = msgspec.convert(bundle.calibration, Calibration)
     except ConfigError as error:
         raise ArtefactError(
-            "the model is of an earlier version and has what is gone", where=bundle.folder, got=error.got,
-            fix=f"{error.fix}; train it anew, or answer with fieldwise 0.1",
+            "the model was saved by an earlier version and has parts that are gone", where=bundle.folder, got=error.got,
+            fix=f"{error.fix}; train it again, or answer with fieldwise 0.1",
         ) from None  # fmt: skip
     except (msgspec.ValidationError, KeyError) as error:
         raise ArtefactError("the bundle's model is invalid", where=bundle.folder, got=error) from None

@@ -135,7 +135,7 @@ def refuse_unknown(kind: str, deep: str = "none", where: str = "") -> None:
     for name in ("lr", "bayesian-fm"):
         if members.count(name) > 1:
             raise ConfigError(
-                f"{model_label(name)} does not differ by its seed: a stack has it once",
+                f"{model_label(name)} does not depend on its seed: a stack can have it only once",
                 where=f"{where}[model.kind]",
                 got=kind,
             )

@@ -58,7 +58,7 @@ def _evaluation(content: ReportContent) -> Iterator[str]:
     found = content.figures
     yield from ("", "## Evaluation", "")
     if found is None:
-        yield "There are no rows but those that the model was trained on."
+        yield "There are only the rows that the model was trained on."
         return
     yield f"On the {counted(found.metrics.num_examples, f'{found.part} row')}:"
     yield ""

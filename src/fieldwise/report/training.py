@@ -42,7 +42,7 @@ def training_page(content: ReportContent) -> str:
             *(quality(content.figures) if content.figures is not None else ()),
             section("Data", *_data(content)),
             section("Speed and memory", figures(*_moments(content))),
-            section("How to make it again", *_facts(content)),
+            section("How to reproduce it", *_facts(content)),
         ],
     )
 
@@ -105,7 +105,7 @@ def _learning(content: ReportContent) -> Iterator[str]:
     ]
     if series:
         picture = chart("learning", f"valid {metric} of each model by epoch", series, "epoch", f"valid {metric}")
-        yield figures((picture, f"{metric} on valid after each epoch; which one was kept stands in the table above."))
+        yield figures((picture, f"{metric} on valid after each epoch; the table above says which one was kept."))
 
 
 def _of_one(model: ModelLine, metric: str) -> Iterator[tuple[str, str]]:
@@ -171,13 +171,13 @@ def _moments(content: ReportContent) -> Iterator[tuple[str, str]]:
         rates = [each.examples_per_second or 0.0 for each in timed]
         far = min(rates) > 0 and max(rates) > 30 * min(rates)  # solved logistic regression beside a network
         picture = chart("speed", "examples per second over time", series, "seconds", "examples/s", log_y=far)
-        yield picture, "Examples that were learned from in a second."
+        yield picture, "Training examples per second."
     held = [(each.seconds, each.memory / _GIGABYTE) for each in content.moments if each.memory is not None]
     if held:
         of_memory: Series = ("", [seconds for seconds, _ in held], [gigabytes for _, gigabytes in held])
         yield (
             chart("memory", "memory over time", [of_memory], "seconds", "GB"),
-            "Memory that the process held, what it had read of mapped files included.",
+            "Memory that the process held, including what it had read of mapped files.",
         )
 
 

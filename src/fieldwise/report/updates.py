@@ -102,7 +102,7 @@ def updates_page(content: UpdatesContent) -> str:
         _MARK,
         [
             f"<h1>{escape(content.title)}</h1>",
-            note(f"{counted(len(days), 'day')}; in use is version {content.current}."),
+            note(f"{counted(len(days), 'day')}; version {content.current} is in use."),
             *(_warning(days[-1], note) for note in (days[-1].notes if days else [])),
             section("Before it was learned from", figures(*_progressive(days))),
             section("Rows held out", figures(*_held_out(held))),

@@ -150,7 +150,7 @@ class App:
     async def _infer(self, version: Version, body: bytes, headers: Headers) -> Answer:
         length = headers.get(_HEADER_LENGTH)
         if length is not None and not (length.isdigit() and len(length) < 12):
-            raise Refusal(400, "inference-header-content-length is no number")
+            raise Refusal(400, "inference-header-content-length is not a number")
         asked = parse_infer(body, None if length is None else int(length), version.reads, self.limits)
         probabilities = await self._probabilities(version, asked.rows, asked.id)
         content, head = write_infer(asked, version.model, version.name, probabilities)

@@ -91,6 +91,6 @@ def _seconds_between_looks() -> float:
         seconds = 0.0
     if not seconds >= 0.05:
         raise ConfigError(
-            "invalid time between two looks", where="FIELDWISE_POLL", expected="0.05 s or more", got=given
+            "invalid time between two checks", where="FIELDWISE_POLL", expected="0.05 s or more", got=given
         )
     return seconds

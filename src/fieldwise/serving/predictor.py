@@ -270,8 +270,8 @@ def network_of(bundle: Bundle) -> bytes:
         return bundle.network
     if bundle.no_network is not None:
         raise ArtefactError(
-            "the model cannot be asked without torch", where=bundle.folder, got=bundle.no_network,
-            fix="`fieldwise predict` and `evaluate` ask it with torch",
+            "the model cannot answer without torch", where=bundle.folder, got=bundle.no_network,
+            fix="`fieldwise predict` and `evaluate` answer with torch",
         )  # fmt: skip
     try:
         convert = import_module("fieldwise.models.network").network_of
@@ -279,7 +279,7 @@ def network_of(bundle: Bundle) -> bytes:
         raise ArtefactError(
             "the model was saved by a version that wrote no network",
             where=bundle.folder,
-            fix="train it anew, or install what makes the network of it: pip install 'fieldwise[train]'",
+            fix="train it again, or install what writes its network: pip install 'fieldwise[train]'",
         ) from None
     network: bytes = convert(bundle)
     return network

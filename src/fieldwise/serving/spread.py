@@ -56,7 +56,7 @@ class Spread:
             raise ConfigError(
                 "the posterior of this model was not kept: it is of an earlier version, compacted or updated",
                 where=bundle.folder,
-                fix="ask the run that was trained, or train it anew",
+                fix="ask the run that was trained, or train it again",
             )
         self._variance, bias = posterior["variance"], posterior["bias"]
         self._bias, self._network, self._layout = float(bias[0]), network, bundle.encoder.layout

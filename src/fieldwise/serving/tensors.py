@@ -149,7 +149,7 @@ def _texts(name: str, num_cells: int, raw: bytes) -> list[Any]:
             at = first + int.from_bytes(raw[at:first], "little")
             cells.append(raw[first:at].decode())
     except UnicodeDecodeError:
-        raise Refusal(400, f"input {name}: the text of row {len(cells) + 1} is no UTF-8") from None
+        raise Refusal(400, f"input {name}: the text of row {len(cells) + 1} is not UTF-8") from None
     if at != end or len(cells) != num_cells:
         raise Refusal(400, f"input {name}: expected {num_cells} texts, each after its length in 4 bytes")
     return cells

@@ -39,13 +39,13 @@ def unreadable(body: bytes, error: Exception, *, with_nan: bool = False) -> Refu
     Examples
     --------
     >>> unreadable(b'{"rows": [{"user": "\\ud800"}]}', msgspec.DecodeError("malformed")).text
-    'column user: half of a surrogate pair is no text'
+    'column user: half of a surrogate pair is not text'
     """
     if isinstance(error, RecursionError):
         return Refusal(400, "the JSON is nested too deeply")
     if isinstance(error, UnicodeDecodeError):
-        return Refusal(400, "the JSON is no UTF-8")
-    text = f"the body is no JSON: {ascii(str(error))[:200]}" if with_nan else str(error)
+        return Refusal(400, "the JSON is not UTF-8")
+    text = f"the body is not JSON: {ascii(str(error))[:200]}" if with_nan else str(error)
     try:
         constant = None if with_nan else _constant
         asked = json.loads(body, parse_int=_whole, parse_float=_fraction, parse_constant=constant)
@@ -85,7 +85,7 @@ def _why_not(cell: Any) -> str | None:
         if isinstance(part, _NoValue):
             return part.why
         if isinstance(part, str) and not _is_text(part):
-            return "half of a surrogate pair is no text"
+            return "half of a surrogate pair is not text"
     try:
         msgspec.convert(cell, Cell)
     except (msgspec.ValidationError, RecursionError):
@@ -107,8 +107,8 @@ def _whole(digits: str) -> Any:
 
 def _fraction(text: str) -> Any:
     number = float(text)
-    return number if math.isfinite(number) else _NoValue("a number beyond all floats")
+    return number if math.isfinite(number) else _NoValue("a number beyond the range of floats")
 
 
 def _constant(text: str) -> Any:
-    return _NoValue(f"{text} is no JSON; a value that is missing is null")
+    return _NoValue(f"{text} is not JSON; a missing value is null")

@@ -33,7 +33,7 @@ def check_one_example_alone_is_what_it_is_in_a_batch(subject: Subject) -> None:
         raise CheckFailed("logits of a wrong shape", expected=(NUM_ROWS, model.num_outputs), got=together.shape)
     for number in (0, 9, 57, NUM_ROWS - 1):
         alone = logits_of(model, subject.encode(log=make_log(subject.num_classes).slice(number, 1)).batch)
-        close(alone, together[number : number + 1], f"the logits of example {number} depend on what else is asked")
+        close(alone, together[number : number + 1], f"the logits of example {number} depend on the other examples")
     none = logits_of(model, subject.encode(log=make_log(subject.num_classes).slice(0, 0)).batch)
     if none.shape != (0, model.num_outputs):
         raise CheckFailed("a batch of no examples", expected=f"logits (0, {model.num_outputs})", got=none.shape)

@@ -146,7 +146,7 @@ def read_chain(checkpoints: Checkpoints) -> FactorMeans:
         raise ArtefactError(
             "what the first worker has sampled is not there",
             where=checkpoints.folder,
-            fix="let the run folder lie where all workers see it",
+            fix="put the run folder where all workers can see it",
         )
     _, bias, bias_variance = checkpoint.dense["bias"].tolist()
     means = FactorMeans(

@@ -196,7 +196,9 @@ class Checkpoints:
                 return checkpoint
         if numbered:
             raise ArtefactError(
-                "no checkpoint is complete", where=self.folder, fix="train anew with --overwrite, or restore the folder"
+                "no checkpoint is complete",
+                where=self.folder,
+                fix="train again with --overwrite, or restore the folder",
             )
         return None
 
@@ -313,7 +315,7 @@ def _refuse_other_table(folder: Path, expected: int, got: int) -> None:
             where=folder,
             expected=f"{expected:,} rows",
             got=f"{got:,}",
-            fix="train anew with --overwrite, or name another folder",
+            fix="train again with --overwrite, or name another folder",
         )
 
 

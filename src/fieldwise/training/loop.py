@@ -146,7 +146,8 @@ def fit(
             except Interrupted:
                 saver.save(history)  # all batches of the epoch are done: what goes on from here begins with validation
                 raise Stopped(
-                    f"stopped in the validation of epoch {len(history.epochs) + 1}; the same command goes on from there"
+                    f"stopped in the validation of epoch {len(history.epochs) + 1}; "
+                    "run the same command again to resume"
                 ) from None
     return history
 
@@ -205,7 +206,7 @@ def resume(stepper: Stepper, average: Average | None, checkpoints: Checkpoints) 
             "the newest checkpoint is one of another training",
             where=checkpoints.folder,
             got=str(error) or type(error).__name__,
-            fix="train anew with --overwrite, or name another folder",
+            fix="train again with --overwrite, or name another folder",
         ) from error
     return history
 
@@ -258,7 +259,7 @@ def _run_epoch(
                 saver.save(history)
                 raise Stopped(
                     f"stopped in epoch {epoch + 1} after {history.position:,} of {train.num_batches:,} batches; "
-                    "the same command goes on from there"
+                    "run the same command again to resume"
                 )
             if agreed.save or saver.is_due(history):
                 saver.save(history)

@@ -185,7 +185,7 @@ def _not_there(checkpoints: Checkpoints) -> ArtefactError:
     return ArtefactError(
         "the solution of logistic regression is not there",
         where=checkpoints.folder,
-        fix="let the run folder lie where all workers see it",
+        fix="put the run folder where all workers can see it",
     )
 
 

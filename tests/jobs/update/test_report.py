@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     """A run that has learned from two days, and refused a third."""
     folder = tmp_path_factory.mktemp("days")
     run = train(folder, "lr")
-    with pytest.raises(ArtefactError, match="not updated yet"):
+    with pytest.raises(ArtefactError, match="not been updated yet"):
         write_updates_report(run)
     for number in (1, 2):
         fw.update(run, day_of(number, 400), gate=False)

@@ -332,14 +332,14 @@ def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(
     words = ["update", str(run), "--data", str(tmp_path / "day.parquet"), "--no-gate", "--quiet"]
     printed = CliRunner().invoke(main, words).stdout
     assert "1,200 read, 1,200 learned from, 0 held out, 0 rejected" in printed
-    assert "version 2 is published; in use is 2" in printed
+    assert "version 2 is published; version 2 is in use" in printed
     again = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert (again["version"], again["published"], again["repeated"], again["reasons"]) == (2, True, True, [])
     assert {"auc", "logloss", "normalized_entropy", "calibration"} < set(again["progressive"])
     assert again["features"].keys() == {"living", "new", "left", "rows"}
     assert again["rows"] == {"read": 1200, "used": 1200, "rejected": 0, "held_out": 0}
     lines = CliRunner().invoke(main, ["history", str(run)]).stdout.splitlines()
-    assert lines[0] == "1 day; in use is version 2"
+    assert lines[0] == "1 day; version 2 is in use"
     assert lines[3].split()[:3] == ["1", "2", "yes"]
     assert max(map(len, lines)) <= 100
     assert CliRunner().invoke(main, ["rollback", str(run)]).stdout.startswith("version 1 is in use; ")

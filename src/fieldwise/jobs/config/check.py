@@ -61,7 +61,7 @@ def _validation_problems(config: Config, origin: Origin) -> Iterator[ConfigError
         )
     if config.train.calibration != "none" and data.valid is None and data.split is None:
         yield ConfigError(
-            "a calibration is learned from validation rows, and there are none",
+            "a calibration needs validation rows, and there are none",
             where=origin.at("train", "calibration"),
             got=config.train.calibration,
             fix='set data.valid, in place of data.folds if there are some, or calibration = "none"',

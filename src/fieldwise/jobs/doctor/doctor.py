@@ -95,8 +95,8 @@ def diagnose(compilation: Compilation | None = None) -> Diagnosis:
     problems = []
     if in_use is None:
         problems.append(
-            "compiled kernels can be kept nowhere, so every process compiles them anew: set NUMBA_CACHE_DIR to a "
-            "folder that can be written"
+            "there is no folder to keep compiled kernels in, so every process compiles them again: set "
+            "NUMBA_CACHE_DIR to a folder that can be written"
         )
     elif kept.is_ignored(in_use):
         problems.append(
@@ -124,7 +124,7 @@ def _lack_of_room(hardware: Hardware) -> Iterator[str]:
     available = hardware.available_bytes
     if available is not None and available < _LEAST_BYTES:
         have = readable_bytes(available)
-        yield f"only {have} of memory are available: end other programs, or raise the container's limit"
+        yield f"only {have} of memory is available: end other programs, or raise the container's limit"
     for disk in hardware.disks:
         if disk.free_bytes is not None and disk.free_bytes < _LEAST_BYTES:
             have = readable_bytes(disk.free_bytes)
@@ -139,7 +139,7 @@ def _broken_torch() -> Iterator[str]:
         try:
             import torch  # noqa: F401
         except (ImportError, OSError) as error:
-            yield f"PyTorch is installed and cannot be loaded ({error}): pip install --force-reinstall torch"
+            yield f"PyTorch is installed but cannot be loaded ({error}): pip install --force-reinstall torch"
 
 
 def compile_kernels(listen: Callable[[str], None]) -> Compilation:

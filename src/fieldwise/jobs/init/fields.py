@@ -33,7 +33,7 @@ _ROLES = ("label", "weight", "group", "id", "split", "time")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXCLUDED = "excluded by the configuration"
-_NAME_TAKEN = "another field has its name"
+_NAME_TAKEN = "another field has this name"
 _OF_CROSSES = 2
 """Most combinations of two values are met once, and say nothing of the next example."""
 

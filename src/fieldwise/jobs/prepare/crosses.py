@@ -194,8 +194,8 @@ def read_crosses(path: Path) -> FoundCrosses:
 
 def _in_words(found: FoundCrosses) -> str:
     if not found.crosses:
-        return f"no cross says more than its fields ({counted(found.pairs_tried, 'pair')} tried)"
-    count = counted(len(found.crosses), "cross says", "crosses say")
+        return f"no cross adds to what its fields say ({counted(found.pairs_tried, 'pair')} tried)"
+    count = counted(len(found.crosses), "cross adds", "crosses add")
     shown = ", ".join(f"{' x '.join(cross.fields)} (-{cross.gain:.4f})" for cross in found.crosses[:5])
     more = ", ..." if len(found.crosses) > 5 else ""
-    return f"{count} more than the fields, by logloss on rows put aside: {shown}{more}"
+    return f"{count} to what the fields say, by logloss on held-out rows: {shown}{more}"

@@ -98,7 +98,7 @@ def with_tables(config: Config, data: Any) -> Config:
     if data is None:
         return config
     if is_paths(data):
-        raise TypeError("`data` is a table in memory; the paths of files belong into the configuration's data.train")
+        raise TypeError("`data` is a table in memory; the paths of files belong in the configuration's data.train")
     parts = {part: rows for part, rows in data.items() if rows is not None} if _is_by_part(data) else {"train": data}
     folder = Path(config.base) / local_path(config.data.cache or ".fieldwise") / "tables"
     excluded = set(config.data.exclude)

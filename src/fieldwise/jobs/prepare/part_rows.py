@@ -38,14 +38,16 @@ def part_remarks(config: Config, sources: Sequence[SplitLog], summary: dict[str,
         for part in _missing(config, summary)
     ]
     if config.data.split is not None and not _examples(summary, "valid"):
-        found.append(f"no row of the log is of the part valid, by its column {config.data.split}")
+        found.append(f"no row of the log is in valid, by its column {config.data.split}")
     parts: dict[str, list[str]] = {}
     for source in sources:
         for path in source.log.files:
             parts.setdefault(path if is_remote(path) else os.path.realpath(path), []).append(source.part)
     for path, names in parts.items():
         if len(names) > 1:
-            found.append(f"{path} is read for {' and '.join(names)}: metrics of rows that were learned from mislead")
+            found.append(
+                f"{path} is read for {' and '.join(names)}: metrics on rows that were trained on are misleading"
+            )
     return found
 
 

@@ -107,7 +107,7 @@ def fit(
                 elif error.what == ONE_CLASS and (why := why_rejected(rejects, num_rows)):
                     got, fix = f"{error.got}; {why}", error.fix
                     if any(reason.reason == MISSING for reason in rejects.reasons):
-                        fix = f"where an empty label means a class, as no click, write 0 into it; else, {fix}"
+                        fix = f"if an empty label means a class, such as no click, write 0 instead; otherwise, {fix}"
                     error = DataError(error.what, where=error.where, expected=error.expected, got=got, fix=fix)
                 raise error from None
     for note in encoder.notes:

@@ -90,7 +90,7 @@ def prepare_together(
                 where=f"worker {workers.rank}",
                 expected=name,
                 got=key,
-                fix="give all of them the same files, with the same times of last change",
+                fix="give all of them the same files, with the same modification times",
             )
     with ExitStack() as held:
 

@@ -111,7 +111,7 @@ def model_line(result: Result, stop_on: str, suffix: str = "", *, curve: bool = 
             for each in result.history
             if curve
         ],
-        note="" if result.kept is None else f"{model_label(result.kept)} was better on valid, and is what was saved",
+        note="" if result.kept is None else f"{model_label(result.kept)} was better on valid, and was saved",
     )
 
 

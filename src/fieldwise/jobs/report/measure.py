@@ -82,7 +82,7 @@ def measure(bundle: Bundle, cache: Cache, part: str, config: Config) -> tuple[Pa
         if isinstance(metrics, BinaryMetrics):
             answered.append(_Answered(examples.labels, predicted, examples.weights))
     if not isinstance(metrics, BinaryMetrics):
-        notes = ["Curves, importance and calibration are of models of one label with two classes."]
+        notes = ["Curves, importance and calibration are measured only for models of one label with two classes."]
         return PartFigures(
             part=part,
             metrics=metrics.compute(),
@@ -101,7 +101,7 @@ def measure(bundle: Bundle, cache: Cache, part: str, config: Config) -> tuple[Pa
     if encoder.schema.time is not None:
         found = days_of_rows(config, encoder, part, cache.num_examples)
         if isinstance(found, str):
-            notes.append(f"Days are not told apart: {found}.")
+            notes.append(f"There are no metrics by day: {found}.")
         else:
             days = [_rates(name, whole.some(found.days == day)) for day, name in enumerate(found.names)]
     return PartFigures(

@@ -117,7 +117,7 @@ def _recorded(folder: Path) -> ReportContent:
             "there is nothing to report",
             where=folder,
             expected=f"a run folder ({RUN_NAME}), or a comparison or a search with {_JSON_NAME}",
-            fix="of a comparison or a search, run the same command again: what is trained stays",
+            fix="of a comparison or a search, run the same command again: trained models are kept",
         )
     try:
         return msgspec.json.decode(path.read_bytes(), type=ReportContent)

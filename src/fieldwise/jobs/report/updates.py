@@ -31,7 +31,7 @@ def write_updates_report(run: str | Path) -> Path:
     """
     folder, record = local_path(run), read_history(run)
     if not record.days:
-        raise ArtefactError("the run was not updated yet", where=folder, fix="fieldwise update RUN --data DAY")
+        raise ArtefactError("the run has not been updated yet", where=folder, fix="fieldwise update RUN --data DAY")
     last = record.days[-1]
     content = UpdatesContent(
         title=f"Daily updates: {folder.resolve().name}",

@@ -105,7 +105,7 @@ def sample(
                 of_passes = (factors, settings.passes, seed, chain, rate)
                 return run_passes(train, valid, left_out, *of_passes, **by_turns)
         except Interrupted:
-            raise Stopped("stopped while sampling; the same command goes on from there") from None
+            raise Stopped("stopped while sampling; run the same command again to resume") from None
 
     seconds = world.first(run, float)
     with world.together():
@@ -144,7 +144,9 @@ def initial_weights(
             with noting_signals() as interrupt, all_threads(world):
                 solve_initial(train, counts, optimum, l2, kept, interrupt)
         except Interrupted:
-            raise Stopped("stopped while logistic regression was solved; the same command goes on from there") from None
+            raise Stopped(
+                "stopped while logistic regression was solved; run the same command again to resume"
+            ) from None
 
     world.first(run, type(None))
     with world.together():
@@ -186,7 +188,9 @@ def solve(
                     listen=listen,
                 )
         except Interrupted:
-            raise Stopped("stopped while logistic regression was solved; the same command goes on from there") from None
+            raise Stopped(
+                "stopped while logistic regression was solved; run the same command again to resume"
+            ) from None
 
     world.first(run, type(None))
     with world.together():

@@ -182,7 +182,7 @@ def train_model(
         reason = save_weights(model, writer, number, world, compared)
         if reason is not None and reason not in reasons:
             reasons.add(reason)
-            listen(Warned(f"the saved model can be asked where torch is installed, and not be served: {reason}"))
+            listen(Warned(f"the saved model needs torch to answer, and cannot be served: {reason}"))
 
     checkpoints = team.checkpoints_of(run, stepper, warn=lambda text: listen(Warned(text)))
     reason = by_steps(config, prepared) if linear else ""
@@ -191,7 +191,7 @@ def train_model(
         before_evaluation()
         keep(1)
     elif member is not None and _takes(model, member):
-        listen(Noted(f"{model_label(member.model)} of the stack is the one in {member.folder}"))
+        listen(Noted(f"{model_label(member.model)} of the stack is the model in {member.folder}"))
         before_evaluation()
         if valid is not None:
             fit_stacker(model, interrupt.watch(_in_order(valid, world).epoch(0)), world)
@@ -266,7 +266,7 @@ def train_model(
             # What goes on from here finds nothing left to train, takes the weights that were kept, and evaluates.
             num_steps = len(history.epochs) * batches.num_batches
             checkpoints.save(num_steps, model.table.rows, stepper.arrays(), msgspec.to_builtins(history))
-        raise Stopped("stopped while the trained model was evaluated; the same command goes on from there") from None
+        raise Stopped("stopped while the trained model was evaluated; run the same command again to resume") from None
     if model.trained:
         table = settings.table
         if reason is None:

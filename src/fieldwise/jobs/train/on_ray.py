@@ -115,7 +115,7 @@ def _train(
             ]
             done = [msgspec.json.decode(answer, type=_Done) for answer in ray.get(running)]
         except ray.exceptions.RayActorError:
-            say("a worker has died: all start again, from the last checkpoint")
+            say("a worker died; restarting all workers from the last checkpoint")
             continue
         finally:
             for each in actors:
@@ -126,8 +126,8 @@ def _train(
                 raise failure
         if not failures and done[0].result is not None:
             return done[0].result
-        say("a worker was lost: all start again, from the last checkpoint")
-    raise Stopped(f"workers were lost {_MAX_RESTARTS} times; to go on, run the same command again")
+        say("a worker was lost; restarting all workers from the last checkpoint")
+    raise Stopped(f"workers were lost {_MAX_RESTARTS} times; run the same command again to resume")
 
 
 class _Worker:

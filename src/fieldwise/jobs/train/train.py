@@ -37,8 +37,8 @@ __all__ = ["Pretrained", "pretrain", "train"]
 
 _SECONDS_FOR_OTHERS = 60.0
 _NOT_SEARCHED = (
-    'no crosses are looked for, though data.crosses is "auto" (as train.preset = "best" has it): the prepared log that '
-    'was given was made without them; leave it out, or prepare it with data.crosses = "auto"'
+    'crosses are not searched for, although data.crosses is "auto" (as train.preset = "best" has it): the prepared log '
+    'that was given was made without them; leave it out, or prepare it with data.crosses = "auto"'
 )
 
 
@@ -133,7 +133,7 @@ def train(
                 of_folds, run.folder / "folds", lambda own, out: train(own, out, listen=listen, workers=workers)
             )
             if folds.config.model.kind != config.model.kind:
-                listen(Noted(f"{model_label('lr')} is trained on all rows: most folds have kept it"))
+                listen(Noted(f"{model_label('lr')} is trained on all rows: most folds kept it"))
             config = folds.config
         if config.model.has_lr:
             pretrained = pretrain(config, lr_folder or run.folder / "pretrain", prepared, listen, workers)
@@ -217,7 +217,7 @@ def _check_calibration(config: Config, prepared: Prepared) -> None:
     settings, num_classes = config.train, len(prepared.encoder.schema.classes)
     if settings.calibration != "none" and "valid" not in prepared.parts:
         raise ConfigError(
-            "a calibration is learned from validation rows, and there are none",
+            "a calibration needs validation rows, and there are none",
             where="train.calibration",
             got=settings.calibration,
             fix='set data.valid, in place of data.folds if there are some, or train.calibration = "none"',

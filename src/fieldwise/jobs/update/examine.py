@@ -107,7 +107,7 @@ def examine(
     found = inspect_day(day.summary, [of_training, *(known.summary for known in others)], config.guards, learned_by)
     refusals = [*map(str, found.refusals)]
     if not own and any(known.rows.held_out for known in lost.values()):
-        refusals.append("the day was learned from before, and the rows held out of it do not wait any more")
+        refusals.append("the day has been learned from before, and the rows held out of it are no longer waiting")
     if not refusals and not leaving and not day.learns.any():
         refusals = ["too few rows: all of them are held out, and none is left to learn from"]
     judges = [(HeldOutFile.of(name).day, earlier[name]) for name in staying]

@@ -243,7 +243,7 @@ class DayJob:
         """
         bundle, lesson, examined = self.head.bundle, self.lesson, self._examined
         if learned.reason is not None:
-            self._warn(f"the new version can be asked where torch is installed, and not be served: {learned.reason}")
+            self._warn(f"the new version needs torch to answer, and cannot be served: {learned.reason}")
         judged = self._judged()
         cache = lesson.cache
         progressive = Progressive(

@@ -154,7 +154,7 @@ class DayRows:
     def __init__(self, log: Log, schema: Schema) -> None:
         if schema.time is None or schema.time.column is None:
             raise ConfigError(
-                "whether the window of a row is open follows from its time, and the model knows of none",
+                "the time of a row says whether its window is open, and the model has no column of times",
                 where="data.time",
                 expected="the column of the time at which a row was answered",
                 fix="name it in [data], and train again",
@@ -192,7 +192,10 @@ def moment_of(text: str) -> float:
     seconds = float(read_moments(Columns(pa.table({"at": [text]})), "at", field)[0][0])
     if np.isnan(seconds):
         raise ConfigError(
-            "this is no moment", where="--labels-until", expected="as 2026-11-30 or 2026-11-30T04:00+01:00", got=text
+            "this is not a point in time",
+            where="--labels-until",
+            expected="as 2026-11-30 or 2026-11-30T04:00+01:00",
+            got=text,
         )
     return seconds
 

@@ -112,13 +112,13 @@ def update(
         )
     if data is not None and labels and labels_until is None:
         raise ConfigError(
-            "labels that come late are for rows that wait, and none wait without a moment up to which labels are known",
+            "late labels are for waiting rows, and rows wait only where it is said up to when labels are known",
             where="--labels",
             fix="add --labels-until, or give the served log",
         )
     if served and again:
         raise ConfigError(
-            "rows that were served are learned from once",
+            "served rows are learned from only once",
             where="--again",
             expected="--data",
             fix="to learn from lost rows after all, train again",

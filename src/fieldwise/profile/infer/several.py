@@ -27,7 +27,7 @@ from fieldwise.schema.field import LONGEST_VECTOR
 __all__ = ["guess_lists", "guess_texts"]
 
 _SEPARATORS = ("|", ";", ",", " ")
-_NO_VECTOR = "lists of fractions that differ in length: no vector, and values that do not recur"
+_NO_VECTOR = "lists of fractions of different lengths: not a vector, and the values do not recur"
 
 
 def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:

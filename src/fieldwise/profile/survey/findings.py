@@ -171,7 +171,7 @@ def _unreadable(survey: Survey, fields: Iterable[Column]) -> Iterator[Finding]:
             yield Finding(
                 kind="not_a_number",
                 where=_field(column),
-                what=f"{counted(column.not_numbers, 'cell is no finite number', 'cells are not finite numbers')}",
+                what=f"{counted(column.not_numbers, 'cell is not a finite number', 'cells are not finite numbers')}",
                 why="their rows are rejected, in training and in evaluation",
                 fix='make the cells empty (missing), or use type = "category"',
             )
