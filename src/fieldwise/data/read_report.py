@@ -13,6 +13,7 @@ import msgspec
 
 from fieldwise.counted import counted
 from fieldwise.data.chunk import excerpt
+from fieldwise.outcome import Outcome
 
 __all__ = ["ReadReport", "Reason", "RejectTally", "describe", "tally_of_file", "why_rejected"]
 
@@ -44,7 +45,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     value: str
 
 
-class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
+class ReadReport(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What of a log was read, and what was not used, with the reasons.
 
     Attributes
@@ -74,11 +75,6 @@ class ReadReport(msgspec.Struct, frozen=True, kw_only=True):
     rejects: str | None = None
     columns_not_used: dict[str, str] = {}
     remarks: list[str] = []
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 class RejectTally:

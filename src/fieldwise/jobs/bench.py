@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -29,6 +28,7 @@ from fieldwise.jobs.speed import (
     reads_rate,
 )
 from fieldwise.kernels.threads import num_threads
+from fieldwise.outcome import Outcome
 from fieldwise.training.precision import has_bfloat16
 
 __all__ = ["Bench", "Measured", "bench"]
@@ -46,7 +46,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
 
 
-class Bench(msgspec.Struct, frozen=True, kw_only=True):
+class Bench(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """The result of a benchmark.
 
     Attributes
@@ -71,11 +71,6 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     figures: list[Measured]
     stages: dict[str, float]
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def bench(

@@ -29,6 +29,7 @@ from fieldwise.kernels.cooccurrence import Cooccurrence
 from fieldwise.kernels.layout import BAG, VALUE, Batch
 from fieldwise.kernels.storage import decode_weights, num_weights
 from fieldwise.metrics import accumulator
+from fieldwise.outcome import Outcome
 from fieldwise.schema import Schema
 
 __all__ = ["Compacted", "compact"]
@@ -40,7 +41,7 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+class Compacted(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What became of a model, before and after.
 
     Attributes
@@ -70,11 +71,6 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     largest_change: float
     compared: int
     drawn: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def compact(

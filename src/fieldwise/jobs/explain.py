@@ -22,6 +22,7 @@ from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.kernels.layout import BAG, MISSING, Examples
 from fieldwise.kernels.layout import join as join_batches
 from fieldwise.metrics.delong import delong
+from fieldwise.outcome import Outcome
 from fieldwise.serving.explain import Explainer
 from fieldwise.serving.network import Network
 from fieldwise.serving.predictor import network_of
@@ -63,7 +64,7 @@ class ExplainedField(msgspec.Struct, frozen=True, kw_only=True):
     contribution: float
 
 
-class ExplainedRow(msgspec.Struct, frozen=True, kw_only=True):
+class ExplainedRow(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """A row, its fields in order; logit = base + contributions + residual, and the probability after calibration."""
 
     row: int
@@ -72,11 +73,6 @@ class ExplainedRow(msgspec.Struct, frozen=True, kw_only=True):
     base: float
     residual: float
     fields: list[ExplainedField]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 class Importance(msgspec.Struct, frozen=True, kw_only=True):

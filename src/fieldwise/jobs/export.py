@@ -20,6 +20,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.io.files import atomic_file, explaining, write_bytes
 from fieldwise.io.stores import local_path
 from fieldwise.kernels.storage import decode_weights
+from fieldwise.outcome import Outcome
 from fieldwise.serving.predictor import network_of
 
 __all__ = ["Export", "export"]
@@ -30,7 +31,7 @@ _NO_FOLDERS = {".csv", ".tsv", ".onnx", ".json", ".txt", ".gz", ".npz", ".pt", "
 """Endings of files that people expect, and that would become the name of a folder."""
 
 
-class Export(msgspec.Struct, frozen=True, kw_only=True):
+class Export(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What was written.
 
     Attributes
@@ -52,11 +53,6 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, int]
     linked: bool
     features: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def export(run: str | Path, out: str | Path, *, overwrite: bool = False) -> Export:

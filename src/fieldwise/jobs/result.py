@@ -13,6 +13,7 @@ from fieldwise.distributed.traffic import Traffic
 from fieldwise.events import EpochEnd
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.result import short_repr
+from fieldwise.outcome import Outcome
 
 __all__ = ["Epoch", "FoldMetric", "MemberResult", "Result", "TreesResult"]
 
@@ -114,7 +115,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """One trained model, evaluated.
 
     Attributes
@@ -205,5 +206,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "warnings": self.warnings}
+        return {**super().as_dict(), "warnings": self.warnings}

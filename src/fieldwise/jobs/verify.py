@@ -30,6 +30,7 @@ from fieldwise.jobs.tune.search import SEARCH_NAME, check_search
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays
 from fieldwise.jobs.update.versions import RECORD_NAME, read_record
 from fieldwise.jobs.update.waiting import WAITING_NAME, WaitingRows
+from fieldwise.outcome import Outcome
 from fieldwise.training.checkpoint import CHECKPOINT_FORMAT, checkpoint_files, checkpoint_state, read_checkpoint
 
 __all__ = ["Verification", "Verified", "verify"]
@@ -68,7 +69,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     damage: str | None = None
 
 
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
+class Verification(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """The artefacts found in a folder, and their damages.
 
     Attributes
@@ -97,8 +98,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "num_bytes": self.num_bytes, "whole": not self.damages}
+        return {**super().as_dict(), "num_bytes": self.num_bytes, "whole": not self.damages}
 
 
 def verify(folder: str | Path) -> Verification:

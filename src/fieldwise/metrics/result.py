@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 
+from fieldwise.outcome import Outcome
+
 __all__ = ["Metrics", "short_repr"]
 
 
-class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+class Metrics(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """Metrics of a model on a set of examples with labels y, probabilities p and weights w (1 by default).
 
     Attributes
@@ -148,11 +150,6 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
         """
         names = (name for name in self.__struct_fields__ if name not in ("sum_weights", "undefined", "cutoff"))
         return short_repr(self, names)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, with None (null) for undefined metrics."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def short_repr(struct: msgspec.Struct, names: Iterable[str]) -> str:

@@ -11,11 +11,12 @@ from fieldwise.jobs.compare.differences import Difference, SeedSummary
 from fieldwise.jobs.result import Result
 from fieldwise.metrics.own import goodness
 from fieldwise.metrics.result import short_repr
+from fieldwise.outcome import Outcome
 
 __all__ = ["Comparison"]
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """Several models trained on one log: their results, and the significance of their differences.
 
     Attributes
@@ -73,5 +74,4 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "models": [model.as_dict() for model in self.models]}
+        return {**super().as_dict(), "models": [model.as_dict() for model in self.models]}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from fieldwise.config import Config
 from fieldwise.jobs.compare.models import DEFAULT_MODELS, FAST_MODELS, parse_model
 from fieldwise.jobs.train.plan import TrainingPlan, plan
+from fieldwise.outcome import Outcome
 
 __all__ = ["ComparisonPlan", "plan_comparison"]
 
 
-class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
+class ComparisonPlan(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What `compare` would take.
 
     Attributes
@@ -30,11 +30,6 @@ class ComparisonPlan(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, TrainingPlan]
     memory: int
     disk: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def plan_comparison(config: Config, models: Sequence[str] | None = None) -> ComparisonPlan:

@@ -41,6 +41,7 @@ from fieldwise.jobs.run import RUN_NAME, amend_run, holding_run
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME
 from fieldwise.jobs.update.versions import Versions, versions_in
 from fieldwise.jobs.update.waiting import WAITING_NAME, forget_keys
+from fieldwise.outcome import Outcome
 from fieldwise.training.checkpoint import checkpoint_state, set_checkpoint_state
 
 __all__ = ["Forgetting", "forget"]
@@ -51,7 +52,7 @@ _STATES = "state", "initial"
 """Folders of checkpoints in a run: what updates go on from, and what other models begin with."""
 
 
-class Forgetting(msgspec.Struct, frozen=True, kw_only=True):
+class Forgetting(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What was forgotten.
 
     Attributes
@@ -87,8 +88,7 @@ class Forgetting(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "proven": not self.proof.left}
+        return {**super().as_dict(), "proven": not self.proof.left}
 
 
 def forget(

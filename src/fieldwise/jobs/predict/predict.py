@@ -25,13 +25,14 @@ from fieldwise.jobs.predict.answers import Answers, What
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.identifiers import ROW, Identifiers
 from fieldwise.jobs.predict.rows import named_by, open_rows
+from fieldwise.outcome import Outcome
 
 __all__ = ["Prediction", "predict"]
 
 STANDARD_OUTPUT = "-"
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class Prediction(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """The result of writing predictions; rows read = examples + rejected rows.
 
     Attributes
@@ -67,11 +68,6 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     positive: str | None = None
     labels: list[str] = []
     largest_residual: float | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def predict(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,6 +20,7 @@ from fieldwise.events import Listener, Noted, Preparing
 from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.layout import Examples, join
+from fieldwise.outcome import Outcome
 from fieldwise.profile.crosses import find_crosses
 
 __all__ = [
@@ -57,7 +57,7 @@ class FoundCross(msgspec.Struct, frozen=True, kw_only=True):
     deviations: float
 
 
-class FoundCrosses(msgspec.Struct, frozen=True, kw_only=True):
+class FoundCrosses(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What a search for crosses came to.
 
     Attributes
@@ -83,11 +83,6 @@ class FoundCrosses(msgspec.Struct, frozen=True, kw_only=True):
     fields_left_out: dict[str, str] = {}
     logloss: tuple[float, float] | None = None
     seconds: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def with_found(config: Config, found: FoundCrosses) -> Config:

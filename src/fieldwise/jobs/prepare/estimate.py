@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import fit, transform
 from fieldwise.jobs.prepare.plan import cache_root
 from fieldwise.jobs.prepare.spool import Spool, most_aside
+from fieldwise.outcome import Outcome
 from fieldwise.schema import Field, Schema
 
 __all__ = ["Estimate", "FieldEstimate", "estimate"]
@@ -50,7 +51,7 @@ class FieldEstimate(msgspec.Struct, frozen=True, kw_only=True):
     features: int
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What is to be expected of `prepare`.
 
     Attributes
@@ -89,11 +90,6 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     aside: int
     readings: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def estimate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from fieldwise.kernels.layout import Layout
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.memory import PROCESS_BYTES, training_memory
 from fieldwise.models.sizes import count_parameters, num_outputs
+from fieldwise.outcome import Outcome
 from fieldwise.schema import Schema
 from fieldwise.training.cooccurrence import cooccurrence_fields
 from fieldwise.training.dependence import find_determined
@@ -63,7 +64,7 @@ class TrainingStage(msgspec.Struct, frozen=True, kw_only=True):
     gpu_memory: int | None = None
 
 
-class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What `train` would take.
 
     Attributes
@@ -88,11 +89,6 @@ class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     memory_free: int | None
     disk: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
 
 
 def plan(config: Config) -> TrainingPlan:

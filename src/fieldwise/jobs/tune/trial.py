@@ -10,6 +10,7 @@ from fieldwise.data.read_report import ReadReport
 from fieldwise.jobs.result import FoldMetric
 from fieldwise.metrics import Metrics
 from fieldwise.metrics.result import short_repr
+from fieldwise.outcome import Outcome
 
 __all__ = ["Trial", "Tuning"]
 
@@ -52,7 +53,7 @@ class Trial(msgspec.Struct, kw_only=True):
         return max(self.metrics) if self.metrics else None
 
 
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+class Tuning(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """The result of a hyperparameter search.
 
     Attributes
@@ -109,5 +110,4 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {**plain, "warnings": self.warnings}
+        return {**super().as_dict(), "warnings": self.warnings}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from fieldwise.data.read_report import ReadReport
+from fieldwise.outcome import Outcome
 from fieldwise.profile.survey.drift import Drift
 
 __all__ = ["Column", "Day", "Finding", "Group", "Overlap", "PartSummary", "Survey"]
@@ -114,7 +113,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     fix: str
 
 
-class Survey(msgspec.Struct, frozen=True, kw_only=True):
+class Survey(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     """What is in a log.
 
     Attributes
@@ -171,7 +170,3 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Finding, ...] = ()
     files_left_out: dict[str, str] = {}
     columns_left_out: dict[str, str] = {}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dict(msgspec.to_builtins(self))
