@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 __all__ = [
     "ArtefactError",
@@ -75,6 +76,10 @@ class UserError(FieldwiseError):
         self.what, self.where, self.expected, self.got, self.fix = what, where, expected, got, fix
         details = (("where", where), ("expected", expected), ("got", got), ("hint", fix))
         super().__init__("\n".join([what, *(f"  {name}: {value}" for name, value in details if value is not None)]))
+
+    def at(self, where: object) -> Self:
+        """Return the same error, found in another place."""
+        return type(self)(self.what, where=where, expected=self.expected, got=self.got, fix=self.fix)
 
 
 class ConfigError(UserError):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from fieldwise.cli.options import Verb, json_option, threads_option
 from fieldwise.cli.output import print_json
+
+if TYPE_CHECKING:
+    from fieldwise.jobs.bench import Bench
 
 
 @click.command(
@@ -43,6 +48,37 @@ def command(fields: int, features: int, quick: bool, threads: int | None, as_jso
     if as_json:
         print_json(measured.as_dict())
     else:
-        from fieldwise.cli.bench_table import print_bench
+        _print(measured)
 
-        print_bench(measured)
+
+def _print(measured: Bench) -> None:
+    """Print the machine, its limits, and the speed of training relative to them."""
+    from fieldwise.cli.names import compact
+    from fieldwise.cli.output import print_table
+    from fieldwise.counted import counted
+    from fieldwise.io.memory import readable_bytes
+
+    machine = measured.machine
+    threads = counted(machine.threads, "thread")
+    click.echo(
+        f"{machine.processor}, {counted(machine.cores, 'core')}, {readable_bytes(machine.memory_bytes)}, {threads}"
+    )
+    if machine.load > 0.5:
+        click.echo(f"the machine is busy (load {machine.load:.1f}): ratios are reliable, absolute rates are not")
+    limits = [
+        [f"random reads, {count} thread{'s' * (count != '1')}", f"{rate:,.0f} M/s"]
+        for count, rate in measured.reads.items()
+    ]
+    limits += [[f"matrix products, {name}", f"{rate:,.0f} GFLOP/s"] for name, rate in measured.products.items()]
+    print_table("Limits of this machine", ["limit", "rate"], limits)
+    print_table(
+        "Training speed relative to the limits",
+        ["training", "unit", "measured", "limit", "ratio"],
+        [
+            [figure.name, figure.unit, compact(figure.ours), compact(figure.limit), f"{figure.ratio:.2f}"]
+            for figure in measured.figures
+        ],
+        num_texts=2,
+    )
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in measured.stages.items())
+    click.echo(f"Took {measured.seconds:.0f} s: {stages}")

@@ -10,10 +10,11 @@ import click
 
 from fieldwise.cli.options import Verb, config_argument, config_options, load
 from fieldwise.cli.output import print_json
-from fieldwise.cli.workers import is_worker, run_as_worker, start_workers, worker_options
+from fieldwise.cli.workers import run_with_workers, worker_options
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
+    from fieldwise.events import Listener
 
 
 @click.command(
@@ -70,21 +71,16 @@ def command(
 
             print_estimate(expected)
         return
-    if not is_worker():
-        start_workers(workers, hosts, rendezvous, quiet)
 
-    def work(team: Workers | None) -> Callable[[], None]:
-        from fieldwise.cli.progress import show_progress
+    def work(team: Workers | None, listen: Listener) -> Callable[[], None]:
+        if team is None or team.size == 1:
+            from fieldwise.jobs.prepare.prepare import prepare
 
-        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
-            if team is None or team.size == 1:
-                from fieldwise.jobs.prepare.prepare import prepare
+            prepared = prepare(loaded, memory=memory, max_rejects=max_rejects, listen=listen)
+        else:
+            from fieldwise.jobs.prepare.together import prepare_together
 
-                prepared = prepare(loaded, memory=memory, max_rejects=max_rejects, listen=listen)
-            else:
-                from fieldwise.jobs.prepare.together import prepare_together
-
-                prepared = prepare_together(loaded, team, memory=memory, max_rejects=max_rejects, listen=listen)
+            prepared = prepare_together(loaded, team, memory=memory, max_rejects=max_rejects, listen=listen)
 
         def show() -> None:
             if as_json:
@@ -96,6 +92,4 @@ def command(
 
         return show
 
-    if is_worker():
-        run_as_worker(work, timeout)
-    work(None)()
+    run_with_workers(work, workers, hosts, rendezvous, timeout, quiet)

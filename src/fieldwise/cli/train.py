@@ -21,10 +21,11 @@ from fieldwise.cli.options import (
     with_budget,
 )
 from fieldwise.cli.output import print_json
-from fieldwise.cli.workers import is_worker, ray_option, run_as_worker, start_workers, worker_options
+from fieldwise.cli.workers import ray_option, run_with_workers, worker_options
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
+    from fieldwise.events import Listener
 
 
 @click.command(
@@ -86,31 +87,27 @@ def command(
 
             print_plan(expected)
         return
-    if not is_worker():
-        start_workers(workers if ray is None else None, hosts, rendezvous, quiet)
 
-    def work(team: Workers | None) -> Callable[[], None]:
-        from fieldwise.cli.progress import show_progress
+    def work(team: Workers | None, listen: Listener) -> Callable[[], None]:
         from fieldwise.jobs.train.train import train
 
-        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
-            if ray is None:
-                result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
-            else:
-                from fieldwise.events import Warned
-                from fieldwise.jobs.train.on_ray import train_on_ray
+        if ray is None:
+            result = train(loaded, out, overwrite=overwrite, listen=listen, workers=team)
+        else:
+            from fieldwise.events import Warned
+            from fieldwise.jobs.train.on_ray import train_on_ray
 
-                address, count = None if ray == "local" else ray, workers or 1
-                result = train_on_ray(
-                    loaded,
-                    out,
-                    count,
-                    address=address,
-                    overwrite=overwrite,
-                    timeout=timeout,
-                    imports=IMPORTED,
-                    say=lambda text: listen(Warned(text)),
-                )
+            address, count = None if ray == "local" else ray, workers or 1
+            result = train_on_ray(
+                loaded,
+                out,
+                count,
+                address=address,
+                overwrite=overwrite,
+                timeout=timeout,
+                imports=IMPORTED,
+                say=lambda text: listen(Warned(text)),
+            )
 
         def show() -> None:
             if as_json:
@@ -126,6 +123,4 @@ def command(
 
         return show
 
-    if is_worker():
-        run_as_worker(work, timeout)
-    work(None)()
+    run_with_workers(work, workers if ray is None else None, hosts, rendezvous, timeout, quiet)

@@ -18,10 +18,11 @@ from fieldwise.cli.options import (
     set_option,
 )
 from fieldwise.cli.output import print_json
-from fieldwise.cli.workers import is_worker, run_as_worker, start_workers, worker_options
+from fieldwise.cli.workers import run_with_workers, worker_options
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
+    from fieldwise.events import Listener
 
 
 @click.command(
@@ -92,29 +93,25 @@ def command(
 
     The settings are those of [update], [gate] and [guards], as they were when RUN was trained.
     """
-    if not is_worker():
-        start_workers(workers, hosts, rendezvous, quiet)
 
-    def work(team: Workers | None) -> Callable[[], None]:
-        from fieldwise.cli.progress import show_progress
+    def work(team: Workers | None, listen: Listener) -> Callable[[], None]:
         from fieldwise.jobs.threads import use_threads
         from fieldwise.jobs.update.update import update
 
         use_threads(threads)
-        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
-            result = update(
-                run,
-                data or None,
-                served=served,
-                labels=labels,
-                labels_until=labels_until,
-                format=format_,
-                gate=not no_gate,
-                again=again,
-                overrides=overrides,
-                listen=listen,
-                workers=team,
-            )
+        result = update(
+            run,
+            data or None,
+            served=served,
+            labels=labels,
+            labels_until=labels_until,
+            format=format_,
+            gate=not no_gate,
+            again=again,
+            overrides=overrides,
+            listen=listen,
+            workers=team,
+        )
 
         def show() -> None:
             if as_json:
@@ -130,6 +127,4 @@ def command(
 
         return show
 
-    if is_worker():
-        run_as_worker(work, timeout)
-    work(None)()
+    run_with_workers(work, workers, hosts, rendezvous, timeout, quiet)

@@ -15,8 +15,9 @@ from fieldwise.errors import ConfigError, FieldwiseError, Stopped, UserError, Wo
 
 if TYPE_CHECKING:
     from fieldwise.distributed.group import Workers
+    from fieldwise.events import Listener
 
-__all__ = ["is_worker", "ray_option", "run_as_worker", "start_workers", "worker_options"]
+__all__ = ["ray_option", "run_with_workers", "worker_options"]
 
 _workers = click.option(
     "--workers",
@@ -54,19 +55,49 @@ _rendezvous = click.option(
 worker_options = all_of(_workers, _hosts, _rendezvous, _timeout)
 
 
-def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process is one of several workers, started by ``--workers`` or by torchrun."""
-    return all(name in environment for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+def run_with_workers(
+    work: Callable[[Workers | None, Listener], Callable[[], None]],
+    num_workers: int | None,
+    hosts: str | None,
+    rendezvous: str | None,
+    timeout: float | None,
+    quiet: bool,
+) -> None:
+    """Do a verb's work: in this process, on workers that it starts, or as one of them.
 
-
-def start_workers(num_workers: int | None, hosts: str | None, rendezvous: str | None, quiet: bool) -> None:
-    """Run the command line of this process on workers, and exit with their exit code; return where none are asked for.
+    Parameters
+    ----------
+    work
+        Takes the group of workers, None where there is none, and returns a function that prints the result; worker 0
+        calls it at the end.
+    timeout
+        Seconds, at least 5, after which an unresponsive worker counts as lost; 300 by default.
 
     Raises
     ------
     ConfigError
         Hosts are given without workers.
     """
+
+    def told(team: Workers | None) -> Callable[[], None]:
+        from fieldwise.cli.progress import show_progress
+
+        with show_progress(quiet or (team is not None and team.rank > 0)) as listen:
+            return work(team, listen)
+
+    if _is_worker():
+        _run_as_worker(told, timeout)
+    _start(num_workers, hosts, rendezvous, quiet)
+    told(None)()
+
+
+def _is_worker(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether this process is one of several workers, started by ``--workers`` or by torchrun."""
+    return all(name in environment for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
+def _start(num_workers: int | None, hosts: str | None, rendezvous: str | None, quiet: bool) -> None:
+    """Run this command line on workers, and exit with their exit code; return where none are asked for."""
     if num_workers is None:
         if hosts is not None or rendezvous is not None:
             raise ConfigError("--hosts and --rendezvous require --workers", fix="add --workers N on every host")
@@ -81,16 +112,8 @@ def start_workers(num_workers: int | None, hosts: str | None, rendezvous: str | 
     sys.exit(launch(sys.argv[1:], num_workers, Hosts.parse(hosts or "1", rendezvous), say))
 
 
-def run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float | None = None) -> NoReturn:
-    """Do a verb's work as one of several workers, and end this process.
-
-    Parameters
-    ----------
-    work
-        Takes the group of workers and returns a function that prints the result; worker 0 calls it at the end.
-    timeout
-        Seconds, at least 5, after which an unresponsive worker counts as lost; 300 by default.
-    """
+def _run_as_worker(work: Callable[[Workers], Callable[[], None]], timeout: float | None) -> NoReturn:
+    """Do a verb's work as one of several workers, and end this process."""
     from fieldwise.distributed.group import TIMEOUT, Workers
 
     try:

@@ -29,7 +29,7 @@ def unknown_names(config: Config, origin: Origin) -> Iterator[ConfigError]:
         try:
             refuse_unknown(kind, deep)
         except ConfigError as error:
-            yield ConfigError(error.what, where=origin.at(*path), got=error.got, fix=error.fix)
+            yield error.at(origin.at(*path))
     metric = config.train.stop_on.partition(":")[0]
     if metric not in stop_metrics():
         yield ConfigError(
@@ -42,7 +42,7 @@ def unknown_names(config: Config, origin: Origin) -> Iterator[ConfigError]:
         try:
             custom_type(field.type or "category")
         except ConfigError as error:
-            yield ConfigError(error.what, where=origin.at("fields", name, "type"), got=error.got, fix=error.fix)
+            yield error.at(origin.at("fields", name, "type"))
 
 
 def contradictions(config: Config, origin: Origin) -> Iterator[ConfigError]:

@@ -43,8 +43,7 @@ def label_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
     try:
         check_labels([(each.label, each.among) for each in data.labels if isinstance(each, LabelConfig)])
     except ConfigError as error:
-        where = origin.at("data", "labels")
-        yield ConfigError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix)
+        yield error.at(origin.at("data", "labels"))
     if data.label != columns[0]:
         yield ConfigError(
             "label is for one label, and labels for several",

@@ -148,8 +148,7 @@ def naming(path: str) -> Iterator[None]:
     except UserError as error:
         if error.where is not None and (path in str(error.where) or not isinstance(error, DataError)):
             raise
-        where = path if error.where is None else f"{path}: {error.where}"
-        raise type(error)(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix) from None
+        raise error.at(path if error.where is None else f"{path}: {error.where}") from None
 
 
 def type_without_views(kind: pa.DataType) -> pa.DataType:

@@ -171,21 +171,14 @@ class ParquetReader:
     def _open(self, num_columns: int = 1, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
         path = self._source.path
         try:
-            if stores.is_remote(path):
-                request = min(max(self._chunk_bytes // num_columns, _LEAST_REQUEST), _LARGEST_REQUEST)
-                file = stores.open_file(path)
-                return pq.ParquetFile(
-                    file,
-                    metadata=metadata,
-                    read_dictionary=self._packed,
-                    buffer_size=request,
-                    page_checksum_verification=True,
-                )
+            remote = stores.is_remote(path)
+            request = min(max(self._chunk_bytes // num_columns, _LEAST_REQUEST), _LARGEST_REQUEST)
             return pq.ParquetFile(
-                path,
+                stores.open_file(path) if remote else path,
                 metadata=metadata,
                 read_dictionary=self._packed,
-                memory_map=True,
+                memory_map=not remote,
+                buffer_size=request if remote else 0,
                 page_checksum_verification=True,
             )
         except (pa.ArrowException, OSError) as error:

@@ -44,8 +44,7 @@ def column_of(name: Any, values: Any) -> Any:
             return _from_numpy(_asarray(values))
         return _from_values(list(values))
     except DataError as error:
-        where = f"column {name}" if error.where is None else f"column {name}, {error.where}"
-        raise DataError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix) from None
+        raise error.at(f"column {name}" if error.where is None else f"column {name}, {error.where}") from None
 
 
 def _from_series(values: Any) -> Any:

@@ -26,18 +26,13 @@ from fieldwise.distributed.world import Arrays, World
 from fieldwise.errors import ConfigError, FieldwiseError, WorkerLost
 from fieldwise.kernels.storage import step_key
 
-__all__ = ["TIMEOUT", "Workers", "is_worker"]
+__all__ = ["TIMEOUT", "Workers"]
 
 Made = TypeVar("Made")
 
 TIMEOUT = 300.0
 """Timeout of a message in seconds, after which a worker counts as lost. Legitimate delays are a slow disk when a
 checkpoint is written, and kernels that only one worker still has to compile."""
-
-
-def is_worker(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process was started as one of several workers, e.g. by torchrun."""
-    return "RANK" in environment and "WORLD_SIZE" in environment
 
 
 class Workers(World):

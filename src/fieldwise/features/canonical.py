@@ -83,23 +83,16 @@ def plain(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
+_BYTES = (pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(1))
+_TEXTS = frozenset(kind.id for kind in (pa.string(), pa.large_string(), pa.string_view(), *_BYTES))
+_LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type are text as somebody wrote it."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_binary_view,
-            pa.types.is_fixed_size_binary,
-            is_uuid,
-        )
-    )
+    return kind.id in _TEXTS or is_uuid(kind)
 
 
 def is_uuid(kind: pa.DataType) -> bool:
@@ -109,16 +102,7 @@ def is_uuid(kind: pa.DataType) -> bool:
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether this is a list of any sort."""
-    return any(
-        test(kind)
-        for test in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-            pa.types.is_list_view,
-            pa.types.is_large_list_view,
-        )
-    )
+    return isinstance(kind, _LISTS)
 
 
 def as_text(array: pa.Array) -> pa.Array:

@@ -122,8 +122,7 @@ def reading(column: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        where = error.where or f"column {column}"
-        raise DataError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix) from None
+        raise error.at(error.where or f"column {column}") from None
 
 
 def _not_one_column(name: str, names: list[str]) -> DataError:

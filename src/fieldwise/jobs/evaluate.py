@@ -77,19 +77,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            **self.metrics.as_dict(),
-            "rejected_rows": self.rejected_rows,
-            "read": self.read.as_dict(),
-            "by_probability": msgspec.to_builtins(self.by_probability),
-            "by_field": msgspec.to_builtins(self.by_field),
-            "by_day": msgspec.to_builtins(self.by_day),
-            "fields": msgspec.to_builtins(self.fields),
-            "warnings": self.warnings,
-            "label": self.label,
-            "classes": self.classes,
-            "positive": self.positive,
-        }
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        del plain["labels"]  # those of the metrics are told
+        return {**plain.pop("metrics"), **plain}
 
 
 def evaluate(

@@ -173,18 +173,16 @@ def compare(
             of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
             for name in names:
                 member = trained_alone(name, chosen)
-                results[name].append(
-                    _run(
-                        name,
-                        chosen[name],
-                        of_seed,
-                        folder,
-                        prepared,
-                        overwrite,
-                        listen,
-                        folder / member if member else None,
-                    )
+                result = train(
+                    msgspec.structs.replace(of_seed, model=chosen[name]),
+                    folder / name,
+                    overwrite=overwrite,
+                    listen=listen,
+                    prepared=prepared,
+                    lr_folder=folder / "lr",
+                    member_folder=folder / member if member else None,
                 )
+                results[name].append(result)
         if show is not None and names is first and first and later:
             show(_compared([Contender(name, results[name]) for name in first], out, prepared, numbers, level), later)
     contenders = [Contender(name, runs) for name, runs in results.items()]
@@ -221,25 +219,4 @@ def _compared(
         level=level,
         differences=[],
         read=prepared.read,
-    )
-
-
-def _run(
-    name: str,
-    model: ModelConfig,
-    config: Config,
-    folder: Path,
-    prepared: Prepared,
-    overwrite: bool,
-    listen: Listener,
-    member_folder: Path | None,
-) -> Result:
-    return train(
-        msgspec.structs.replace(config, model=model),
-        folder / name,
-        overwrite=overwrite,
-        listen=listen,
-        prepared=prepared,
-        lr_folder=folder / "lr",
-        member_folder=member_folder,
     )

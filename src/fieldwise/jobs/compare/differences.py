@@ -107,17 +107,15 @@ def differences(
     contenders: Sequence[Contender], against: str, cache: Cache, part: str, level: float
 ) -> list[Difference]:
     """Compare every model with a reference model on the rows of a part: AUC, logloss and, if there are groups, GAUC."""
-    labels, weights, groups = _columns(cache)
+    columns = _columns(cache)
     reference = next(contender for contender in contenders if contender.name == against).probabilities(cache)
     found: dict[str, list[tuple[str, Paired]]] = {}
-    names = _labels(contenders[0])
     for contender in contenders:
         if contender.name == against:
             continue
-        own = contender.probabilities(cache)
-        for number, name in enumerate(names):
-            told = _of_label(number, labels, weights, groups, own, reference) if name else None
-            for metric, result in _pairs(*(told or (labels, weights, groups, own, reference)), level):
+        rows = _Compared(*columns, contender.probabilities(cache), reference)
+        for number, name in enumerate(contenders[0].runs[0].labels or [""]):
+            for metric, result in (rows.of_label(number) if name else rows).pairs(level):
                 found.setdefault(f"{metric}:{name}".rstrip(":"), []).append((contender.name, result))
     return [
         _difference(name, against, metric, part, result, corrected, level)
@@ -148,55 +146,32 @@ def differences_over_folds(contenders: Sequence[Contender], against: str, level:
     return found
 
 
-def _labels(contender: Contender) -> Sequence[str]:
-    """Return the names of several labels; an empty one where there is one label."""
-    return contender.runs[0].labels or [""]
+class _Compared(NamedTuple):
+    """What two models said of the same rows, for each seed."""
 
+    labels: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32] | None
+    groups: npt.NDArray[np.uint64] | None
+    own: list[Probabilities]
+    reference: list[Probabilities]
 
-_Columns = tuple[
-    npt.NDArray[np.int32],
-    npt.NDArray[np.float32] | None,
-    npt.NDArray[np.uint64] | None,
-    list[Probabilities],
-    list[Probabilities],
-]
+    def of_label(self, number: int) -> _Compared:
+        """Return what the rows say of one of several labels, those that say nothing of it left out."""
+        states = label_states(self.labels, number)
+        known = states != MISSING_LABEL
+        weights, groups = (None if column is None else column[known] for column in (self.weights, self.groups))
+        own, reference = ([each[known, number] for each in of_seeds] for of_seeds in (self.own, self.reference))
+        return _Compared(states[known], weights, groups, own, reference)
 
-
-def _of_label(
-    number: int,
-    codes: npt.NDArray[np.int32],
-    weights: npt.NDArray[np.float32] | None,
-    groups: npt.NDArray[np.uint64] | None,
-    own: list[Probabilities],
-    reference: list[Probabilities],
-) -> _Columns:
-    """Return what the rows say of one of several labels, those that say nothing of it left out."""
-    states = label_states(codes, number)
-    known = states != MISSING_LABEL
-    return (
-        states[known],
-        None if weights is None else weights[known],
-        None if groups is None else groups[known],
-        [each[known, number] for each in own],
-        [each[known, number] for each in reference],
-    )
-
-
-def _pairs(
-    labels: npt.NDArray[np.int32],
-    weights: npt.NDArray[np.float32] | None,
-    groups: npt.NDArray[np.uint64] | None,
-    own: list[Probabilities],
-    reference: list[Probabilities],
-    level: float,
-) -> Iterator[tuple[str, Paired]]:
-    """Yield what can be compared: a metric that these rows do not define is left out."""
-    with suppress(DataError):  # a label hardly occurs: the reason stands in the tables of metrics
-        yield "auc", paired_auc(labels, own, reference, weights, level=level)
-    yield "logloss", paired_logloss(labels, own, reference, weights, level=level)
-    if groups is not None and own[0].ndim == 1:
-        with suppress(DataError):
-            yield "gauc", paired_gauc(labels, groups, own, reference, weights, level=level)
+    def pairs(self, level: float) -> Iterator[tuple[str, Paired]]:
+        """Yield what can be compared: a metric that these rows do not define is left out."""
+        labels, weights, groups, own, reference = self
+        with suppress(DataError):  # a label hardly occurs: the reason stands in the tables of metrics
+            yield "auc", paired_auc(labels, own, reference, weights, level=level)
+        yield "logloss", paired_logloss(labels, own, reference, weights, level=level)
+        if groups is not None and own[0].ndim == 1:
+            with suppress(DataError):
+                yield "gauc", paired_gauc(labels, groups, own, reference, weights, level=level)
 
 
 def _difference(

@@ -43,8 +43,7 @@ def _memory_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
         try:
             parse_bytes(config.data.memory)
         except ConfigError as error:
-            where = origin.at("data", "memory")
-            yield ConfigError(error.what, where=where, expected=error.expected, got=error.got)
+            yield error.at(origin.at("data", "memory"))
 
 
 def _validation_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
@@ -82,5 +81,4 @@ def _field_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
         try:
             make_field({**column, **stated, "name": name, "type": kind, "parts": parts}).check()
         except ConfigError as error:
-            where = origin.at("fields", name)
-            yield ConfigError(error.what, where=where, expected=error.expected, got=error.got, fix=error.fix)
+            yield error.at(origin.at("fields", name))

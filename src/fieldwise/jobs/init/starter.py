@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from fieldwise.features.classes import decide_classes, guess_positive, is_number
 from fieldwise.features.columns import Columns
 from fieldwise.features.labels import count_labels, merge_spellings
 from fieldwise.jobs.init.fields import Inferred, infer_schema
+from fieldwise.jobs.init.write_config import toml, toml_key
 from fieldwise.models.config import ModelConfig
 from fieldwise.profile.infer.label import guess_label
 from fieldwise.profile.infer.meaning import Guess
@@ -158,7 +158,7 @@ def write_config(
         lines += ["", *_field(field, inferred.guesses[field.columns[0]])]
     for section, (defaults, comments) in _OPTIONS.items():
         lines += ["", f"# [{section}]{'':{_COLUMN - len(section) - 4}}# defaults"]
-        lines += [_commented(f"# {key} = {_toml(getattr(defaults, key))}", says) for key, says in comments.items()]
+        lines += [_commented(f"# {key} = {toml(getattr(defaults, key))}", says) for key, says in comments.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -178,32 +178,32 @@ def _of_two_values(sample: pa.Table) -> str:
 def _data(data: DataConfig, inferred: Inferred, labels: Mapping[str, int], num_rows: int) -> Iterator[str]:
     """Write the ``[data]`` table."""
     yield "[data]"
-    yield _commented(f"train = {_toml(data.train)}", "files, globs or folders; relative to this file")
+    yield _commented(f"train = {toml(data.train)}", "files, globs or folders; relative to this file")
     if data.format is not None:
-        yield f"format = {_toml(data.format)}"
+        yield f"format = {toml(data.format)}"
     if csv := _differences(data.csv):
-        yield f"csv = {_toml(csv)}"
+        yield f"csv = {toml(csv)}"
     if data.split is None:
         yield _commented(f"valid = {data.valid}", "a fraction of the rows, or files")
         yield f"test = {data.test}"
     else:
-        yield _commented(f"split = {_toml(data.split)}", "the column with the values train, valid, test")
+        yield _commented(f"split = {toml(data.split)}", "the column with the values train, valid, test")
     yield from _label(data.label, labels, num_rows)
     for role, meaning in _ROLE_OPTIONS.items():
         if role == "time" and data.split is not None:
             continue
         column = getattr(data, role)
         if column is not None:
-            yield _commented(f"{role} = {_toml(column)}", meaning)
+            yield _commented(f"{role} = {toml(column)}", meaning)
         else:
-            yield _commented(f"# {role} = {_toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
+            yield _commented(f"# {role} = {toml(_candidate(role, inferred) or 'COLUMN')}", meaning)
     yield _commented('# crosses = "auto"', "search for useful crosses of two or three fields")
     yield _commented('# missing = ["NULL", "-999"]', "texts that mean missing, instead of the usual ones")
     left_out = dict.fromkeys(data.exclude, _NO_INPUT)
     left_out |= {name: reason for name, reason in inferred.left_out.items() if name not in (data.split, *data.exclude)}
     if left_out:
         yield _commented("exclude = [", "columns not used as fields")
-        yield from (_commented(f"    {_toml(name)},", reason) for name, reason in left_out.items())
+        yield from (_commented(f"    {toml(name)},", reason) for name, reason in left_out.items())
         yield "]"
 
 
@@ -212,7 +212,7 @@ def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]
     rows = merge_spellings(counts)
     shown = sorted(rows)[:3]
     what = ", ".join(map(repr, shown)) + (", ..." if len(rows) > len(shown) else "")
-    yield _commented(f"label = {_toml(name)}", f"{counted(len(rows), 'value')}: {what}")
+    yield _commented(f"label = {toml(name)}", f"{counted(len(rows), 'value')}: {what}")
     if num_missing := num_rows - sum(counts.values()):
         yield f"# {num_missing:,} of {counted(num_rows, 'row')} without a label, left out. If an empty label means no"
         yield "# click, replace it with 0."
@@ -221,9 +221,9 @@ def _label(name: str, counts: Mapping[str, int], num_rows: int) -> Iterator[str]
         numbers = is_number(positive) and min(map(float, rows)) > 0
         why = "the positive class"
         if is_evident and not numbers:
-            yield _commented(f"# positive = {_toml(positive)}", why)
+            yield _commented(f"# positive = {toml(positive)}", why)
         else:
-            yield _commented(f"positive = {_toml(positive)}", f"{why}, a guess: please check")
+            yield _commented(f"positive = {toml(positive)}", f"{why}, a guess: please check")
     else:
         unless = "Unless later rows have another class, training" if len(rows) < 2 else "Training"
         try:
@@ -249,36 +249,36 @@ def _candidate(role: str, inferred: Inferred) -> str | None:
 
 def _field(field: Field, guess: Guess) -> Iterator[str]:
     """Write a ``[fields.NAME]`` table."""
-    yield _commented(f"[fields.{_key(field.name)}]", guess.reason)
-    yield f"type = {_toml(field.type)}"
+    yield _commented(f"[fields.{toml_key(field.name)}]", guess.reason)
+    yield f"type = {toml(field.type)}"
     if field.column != field.name:
-        yield f"column = {_toml(field.column)}"
+        yield f"column = {toml(field.column)}"
     if field.part is not None:
-        part = f"part = {_toml(field.part)}"
+        part = f"part = {toml(field.part)}"
         yield _commented(part, 'in UTC; or set timezone = "Europe/Rome"') if field.part == "hour" else part
     if field.format is not None:
-        yield f"format = {_toml(field.format)}"
+        yield f"format = {toml(field.format)}"
     if field.decimal is not None:
         says = "1,234.50" if field.decimal == "." else "1.234,50"
-        yield _commented(f"decimal = {_toml(field.decimal)}", f"numbers like {says}")
+        yield _commented(f"decimal = {toml(field.decimal)}", f"numbers like {says}")
     if field.symbol is not None:
-        yield f"symbol = {_toml(field.symbol)}"
+        yield f"symbol = {toml(field.symbol)}"
     if field.bins:
         yield f"bins = {field.bins}"
     if field.length is not None:
         yield f"length = {field.length}"
     if guess.separator is not None:
-        yield f"separator = {_toml(field.separator)}"
+        yield f"separator = {toml(field.separator)}"
     if field.brackets:
         yield _commented("brackets = true", "lists as text: [8, 32]")
     if field.weighted:
         yield "weighted = true"
     if field.weight_scale != "none":
         yield _commented(
-            f"weight_scale = {_toml(field.weight_scale)}", "or none; large weights can make training diverge"
+            f"weight_scale = {toml(field.weight_scale)}", "or none; large weights can make training diverge"
         )
     if field.type == "bag":
-        yield _commented(f"norm = {_toml(field.norm)}", "by which a cell's weights are divided; or mean, none")
+        yield _commented(f"norm = {toml(field.norm)}", "by which a cell's weights are divided; or mean, none")
     if field.max_length is not None:
         yield _commented(f"max_length = {field.max_length}", "longer cells are truncated")
     if field.column is not None and is_position(field.column):
@@ -297,18 +297,3 @@ def _differences(struct: msgspec.Struct) -> dict[str, Any]:
 def _commented(line: str, comment: str) -> str:
     """Append a comment to a line; control characters, which may occur in names, are replaced by spaces."""
     return f"{f'{line}  ':<{_COLUMN}}# {_CONTROL.sub(' ', comment)}"
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML."""
-    match value:
-        case dict():
-            return f"{{ {', '.join(f'{_key(key)} = {_toml(item)}' for key, item in value.items())} }}"
-        case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
-        case _:  # JSON's strings, numbers and truth values are TOML's too, but for one character
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

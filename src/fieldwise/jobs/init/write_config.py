@@ -13,7 +13,7 @@ import msgspec
 
 from fieldwise.config import Config, FieldConfig
 
-__all__ = ["config_toml"]
+__all__ = ["config_toml", "toml", "toml_key"]
 
 
 def config_toml(config: Config, folder: Path) -> str:
@@ -44,11 +44,11 @@ def config_toml(config: Config, folder: Path) -> str:
     data = {"train": None, "label": None, **tree["data"]}
     for part in ("train", "valid", "test"):
         if paths := config.paths(part):
-            data[part] = [path if "://" in path else _relative(path, folder) for path in paths]
-    data["cache"] = _relative(str(Path(config.base) / (config.data.cache or ".fieldwise")), folder)
+            data[part] = [path if "://" in path else os.path.relpath(path, folder) for path in paths]
+    data["cache"] = os.path.relpath(str(Path(config.base) / (config.data.cache or ".fieldwise")), folder)
     usual = msgspec.to_builtins(FieldConfig())
     fields = {name: _changes(field, usual) for name, field in msgspec.to_builtins(config.fields).items()}
-    sections = {"data": data, **{f"fields.{_key(name)}": field for name, field in fields.items()}}
+    sections = {"data": data, **{f"fields.{toml_key(name)}": field for name, field in fields.items()}}
     sections |= {name: tree[name] for name in ("model", "train", "pretrain")}
     lines: list[str] = []
     for name, table in sections.items():
@@ -75,28 +75,27 @@ def _changes(value: Any, default: Any) -> dict[str, Any]:
     return found
 
 
-def _relative(path: str, folder: Path) -> str:
-    return os.path.relpath(path, folder)
-
-
 def _table(name: str, table: Mapping[str, Any]) -> list[str]:
     """Return the lines of a table; tables inside it come after it."""
-    own = [f"{_key(key)} = {_text(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
+    own = [f"{toml_key(key)} = {toml(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
     lines = [f"[{name}]", *own] if own or name.startswith("fields.") else []
     for key, value in table.items():
         if isinstance(value, Mapping):
-            lines += _table(f"{name}.{_key(key)}", value)
+            lines += _table(f"{name}.{toml_key(key)}", value)
     return lines
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+def toml_key(name: str) -> str:
+    """Write a name as a key of TOML."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else toml(name)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_text, value)) + "]"
-    # JSON's strings are TOML's, but for this one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def toml(value: Any) -> str:
+    """Write a value as TOML."""
+    match value:
+        case dict():
+            return f"{{ {', '.join(f'{toml_key(key)} = {toml(item)}' for key, item in value.items())} }}"
+        case list() | tuple():
+            return f"[{', '.join(map(toml, value))}]"
+        case _:  # JSON's strings, numbers and truth values are TOML's too, but for one character
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

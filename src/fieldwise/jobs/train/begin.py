@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,17 @@ from fieldwise.training.state import TrainingState
 from fieldwise.training.variational import run_passes
 
 __all__ = ["by_steps", "initial_weights", "sample", "solve", "with_kind"]
+
+
+_SOLVED = "while logistic regression was solved"
+
+
+@contextmanager
+def _stopping(when: str) -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise Stopped(f"stopped {when}; run the same command again to resume") from None
 
 
 def with_kind(config: Config, prepared: Prepared) -> Config:
@@ -98,14 +111,10 @@ def sample(
     }
 
     def run() -> float:
-        try:
-            with all_threads(world):
-                if method == "gibbs":
-                    return run_chain(train, valid, left_out, factors, settings, seed, chain, **by_turns)
-                of_passes = (factors, settings.passes, seed, chain, rate)
-                return run_passes(train, valid, left_out, *of_passes, **by_turns)
-        except Interrupted:
-            raise Stopped("stopped while sampling; run the same command again to resume") from None
+        with _stopping("while sampling"), all_threads(world):
+            if method == "gibbs":
+                return run_chain(train, valid, left_out, factors, settings, seed, chain, **by_turns)
+            return run_passes(train, valid, left_out, factors, settings.passes, seed, chain, rate, **by_turns)
 
     seconds = world.first(run, float)
     with world.together():
@@ -140,13 +149,8 @@ def initial_weights(
     optimum = LogisticSolution(lr.weights[:, 0].astype(np.float64), float(lr.bias[0]), 0.0, 0)
 
     def run() -> None:
-        try:
-            with noting_signals() as interrupt, all_threads(world):
-                solve_initial(train, counts, optimum, l2, kept, interrupt)
-        except Interrupted:
-            raise Stopped(
-                "stopped while logistic regression was solved; run the same command again to resume"
-            ) from None
+        with _stopping(_SOLVED), noting_signals() as interrupt, all_threads(world):
+            solve_initial(train, counts, optimum, l2, kept, interrupt)
 
     world.first(run, type(None))
     with world.together():
@@ -175,22 +179,17 @@ def solve(
     encoder = prepared.encoder
 
     def run() -> None:
-        try:
-            with all_threads(world):
-                solve_path(
-                    prepared.parts["train"],
-                    prepared.parts.get("valid"),
-                    encoder.vocabulary_counts,
-                    config.pretrain,
-                    path,
-                    minutes_between=config.train.checkpoint_minutes,
-                    interrupt=interrupt,
-                    listen=listen,
-                )
-        except Interrupted:
-            raise Stopped(
-                "stopped while logistic regression was solved; run the same command again to resume"
-            ) from None
+        with _stopping(_SOLVED), all_threads(world):
+            solve_path(
+                prepared.parts["train"],
+                prepared.parts.get("valid"),
+                encoder.vocabulary_counts,
+                config.pretrain,
+                path,
+                minutes_between=config.train.checkpoint_minutes,
+                interrupt=interrupt,
+                listen=listen,
+            )
 
     world.first(run, type(None))
     with world.together():

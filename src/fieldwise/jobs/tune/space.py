@@ -15,7 +15,7 @@ import msgspec
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError, did_you_mean
 
-__all__ = ["SPACE", "Choice", "Dimension", "Range", "changed", "space_of"]
+__all__ = ["SPACE", "Choice", "Dimension", "Range", "changed", "space_of", "value_of"]
 
 
 class Choice(NamedTuple):
@@ -121,7 +121,7 @@ def space_of(config: Config, only: Sequence[str] | None = None, space: Sequence[
                 )
         chosen = [dimension for dimension in chosen if dimension.key in only]
     plain = msgspec.to_builtins(config)
-    return [dimension._replace(what=_with(dimension.what, _value(plain, dimension.key))) for dimension in chosen]
+    return [dimension._replace(what=_with(dimension.what, value_of(plain, dimension.key))) for dimension in chosen]
 
 
 def changed(config: Config, values: Mapping[str, Any]) -> Config:
@@ -137,15 +137,13 @@ def changed(config: Config, values: Mapping[str, Any]) -> Config:
     """
     plain = msgspec.to_builtins(config)
     for key, value in values.items():
-        *tables, name = key.split(".")
-        table = plain
-        for part in tables:
-            table = table[part]
-        table[name] = value
+        table, _, name = key.rpartition(".")
+        value_of(plain, table)[name] = value
     return msgspec.convert(plain, Config)
 
 
-def _value(plain: Mapping[str, Any], key: str) -> Any:
+def value_of(plain: Mapping[str, Any], key: str) -> Any:
+    """Return what a key such as ``train.table.l2`` has in a configuration of plain values."""
     value: Any = plain
     for name in key.split("."):
         value = value[name]

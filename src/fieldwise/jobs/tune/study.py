@@ -16,7 +16,7 @@ import msgspec
 
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError
-from fieldwise.jobs.tune.space import Choice, Dimension
+from fieldwise.jobs.tune.space import Choice, Dimension, value_of
 from fieldwise.jobs.tune.trial import Trial
 
 __all__ = ["FIRST_TRIALS", "Study", "require_optuna"]
@@ -43,7 +43,7 @@ class Study:
     def __init__(self, config: Config, space: Sequence[Dimension], seed: int) -> None:
         self.space, self.seed = space, seed
         self._optuna = require_optuna()
-        self._own = {dimension.key: _own(config, dimension) for dimension in space}
+        self._own = {dimension.key: value_of(msgspec.to_builtins(config), dimension.key) for dimension in space}
 
     def ask(self, ended: Sequence[Trial]) -> Any:
         """Return the optuna trial that follows the given ones; it accepts reports and decides about pruning."""
@@ -60,7 +60,7 @@ class Study:
     @staticmethod
     def values(asked: Any) -> dict[str, Any]:
         """Return the values of an optuna trial by key."""
-        return {key: _read(value) for key, value in asked.params.items()}
+        return {key: json.loads(value) if isinstance(value, str) else value for key, value in asked.params.items()}
 
     def _known(self, trial: Trial) -> Any:
         """Return a trial that has ended as optuna's."""
@@ -100,16 +100,5 @@ def require_optuna() -> Any:
     return optuna
 
 
-def _own(config: Config, dimension: Dimension) -> Any:
-    value: Any = msgspec.to_builtins(config)
-    for name in dimension.key.split("."):
-        value = value[name]
-    return value
-
-
 def _write(dimension: Dimension, value: Any) -> Any:
     return json.dumps(value) if isinstance(dimension.what, Choice) else value
-
-
-def _read(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
