@@ -53,8 +53,7 @@ def command(fields: int, features: int, quick: bool, threads: int | None, as_jso
 
 def _print(measured: Bench) -> None:
     """Print the machine, its limits, and the speed of training relative to them."""
-    from fieldwise.cli.names import compact
-    from fieldwise.cli.output import print_table
+    from fieldwise.cli.output import compact, print_table
     from fieldwise.counted import counted
     from fieldwise.io.memory import readable_bytes
 

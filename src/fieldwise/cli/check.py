@@ -150,8 +150,6 @@ def _inferred(
     """Return the configuration that `init` would print, without its `exclude` key: the user has not excluded anything
     yet, and `check` reports the reason for each column that is left out.
     """
-    import msgspec
-
     from fieldwise.config import parse_config
     from fieldwise.jobs.init.inference import starting_config
     from fieldwise.jobs.init.sample import look_at
@@ -164,6 +162,6 @@ def _inferred(
         overrides = (*overrides, f"train.threads={threads}")
     config = parse_config(text, where="the inferred configuration", base=Path.cwd(), overrides=overrides)
     if not any(override.startswith("data.exclude") for override in overrides):
-        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, exclude=tuple(mixed)))
+        config = config.changed("data", exclude=tuple(mixed))
     limit_threads(config)
     return config

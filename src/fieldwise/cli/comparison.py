@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from fieldwise.cli.figures import evaluated, figure, predicting, print_warnings
-from fieldwise.cli.names import compact
-from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.output import Footnotes, compact, print_commands, print_table
 from fieldwise.cli.result import print_members
 from fieldwise.cli.tables import print_parts, print_read
 from fieldwise.config import Config

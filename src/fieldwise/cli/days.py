@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fieldwise.cli.names import compact
-from fieldwise.cli.output import print_table
+from fieldwise.cli.output import compact, print_table
 from fieldwise.counted import counted
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print

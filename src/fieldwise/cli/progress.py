@@ -21,8 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fieldwise.cli.names import compact, duration
 from fieldwise.cli.notebook import NotebookLive
+from fieldwise.cli.output import compact, duration
 from fieldwise.events import (
     BestSaved,
     CheckpointSaved,

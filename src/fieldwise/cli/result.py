@@ -18,8 +18,7 @@ from fieldwise.cli.figures import (
     print_warnings,
     probability_of,
 )
-from fieldwise.cli.names import compact
-from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.output import Footnotes, compact, print_commands, print_table
 from fieldwise.cli.tables import print_read
 from fieldwise.counted import counted
 from fieldwise.io.memory import readable_bytes

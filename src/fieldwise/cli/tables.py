@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from fieldwise.cli.names import compact, duration
-from fieldwise.cli.output import Footnotes, print_table
+from fieldwise.cli.output import Footnotes, compact, duration, print_table
 from fieldwise.counted import counted
 from fieldwise.data.read_report import ReadReport, describe
 from fieldwise.io.memory import readable_bytes

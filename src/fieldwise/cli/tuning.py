@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from fieldwise.cli.figures import evaluated, figure, print_folds, print_warnings, probability_of
-from fieldwise.cli.names import duration
-from fieldwise.cli.output import Footnotes, print_commands, print_table
+from fieldwise.cli.output import Footnotes, duration, print_commands, print_table
 from fieldwise.cli.tables import print_read
 from fieldwise.counted import counted
 from fieldwise.jobs.tune.trial import Trial, Tuning

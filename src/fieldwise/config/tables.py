@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -192,6 +192,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gate: GateConfig = GateConfig()
     guards: GuardsConfig = GuardsConfig()
     base: str = "."
+
+    def changed(self, section: str, **settings: Any) -> Config:
+        """Return the configuration with other settings in one section, as in ``changed("train", epochs=3)``."""
+        own = msgspec.structs.replace(getattr(self, section), **settings)
+        return msgspec.structs.replace(self, **{section: own})
 
     @property
     def weighted(self) -> bool:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fieldwise.bundle import forgetting_remark, open_bundle
+from fieldwise.data.find_files import find_files
 from fieldwise.data.log import encode_log
 from fieldwise.data.read_report import ReadReport, RejectTally, why_rejected
-from fieldwise.errors import DataError
+from fieldwise.errors import DataError, UserError
 from fieldwise.events import Listener, Preparing, Warned, ignore
+from fieldwise.io import stores
 from fieldwise.jobs.by_day import DayMetrics, MetricsByDay
 from fieldwise.jobs.by_field import SlicesByField
-from fieldwise.jobs.learned import learned_warning
 from fieldwise.jobs.predict.answers import probabilities_of
 from fieldwise.jobs.predict.coverage import Coverage, FieldCoverage
 from fieldwise.jobs.predict.rows import open_rows
+from fieldwise.jobs.run import RUN_NAME, read_config
 from fieldwise.metrics import BinaryMetrics, Metrics, accumulator
 from fieldwise.metrics.result import short_repr
 from fieldwise.metrics.slices import FieldSlices, Slice
 
 __all__ = ["Evaluation", "evaluate"]
+
+_NAMED = 3
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +172,7 @@ def evaluate(
             got=why_rejected(tally, tally.num_rows) or "no rows",
         )
     figures = metrics.compute()
-    learned = learned_warning(run, log.files)
+    learned = _learned_warning(run, log.files)
     return Evaluation(
         metrics=figures,
         rejected_rows=tally.num_rows,
@@ -183,3 +189,46 @@ def evaluate(
         warnings=[*([learned] if learned else []), *figures.warnings("these rows"), *coverage.warnings()],
         **bundle.encoder.schema.of_label,
     )
+
+
+def _learned_warning(run: str | Path, files: Iterable[str]) -> str | None:
+    """Return a warning where some files are of the log that a run was trained on; None where none is.
+
+    A file that was written after the run is another log. A copy under another path is not recognised, and nothing is
+    known of a bundle that lies in no run.
+
+    Parameters
+    ----------
+    run
+        A run folder, or a bundle in one.
+    files
+        Of a log (`data.log.Log`).
+    """
+    training = _training_files(Path(run))
+    known = [path for path in files if _place(path) in training]
+    if not known:
+        return None
+    named = ", ".join(known[:_NAMED]) + (f" and {len(known) - _NAMED} more" if len(known) > _NAMED else "")
+    return (
+        f"the model was trained on rows of {named}, so metrics are better here than on rows that it has not seen: "
+        "give a log that it was not trained on"
+    )
+
+
+def _training_files(folder: Path) -> set[str]:
+    """Return the files with training rows of the run that a model is of, as they were when it was trained."""
+    folder = next((each for each in (folder, *folder.absolute().parents[:2]) if (each / RUN_NAME).is_file()), folder)
+    with suppress(UserError, OSError):  # a run of an earlier version, a log that has gone
+        config, _ = read_config(folder)
+        trained_at = (folder / RUN_NAME).stat().st_mtime_ns
+        found = find_files(config.paths("train"), config.data.format, encoding=config.data.csv.encoding).sources
+        return {
+            _place(source.path)
+            for source in found
+            if stores.is_remote(source.path) or os.stat(source.path).st_mtime_ns <= trained_at
+        }
+    return set()
+
+
+def _place(path: str) -> str:
+    return path if stores.is_remote(path) else os.path.realpath(path)

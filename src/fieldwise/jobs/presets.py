@@ -34,7 +34,7 @@ from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.config import SamplerConfig
 
-__all__ = ["Budget", "budget_of", "middle", "over_budget", "with_preset", "without", "without_budget"]
+__all__ = ["Budget", "budget_of", "middle", "over_budget", "with_preset", "without"]
 
 _NAME, _FORMAT, _VERSION = "left_out.json", "fieldwise-left-out", 1
 _THOROUGH, _MOST_SWEEPS = 4.0, 500
@@ -71,15 +71,15 @@ def with_preset(config: Config) -> Config:
     """
     replace = msgspec.structs.replace
     if config.train.preset == "fast" and config.model.kind == "auto":
-        return replace(config, model=replace(config.model, kind="lc-dnn"))
+        return config.changed("model", kind="lc-dnn")
     if config.train.preset == "best":
         if config.data.crosses == "none" and not config.data.labels:
-            config = replace(config, data=replace(config.data, crosses="auto"))
+            config = config.changed("data", crosses="auto")
         if config.train.sampler == (usual := SamplerConfig()):
             thorough = replace(usual, sweeps=_MOST_SWEEPS, tolerance=usual.tolerance / _THOROUGH)
-            config = replace(config, train=replace(config.train, sampler=thorough))
+            config = config.changed("train", sampler=thorough)
         if config.model.factors == ModelConfig().factors:
-            config = replace(config, model=replace(config.model, factors=_MORE_FACTORS))
+            config = config.changed("model", factors=_MORE_FACTORS)
     return config
 
 
@@ -117,7 +117,7 @@ def budget_of(config: Config, prepared: Prepared, folder: Path) -> Budget:
     rates, members, costs = measure_rates(), config.model.members, {}
     trained = [name for name in members if name not in ("lr", "bayesian-fm")]
     for name in trained:
-        alone = msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind_of(name)))
+        alone = config.changed("model", kind=kind_of(name))
         costs[name] = middle(training_seconds(alone, config.train, prepared, rates))
     if config.model.is_sampled:
         costs["bayesian-fm"] = middle(sampling_seconds(config, prepared, rates))
@@ -141,12 +141,7 @@ def without(config: Config, members: Sequence[str]) -> Config:
     ['lc-dnn', 'lr']
     """
     kind = "+".join(kind_of(name) for name in config.model.members if name not in members)
-    return msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, kind=kind or "lr"))
-
-
-def without_budget(config: Config) -> Config:
-    """Return a configuration whose budget was kept, without it."""
-    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, minutes=None))
+    return config.changed("model", kind=kind or "lr")
 
 
 def middle(seconds: SecondsRange) -> float:

@@ -13,7 +13,7 @@ from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, Noted, ignore
 from fieldwise.io.stores import local_path
 from fieldwise.jobs.compare.comparison import Comparison
-from fieldwise.jobs.compare.differences import Contender, differences, spreads
+from fieldwise.jobs.compare.differences import Contender, differences, differences_over_folds, spreads
 from fieldwise.jobs.compare.forecast import foretell, foretold, left_out
 from fieldwise.jobs.compare.models import (
     DEFAULT_MODELS,
@@ -23,13 +23,12 @@ from fieldwise.jobs.compare.models import (
     parse_model,
     trained_alone,
 )
-from fieldwise.jobs.compare.over_folds import compared_over_folds
 from fieldwise.jobs.outputs import refuse_output_folder
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.prepare.prepared import Prepared
-from fieldwise.jobs.presets import middle, with_preset, without_budget
+from fieldwise.jobs.presets import middle, with_preset
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.run import RUN_NAME, read_result
 from fieldwise.jobs.threads import use_threads
@@ -118,10 +117,10 @@ def compare(
         if seeds > 1:
             raise ConfigError("folds take the place of seeds", where="--seeds", expected="1", got=seeds)
 
-        def on_fold(own: Config, folder: Path) -> Comparison:
+        def compare_fold(own: Config, folder: Path) -> Comparison:
             return compare(own, folder, models=models, against=against, level=level, overwrite=overwrite, listen=listen)
 
-        return compared_over_folds(config, Path(out), against is not None, level, on_fold)
+        return _over_folds(config, Path(out), against is not None, level, compare_fold)
     usual = FAST_MODELS if config.train.preset == "fast" else DEFAULT_MODELS
     refuse_output_folder(local_path(out), config, f"lr/{RUN_NAME}")
     if seeds < 1 or not 0 < level < 1:
@@ -164,13 +163,13 @@ def compare(
         shown = ", ".join(f"{name} (about {middle(seconds[name]):,.0f} s)" for name in dropped)
         listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {shown}"))
         seconds = {name: taken for name, taken in seconds.items() if name not in dropped}
-    config = without_budget(config)
+    config = config.changed("train", minutes=None)
     foretell(seconds, first, listen)
     results: dict[str, list[Result]] = {name: [] for name in chosen}
     for names in (first, later):
         for number in numbers:
             folder = _folder(out, config, number)
-            of_seed = msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, seed=number))
+            of_seed = config.changed("train", seed=number)
             for name in names:
                 member = trained_alone(name, chosen)
                 result = train(
@@ -193,6 +192,40 @@ def compare(
     reference = reference or max(contenders, key=Contender.goodness).name
     found = differences(contenders, reference, prepared.parts[part], part, level)
     return msgspec.structs.replace(comparison, part=part, against=reference, differences=found)
+
+
+def _over_folds(
+    config: Config, out: Path, is_against_given: bool, level: float, compare_fold: Callable[[Config, Path], Comparison]
+) -> Comparison:
+    """Return the comparison of models over folds (``data.folds``), those of each fold in its subfolder ``fold-N``.
+
+    A budget of minutes is dealt to the folds. Where no model is named to compare with, it is the best on valid.
+    """
+    num_folds = config.data.folds
+    assert num_folds is not None, "there are folds"
+    if config.train.minutes is not None:
+        config = config.changed("train", minutes=config.train.minutes / num_folds)
+    found = [compare_fold(config.changed("data", fold=fold), out / f"fold-{fold}") for fold in range(num_folds)]
+    runs = [dict(zip((spread.model for spread in each.spreads), each.models, strict=True)) for each in found]
+    # What is left out by rates measured at another time may differ from fold to fold.
+    contenders = [
+        Contender(name, [of_fold[name] for of_fold in runs])
+        for name in runs[0]
+        if all(name in of_fold for of_fold in runs)
+    ]
+    reference = max(contenders, key=Contender.goodness).name
+    if is_against_given:
+        reference = found[0].against or reference
+    return msgspec.structs.replace(
+        found[0],
+        folder=str(out),
+        models=[contender.runs[0] for contender in contenders],
+        spreads=spreads(contenders),
+        part="test",
+        against=reference,
+        differences=differences_over_folds(contenders, reference, level),
+        folds=num_folds,
+    )
 
 
 def _folder(out: Path, config: Config, seed: int) -> Path:

@@ -31,7 +31,6 @@ __all__ = [
     "is_search_missing",
     "read_crosses",
     "with_found",
-    "without_crosses",
 ]
 
 CROSSES_NAME = "crosses.json"
@@ -88,12 +87,7 @@ class FoundCrosses(Outcome, msgspec.Struct, frozen=True, kw_only=True):
 def with_found(config: Config, found: FoundCrosses) -> Config:
     """Return the configuration with the crosses that were found in place of ``auto``."""
     listed = tuple(cross.fields for cross in found.crosses)
-    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, crosses=listed))
-
-
-def without_crosses(config: Config) -> Config:
-    """Return the configuration of the log in which crosses are looked for."""
-    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, crosses="none"))
+    return config.changed("data", crosses=listed)
 
 
 def found_crosses(prepared: Prepared, listen: Listener) -> FoundCrosses:

@@ -112,7 +112,7 @@ def estimate(
     """
     memory = config.data.memory if memory is None else memory
     # Where time would cut the parts, the first rows stand for all: to know its quantiles the whole log would be read.
-    sources = open_sources(msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, time=None)))
+    sources = open_sources(config.changed("data", time=None))
     schema = infer_from(config, [source.log for source in sources])[0].schema
     budget = Budget.of(schema, parse_bytes(memory) if isinstance(memory, str) else memory)
     counted = [source.log.count_rows() for source in sources]

@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet
 import xxhash
@@ -107,7 +106,7 @@ def with_tables(config: Config, data: Any) -> Config:
         table = as_table(rows, lambda name: name not in excluded)
         paths[part] = str(_stored(table, part, folder).absolute())
     _remove_old(folder)
-    return msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, format=None, **paths))
+    return config.changed("data", format=None, **paths)
 
 
 def _is_by_part(data: Any) -> bool:

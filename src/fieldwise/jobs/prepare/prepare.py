@@ -32,7 +32,7 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io.locks import artefact_lock
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
-from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found, without_crosses
+from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found
 from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
 from fieldwise.jobs.prepare.passes import fit, refuse_rejects, transform
@@ -86,7 +86,7 @@ def prepare(
     """
     config = with_tables(config, data)
     if config.data.crosses == "auto":
-        alone = prepare(without_crosses(config), memory=memory, max_rejects=max_rejects, listen=listen)
+        alone = prepare(config.changed("data", crosses="none"), memory=memory, max_rejects=max_rejects, listen=listen)
         config = with_found(config, found_crosses(alone, listen))
     limit, max_rejects = limits(config, memory, max_rejects)
     sources, schema, left_out, root, key = look(config)
@@ -106,7 +106,7 @@ def prepare(
 
 def search_crosses(config: Config, listen: Listener = ignore) -> FoundCrosses:
     """Prepare the log of a configuration without the crosses that ``data.crosses`` may list, and look for others."""
-    return found_crosses(prepare(without_crosses(config), listen=listen), listen)
+    return found_crosses(prepare(config.changed("data", crosses="none"), listen=listen), listen)
 
 
 def judge_again(folder: Path, max_rejects: float | None, listen: Listener) -> None:
@@ -151,7 +151,7 @@ def prepared_of(
 def find_prepared(config: Config) -> Prepared | None:
     """Open what an earlier `prepare` made of the log of a configuration; None where there is nothing."""
     if config.data.crosses == "auto":
-        alone = find_prepared(without_crosses(config))
+        alone = find_prepared(config.changed("data", crosses="none"))
         if alone is None or not (alone.folder / CROSSES_NAME).exists():
             return None
         config = with_found(config, found_crosses(alone, ignore))

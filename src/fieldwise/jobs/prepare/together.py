@@ -35,7 +35,7 @@ from fieldwise.io.files import atomic_file
 from fieldwise.io.locks import artefact_lock
 from fieldwise.io.memory import available_bytes, held_bytes
 from fieldwise.jobs.prepare.budget import Budget
-from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found, without_crosses
+from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.plan import look
@@ -76,7 +76,7 @@ def prepare_together(
     """
     if config.data.crosses == "auto":
         alone = prepare_together(
-            without_crosses(config), workers, memory=memory, max_rejects=max_rejects, listen=listen
+            config.changed("data", crosses="none"), workers, memory=memory, max_rejects=max_rejects, listen=listen
         )
         config = with_found(config, workers.first(lambda: found_crosses(alone, listen), FoundCrosses))
     limit, max_rejects = limits(config, memory, max_rejects)

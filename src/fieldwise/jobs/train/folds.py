@@ -52,22 +52,22 @@ def cross_validated(config: Config, folder: Path, train: Callable[[Config, Path]
     results, penalties = [], []
     for fold in range(config.data.folds):
         run = folder / str(fold)
-        results.append(train(replace(config, data=replace(config.data, fold=fold)), run))
+        results.append(train(config.changed("data", fold=fold), run))
         lr = run / "pretrain"
         penalties.append(results[-1].l2 if not (lr / RUN_NAME).exists() else getattr(read_result(lr), "l2", None))
     if sum(result.kept is not None for result in results) > len(results) / 2:
-        config = replace(config, model=replace(config.model, kind="lr"))
+        config = config.changed("model", kind="lr")
     found = [l2 for l2 in penalties if l2 is not None]
     if found and config.pretrain.table.l2 is None:
         table = replace(config.pretrain.table, l2=float(median(found)))
-        config = replace(config, pretrain=replace(config.pretrain, table=table))
+        config = config.changed("pretrain", table=table)
     epochs = [result.best_epoch for result in results if result.best_epoch and result.kept is None]
     if epochs and config.model.kind not in ("lr", "bayesian-fm"):
         config = replace(config, train=replace(config.train, epochs=max(round(median(epochs)), 1)))
     weighed = [[weight for member in result.members for weight in member.weights] for result in results]
     weighed = [weights for weights in weighed if weights]
     weights = [fmean(of_head) for of_head in zip(*weighed, strict=True)]
-    config = replace(config, data=replace(config.data, folds=None))  # all rows train, those of the initial model, too
+    config = config.changed("data", folds=None)  # all rows train, those of the initial model, too
     metrics = [result.test for result in results if result.test is not None]
     return CrossValidated(config, weights, over_folds(metrics))
 

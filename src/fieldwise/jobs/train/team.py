@@ -82,7 +82,7 @@ def with_device(config: Config, world: World, listen: Listener) -> Config:
         device = choose_device(name)
         if device is not None and device.type == "cuda" and world.size > 1:
             own_gpu(world.local_rank, world.num_local)
-    return msgspec.structs.replace(config, train=msgspec.structs.replace(config.train, device=name))
+    return config.changed("train", device=name)
 
 
 def prepare_log(config: Config, workers: Workers | None, listen: Listener) -> Prepared:

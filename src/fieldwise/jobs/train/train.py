@@ -17,7 +17,7 @@ from fieldwise.jobs.prepare.crosses import is_search_missing
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepared import Prepared
-from fieldwise.jobs.presets import Budget, budget_of, with_preset, without, without_budget
+from fieldwise.jobs.presets import Budget, budget_of, with_preset, without
 from fieldwise.jobs.result import Epoch, Result
 from fieldwise.jobs.run import RUN_NAME, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
@@ -128,7 +128,7 @@ def train(
                 listen(Noted(f"left out, for train.minutes = {config.train.minutes:g}: {names}"))
         folds: CrossValidated | None = None
         if config.data.folds is not None and config.data.fold is None:
-            of_folds = without_budget(config)
+            of_folds = config.changed("train", minutes=None)
             folds = cross_validated(
                 of_folds, run.folder / "folds", lambda own, out: train(own, out, listen=listen, workers=workers)
             )

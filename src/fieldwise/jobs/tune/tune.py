@@ -24,8 +24,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from fieldwise.config import Config
 from fieldwise.errors import ConfigError
 from fieldwise.events import Listener, ignore
@@ -129,5 +127,4 @@ def _by_fold(config: Config) -> list[Config]:
     data = config.data
     if data.folds is None or data.fold is not None:
         return [config]
-    replace = msgspec.structs.replace
-    return [replace(config, data=replace(data, fold=fold)) for fold in range(data.folds)]
+    return [config.changed("data", fold=fold) for fold in range(data.folds)]
