@@ -163,7 +163,17 @@ _CALLBACKS: list[Listener] = []
 
 
 def register_callback(callback: Listener) -> None:
-    """Register a callback for all events of the command line; Python functions take it as `listen`."""
+    """Register a callback for all events of the command line; Python functions take it as `listen`.
+
+    Parameters
+    ----------
+    callback
+        Called with every event, in the thread of the job; what it raises ends the job.
+
+    Examples
+    --------
+    >>> register_callback(print)  # doctest: +SKIP
+    """
     if callback not in _CALLBACKS:
         _CALLBACKS.append(callback)
 

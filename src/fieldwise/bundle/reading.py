@@ -152,12 +152,24 @@ def open_bundle(folder: str | Path) -> Bundle:
     Parameters
     ----------
     folder
-        The folder of a bundle, or a run folder that contains one: of a run that is updated, the version in use.
+        The folder of a bundle, or a run folder that contains one; for a run that is updated, the version in use.
+
+    Returns
+    -------
+    Bundle
+        Its ``table`` is memory-mapped, so opening takes the same time for any number of features.
 
     Raises
     ------
     ArtefactError
         There is no bundle, or one of its files is missing or damaged.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> bundle = fw.open_bundle("runs/first").verify()  # doctest: +SKIP
+    >>> bundle.table.shape, bundle.model["kind"]  # doctest: +SKIP
+    ((9827, 17), 'lc-dnn')
     """
     folder = bundle_in_use(folder)
     if not (folder / MANIFEST_NAME).exists():

@@ -35,13 +35,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path
         A TOML file.
     overrides
-        ``section.key=value`` each, the value in TOML or else plain text: ``train.epochs=3``, ``model.kind=lr``,
-        ``fields.price.usd.bins=5``, ``fields."price.usd".bins=5``.
+        ``section.key=value`` each, the value in TOML or, failing that, plain text: ``train.epochs=3``,
+        ``model.kind=lr``, ``fields.price.usd.bins=5``, ``fields."price.usd".bins=5``.
 
     Raises
     ------
     ConfigError
-        With the file, the key, what was expected and the nearest known key.
+        The first mistake: the file and line, the key, what was expected, and the nearest known key.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "fieldwise.toml")
+    ...     _ = path.write_text('data = { train = "log.csv", label = "click" }')
+    ...     config = load_config(path, ["train.epochs=3"])
+    >>> config.train.epochs, config.data.label
+    (3, 'click')
     """
     path = Path(path)
     return parse_config(read_text(path), where=str(path), base=path.parent.resolve(), overrides=overrides)

@@ -1,1 +1,1 @@
-"""Raw logs in, shuffled batches out: readers, the split into parts, the cache on disk, and the order of an epoch."""
+"""From raw logs to shuffled batches: readers, the split into parts, the cache on disk, and the order of an epoch."""

@@ -61,14 +61,15 @@ class Batches:
     shuffle
         Whether the order is random, or that of the cache.
     share
-        Which part of every batch is wanted, of how many: (0, 1) is all of it.
+        The part of every batch to take, and the number of parts: ``(0, 1)`` is the whole batch, ``(w, W)`` that of
+        worker w of W.
     negative_rate
-        Leave out all examples of label 0 but this share, drawn by the seed, the same ones in every epoch; 0 to 1.
+        The fraction of the examples of label 0 to keep, in (0, 1], drawn by the seed, the same ones in every epoch.
 
     Attributes
     ----------
     num_examples, num_batches
-        In an epoch, all parts together.
+        Of an epoch, over all parts.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class Batches:
     def epoch(self, number: int, start: int = 0, *, keep: int | None = None) -> Generator[Examples, None, None]:
         """Yield the batches of an epoch from batch `start` on; each example is in exactly one batch of the epoch.
 
-        With `keep`, a batch holds until so many more were asked for, and its memory is used again then: 0 for a loop
-        that works on one batch, `ROOMS` for one that takes them through `prefetch`.
+        With `keep`, the memory of a batch is reused once `keep` more batches have been requested: 0 for a loop that
+        works on one batch at a time, `ROOMS` for one that takes them through `prefetch`.
         """
         kept: deque[Examples] = deque()
         with prefetch(self._read_ahead(self._pieces(number, start * self.batch_size)), depth=1) as pieces:
@@ -104,11 +105,11 @@ class Batches:
                 yield examples
 
     def size(self, position: int) -> int:
-        """Return the examples of a batch of an epoch, all parts together."""
+        """Return the number of examples of a batch, over all parts."""
         return min(self.batch_size, self.num_examples - position * self.batch_size)
 
     def rows(self, number: int, start: int = 0) -> Iterator[Int64s]:
-        """Yield where the examples of each batch lie in the cache."""
+        """Yield the rows (B,) of the cache that each batch consists of."""
         return self._cut(self._pieces(number, start * self.batch_size))
 
     def _read_ahead(self, pieces: Iterator[Int64s]) -> Iterator[Int64s]:

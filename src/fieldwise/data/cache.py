@@ -130,7 +130,7 @@ class Cache:
         rows
             (B,) int64, each 0 to num_examples - 1; in any order, also more than once.
         room
-            Examples of this cache that nobody needs any more: their memory is used again where they are as many. Fresh
+            Examples of this cache that are no longer needed: their memory is reused if they are as many. Fresh
             pages for every batch cost a third of the time to fill them.
 
         Raises
@@ -160,9 +160,9 @@ class Cache:
         return examples
 
     def read_ahead(self, rows: Int64s) -> None:
-        """Have the system read these examples, as `gather` will; this thread waits for the disk in its place.
+        """Read these examples from the disk into the page cache, so that `gather` need not wait for it.
 
-        Nothing happens where they cannot be read, or are damaged: `gather` says so.
+        Errors are left for `gather` to raise.
         """
         with suppress(ArtefactError):
             self._admit(rows)
@@ -184,7 +184,13 @@ class Cache:
         return found
 
     def verify(self) -> None:
-        """Check every block now; ArtefactError names the first damaged one."""
+        """Verify every block.
+
+        Raises
+        ------
+        ArtefactError
+            It names the first damaged block.
+        """
         self._verifier.verify()
 
     def _columns(self, num_examples: int) -> Columns:

@@ -1,4 +1,4 @@
-"""What every reader yields: a piece of a log as a table, and the rows of it that could not be read.
+"""A chunk: what every reader yields, a piece of a log as a table with the rows of it that could not be read.
 
 Few of Arrow's functions know its view types (string_view, list_view, ...), as polars hands them out, or columns encoded
 by the length of their runs. Whatever reads a log turns them into the types that they stand for (`without_views`), so
@@ -49,11 +49,11 @@ class RejectedRow(NamedTuple):
     row
         Its number in its file: the first row of data is 1; a header and empty lines are not counted.
     text
-        The beginning of what stands there.
+        The beginning of its text.
     reason
         Why it cannot be used.
     column
-        The one that is to blame, where one is.
+        The column that is to blame, if there is one.
     """
 
     row: int
@@ -142,7 +142,7 @@ def excerpt(text: str) -> str:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the file before the place of an error of the user's that lies in the data, or has no place."""
+    """Prefix the place of a `UserError` with the file, where it lies in the data or has no place."""
     try:
         yield
     except UserError as error:

@@ -51,16 +51,16 @@ class CsvReader:
     Attributes
     ----------
     columns
-        Their names, in the file's order.
+        The names of its columns, in the file's order.
     delimiter, is_unusual
-        What stands between its cells, and whether the file's name says otherwise.
+        The character between cells, and whether it differs from the usual one for the file's name.
 
     Raises
     ------
     DataError
-        The header is not UTF-8, names a column twice or does not end; the given names do not fit the first row.
+        The header is not UTF-8, has a duplicate name or does not end; or the given names do not fit the first row.
     ConfigError
-        Names are given, and a header too; delimiter or quote cannot be used.
+        Both names and a header are given, or the delimiter or quote is invalid.
     """
 
     def __init__(self, source: Source, options: CsvOptions, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
@@ -191,20 +191,20 @@ def cut(
     name: str,
     first_line: int = 1,
 ) -> Iterator[RowBlock]:
-    """Cut a stream that begins where a row does.
+    """Cut a stream of bytes into blocks that end where a row does.
 
     Parameters
     ----------
     stream
-        Of bytes.
+        The bytes of a file, from the beginning of a row.
     dialect
-        Of one byte each.
+        Delimiter and quote, one byte each.
     block_bytes
-        Of a block, at most, which is also the longest row.
+        The largest size of a block, and so of a row.
     refuse
-        Makes the error that is raised where a row does not end, from its number and what is wrong with it.
+        ``refuse(row, problem)`` returns the error to raise where a row does not end.
     name
-        Of the file.
+        The file, as messages name it.
     first_line
         The number of the line that the stream begins with.
     """

@@ -64,25 +64,25 @@ def find_files(
 
     A folder stands for all files below it whose ending is known (for all files, where `format` is given), except those
     whose name, or whose folder's name, begins with ``.`` or ``_``; a folder ``_key=value`` is no exception. Links to
-    folders are not followed. What is not read is said.
+    folders are not followed. `Found.left_out` says what was not read.
 
     Parameters
     ----------
     paths
         Files, globs and folders.
     format
-        Of all files, whatever their names say.
+        The format of all files, whatever their names; by default inferred from the names.
     usual_format
-        Of the files whose names do not tell. Of a folder it counts only where no name in it tells.
+        The format of files whose names do not tell; in a folder, only if no name in it does.
     allow_empty
-        Whether all files may be without a byte. Among others those are left out in any case: they hold no rows, and no
-        header either.
+        Whether all files may be empty. Empty files among others are always left out, for want of rows and a header.
     encoding
-        Of text files without a byte order mark; UTF-8 unless given.
+        The encoding of text files without a byte order mark; UTF-8 by default.
 
     Returns
     -------
-    What was found.
+    Found
+        The files, in order; those left out, with the reasons; and those that were named more than once.
 
     Raises
     ------

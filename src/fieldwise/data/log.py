@@ -61,11 +61,11 @@ def open_log(
     paths
         Files, globs and folders (see `sources.find_files`), on this machine or in a store (`io.stores`).
     format
-        ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; told by the files' names unless given.
+        ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``; by default inferred from the names of the files.
     csv
-        How CSV and TSV files are written.
+        The dialect of CSV and TSV files.
     chunk_bytes
-        Of a chunk, about, where rows are wide; text is never read in pieces of less than 4 MB.
+        Approximate size of a chunk where rows are wide; text is never read in pieces of less than 4 MB.
     usual_format, allow_empty
         See `sources.find_files`. A log of empty files alone has no columns and no rows.
 
@@ -203,9 +203,7 @@ class Log:
         return [*repeat_remarks(self.repeated), *line_end_remarks(self.line_ends)]
 
     def as_read(self, csv: CsvOptions) -> CsvOptions:
-        """Return the options with which the log was opened, with what was recognised in all of its files: that they
-        have a header, and their delimiter, unless they differ in it.
-        """
+        """Return the options with what was recognised in all files: a header, and a delimiter that all have."""
         found = {(it.delimiter, it.is_unusual) for it in self._readers if isinstance(it, CsvReader)}
         if found:
             csv = msgspec.structs.replace(csv, header=csv.header is not False)
@@ -267,7 +265,7 @@ class Log:
                     return
 
     def head(self, num_rows: int) -> Log:
-        """Return the log of the first rows of this one: so many, and those that come in one piece with them."""
+        """Return the log of at least the first `num_rows` rows: whole pieces, as they are read."""
         log = copy.copy(self)
         log._enough = num_rows
         log._readers = [
@@ -277,7 +275,7 @@ class Log:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Of each file, what its chunks say as `file`."""
+        """The number of each file, as its chunks have it in `Chunk.file`."""
         return tuple(source.position for source in self._sources)
 
     def only(self, number: int) -> Log:
@@ -285,7 +283,7 @@ class Log:
         return self._of([number])
 
     def part(self, number: int, count: int) -> Log:
-        """Return the log of some of the files, the rest being other parts: in order, of about as many bytes each."""
+        """Return part `number` of `count` of the files, in order; the parts have about as many bytes each."""
         ends = np.cumsum([source.num_bytes for source in self._sources])
         middles = ends - np.array([source.num_bytes for source in self._sources]) / 2
         of_part = np.minimum(middles * count // max(ends[-1], 1), count - 1).astype(int)
@@ -300,7 +298,7 @@ class Log:
         return log
 
     def refuse_change(self) -> None:
-        """Raise DataError where a file is not what it was when the log was opened."""
+        """Raise DataError if a file has changed since the log was opened."""
         for path, before, now in zip(
             self.files, self.version_tags, for_each(version_tag_of, self.files, self.files), strict=True
         ):
@@ -318,7 +316,7 @@ class Log:
         return list(dict.fromkeys(file.types.get(column, pa.string()) for file in self.layout.files))
 
     def count_rows(self) -> tuple[int, bool]:
-        """Return the number of rows, and whether it is exact: for Parquet it is; text is judged by its first lines."""
+        """Return the number of rows, and whether it is exact (Parquet) or estimated from the first lines (text)."""
         exact = [reader.num_rows for reader in self._readers if isinstance(reader, ParquetReader)]
         texts = [
             source

@@ -41,7 +41,7 @@ class ParquetReader:
     columns
         The names of its columns at the top level, in the file's order.
     num_rows
-        As its footer says.
+        The number of rows, from its footer.
     types, schema
         Of its columns.
 

@@ -1,4 +1,4 @@
-"""What can be read once only: pipes, and standard input. It is copied into a file first."""
+"""Pipes and standard input, which can be read only once: they are copied into a file first."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SLICE = 1 << 20
 
 
 class Spooled(NamedTuple):
-    """Paths of which each can be read as often as one likes.
+    """Paths that can be read any number of times.
 
     Attributes
     ----------
     names
         The paths, those of copies among them.
     shown
-        What the copies are called.
+        What messages call the copies.
     formless
         What neither its name nor its first bytes tell the format of; None where there is nothing of the kind.
     """

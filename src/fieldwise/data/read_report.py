@@ -1,4 +1,4 @@
-"""What became of the rows, files and columns of a log: the same report, under the same names, from whatever reads one.
+"""The report of a reading: what became of the rows, files and columns of a log, under the same names in every job.
 
 Rows read = used + rejected, of all files together.
 """

@@ -1,4 +1,4 @@
-"""One file of a log: what it is, whether it is what its name says, and its bytes as a stream of UTF-8."""
+"""One file of a log: its format, whether its content matches its name, and its bytes as a stream of UTF-8."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class SplitByColumn:
 
 
 class SplitLog(NamedTuple):
-    """A log and how its rows are dealt.
+    """A log, and how its rows are split.
 
     Attributes
     ----------

@@ -98,7 +98,7 @@ class MomentCounts:
         return float(self._steps[-1] * self._step + _FIRST_MOMENT) if len(self._steps) else _NEVER
 
     def latest(self, share: float) -> float:
-        """Return the moment from which on there are `share` of the rows, as nearly as the steps allow; inf for none."""
+        """Return the moment at which the last `share` of the rows begins, as nearly as steps allow; inf for none."""
         if share <= 0 or not self.num_rows:
             return _NEVER
         self._count()

@@ -1,4 +1,4 @@
-"""Rows as people have them in memory, made into an Arrow table.
+"""Rows in memory, in any of the forms that people have them in, as an Arrow table.
 
 ===========================================================  ===========================================================
 what                                                         how it is read
@@ -54,14 +54,14 @@ def as_table(rows: Any, is_read: Callable[[Any], bool] = lambda name: True) -> p
     rows
         One of the kinds above.
     is_read
-        Whether a column is asked for. What is none, and cannot be stored or has a name that is no text, is left out.
+        Whether a column is needed. Others are left out if they cannot be stored, or if their name is not a text.
 
     Raises
     ------
     TypeError
-        They are nothing of what the table above names, or a column's name is no text.
+        They are none of the kinds above, or the name of a column is not a text.
     DataError
-        A column holds what has no value, or columns differ in length.
+        A column contains something that is not a value, or columns differ in length.
 
     Examples
     --------

@@ -13,7 +13,7 @@ __all__ = ["pack_arrays", "unpack_arrays"]
 
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return what `unpack_arrays` reads: numpy's own format, which holds no code.
+    """Serialize arrays in numpy's own format, which contains no code; see `unpack_arrays`.
 
     Examples
     --------

@@ -115,9 +115,9 @@ def evaluate(
     by_day
         Whether metrics are reported for each day, in UTC.
     time_column
-        The column of times that days are told by; that of ``data.time`` unless given.
+        The column of times that days are taken from; by default that of ``data.time``.
     cutoff
-        The ranks that NDCG, hit rate and recall look at, where there are groups; 1 or more.
+        The number of first ranks that count for NDCG, hit rate and recall, where there are groups; 1 or more.
     listen
         Called with `events.Preparing` events.
 

@@ -39,22 +39,32 @@ _SMALLER_IS_BETTER = {"logloss", "normalized_entropy"}
 
 
 def register_metric(name: str, metric: Metric, *, smaller_is_better: bool = False) -> None:
-    """Let `metric` be computed in every evaluation, under ``Metrics.own[name]``, and be what training stops on
-    (``train.stop_on = name``).
+    """Compute `metric` in every evaluation, as ``Metrics.own[name]``, and let training stop on it.
+
+    The latter is ``train.stop_on = name``. ``docs/extending.md`` has an example that the tests run.
 
     Parameters
     ----------
     name
-        Letters, digits and ``_``; none of the metrics that there are.
+        A Python identifier that is not the name of another metric.
     metric
-        See `Metric`.
+        ``metric(probabilities, labels, weights)`` returns a number, or None where it is undefined (`Metric`).
     smaller_is_better
-        Whether training looks for a smaller value.
+        Whether a smaller value is better.
 
     Raises
     ------
     ConfigError
-        The name belongs to another metric.
+        The name is invalid, or belongs to another metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def brier(probabilities, labels, weights):
+    ...     return float(np.average((probabilities - labels) ** 2, weights=weights))
+    >>> register_metric("brier", brier, smaller_is_better=True)  # doctest: +SKIP
+    >>> round(brier(np.array([0.2, 0.9]), np.array([0, 1]), np.ones(2)), 3)
+    0.025
     """
     if not name.isidentifier() or name in Metrics.__struct_fields__ or OWN.get(name, metric) is not metric:
         raise ConfigError("the name of the metric is taken or invalid", where="register_metric", got=name)

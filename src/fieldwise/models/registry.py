@@ -69,12 +69,21 @@ def register_model(name: str, model: Callable[..., Any], label: str | None = Non
     model
         A class that derives from `models.member.Member`, or a function that returns one.
     label
-        What tables call it; the name unless given.
+        Its name in tables; by default `name`.
 
     Raises
     ------
     ConfigError
-        The name belongs to another model, or holds another character.
+        The name belongs to another model, or has an invalid character.
+
+    Examples
+    --------
+    ``docs/extending.md`` has a whole model.
+
+    >>> from fieldwise.models.lc import lc_dnn
+    >>> register_model("my-lc", lc_dnn, label="My LC-DNN")
+    >>> model_label("my-lc+bayesian-fm")
+    'My LC-DNN + Bayesian FM'
     """
     _register(_MODELS, "auto", name, model)
     _LABELS[name] = label or name
@@ -83,10 +92,25 @@ def register_model(name: str, model: Callable[..., Any], label: str | None = Non
 def register_deep(name: str, part: Callable[..., Any]) -> None:
     """Make `part` known as ``model.deep = name``, to training and to the loading of bundles.
 
+    Parameters
+    ----------
+    name
+        Letters, digits, ``-`` and ``_``.
+    part
+        Called as ``part(num_inputs, hidden, num_outputs, activation, dropout)``, the last four from ``[model]``;
+        returns a module from the standardised units (B, num_inputs) to logits (B, num_outputs).
+
     Raises
     ------
     ConfigError
-        The name belongs to another part, or holds another character than letters, digits, ``-`` and ``_``.
+        The name belongs to another part, or has an invalid character.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> register_deep("linear", lambda inputs, hidden, outputs, activation, dropout: nn.Linear(inputs, outputs))
+    >>> build_deep("linear", 7, [64], 1, "relu", 0.0)
+    Linear(in_features=7, out_features=1, bias=True)
     """
     _register(_DEEP, "none", name, part)
 

@@ -20,7 +20,13 @@ _MOST = 10
 
 
 def model_card(content: ReportContent) -> str:
-    """Return the card as Markdown."""
+    """Return the model card as Markdown, with texts of the log escaped.
+
+    Parameters
+    ----------
+    content
+        The figures of the report; sections without figures are left out.
+    """
     return "\n".join([f"# Model card: {content.model}", "", *_details(content), *_use(), *_data(content),
                       *_evaluation(content), *_caveats(content)]) + "\n"  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the report of a training holds: plain figures, which `report.training` draws and ``report.json`` records."""
+"""The content of a training's report: plain figures, which `report.training` draws and ``report.json`` records."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class FieldValues(msgspec.Struct, frozen=True):
 
 
 class PartFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model that was kept reaches on the test rows, or on valid where there are none.
+    """The figures of the saved model on the test rows, or on valid if there are none.
 
     Attributes
     ----------

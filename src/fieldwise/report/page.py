@@ -47,7 +47,17 @@ pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; } dl { di
 
 
 def page(title: str, mark: str, body: Iterable[str]) -> str:
-    """Return a page; `mark` is HTML for its head by which programs know what wrote it, `body` the parts, as HTML."""
+    """Return a page.
+
+    Parameters
+    ----------
+    title
+        Plain text; it is escaped.
+    mark
+        HTML for the head, by which programs recognise what wrote the page.
+    body
+        The parts of the body, as HTML.
+    """
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{mark}<title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n<body>\n'
@@ -57,7 +67,15 @@ def page(title: str, mark: str, body: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """Return a heading and what stands below it; nothing where that is empty."""
+    """Return a heading and the HTML below it; an empty text if there is nothing below it.
+
+    Examples
+    --------
+    >>> section("Days", "")
+    ''
+    >>> section("Days", "<p>1</p>").endswith("<p>1</p>")
+    True
+    """
     content = "\n".join(filter(None, parts))
     return f"<h2>{escape(title)}</h2>\n{content}" if content else ""
 
@@ -68,13 +86,13 @@ def note(*lines: str) -> str:
 
 
 def figures(*drawn: tuple[str, str]) -> str:
-    """Return pictures, each with a sentence that says what it shows, beside each other where there is room."""
+    """Return pictures ``(svg, caption)``, side by side where there is room."""
     found = "".join(f"<figure>{svg}<figcaption>{escape(said)}</figcaption></figure>\n" for svg, said in drawn if svg)
     return f'<div class="figures">{found}</div>' if found else ""
 
 
 def key_figures(values: Iterable[tuple[str, str, str]]) -> str:
-    """Return names, their values in large letters, and what is said behind each in small ones."""
+    """Return ``(name, value, remark)`` as large figures, each with its remark in small letters."""
     lines = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)} <small>{escape(said)}</small></dd></div>"
         for name, value, said in values

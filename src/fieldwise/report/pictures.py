@@ -68,14 +68,14 @@ def chart(
     log_y: bool = False,
     markers: bool = True,
 ) -> str:
-    """Return lines as SVG.
+    """Draw lines, and return them as SVG.
 
     Parameters
     ----------
     name
-        Letters that no other picture of the page has: ids begin with it.
+        A name that no other picture of the page has: the ids in the SVG begin with it.
     alt
-        What the picture shows, for those who do not see it.
+        Alternative text.
     series, x, y
         The lines, and the titles of the axes.
     mark
@@ -85,7 +85,7 @@ def chart(
     reference
         A line that the others are compared with, drawn in dashes.
     names
-        What stands for 0, 1, ... on the horizontal axis.
+        The labels of 0, 1, ... on the horizontal axis.
     log, log_y
         Whether that axis, and the other one, are logarithmic.
     markers
@@ -136,7 +136,7 @@ def intervals(
     titles: tuple[str, str] | None = None,
     reference: float | None = None,
 ) -> str:
-    """Return figures with their intervals below each other, the first on top, as SVG.
+    """Draw figures with their intervals, one below the other, the first on top, and return them as SVG.
 
     Parameters
     ----------
@@ -173,7 +173,17 @@ def intervals(
 def histogram(
     name: str, alt: str, edges: Sequence[float], series: Sequence[tuple[str, Sequence[float]]], x: str, y: str
 ) -> str:
-    """Return histograms over the same ranges as SVG; see `chart`."""
+    """Draw histograms over the same ranges, and return them as SVG.
+
+    Parameters
+    ----------
+    name, alt, x, y
+        As for `chart`.
+    edges
+        (n + 1,) rising.
+    series
+        Names, and (n,) heights.
+    """
 
     def paint(axes: Axes) -> None:
         for (title, shares), colour in zip(series, _colours(len(series)), strict=True):

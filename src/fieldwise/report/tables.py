@@ -87,7 +87,7 @@ def trial_table(trials: Sequence[TrialLine], metric: str) -> str:
 
 
 def figure(metrics: Metrics | None, name: str) -> str:
-    """Return a metric as a cell."""
+    """Return a metric with four decimals; a dash where it is undefined."""
     value = None if metrics is None else getattr(metrics, name)
     return "-" if value is None else f"{value:.4f}"
 

@@ -1,4 +1,4 @@
-"""What moves the rows of a table, as data: the ``[train.table]`` table of a configuration file."""
+"""The optimizer of a table, as data: ``[train.table]`` of a configuration file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["TableOptimizerConfig"]
 
 
 class TableOptimizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rule moves the rows of a table, and how fast.
+    """The optimizer of the rows of a table: its rule, rates and penalties.
 
     Attributes
     ----------

@@ -38,8 +38,8 @@ _RULES: dict[str, Callable[..., float]] = {
 class HostTable(LocalTable):
     """A table whose rows are an array in memory.
 
-    It has no rows until `train_by` takes memory for them, weights and state in one, or `serve` gives it those of a
-    saved model, which may be a read-only memory map. Rows of uint16 hold bfloat16 weights (`kernels.storage`).
+    It has no rows until `train_by` allocates them, weights and state together, or `serve` gives it those of a saved
+    model, which may be a read-only memory map. Rows of uint16 hold bfloat16 weights (`kernels.storage`).
 
     Parameters
     ----------

@@ -43,14 +43,14 @@ _SMALL = 0.01
 
 
 class Ticket:
-    """A batch that is to be learnt from, as far as it is known before its turn.
+    """A batch that will be learned from, and what could be done for it before its turn.
 
     Parameters
     ----------
     batch
-        What the model will call the table with.
+        The batch that the model will call the table with.
     amount
-        A number of this worker's, whose sum over the workers `Table.pull` returns.
+        A number of this worker; `Table.pull` returns the sum over all workers.
     """
 
     def __init__(self, batch: Batch, amount: float) -> None:
@@ -69,7 +69,7 @@ class ForwardRecord(NamedTuple):
     placed: Any = None
 
     def gradients(self) -> tuple[Tensor, Tensor]:
-        """Return what ``backward`` left for the two outputs; zero where it did not reach one."""
+        """Return the gradients (B, F K) and (B, W) of the two outputs; zero for one that ``backward`` did not reach."""
         local, full = (
             torch.zeros_like(part) if part.grad is None else part.grad.contiguous() for part in (self.local, self.full)
         )
@@ -147,32 +147,36 @@ class Table(nn.Module, ABC):
     # --- a step ---
 
     def plan(self, batch: Batch, amount: float = 0.0) -> Ticket:
-        """Begin with what a batch needs; every worker must do so for the same batches in the same order."""
+        """Start to fetch what a batch needs; every worker must call it for the same batches in the same order."""
         return Ticket(batch, amount)
 
     def pull(self, ticket: Ticket) -> float:
-        """Have the rows of a batch at hand, and return the sum of the workers' amounts."""
+        """Wait for the rows of a batch, and return the sum of the workers' amounts."""
         self.records.clear()
         return ticket.amount
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return ``local`` (B, F K) and ``full`` (B, W).
+        """Return ``local`` (B, F K), sums of rows for each field, and ``full`` (B, W), sums of rows over all fields.
 
-        In training mode the pass is remembered as a `ForwardRecord`. Out of it any batch will do, and several workers
-        must all call it.
+        In training mode the batch must have been pulled, and the pass is remembered as a `ForwardRecord`. In evaluation
+        any batch will do; with several workers, all must call it.
         """
 
     def gradients(self) -> list[Tensor]:
-        """Return what ``backward`` has left for the outputs."""
+        """Return the gradients of the outputs that ``backward`` has left, for every pass since the last `push`."""
         return [part.grad for record in self.records for part in (record.local, record.full) if part.grad is not None]
 
     @abstractmethod
     def push(self) -> Callable[[float], Check]:
-        """Begin to send the gradients of the last ``backward`` to where their rows are.
+        """Start to send the gradients of the last ``backward`` to where their rows are.
 
-        What is returned moves every row that the batch touches, once, by the sum of its gradients, at a multiple of the
-        learning rate, and returns the check of what was written. Nothing in it is proportional to D.
+        Returns
+        -------
+        Callable[[float], Check]
+            ``move(factor)`` moves every row that the batch touches once, by the sum of its gradients, at `factor` times
+            the learning rate. It returns 0, or NaN where a number that was written is not finite. Its cost follows the
+            batch: nothing is proportional to D.
 
         Raises
         ------
@@ -199,7 +203,7 @@ class Table(nn.Module, ABC):
     @property
     @abstractmethod
     def rows(self) -> npt.NDArray[Any]:
-        """All rows that are kept here, weights and state, as they are stored: what a checkpoint holds."""
+        """The rows that are kept here (D, columns), weights and state as they are stored: what a checkpoint holds."""
 
     @property
     def weights(self) -> npt.NDArray[Any]:
@@ -210,7 +214,7 @@ class Table(nn.Module, ABC):
 
     @property
     def num_rows(self) -> int:
-        """How many rows are kept here."""
+        """The number of rows that are kept here."""
         return self.layout.num_features
 
     @property
@@ -236,13 +240,13 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, seed: int) -> None:
-        """Draw the weights at random (`drawn`), with the optimizer's state that belongs to them.
+        """Initialise the weights at random (`drawn`), and the optimizer's state for them.
 
-        A weight depends on the seed, its row and its unit alone, wherever the row is kept.
+        A weight depends only on the seed, its row and its unit, wherever the row is kept.
         """
 
     def derive_state(self) -> None:
-        """Give the optimizer the state that belongs to the weights of the rows kept here."""
+        """Set the optimizer's state to that which belongs to the weights of the rows kept here."""
         if self.optimizer.config.name == "ftrl":
             for unit in range(self.num_weights):
                 self.start(unit, decode_weights(self.read(0, self.layout.num_features)[:, unit : unit + 1])[:, 0])
@@ -253,10 +257,11 @@ class Table(nn.Module, ABC):
 
     @abstractmethod
     def load(self, weights: npt.NDArray[Any]) -> None:
-        """Take the weights (D, n) of all rows, as stored; the optimizer's state stays."""
+        """Set the weights (D, n) of all rows, as stored; the optimizer's state stays."""
 
     @abstractmethod
     def stream(self, piece_rows: int) -> Iterator[npt.NDArray[Any]]:
-        """Yield the weights of all rows as they are stored, in order, so many rows at a time, on worker 0; nothing on
-        the others, which must go through to the end too.
+        """Yield the weights of all rows as they are stored, `piece_rows` at a time, in order, on worker 0.
+
+        The other workers get nothing, but must iterate to the end too.
         """

@@ -1,4 +1,4 @@
-"""A table whose rows are in one place: what `host` and `device` have in common."""
+"""A table whose rows are all in one place: the common part of `host` and `device`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class LocalTable(Table):
         numbering: Numbering = WHOLE,
         num_fields: int | None = None,
     ) -> Self:
-        """Take memory for weights and state, all zero, and be moved by a rule; return the table.
+        """Allocate weights and state, all zero, with an optimizer; return the table.
 
         Parameters
         ----------
         config, batch_size, seed, numbering
             As in `optimizer.SparseOptimizer`.
         num_fields
-            Those of the whole table, where this is a part.
+            F of the whole table, if this is a part of it; by default that of the layout.
 
         Raises
         ------

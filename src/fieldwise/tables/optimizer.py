@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 
 
 class SparseOptimizer:
-    """Which rule moves the rows of a table, how fast, and how many steps it has taken.
+    """The optimizer of the rows of a table: its rule, its rates, and the number of steps taken.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class SparseOptimizer:
         self.rate = config.rate(num_fields)
 
     def columns(self, num_weights: int, dtype: np.dtype[Any]) -> tuple[int, np.dtype[Any]]:
-        """Return how many numbers a row holds, weights and state, and of which type they are stored."""
+        """Return the number of columns of a row, weights and state, and the type in which they are stored."""
         bfloat16 = self.config.storage == "bfloat16"
         count = columns(num_weights, kernels.NUM_STATES[self.config.name](num_weights), bfloat16)
         return count, np.dtype(np.uint16) if bfloat16 else dtype

@@ -1,4 +1,4 @@
-"""Where the rows of a model's table go: into memory, onto a device, or to several workers."""
+"""The choice of a table: rows in memory, on a device, or spread over several workers."""
 
 from __future__ import annotations
 
@@ -25,23 +25,28 @@ def place_table(
     num_frozen: int = 0,
     comm_bfloat16: bool = False,
 ) -> Table:
-    """Return a table of the same rows where they are to be trained, all zero.
+    """Return a table with the same rows, all zero, in the place where they will be trained.
 
     Parameters
     ----------
     table
-        What a model was built with; it has no rows yet.
+        The table that a model was built with, which has no rows yet.
     config, batch_size, seed
-        Of the optimizer (`optimizer.SparseOptimizer`); the batch is that of all workers.
+        See `optimizer.SparseOptimizer`; `batch_size` counts the examples of all workers.
     world, num_frozen, comm_bfloat16
         As in `sharded.ShardedTable`.
     device
-        Where rows lie; in memory unless given.
+        The device of the rows; by default the host's memory.
+
+    Returns
+    -------
+    Table
+        A `host.HostTable` or `device.DeviceTable`; for more than one worker a `sharded.ShardedTable` of these.
 
     Raises
     ------
     ResourceError
-        There is no room for the rows.
+        There is not enough memory for the rows; the message says which settings take less.
     """
     shape = table.layout, table.num_local, table.num_full, table.dtype.type
     if world.size > 1:

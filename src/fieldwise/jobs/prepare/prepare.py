@@ -63,26 +63,43 @@ def prepare(
     config
         Its ``[data]`` and ``[fields]``, and ``train.half_life``; the rest does not matter here.
     data
-        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
-        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs (`jobs.prepare.logs`).
+        Rows in memory to use instead of the configured files: a pyarrow, pandas or polars table, a dict of columns, a
+        list of dicts, or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept
+        in the folder of prepared logs (`jobs.prepare.logs`).
     memory
-        The anonymous memory that the process may take: bytes, or text as in ``2GB``; what the configuration says
-        unless given, and else half of what is free. Beyond it, counts and tables go to disk.
+        Limit of the anonymous memory of the process: bytes, or text such as ``2GB``; by default ``data.memory``, or
+        half of the free memory. Beyond it, counts and tables go to disk.
     max_rejects
-        Stop where more rows than this cannot be used: a number of rows, or a share below 1. What the configuration says
-        unless given, and else any number.
+        Fail if more rows than this cannot be used: a number of rows, or a fraction below 1; by default
+        ``data.max_rejects``, or no limit.
     allow_one_class
-        Whether the training rows may hold one alone of ``data.classes``.
+        Whether the training rows may contain only one of ``data.classes``.
     listen
-        Called with `Preparing` events.
+        Called with `events.Preparing` events.
+
+    Returns
+    -------
+    Prepared
+        The encoder, the cache of each part, and how many rows were read, used and rejected.
 
     Raises
     ------
+    ConfigError
+        The configuration, `memory` or `max_rejects` is invalid.
     DataError
-        A file or column is missing or not what it should be; no row, or too few, can be used.
+        A file or column is missing or invalid, or too few rows can be used.
     ResourceError
-        It cannot be done in this memory, or the disk is full.
+        The limit of memory is too small, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fieldwise as fw
+    >>> log = {"ad": ["car", "tea"] * 50, "click": [0, 1, 1, 1] * 25}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prepared = fw.prepare(fw.Config(data=fw.DataConfig(label="click", cache=folder)), data=log)
+    >>> prepared.summary["rows_read"]
+    100
     """
     config = with_tables(config, data)
     if config.data.crosses == "auto":

@@ -54,26 +54,26 @@ def train(
     member_folder: Path | None = None,
     workers: Workers | None = None,
 ) -> Result:
-    """Train the model of `config` into the run folder `out`, preparing the log first where that is not done.
+    """Train the model of a configuration, evaluate it, and save it to a run folder; prepare the log first if necessary.
 
-    A run that was stopped or killed goes on from its newest checkpoint and ends as if it had never stopped.
+    A run that was stopped or killed resumes from its newest checkpoint, and ends as if it had never been stopped.
 
     Parameters
     ----------
     config
-        See `config.Config`.
+        The configuration (`config.Config`), written in Python or read by `load_config`.
     out
-        The run folder. A finished run of the same configuration is left alone and its result returned.
+        The run folder. A finished run of the same configuration is left alone, and its result is returned.
     data
-        Rows in memory in place of the configuration's files: a table of pyarrow, pandas or polars, a dict of columns, a
-        list of dicts or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept in
-        the folder of prepared logs for a day, the last ten for longer (`jobs.prepare.logs`).
+        Rows in memory to use instead of the configured files: a pyarrow, pandas or polars table, a dict of columns, a
+        list of dicts, or a numpy structured array; or ``{"train": rows, "valid": rows, "test": rows}``. They are kept
+        in the folder of prepared logs for a day, the last ten for longer (`jobs.prepare.logs`).
     overwrite
-        Start anew.
+        Replace an existing run, and start again.
     listen
         Called with every event.
     prepared
-        The prepared log, where it is at hand; no crosses are looked for in it.
+        The prepared log, if it has been opened already (`prepare`); crosses are not searched for in it.
     lr_folder
         The run folder of the logistic regression that the model starts from; ``pretrain`` inside `out` unless given.
     member_folder
@@ -83,16 +83,32 @@ def train(
         The processes that train together, each calling this with the same arguments; the log and `out` lie where all of
         them see them. All return the same.
 
+    Returns
+    -------
+    Result
+        The metrics of each part (``result.test.auc``), the learning curve, times and the number of parameters.
+
     Raises
     ------
-    UserError
-        The configuration, the log or the run folder is not what it must be.
+    ConfigError, DataError, ArtefactError
+        The configuration, the log or the run folder is invalid; all are `UserError`.
     ResourceError
-        Memory or disk has no room for it.
+        There is not enough memory, or the disk is full.
     Stopped
-        By SIGTERM or Ctrl-C, after a checkpoint was saved.
+        SIGTERM or Ctrl-C interrupted training, after a checkpoint was saved; the same call resumes it.
     WorkerLost
         One of the workers has ended.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fieldwise as fw
+    >>> log = {"ad": ["car", "tea"] * 50, "click": [0, 1, 1, 1] * 25}
+    >>> config = fw.Config(data=fw.DataConfig(label="click", valid=0.2, test=0.2), model=fw.ModelConfig(kind="lr"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = fw.train(config, f"{folder}/run", data=log)
+    >>> result.model, result.test.num_examples > 0
+    ('lr', True)
     """
     config = with_preset(with_tables(config, data))
     refuse_output_folder(local_path(out), config, RUN_NAME, is_run=True)

@@ -13,12 +13,29 @@ __all__ = ["read_history"]
 
 
 def read_history(run: str | Path) -> Record:
-    """Return what is noted of the days of a run, which another process may be updating.
+    """Return the record of the days that a run was updated with; another process may be updating it.
+
+    Parameters
+    ----------
+    run
+        A run folder written by ``train``.
+
+    Returns
+    -------
+    Record
+        ``days``, in order: rows, progressive and held-out metrics, and whether the version was published; ``current``,
+        the version in use. Without an update, there are no days, and version 1 is in use.
 
     Raises
     ------
     ArtefactError
-        There is no run.
+        There is no run, or its record is damaged.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> [day.published for day in fw.read_history("runs/first").days]  # doctest: +SKIP
+    [True, True, False]
     """
     folder = local_path(run)
     if not (folder / RUN_NAME).exists():

@@ -48,10 +48,10 @@ def update(
     listen: Listener = ignore,
     workers: Workers | None = None,
 ) -> UpdateResult:
-    """Let the model of a run learn from the log of a day, and put the new version to use where it does no harm.
+    """Let the model of a run learn from the log of a day, and publish the new version if it does no harm.
 
-    A day that was given before, under whatever name, changes nothing. Killed at any moment, the same call starts again
-    and ends alike.
+    A day that was given before, under whatever name, changes nothing. If the process is killed at any moment, the same
+    call starts again and ends with the same result.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def update(
     gate
         Whether rows are held out to judge by, and days and versions may be refused.
     again
-        Whether to learn once more from a day whose version was refused, or gone back from.
+        Whether to learn once more from a day whose version was refused or rolled back.
     overrides
         Settings of ``[update]``, ``[gate]`` and ``[guards]`` in place of the run's, as in ``update.keep_days=7``.
     listen
@@ -81,17 +81,22 @@ def update(
         The processes that learn together, each calling this with the same arguments; the run lies where all of them see
         it. The first one reads the day and decides, and all return the same.
 
+    Returns
+    -------
+    UpdateResult
+        ``record`` has the rows, metrics, and whether the version was published, with the reasons if not.
+
     Raises
     ------
     ArtefactError
-        There is no finished run, or it keeps nothing to go on from.
+        There is no finished run, or it has no state to continue from.
     ConfigError
-        Neither `data` nor `served` is given, or both.
-        Another process works in the run; a setting is not what it must be; the model has nothing that learns by steps.
+        Neither `data` nor `served` is given, or both; another process works in the run; a setting is invalid; or no
+        part of the model can learn from a day.
     DataError
-        A column is missing, or is not what its field can read.
+        A column is missing, or its field cannot read it.
     Stopped
-        On request; nothing has changed.
+        SIGTERM or Ctrl-C interrupted the update; nothing has changed.
     WorkerLost
         One of the workers has ended.
 
@@ -198,18 +203,29 @@ def _stoppable(make: Callable[[], _Made], world: World, interrupt: Interrupt) ->
 
 
 def rollback(run: str | Path, to: int | None = None) -> int:
-    """Put an earlier version of a run to use, at once, and return which; the next update goes on from it, without what
-    later versions have learned.
+    """Put an earlier version of a run back into use, at once, and return its number.
+
+    The next update continues from it, without what later versions have learned.
 
     Parameters
     ----------
+    run
+        A run that was updated.
     to
-        The version; the one that was published before the one in use unless given.
+        The version, >= 1; by default the one that was published before the one in use.
 
     Raises
     ------
+    ArtefactError
+        There is no finished run.
     ConfigError
-        There is none; another process works in the run.
+        There is no such version, or another process works in the run.
+
+    Examples
+    --------
+    >>> import fieldwise as fw
+    >>> fw.rollback("runs/first")  # doctest: +SKIP
+    12
     """
     folder = local_path(run)
     with holding_run(folder):
