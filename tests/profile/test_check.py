@@ -180,6 +180,14 @@ def test_test_rows_that_training_has_too_are_counted(tmp_path):
     assert ("overlap", "the test rows") in warned(survey)
 
 
+def test_bags_of_the_same_values_with_other_weights_do_not_equal_each_other(tmp_path):
+    bags = [f"a:{row % 40}|b:1" if row % 2 else f"b:1|a:{row % 40}" for row in range(2000)]
+    table = pa.table({"click": [row % 3 == 0 for row in range(2000)], "tags": bags})
+    table = table.append_column("split", pa.array(["train"] * 30 + ["test"] * 1970))
+    survey = survey_of(table, tmp_path, 'split = "split"', {"tags": "bag"})
+    assert [(each.part, each.rows) for each in survey.overlap] == [("test", 1470)]  # 30 of 40 weights, 10 rows further
+
+
 def test_a_log_without_overlap_is_not_accused_of_one(survey):
     assert [(each.part, each.rows) for each in survey.overlap] == [("test", 0)]
 

@@ -303,3 +303,40 @@ def test_vectors_with_a_number_that_would_cost_their_rows_are_left_out_with_what
     assert found.reason.startswith('vectors of 3 numbers, 1 with inf or a number beyond float32: type = "vector"')
     vectors[7, 1] = np.nan  # a missing number costs nothing
     assert not guess("embedding", vectors.tolist()).left_out
+
+
+WEIGHTS = pa.map_(pa.string(), pa.float64())
+
+
+@pytest.mark.parametrize("weight", [np.inf, np.nan, None, 1e300])
+def test_a_weight_that_would_cost_its_row_leaves_the_column_out_with_what_to_do(weight):
+    rows = [[("a", 1.0), ("b", weight)], [("a", 2.0)], None]
+    guess = guess_column("interests", pa.array(rows, WEIGHTS))
+    assert guess.left_out
+    assert (guess.type, guess.weighted) == ("bag", True)
+    assert "1 row with a weight that is no finite number" in guess.reason
+    assert 'type = "bag"' in guess.reason
+
+
+@pytest.mark.parametrize("weight", ["inf", "-Infinity", "NaN", "null", ""])
+def test_so_does_one_that_is_written_in_text(weight):
+    guess = guess_column("interests", pa.array([f"a:1|b:{weight}", "a:2|b:1", f"a:1|b:{weight}", "b:0.5"]))
+    assert guess.left_out
+    assert (guess.type, guess.weighted, guess.separator) == ("bag", True, "|")
+    assert "2 rows with a weight that is no finite number" in guess.reason
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["array([0.1, 0.2], dtype=float32)", "array([0.3, 0.2], dtype=float32)"],
+        ["tensor([[0.1, 0.2]])", "tensor([[0.3, 0.2]])"],
+        ["[np.float64(0.1), np.float64(0.2)]", "[np.float64(0.3), np.float64(0.2)]"],
+        ["[Decimal('0.1')]", "[Decimal('0.3')]"],
+        ["[0.1 0.2 ... 0.9]", "[0.3 0.2 ... 0.9]"],
+    ],
+)
+def test_arrays_as_python_prints_them_are_left_out_with_what_to_write_in_their_place(cells):
+    guess = guess_column("embedding", pa.array(cells))
+    assert guess.left_out
+    assert "write x.tolist() instead" in guess.reason

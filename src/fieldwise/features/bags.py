@@ -152,7 +152,7 @@ def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array
     lengths, values = split_cells(columns, name, field)
     with reading(name):
         if field.weighted:
-            return lengths, *_weigh(values, field.missing)
+            return lengths, *weigh(values, field.missing)
         if is_pair(values.type):
             raise DataError("the values of the bag carry weights", fix="set weighted = true")
     return lengths, values, np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
@@ -200,7 +200,7 @@ def split_pairs(pairs: pa.StructArray) -> tuple[pa.Array, pa.Array]:
     return (second, first) if pairs.type.field(0).name.lower() == "weight" else (first, second)
 
 
-def _weigh(values: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Float32s, Bools]:
+def weigh(values: pa.Array, missing: tuple[str, ...]) -> tuple[pa.Array, Float32s, Bools]:
     """Take values and weights apart, and say which values have no weight; one that is missing as a whole needs none."""
     if is_pair(values.type):
         values, weights = split_pairs(values)

@@ -12,7 +12,7 @@ from fieldwise.features.lists import split_lists
 from fieldwise.features.parse import parse_text
 from fieldwise.profile.infer.values import Values
 
-__all__ = ["Bag", "find_bag", "find_lists", "is_objects"]
+__all__ = ["Bag", "find_bag", "find_lists", "is_objects", "is_printed"]
 
 _SEPARATORS = ("|", "^", "\x01", "\x02", "\x03", "\x1d", "\x1e", "\x1f", "; ", ";", ", ", ",", " ")
 _PROSE = ("; ", ", ", ",", " ")
@@ -21,22 +21,26 @@ _MIN_SHARE = 0.1
 _MIN_REUSE = {**dict.fromkeys(_SEPARATORS[:8], 1.2), "; ": 2.0, ";": 2.0, ", ": 4.0, ",": 4.0, " ": 4.0}
 _MAX_CELLS = 5_000
 _WEIGHT = r":[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_NO_WEIGHT = r"(?i):[+-]?(inf(inity)?|nan|null|none|n/?a)?$"
 _BRACKETS = r"(?s)^\s*(\[.*\]|\(.*\)|\{.*\})\s*$"
 _NESTED = r"""(?s)^\s*[\[({]\s*[\[({]|[\])}]\s*[\])}]\s*$|^\s*\{\s*["'][^"']*["']\s*:"""
 _QUOTED_LIST = r"""(?s)^\s*\[\s*(["'].*["'])?\s*\]\s*$"""
 _OBJECT = r"""(?s)\{\s*["'][^"']*["']\s*:.*\}"""
 _OBJECTS = r"(?s)^\s*(\[\s*(\{.*\})?\s*\]|\{.*\})\s*$"
+_PRINTED = r"""(?s)^\s*(\w[\w.]*\(\s*\[.*|[\[(]\s*[A-Za-z_][\w.]*\(\s*["']?[-+.0-9].*)[\])]\s*$"""
+_SHORTENED = r"(?s)^\s*\[.*[\s,]\.\.\.[\s,].*\]\s*$"
 _DECIMAL_COMMAS = r"^\s*[+-]?[0-9]+(,[0-9]+)?\s*$"
 _THOUSANDS = r"^\s*[+-]?[0-9]{1,3}(,[0-9]{3})*(\.[0-9]*)?\s*$"
 
 
 class Bag(NamedTuple):
-    """How a bag is written, and the values in it."""
+    """How a bag is written, and the values in it; of how many examples some values have no weight, though others do."""
 
     separator: str
     weighted: bool
     values: Values
     brackets: bool = False
+    num_unweighted: int = 0
 
 
 def find_bag(cells: Values) -> Bag | None:
@@ -105,6 +109,18 @@ def is_objects(cells: Values) -> bool:
     return cells.all_match(_OBJECTS) and cells.any_matches(_OBJECT)
 
 
+def is_printed(cells: Values) -> bool:
+    """Whether the cells are arrays as Python prints them, ``array([0.1, 0.2], dtype=float32)``, or shortened lists,
+    ``[0.1 0.2 ... 0.9]``, of which numbers are lost.
+
+    Examples
+    --------
+    >>> [is_printed(Values(pa.array([text]))) for text in ("tensor([1.5, 2.])", "[np.float64(0.1)]", "[a](b)", "f(1)")]
+    [True, True, False, False]
+    """
+    return cells.all_match(_PRINTED) or (cells.all_match(_BRACKETS) and cells.any_matches(_SHORTENED))
+
+
 def _split(cells: Values, separator: str) -> Bag | None:
     lists = pc.split_pattern(cells.texts.slice(0, _MAX_CELLS), separator)
     owners, tokens = pc.list_parent_indices(lists), pc.list_flatten(lists)
@@ -114,8 +130,12 @@ def _split(cells: Values, separator: str) -> Bag | None:
     times = cells.counts[: len(lists)]
     if times[lengths > 1].sum() < _MIN_SHARE * times.sum():
         return None
-    if pc.all(pc.match_substring_regex(tokens, _WEIGHT)).as_py():
-        return Bag(separator, True, Values(pc.replace_substring_regex(tokens, _WEIGHT, "")))
+    weighted = pc.match_substring_regex(tokens, _WEIGHT).to_numpy(zero_copy_only=False)
+    if 2 * np.count_nonzero(weighted) > len(tokens):
+        others = tokens.filter(pa.array(~weighted))
+        if pc.all(pc.match_substring_regex(others, _NO_WEIGHT)).as_py() is not False:  # None where there are none
+            values = pc.replace_substring_regex(tokens.filter(pa.array(weighted)), _WEIGHT, "")
+            return Bag(separator, True, Values(values), num_unweighted=int(times[np.unique(owners[~weighted])].sum()))
     values = Values(tokens)
     if values.num_present < _MIN_REUSE[separator] * values.num_distinct:
         return None

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from fieldwise.counted import counted
 from fieldwise.errors import DataError
-from fieldwise.features.bags import is_pair, split_pairs
+from fieldwise.features.bags import is_pair, split_pairs, weigh
 from fieldwise.features.lists import split_lists
 from fieldwise.features.missing import IN_NUMBERS
 from fieldwise.features.parse import parse_text
-from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects
+from fieldwise.profile.infer.bags import find_bag, find_lists, is_objects, is_printed
 from fieldwise.profile.infer.meaning import Guess
 from fieldwise.profile.infer.values import Values
 from fieldwise.schema.field import LONGEST_VECTOR
@@ -37,11 +37,13 @@ def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     numbers = _numbers_of(array)
     if numbers is not None and (guess := _guess_vector(numbers)) is not None:
         return guess
-    values, weights = pc.list_flatten(array), None
+    values, weights, num_unweighted = pc.list_flatten(array), None, 0
     if is_pair(values.type):
-        values, weights = split_pairs(values)
-    if weights is not None and not _is_number(weights.type):
-        return Guess(f"weights of type {weights.type} are not numbers", type="bag", left_out=True)
+        weights = split_pairs(values)[1]
+        if not _is_number(weights.type):
+            return Guess(f"weights of type {weights.type} are not numbers", type="bag", left_out=True)
+        values, _, bad = weigh(values, missing)
+        num_unweighted = len(pc.unique(pc.list_parent_indices(array).filter(pa.array(bad))))
     try:
         found = Values(values).without(missing, of_numbers=False)
     except DataError:
@@ -59,7 +61,15 @@ def guess_lists(array: pa.Array, missing: tuple[str, ...]) -> Guess:
     lengths = pc.list_value_length(array).fill_null(0)
     if found.num_distinct == 1 and not found.num_missing and len(pc.unique(lengths)) == 1:
         return guess._replace(left_out=True, reason=f"the same in every row: {found.example()}")
-    return guess
+    return _if_weighted(guess, num_unweighted)
+
+
+def _if_weighted(guess: Guess, num_unweighted: int) -> Guess:
+    """Leave out a bag of which some cells have values without a weight, for they would be rejected as they are."""
+    if not num_unweighted:
+        return guess
+    found = f"{guess.reason}, {counted(num_unweighted, 'row')} with a weight that is no finite number"
+    return guess._replace(left_out=True, reason=f'{found}: type = "bag" takes the column, and rejects such rows')
 
 
 def _numbers_of(lists: pa.Array) -> pa.Array | None:
@@ -119,6 +129,8 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         return Guess("values with weights", type="bag", separator="|", weighted=True, min_count=values.min_count)
     if is_objects(values):
         return Guess("looks like JSON objects: extract their values into columns", left_out=True)
+    if is_printed(values):
+        return Guess(f"arrays as Python prints them, such as {values.example()}: write x.tolist() instead", left_out=True)
     bag = find_lists(values)
     if bag is not None and bag.values.numbers is not None and bag.values.whole_numbers is None:
         vector = _written_vector(values, bag.separator, brackets=True)
@@ -134,7 +146,7 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         return None
     what = "lists" if bag.brackets else "cells"
     what += " of values with weights" if bag.weighted else " of values"
-    return Guess(
+    guess = Guess(
         f"{what} such as {bag.values.example()}",
         type="bag",
         separator=bag.separator,
@@ -142,6 +154,7 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
         weighted=bag.weighted,
         min_count=bag.values.min_count,
     )
+    return _if_weighted(guess, bag.num_unweighted)
 
 
 def _written_vector(cells: Values, separator: str, *, brackets: bool) -> Guess | None:
