@@ -89,6 +89,14 @@ def test_a_value_that_cannot_be_read_is_an_error_that_names_its_column(run):
         Predictor(run).predict({"price": 1.0, "tags": "", "at": None})
 
 
+@pytest.mark.parametrize("price", ["dear", "3,5", "$5", True, [1.5]])
+def test_what_cannot_be_read_comes_without_settings_that_only_training_has(run, price):
+    with pytest.raises(DataError) as caught:
+        Predictor(run).predict([{**ROWS[0], "price": price}])
+    assert caught.value.expected
+    assert not any(word in str(caught.value) for word in ("would read", "name it in missing", "category"))
+
+
 def test_columns_without_rows_have_no_answers(run):
     predictor = Predictor(run)
     columns = {column.name: [] for column in predictor.columns}

@@ -154,7 +154,7 @@ def _values(columns: Columns, name: str, field: Field) -> tuple[Int64s, pa.Array
         if field.weighted:
             return lengths, *weigh(values, field.missing)
         if is_pair(values.type):
-            raise DataError("the values of the bag carry weights", fix="set weighted = true")
+            raise DataError("the values of the bag carry weights", expected="values alone", fix="set weighted = true")
     return lengths, values, np.ones(len(values), dtype=np.float32), np.zeros(len(values), dtype=np.bool_)
 
 

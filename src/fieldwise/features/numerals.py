@@ -42,6 +42,7 @@ __all__ = [
     "symbol_of",
     "well_written",
     "why_no_numbers",
+    "without_setting",
 ]
 
 Float64s = npt.NDArray[np.float64]
@@ -136,6 +137,18 @@ def why_no_numbers(values: Sequence[str], style: Style | None) -> list[str]:
                 if keys and reasons[at] == NOT_A_NUMBER:
                     reasons[at] += f": {', '.join(keys)} would read it"
     return reasons
+
+
+def without_setting(reason: str) -> str:
+    """Return a reason of `why_no_numbers` without the setting, which is of no use once a model is trained.
+
+    Examples
+    --------
+    >>> without_setting('not a finite number: decimal = "," would read it')
+    'not a finite number'
+    """
+    what, _, setting = reason.partition(": ")
+    return what if setting.endswith(("would read it", "in missing")) else reason
 
 
 class Style(NamedTuple):

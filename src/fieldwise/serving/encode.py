@@ -19,6 +19,7 @@ from fieldwise.errors import DataError
 from fieldwise.features.cells import Cells
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
+from fieldwise.features.numerals import without_setting
 from fieldwise.features.served import as_served
 from fieldwise.kernels.layout import BAG, Batch
 from fieldwise.kernels.serve import BAG_OF_TEXTS, Raw, encode_rows
@@ -118,9 +119,17 @@ class RowEncoder:
         if fast and table.num_rows:
             with suppress(Refused, DataError):  # which the encoder's own way says better
                 return self._encode(table.num_rows, self._reader.of_table(table))
-        encoded = self.encoder.transform(table, labelled=False)
+        try:
+            encoded = self.encoder.transform(table, labelled=False)
+        except DataError as error:
+            # Whoever asks a trained model cannot change its fields: of the hints, names of columns alone are for them.
+            fix = error.fix if error.fix is not None and error.fix.startswith(("did you mean", "known: ")) else None
+            raise DataError(error.what, where=error.where, expected=error.expected, got=error.got, fix=fix) from None
         for bad in encoded.rejects:
-            raise DataError(bad.reason, where=f"row {bad.row + 1}, column {bad.column}", got=bad.value)
+            reason = without_setting(bad.reason)
+            expected = "a number, or null where it is missing" if reason != bad.reason else None
+            where = f"row {bad.row + 1}, column {bad.column}"
+            raise DataError(reason, where=where, expected=expected, got=bad.value)
         return encoded.batch
 
     def _encode(self, num_rows: int, laid: Laid) -> Batch:

@@ -130,7 +130,9 @@ def guess_texts(name: str, kind: pa.DataType, values: Values) -> Guess | None:
     if is_objects(values):
         return Guess("looks like JSON objects: extract their values into columns", left_out=True)
     if is_printed(values):
-        return Guess(f"arrays as Python prints them, such as {values.example()}: write x.tolist() instead", left_out=True)
+        return Guess(
+            f"arrays as Python prints them, such as {values.example()}: write x.tolist() instead", left_out=True
+        )
     bag = find_lists(values)
     if bag is not None and bag.values.numbers is not None and bag.values.whole_numbers is None:
         vector = _written_vector(values, bag.separator, brackets=True)
