@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.full_disk import files_of_at_most
 
 from fieldwise.errors import ArtefactError, ResourceError
-from fieldwise.io.arrays import load_arrays, load_metadata, save_arrays
+from fieldwise.io.arrays import load_arrays, save_arrays
 from fieldwise.io.files import atomic_file, checksum, map_file, remove_leftovers, write_bytes
 from fieldwise.io.manifests import manifest_format, read_manifest, write_manifest
 
@@ -197,7 +197,7 @@ ARRAYS = {
 
 
 def test_arrays_come_back_equal_aligned_and_read_only(tmp_path):
-    assert save_arrays(tmp_path / "a", ARRAYS, {"k": "v"}) == checksum(tmp_path / "a")
+    assert save_arrays(tmp_path / "a", ARRAYS) == checksum(tmp_path / "a")
     loaded = load_arrays(tmp_path / "a")
     assert set(loaded) == set(ARRAYS)
     for name, array in loaded.items():
@@ -206,17 +206,15 @@ def test_arrays_come_back_equal_aligned_and_read_only(tmp_path):
         assert np.array_equal(array, ARRAYS[name])
         assert array.flags.aligned
         assert not array.flags.writeable
-    assert load_metadata(tmp_path / "a") == {"k": "v"}
 
 
 def test_no_array_at_all_is_a_file_too(tmp_path):
     save_arrays(tmp_path / "a", {})
     assert load_arrays(tmp_path / "a") == {}
-    assert load_metadata(tmp_path / "a") == {}
 
 
 def test_the_library_of_the_format_reads_what_we_write(tmp_path):
-    save_arrays(tmp_path / "a", ARRAYS, {"k": "v"})
+    save_arrays(tmp_path / "a", ARRAYS)
     loaded = safetensors.numpy.load_file(tmp_path / "a")
     assert set(loaded) == set(ARRAYS)
     for name, array in loaded.items():

@@ -208,7 +208,6 @@ class Arrays(Target):
         path.write_bytes(data)
         for array in arrays.load_arrays(path).values():
             array.tobytes()
-        arrays.load_metadata(path)
         arrays.header_checksum(path)
 
     def seeds(self) -> list[bytes]:

@@ -14,7 +14,7 @@ from fieldwise.cli.output import print_json
 if TYPE_CHECKING:
     from fieldwise.features.encoder import Encoder
     from fieldwise.models.config import ModelConfig
-    from fieldwise.tables.config import TableOptimizerConfig
+    from fieldwise.training.config import PretrainConfig, TrainConfig
 
 _KINDS = ("lr", "dnn", "lc-dnn", "lc-wide-deep", "lc-resnet")
 _SHOWN = ("model", "units", "parameters", "biases")
@@ -27,9 +27,8 @@ class _Sizes(NamedTuple):
     num_fields: int
     model: ModelConfig
     num_classes: int
-    batch_size: int
-    optimizer: TableOptimizerConfig
-    lr_optimizer: TableOptimizerConfig
+    train: TrainConfig
+    pretrain: PretrainConfig
     bags: Sequence[int] = ()
     """Rows of the co-occurrence bags that models with interactions add to the fields of the log."""
 
@@ -95,21 +94,12 @@ def command(
     from fieldwise.models.sizes import count_parameters, num_outputs
     from fieldwise.training.config import PretrainConfig, TrainConfig
 
-    train = TrainConfig()
     if source is None:
         if not (fields and features and hidden):
             raise click.UsageError("Pass a configuration, a run, or all of --fields, --features and --hidden.")
         if overrides:
             raise click.UsageError("--set requires a configuration.")
-        sizes = _Sizes(
-            features,
-            fields,
-            ModelConfig(units=1),
-            classes or 2,
-            train.largest_batch,
-            train.table,
-            PretrainConfig().table,
-        )
+        sizes = _Sizes(features, fields, ModelConfig(units=1), classes or 2, TrainConfig(), PretrainConfig())
     else:
         if fields or features or classes:
             raise click.UsageError(f"--fields, --features and --classes are not allowed with {source}.")
@@ -121,7 +111,7 @@ def command(
         if kind == "auto" or (not model.hidden and kind in ("dnn", "lc-resnet")):
             continue
         own = msgspec.structs.replace(model, kind=kind)
-        moved_by = msgspec.structs.replace(sizes.lr_optimizer if kind == "lr" else sizes.optimizer, **asked)
+        moved_by = msgspec.structs.replace((sizes.pretrain if kind == "lr" else sizes.train).table, **asked)
         size = count_parameters(own, sizes.num_features, sizes.num_fields, outputs, sizes.bags)
         counts.append(size)
         memories.append(
@@ -130,8 +120,8 @@ def command(
                 size,
                 sizes.num_fields + len(sizes.bags),
                 moved_by,
-                batch_size=sizes.batch_size,
-                averaged=train.average_epochs > 0,
+                batch_size=sizes.train.largest_batch,
+                averaged=sizes.train.average_epochs > 0,
             )
         )
     if as_json:
@@ -166,9 +156,9 @@ def _of_config(path: Path, units: int | None, overrides: Sequence[str], threads:
     # What the log adds to a locally connected model, whatever the model of the configuration is.
     model = config.model if config.model.locally_connected else msgspec.structs.replace(config.model, kind="auto")
     model = msgspec.structs.replace(model, units=units or model.units)
-    config, own = with_kind(msgspec.structs.replace(config, model=model), prepared), config.train
-    sizes = _of_encoder(prepared.encoder, config.model, own.largest_batch, own.table, config.pretrain.table)
-    return sizes._replace(bags=cooccurrence_rows(config.model, prepared))
+    config = with_kind(msgspec.structs.replace(config, model=model), prepared)
+    bags = cooccurrence_rows(config.model, prepared)
+    return _of_encoder(prepared.encoder, config.model, config.train, config.pretrain, bags)
 
 
 def _of_run(folder: Path) -> _Sizes:
@@ -179,25 +169,14 @@ def _of_run(folder: Path) -> _Sizes:
     from fieldwise.training.config import PretrainConfig, TrainConfig
 
     bundle = open_bundle(folder)
-    own, model = TrainConfig(), load_model(bundle)
-    sizes = _of_encoder(bundle.encoder, model.config, own.largest_batch, own.table, PretrainConfig().table)
-    return sizes._replace(bags=np.diff(model.table.layout.base)[sizes.num_fields :].tolist())
+    model = load_model(bundle)
+    bags = np.diff(model.table.layout.base)[bundle.encoder.layout.num_fields :].tolist()
+    return _of_encoder(bundle.encoder, model.config, TrainConfig(), PretrainConfig(), bags)
 
 
 def _of_encoder(
-    encoder: Encoder,
-    model: ModelConfig,
-    batch_size: int,
-    optimizer: TableOptimizerConfig,
-    lr_optimizer: TableOptimizerConfig,
+    encoder: Encoder, model: ModelConfig, train: TrainConfig, pretrain: PretrainConfig, bags: Sequence[int]
 ) -> _Sizes:
-    layout = encoder.layout
-    return _Sizes(
-        layout.num_features,
-        layout.num_fields,
-        model.for_schema(encoder.schema),
-        len(encoder.schema.classes),
-        batch_size,
-        optimizer,
-        lr_optimizer,
-    )
+    layout, schema = encoder.layout, encoder.schema
+    num_classes = len(schema.classes)
+    return _Sizes(layout.num_features, layout.num_fields, model.for_schema(schema), num_classes, train, pretrain, bags)

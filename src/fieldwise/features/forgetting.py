@@ -114,7 +114,8 @@ def forget_values(encoder: Encoder, field: str, values: Sequence[str]) -> Forgot
         if found is not None:
             keys[name] = found[found != 0]
         if isinstance(each.index, Vocabulary):
-            ids[name] = _ids(each.index, keys[name])
+            known = each.index.lookup(keys[name]).astype(np.int64)
+            ids[name] = np.sort(known[known >= FIRST])
     if not any(map(len, ids.values())):
         return Forgotten(encoder, ids, keys, hashed)
     arrays = encoder.arrays()
@@ -122,11 +123,6 @@ def forget_values(encoder: Encoder, field: str, values: Sequence[str]) -> Forgot
         vocabulary = fields[name].index  # type: ignore[attr-defined]
         arrays |= {f"{name}.{key}": array for key, array in _without(vocabulary, gone).arrays().items()}
     return Forgotten(Encoder.from_arrays(encoder.describe(), arrays), ids, keys, hashed)
-
-
-def _ids(vocabulary: Vocabulary, keys: Uint64s) -> Int64s:
-    ids = vocabulary.lookup(keys).astype(np.int64)
-    return np.sort(ids[ids >= FIRST])
 
 
 def _of_cross(encoder: Encoder, cross: CrossEncoder, parts: dict[str, Uint64s], values: Sequence[str]) -> Uint64s:

@@ -26,7 +26,6 @@ __all__ = [
     "header_checksum",
     "load_arrays",
     "load_headed",
-    "load_metadata",
     "load_verified",
     "save_arrays",
 ]
@@ -58,12 +57,6 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
-class _Header(NamedTuple):
-    tensors: dict[str, _Tensor]
-    metadata: dict[str, str]
-    data_start: int
-
-
 class Pieces(NamedTuple):
     """An array produced piece by piece: its dtype, its shape, and its consecutive parts along the first axis."""
 
@@ -82,9 +75,7 @@ class Pieces(NamedTuple):
         return math.prod(self.shape) * self.itemsize
 
 
-def save_arrays(
-    path: str | Path, arrays: Mapping[str, npt.NDArray[Any] | Pieces], metadata: Mapping[str, str] | None = None
-) -> str:
+def save_arrays(path: str | Path, arrays: Mapping[str, npt.NDArray[Any] | Pieces]) -> str:
     """Write arrays atomically as a safetensors file and return the checksum of the file.
 
     The safetensors library is not used for writing: here the checksum is computed on the fly, a full disk raises an
@@ -97,8 +88,6 @@ def save_arrays(
         The file to write; an existing one is replaced.
     arrays
         Arrays by name, of boolean, integer or floating-point type. `Pieces` are written as they are produced.
-    metadata
-        Texts stored in the header; see `load_metadata`.
 
     Returns
     -------
@@ -116,13 +105,13 @@ def save_arrays(
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "arrays.safetensors"
-    >>> digest = save_arrays(path, {"counts": np.array([3, 1])}, metadata={"field": "city"})
-    >>> load_verified(path, digest)["counts"].tolist(), load_metadata(path)
-    ([3, 1], {'field': 'city'})
+    >>> digest = save_arrays(path, {"counts": np.array([3, 1])})
+    >>> load_verified(path, digest)["counts"].tolist()
+    [3, 1]
     """
     # Wider items first, as the format's own library does: then every array is aligned to its item without holes.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    header: dict[str, object] = {}
     end = 0
     for name in names:
         array = arrays[name]
@@ -158,18 +147,12 @@ def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     """
     path = Path(path)
     data = map_file(path)
-    header = _parse_header(path, data)
+    tensors, data_start = _parse_header(path, data)
     arrays = {}
-    for name, tensor in header.tensors.items():
-        start, end = (header.data_start + offset for offset in tensor.data_offsets)
+    for name, tensor in tensors.items():
+        start, end = (data_start + offset for offset in tensor.data_offsets)
         arrays[name] = data[start:end].view(_READABLE[tensor.dtype]).reshape(tensor.shape)
     return arrays
-
-
-def load_metadata(path: str | Path) -> dict[str, str]:
-    """Return the metadata that was passed to `save_arrays`."""
-    path = Path(path)
-    return _parse_header(path, map_file(path)).metadata
 
 
 def load_verified(path: str | Path, expected: str | None) -> dict[str, npt.NDArray[Any]]:
@@ -194,7 +177,7 @@ def header_checksum(path: str | Path) -> str:
     """Return the checksum of the header of a safetensors file, i.e. of everything before the data."""
     path = Path(path)
     data = map_file(path)
-    return checksum(data[: _parse_header(path, data).data_start].tobytes())
+    return checksum(data[: _parse_header(path, data)[1]].tobytes())
 
 
 def load_headed(path: str | Path, expected: str | None) -> dict[str, npt.NDArray[Any]]:
@@ -225,7 +208,7 @@ def load_headed(path: str | Path, expected: str | None) -> dict[str, npt.NDArray
     return arrays
 
 
-def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
+def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> tuple[dict[str, _Tensor], int]:
     def refuse(place: str, expected: object, got: object) -> ArtefactError:
         return ArtefactError(
             "the array file is damaged", where=f"{path}, {place}", expected=expected, got=got, fix=RESTORE
@@ -239,7 +222,7 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         raise refuse("header length", f"at most {limit}", length)
     try:
         entries = msgspec.json.decode(data[8 : 8 + length].tobytes(), type=dict[str, msgspec.Raw])
-        metadata = msgspec.json.decode(entries.pop("__metadata__", msgspec.Raw(b"{}")), type=dict[str, str])
+        msgspec.json.decode(entries.pop("__metadata__", b"{}"), type=dict[str, str])  # of other writers
         tensors = {name: msgspec.json.decode(entry, type=_Tensor) for name, entry in entries.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise refuse("header", "a JSON object of arrays", error) from None
@@ -264,7 +247,7 @@ def _parse_header(path: Path, data: npt.NDArray[np.uint8]) -> _Header:
         position = end
     if position != len(data) - 8 - length:
         raise refuse("data", f"{position} bytes", f"{len(data) - 8 - length} bytes")
-    return _Header(tensors, metadata, 8 + length)
+    return tensors, 8 + length
 
 
 def expect(

@@ -42,7 +42,7 @@ class ArtefactLock(NamedTuple):
     @contextmanager
     def new_folder(self) -> Iterator[Path]:
         """Create an empty folder that replaces `folder` when the block ends without an exception."""
-        temporary = _temporary(self.folder)
+        temporary = self.folder.with_name(f".{self.folder.name}.tmp")
         with explaining(temporary):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
@@ -99,10 +99,6 @@ def _open_lock(root: Path, key: str) -> IO[bytes] | None:
             got=error.strerror,
             fix='choose another one: cache = "/a/folder" in [data], or --set data.cache=/a/folder',
         ) from error
-
-
-def _temporary(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.tmp")
 
 
 def _lock_path(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,8 @@ def _some(bundle: Bundle, data: Any, format: str | None, most: int) -> Examples:
     """Return the first labelled examples of a log."""
     batches, labels, left = [], [], most
     with open_rows(bundle, data, format) as log:
-        for examples in _labelled(log, bundle):
+        for _, encoded in encode_log(log, bundle.encoder, labelled=True):
+            examples = encoded.examples
             assert examples.labels is not None
             num_examples = len(examples.labels)
             some = examples if num_examples <= left else examples.select(np.arange(num_examples) < left)
@@ -237,11 +238,6 @@ def _some(bundle: Bundle, data: Any, format: str | None, most: int) -> Examples:
     if not batches:
         raise DataError("there are no rows to explain")
     return Examples(join_batches(batches), np.concatenate(labels), None, None)
-
-
-def _labelled(log: Any, bundle: Bundle) -> Iterator[Examples]:
-    for _, encoded in encode_log(log, bundle.encoder, labelled=True):
-        yield encoded.examples
 
 
 def _logits(network: Network, numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -127,7 +127,10 @@ class BinaryMetrics(Accumulator):
             "mean_probability": total.probability / total.weight,
             "accuracy": total.correct / total.weight,
         }
-        own = own_metrics(*_labelled(keys), weights) if OWN else {}
+        own = {}
+        if OWN:
+            probabilities, labels = unpack(keys)
+            own = own_metrics(probabilities, labels.astype(np.int32), weights)
         return Metrics.of(
             len(keys), total.weight, {**figures, **_of_groups(examples, self._cutoff)}, own=own, cutoff=self._cutoff
         )
@@ -142,11 +145,6 @@ class BinaryMetrics(Accumulator):
         probabilities, positive = unpack(examples["keys"])
         bounds = _equal_mass(examples["keys"], weights, num_bins)
         return by_probability(probabilities, positive, weights.astype(np.float64), bounds)
-
-
-def _labelled(keys: Keys) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.int32]]:
-    probabilities, positive = unpack(keys)
-    return probabilities, positive.astype(np.int32)
 
 
 class _Sums(NamedTuple):

@@ -181,7 +181,10 @@ def predict(
         if standard_output:
             _write_into(sys.stdout.buffer, pa.csv.CSVWriter, tables())
         else:
-            _write(out, tables())
+            remove_leftovers(out)
+            with atomic_file(out) as file:
+                is_parquet = out.suffix.lower() == ".parquet"
+                _write_into(file, pa.parquet.ParquetWriter if is_parquet else pa.csv.CSVWriter, tables())
     rejects_to = None if standard_output else _write_rejects(rejects_path, rejects)
     tally = RejectTally()
     tally.add(rejects)
@@ -232,13 +235,6 @@ def _none_usable(log: Log, rejects: Sequence[Mapping[str, Any]], rejects_to: str
         got=why_rejected(tally, tally.num_rows),
         fix=f"{rejects_to} lists all of them" if rejects_to else None,
     )
-
-
-def _write(out: Path, tables: Iterator[pa.Table]) -> None:
-    """Write tables of one schema, one or more, into a file."""
-    remove_leftovers(out)
-    with atomic_file(out) as file:
-        _write_into(file, pa.parquet.ParquetWriter if out.suffix.lower() == ".parquet" else pa.csv.CSVWriter, tables)
 
 
 def _write_into(file: Any, kind: Any, tables: Iterator[pa.Table]) -> None:

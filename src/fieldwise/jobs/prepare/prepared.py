@@ -110,17 +110,13 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally,
                 "name": field.name,
                 "type": field.type_name,
                 "features": encoder.rows[field.name],
-                **_cut(encoder, field.name),
+                **({"cut_cells": encoder.cut_cells[field.name]} if field.name in encoder.cut_cells else {}),
             }
             for field in encoder.schema.fields
         ],
         "constant_fields": encoder.constant_fields,
         "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
-
-
-def _cut(encoder: Encoder, name: str) -> dict[str, int]:
-    return {"cut_cells": encoder.cut_cells[name]} if name in encoder.cut_cells else {}
 
 
 def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:

@@ -12,7 +12,7 @@ and an extra library, and a training is worth more than its report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -256,12 +256,7 @@ def _moments(run: Path) -> list[Moment]:
                     memory=each.memory,
                 )
             )
-    return _thinned(found)
-
-
-def _thinned(moments: Sequence[Moment]) -> list[Moment]:
-    step = -(-len(moments) // _MOST_MOMENTS) or 1
-    return list(moments[::step])
+    return found[:: -(-len(found) // _MOST_MOMENTS) or 1]
 
 
 def _facts(config: Config, prepared: Prepared, run: Path, digest: str) -> dict[str, dict[str, str]]:

@@ -76,7 +76,10 @@ class Study:
         return optuna.trial.create_trial(
             state=state,
             value=trial.value if state == optuna.trial.TrialState.COMPLETE else None,
-            params={dimension.key: _write(dimension, values[dimension.key]) for dimension in known},
+            params={
+                each.key: json.dumps(values[each.key]) if isinstance(each.what, Choice) else values[each.key]
+                for each in known
+            },
             distributions={dimension.key: self._distribution(dimension) for dimension in known},
             intermediate_values=dict(enumerate(trial.metrics, start=1)),
         )
@@ -98,7 +101,3 @@ def require_optuna() -> Any:
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def _write(dimension: Dimension, value: Any) -> Any:
-    return json.dumps(value) if isinstance(dimension.what, Choice) else value
