@@ -31,6 +31,7 @@ from fieldwise.data.libsvm import LibffmReader, LibsvmReader
 from fieldwise.data.log_columns import LogColumns, columns_of_files
 from fieldwise.data.parquet import ParquetReader
 from fieldwise.data.partitions import keys_of, pieces_with_keys
+from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.data.sources import Source, check_names, rows_per_byte, version_tag_of
 from fieldwise.errors import DataError
 from fieldwise.features.served import as_served
@@ -201,6 +202,23 @@ class Log:
     def remarks(self) -> list[str]:
         """What should be known of how the files were read, of what was parsed so far."""
         return [*repeat_remarks(self.repeated), *line_end_remarks(self.line_ends)]
+
+    @property
+    def first_files(self) -> str | None:
+        """The first three files, as whoever named the log calls them; None of none."""
+        return ", ".join(self.shown.get(path, path) for path in self.files[:3]) or None
+
+    def report(
+        self, tally: RejectTally, num_used: int, remarks: Sequence[str] = (), rejects: str | None = None
+    ) -> ReadReport:
+        """Return what of the log was read, and what was not used."""
+        return tally.report(
+            rows_read=num_used + tally.num_rows,
+            files=len(self.files),
+            files_left_out=self.left_out,
+            remarks=[*self.remarks, *remarks],
+            rejects=rejects,
+        )
 
     def as_read(self, csv: CsvOptions) -> CsvOptions:
         """Return the options with what was recognised in all files: a header, and a delimiter that all have."""

@@ -23,7 +23,7 @@ Uint64s = npt.NDArray[np.uint64]
 _MISSING = np.uint64(1)
 
 
-def row_digests(table: pa.Table, columns: Sequence[str], seed: int = 0) -> Uint64s:
+def row_digests(table: pa.Table, columns: Sequence[str]) -> Uint64s:
     """Return the digest of each row of R, (R,).
 
     Parameters
@@ -32,8 +32,6 @@ def row_digests(table: pa.Table, columns: Sequence[str], seed: int = 0) -> Uint6
         A chunk of a log.
     columns
         One or more, in the order that is digested.
-    seed
-        Of the last step, 0 to 2^64 - 1.
 
     Raises
     ------
@@ -52,7 +50,7 @@ def row_digests(table: pa.Table, columns: Sequence[str], seed: int = 0) -> Uint6
     for place, name in enumerate(columns):
         with reading(name):
             parts[:, place] = _cells(read.array(name))
-    return combine(_known(parts), seed)
+    return combine(_known(parts), 0)
 
 
 def digest_of_rows(digests: Uint64s) -> str:

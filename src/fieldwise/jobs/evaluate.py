@@ -167,7 +167,7 @@ def evaluate(
     if not accepted:
         raise DataError(
             "there are no rows to evaluate",
-            where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
+            where=log.first_files,
             expected="rows with a label",
             got=why_rejected(tally, tally.num_rows) or "no rows",
         )
@@ -176,12 +176,7 @@ def evaluate(
     return Evaluation(
         metrics=figures,
         rejected_rows=tally.num_rows,
-        read=tally.report(
-            rows_read=accepted + tally.num_rows,
-            files=len(log.files),
-            files_left_out=log.left_out,
-            remarks=[*log.remarks, *coverage.remarks()],
-        ),
+        read=log.report(tally, accepted, coverage.remarks()),
         by_probability=metrics.by_probability() if isinstance(metrics, BinaryMetrics) else [],
         by_field=slices.compute() if slices is not None else [],
         by_day=days.compute() if days is not None else [],

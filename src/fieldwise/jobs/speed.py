@@ -52,9 +52,9 @@ _FEW_BATCHES = 3
 Products = list[tuple[int, int, int]]
 
 
-def drawn_layout(num_fields: int, num_features: int, seed: int = 0) -> Layout:
+def drawn_layout(num_fields: int, num_features: int) -> Layout:
     """Return the layout of a synthetic log: many small fields, and a few fields with most of the features."""
-    counts = feature_counts(num_fields, num_features, np.random.default_rng(seed))
+    counts = feature_counts(num_fields, num_features, np.random.default_rng(0))
     return Layout.of([SINGLE] * num_fields, counts.tolist())
 
 
@@ -74,13 +74,13 @@ def drawn_batch(layout: Layout, num_examples: int, rng: np.random.Generator, ske
     )
 
 
-def drawn_cache(folder: Path, layout: Layout, num_examples: int, seed: int = 1, skew: float = _SKEW) -> Cache:
+def drawn_cache(folder: Path, layout: Layout, num_examples: int, seed: int = 1) -> Cache:
     """Write a cache of skewed ids whose clicks follow a logistic regression, the same for every seed."""
     rng, truth = np.random.default_rng(seed), np.random.default_rng(0)
     weights = [truth.normal(size=min(size, 1000)).astype(np.float32) for size in np.diff(layout.base).tolist()]
     with CacheWriter(folder, layout, num_classes=2) as writer:
         for first in range(0, num_examples, 1 << 16):
-            batch = drawn_batch(layout, min(1 << 16, num_examples - first), rng, skew)
+            batch = drawn_batch(layout, min(1 << 16, num_examples - first), rng)
             logits = np.full(batch.num_examples, -1.0, dtype=np.float32)
             for ids, of in zip(batch.ids, weights, strict=True):
                 logits += of[ids % len(of)] / np.float32(np.sqrt(layout.num_fields))

@@ -36,7 +36,7 @@ __all__ = ["Paired", "paired_auc", "paired_folds", "paired_gauc", "paired_loglos
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating[Any]]
 
-_REPLICATES = 1000
+_REPLICATES, _SEED = 1000, 0
 _MAX_UNITS = 10_000
 _LARGE = 1_000_000
 """With more examples, the bootstrap of an AUC, which is linear in their number, uses a fifth of the replicates."""
@@ -78,7 +78,6 @@ def paired_auc(
     weights: npt.ArrayLike | None = None,
     *,
     level: float = 0.05,
-    seed: int = 0,
 ) -> Paired:
     """Compare AUCs, by DeLong's test for two classes without weights and by a bootstrap otherwise.
 
@@ -92,8 +91,6 @@ def paired_auc(
         (B,) example weights, >= 0; 1 by default.
     level
         One minus the confidence of the interval, in (0, 1).
-    seed
-        Random seed of the bootstrap.
 
     Raises
     ------
@@ -129,7 +126,7 @@ def paired_auc(
     ranked = [[_Ranked(each, classes, num_classes) for each in models] for models in (a, b)]
     ones = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
     of_seeds = np.array([x.auc(ones) - y.auc(ones) for x, y in zip(*ranked, strict=True)])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     replicates = []
     for _ in range(_REPLICATES if len(classes) <= _LARGE else _REPLICATES // 5):
         drawn = np.bincount(rng.integers(len(classes), size=len(classes)), minlength=len(classes)) * ones
@@ -144,13 +141,12 @@ def paired_logloss(
     weights: npt.ArrayLike | None = None,
     *,
     level: float = 0.05,
-    seed: int = 0,
 ) -> Paired:
     """Compare loglosses by a bootstrap; a negative difference means that a is better.
 
     Parameters
     ----------
-    labels, a, b, weights, level, seed
+    labels, a, b, weights, level
         As for `paired_auc`; classes may be absent.
 
     Raises
@@ -168,7 +164,7 @@ def paired_logloss(
     classes = label_column(labels, len(a[0]), num_classes)
     ones = np.ones(len(classes)) if weights is None else np.asarray(weights, dtype=np.float64)
     losses = [_losses(of_a, classes) - _losses(of_b, classes) for of_a, of_b in zip(a, b, strict=True)]
-    return _ratios(np.array(losses) * ones, ones, level, seed)
+    return _ratios(np.array(losses) * ones, ones, level)
 
 
 def paired_gauc(
@@ -179,7 +175,6 @@ def paired_gauc(
     weights: npt.ArrayLike | None = None,
     *,
     level: float = 0.05,
-    seed: int = 0,
 ) -> Paired:
     """Compare GAUCs, for two classes, by a bootstrap over the groups.
 
@@ -189,7 +184,7 @@ def paired_gauc(
         (B,) 0 or 1.
     groups
         (B,) integers, the group of each example; at least two groups must contain both labels.
-    a, b, weights, level, seed
+    a, b, weights, level
         As for `paired_auc`, with (B,) probabilities.
 
     Raises
@@ -214,7 +209,7 @@ def paired_gauc(
         differences.append(auc_a - auc_b)
     if len(sums) < 2:
         raise DataError("too few groups to compare GAUCs", expected="two groups with both labels", got=len(sums))
-    return _ratios(np.array(differences) * sums, sums, level, seed)
+    return _ratios(np.array(differences) * sums, sums, level)
 
 
 def paired_folds(a: Sequence[float], b: Sequence[float], *, level: float = 0.05) -> Paired:
@@ -266,13 +261,13 @@ def _losses(probabilities: Probabilities, classes: npt.NDArray[np.int32]) -> Flo
     return logloss(own.astype(np.float64), probabilities.dtype)
 
 
-def _ratios(numerators: Floats, weights: Floats, level: float, seed: int) -> Paired:
+def _ratios(numerators: Floats, weights: Floats, level: float) -> Paired:
     """Compare by a bootstrap of ``sum numerators / sum weights``, (S, U) and (U,), over U units.
 
     More than 10,000 units are first summed into 10,000 random groups, which preserves the variance of sums of
     identically distributed units and bounds the cost.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     of_seeds = numerators.sum(axis=1) / weights.sum()
     mean, units = numerators.mean(axis=0), weights
     if len(units) > _MAX_UNITS:

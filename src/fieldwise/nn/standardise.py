@@ -23,8 +23,8 @@ class Standardise(nn.BatchNorm1d):
     the batch. `nn.units` computes both from sums; `forward` is torch's own, for evaluation and for other devices.
     """
 
-    def __init__(self, num_inputs: int, momentum: float = 0.1) -> None:
-        super().__init__(num_inputs, affine=False, momentum=momentum)
+    def __init__(self, num_inputs: int) -> None:
+        super().__init__(num_inputs, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise x (B, num_inputs)."""

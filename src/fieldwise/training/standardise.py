@@ -30,8 +30,8 @@ class SharedStandardise(Standardise):
     (torch.nn.SyncBatchNorm runs on GPUs only, and refuses a worker without examples.)
     """
 
-    def __init__(self, num_inputs: int, world: World, momentum: float = 0.1) -> None:
-        super().__init__(num_inputs, momentum)
+    def __init__(self, num_inputs: int, world: World) -> None:
+        super().__init__(num_inputs)
         self.world = world
 
     def over_all(self, sums: Tensor) -> Tensor:

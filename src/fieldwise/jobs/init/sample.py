@@ -138,13 +138,7 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
     if later and (unknown := [name for name in names if _is_constant(table.column(name))]):
         more = list(_more_rows(log, names, unknown, table, later))
         table = _together([table, *more], names) if more else table
-    read = tally.report(
-        rows_read=num_good + tally.num_rows,
-        files=len(log.files),
-        files_left_out=log.left_out,
-        remarks=log.remarks,
-    )
-    return Sample(table, read, csv, log)
+    return Sample(table, log.report(tally, num_good), csv, log)
 
 
 def _more_rows(

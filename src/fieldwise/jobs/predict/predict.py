@@ -161,7 +161,7 @@ def predict(
         identifiers = Identifiers(name, log.types_of(name) if name else ())
         coverage = Coverage(bundle.encoder)
         rejects: list[dict[str, Any]] = []
-        num_examples = 0
+        tally, num_examples = RejectTally(), 0
         started = time.perf_counter()
 
         def tables() -> Iterator[pa.Table]:
@@ -171,12 +171,13 @@ def predict(
             for chunk, encoded in encode_log(log, bundle.encoder, labelled=False, extra=extra, served=as_served):
                 of_chunk = chunk.reject_lines(encoded.rejects)
                 rejects.extend(of_chunk)
+                tally.add(of_chunk)
                 coverage.add(encoded.batch, encoded.cut)
                 num_examples += len(encoded.accepted)
                 yield answers.table(identifiers.column, identifiers.of(chunk, encoded.accepted), encoded.batch)
                 listen(Preparing("predict", num_examples, None, time.perf_counter() - started))
             if rejects and not num_examples:
-                raise _none_usable(log, rejects, None if standard_output else _write_rejects(rejects_path, rejects))
+                raise _none_usable(log, tally, None if standard_output else _write_rejects(rejects_path, rejects))
 
         if standard_output:
             _write_into(sys.stdout.buffer, pa.csv.CSVWriter, tables())
@@ -186,8 +187,6 @@ def predict(
                 is_parquet = out.suffix.lower() == ".parquet"
                 _write_into(file, pa.parquet.ParquetWriter if is_parquet else pa.csv.CSVWriter, tables())
     rejects_to = None if standard_output else _write_rejects(rejects_path, rejects)
-    tally = RejectTally()
-    tally.add(rejects)
     warnings = coverage.warnings()
     if schema.id is not None and name is None:
         lacking = "some files have" if schema.id in log.layout.partial else "the rows have"
@@ -199,13 +198,7 @@ def predict(
         examples=num_examples,
         rejected_rows=len(rejects),
         rejects=rejects_to,
-        read=tally.report(
-            rows_read=num_examples + len(rejects),
-            files=len(log.files),
-            files_left_out=log.left_out,
-            remarks=[*log.remarks, *coverage.remarks()],
-            rejects=rejects_to,
-        ),
+        read=log.report(tally, num_examples, coverage.remarks(), rejects_to),
         identifier=identifiers.column,
         fields=coverage.shares(),
         warnings=warnings,
@@ -225,12 +218,10 @@ def _write_rejects(path: Path, rejects: Sequence[Mapping[str, Any]]) -> str | No
     return str(path)
 
 
-def _none_usable(log: Log, rejects: Sequence[Mapping[str, Any]], rejects_to: str | None) -> DataError:
-    tally = RejectTally()
-    tally.add(rejects)
+def _none_usable(log: Log, tally: RejectTally, rejects_to: str | None) -> DataError:
     return DataError(
         "no row can be used, so there is nothing to predict",
-        where=", ".join(log.shown.get(path, path) for path in log.files[:3]) or None,
+        where=log.first_files,
         expected="rows like those of the training log",
         got=why_rejected(tally, tally.num_rows),
         fix=f"{rejects_to} lists all of them" if rejects_to else None,

@@ -19,17 +19,14 @@ Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
 
 
+_CAPACITY = 1 << 20
+"""Values kept, 16 bytes each."""
+
+
 class BagRows:
-    """Keeps rows, chunk by chunk.
+    """Keeps rows, chunk by chunk."""
 
-    Parameters
-    ----------
-    capacity
-        Values kept, 16 bytes each.
-    """
-
-    def __init__(self, capacity: int = 1 << 20) -> None:
-        self._capacity = capacity
+    def __init__(self) -> None:
         self._step = 1
         self._num_rows = 0
         self._values = np.zeros(0, dtype=np.uint64)
@@ -58,7 +55,7 @@ class BagRows:
         self._lengths = np.concatenate([self._lengths, lengths[kept]])
         self._cells = np.concatenate([self._cells, cells[kept]])
         self._numbers = np.concatenate([self._numbers, numbers[kept]])
-        while len(self._values) > self._capacity and len(self._lengths) > 1:
+        while len(self._values) > _CAPACITY and len(self._lengths) > 1:
             self._step *= 2
             kept = self._numbers % self._step == 0
             self._values = self._values[np.repeat(kept, self._lengths)]
