@@ -106,11 +106,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             exponentials = np.exp(shifted)
             return exponentials / exponentials.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
         corrected = logits.astype(np.float64)
-        corrected += self.offset
+        if self.offset:
+            corrected += self.offset
         if self.knots:
             return np.interp(corrected, self.knots, self.levels)
-        corrected *= self.slope
-        corrected += self.intercept
+        if self.slope != 1.0 or self.intercept:  # each operation is a microsecond of a row that is alone
+            corrected *= self.slope
+            corrected += self.intercept
         return sigmoid(corrected)
 
     def fitted(

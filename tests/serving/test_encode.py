@@ -125,6 +125,22 @@ def test_rows_in_every_form_have_the_features_of_preparing(encoder, num_rows):
             same(fast.encode(rows[0]), expected)
 
 
+@pytest.mark.parametrize("form", ["lists", "numpy"])
+def test_columns_with_one_cell_for_all_rows_have_the_features_of_whole_ones(encoder, form):
+    rng, fast = random.Random(7), RowEncoder(encoder)
+    for _ in range(20):
+        rows, once = [row_of(rng) for _ in range(9)], row_of(rng)
+        shared = frozenset(rng.sample(sorted(once), rng.randrange(1, len(once))))
+        columns = {name: [once[name]] * 9 if name in shared else [row[name] for row in rows] for name in once}
+        expected = fast.encode_table(
+            table_of([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+        )
+        short = {name: cells[:1] if name in shared else cells for name, cells in columns.items()}
+        if form == "numpy":  # of which the encoder makes a table
+            short["more"] = np.array(short["more"])
+        same(fast.encode_columns(short, shared), expected)
+
+
 def test_the_kernel_takes_them(encoder, monkeypatch):
     fast = RowEncoder(encoder)
     monkeypatch.setattr(encoder, "transform", None)

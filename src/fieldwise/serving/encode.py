@@ -100,18 +100,24 @@ class RowEncoder:
     def encode_columns(self, columns: Mapping[str, Any], shared: frozenset[str] = frozenset()) -> Batch:
         """Return the features of rows that are given as columns of the same length: lists, numpy or Arrow arrays.
 
-        The cells of `shared` columns are the same in all rows, and those of the first are encoded.
+        The cells of `shared` columns are the same in all rows, and those of the first are encoded; where there are
+        other columns, they may have one cell.
         """
+        lengths = {len(columns[name]) for name in columns.keys() - shared} or {len(each) for each in columns.values()}
+        num_rows = max(lengths, default=0)
         if all(type(values) in _LISTS for values in columns.values()):
-            lengths = {len(values) for values in columns.values()}
-            if len(lengths) == 1 and lengths != {0} and self.columns <= columns.keys():
-                num_rows = lengths.pop()
+            if len(lengths) == 1 and num_rows and self.columns <= columns.keys():
                 if self._fixed:
                     columns = {**columns, **{name: [value] * num_rows for name, value in self._fixed.items()}}
                 with suppress(Refused):
                     return self._encode(num_rows, self._reader.of_lists(columns, num_rows, shared))
-            return self.encode_table(as_table(columns, self.columns.__contains__), fast=False)
-        return self.encode_table(as_table(columns, self.columns.__contains__))
+            return self.encode_table(self._whole(columns, num_rows, shared), fast=False)
+        return self.encode_table(self._whole(columns, num_rows, shared))
+
+    def _whole(self, columns: Mapping[str, Any], num_rows: int, shared: frozenset[str]) -> pa.Table:
+        """Return a table with the cells of `shared` columns in every row."""
+        again = {name: [columns[name][0]] * num_rows for name in shared & columns.keys() if len(columns[name]) == 1}
+        return as_table({**columns, **again}, self.columns.__contains__)
 
     def encode_table(self, table: pa.Table, *, fast: bool = True) -> Batch:
         """Return the features of a table's rows; by the encoder's own way unless `fast`."""
@@ -141,7 +147,7 @@ class RowEncoder:
         if len(raw.bags):
             times = np.where(raw.alike[self._are_bags], num_rows, 1)
             room = int((raw.bags[:, -1] - raw.bags[:, 0]) @ times) + len(raw.bags) * num_rows
-        longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 12 else len(raw.data)
+        longest = int(np.diff(raw.offsets).max(initial=0)) if len(raw.data) > 1 << 16 else len(raw.data)
         scratch = np.empty(longest + ROOM, dtype=np.uint8)
         prints = np.empty((len(served.names), num_rows), dtype=np.uint64)
         batch = Batch(

@@ -120,6 +120,7 @@ def _records(records: Sequence[Record], context: Record, reads: Reads, limits: L
             ids = [record.get(reads.id) for record in records] if reads.id in records[0] else None
             return reads.checked(cells, num_rows, ids, limits)
     columns, shared = by_column(context, records, [*reads.taken])
+    columns |= {name: [context[name]] * num_rows for name in shared}
     # A column that no row has is a mistake; one that some rows have is missing in the others.
     if any(name not in columns for name in reads.names):
         raise reads.lacking([*columns, *{**context, **records[0]}])

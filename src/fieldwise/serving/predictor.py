@@ -181,17 +181,21 @@ class Predictor:
 
     def _candidates(self, context: Mapping[str, Any], candidates: Any) -> tuple[int, dict[str, Any], frozenset[str]]:
         """Return how many candidates there are, the cells of all columns, and which columns are the context's."""
+        own: dict[str, Any]
         if isinstance(candidates, Mapping):
             if not all(isinstance(values, (list, tuple, np.ndarray, pa.Array)) for values in candidates.values()):
                 raise TypeError(_CANDIDATES)
-            num = len(next(iter(candidates.values()), ()))
-            columns = {**{name: [value] * num for name, value in context.items()}, **candidates}
-            return num, columns, frozenset(context).difference(candidates)
-        if not isinstance(candidates, Sequence) or not all(
-            issubclass(kind, Mapping) for kind in set(map(type, candidates))
-        ):
-            raise TypeError(_CANDIDATES)
-        return len(candidates), *by_column(context, candidates, [column.name for column in self.columns])
+            num, own = len(next(iter(candidates.values()), ())), {**candidates}
+            shared = frozenset(context).difference(candidates)
+        else:
+            if not isinstance(candidates, Sequence) or not all(
+                issubclass(kind, Mapping) for kind in set(map(type, candidates))
+            ):
+                raise TypeError(_CANDIDATES)
+            num, names = len(candidates), [column.name for column in self.columns]
+            own, shared = by_column(context, candidates, names)
+        once = 1 if own else num
+        return num, own | {name: [context[name]] * once for name in shared}, shared
 
     def encode_columns(self, columns: Mapping[str, Any], shared: frozenset[str] = frozenset()) -> Batch:
         """Return the features of B rows that are given by column: lists, numpy arrays or Arrow arrays, of length B.
@@ -199,7 +203,7 @@ class Predictor:
         Parameters
         ----------
         shared
-            Columns with the same cell in all rows; it is encoded once.
+            Columns with the same cell in all rows, which is encoded once; beside others they may have one cell.
 
         Raises
         ------

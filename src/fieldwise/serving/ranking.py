@@ -89,20 +89,22 @@ def by_column(
     >>> context, candidates = {"user": "u7", "device": "tv"}, [{"item": 1}, {"device": "car"}]
     >>> columns, shared = by_column(context, candidates, ["user", "device"])
     >>> columns, sorted(shared)
-    ({'user': ['u7', 'u7'], 'device': ['tv', 'car']}, ['user'])
+    ({'device': ['tv', 'car']}, ['user'])
     """
     found = _columns_of_equal(candidates)
     own = set().union(*candidates) if found is None else found.keys()
     columns: dict[str, Sequence[Any]] = {}
+    shared = []
     for name in names:
-        if found is not None and name in found:
+        if name not in own:
+            if name in context:
+                shared.append(name)
+        elif found is not None:
             columns[name] = found[name]
-        elif name in own:
+        else:
             instead = context.get(name)
             columns[name] = [candidate.get(name, instead) for candidate in candidates]
-        elif name in context:
-            columns[name] = [context[name]] * len(candidates)
-    return columns, frozenset(columns).difference(own)
+    return columns, frozenset(shared)
 
 
 def _columns_of_equal(candidates: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]] | None:

@@ -137,9 +137,11 @@ class RawReader:
             cells = [columns[name][0] for name in order.numbers_once]
             numbers[order.places_once] = as_numbers(cells, 1, by_row=False)
         firsts = {name: columns[name][:1] for name in shared if name in columns}
-        bags = [
-            _bag(field, (firsts if shared.issuperset(field.columns) else columns).__getitem__) for field in self._bags
-        ]
+
+        def whole(name: str) -> Sequence[Any]:
+            return [columns[name][0]] * num_rows if name in shared else columns[name]
+
+        bags = [_bag(field, firsts.__getitem__ if shared.issuperset(field.columns) else whole) for field in self._bags]
         laid = lay_out(texts, bags, num_rows)
         vectors: dict[str, Cells] = {}
         for field in self._vectors:
@@ -147,7 +149,7 @@ class RawReader:
             vectors[field.name] = _vectors(field, firsts.get(name, columns[name]), num_rows if name in firsts else 1)
 
         def rest() -> pa.Table:
-            return as_table({name: columns[name] for name in self._left_columns}, lambda name: True)
+            return as_table({name: whole(name) for name in self._left_columns}, lambda name: True)
 
         first = order.columns_before * num_rows + order.cells_before
         return Laid(self._raw(laid, first, order.step, numbers, order.alike), vectors, rest)
