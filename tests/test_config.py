@@ -142,3 +142,10 @@ def test_a_configuration_made_in_python_may_have_paths_numbers_of_numpy_and_labe
     train = fw.TrainConfig(epochs=np.int64(3))
     config = checked(fw.Config(data=fw.DataConfig(train=Path("a.csv"), labels=["click", "sale"]), train=train))
     assert (config.data.train, config.data.label, config.train.epochs) == ("a.csv", "click", 3)
+
+
+def test_a_configuration_with_another_setting_leaves_the_first_as_it_was():
+    config = parse_config('data = { train = "log.csv", label = "click" }')
+    other = config.changed("train", epochs=3, seed=7)
+    assert (other.train.epochs, other.train.seed, config.train.seed) == (3, 7, 0)
+    assert other.changed("train", epochs=config.train.epochs, seed=0) == config

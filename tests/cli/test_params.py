@@ -71,3 +71,17 @@ def test_sizes_that_say_too_little_or_too_much_are_refused(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_a_configuration_without_averaging_has_no_average_in_its_memory(tmp_path):
+    rows = "".join(f"{row % 2},u{row % 7},i{row % 5}\n" for row in range(200))
+    (tmp_path / "log.csv").write_text("click,user,item\n" + rows)
+    config = tmp_path / "c.toml"
+    config.write_text('[data]\ntrain = "log.csv"\nlabel = "click"\n[model]\nkind = "lc-dnn"\nhidden = [4]\n')
+    usual, without = (
+        {size["model"]: size for size in json.loads(run(str(config), "--json", "--set", epochs).stdout)}
+        for epochs in ("train.average_epochs=1", "train.average_epochs=0")
+    )
+    itemsize, columns = 4, usual["lc-dnn"]["units"]
+    saved = usual["lc-dnn"]["training_bytes"] - without["lc-dnn"]["training_bytes"]
+    assert saved >= itemsize * columns * (7 + 5)
