@@ -85,6 +85,9 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         (`profile.crosses`), ``none`` does not, or a list, as in ``[["user_id", "item_id"]]``. Values that occur once
         train the unseen one, and the linear parts of models alone read them. ``[fields.NAME] cross = [...]`` makes one
         with other settings.
+    transient
+        Fields whose effects do not last, as the day of the month, where valid has another base rate than train, as in a
+        log in the order of time (`profile.transient`): ``exclude`` leaves them out and says so, ``keep`` does not.
     format
         ``csv``, ``tsv``, ``parquet``, ``libsvm`` or ``libffm``, where the file names do not tell.
     csv
@@ -116,6 +119,7 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     missing: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     crosses: Literal["auto", "none"] | tuple[tuple[str, ...], ...] = "none"
+    transient: Literal["exclude", "keep"] = "exclude"
     format: str | None = None
     csv: CsvOptions = CsvOptions()
     cache: str | None = None

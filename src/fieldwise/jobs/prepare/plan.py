@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ from fieldwise.jobs.prepare.prepared import VERSION
 from fieldwise.schema import Schema
 
 __all__ = ["PreparationPlan", "cache_root", "look"]
+
+_SUMMARY = 1
+"""Raised where a summary says more: a log that was prepared before is prepared again."""
 
 
 class PreparationPlan(NamedTuple):
@@ -39,10 +43,16 @@ class PreparationPlan(NamedTuple):
     key: str
 
 
-def look(config: Config) -> PreparationPlan:
-    """Look at the first rows of a log."""
+def look(config: Config, without: Mapping[str, str] | None = None) -> PreparationPlan:
+    """Look at the first rows of a log; some of its fields are left `without`, each with the reason."""
     sources = open_sources(config)
     (schema, _, left_out), _ = infer_from(config, [source.log for source in sources])
+    if without:
+        fields = tuple(field for field in schema.fields if field.name not in without)
+        gone = {column: why for field in schema.fields if (why := without.get(field.name)) for column in field.columns}
+        read = {column for field in fields for column in field.columns}
+        schema = msgspec.structs.replace(schema, fields=fields)
+        left_out = {**left_out, **{column: why for column, why in gone.items() if column not in read}}
     return PreparationPlan(sources, schema, left_out, cache_root(config), _key(config, schema, sources))
 
 
@@ -55,7 +65,7 @@ def _key(config: Config, schema: Schema, sources: list[SplitLog]) -> str:
     """Return the name of the folder that holds what is made from these rows and this schema."""
     data = config.data
     content = {
-        "version": VERSION,
+        "version": [VERSION, _SUMMARY],
         "schema": msgspec.to_builtins(schema),
         "read": msgspec.to_builtins([data.valid, data.test, data.split, data.seed, data.format, data.csv]),
         "files": [

@@ -16,6 +16,7 @@ is made under a temporary name and renamed when it is whole, by one process at a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 import msgspec
 
 from fieldwise.config import Config
+from fieldwise.counted import counted
 from fieldwise.data.find_files import repeat_remarks
 from fieldwise.data.split import SplitLog
 from fieldwise.errors import ConfigError
@@ -42,7 +44,7 @@ from fieldwise.jobs.prepare.spool import Spool
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
 from fieldwise.schema import Schema
 
-__all__ = ["find_prepared", "prepare", "prepared_of", "search_crosses"]
+__all__ = ["find_prepared", "in_words", "prepare", "prepared_of", "search_crosses", "transient"]
 
 
 def prepare(
@@ -106,7 +108,23 @@ def prepare(
         alone = prepare(config.changed("data", crosses="none"), memory=memory, max_rejects=max_rejects, listen=listen)
         config = with_found(config, found_crosses(alone, listen))
     limit, max_rejects = limits(config, memory, max_rejects)
-    sources, schema, left_out, root, key = look(config)
+    prepared = _prepared(config, {}, limit, max_rejects, allow_one_class, listen)
+    if without := transient(prepared, config):
+        listen(Warned(in_words(without)))
+        prepared = _prepared(config, without, limit, max_rejects, allow_one_class, listen)
+    return prepared
+
+
+def _prepared(
+    config: Config,
+    without: Mapping[str, str],
+    limit: int | None,
+    max_rejects: float | None,
+    allow_one_class: bool,
+    listen: Listener,
+) -> Prepared:
+    """Encode a log, some of its fields left `without`, or open what an earlier call made of it."""
+    sources, schema, left_out, root, key = look(config, without)
     with artefact_lock(root, key) as place:
         if not (place.folder / PREPARED_NAME).exists():
             budget = Budget.of(schema, limit)
@@ -132,6 +150,21 @@ def judge_again(folder: Path, max_rejects: float | None, listen: Listener) -> No
     refuse_rejects(folder, summary["rows_read"], summary["rows_rejected"], max_rejects)
     for note in summary.get("notes", ()):  # logs prepared by earlier versions have none
         listen(Warned(note))
+
+
+def transient(prepared: Prepared, config: Config) -> dict[str, str]:
+    """Return the fields that a configuration leaves out where their effects do not last, each with the reason."""
+    if config.data.transient == "keep" or config.data.fold is not None:  # all folds have the same fields
+        return {}
+    found: dict[str, str] = prepared.summary["transient_fields"]
+    return found
+
+
+def in_words(without: Mapping[str, str]) -> str:
+    """Say which fields are left out."""
+    fields = "; ".join(f"{name}: {why}" for name, why in without.items())
+    count = counted(len(without), "field whose effect does", "fields whose effects do")
+    return f'left out {count} not last ({fields}); data.transient = "keep" has all'
 
 
 def limits(config: Config, memory: int | str | None, max_rejects: float | None) -> tuple[int | None, float | None]:
@@ -172,7 +205,14 @@ def find_prepared(config: Config) -> Prepared | None:
         if alone is None or not (alone.folder / CROSSES_NAME).exists():
             return None
         config = with_found(config, found_crosses(alone, ignore))
-    plan = look(config)
+    found = _found(config, {})
+    if found is not None and (without := transient(found, config)):
+        found = _found(config, without)
+    return found
+
+
+def _found(config: Config, without: Mapping[str, str]) -> Prepared | None:
+    plan = look(config, without)
     folder = plan.root / plan.key
     if not (folder / PREPARED_NAME).exists():
         return None

@@ -16,6 +16,7 @@ from fieldwise.errors import ArtefactError, DataError
 from fieldwise.features.encoder import Encoder
 from fieldwise.io import arrays, manifests
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts
+from fieldwise.profile.transient import transient_fields
 
 __all__ = [
     "ENCODER_NAME",
@@ -115,8 +116,20 @@ def _summary(encoder: Encoder, counts: Counts, folder: Path, tally: RejectTally,
             for field in encoder.schema.fields
         ],
         "constant_fields": encoder.constant_fields,
+        "transient_fields": _transient(encoder, folder, counts),
         "num_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }
+
+
+def _transient(encoder: Encoder, folder: Path, counts: Counts) -> dict[str, str]:
+    """Return the fields that `profile.transient` finds, but for crosses and their parts, each with the reason."""
+    fields = encoder.schema.fields
+    if len(encoder.schema.classes) != 2 or encoder.schema.labels or "valid" not in counts.parts:
+        return {}
+    wanted = {part for field in fields for part in field.parts} | {each.name for each in fields if each.parts}
+    found = transient_fields(*(Cache.open(folder / part) for part in ("train", "valid")))
+    named = {fields[each.field].name: each.why for each in found}
+    return {name: why for name, why in named.items() if name not in wanted}
 
 
 def read_prepared(folder: Path) -> tuple[Encoder, dict[str, Any]]:

@@ -14,6 +14,7 @@ a log of fewer files than workers leaves some without any.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_fou
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.plan import look
-from fieldwise.jobs.prepare.prepare import judge_again, limits, prepared_of
+from fieldwise.jobs.prepare.prepare import in_words, judge_again, limits, prepared_of, transient
 from fieldwise.jobs.prepare.prepared import PREPARED_NAME, Prepared, finish, open_prepared, save_encoder
 from fieldwise.jobs.prepare.spool import Spool
 
@@ -80,8 +81,25 @@ def prepare_together(
         )
         config = with_found(config, workers.first(lambda: found_crosses(alone, listen), FoundCrosses))
     limit, max_rejects = limits(config, memory, max_rejects)
+    prepared = _prepared(config, {}, workers, limit, max_rejects, listen)
+    if without := transient(prepared, config):
+        if workers.rank == 0:
+            listen(Warned(in_words(without)))
+        prepared = _prepared(config, without, workers, limit, max_rejects, listen)
+    return prepared
+
+
+def _prepared(
+    config: Config,
+    without: Mapping[str, str],
+    workers: Workers,
+    limit: int | None,
+    max_rejects: float | None,
+    listen: Listener,
+) -> Prepared:
+    """Encode a log, some of its fields left `without`, or open what an earlier call made of it."""
     with workers.together():
-        sources, schema, left_out, root, key = look(config)
+        sources, schema, left_out, root, key = look(config, without)
     name = workers.first(lambda: key, str)
     with workers.together():
         if key != name:
