@@ -16,6 +16,7 @@ from tests.serving.bundles import rows_of, save
 import fieldwise as fw
 from fieldwise.bundle import BundleWriter
 from fieldwise.calibration import Calibration
+from fieldwise.errors import DataError
 from fieldwise.models.load import load_model
 from fieldwise.serving.predictor import Predictor
 from fieldwise.training.score import predict_batches
@@ -54,6 +55,19 @@ def test_probabilities_are_those_of_torch(tmp_path, name):
         rows = table.slice(begin, end - begin)
         for given in (rows, rows.to_pylist(), rows.to_pydict()):
             np.testing.assert_allclose(predictor.predict(given), expected[begin:end], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lc-wide-deep", "lc-dnn+bayesian-fm"])
+def test_a_row_whose_answer_is_no_number_is_refused_by_its_column(tmp_path, kind):
+    predictor = Predictor(save(tmp_path / "bundle", kind, factors=3))
+    columns = rows_of(50)
+    columns["price"][30] = 1e308
+    context = {"user": columns.pop("user")[0]}
+    with pytest.raises(DataError, match=r"no probability for this row(?s:.*)row 31, column price"):
+        predictor.rank(context, columns)
+    columns["user"] = ["u1"] * 50
+    with pytest.raises(DataError, match=r"no probability for this row(?s:.*)row 31, column price"):
+        predictor.predict(columns)
 
 
 def test_a_model_of_a_part_of_ones_own_that_is_no_network_says_so(tmp_path):

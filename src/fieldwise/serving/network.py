@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial
 from typing import Any
 
@@ -11,15 +12,16 @@ import numpy.typing as npt
 
 from fieldwise.bundle import Bundle
 from fieldwise.calibration import Calibration, sigmoid
-from fieldwise.errors import ArtefactError
+from fieldwise.errors import ArtefactError, DataError
+from fieldwise.features.encoder import Encoder
 from fieldwise.kernels.cooccurrence import Cooccurrence, Link, augment, join
-from fieldwise.kernels.layout import BAG, Batch, Layout
+from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.storage import decode_weights, num_weights
 from fieldwise.kernels.table import gather_part
 from fieldwise.serving.ranking import RankingGraph
 from fieldwise.serving.session import open_session
 
-__all__ = ["Network"]
+__all__ = ["Network", "refuse_no_number"]
 
 _FEW = 32
 """Fewer rows are not worth a cut."""
@@ -174,6 +176,33 @@ class Network:
         given = {"units": units, "full": full}
         found: Floats = self._session.run(None, {name: given[name] for name in self._inputs})[0]
         return found
+
+
+def refuse_no_number(probabilities: Floats, batch: Batch, encoder: Encoder) -> None:
+    """Raise DataError where a row's answer is no number: one of its own was so large that products of it are infinite.
+
+    The largest number of the row is named.
+    """
+    if math.isfinite(probabilities.sum()):
+        return
+    row = int(np.argmin(np.isfinite(probabilities.reshape(len(probabilities), -1)).all(axis=1)))
+    sizes: dict[str, float] = {}
+    layout = encoder.layout
+    for field, form, value, bag in zip(
+        encoder.schema.fields, *(each.tolist() for each in (layout.form, layout.value, layout.bag)), strict=True
+    ):
+        if form == VALUE:
+            sizes[field.name] = abs(float(batch.values[value, row]))
+        elif form == BAG:
+            begin, end = batch.offsets[bag, row : row + 2]
+            sizes[field.name] = float(np.abs(batch.bag_weights[begin:end]).max(initial=0.0))
+    name = max(sizes, key=sizes.__getitem__, default="")
+    raise DataError(
+        "the model has no probability for this row",
+        where=f"row {row + 1}" + (f", column {encoder.fields[name].field.column}" if name else ""),
+        got=f"a number that is {sizes[name]:.2g} once it is scaled" if name else None,
+        fix="a number is in the unit and range of the training log",
+    )
 
 
 def _parts_of(log_layout: Layout, layout: Layout, alike: bytes) -> tuple[Fields, Fields, Layout, Layout]:

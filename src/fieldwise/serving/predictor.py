@@ -20,7 +20,7 @@ from fieldwise.schema import Field
 from fieldwise.serving.columns import Column, columns_of
 from fieldwise.serving.encode import RowEncoder
 from fieldwise.serving.explain import Explainer, Explanation
-from fieldwise.serving.network import Network
+from fieldwise.serving.network import Network, refuse_no_number
 from fieldwise.serving.ranking import by_column
 from fieldwise.serving.spread import Spread
 
@@ -120,7 +120,8 @@ class Predictor:
         Raises
         ------
         DataError
-            A column is missing, or a value cannot be read; the message names the row and the column.
+            A column is missing, a value cannot be read, or a number is so large that the answer is none; the message
+            names the row and the column.
         TypeError
             `rows` has an unsupported type.
         """
@@ -214,11 +215,15 @@ class Predictor:
 
     def score(self, batch: Batch) -> Probabilities:
         """Return the probabilities of encoded rows, as `predict` does."""
-        return self._network.probabilities(batch)
+        probabilities = self._network.probabilities(batch)
+        refuse_no_number(probabilities, batch, self.bundle.encoder)
+        return probabilities
 
     def score_candidates(self, batch: Batch, shared: frozenset[str]) -> Probabilities:
         """Return the probabilities of encoded rows with the same cells in `shared` columns, as `predict` does."""
-        return self._network.of_candidates(batch, self._encoder.fields_alike(shared))
+        probabilities = self._network.of_candidates(batch, self._encoder.fields_alike(shared))
+        refuse_no_number(probabilities, batch, self.bundle.encoder)
+        return probabilities
 
     def explain(self, rows: Any) -> Explanation:
         """Return what each field adds to the logits of raw rows; see `serving.explain`.
