@@ -18,13 +18,14 @@ from fieldwise.cli.output import print_json
 )
 @run_argument
 @click.option(
-    "--to", metavar="VERSION", type=click.IntRange(min=1), help="The version to use; by default the previous one."
+    "--to", metavar="VERSION", type=click.IntRange(min=1), help="The version to use; by default that before the newest."
 )
 @json_option
 def command(run: Path, to: int | None, as_json: bool) -> None:
     """Put an earlier version of an updated RUN to use, at once: servers take it as they take a new one.
 
-    The next update goes on from that version, without what later ones have learned.
+    The next update goes on from that version, without what later ones have learned. Repeated, the same command changes
+    nothing: --to goes further back, or forward again.
     """
     from fieldwise.jobs.update.update import rollback
 

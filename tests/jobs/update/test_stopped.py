@@ -77,7 +77,7 @@ CALLS: dict[str, Call] = {
     "a night": lambda run: nightly(run, 5),
     "a night that is refused": lambda run: nightly(run, 5, _HARM),
     "a day that is refused": lambda run: fw.update(run, rows_of(9).slice(0, 0).select(_COLUMNS), overrides=_EASY),
-    "a rollback": lambda run: fw.rollback(run, 3),
+    "a rollback": fw.rollback,
     "forgetting": lambda run: forget(run, "user", ["u1", "u2"]),
 }
 

@@ -96,6 +96,8 @@ def test_everything_that_takes_a_run_takes_the_version_in_use(run):
     assert fw.Predictor(run).predict(rows).tolist() == before
     fw.update(run, day_of(3), gate=False)  # goes on from the first version
     assert read_record(run).current == 3
+    for _ in range(2):  # past version 2, which is out of use, and no further
+        assert fw.rollback(run) == 1
     assert fw.rollback(run, 2) == 2
     assert fw.Predictor(run).predict(rows).tolist() == now
     with pytest.raises(ConfigError, match="no such version"):

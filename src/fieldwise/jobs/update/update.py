@@ -212,7 +212,8 @@ def rollback(run: str | Path, to: int | None = None) -> int:
     run
         A run that was updated.
     to
-        The version, >= 1; by default the one that was published before the one in use.
+        The version, >= 1; by default the one that the newest published version continued from. Once that is in use the
+        call, repeated, changes nothing.
 
     Raises
     ------

@@ -195,19 +195,22 @@ class Versions:
             sync_folder(folder.parent)
 
     def rollback(self, record: Record, to: int | None = None) -> Record:
-        """Use an earlier version: `to`, or the one that was published before the one in use.
+        """Use an earlier version: `to`, or the one that the newest published version went on from. Without `to` nothing
+        changes where the newest is out of use already, so that a call which was killed can be repeated.
 
         Raises
         ------
         ConfigError
             There is no such version.
         """
+        if to is None and record.current != record.published[-1]:
+            return record
         kept = [
             version
             for version in record.published
             if (self.folder / str(version)).exists() and state_folder(self.run, version).exists()
         ]
-        before = [version for version in kept if version < record.current]
+        before = [version for version in kept if version < record.current and version in record.line]
         target = (before[-1] if before else None) if to is None else to
         if target not in kept:
             others = ", ".join(str(version) for version in kept if version != record.current)
