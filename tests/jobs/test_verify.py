@@ -147,9 +147,12 @@ def test_what_has_no_checksum_is_listed(folder):
     assert fw.verify(folder).unchecked == sorted([str(folder / "runs/finished/notes.txt"), *records(folder)])
 
 
-@pytest.mark.parametrize("name", ["nothing", "log.parquet", "."])
+@pytest.mark.parametrize("name", ["nothing", "log.parquet", "exported", "."])
 def test_where_there_is_nothing_to_verify_it_says_so(tmp_path, name):
     (tmp_path / "log.parquet").write_bytes(b"PAR1")
+    (tmp_path / "exported").mkdir()
+    for file in ("model.onnx", "table-0001.safetensors"):
+        (tmp_path / "exported" / file).touch()
     with pytest.raises(fw.ArtefactError, match="nothing to verify"):
         fw.verify(tmp_path / name)
 

@@ -186,6 +186,8 @@ def _kind(folder: Path) -> str | None:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if all(name == LOCK_NAME or name.endswith(".tmp") for name in names):
         return None  # taken for a run that never began
+    if "model.onnx" in names:
+        return None  # an export, whose table is a link to that of a model
     for kind, marks in _MARKS.items():
         if any(fnmatch(name, mark) for name in names for mark in marks):
             return kind
