@@ -122,6 +122,9 @@ def test_what_is_not_there_is_named_with_a_suggestion(tmp_path):
     write(tmp_path / "clicks.csv")
     with pytest.raises(DataError, match=r"no such file(.|\n)*did you mean clicks\.csv\?"):
         find_files(tmp_path / "clicsk.csv")
+    (tmp_path / "gone.csv").symlink_to("elsewhere.csv")
+    with pytest.raises(DataError, match=r"leads to no file\n  where: .*gone\.csv\n  got: elsewhere\.csv"):
+        find_files(tmp_path / "gone.csv")
     with pytest.raises(DataError, match=r"no such file\n  where: .*none.a\.csv"):
         find_files(tmp_path / "none" / "a.csv")
     with pytest.raises(DataError, match="a path is empty"):

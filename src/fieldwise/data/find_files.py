@@ -178,6 +178,8 @@ def _expand(
             yield from ((below, _fixed(str(name))) for below, _ in _expand(match, format, usual_format, left_out))
     else:
         refuse_special(name)
+        if path.is_symlink():
+            raise DataError("the link leads to no file", where=name, got=os.readlink(path), fix="point it to a file")
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
         raise DataError("there is no such file", where=name, fix=fix)

@@ -184,7 +184,13 @@ def examine(path: str, position: int, format: str | None, usual_format: str | No
     if actual != expected:
         raise _mistaken(path, expected, "text or other data" if actual.endswith("UTF-8") else actual)
     if kind == "parquet" and tail != b"PAR1":
-        raise DataError("the Parquet file is cut off", where=path, expected="PAR1 at its end", got=repr(tail))
+        raise DataError(
+            "the Parquet file is cut off",
+            where=path,
+            expected="PAR1 at its end",
+            got=repr(tail),
+            fix="copy or write the file again",
+        )
     source = Source(path, position, kind, gzipped, num_bytes, version_tag, base)
     return source if kind == "parquet" else _as_text(source, encoding)
 
@@ -345,5 +351,5 @@ def check_names(source: Source, names: Sequence[str]) -> None:
             "duplicate column names",
             where=f"{source.path}, columns {places}",
             got=", ".join(map(repr, twice[:10])),
-            fix="give each column a name of its own in the first row, or remove one",
+            fix="give each column a name of its own, or remove one",
         )

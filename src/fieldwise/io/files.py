@@ -128,9 +128,10 @@ def explaining(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ResourceError(
-                "the disk is full", where=path, got=error.strerror, fix="free some space or use another disk"
-            ) from error
+            fix = "free some space or use another disk"
+            if error.errno == errno.EFBIG:
+                fix += ", or raise the limit on the size of a file (ulimit -f)"
+            raise ResourceError("the disk is full", where=path, got=error.strerror, fix=fix) from error
         if error.errno == errno.ENOENT:
             raise ArtefactError("a file is missing", where=path, fix=RESTORE) from error
         raise ArtefactError("the file cannot be used", where=path, got=error.strerror or str(error)) from error
