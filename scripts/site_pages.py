@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 
 from fieldwise.cli import VERBS, main
 from fieldwise.jobs.config.reference import describe_config
-from fieldwise.reference.keys import Table
+from fieldwise.reference.keys import KeyTable
 
 _ROOT = Path(__file__).parent.parent
 _OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md")
@@ -80,7 +80,7 @@ def commands() -> str:
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def _table(table: KeyTable) -> str:
     rows = [f"\n## [{table.path}] {{ #{table.path.lower()} }}\n", _markdown(table.summary), ""]
     rows += ["| key | takes | default | meaning |", "|---|---|---|---|"]
     for key in table.keys:

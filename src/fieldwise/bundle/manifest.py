@@ -19,7 +19,7 @@ __all__ = [
     "MANIFEST_NAME",
     "ONE_BLOCK",
     "VERSIONS_NAME",
-    "Manifest",
+    "BundleManifest",
     "bundle_digest",
     "bundle_in_use",
     "forgetting_remark",
@@ -42,7 +42,7 @@ ONE_BLOCK = 62
 _UPGRADES: Upgrades = {1: lambda content: {**content, "table_blocks": [], "table_block_shift": ONE_BLOCK}}
 
 
-class Manifest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class BundleManifest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The content of manifest.json."""
 
     model: dict[str, Any]
@@ -59,13 +59,13 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     no_network: str | None = None
 
 
-def read_bundle_manifest(folder: Path) -> tuple[Manifest, str]:
+def read_bundle_manifest(folder: Path) -> tuple[BundleManifest, str]:
     """Return the manifest of a bundle, and its digest."""
     path = path_inside(folder, "manifest", MANIFEST_NAME)
-    return read_manifest(path, Manifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
+    return read_manifest(path, BundleManifest, format=BUNDLE_FORMAT, version=_VERSION, upgrades=_UPGRADES)
 
 
-def write_bundle_manifest(folder: Path, manifest: Manifest) -> None:
+def write_bundle_manifest(folder: Path, manifest: BundleManifest) -> None:
     """Write the manifest of a bundle whose files are written."""
     write_manifest(folder / MANIFEST_NAME, manifest, format=BUNDLE_FORMAT, version=_VERSION)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fieldwise.bundle.manifest import (
     MANIFEST_NAME,
     ONE_BLOCK,
-    Manifest,
+    BundleManifest,
     bundle_in_use,
     models_near,
     path_inside,
@@ -214,14 +214,14 @@ def open_bundle(folder: str | Path) -> Bundle:
     )
 
 
-def _load(folder: Path, manifest: Manifest, part: str) -> dict[str, npt.NDArray[Any]]:
+def _load(folder: Path, manifest: BundleManifest, part: str) -> dict[str, npt.NDArray[Any]]:
     path = path_inside(folder, part, manifest.files.get(part, ""))
     by_blocks = part == "table" and manifest.table_block_shift != ONE_BLOCK
     load = load_headed if by_blocks else load_verified
     return load(path, manifest.checksums.get(part))
 
 
-def _load_graph(folder: Path, manifest: Manifest, part: str) -> bytes | None:
+def _load_graph(folder: Path, manifest: BundleManifest, part: str) -> bytes | None:
     if part not in manifest.files:
         return None
     path = path_inside(folder, part, manifest.files[part])
@@ -237,7 +237,7 @@ def _load_graph(folder: Path, manifest: Manifest, part: str) -> bytes | None:
 
 
 def _table_of(
-    path: Path, manifest: Manifest, arrays: Mapping[str, npt.NDArray[Any]]
+    path: Path, manifest: BundleManifest, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[Any], BlockVerifier, int]:
     """Return the table, the verifier of its blocks, and the shift s such that row r is in block r >> s."""
     table = arrays.get("weights")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.bundle.manifest import Manifest, read_bundle_manifest, write_bundle_manifest
+from fieldwise.bundle.manifest import BundleManifest, read_bundle_manifest, write_bundle_manifest
 from fieldwise.features.encoder import Encoder
 from fieldwise.io.arrays import Pieces, header_checksum, save_arrays
 from fieldwise.io.files import checksum, explaining, remove_unfinished, write_bytes
@@ -99,7 +99,7 @@ class BundleWriter:
                 files[part] = f"{part}-{number:04d}.onnx"
                 checksums[part] = write_bytes(self.folder / files[part], graph)
         checksums["table"], blocks, shift = _save_table(self.folder / files["table"], table)
-        manifest = Manifest(
+        manifest = BundleManifest(
             self.model,
             self.dtype,
             self.csv,

@@ -11,7 +11,7 @@ from fieldwise.cli.options import Verb, json_option, set_option
 from fieldwise.cli.output import print_json
 
 if TYPE_CHECKING:
-    from fieldwise.reference.keys import Table
+    from fieldwise.reference.keys import KeyTable
 
 
 @click.command(
@@ -70,7 +70,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _page(table: Table) -> str:
+def _page(table: KeyTable) -> str:
     """Return a table and its keys as text of 100 columns."""
     lines = [f"[{table.path}]", _wrapped(table.summary, "")]
     for key in table.keys:

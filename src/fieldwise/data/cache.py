@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.data.cache_format import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, Manifest, Planes, refuse_misfits
+from fieldwise.data.cache_format import DATA_NAME, FORMAT, MANIFEST_NAME, VERSION, CacheManifest, Planes, refuse_misfits
 from fieldwise.data.cache_format import Block as BlockEntry
 from fieldwise.errors import ArtefactError
 from fieldwise.io.blocks import BlockVerifier, FileBlock
@@ -48,7 +48,7 @@ class Cache:
         Of the manifest, and through it of every byte: equal caches have equal checksums.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, checksum: str, data: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, folder: Path, manifest: CacheManifest, checksum: str, data: npt.NDArray[np.uint8]) -> None:
         self.folder = folder
         self.num_examples = manifest.num_examples
         self.num_classes = manifest.contents.num_classes
@@ -105,7 +105,7 @@ class Cache:
                 got="none: it was never written, or writing it was interrupted",
                 fix=_PREPARE,
             )
-        manifest, checksum = read_manifest(folder / MANIFEST_NAME, Manifest, format=FORMAT, version=VERSION)
+        manifest, checksum = read_manifest(folder / MANIFEST_NAME, CacheManifest, format=FORMAT, version=VERSION)
         try:
             refuse_misfits(manifest)
         except ArtefactError as error:

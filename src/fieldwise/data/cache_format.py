@@ -34,8 +34,8 @@ __all__ = [
     "MANIFEST_NAME",
     "VERSION",
     "Block",
+    "CacheManifest",
     "Contents",
-    "Manifest",
     "Planes",
     "refuse_misfits",
 ]
@@ -81,7 +81,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checksum: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CacheManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in manifest.json."""
 
     contents: Contents
@@ -89,7 +89,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blocks: tuple[Block, ...]
 
 
-def refuse_misfits(manifest: Manifest) -> None:
+def refuse_misfits(manifest: CacheManifest) -> None:
     """Raise ArtefactError, without a place, where what a manifest says is no cache."""
     contents, blocks = manifest.contents, manifest.blocks
 

@@ -19,8 +19,8 @@ from fieldwise.data.cache_format import (
     MANIFEST_NAME,
     VERSION,
     Block,
+    CacheManifest,
     Contents,
-    Manifest,
     Planes,
     bytes_of,
     padded,
@@ -150,7 +150,7 @@ class CacheWriter:
         if self._num_buffered:
             self._write_block()
         self._stack.close()
-        manifest = Manifest(self._contents, self.num_examples, tuple(self._blocks))
+        manifest = CacheManifest(self._contents, self.num_examples, tuple(self._blocks))
         write_manifest(self._folder / MANIFEST_NAME, manifest, format=FORMAT, version=VERSION)
         return Cache.open(self._folder)
 

@@ -19,7 +19,7 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 from fieldwise.distributed.failures import decode_failure, encode_failure
 from fieldwise.distributed.interface import address_towards, interface_of
 from fieldwise.distributed.packing import pack_arrays, unpack_arrays
-from fieldwise.distributed.store import Store, wait_for
+from fieldwise.distributed.store import KeyValueStore, wait_for
 from fieldwise.distributed.torch_internals import end_process, meet
 from fieldwise.distributed.traffic import Traffic
 from fieldwise.distributed.world import Arrays, World
@@ -42,7 +42,7 @@ class Workers(World):
     order.
     """
 
-    def __init__(self, rank: int, size: int, store: Store, num_local: int, local_rank: int) -> None:
+    def __init__(self, rank: int, size: int, store: KeyValueStore, num_local: int, local_rank: int) -> None:
         super().__init__()
         self.rank, self.size, self.num_local, self.local_rank = rank, size, num_local, local_rank
         self._store = store

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from fieldwise.errors import WorkerLost
 
-__all__ = ["Store", "pause", "wait_for"]
+__all__ = ["KeyValueStore", "pause", "wait_for"]
 
 _SECONDS_TO_STOP = 5.0
 
 
-class Store(Protocol):
+class KeyValueStore(Protocol):
     """The methods of torch's key-value stores that are used here."""
 
     def set(self, key: str, value: str) -> None:
@@ -27,7 +27,7 @@ class Store(Protocol):
 
 
 def wait_for(
-    store: Store, key: str, deadline: float | None = None, stopping: Callable[[], bool] = lambda: False
+    store: KeyValueStore, key: str, deadline: float | None = None, stopping: Callable[[], bool] = lambda: False
 ) -> None:
     """Wait for a key to be set. Unlike the stores' own wait, this lets signals be handled.
 

@@ -37,7 +37,7 @@ from torch.distributed.elastic.multiprocessing.api import SubprocessContext
 from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousInfo
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler
 
-from fieldwise.distributed.store import Store, pause, wait_for
+from fieldwise.distributed.store import KeyValueStore, pause, wait_for
 from fieldwise.errors import WorkerLost
 
 __all__ = ["FINAL_GRACE_SECONDS", "Agent", "Meeting", "end_process", "meet"]
@@ -132,7 +132,7 @@ class Agent(LocalElasticAgent):
         return [process.poll() for process in self._processes()]
 
 
-def meet(store: Store, rank: int, size: int, seconds: float) -> str:
+def meet(store: KeyValueStore, rank: int, size: int, seconds: float) -> str:
     """Return the name of a meeting that all workers of the current start, 0 to size - 1, have joined.
 
     Starts cannot be distinguished by the number of restarts, because every agent counts its own. So worker 0 opens a

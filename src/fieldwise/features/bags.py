@@ -27,7 +27,7 @@ from fieldwise.errors import DataError
 from fieldwise.features.canonical import as_text, canonical, fingerprints, is_list, plain
 from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns, Reject, reading
-from fieldwise.features.counting import Learned
+from fieldwise.features.counting import CountedValues
 from fieldwise.features.field_types import convert
 from fieldwise.features.indexed import IndexedEncoder
 from fieldwise.features.lists import split_lists
@@ -102,7 +102,7 @@ class BagEncoder(IndexedEncoder):
             num_cut=num_cut,
         )
 
-    def fit_chunk(self, cells: Cells) -> Learned:
+    def fit_chunk(self, cells: Cells) -> CountedValues:
         """Count the values, and the cells that were cut."""
         self.num_cut += cells.num_cut
         if self.strict and self.field.weight_scale == "none" and cells.weights is not None:

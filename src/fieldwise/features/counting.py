@@ -20,7 +20,7 @@ from fieldwise.kernels.hashtable import place, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 from fieldwise.kernels.threads import num_threads
 
-__all__ = ["NOTHING", "GrowthCounter", "Learned", "VocabularyCounter", "bytes_soon"]
+__all__ = ["NOTHING", "CountedValues", "GrowthCounter", "VocabularyCounter", "bytes_soon"]
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ NOTHING = np.zeros(0, dtype=np.int64)
 """No positions."""
 
 
-class Learned(NamedTuple):
+class CountedValues(NamedTuple):
     """What a counter made of N values.
 
     Attributes
@@ -66,7 +66,7 @@ class VocabularyCounter:
     --------
     >>> counter = VocabularyCounter(min_count=2)
     >>> counter.add(np.array([7, 9, 7, 0], np.uint64))
-    Learned(codes=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
+    CountedValues(codes=array([1, 2, 1, 0], dtype=uint32), frequent=array([2]))
     >>> vocabulary = counter.finish(Scratch())
     >>> vocabulary.counts.tolist(), counter.ids_of_codes(vocabulary, Scratch()).tolist()
     ([1, 1, 2], [0, 2, 1])
@@ -109,7 +109,7 @@ class VocabularyCounter:
         """Whether it has to be spilled before more is added."""
         return self._counter.num_keys > MAX_KEYS // 2
 
-    def add(self, fingerprints: Uint64s) -> Learned:
+    def add(self, fingerprints: Uint64s) -> CountedValues:
         """Count N values."""
         self._most_added = max(self._most_added, len(fingerprints))
         # A value is frequent when it has come often enough. Of one counted in a run on disk too that is not known.
@@ -118,7 +118,7 @@ class VocabularyCounter:
         num_present = int(np.count_nonzero(numbers))
         self._num_missing += len(fingerprints) - num_present
         self._num_present += num_present
-        return Learned(None if self._runs else numbers, frequent)
+        return CountedValues(None if self._runs else numbers, frequent)
 
     def learned(self, scratch: Scratch) -> Arrays:
         """Return what was counted, in memory and on disk, for `add_learned` of another counter."""
@@ -225,12 +225,12 @@ class GrowthCounter(VocabularyCounter):
         self._base = base
         self._counts = np.zeros(base.rows, dtype=np.int64)  # of the new rows
 
-    def add(self, fingerprints: Uint64s) -> Learned:
+    def add(self, fingerprints: Uint64s) -> CountedValues:
         """Count N values."""
         ids = self._base.lookup(fingerprints)
         new = ids == UNSEEN
         count_ids(ids[~new], self._counts)
-        return Learned(None, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
+        return CountedValues(None, np.flatnonzero(new)[super().add(fingerprints[new]).frequent])
 
     def learned(self, scratch: Scratch) -> Arrays:
         """Return what was counted for `add_learned` of another counter with the same base."""

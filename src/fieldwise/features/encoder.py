@@ -26,7 +26,7 @@ from fieldwise.errors import ArtefactError, DataError, UserError
 from fieldwise.features.bags import BagEncoder
 from fieldwise.features.cells import Arrays, Encoded, ReadRows
 from fieldwise.features.columns import Reject
-from fieldwise.features.counting import Learned, VocabularyCounter, bytes_soon
+from fieldwise.features.counting import CountedValues, VocabularyCounter, bytes_soon
 from fieldwise.features.cross import CrossEncoder
 from fieldwise.features.encoding import Encoding
 from fieldwise.features.field_types import refuse_unregistered
@@ -222,7 +222,7 @@ class Encoder(Encoding):
         cells = {name: encoder.condense(rows.cells[name], learned.get(name)) for name, encoder in self._fields.items()}
         return rows._replace(cells=cells)
 
-    def _learn(self, rows: ReadRows) -> dict[str, Learned]:
+    def _learn(self, rows: ReadRows) -> dict[str, CountedValues]:
         if self.fitted:
             raise DataError("the encoder is fitted already", fix="make a new one")
         with self._lock:
@@ -231,7 +231,7 @@ class Encoder(Encoding):
                 assert rows.labels is not None
                 self._target.fit_chunk(rows.labels, rows.accepted)
         waiting = deque(name for name, encoder in self._fields.items() if encoder.fit_pass == self._pass)
-        learned: dict[str, Learned] = {}
+        learned: dict[str, CountedValues] = {}
         passed_over = 0
         while waiting:
             name = waiting[0]

@@ -13,7 +13,7 @@ import xxhash
 
 from fieldwise.features.cells import Arrays, Cells
 from fieldwise.features.columns import Columns
-from fieldwise.features.counting import Learned
+from fieldwise.features.counting import CountedValues
 from fieldwise.features.scratch import Scratch
 from fieldwise.io.arrays import expect
 from fieldwise.kernels.layout import MISSING, SINGLE, UNSEEN, VALUE, Uint32s
@@ -74,7 +74,7 @@ class FieldEncoder(ABC):
     def texts(self, ids: Iterable[int]) -> list[str | None]:
         """Return what features stand for, for people; None for missing, unseen, and where no text was kept."""
 
-    def fit_chunk(self, cells: Cells) -> Learned | None:
+    def fit_chunk(self, cells: Cells) -> CountedValues | None:
         """Learn from the cells of training rows; a field with a vocabulary says what it made of the values."""
         self._counts += np.bincount(cells.fingerprints.astype(np.int64), minlength=len(self._counts))
         return None
@@ -105,7 +105,7 @@ class FieldEncoder(ABC):
         """Return the inputs of a field of form VALUE, (B,), or of the N values of a bag; None where all are 1."""
         return cells.weights
 
-    def condense(self, cells: Cells, learned: Learned | None) -> Cells:
+    def condense(self, cells: Cells, learned: CountedValues | None) -> Cells:
         """Return cells that are encoded alike in fewer bytes; `learned` is what `fit_chunk` made of them, if called."""
         return cells
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from fieldwise.features.canonical import canonical, fingerprints, plain, taken
 from fieldwise.features.cells import NO_FINGERPRINTS, Arrays, Cells
 from fieldwise.features.columns import Columns, reading
-from fieldwise.features.counting import NOTHING, GrowthCounter, Learned, VocabularyCounter
+from fieldwise.features.counting import NOTHING, CountedValues, GrowthCounter, VocabularyCounter
 from fieldwise.features.field_types import convert
 from fieldwise.features.fields import FieldEncoder
 from fieldwise.features.missing import MissingTexts
@@ -82,16 +82,16 @@ class IndexedEncoder(FieldEncoder):
         assert self._index is not None, "finish() comes first"
         return self._index
 
-    def fit_chunk(self, cells: Cells) -> Learned:
+    def fit_chunk(self, cells: Cells) -> CountedValues:
         """Count the values."""
         assert self.counter is not None, "the field has learned already"
         if isinstance(self.counter, Buckets):
-            return Learned(self.counter.add(cells.fingerprints), NOTHING)
+            return CountedValues(self.counter.add(cells.fingerprints), NOTHING)
         if self.counter.is_full:
             self.counter.spill(self._scratch)
         return self.counter.add(cells.fingerprints)
 
-    def keep_texts(self, cells: Cells, learned: Learned) -> None:
+    def keep_texts(self, cells: Cells, learned: CountedValues) -> None:
         """Take the texts of values that may get an id; may be called by several threads at once."""
         if len(learned.frequent):
             self._texts.add(cells.fingerprints[learned.frequent], cells.texts(learned.frequent))
@@ -153,7 +153,7 @@ class IndexedEncoder(FieldEncoder):
             return cells.codes.astype(np.uint32)
         return take(self._ids_of_codes, cells.codes)
 
-    def condense(self, cells: Cells, learned: Learned | None) -> Cells:
+    def condense(self, cells: Cells, learned: CountedValues | None) -> Cells:
         """Return cells with codes in place of fingerprints, where the field has some for them.
 
         Codes are ids where these are known before the encoder is fitted: those of buckets, and of a vocabulary that was

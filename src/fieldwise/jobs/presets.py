@@ -34,7 +34,7 @@ from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.models.config import ModelConfig
 from fieldwise.training.config import SamplerConfig
 
-__all__ = ["Budget", "budget_of", "middle", "over_budget", "with_preset", "without"]
+__all__ = ["MinutesBudget", "budget_of", "middle", "over_budget", "with_preset", "without"]
 
 _NAME, _FORMAT, _VERSION = "left_out.json", "fieldwise-left-out", 1
 _THOROUGH, _MOST_SWEEPS = 4.0, 500
@@ -42,7 +42,7 @@ _MORE_FACTORS = 14
 """The rows of the sampler (`kernels.gibbs.row_width`) have room for so many, in the time of the default's."""
 
 
-class Budget(msgspec.Struct, forbid_unknown_fields=True):
+class MinutesBudget(msgspec.Struct, forbid_unknown_fields=True):
     """What a budget of minutes decides before training, by the rates of the machine then.
 
     Attributes
@@ -105,14 +105,14 @@ def over_budget(costs: Mapping[str, float], minutes: float) -> list[str]:
     return dropped
 
 
-def budget_of(config: Config, prepared: Prepared, folder: Path) -> Budget:
+def budget_of(config: Config, prepared: Prepared, folder: Path) -> MinutesBudget:
     """Return what a budget of minutes leaves out, by the rates of this machine as it is now.
 
     What was decided is kept in the run's `folder`, so that a run that goes on has the same members.
     """
     path = folder / _NAME
     if path.exists():
-        return read_manifest(path, Budget, format=_FORMAT, version=_VERSION)[0]
+        return read_manifest(path, MinutesBudget, format=_FORMAT, version=_VERSION)[0]
     assert config.train.minutes is not None, "there is a budget"
     rates, members, costs = measure_rates(), config.model.members, {}
     trained = [name for name in members if name not in ("lr", "bayesian-fm")]
@@ -121,7 +121,7 @@ def budget_of(config: Config, prepared: Prepared, folder: Path) -> Budget:
         costs[name] = middle(training_seconds(alone, config.train, prepared, rates))
     if config.model.is_sampled:
         costs["bayesian-fm"] = middle(sampling_seconds(config, prepared, rates))
-    found = Budget(over_budget(costs, config.train.minutes))
+    found = MinutesBudget(over_budget(costs, config.train.minutes))
     kept = {name: cost for name, cost in costs.items() if name not in found.members}
     if "bayesian-fm" in kept:
         found.sampling_seconds = 60 * config.train.minutes * kept["bayesian-fm"] / sum(kept.values())

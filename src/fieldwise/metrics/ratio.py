@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Calibration", "calibration_by", "dispersion_between"]
+__all__ = ["CalibrationRatios", "calibration_by", "dispersion_between"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ _LEAST_VARIANCE = 1.0
 _BY_CHANCE = 1.645
 
 
-class Calibration(NamedTuple):
+class CalibrationRatios(NamedTuple):
     """The calibration of S slices, each (S,).
 
     Attributes
@@ -62,7 +62,7 @@ def calibration_by(
     *,
     level: float = 0.05,
     dispersion: float = 1.0,
-) -> Calibration:
+) -> CalibrationRatios:
     """Return the calibration of every slice, in O(B + num_slices).
 
     Parameters
@@ -95,13 +95,13 @@ def calibration_by(
     examples = np.bincount(slices, minlength=num_slices)
     if np.isinf(dispersion):
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Calibration(examples, predicted / clicks, np.zeros(num_slices), np.full(num_slices, np.inf))
+            return CalibrationRatios(examples, predicted / clicks, np.zeros(num_slices), np.full(num_slices, np.inf))
     z2 = NormalDist().inv_cdf(1 - level / 2) ** 2 * dispersion
     # In s = 1 / r it is s^2 (P^2 + z^2 C) - s (2 Y P + z^2 A) + Y^2 <= 0.
     square, half = predicted**2 + z2 * c, clicks * predicted + z2 * a / 2
     root = np.sqrt(np.maximum(half**2 - square * clicks**2, 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Calibration(
+        return CalibrationRatios(
             examples,
             predicted / clicks,
             square / (half + root),

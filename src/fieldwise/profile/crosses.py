@@ -30,7 +30,7 @@ from fieldwise.kernels.layout import BAG, SINGLE, Batch, Layout, select
 from fieldwise.kernels.newton import LogisticProblem, LogisticSolution, logits_of
 from fieldwise.kernels.threads import num_threads, run_each
 
-__all__ = ["Cross", "CrossSearch", "find_crosses"]
+__all__ = ["CrossSearch", "FoundCross", "find_crosses"]
 
 Float64s = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ _MAX_FIELDS = 60
 _CANDIDATES = 100
 
 
-class Cross(NamedTuple):
+class FoundCross(NamedTuple):
     """One cross that was found.
 
     Attributes
@@ -77,7 +77,7 @@ class CrossSearch(NamedTuple):
         Of the rows put aside: logistic regression without crosses, and with them.
     """
 
-    crosses: list[Cross]
+    crosses: list[FoundCross]
     pairs_tried: int
     triples_tried: int
     left_out: dict[int, str]
@@ -305,7 +305,7 @@ class _Search:
                     taken = others
         return taken
 
-    def confirmed(self, taken: Sequence[_Ranked]) -> tuple[list[Cross], tuple[float, float]]:
+    def confirmed(self, taken: Sequence[_Ranked]) -> tuple[list[FoundCross], tuple[float, float]]:
         """Return those that lower the loss of the rows put aside, and that loss before and after."""
         aside = self.parts == _PARTS
         self._start_anew([])
@@ -321,7 +321,7 @@ class _Search:
                 self.logits = kept
                 self._set_slopes()
                 continue
-            crosses.append(Cross(one.fields, float(fall.mean()), deviations))
+            crosses.append(FoundCross(one.fields, float(fall.mean()), deviations))
             before = after
         crosses.sort(key=lambda cross: -cross.gain)
         return crosses, (float(first.mean()), float(before.mean()))

@@ -14,7 +14,7 @@ import msgspec
 
 from fieldwise.reference.words import describe, in_toml
 
-__all__ = ["Key", "Table", "is_table", "meanings", "summary", "tables"]
+__all__ = ["Key", "KeyTable", "is_table", "meanings", "summary", "tables"]
 
 
 class Key(NamedTuple):
@@ -41,7 +41,7 @@ class Key(NamedTuple):
     meaning: str
 
 
-class Table(NamedTuple):
+class KeyTable(NamedTuple):
     """A table of a configuration: ``path`` as in ``[train.table]``, its summary and its keys."""
 
     path: str
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
 def tables(
     kind: type[msgspec.Struct], path: str = "", *, leave_out: tuple[str, ...] = (), inferred: Mapping[type, type] = {}
-) -> Iterator[Table]:
+) -> Iterator[KeyTable]:
     """Yield the tables of a struct, outer before inner, in the order of its fields.
 
     Parameters
@@ -89,7 +89,7 @@ def tables(
     defaults = {field.name: field.default for field in others if field.name not in own}
     keys = tuple(_key(field, known, defaults) for field in fields if inner_table(field.type) is None)
     if keys:
-        yield Table(path, summary(kind), keys)
+        yield KeyTable(path, summary(kind), keys)
     for field in fields:
         inner = inner_table(field.type)
         if inner is not None:

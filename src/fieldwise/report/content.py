@@ -15,9 +15,9 @@ __all__ = [
     "EpochPoint",
     "FieldValues",
     "ModelLine",
-    "Moment",
     "Named",
     "PartFigures",
+    "ProgressPoint",
     "ReportContent",
     "TrialLine",
     "ValueRates",
@@ -131,7 +131,7 @@ class PartFigures(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class ProgressPoint(msgspec.Struct, frozen=True, kw_only=True):
     """What training was like at some second: where, how fast, in how many bytes of memory."""
 
     seconds: float
@@ -203,7 +203,7 @@ class ReportContent(msgspec.Struct, frozen=True, kw_only=True):
     models: list[ModelLine]
     stop_on: str
     figures: PartFigures | None
-    moments: list[Moment]
+    moments: list[ProgressPoint]
     warnings: list[str]
     config: str
     facts: dict[str, dict[str, str]]

@@ -29,7 +29,7 @@ from fieldwise.jobs.prepare.prepare import prepare
 from fieldwise.jobs.result import Result
 from fieldwise.jobs.train.train import train
 from fieldwise.serving.predictor import Predictor
-from fieldwise.sklearn.labels import Classes, check_labels
+from fieldwise.sklearn.labels import LabelClasses, check_labels
 from fieldwise.sklearn.rows import Kind, is_frame, kind_of, read
 from fieldwise.sklearn.saved import SavedModel
 
@@ -138,7 +138,7 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if kind == "paths":
             names = np.array(schema.classes)
             is_whole = all(text.lstrip("-").isdecimal() for text in schema.classes)
-            self._classes = Classes(names.astype(np.int64) if is_whole else names, schema.classes)
+            self._classes = LabelClasses(names.astype(np.int64) if is_whole else names, schema.classes)
             self.feature_names_in_ = np.asarray(schema.columns, dtype=object)
             self.n_features_in_ = len(schema.columns)
         self.classes_: npt.NDArray[Any] = self._classes.values
@@ -170,7 +170,7 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             what = "X is sparse and has no sparse_groups" if kind == "sparse" else "X has 1 feature(s)"
             raise ValueError(f"{type(self).__name__} is a model of pairs of fields: {what}")
         labels = check_labels(self, y, table.num_rows)
-        self._classes = Classes.of(
+        self._classes = LabelClasses.of(
             labels if classes is None else np.asarray(classes), multi_class=not self._with_pairs_alone
         )
         label, weight = _free_name("label", table), _free_name("weight", table)

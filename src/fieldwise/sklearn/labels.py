@@ -13,10 +13,10 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from fieldwise.features.labels import MISSING_LABELS, fold
 from fieldwise.features.spelling import spelled
 
-__all__ = ["Classes", "check_labels"]
+__all__ = ["LabelClasses", "check_labels"]
 
 
-class Classes(NamedTuple):
+class LabelClasses(NamedTuple):
     """The different values of `y`, and what they are called in the model.
 
     Attributes
@@ -31,7 +31,7 @@ class Classes(NamedTuple):
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, y: npt.NDArray[Any], *, multi_class: bool = True) -> Classes:
+    def of(cls, y: npt.NDArray[Any], *, multi_class: bool = True) -> LabelClasses:
         """Return the classes of labels.
 
         Raises

@@ -25,7 +25,7 @@ from fieldwise.profile.survey.cells import MAX_CLASSES as MAX_MEASURED
 from fieldwise.profile.survey.column import ColumnCounts, ReadColumn, SurveyedColumn, label_rate
 from fieldwise.profile.survey.findings import findings
 from fieldwise.profile.survey.result import Finding, PartSummary, Survey
-from fieldwise.profile.survey.rows import RowCounts
+from fieldwise.profile.survey.rows import RepeatCounts
 from fieldwise.schema import Schema
 
 __all__ = ["Counts", "ReadChunk"]
@@ -66,7 +66,7 @@ class Counts:
         self.spelling = Spelling(self._spelt)
         capacity = _VALUES_IN_ALL // max(len(surveyed), 1)
         self.columns = [ColumnCounts(each, capacity) for each in surveyed]
-        self._whole = RowCounts()
+        self._whole = RepeatCounts()
         self._classes: dict[str, int] = {}
         self._rows = np.zeros((MAX_CLASSES, NUM_SETS), dtype=np.int64)
         self._num_read = self._num_zero_weights = 0

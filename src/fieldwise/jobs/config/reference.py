@@ -7,7 +7,7 @@ from typing import Any
 from fieldwise.config import Config, FieldConfig
 from fieldwise.errors import ConfigError, did_you_mean
 from fieldwise.reference.json_schema import json_schema
-from fieldwise.reference.keys import Table, tables
+from fieldwise.reference.keys import KeyTable, tables
 from fieldwise.schema import Field
 
 __all__ = ["describe_config", "schema_of_config"]
@@ -16,7 +16,7 @@ _LEFT_OUT = ("base",)
 _INFERRED: dict[type, type] = {FieldConfig: Field}
 
 
-def describe_config(key: str | None = None) -> list[Table]:
+def describe_config(key: str | None = None) -> list[KeyTable]:
     """Return the tables of the configuration file with their keys.
 
     Parameters

@@ -38,7 +38,7 @@ from fieldwise.jobs.train.record import RECORD_NAME, read_record
 from fieldwise.jobs.tune.trial import Tuning
 from fieldwise.models.registry import model_label
 from fieldwise.report.card import model_card
-from fieldwise.report.content import DataLine, ModelLine, Moment, PartFigures, ReportContent
+from fieldwise.report.content import DataLine, ModelLine, PartFigures, ProgressPoint, ReportContent
 from fieldwise.report.training import training_page
 
 __all__ = ["REPORT_NAME", "drawn_or_warned", "is_current", "report_or_warn", "write_report"]
@@ -241,7 +241,7 @@ def _fields(prepared: Prepared, coverage: Coverage | None) -> list[DataLine]:
     ]
 
 
-def _moments(run: Path) -> list[Moment]:
+def _moments(run: Path) -> list[ProgressPoint]:
     """Return what the record of a run says of speed and memory, thinned."""
     found, stage = [], ""
     for each in read_record(run / RECORD_NAME):
@@ -249,7 +249,7 @@ def _moments(run: Path) -> list[Moment]:
             stage = model_label(each.model)
         if each.memory is not None:
             found.append(
-                Moment(
+                ProgressPoint(
                     seconds=each.seconds,
                     stage=stage,
                     examples_per_second=each.examples_per_second if each.event in ("progress", "epoch") else None,

@@ -23,12 +23,12 @@ import msgspec
 from fieldwise.events import EpochEnd, Event, Listener, Progress, Sampling, StageStart
 from fieldwise.io.memory import resident_bytes
 
-__all__ = ["RECORD_NAME", "Moment", "Recorder", "read_record"]
+__all__ = ["RECORD_NAME", "ProgressLine", "Recorder", "read_record"]
 
 RECORD_NAME = "progress.jsonl"
 
 
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
+class ProgressLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the record; of `epoch` and what follows, what the event does not tell is None.
 
     Attributes
@@ -96,13 +96,13 @@ class Recorder:
             pass
 
 
-def read_record(path: Path) -> list[Moment]:
+def read_record(path: Path) -> list[ProgressLine]:
     """Return the lines of a record, their seconds those of all processes together; broken lines are left out."""
-    found: list[Moment] = []
+    found: list[ProgressLine] = []
     before = last = 0.0
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            moment = msgspec.json.decode(line, type=Moment)
+            moment = msgspec.json.decode(line, type=ProgressLine)
         except msgspec.MsgspecError:  # the process was killed while it wrote
             continue
         if moment.event == "begin":

@@ -17,7 +17,7 @@ from fieldwise.jobs.prepare.crosses import is_search_missing
 from fieldwise.jobs.prepare.logs import with_tables
 from fieldwise.jobs.prepare.part_rows import check_parts
 from fieldwise.jobs.prepare.prepared import Prepared
-from fieldwise.jobs.presets import Budget, budget_of, with_preset, without
+from fieldwise.jobs.presets import MinutesBudget, budget_of, with_preset, without
 from fieldwise.jobs.result import Epoch, Result
 from fieldwise.jobs.run import RUN_NAME, RunFolder, read_result
 from fieldwise.jobs.threads import use_threads
@@ -134,10 +134,10 @@ def train(
         listen = team.recorded(run, world, listen)
         pretrained = None
         config = with_kind(config, prepared)
-        budget = Budget([])
+        budget = MinutesBudget([])
         if config.train.minutes is not None:
             of_model = config
-            budget = world.first(lambda: budget_of(of_model, prepared, run.folder), Budget)
+            budget = world.first(lambda: budget_of(of_model, prepared, run.folder), MinutesBudget)
             config = without(config, budget.members)
             if budget.members:
                 names = ", ".join(map(model_label, budget.members))

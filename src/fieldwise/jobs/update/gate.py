@@ -41,7 +41,7 @@ import numpy.typing as npt
 from fieldwise.counted import counted
 from fieldwise.jobs.update.paired_days import Difference, auc_difference, by_age, logloss_difference
 from fieldwise.metrics.levels import levelled
-from fieldwise.metrics.ratio import Calibration, calibration_by, dispersion_between
+from fieldwise.metrics.ratio import CalibrationRatios, calibration_by, dispersion_between
 from fieldwise.metrics.student import student_quantile
 from fieldwise.training.update_config import GateConfig
 
@@ -245,7 +245,7 @@ def _calibration(
     """Look at the calibration of all examples; return it, and a warning where it is out of bounds and no harm."""
     one = np.zeros(len(days), dtype=np.int64)
 
-    def of(probabilities: Probabilities) -> Calibration:
+    def of(probabilities: Probabilities) -> CalibrationRatios:
         level = settings.calibration_level
         return calibration_by(one, 1, answers.labels, probabilities, counts, level=level)
 
@@ -329,7 +329,7 @@ def _large(labels: npt.NDArray[np.integer[Any]], new: Probabilities, column: Sli
 
 
 def _out_of_bounds(
-    found: Calibration, names: Sequence[str | None], level: float, settings: GateConfig
+    found: CalibrationRatios, names: Sequence[str | None], level: float, settings: GateConfig
 ) -> dict[int, str]:
     """Return which slices are out of bounds, in words."""
     low, high = settings.calibration_low, settings.calibration_high
@@ -343,13 +343,15 @@ def _out_of_bounds(
     }
 
 
-def _further(found: Calibration, before: Mapping[str, Calibration], place: int, settings: GateConfig) -> list[str]:
+def _further(
+    found: CalibrationRatios, before: Mapping[str, CalibrationRatios], place: int, settings: GateConfig
+) -> list[str]:
     """Return the versions that are nearer to 1 in a slice, by more than ``calibration_step``."""
     own, step = _distance(found.ratio[place]), np.log1p(settings.calibration_step)
     return [name for name, old in before.items() if own > _distance(old.ratio[place]) + step]
 
 
-def _check(found: Calibration, place: int, name: str | None, harm: str | None = None) -> Check:
+def _check(found: CalibrationRatios, place: int, name: str | None, harm: str | None = None) -> Check:
     value, low, high = (
         float(each[place]) if np.isfinite(each[place]) else None for each in (found.ratio, found.low, found.high)
     )

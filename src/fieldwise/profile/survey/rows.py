@@ -11,7 +11,7 @@ from fieldwise.profile.survey.cells import HELD_OUT, TEST, TRAIN, VALID
 from fieldwise.profile.survey.result import Overlap
 from fieldwise.profile.survey.values import ValueCounts
 
-__all__ = ["RowCounts"]
+__all__ = ["RepeatCounts"]
 
 Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
@@ -19,7 +19,7 @@ Uint64s = npt.NDArray[np.uint64]
 _CAPACITY = 1 << 22
 
 
-class RowCounts:
+class RepeatCounts:
     """Counts equal rows, chunk by chunk; beyond some millions of distinct rows, of a sample of them."""
 
     def __init__(self) -> None:
