@@ -89,6 +89,20 @@ def test_a_row_of_another_form_is_rejected_with_its_number(tmp_path, name, row):
     assert "field_99999999999" not in open_log(tmp_path / name).columns
 
 
+@pytest.mark.parametrize(
+    ("name", "row", "reason"),
+    [
+        ("a.svm", "1 1:-inf", "values are finite numbers"),
+        ("a.ffm", "1 1:2:NaN", "values are finite numbers"),
+        ("a.svm", "1 age:3", "hash or number names"),
+        ("a.ffm", "1 user:2:1", "hash or number names"),
+    ],
+)
+def test_rows_of_names_and_of_numbers_that_are_not_finite_come_with_what_to_do(tmp_path, name, row, reason):
+    _, rejects = read(write(tmp_path / name, f"{'1 2:3:1' if name == 'a.ffm' else '1 2:3'}\n{row}\n"))
+    assert reason in rejects[2].reason
+
+
 def test_a_row_that_is_not_utf8_is_rejected(tmp_path):
     rows, rejects = read(write(tmp_path / "a.svm", b"1 1:1\n\xff 1:1\n0 1:1\n"))
     assert list(rows) == [1, 3]

@@ -101,6 +101,10 @@ class _TextReader:
             )
         if ":" not in line:
             return f"{reason}: there is no colon in it"
+        if re.search(r":[+-]?(nan|inf)", line, re.IGNORECASE):
+            return f"{reason}: values are finite numbers: leave out those that are missing"
+        if re.search(r"[ :][^ :0-9][^ :]*:", line):
+            return f"{reason}: fields and indices are whole numbers: hash or number names first"
         return reason
 
     def _blocks(self) -> Iterator[bytes]:

@@ -131,7 +131,9 @@ def _read(log: Log, csv: CsvOptions, columns: Sequence[str]) -> Sample:
             "no row of the log can be read" if tally.num_rows else "the log has no rows",
             where=log.files[0],
             got=why_rejected(tally, tally.num_rows),
-            fix="check the format, the header and csv.delimiter" if tally.num_rows else "use a log with examples",
+            fix="check the format; of CSV also the header and csv.delimiter"
+            if tally.num_rows
+            else "use a log with examples",
         )
     table = _together(chunks, names).slice(0, num_rows)
     later = [at for at, source in enumerate(log.positions) if source > last]
