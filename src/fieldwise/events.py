@@ -90,7 +90,8 @@ class Sampling(NamedTuple):
 class EpochEnd(NamedTuple):
     """An epoch has ended; `seconds` and `examples_per_second` exclude validation and the compiling of kernels.
 
-    Where logistic regression is solved, an epoch is a penalty, `l2`. `stop_on` is the metric that decides.
+    Where logistic regression is solved, an epoch is a penalty, `l2`, or, where `own`, penalties of fields' own that
+    followed from the best of these. `stop_on` is the metric that decides.
     """
 
     epoch: int
@@ -100,6 +101,7 @@ class EpochEnd(NamedTuple):
     valid: Metrics | None
     l2: float | None = None
     stop_on: str = "auc"
+    own: bool = False
 
 
 class BestSaved(NamedTuple):

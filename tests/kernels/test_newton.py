@@ -79,6 +79,16 @@ def test_what_is_known_of_another_penalty_saves_steps_and_changes_nothing():
     assert onwards.steps <= anew.steps
 
 
+def test_curvatures_are_second_derivatives_of_the_loss_by_each_weight():
+    batch, matrix, labels = drawn(500, seed=8)
+    weights = np.random.default_rng(9).random(500)
+    found = LogisticProblem(batch, LAYOUT, labels, weights)
+    solution = LogisticSolution(np.random.default_rng(10).normal(size=LAYOUT.num_features), -0.3, 0.0, 1)
+    p = 1 / (1 + np.exp(-(matrix @ solution.weights + solution.bias)))
+    wanted = np.square(matrix.toarray()).T @ (weights * p * (1 - p))
+    np.testing.assert_allclose(found.curvatures(solution), wanted, rtol=1e-6)
+
+
 def test_no_bit_depends_on_the_number_of_threads():
     rng = np.random.default_rng(5)
     ids = rng.integers(0, 500, (3, 100_000)).astype(np.uint32)

@@ -13,14 +13,13 @@ from tests.logs import config_text, make_table, write
 
 import fieldwise as fw
 from fieldwise.jobs.train.train import pretrain
-from fieldwise.kernels.newton import LogisticProblem
-from fieldwise.kernels.storage import decode_weights
+from fieldwise.kernels.newton import LogisticProblem, LogisticSolution
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import LrTableOptimizerConfig, PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
 from fieldwise.training.optimum import read_optimum, solve_path
-from fieldwise.training.penalty import initial_penalty, next_penalty, put_aside
+from fieldwise.training.penalty import Fitted, initial_penalty, next_penalty, own_penalties, put_aside
 from fieldwise.training.solvable import MOST_BYTES, not_solved
 
 
@@ -54,13 +53,27 @@ def matrix(cache) -> tuple[sparse.csr_matrix, np.ndarray]:
     return sparse.csr_matrix(dense), examples.labels
 
 
-def test_training_ends_at_scikit_learns_optimum(config, prepared, tmp_path):
+def penalties_of(result, layout) -> np.ndarray:
+    return np.array(list(result.penalties.values()) or [result.l2] * layout.num_fields)
+
+
+def scales(penalties, layout) -> sparse.dia_matrix:
+    """Return what features are multiplied by so that one penalty of scikit-learn's, 1, is those of the fields."""
+    return sparse.diags(np.repeat(np.array(penalties) ** -0.5, np.diff(layout.base)))
+
+
+@pytest.mark.parametrize("l2", ["null", "8.0"])
+def test_training_ends_at_scikit_learns_optimum(l2, config, prepared, tmp_path):
+    config = fw.load_config(f"{config.base}/log.toml", ["model.kind=lr", *[f"pretrain.table.l2={l2}"] * (l2 != "null")])
     result = fw.train(config, tmp_path / "run", prepared=prepared)
+    assert bool(result.penalties) == (l2 == "null")
+    layout = prepared.encoder.layout
+    scale = scales(penalties_of(result, layout), layout)
     features, labels = matrix(prepared.parts["train"])
-    peer = LogisticRegression(C=1 / result.l2, solver="lbfgs", tol=1e-10, max_iter=10_000).fit(features, labels)
+    peer = LogisticRegression(C=1.0, solver="lbfgs", tol=1e-10, max_iter=10_000).fit(features @ scale, labels)
     for part, found in (("valid", result.valid), ("test", result.test)):
         features, labels = matrix(prepared.parts[part])
-        wanted = evaluate_predictions(peer.predict_proba(features)[:, 1], labels)
+        wanted = evaluate_predictions(peer.predict_proba(features @ scale)[:, 1], labels)
         assert found.auc == pytest.approx(wanted.auc, abs=1e-4)
         assert found.logloss == pytest.approx(wanted.logloss, abs=1e-4)
 
@@ -100,6 +113,48 @@ def test_a_path_that_was_stopped_anywhere_goes_on_to_the_same_bits(prepared, tmp
     assert one.bias == other.bias
     np.testing.assert_array_equal(one.weights, other.weights)
     assert [each.l2 for each in one.history.epochs] == [each.l2 for each in other.history.epochs]
+
+
+def test_fields_get_the_penalties_of_the_variances_that_their_weights_were_drawn_with(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, 100, 20_000) for _ in range(3)]
+    logits = sum(rng.normal(0, deviation, 100)[ids[f]] for f, deviation in enumerate((1.0, 0.2, 0.0)))
+    clicks = (rng.random(20_000) < 1 / (1 + np.exp(-logits))).astype(int)
+    rows = {f"f{f}": [f"v{value}" for value in of_field] for f, of_field in enumerate(ids)} | {"click": clicks}
+    config = fw.parse_config('[data]\ntrain = "rows"\nlabel = "click"\nvalid = 0.2\n[model]\nkind = "lr"\n')
+    result = fw.train(config, tmp_path / "run", data=rows)
+    assert [round(math.log10(l2)) for l2 in list(result.penalties.values())[:2]] == [0, 1]
+    assert result.penalties["f2"] > 100
+    common = min(each.valid.logloss for each in result.history if not each.own)
+    assert result.valid.logloss < common
+
+
+def own_where_valid_wants(best: np.ndarray) -> tuple[list[float], list[list[float]]]:
+    """Return what is kept, from 8 for both of two fields, and all that was tried; valid is the worse the farther from
+    `best` penalties are. The second field's weights are small, and its curvature less than its penalty.
+    """
+    solution, tried = LogisticSolution(np.array([1.0, 1.0, 0.1, 0.1]), 0.0, 0.0, 1), []
+
+    def solved(penalties, start):
+        tried.append(penalties.tolist())
+        return Fitted(penalties, solution, -float(np.abs(np.log(penalties / best)).sum()))
+
+    start = solved(np.array([8.0, 8.0]), solution)
+    kept = own_penalties(start, np.array([0, 2, 4]), lambda _: np.array([4.0, 4.0, 1.0, 1.0]), solved)
+    return kept.penalties.tolist(), tried
+
+
+def test_one_penalty_for_all_is_kept_where_the_first_of_fields_own_is_worse():
+    kept, tried = own_where_valid_wants(np.array([8.0, 8.0]))
+    assert kept == [8.0, 8.0]
+    assert tried[1:] == [pytest.approx([4 / 12, 1 / 9 / 0.01])]
+
+
+def test_penalties_of_fields_with_few_examples_for_a_feature_are_halved_as_often_as_valid_gains():
+    kept, tried = own_where_valid_wants(np.array([0.92, 2.5]))
+    assert kept[0] == pytest.approx(0.92, abs=0.01)
+    assert [kept[0], 4 * kept[1]] in tried
+    assert [kept[0], 0.5 * kept[1]] in tried
 
 
 @given(st.floats(-4.0, 12.0))
@@ -158,11 +213,13 @@ def test_networks_start_from_the_optimum_of_a_stronger_penalty(config, prepared,
     again = pretrain(config, tmp_path / "lr", prepared).start
     np.testing.assert_array_equal(start.weights, again.weights)
     assert kept == [path.stat().st_mtime_ns for path in sorted((tmp_path / "lr" / "initial").rglob("*.safetensors"))]
-    table = msgspec.structs.replace(config.pretrain.table, l2=initial_penalty(lr.l2))
-    stronger = msgspec.structs.replace(config, pretrain=msgspec.structs.replace(config.pretrain, table=table))
-    fw.train(stronger, tmp_path / "stronger", prepared=prepared)
-    wanted = decode_weights(fw.open_bundle(tmp_path / "stronger").table)
-    np.testing.assert_allclose(start.weights, wanted, atol=2e-2)
+    assert lr.penalties, "fields have their own"
+    layout = prepared.encoder.layout
+    scale = scales([initial_penalty(l2) for l2 in penalties_of(lr, layout)], layout)
+    features, labels = matrix(prepared.parts["train"])
+    peer = LogisticRegression(C=1.0, tol=1e-10, max_iter=10_000).fit(features @ scale, labels)
+    met = np.flatnonzero(np.asarray(features.sum(axis=0))[0])
+    np.testing.assert_allclose(start.weights[met, 0], (scale @ peer.coef_[0])[met], atol=2e-2)
     assert not fw.verify(tmp_path / "lr").damages
 
 
@@ -172,21 +229,26 @@ def test_without_validation_rows_some_training_rows_choose_the_penalty_and_all_a
     heard = []
     solve_path(train, None, counts, PretrainConfig(), path, listen=heard.append)
     found = read_optimum(path)
-    chosen = found.history.epochs[found.history.best_epoch - 1].l2
+    chosen = np.array(found.history.penalties)
+    assert len(chosen) == train.layout.num_fields
     features, labels = matrix(train)
     aside = put_aside(labels)
     rest = np.setdiff1d(np.arange(len(labels)), aside)
 
-    def loss_aside(l2):
-        peer = LogisticRegression(C=1 / l2, tol=1e-9, max_iter=10_000).fit(features[rest], labels[rest])
-        return evaluate_predictions(peer.predict_proba(features[aside])[:, 1], labels[aside]).logloss
+    def fitted(penalties, rows):
+        scale = scales(penalties, train.layout)
+        peer = LogisticRegression(C=1.0, tol=1e-9, max_iter=10_000).fit(features[rows] @ scale, labels[rows])
+        return peer, scale @ peer.coef_[0], peer.predict_proba(features @ scale)[:, 1]
 
-    assert loss_aside(chosen) < min(loss_aside(chosen / 4), loss_aside(chosen * 4)) + 1e-6
-    only = Checkpoints(tmp_path / "only", keep=1)
-    table = LrTableOptimizerConfig(l2=chosen)
-    solve_path(train, None, counts, PretrainConfig(table=table), only)
-    np.testing.assert_allclose(found.weights, read_optimum(only).weights, atol=2e-3)
-    assert found.bias == pytest.approx(read_optimum(only).bias, abs=2e-3)
+    def loss_aside(penalties):
+        return evaluate_predictions(fitted(penalties, rest)[2][aside], labels[aside]).logloss
+
+    common = [each.l2 for each in found.history.epochs if not each.own]
+    assert loss_aside(chosen) < min(loss_aside(np.full(len(chosen), l2)) for l2 in common)
+    peer, weights, _ = fitted(chosen, np.arange(len(labels)))
+    met = np.flatnonzero(np.asarray(features.sum(axis=0))[0])
+    np.testing.assert_allclose(found.weights[met], weights[met], atol=2e-2)
+    assert found.bias == pytest.approx(peer.intercept_[0], abs=2e-2)
     assert f"{len(aside):,} training rows choose the penalty" in heard[0].text
 
 

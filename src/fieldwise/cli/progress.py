@@ -250,7 +250,7 @@ def _epoch(event: EpochEnd) -> str:
     parts = [
         f"epoch {event.epoch} done in {event.seconds:.1f} s  {compact(event.examples_per_second)} examples/s"
         if event.l2 is None
-        else f"penalty {event.l2:g} solved in {event.seconds:.1f} s",
+        else f"{'penalties by field' if event.own else f'penalty {event.l2:g}'} solved in {event.seconds:.1f} s",
         f"loss {event.loss:.4f}",
         *_valid(event),
     ]

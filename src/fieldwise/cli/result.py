@@ -43,7 +43,9 @@ def print_result(result: Result, path: Path, config: Config) -> None:
     if result.l2 is not None and result.kept is None:
         seconds = result.epochs * result.seconds_per_epoch
         tried = "a penalty of" if result.epochs == 1 else f"{result.epochs} penalties, the best being"
-        click.echo(f"{name}, solved for {tried} {result.l2:g} in {seconds:.1f} s")
+        own = result.penalties.values()
+        by_field = f"by field, {min(own):.3g} to {max(own):.3g}" if own else f"{result.l2:g}"
+        click.echo(f"{name}, solved for {tried} {by_field} in {seconds:.1f} s")
     else:
         click.echo(
             f"{name}, {counted(result.epochs, 'epoch')}{f' (best: {result.best_epoch})' if result.best_epoch else ''}, "

@@ -84,7 +84,8 @@ class FoldMetric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
-    """One epoch of training; where logistic regression is solved, one penalty, `l2`.
+    """One epoch of training; where logistic regression is solved, one penalty, `l2`, or, where `own`, those of fields'
+    own.
 
     Attributes
     ----------
@@ -104,6 +105,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     examples_per_second: float
     valid: Metrics | None
     l2: float | None = None
+    own: bool = False
 
     @classmethod
     def list_of(cls, epochs: Iterable[EpochEnd]) -> list[Epoch]:
@@ -147,7 +149,9 @@ class Result(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     with_trees
         What trees would add, where ``train.trees`` asks for them; the bundle has none.
     l2
-        The penalty that was kept, where logistic regression was solved; else None.
+        The best penalty of all fields, where logistic regression was solved; else None.
+    penalties
+        Where logistic regression was solved and penalties of fields' own were better: those of each, by its name.
     workers
         What each of several workers did and sent, since they were last started; None for one process.
     label, classes, positive
@@ -182,6 +186,7 @@ class Result(Outcome, msgspec.Struct, frozen=True, kw_only=True):
     labels: list[str] = []
     members: list[MemberResult] = []
     l2: float | None = None
+    penalties: dict[str, float] = {}
     kept: str | None = None
     history: list[Epoch] = []
     left_out: list[str] = []

@@ -140,6 +140,16 @@ class LogisticProblem:
                 break
         return LogisticSolution(w, bias, objective / self.total, step)
 
+    def curvatures(self, solution: LogisticSolution) -> Float64s:
+        """Return the second derivative (D,) of the loss, without the penalty, by each weight."""
+        z = self._logits(solution.weights, solution.bias)
+        slope, bend, curvatures = np.empty_like(z), np.empty_like(z), np.zeros(self.layout.num_features)
+        self._expand(z, solution.weights, np.zeros(self.layout.num_fields), slope, bend)
+        for field in self.fields:
+            common = (*field[1:4], bend, curvatures[field.base :])
+            run_each(_curve_features, [(*common, *cut) for cut in _cuts(field.starts)])
+        return curvatures
+
     def _centre(self, w: Float64s, l2: npt.NDArray[np.floating]) -> tuple[float, float]:
         """Let the weights of each field's features sum to 0, as they do at the optimum; return what the bias takes over
         and what the penalty loses.
@@ -268,6 +278,24 @@ def _move_features(
             d = step if plain else step * np.float64(inputs[k])
             slope[i] -= bend[i] * d
             moved[i] += d
+
+
+@kernel
+def _curve_features(
+    starts: npt.NDArray[np.int64],
+    examples: npt.NDArray[np.uint32],
+    inputs: npt.NDArray[np.float32],
+    bend: Float64s,
+    curvatures: Float64s,
+    first: int,
+    last: int,
+) -> None:
+    """Set the second derivatives by the weights of features `first` to `last`."""
+    plain = len(inputs) == 0
+    for r in range(first, last):
+        for k in range(starts[r], starts[r + 1]):
+            x = 1.0 if plain else np.float64(inputs[k])
+            curvatures[r] += x * x * bend[examples[k]]
 
 
 @kernel

@@ -121,6 +121,8 @@ def _of_one(model: ModelLine, metric: str) -> Iterator[tuple[str, str]]:
     if any(each.logloss is not None for each in history):
         losses.append(("valid", along, [each.logloss for each in history]))
     chosen = f", by which the {x} was chosen"
+    if solved and kept is None:
+        chosen += "; then each field was given its own"
     yield (
         chart("loss", f"training and validation loss by {x}", losses, x, loss, mark=mark, log=solved),
         f"Mean {loss} of training, and logloss on valid{chosen * solved}.",

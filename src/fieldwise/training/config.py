@@ -208,8 +208,8 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     epochs, patience
         As in ``[train]``, for ``ftrl``: passes go on until one brings nothing.
     table, dense
-        The optimizers of its weights and of its bias, for ``ftrl``. ``newton`` takes ``table.l2`` for its penalty, and
-        chooses one on valid unless it is given.
+        The optimizers of its weights and of its bias, for ``ftrl``. ``newton`` takes ``table.l2`` for the penalty of
+        all fields; unless it is given, it chooses one on valid, then one of each field's own (`training.penalty`).
     """
 
     solver: Literal["auto", "ftrl", "newton"] = "auto"

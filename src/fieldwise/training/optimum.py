@@ -1,11 +1,12 @@
-"""Logistic regression solved to its optimum (`kernels.newton`), its penalty chosen on valid (`training.penalty`).
+"""Logistic regression solved to its optimum (`kernels.newton`), its penalties chosen on valid (`training.penalty`).
 
-Every penalty is solved from the optimum of the one before. Without validation rows some of the training rows are put
-aside to choose by, and the penalty that is kept is solved for on all rows.
+All penalties are solved from the optimum of the one before. Without validation rows some of the training rows are put
+aside to choose by, and the penalties that are kept are solved for on all rows.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,12 +27,21 @@ from fieldwise.metrics.own import goodness
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
 from fieldwise.training.config import PretrainConfig
 from fieldwise.training.interrupt import Interrupt, Interrupted
-from fieldwise.training.penalty import LEAST_PENALTY, initial_penalty, next_penalty, put_aside
+from fieldwise.training.penalty import (
+    LEAST_PENALTY,
+    Fitted,
+    initial_penalty,
+    next_penalty,
+    own_penalties,
+    put_aside,
+)
 from fieldwise.training.solvable import ids_in_bags, solving_memory
 from fieldwise.training.state import TrainingState
 from fieldwise.training.unseen import filled
 
 __all__ = ["Optimum", "read_initial", "read_optimum", "solve_initial", "solve_path"]
+
+Float64s = npt.NDArray[np.float64]
 
 _ALONE = 4.0
 """The penalty where there is nothing to choose by: one or two rows."""
@@ -40,7 +50,9 @@ _PIECE = 1 << 16
 
 
 class Optimum(NamedTuple):
-    """The weights (D,) and the bias of the penalty that was kept, and how it was found: an epoch for each penalty."""
+    """The weights (D,) and the bias for the penalties that were kept, and how they were found: an epoch for each
+    solution.
+    """
 
     weights: npt.NDArray[np.float64]
     bias: float
@@ -58,9 +70,10 @@ def solve_path(
     interrupt: Interrupt | None = None,
     listen: Listener = ignore,
 ) -> None:
-    """Solve for one penalty after the other, and leave the best in a checkpoint, for `read_optimum`.
+    """Solve for one penalty of all fields after the other, then for penalties of fields' own, and leave the best in a
+    checkpoint, for `read_optimum`.
 
-    It goes on from the newest checkpoint: from the penalty that was not solved yet.
+    It goes on from the newest checkpoint: from the penalty that was not solved yet, or from fields' own.
 
     Parameters
     ----------
@@ -69,7 +82,7 @@ def solve_path(
     counts
         Of the values of each field, for the unseen one (`unseen.filled`).
     settings
-        ``table.l2`` is the only penalty where it is given.
+        ``table.l2`` is the only penalty, of all fields, where it is given.
     checkpoints
         Of this path alone.
     minutes_between
@@ -100,31 +113,48 @@ def solve_path(
         if interrupt.requested:
             raise Interrupted
 
-    def solved(l2: float) -> tuple[LogisticSolution, EpochEnd]:
+    def solved(
+        l2: float, start: LogisticSolution | None, own: Float64s | None = None
+    ) -> tuple[LogisticSolution, EpochEnd]:
         started = clock()
         try:
-            solution = problem.solve(np.full(train.layout.num_fields, l2), path.last, _CLOSE, look)
+            solution = problem.solve(np.full(train.layout.num_fields, l2) if own is None else own, start, _CLOSE, look)
         except Interrupted:
             path.save()
             raise
         solution = solution._replace(weights=filled(solution.weights, train.layout, counts))
         seconds = max(clock() - started, 1e-9)
         rate = train.num_examples * solution.steps / seconds
-        return solution, EpochEnd(len(path.history.epochs) + 1, solution.objective, seconds, rate, None, l2)
+        return solution, EpochEnd(0, solution.objective, seconds, rate, None, l2, own=own is not None)
+
+    def judged(solution: LogisticSolution, end: EpochEnd, number: int) -> tuple[EpochEnd, float | None]:
+        metrics = _metrics(solution, judges, rows) if judges is not None and len(rows) else None
+        end = end._replace(epoch=number, valid=metrics if valid is not None else None)
+        listen(end)
+        return end, goodness(metrics, "logloss")
 
     saved = time.monotonic()
     while (l2 := path.next()) is not None:
-        solution, end = solved(l2)
-        metrics = _metrics(solution, judges, rows) if judges is not None and len(rows) else None
-        end = end._replace(valid=metrics) if valid is not None else end
-        path.add(l2, solution, end, goodness(metrics, "logloss"))
-        listen(end)
+        solution, end = solved(l2, path.last)
+        path.add(l2, solution, *judged(solution, end, len(path.tried) + 1))
         if time.monotonic() - saved >= 60 * minutes_between:
             path.save()
             saved = time.monotonic()
-    if judges is train and len(path.history.epochs) == len(path.tried):
+    if path.may_have_own:
+        tried: list[tuple[EpochEnd, float]] = []
+
+        def fitted(penalties: Float64s, start: LogisticSolution) -> Fitted:
+            solution, end = solved(path.chosen, start, penalties)
+            end, value = judged(solution, end, len(path.tried) + len(tried) + 1)
+            assert value is not None, "the same rows have chosen the penalty of all fields"
+            tried.append((end, value))
+            return Fitted(penalties, solution, value)
+
+        path.set_own(own_penalties(path.best_fitted, train.layout.base, problem.curvatures, fitted), tried)
+    if judges is train and not path.is_final:
         problem = _problem(train)
-        path.end(*solved(path.chosen))
+        solution, end = solved(path.chosen, path.last, np.array(own) if (own := path.history.penalties) else None)
+        path.end(solution, end._replace(epoch=len(path.history.epochs) + 1))
         listen(path.history.epochs[-1])
     path.save()
 
@@ -133,12 +163,12 @@ def solve_initial(
     train: Cache,
     counts: Sequence[npt.NDArray[np.int64] | None],
     optimum: LogisticSolution,
-    l2: float,
+    penalties: Float64s,
     checkpoints: Checkpoints,
     interrupt: Interrupt,
 ) -> None:
-    """Solve for the penalty `initial_penalty` of `l2`, from the optimum for that, and leave it for `read_initial`; only
-    once.
+    """Solve for the penalties `initial_penalty` of `penalties` (F,), from the optimum for these, and leave it for
+    `read_initial`; only once.
 
     Raises
     ------
@@ -152,8 +182,8 @@ def solve_initial(
 
     if checkpoints.newest() is not None:
         return
-    penalties = np.full(train.layout.num_fields, initial_penalty(l2))
-    solution = _problem(train).solve(penalties, optimum, _CLOSE, look)
+    stronger = np.array([initial_penalty(l2) for l2 in penalties.tolist()])
+    solution = _problem(train).solve(stronger, optimum, _CLOSE, look)
     rows = filled(solution.weights, train.layout, counts)[:, np.newaxis]
     checkpoints.save(1, rows, {"bias": np.array([solution.bias])}, {})
 
@@ -200,16 +230,18 @@ class _Path:
 
     def __init__(self, train: Cache, l2: float | None, alone: float | None, checkpoints: Checkpoints) -> None:
         self.only = alone if l2 is None else l2
+        self.num_fields = train.layout.num_fields
         self.checkpoints = checkpoints
         self.history = TrainingState()
         self.tried: list[tuple[float, float | None]] = []
+        self.num_own = 0
         self.last: LogisticSolution | None = None
         self.best = np.zeros(train.layout.num_features), 0.0
         if (checkpoint := checkpoints.newest()) is not None:
             self._restore(checkpoint)
 
     def next(self) -> float | None:
-        """Return the penalty to solve for, or None."""
+        """Return the penalty of all fields to solve for, or None."""
         if self.only is not None:
             return None if self.tried else max(self.only, LEAST_PENALTY)
         return next_penalty(self.tried)
@@ -224,16 +256,43 @@ class _Path:
             history.best_epoch, history.best_value = len(self.tried), value
             self.best = solution.weights, solution.bias
 
+    @property
+    def may_have_own(self) -> bool:
+        """Whether fields may have penalties of their own, and none were tried."""
+        return not self.num_own and self.only is None and self.history.best_value is not None and self.num_fields > 1
+
+    @property
+    def best_fitted(self) -> Fitted:
+        """The best penalty of all fields."""
+        assert self.history.best_value is not None, "valid has chosen it"
+        penalties = np.full(self.num_fields, self.chosen)
+        return Fitted(penalties, LogisticSolution(*self.best, 0.0, 0), self.history.best_value)
+
+    def set_own(self, best: Fitted, tried: list[tuple[EpochEnd, float]]) -> None:
+        """Keep what came of penalties of fields' own."""
+        history, values = self.history, [value for _, value in tried]
+        history.epochs += [end for end, _ in tried]
+        self.num_own, self.last = len(tried), best.solution
+        if best.value in values:
+            history.penalties = best.penalties.tolist()
+            history.best_epoch, history.best_value = len(self.tried) + 1 + values.index(best.value), best.value
+            self.best = best.solution.weights, best.solution.bias
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the penalties that were chosen on some rows were solved for on all."""
+        return len(self.history.epochs) > len(self.tried) + self.num_own
+
     def end(self, solution: LogisticSolution, end: EpochEnd) -> None:
-        """Keep the solution on all rows for the penalty that some of them have chosen."""
+        """Keep the solution on all rows for the penalties that some of them have chosen."""
         self.history.epochs.append(end)
         self.history.best_epoch = len(self.history.epochs)
         self.last, self.best = solution, (solution.weights, solution.bias)
 
     @property
     def chosen(self) -> float:
-        """The best of the penalties that were tried."""
-        return self.tried[self.history.best_epoch - 1][0]
+        """The best penalty of all fields."""
+        return max(self.tried, key=lambda one: -math.inf if one[1] is None else one[1])[0]
 
     def save(self) -> None:
         """Write where the path is."""
@@ -241,7 +300,7 @@ class _Path:
             return
         rows = np.stack([self.last.weights, self.best[0]], axis=1)
         numbers = {"bias": np.array([self.last.bias, self.best[1]])}
-        state = {"history": msgspec.to_builtins(self.history), "tried": self.tried}
+        state = {"history": msgspec.to_builtins(self.history), "tried": self.tried, "num_own": self.num_own}
         self.checkpoints.save(len(self.history.epochs), rows, numbers, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -250,6 +309,7 @@ class _Path:
         self.last, self.best = LogisticSolution(last, of_last, 0.0, 0), (best, of_best)
         self.history = msgspec.convert(checkpoint.state["history"], TrainingState)
         self.tried = [(l2, value) for l2, value in checkpoint.state["tried"]]
+        self.num_own = checkpoint.state.get("num_own", 0)
 
 
 def _metrics(solution: LogisticSolution, cache: Cache, rows: npt.NDArray[np.int64]) -> Metrics:

@@ -31,6 +31,8 @@ class TrainingState(msgspec.Struct, kw_only=True):
         After how many batches of the first epoch valid was looked at last.
     position, loss_sum, seconds
         Of the epoch that is not done: batches trained on, sum of loss times examples, seconds of training.
+    penalties
+        Of the fields, where logistic regression was solved and each has its own; empty where all have one.
     divergence
         What is known of a diverging loss; None before the first step, and in checkpoints of versions that did not keep
         it, with which it is looked for anew.
@@ -47,6 +49,7 @@ class TrainingState(msgspec.Struct, kw_only=True):
     position: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    penalties: list[float] = []
     divergence: Divergence | None = None
 
     @property

@@ -109,7 +109,7 @@ def model_line(result: Result, stop_on: str, suffix: str = "", *, curve: bool = 
                 l2=each.l2,
             )
             for each in result.history
-            if curve
+            if curve and not each.own
         ],
         note="" if result.kept is None else f"{model_label(result.kept)} was better on valid, and was saved",
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fieldwise.config import Config
@@ -134,10 +135,15 @@ def by_steps(config: Config, prepared: Prepared) -> str | None:
 
 
 def initial_weights(
-    lr: LrWeights, l2: float, folder: Path, prepared: Prepared, world: World, listen: Listener
+    lr: LrWeights,
+    penalties: npt.NDArray[np.float64],
+    folder: Path,
+    prepared: Prepared,
+    world: World,
+    listen: Listener,
 ) -> LrWeights:
-    """Return what networks start from, given logistic regression at its optimum and its penalty: the optimum for a
-    stronger one, which is kept beside it in `folder`.
+    """Return what networks start from, given logistic regression at its optimum and its penalties (F,): the optimum for
+    stronger ones, which is kept beside it in `folder`.
 
     Raises
     ------
@@ -150,7 +156,7 @@ def initial_weights(
 
     def run() -> None:
         with _stopping(_SOLVED), noting_signals() as interrupt, all_threads(world):
-            solve_initial(train, counts, optimum, l2, kept, interrupt)
+            solve_initial(train, counts, optimum, penalties, kept, interrupt)
 
     world.first(run, type(None))
     with world.together():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from fieldwise.config import Config
 from fieldwise.distributed.group import Workers
@@ -189,6 +190,7 @@ def train(
             epochs=len(history.epochs),
             best_epoch=history.best_epoch,
             l2=history.epochs[history.best_epoch - 1].l2 if kept is None else kept.l2,
+            penalties=_by_field(prepared, history.penalties) if kept is None else kept.penalties,
             examples_per_second=history.examples_per_second,
             history=Epoch.list_of(history.epochs),
             folder=str(run.folder),
@@ -216,8 +218,15 @@ def pretrain(
     result = train(own, folder, listen=once, prepared=prepared, workers=workers)
     start = lr_weights(folder)
     if result.l2 is not None:
-        start = initial_weights(start, result.l2, folder, prepared, team.world_of(workers), listen)
+        names = [field.name for field in prepared.encoder.schema.fields]
+        penalties = np.array([result.penalties.get(name, result.l2) for name in names])
+        start = initial_weights(start, penalties, folder, prepared, team.world_of(workers), listen)
     return Pretrained(start, result.epochs * result.seconds_per_epoch, folder, result)
+
+
+def _by_field(prepared: Prepared, penalties: list[float]) -> dict[str, float]:
+    names = [field.name for field in prepared.encoder.schema.fields]
+    return dict(zip(names, penalties, strict=True)) if penalties else {}
 
 
 def _finished(member_folder: Path | None) -> Result | None:
