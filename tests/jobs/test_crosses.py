@@ -154,5 +154,5 @@ def test_a_given_log_in_which_crosses_were_not_looked_for_is_said_and_one_in_whi
     auto = msgspec.structs.replace(config(folder, "auto"), model=fw.ModelConfig(**network))
     for name, given in (("plain", elsewhere), ("searched", searched)):
         fw.train(auto, tmp_path / name, prepared=given, listen=heard.append)
-        warned = [event.text for event in heard if "no crosses are looked for" in getattr(event, "text", "")]
+        warned = [event.text for event in heard if "crosses are not searched for" in getattr(event, "text", "")]
         assert len(warned) == 1, name
