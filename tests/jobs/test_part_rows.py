@@ -109,3 +109,18 @@ def test_a_metric_of_groups_without_groups_is_refused_before_training(tmp_path, 
     assert "data.group" in str(refused.value)
     grouped = config_of(tmp_path, 'valid = 0.4\ngroup = "ad"', None, 60, f"train.stop_on={metric}")
     assert getattr(fw.train(grouped, tmp_path / "grouped").valid, metric) is not None
+
+
+@pytest.mark.parametrize(("part", "name"), [("train", "training"), ("valid", "validation"), ("test", "test")])
+def test_a_part_whose_rows_all_have_a_weight_of_zero_is_refused(tmp_path, part, name):
+    for each in ("train", "valid", "test"):
+        weights = [0.0] * 6 if each == part else [0.0, 0.0, 0.5, 0.0, 1.0, 0.0]
+        rows = [f"{i % 2},a{i % 3},{weight}\n" for i, weight in enumerate(weights)]
+        (tmp_path / f"{each}.csv").write_text("click,ad,w\n" + "".join(rows))
+    paths = 'train = "train.csv"\nvalid = "valid.csv"\ntest = "test.csv"\n'
+    text = f'[data]\n{paths}label = "click"\nweight = "w"\n[fields.ad]\n'
+    config = fw.parse_config(text, base=tmp_path, overrides=FAST)
+    with pytest.raises(
+        DataError, match=f"all weights of the {name} rows are zero\n(.|\n)*data.weight = w(.|\n)*6 rows"
+    ):
+        fw.train(config, tmp_path / "run")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -171,17 +171,26 @@ class Cache:
     def labels(self) -> npt.NDArray[np.int32]:
         """Return the labels of all examples, (num_examples,), and read nothing else of them."""
         found = np.empty(self.num_examples, dtype=np.int32)
+        for rows, (labels, _, _) in self._columns_by_block():
+            assert len(labels), "the examples have no labels"
+            found[rows] = labels[0]
+        return found
+
+    def has_weight(self) -> bool:
+        """Whether an example has a weight other than 0; of weights, nothing is read after the first block with one."""
+        return any(not len(weights) or weights.any() for _, (_, weights, _) in self._columns_by_block())
+
+    def _columns_by_block(self) -> Iterator[tuple[Int64s, Columns]]:
+        """Yield the examples of each block, and their labels, weights and groups alone."""
         nothing = np.empty(0, dtype=np.int64)
-        labels_alone = self._source._replace(lines8=nothing, lines16=nothing, lines32=nothing, value_lines=nothing)
+        columns_alone = self._source._replace(lines8=nothing, lines16=nothing, lines32=nothing, value_lines=nothing)
         for begin in range(0, self.num_examples, self._block_examples):
             rows = np.arange(begin, min(begin + self._block_examples, self.num_examples))
             self._admit(rows)
             columns = self._columns(len(rows))
-            assert len(columns[0]), "the examples have no labels"
             none = np.empty((0, len(rows)), dtype=np.uint32)
-            read_examples(self._reading(labels_alone, rows, none, none.view(np.float32), columns))
-            found[rows] = columns[0][0]
-        return found
+            read_examples(self._reading(columns_alone, rows, none, none.view(np.float32), columns))
+            yield rows, columns
 
     def verify(self) -> None:
         """Verify every block.

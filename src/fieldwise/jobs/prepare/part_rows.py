@@ -52,7 +52,7 @@ def part_remarks(config: Config, sources: Sequence[SplitLog], summary: dict[str,
 
 
 def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
-    """Refuse parts that were asked for and have no rows, or cannot say when to stop.
+    """Refuse parts that were asked for and have no rows, or none that counts, or cannot say when to stop.
 
     Raises
     ------
@@ -78,6 +78,15 @@ def check_parts(config: Config, prepared: Prepared, listen: Listener) -> None:
             got=f"none of {of}{rejected}",
             fix=_OF_ONE_MOMENT if of_times else fix if config.data.fold is None else _FEWER_FOLDS,
         )
+    for part, cache in prepared.parts.items():
+        if config.data.weight is not None and not cache.has_weight():
+            raise DataError(
+                f"all weights of the {_NAMES.get(part, 'training')} rows are zero",
+                where=f"data.weight = {config.data.weight}",
+                expected="a weight above 0, or there is nothing to learn from, or to measure on",
+                got=f"{counted(cache.num_examples, 'row')} of weight 0",
+                fix="correct the column, or leave data.weight out",
+            )
     num_valid = _examples(prepared.summary, "valid")
     metric = config.train.stop_on.partition(":")[0]
     if metric in GROUP_METRICS and num_valid:
