@@ -10,7 +10,9 @@ logistic regression at its optimum on the features of our cache, the penalty cho
 ``scikit-learn-mlp`` its perceptron on cross-fitted target means, without bags; ``lightgbm``
 and ``catboost`` are `peers.py`'s, with one setting. Seconds are the processor's, of the whole training without
 preparing, of scikit-learn those of its solver; of trees they are those of a clock. Presets and crosses are tried by
-`--set` and named by `--name`: ``--name best- --set train.preset=best --models auto``.
+`--set` and named by `--name`: ``--name best- --set train.preset=best --models auto``. Differences to LR in test AUC
+have DeLong's interval on the test rows, of all seeds (`fieldwise.metrics.paired_auc`); the probabilities for it are
+kept beside the results.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +36,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, TargetEncoder
 
 import fieldwise as fw
-from fieldwise.data.cache import Cache
+from fieldwise.bundle import open_bundle
+from fieldwise.data.batches import Batches
+from fieldwise.data.cache import Cache, Examples
 from fieldwise.jobs.presets import with_preset
-from fieldwise.metrics import Metrics, evaluate_predictions
+from fieldwise.metrics import Metrics, evaluate_predictions, paired_auc
+from fieldwise.models.load import load_model
 from fieldwise.training.penalty import next_penalty
+from fieldwise.training.score import predict_batches
+
+Floats = npt.NDArray[np.floating[Any]]
+Labels = npt.NDArray[np.integer[Any]]
 
 SCIKIT, PERCEPTRON = "scikit-learn", "scikit-learn-mlp"
 
@@ -61,13 +71,14 @@ def main() -> None:
             for seed in range(arguments.seeds if ours else 1):
                 name = arguments.name + model if ours else model
                 if (path.stem, name, seed) not in done:
-                    found = trained(path, model, seed, arguments)
+                    found, labels, answers = trained(path, model, seed, arguments)
+                    keep(arguments.results.parent, path.stem, name, seed, labels, answers)
                     line = {"log": path.stem, "model": name, "seed": seed, **found}
                     with arguments.results.open("a") as file:
                         file.write(json.dumps(line) + "\n")
                     print(json.dumps(line), flush=True)
     if arguments.show:
-        show(read(arguments.results))
+        show(read(arguments.results), arguments.results.parent)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -75,8 +86,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train one model with one seed."""
+def keep(folder: Path, log: str, name: str, seed: int, labels: Labels, answers: Floats) -> None:
+    """Keep the labels and the probabilities of the test rows."""
+    (folder / log).mkdir(parents=True, exist_ok=True)
+    np.savez(folder / log / f"{name}-{seed}.npz", labels=labels, answers=answers)
+
+
+def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) -> tuple[dict[str, Any], Labels, Floats]:
+    """Train one model with one seed, and return what is shown, and labels and probabilities of the test rows."""
     folder = arguments.results.parent / path.stem
     if model in peers.TREES:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,8 +101,9 @@ def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) ->
         best = runner.best(model, 1)
         with np.load(runner.log) as arrays:
             labels = {part: arrays[f"{part}_labels"] for part in ("valid", "test")}
-        test = figures("test", evaluate_predictions(peers.probabilities(best), labels["test"]))
-        return {"seconds": best["seconds"], "valid_auc": float(best["valid_auc"]), **test}
+        answers = peers.probabilities(best)
+        test = figures("test", evaluate_predictions(answers, labels["test"]))
+        return {"seconds": best["seconds"], "valid_auc": float(best["valid_auc"]), **test}, labels["test"], answers
     if model in (SCIKIT, PERCEPTRON):
         parts = fw.prepare(fw.load_config(path, arguments.set)).parts
         return scikit_learn(parts) if model == SCIKIT else perceptron(parts)
@@ -98,7 +116,15 @@ def trained(path: Path, model: str, seed: int, arguments: argparse.Namespace) ->
     result = fw.train(config, run, prepared=prepared)
     seconds = time.process_time() - started
     shown = {"seconds": seconds, "kind": result.model, "epochs": result.epochs, "best_epoch": result.best_epoch}
-    return shown | figures("valid", result.valid) | figures("test", result.test)
+    asked = load_model(open_bundle(run).verify())
+    answers = np.concatenate([*predict_batches(asked, (each.batch for each in in_order(prepared.parts["test"])))])
+    shown |= figures("valid", result.valid) | figures("test", result.test)
+    return shown, prepared.parts["test"].labels(), answers
+
+
+def in_order(cache: Cache) -> Iterator[Examples]:
+    """Yield the examples of a part in their order."""
+    return Batches(cache, 8192, shuffle=False).epoch(0)
 
 
 def figures(part: str, metrics: Metrics | None) -> dict[str, Any]:
@@ -107,11 +133,11 @@ def figures(part: str, metrics: Metrics | None) -> dict[str, Any]:
     return {f"{part}_auc": metrics.auc, f"{part}_logloss": metrics.logloss}
 
 
-def scikit_learn(parts: dict[str, Cache]) -> dict[str, Any]:
+def scikit_learn(parts: dict[str, Cache]) -> tuple[dict[str, Any], Labels, Floats]:
     """Solve for the penalties that ours tries, each from the solution before; keep the best by logloss on valid."""
     rows = {name: matrix(cache) for name, cache in parts.items()}
     solver = LogisticRegression(solver="lbfgs", tol=1e-6, max_iter=2000, warm_start=True)
-    best: tuple[float, dict[str, Any]] = (np.inf, {})
+    best: tuple[float, dict[str, Any], Floats] = (np.inf, {}, np.empty(0))
     seconds = 0.0
     tried: list[tuple[float, float | None]] = []
     while (l2 := next_penalty(tried)) is not None:
@@ -121,13 +147,14 @@ def scikit_learn(parts: dict[str, Cache]) -> dict[str, Any]:
         found: dict[str, Any] = {"l2": l2}
         for name in ("valid", "test"):
             features, labels = rows[name]
-            found |= figures(name, evaluate_predictions(solver.predict_proba(features)[:, 1], labels))
+            answers = solver.predict_proba(features)[:, 1]
+            found |= figures(name, evaluate_predictions(answers, labels))
         tried.append((l2, -found["valid_logloss"]))
-        best = min(best, (found["valid_logloss"], found), key=lambda pair: pair[0])
-    return {"seconds": seconds, **best[1]}
+        best = min(best, (found["valid_logloss"], found, answers), key=lambda each: each[0])
+    return {"seconds": seconds, **best[1]}, labels, best[2]
 
 
-def perceptron(parts: dict[str, Cache]) -> dict[str, Any]:
+def perceptron(parts: dict[str, Cache]) -> tuple[dict[str, Any], Labels, Floats]:
     """Train scikit-learn's perceptron on target means, each row's fitted on other rows (`TargetEncoder`)."""
     rows = {}
     for name, cache in parts.items():
@@ -144,8 +171,9 @@ def perceptron(parts: dict[str, Cache]) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": time.process_time() - started}
     for name in ("valid", "test"):
         features, labels = rows[name]
-        found |= figures(name, evaluate_predictions(model.predict_proba(features)[:, 1], labels))
-    return found
+        answers = model.predict_proba(features)[:, 1]
+        found |= figures(name, evaluate_predictions(answers, labels))
+    return found, labels, answers
 
 
 def matrix(cache: Cache) -> tuple[sparse.csr_matrix, npt.NDArray[np.int32]]:
@@ -171,17 +199,35 @@ def matrix(cache: Cache) -> tuple[sparse.csr_matrix, npt.NDArray[np.int32]]:
     return sparse.csr_matrix((np.concatenate(values).astype(np.float64), places), shape=shape), examples.labels
 
 
-def show(lines: list[dict[str, Any]]) -> None:
+def show(lines: list[dict[str, Any]], folder: Path) -> None:
     """Print the mean over the seeds of each model on each log, as Markdown."""
-    print("| log | model | test AUC | logloss | seconds | seeds |")
-    print("|---|---|---:|---:|---:|---:|")
+    print("| log | model | test AUC | logloss | AUC minus LR (95 %) | seconds | seeds |")
+    print("|---|---|---:|---:|---:|---:|---:|")
     for log, model in dict.fromkeys((each["log"], each["model"]) for each in lines):
         runs = [each for each in lines if (each["log"], each["model"]) == (log, model)]
         auc, loss, seconds = (
             float(np.mean([run[key] for run in runs])) for key in ("test_auc", "test_logloss", "seconds")
         )
         spread = f" ± {np.std([run['test_auc'] for run in runs], ddof=1):.4f}" if len(runs) > 1 else ""
-        print(f"| {log} | {model} | {auc:.4f}{spread} | {loss:.4f} | {seconds:.1f} | {len(runs)} |")
+        above = "" if model == "lr" else above_lr(folder / log, model, [run["seed"] for run in runs])
+        print(f"| {log} | {model} | {auc:.4f}{spread} | {loss:.4f} | {above} | {seconds:.1f} | {len(runs)} |")
+
+
+def above_lr(folder: Path, model: str, seeds: list[int]) -> str:
+    """Return a model's AUC minus that of LR with seed 0, with its interval, where what both answer was kept."""
+    paths = [folder / f"{model}-{seed}.npz" for seed in seeds]
+    if not all(path.exists() for path in (folder / "lr-0.npz", *paths)):
+        return ""
+    with np.load(folder / "lr-0.npz") as of_lr:
+        labels, lr = of_lr["labels"], of_lr["answers"]
+    answers = []
+    for path in paths:
+        with np.load(path) as kept:
+            if not np.array_equal(kept["labels"], labels):
+                return "other test rows"
+            answers.append(kept["answers"].astype(np.float64))
+    found = paired_auc(labels, answers, [lr.astype(np.float64)] * len(answers))
+    return f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
 
 
 if __name__ == "__main__":

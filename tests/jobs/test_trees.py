@@ -10,6 +10,7 @@ import pytest
 
 import fieldwise as fw
 from fieldwise.cli.result import print_result
+from fieldwise.distributed.world import ALONE
 from fieldwise.errors import ConfigError
 from fieldwise.jobs.train import trees
 
@@ -87,3 +88,11 @@ def test_a_missing_library_says_what_to_install(folder, monkeypatch):
 def test_a_comparison_has_no_trees(folder):
     with pytest.raises(ConfigError, match="compare has no stack with trees"):
         fw.compare(fw.load_config(folder / "c.toml"), folder / "compared")
+
+
+@pytest.mark.parametrize(("preset", "count"), [("best", 1), ("default", 0)])
+def test_the_preset_best_names_the_trees_that_it_does_not_train(folder, preset, count):
+    config = fw.load_config(folder / "c.toml", ['train.trees="none"', f'train.preset="{preset}"'])
+    heard = []
+    trees.check_trees(config, fw.prepare(config), ALONE, heard.append)
+    assert sum("train.trees" in event.text for event in heard) == count

@@ -14,6 +14,9 @@ best     that stack, wherever     ``auto`` unless a list names them           at
          LC-ResNet; 14 factors
 ======== ======================== =========================================== =================
 
+Trees, which cannot be served, are no member of any: of two classes ``best`` names the key that stacks them for
+comparison (``train.trees``).
+
 All start from logistic regression at its optimum, and end no lower (`training.noise`). What a configuration says itself
 stands, and several labels have no crosses that are looked for.
 """

@@ -28,7 +28,7 @@ from fieldwise.jobs.train.folds import CrossValidated, cross_validated
 from fieldwise.jobs.train.initial import Pretrained, lr_weights
 from fieldwise.jobs.train.model import train_model
 from fieldwise.jobs.train.settings import settings_of
-from fieldwise.jobs.train.trees import refuse_trees, stacked_with_trees
+from fieldwise.jobs.train.trees import check_trees, stacked_with_trees
 from fieldwise.models.config import ModelConfig
 from fieldwise.models.registry import model_label
 from fieldwise.nn.deep import count_weights
@@ -124,7 +124,7 @@ def train(
     config = msgspec.structs.replace(config, model=config.model.for_schema(prepared.encoder.schema))
     check_parts(config, prepared, listen)
     _check_calibration(config, prepared)
-    refuse_trees(config, prepared, world)
+    check_trees(config, prepared, world, listen)
     # Workers of a start before this one, on a host that was cut off, hold the folder until they see that they are left.
     patience = _SECONDS_FOR_OTHERS if workers is not None else 0.0
     run = RunFolder(out, config, prepared.folder.name, overwrite, patience)

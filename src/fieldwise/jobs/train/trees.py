@@ -21,6 +21,7 @@ from fieldwise.config import Config
 from fieldwise.data.batches import Batches
 from fieldwise.distributed.world import World
 from fieldwise.errors import ConfigError
+from fieldwise.events import Listener, Noted
 from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.jobs.result import MemberResult, TreesResult
 from fieldwise.jobs.train.members import minus
@@ -33,10 +34,14 @@ from fieldwise.training.initial import base_rate
 from fieldwise.training.score import all_heads
 from fieldwise.training.target_means import TreeRows, target_means
 
-__all__ = ["refuse_trees", "refuse_trees_of", "stacked_with_trees"]
+__all__ = ["check_trees", "refuse_trees_of", "stacked_with_trees"]
 
 _MAX_TREES, _PATIENCE, _RATE = 1500, 50, 0.1
 _BATCH = 8192
+_TOLD = (
+    'train.trees = "catboost" or "lightgbm" says what trees would add (pip install "fieldwise[trees]"); a stack with '
+    "them cannot be served or updated"
+)
 
 Rows = dict[str, TreeRows]
 Columns = dict[str, npt.NDArray[Any]]
@@ -51,15 +56,9 @@ def refuse_trees_of(config: Config, verb: str) -> None:
         )
 
 
-def refuse_trees(config: Config, prepared: Prepared, world: World) -> None:
-    """Raise ConfigError where trees are asked for, and cannot be had."""
+def check_trees(config: Config, prepared: Prepared, world: World, listen: Listener) -> None:
+    """Raise ConfigError where trees are asked for, and cannot be had; the preset ``best`` is told of them."""
     kind = config.train.trees
-    if kind == "none":
-        return
-    if find_spec(kind) is None:
-        raise ConfigError(
-            f"{model_label(kind)} is not installed", where="train.trees", fix="pip install 'fieldwise[trees]'"
-        )
     obstacles = {
         "there are no validation rows": "valid" not in prepared.parts,
         "there are more than two classes": len(prepared.encoder.schema.classes) > 2,
@@ -67,9 +66,17 @@ def refuse_trees(config: Config, prepared: Prepared, world: World) -> None:
         "train.negative_rate leaves examples out": config.train.negative_rate < 1.0,
         "several workers train together": world.size > 1,
     }
-    for reason, is_so in obstacles.items():
-        if is_so:
-            raise ConfigError(f"there is no stack with trees: {reason}", where="train.trees", got=kind)
+    reason = next((reason for reason, is_so in obstacles.items() if is_so), None)
+    if kind == "none":
+        if config.train.preset == "best" and config.model.kind != "lr" and reason is None:
+            listen(Noted(_TOLD))
+        return
+    if find_spec(kind) is None:
+        raise ConfigError(
+            f"{model_label(kind)} is not installed", where="train.trees", fix="pip install 'fieldwise[trees]'"
+        )
+    if reason is not None:
+        raise ConfigError(f"there is no stack with trees: {reason}", where="train.trees", got=kind)
 
 
 def stacked_with_trees(
