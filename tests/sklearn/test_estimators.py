@@ -279,3 +279,11 @@ def test_settings_reach_columns_with_dots_in_their_names(log):
     rows = rows[["user"]].rename(columns={"user": "user.id"})
     model = LRClassifier(settings={"fields.user.id.min_count": 7}).fit(rows, y)
     assert model.predictor_.fields[0].name == "user.id"
+
+
+def test_a_column_that_is_no_input_is_warned_of_unless_it_is_excluded_by_the_user(log):
+    X, y = log
+    X = X[:200].assign(waited=np.arange(200).astype("timedelta64[s]"))
+    with pytest.warns(UserWarning, match="column 'waited' is no input of the model: unsupported type duration"):
+        LRClassifier().fit(X, y[:200], sample_weight=np.ones(200))
+    LRClassifier(fields={"waited": {"exclude": True}}).fit(X, y[:200])  # a warning would be an error

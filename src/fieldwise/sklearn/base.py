@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +144,10 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.n_features_in_ = len(schema.columns)
         self.classes_: npt.NDArray[Any] = self._classes.values
         self.result_: Result = msgspec.structs.replace(result, folder="")
+        if kind != "paths" and result.read is not None:
+            for column, reason in result.read.columns_not_used.items():
+                if column != tree["data"].get("weight") and not reason.startswith("excluded"):
+                    warnings.warn(f"column {column!r} is no input of the model: {reason}", UserWarning, stacklevel=3)
         return self
 
     def _tree_of_paths(self, X: Any, y: Any, eval_set: Any, sample_weight: Any) -> Tree:
