@@ -29,6 +29,9 @@ _NUM_OTHERS = 2
 _IDLE = 60.0
 """As many versions that were asked for by name are open beside the one that answers, and so many seconds unused."""
 
+_UNUSABLE = "version {} cannot be used; the server's log says why"
+"""The reason names a file of the server, which is no matter of a client."""
+
 
 class Model:
     """A model: the version that answers, and others that were asked for by name."""
@@ -131,14 +134,14 @@ class Models:
         """
         model = self.model(name)
         if version is None or version in model.refused:
-            why = model.refused[version][1] if version is not None else "no version has been loaded"
+            why = _UNUSABLE.format(version) if version is not None else "no version has been loaded"
             raise Refusal(503, f"model {name} does not answer: {why}", ((b"retry-after", b"5"),))
         if version not in model.folder.versions:
             raise Refusal(404, f"model {name} has no version {version[:100]!r}; there is: {', '.join(model.versions)}")
         loop = asyncio.get_running_loop()
         opened = await loop.run_in_executor(self._loading, self._open_other, model, version)
         if opened is None:
-            raise Refusal(503, f"model {name} does not answer: {model.refused[version][1]}")
+            raise Refusal(503, f"model {name} does not answer: {_UNUSABLE.format(version)}")
         if opened is model.current:
             return opened
         kept = model.others.setdefault(version, opened)
