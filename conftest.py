@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 os.environ["COLUMNS"] = "100"  # tables are laid out alike, whatever terminal the tests are started from
@@ -21,6 +22,10 @@ def _sync(descriptor: int) -> None:
 
 
 os.fsync = _sync
+
+# The first example of a test may compile a kernel, and machines are busy: no example has a time limit.
+hypothesis.settings.register_profile("fieldwise", deadline=None)
+hypothesis.settings.load_profile("fieldwise")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

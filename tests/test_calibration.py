@@ -49,7 +49,7 @@ def over_confident(num_examples, seed=0):
 # --- the maps ---
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 4)), min_size=1, max_size=12))
 def test_pooling_adjacent_violators_is_the_min_max_formula(pairs):
     values, weights = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))

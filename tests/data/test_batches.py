@@ -100,7 +100,7 @@ def order_of(num_examples, seed=0, epoch=0, start=0):
     return np.concatenate([np.empty(0, dtype=np.int64), *epoch_order(num_examples, seed, epoch, start)])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 600_000), st.integers(0, 2**70), st.integers(0, 5), st.floats(0, 1))
 def test_an_order_holds_every_row_once_and_can_be_entered_anywhere(num_examples, seed, epoch, share):
     order = order_of(num_examples, seed, epoch)

@@ -81,7 +81,6 @@ def data_and_rows(draw):
     return data, draw(some), draw(st.lists(st.integers(0, num_examples), max_size=4))
 
 
-@settings(deadline=None)
 @given(data_and_rows())
 def test_what_goes_in_comes_out_in_any_order_whatever_the_chunks_were(tmp_path_factory, drawn):
     data, rows, cuts = drawn
@@ -92,7 +91,7 @@ def test_what_goes_in_comes_out_in_any_order_whatever_the_chunks_were(tmp_path_f
     assert_equal(cache.gather(np.arange(data.num_examples)), data.at(range(data.num_examples)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data_and_rows())
 def test_the_bytes_of_a_cache_do_not_depend_on_the_chunks(tmp_path_factory, drawn):
     data, _, cuts = drawn

@@ -32,7 +32,7 @@ def column(values, kind):
     return pa.array([None if value is None else str(value) for value in values], pa.string()).cast(kind)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
 @given(
     st.lists(
         st.tuples(st.sampled_from(KINDS), st.lists(st.none() | WHOLE, min_size=1, max_size=5)), min_size=1, max_size=4

@@ -180,7 +180,7 @@ good_rows = st.tuples(cells, cells).filter(lambda row: row != ("", ""))
 bad_rows = st.sampled_from(["short", "a,b,c", ",,", "\xff,1"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(good_rows | bad_rows, max_size=20), st.integers(64, 200))
 def test_every_row_keeps_its_number_wherever_blocks_end(tmp_path_factory, rows, block_bytes):
     expected, rejected, data = {}, set(), b"x,y\n"
@@ -232,7 +232,7 @@ tables = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(tables, st.integers(100, 300), st.sampled_from(['"', ""]))
 def test_blocks_of_any_size_give_what_arrow_gives_of_the_whole_file(tmp_path_factory, data, block_bytes, quote):
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", b"x,y\n" + data)

@@ -22,7 +22,7 @@ def rows_of(path, options=None) -> tuple[list[str], list[list[str]]]:
     return table.column_names, [list(row.values()) for row in table.to_pylist()]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.text("abz09.éèü€ì", min_size=1), min_size=2, max_size=2), min_size=1, max_size=30),
     st.sampled_from(["utf-8-sig", "utf-16", "utf-32", "utf-16-be", "utf-16-le", "cp1252", "utf-8"]),
@@ -57,7 +57,7 @@ def test_bytes_that_the_encoding_has_not_are_named_with_file_line_and_the_settin
         rows_of(tmp_path / "log.csv", CsvOptions(encoding=encoding))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(2, 5).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=6)),
     st.sampled_from([",", ";", "|", "\t", "\x01", "~", "^", " "]),

@@ -75,7 +75,7 @@ def test_long_texts_in_quotes_are_no_alarm(tmp_path):
     assert ([cells[1] for cells in rows.values()], rejects) == (texts, {})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     table=st.lists(
         st.lists(st.text('a",\n\t ', max_size=8), min_size=3, max_size=3).filter(any), min_size=1, max_size=20
@@ -91,7 +91,7 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, table, delimiter
     assert ([list(cells) for cells in rows.values()], rejects) == (table, {})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     cells=st.lists(st.sampled_from(['"', '"a', 'a"', 'a"b', "a", "", '""', '"a"', "'"]), min_size=3, max_size=90),
     block_bytes=st.sampled_from([64, 1 << 22]),
@@ -112,7 +112,7 @@ def test_no_line_is_lost_whatever_quotes_there_are(tmp_path_factory, cells, bloc
     assert all(sum(cell.count("\n") for cell in row) <= 2 for row in rows.values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     texts=st.lists(st.sampled_from(["a", "b\nc", "d", "e\nf\ng", 'h ""i""', "j\r\nk"]), min_size=1, max_size=30),
     block_bytes=st.sampled_from([64, 4096]),

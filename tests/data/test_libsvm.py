@@ -4,7 +4,7 @@ import gzip
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.data import libsvm as libsvm_module
@@ -119,7 +119,6 @@ def test_a_line_that_never_ends_is_an_error(tmp_path):
         read(path)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["1 1:1", "0 22:2 3:3", "x 1", "", "  ", "# c"]), max_size=30), st.integers(1, 50))
 def test_every_row_keeps_its_number_wherever_blocks_end(tmp_path_factory, lines, block_bytes):
     path = write(tmp_path_factory.mktemp("svm") / "a.svm", "\n".join(["1 1:1", *lines]))

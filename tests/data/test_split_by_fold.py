@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.data.chunk import Chunk
@@ -12,7 +12,6 @@ from fieldwise.data.split_by_fold import SplitByFold
 TRAIN, VALID, TEST = map(PARTS.index, ("train", "valid", "test"))
 
 
-@settings(deadline=None)
 @given(st.integers(3, 8), st.integers(0, 2**31), st.lists(st.one_of(st.none(), st.text(max_size=2)), min_size=1))
 def test_every_row_is_tested_once_and_validates_once_and_groups_stay_together(folds, seed, groups):
     chunk = Chunk(pa.table({"user": pa.array(groups, pa.string())}), "a.csv", 0, np.arange(1, len(groups) + 1), [])

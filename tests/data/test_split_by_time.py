@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from fieldwise.data.chunk import Chunk
@@ -36,7 +36,6 @@ def test_the_last_rows_are_tested_on_and_those_before_them_validated():
     ]
 
 
-@settings(deadline=None)  # the first call may read a compiled kernel
 @given(
     st.lists(st.integers(0, 10_000_000), min_size=2, max_size=60).filter(lambda times: len(set(times)) > 1),
     st.sampled_from([(0.1, 0.1), (0.3, 0.0), (0.0, 0.4), (0.25, 0.5)]),
@@ -52,7 +51,6 @@ def test_no_row_lies_before_one_of_an_earlier_part(times, shares):
             assert one != other or part == of_other
 
 
-@settings(deadline=None)  # the first call may read a compiled kernel
 @given(st.lists(st.integers(0, 3000), min_size=2, max_size=40, unique=True))
 def test_shares_are_met_to_a_row_where_no_two_rows_have_one_moment(times):
     counts = MomentCounts()
@@ -62,7 +60,6 @@ def test_shares_are_met_to_a_row_where_no_two_rows_have_one_moment(times):
         assert abs(number - share * len(times)) <= 0.5
 
 
-@settings(deadline=None)  # the first call may read a compiled kernel
 @given(st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=50), st.integers(1, 6), st.integers(1, 7))
 def test_counts_do_not_depend_on_how_rows_come(times, most, size):
     one, other = MomentCounts(most), MomentCounts(most)

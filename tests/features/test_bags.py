@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.errors import DataError
@@ -194,7 +194,6 @@ def test_cells_that_are_cut_are_counted_and_the_count_is_saved():
     assert Encoder.from_arrays(encoder.describe(), encoder.arrays()).cut_cells == {"bag": 2}
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.none() | st.from_regex(r"\A([ab]|5\.0|NA|nan|)?(:-?[0-9]{1,3}|:x)?(\|([ab]|NA)(:2)?)*\Z"), max_size=6),
     st.booleans(),

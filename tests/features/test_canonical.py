@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.canonical import canonical as reference
 
@@ -60,7 +60,6 @@ def test_a_dictionary_longer_than_the_chunk_is_not_respelled_as_a_whole():
     assert canonical(array).to_pylist() == ["5", None, "a"]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.none() | st.text(max_size=5), max_size=12),
     st.integers(0, 12),

@@ -69,7 +69,7 @@ def saved(encoder: Encoder) -> tuple[str, dict[str, bytes]]:
     return json.dumps(encoder.describe()), arrays
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 300), max_size=5), st.randoms())
 def test_neither_chunks_nor_their_order_change_what_is_learned(cuts, random):
     cuts = [0, *sorted(cuts), 300]

@@ -137,7 +137,7 @@ def decoded(encoder: Encoder, batch: Batch) -> dict[str, list[list[tuple[int, fl
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROWS, max_size=12), st.lists(ROWS, max_size=4))
 def test_every_field_is_encoded_and_answered_as_the_reference_does(rows, new_rows):
     classes = [rows[0] | {"label": True}, rows[0] | {"label": False}] if rows else []
@@ -163,7 +163,7 @@ def assert_as_the_reference_says(found, reference, rows):
         )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(ROWS, min_size=1, max_size=12))
 def test_a_cross_parts_the_rows_as_the_cross_of_the_strings_does(rows):
     fields = (

@@ -27,7 +27,7 @@ def ids(field: Field, column: pa.Array) -> list[list[float]]:
     return [batch.offsets.tolist(), batch.bag_ids.tolist()]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(LISTS, st.sampled_from([json.dumps, lambda x: json.dumps(x, ensure_ascii=False, separators=(",", ":")), repr]))
 def test_json_and_python_lists_give_the_ids_of_a_list_column(lists, write):
     listed = ids(Field(name="f", column="f", type="bag"), pa.array(lists, pa.list_(pa.string())))
@@ -35,7 +35,7 @@ def test_json_and_python_lists_give_the_ids_of_a_list_column(lists, write):
     assert ids(field, pa.array([write(cell) for cell in lists])) == listed
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(-5, 50), max_size=4), min_size=2, max_size=6))
 def test_lists_of_numbers_give_the_ids_of_a_list_column(lists):
     listed = ids(Field(name="f", column="f", type="bag"), pa.array(lists, pa.list_(pa.int64())))

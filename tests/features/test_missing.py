@@ -56,7 +56,7 @@ def encoded(field: Field, cells: list[str], form) -> tuple[list[list[float]], in
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_text_that_means_missing_gives_the_ids_of_an_empty_cell(case, data):
     field, values, markers = CASES[case]
@@ -149,7 +149,7 @@ def test_one_field_can_have_a_list_of_its_own():
     assert [field.missing for field in schema.fields] == [("NA",), ("NULL", "\\N")]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -26,7 +26,7 @@ AMOUNTS = st.integers(-(10**9), 10**9)
 GERMAN = str.maketrans(",.", ".,")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(AMOUNTS, min_size=1, max_size=20))
 def test_numbers_with_separators_are_those_that_were_written(cents):
     american = [f"{amount / 100:,.2f}" for amount in cents]
@@ -38,7 +38,7 @@ def test_numbers_with_separators_are_those_that_were_written(cents):
     assert read([f"${text}".replace("$-", "-$") for text in american], ".", "$") == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(AMOUNTS, min_size=1, max_size=20))
 def test_the_style_of_a_column_is_told_by_what_only_one_style_has(cents):
     american = [f"{amount / 100:,.2f}" for amount in [*cents, 123_456_789]]
@@ -119,7 +119,7 @@ def test_decimal_and_symbol_belong_to_numbers():
 GROUP = st.integers(100, 999).map(str)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(2, 3), st.data())
 def test_addresses_versions_and_codes_of_equally_many_groups_are_no_numbers(num_groups, data):
     groups = st.tuples(st.integers(1, 999).map(str), *[GROUP] * num_groups)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.errors import DataError
@@ -18,7 +18,6 @@ def one_by_one(texts: list[str | None]) -> list[tuple[float, bool]]:
     return [(number[0], bool(bad[0])) for number, bad in (parse_text(pa.array([text], pa.string())) for text in texts)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | LIKE_NUMBERS, max_size=8))
 def test_a_text_is_read_alike_whatever_stands_beside_it(texts):
     numbers, bad = parse_text(pa.array(texts, pa.string()))
@@ -28,7 +27,6 @@ def test_a_text_is_read_alike_whatever_stands_beside_it(texts):
         assert is_bad or number == other or (math.isnan(number) and math.isnan(other))
 
 
-@settings(deadline=None)
 @given(LIKE_NUMBERS)
 def test_what_is_accepted_is_what_python_reads(text):
     ((number, bad),) = one_by_one([text])
@@ -38,7 +36,6 @@ def test_what_is_accepted_is_what_python_reads(text):
     assert math.isnan(number) if not stripped else number == float(stripped)
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_finite_number_is_accepted(number):
     assert one_by_one([repr(number), f" {number!r} "]) == [(number, False)] * 2

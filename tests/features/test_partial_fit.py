@@ -68,7 +68,7 @@ def saved(encoder: Encoder) -> tuple[object, dict[str, bytes]]:
     return encoder.describe(), {name: array.tobytes() for name, array in encoder.arrays().items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(DAYS, DAYS, DAYS)
 def test_new_values_get_ids_as_the_reference_gives_them_and_old_ids_never_move(first, second, third):
     first = with_both_labels(first)
@@ -92,7 +92,7 @@ def test_new_values_get_ids_as_the_reference_gives_them_and_old_ids_never_move(f
         encoder = grown
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(DAYS, DAYS)
 def test_rows_of_old_values_are_encoded_as_before_to_the_last_bit(first, second):
     table = table_of(with_both_labels(first))
@@ -104,7 +104,7 @@ def test_rows_of_old_values_are_encoded_as_before_to_the_last_bit(first, second)
         assert np.array_equal(old, new)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(DAYS, DAYS)
 def test_counts_are_those_of_all_rows(first, second):
     first = with_both_labels(first)
@@ -117,7 +117,7 @@ def test_counts_are_those_of_all_rows(first, second):
         assert np.array_equal(counts, expected), name
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(DAYS, DAYS, st.integers(0, 12))
 def test_growth_adds_up_and_is_spilled_as_if_one_encoder_had_read_all(first, second, cut):
     encoder = Encoder(SCHEMA).fit([table_of(with_both_labels(first))])

@@ -81,7 +81,7 @@ days_of_values = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=12),
 
 
 @given(days_of_values, st.integers(1, 3), st.one_of(st.none(), st.integers(1, 3)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_renewal_is_what_a_list_of_days_says(days, min_count, keep_days):
     """The slow twin: a dict of ids, of counts without one, and of last days."""
     encoder = first(["v0"] * 3, min_count=min_count)

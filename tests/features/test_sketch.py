@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import sketch as reference
 from tests.reference.bins import quantile_edges, suitable_bins
@@ -17,7 +17,6 @@ def sketched(*chunks: np.ndarray, capacity: int = 65_536) -> NumberSketch:
     return sketch
 
 
-@settings(deadline=None)
 @given(NUMBERS)
 def test_few_distinct_values_are_kept_as_they_are(numbers):
     sketch = sketched(numbers)
@@ -28,13 +27,11 @@ def test_few_distinct_values_are_kept_as_they_are(numbers):
     assert sketch.num_missing == len(numbers) - len(present)
 
 
-@settings(deadline=None)
 @given(NUMBERS, st.integers(2, 9))
 def test_edges_are_those_of_the_sorted_values(numbers, bins):
     assert sketched(numbers).finish().quantile_edges(bins).tolist() == quantile_edges(numbers, bins)
 
 
-@settings(deadline=None)
 @given(NUMBERS)
 def test_the_bins_are_as_many_as_a_plain_count_says(numbers):
     assert sketched(numbers).finish().suitable_bins() == suitable_bins(numbers)

@@ -11,7 +11,7 @@ from fieldwise.features.spelling import spelled
 KINDS = st.sampled_from([pa.string(), pa.large_string()])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(TEXTS, max_size=12), KINDS)
 def test_expressions_spell_as_the_kernels_do(texts, kind):
     array = pa.array(texts, kind)

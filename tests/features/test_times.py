@@ -46,7 +46,7 @@ CLOCKS = [
 ZONES = ["", "Z", " UTC", "+02", "-0230", "+02:30", " +02:00", "+24:00"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.dates().map(str) | st.from_regex(r"\A[0-9]{4}-[0-3][0-9]-[0-3][0-9]\Z"), min_size=1, max_size=3),
     st.sampled_from(CLOCKS),

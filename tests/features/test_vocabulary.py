@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldwise.features.canonical import fingerprints
@@ -51,7 +51,6 @@ def saved(vocabulary: Vocabulary) -> dict[str, list]:
     return {key: array.tolist() for key, array in vocabulary.arrays().items()}
 
 
-@settings(deadline=None)
 @given(TEXTS, st.integers(1, 3), st.none() | st.integers(1, 4))
 def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_features):
     vocabulary, [coded] = with_texts(texts, min_count=min_count, max_features=max_features)
@@ -70,7 +69,6 @@ def test_values_are_numbered_by_count_then_fingerprint(texts, min_count, max_fea
     assert coded == ids[:-1]
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.randoms())
 def test_chunks_merges_and_their_order_do_not_matter(chunks, random):
     whole = counted([text for chunk in chunks for text in chunk], **SOME).finish(Scratch())
@@ -117,7 +115,6 @@ def test_texts_may_come_as_a_dictionary():
     assert vocabulary.texts([3, 2]) == ["b", "a"]
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.tuples(*[st.booleans()] * 4))
 def test_counts_that_were_moved_to_disk_count_alike_with_their_texts_and_codes(chunks, spilled):
     moved = with_texts(*chunks, **SOME, spilled=spilled)

@@ -44,7 +44,7 @@ def same(left: float, right: float) -> bool:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.none() | NUMBERS, max_size=8), MARKERS, KINDS, st.booleans())
 def test_a_number_is_read_as_its_canonical_text_is_whatever_stands_beside_it(texts, markers, kind, is_dictionary):
     numbers, bad = parse_written(encoded(texts, kind, is_dictionary), tuple(markers))
@@ -64,7 +64,7 @@ TIMES = st.from_regex(rf"\A{DAY}([ TtX]{CLOCK})?{ZONE}\Z".replace("FRACTION", "[
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.lists(st.none() | TIMES, min_size=1, max_size=5),
     st.sampled_from([(), ("NA",), ("86400",)]),

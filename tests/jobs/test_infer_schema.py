@@ -333,7 +333,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
     return pa.table(columns)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tables())
 def test_any_table_has_every_column_accounted_for_or_is_refused_with_a_message(table):
     try:
@@ -346,7 +346,7 @@ def test_any_table_has_every_column_accounted_for_or_is_refused_with_a_message(t
     assert all(found.left_out.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables().filter(lambda table: table.num_rows > 1))
 def test_what_is_guessed_costs_no_row_of_the_sample(table):
     try:

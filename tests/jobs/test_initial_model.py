@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.logs import config_text, make_table, write
 
@@ -66,7 +66,6 @@ def test_a_network_that_is_better_is_kept(tmp_path):
     assert fw.open_bundle(tmp_path / "run").model["kind"] == "lc-dnn"
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10_000), st.integers(1, 100), st.integers(1, 2000), st.integers(1, 9))
 def test_looks_take_a_twentieth_of_the_time_at_most(train_batches, size, num_valid, patience):
     class Counted(Batches):

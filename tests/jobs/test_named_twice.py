@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(names=st.lists(st.sampled_from(["a.csv", "./a.csv", "ABSOLUTE", "*.csv", "[a].csv", "b.csv", "."]), min_size=1))
 def test_however_a_file_is_named_again_it_is_read_once_and_said(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("log")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.logs import config_text, make_table, write
 
@@ -23,7 +23,6 @@ def log(tmp_path_factory):
     return folder / "log.toml"
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=3), st.floats(0.1, 1000)), st.floats(0.01, 20))
 def test_what_is_left_fits_and_nothing_left_out_is_cheaper_than_what_is_left(costs, minutes):
     dropped = over_budget(costs, minutes)

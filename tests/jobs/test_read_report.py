@@ -75,7 +75,7 @@ def test_where_no_row_can_be_used_the_message_says_why(tmp_path: Path) -> None:
         fw.prepare(config)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.lists(st.sampled_from([GOOD, TOO_LONG, NO_NUMBER, NO_LABEL, NOT_UTF8]), max_size=30), min_size=1, max_size=4

@@ -136,7 +136,7 @@ def with_an_unknown_class(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"click": 2} if row["part"] in ("valid", "test") and row["weight"] == 0.5 else row
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(ROW.map(with_an_unknown_class), max_size=60),
     cuts=st.lists(st.integers(0, 100), max_size=3),
@@ -158,7 +158,7 @@ def test_no_byte_depends_on_threads_memory_disk_chunks_or_files(
     assert {"rejects.jsonl", "encoder.safetensors", "train/examples.bin", "train/manifest.json"} <= whole.keys()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.lists(ROW, max_size=40))
 def test_what_is_encoded_is_what_was_written(tmp_path_factory, rows):
     rows = [*CERTAIN, *rows]

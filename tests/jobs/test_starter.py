@@ -231,7 +231,7 @@ CELLS = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         (st.text(max_size=6) | st.sampled_from(["a", "a_hour", "a_weekday"])).filter(lambda name: name != "click"),

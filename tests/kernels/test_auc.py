@@ -19,7 +19,7 @@ from fieldwise.kernels.auc import (
     unweighted,
 )
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 LENGTH = st.shared(st.integers(0, 50), key="length")
 TIED = st.sampled_from([0.0, 5e-324, 1e-40, 0.25, 0.5, 1.0])

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import bins as reference
 from tests.reference import sketch
@@ -10,7 +10,6 @@ NUMBERS = st.floats(allow_infinity=False) | st.integers(-3, 3).map(float)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(st.lists(NUMBERS, max_size=20), st.sets(FINITE, max_size=6))
 def test_a_number_falls_in_the_bin_that_bisection_finds(numbers, edges):
     ordered = sorted(edges)
@@ -22,7 +21,6 @@ def test_an_edge_belongs_to_the_bin_above_it():
     assert bin_ids(np.array([1.0, np.nextafter(1.0, 0)]), np.array([1.0]), first=2).tolist() == [3, 2]
 
 
-@settings(deadline=None)
 @given(st.lists(FINITE, min_size=1, max_size=20))
 def test_keys_are_ordered_as_the_numbers_and_give_them_back(numbers):
     keys = number_keys(np.array(numbers))

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import canonical as reference
 
@@ -37,14 +37,12 @@ def test_no_text_needs_no_change():
     assert respelled([]) == ([], False)
 
 
-@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=12))
 def test_texts_are_respelled_as_the_regular_expressions_say(texts):
     expected = [reference.canonical(text) for text in texts]
     assert respelled(texts) == (expected, expected != texts)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_canonical_text_is_canonical(text):
     (once,), _ = respelled([text])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import cells as naive
 
@@ -19,7 +19,6 @@ def padded(data):
     return np.frombuffer(data + b'\n,"\r' * (VECTOR_BYTES // 4), dtype=np.uint8).copy()
 
 
-@settings(deadline=None)
 @given(tables, st.sampled_from([b'"', b""]))
 def test_rows_are_those_of_a_machine_that_reads_byte_by_byte(data, quote):
     rows, end, is_open = naive.find_rows(data, b",", quote)
@@ -30,7 +29,6 @@ def test_rows_are_those_of_a_machine_that_reads_byte_by_byte(data, quote):
     assert [num_cells for _, _, num_cells in found.tolist()] == [len(row) for row in rows]
 
 
-@settings(deadline=None)
 @given(tables)
 def test_lines_are_counted_and_what_is_not_plain_is_seen(data):
     num_lines, num_empty, end, is_plain = ours.count_lines(padded(data), len(data), np.uint8(ord('"')))
@@ -39,7 +37,6 @@ def test_lines_are_counted_and_what_is_not_plain_is_seen(data):
     assert is_plain == (b'"' not in data and b"\r" not in data)
 
 
-@settings(deadline=None)
 @given(plain_tables.map(lambda data: data + b"\n"), st.integers(1, 3))
 def test_cells_of_each_column_come_end_to_end_or_the_block_is_refused(data, num_columns):
     rows, _, _ = naive.find_rows(data, b",", b"")
@@ -70,7 +67,6 @@ def test_cells_of_each_column_come_end_to_end_or_the_block_is_refused(data, num_
         assert texts == [row[column] for row in rows]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_ascii_is_told_from_other_bytes(data):
     assert ours.is_ascii(np.frombuffer(data, dtype=np.uint8)) == data.isascii()

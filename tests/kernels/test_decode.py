@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import decode as naive
 
@@ -61,7 +61,6 @@ def blocks_of_bags(draw):
     return blocks, draw(st.lists(place, max_size=6))
 
 
-@settings(deadline=None)
 @given(blocks_of_bags(), st.booleans())
 def test_bags_of_any_lengths_are_gathered_with_their_weights_or_with_ones(example, weighted):
     blocks, places = example

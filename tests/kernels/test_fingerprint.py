@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import fingerprint as reference
 
@@ -36,7 +36,6 @@ def test_empty_texts_are_missing():
     assert fingerprint(*packed([b"", b"", b""]), 7).tolist() == [0, 0, 0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=20), SEEDS)
 def test_fingerprints_are_those_of_the_reference_and_of_the_xxhash_package(texts, seed):
     expected = [reference.fingerprint(text, seed) for text in texts]
@@ -66,7 +65,6 @@ def test_a_text_that_hashes_to_zero_is_not_missing():
     assert fingerprint(*packed([text]), 5).tolist() == [1]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 2**64 - 1)] * 3), max_size=10), SEEDS)
 def test_a_cross_is_the_hash_of_its_parts_and_missing_where_one_is(rows, seed):
     parts = np.array(rows, dtype=np.uint64).reshape(-1, 3)

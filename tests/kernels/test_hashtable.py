@@ -2,7 +2,7 @@ from collections import Counter as ReferenceCounter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference import counter as reference
 
@@ -27,7 +27,6 @@ def test_a_counter_of_nothing_holds_nothing():
     assert [array.tolist() for array in counter.items()] == [[], []]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(KEYS, max_size=40), max_size=5))
 def test_counts_are_those_of_a_dictionary(chunks):
     counter, expected = Counter(), ReferenceCounter()
@@ -42,7 +41,6 @@ def test_counts_are_those_of_a_dictionary(chunks):
     assert counter.counts(uint64(asked)).tolist() == [expected[key] for key in asked]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(KEYS, max_size=90), max_size=4), st.integers(0, 3), st.sets(KEYS.filter(bool), max_size=20))
 def test_keys_are_numbered_in_the_order_in_which_they_come_however_they_are_cut(chunks, threshold, known):
     counter = Counter()
@@ -73,7 +71,6 @@ def test_keys_can_be_added_many_times_at_once():
     assert counter.counts(uint64([5, 6, 7])).tolist() == [10, 21, 2]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(KEYS.filter(bool), st.integers(1, 4) | st.integers(4090, 4100), max_size=40),
     st.integers(1, 5),
@@ -88,7 +85,6 @@ def test_keys_are_ranked_by_count_then_by_themselves(counts, min_count, few):
     assert found[1].tolist() == [counts[key] for key in kept]
 
 
-@settings(deadline=None)
 @given(st.sets(KEYS.filter(bool), max_size=60), st.lists(KEYS, max_size=60))
 def test_a_lookup_answers_as_a_dictionary_does(keys, asked):
     keys = sorted(keys, key=hash)
@@ -111,7 +107,6 @@ def test_a_saved_table_may_be_read_only_and_lie_at_any_address():
     assert lookup(shifted, uint64([9, 7, 1]), absent=1).tolist() == [4, 2, 1]
 
 
-@settings(deadline=None)
 @given(st.lists(KEYS.filter(bool), unique=True, max_size=40), st.sets(st.integers(0, 39)))
 def test_a_table_is_filled_in_place_and_values_without_a_key_are_passed_over(keys, left_out):
     given_keys = [0 if at in left_out else key for at, key in enumerate(keys)]
@@ -120,7 +115,6 @@ def test_a_table_is_filled_in_place_and_values_without_a_key_are_passed_over(key
     assert dict(slots[slots[:, 0] != 0].tolist()) == {key: 5 + at for at, key in enumerate(given_keys) if key}
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40), st.data())
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_ids_are_taken_by_number_as_numpy_takes_them(dtype, ids, data):

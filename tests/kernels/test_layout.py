@@ -26,7 +26,7 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(SIZES, min_size=1, max_size=4), st.integers(0, 99))
 def test_joined_batches_are_the_batch_of_all_their_examples(sizes, seed):
     parts = [drawn(seed + place, size) for place, size in enumerate(sizes)]
@@ -36,7 +36,7 @@ def test_joined_batches_are_the_batch_of_all_their_examples(sizes, seed):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SIZES, st.data())
 def test_selected_examples_are_the_batch_of_them_alone(size, data):
     fields = drawn(size, size)
@@ -51,7 +51,7 @@ def test_selected_examples_are_the_batch_of_them_alone(size, data):
     assert some.weights is None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3) | st.just(2**32 - 1), st.sampled_from([0.5, 1.0, -1.0])))))
 def test_a_feature_that_a_bag_holds_several_times_is_there_once_with_its_sum(bags):
     fields = [[[(0, 1.0)]] * len(bags), bags, [bag[::-1] for bag in bags]]

@@ -106,7 +106,7 @@ def test_no_bit_depends_on_the_number_of_threads():
     np.testing.assert_array_equal(found[0].weights, found[1].weights)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.sampled_from([1e-6, 1.0, 1e6]), st.integers(0, 99), st.sampled_from([0, 1, None]))
 def test_few_examples_of_one_class_or_of_two_have_a_finite_optimum(num_examples, l2, seed, only):
     batch, _, labels = drawn(num_examples, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import make_batch, make_layout
 from tests.reference import renumber as reference
@@ -17,7 +17,6 @@ IDS = st.lists(st.integers(0, 9) | st.integers(0, 31).map(lambda k: 2**k) | st.i
 STARTS = st.lists(st.sampled_from([1, 70, 2**32 - 200]), min_size=1, max_size=2)
 
 
-@settings(deadline=None)
 @given(IDS, STARTS)
 def test_ids_are_numbered_by_a_hash_table_whatever_was_left_in_it(ids, starts):
     slots, given_ids = np.zeros(num_slots(len(ids)), np.uint64), np.array(ids, np.uint32)
@@ -27,7 +26,6 @@ def test_ids_are_numbered_by_a_hash_table_whatever_was_left_in_it(ids, starts):
         assert (numbers.tolist(), distinct[:count].tolist()) == reference.renumbered(ids)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), max_size=60), STARTS)
 def test_ids_are_numbered_by_a_stamp_for_each_row_whatever_was_left_in_it(ids, starts):
     stamps, given_ids = np.zeros(21, np.uint32), np.array(ids, np.uint32)

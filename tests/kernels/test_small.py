@@ -38,7 +38,7 @@ BAGS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(bags=BAGS, shift=st.integers(0, 4), seed=st.integers(0, 99))
 def test_the_blocks_that_a_batch_reads_are_marked(bags, shift, seed):
     layout = Layout.of([SINGLE, BAG, VALUE], [7, 6, 2])
@@ -51,7 +51,7 @@ def test_the_blocks_that_a_batch_reads_are_marked(bags, shift, seed):
     assert marks.tolist() == reference.marked_blocks(rows, shift, len(marks))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(bags=BAGS)
 def test_every_feature_of_a_bag_has_its_examples_once_each_with_the_sum_of_its_weights(bags):
     found = by_feature(batch_of([], [], bags), Layout.of([BAG], [6]), 0)
@@ -60,14 +60,14 @@ def test_every_feature_of_a_bag_has_its_examples_once_each_with_the_sum_of_its_w
     assert found.is_bag
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 2**64 - 1)), st.integers(1, 2**32 - 3), st.integers(0, 2))
 def test_buckets_are_remainders_and_nothing_is_none(fingerprints, num_buckets, first):
     found = bucket_ids(np.array(fingerprints, np.uint64), num_buckets, first)
     assert found.tolist() == reference.bucket_ids(fingerprints, num_buckets, first)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 5)), st.integers(0, 2**40))
 def test_ids_are_counted_on_top_of_what_was_counted(ids, before):
     counts = np.full(6, before, np.int64)
@@ -75,7 +75,7 @@ def test_ids_are_counted_on_top_of_what_was_counted(ids, before):
     np.testing.assert_array_equal(counts, before + np.bincount(ids, minlength=6))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=15))
 def test_labels_are_joined_in_one_number_and_taken_apart(states):
     codes = join_labels([np.array(of_label, np.int8) for of_label in states])
@@ -93,7 +93,7 @@ def looked_at(word):
     return first_bit(word), num_bits(word)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(min_size=70, max_size=70), st.integers(0, 6), st.sampled_from(b"\0\x01,\xff"), st.booleans())
 def test_the_bytes_that_match_are_bits_of_a_word(data, at, byte, often):
     data = bytes(byte if each % 3 == 0 else each for each in data) if often else data
@@ -103,7 +103,7 @@ def test_the_bytes_that_match_are_bits_of_a_word(data, at, byte, often):
         assert looked_at(np.uint64(word)) == (f"{word:b}"[::-1].index("1"), f"{word:b}".count("1"))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.binary(max_size=5), min_size=1), st.data())
 def test_texts_are_picked_in_any_order_and_put_in_their_places(texts, data):
     places = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=8))
@@ -125,7 +125,7 @@ def test_a_field_of_no_examples_has_none_for_any_feature(num_examples):
     assert by_feature(batch, Layout.of([SINGLE], [3]), 0).starts.tolist() == [0, *[num_examples] * 3]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(bags=BAGS)
 def test_room_is_made_for_the_field_with_the_most_ids(bags):
     batch = batch_of([np.zeros(len(bags))], [], bags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 from tests.reference import storage as reference
@@ -37,7 +37,6 @@ def write(rows, weight, number, key):
     return storage.load_weight(rows, one, one), storage.load_state(rows, one, np.uint64(2), one)
 
 
-@settings(deadline=None)  # the first example compiles
 @given(FINITE, FINITE, st.integers(0, 2**64 - 1))
 def test_a_weight_is_rounded_to_a_neighbour_and_state_is_not(weight, number, key):
     rows = np.zeros((2, storage.columns(2, 2, bfloat16=True)), dtype=np.uint16)
@@ -84,7 +83,6 @@ def test_every_seed_and_step_has_a_key_of_64_bits_of_its_own_and_those_of_small_
     assert max(keys) < 2**64
 
 
-@settings(deadline=None)  # the first example compiles
 @given(numberings(), st.integers(0, 2**64 - 1), st.integers(0, 100))
 def test_a_weight_is_rounded_by_its_row_in_the_whole_table_wherever_that_is_kept(part, key, unit):
     numbering, row = part

@@ -31,7 +31,7 @@ NEARLY_ISO = st.tuples(
 ).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(NEARLY_ISO | st.text("0123456789-:T. Z+", max_size=12), max_size=5))
 def test_iso_is_read_as_the_reference_does(texts):
     assert same(parsed(texts), [reference.iso(text) for text in texts])
@@ -52,7 +52,7 @@ def test_null_and_nothing_are_no_time():
 
 
 @pytest.mark.parametrize("pattern", ["%Y%m%d%H", "%y%m%d", "%d/%m/%Y %H:%M", "%m·%d·%y %H:%M:%S", "%H"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_patterns_are_read_as_the_reference_does(pattern, data):
     filled = st.datetimes().map(lambda time: f"{time:%Y}".zfill(4).join(f"{time:{pattern}}".split(f"{time:%Y}")))

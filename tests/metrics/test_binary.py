@@ -14,7 +14,7 @@ from tests.reference import metrics as reference
 from fieldwise.errors import DataError
 from fieldwise.metrics import BinaryMetrics, Metrics, evaluate_predictions
 
-quick = settings(deadline=None, max_examples=60)
+quick = settings(max_examples=60)
 GAUC = ("gauc", "gauc_groups", "gauc_groups_left_out", "gauc_share_left_out")
 RANKING = ("ndcg", "mrr", "hit_rate", "recall", "ranked_groups")
 NO_FIGURES = ("num_examples", "sum_weights", "undefined", "own", "cutoff", "labels")

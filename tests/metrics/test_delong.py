@@ -18,7 +18,7 @@ def two_models(num_examples, seed, noise=(1.0, 1.5), digits=6):
     return labels, *(np.round(shared + rng.normal(0, scale, num_examples), digits) for scale in noise)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(size=st.integers(6, 40), seed=st.integers(0, 10_000), digits=st.integers(0, 3))
 def test_it_is_the_covariance_formula_over_every_pair_ties_included(size, seed, digits):
     labels, a, b = two_models(size, seed, digits=digits)

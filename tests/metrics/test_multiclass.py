@@ -10,7 +10,7 @@ from tests.reference import metrics as reference
 from fieldwise.errors import DataError
 from fieldwise.metrics import MulticlassMetrics, evaluate_predictions
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 
 
 @st.composite

@@ -20,7 +20,7 @@ def computed(probabilities, labels, groups, cutoff, dtype=np.float32):
     return metrics.compute()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.integers(0, 1)),

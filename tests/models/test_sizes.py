@@ -126,7 +126,7 @@ def described(draw):
     return config, rows, pairs, 2 if config.is_sampled else draw(st.sampled_from([2, 3]))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(described())
 def test_whatever_the_configuration_a_model_has_the_size_and_the_rows_that_were_counted(drawn):
     config, rows, pairs, num_classes = drawn

@@ -179,7 +179,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(values, max_size=6))
 def test_a_value_has_the_same_text_among_others_as_alone(column):
     def texts(values):

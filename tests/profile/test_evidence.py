@@ -111,7 +111,7 @@ def test_a_label_of_more_values_of_lists_or_of_few_rows_is_not_asked():
     assert label_of(pa.array(["no", "yes", None] * 100)).tolist()[:3] == [0, 1, -1]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 200), st.integers(1, 300), st.integers(0, 99))
 def test_labels_that_follow_nothing_are_hardly_ever_evidence(num_rows, num_values, seed):
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ FORMATS = [
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(hours=st.lists(st.integers(0, 24 * 400), min_size=3, max_size=20, unique=True))
 def test_times_as_systems_write_them_have_the_hour_that_they_show(format_, hours):
     begin = dt.datetime(2025, 12, 30, 0, 59)  # the 30th and 31st tell days from months

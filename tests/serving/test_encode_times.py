@@ -93,7 +93,7 @@ def by_preparing(encoder, rows):
 
 
 @given(all_cells=st.lists(CELLS, min_size=1, max_size=4), as_text=st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_random_rows_have_the_ids_of_preparing(encoder, all_cells, as_text):
     rows = [row_of(cells, as_text=as_text) for cells in all_cells]
     fast, expected = RowEncoder(encoder), by_preparing(encoder, rows)

@@ -9,7 +9,7 @@ from tests.reference import metrics as reference
 from fieldwise.training.noise import exceeds_noise
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), gain=st.floats(-0.5, 1.5))
 def test_of_auc_it_is_a_difference_above_delongs_error(seed, gain):
     rng = np.random.default_rng(seed)
