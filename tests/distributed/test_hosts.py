@@ -113,7 +113,8 @@ def test_twenty_killed_workers_make_no_difference(tmp_path):
 
 
 def test_hosts_must_know_where_to_meet(tmp_path):
-    process = runs.start(tmp_path / "none.toml", tmp_path / "run", "--workers", "1", "--hosts", "2")
+    (tmp_path / "log.toml").write_text('[data]\ntrain = "log.csv"\nlabel = "click"\n')
+    process = runs.start(tmp_path / "log.toml", tmp_path / "run", "--workers", "1", "--hosts", "2")
     _, messages = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert "--rendezvous HOST:PORT" in messages

@@ -135,7 +135,9 @@ def test_weights_that_are_no_numbers_are_refused_by_the_name_of_their_column():
 
 
 def test_pairs_are_refused_where_no_weights_are_expected():
-    with pytest.raises(DataError, match=r"carry weights\n  where: column bag\n  hint: set weighted = true"):
+    with pytest.raises(
+        DataError, match=r"carry weights\n  where: column bag\n  expected: values alone\n  hint: set weighted = true"
+    ):
         read(pa.array([[("a", 0.5)]], pa.map_(pa.string(), pa.float64())))
 
 

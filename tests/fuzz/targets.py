@@ -213,7 +213,7 @@ class Arrays(Target):
     def seeds(self) -> list[bytes]:
         path = self.folder / "seed.safetensors"
         saved = {"x": np.arange(6.0).reshape(2, 3), "y": np.zeros((0, 4), np.uint8), "z": np.array(1, np.int32)}
-        arrays.save_arrays(path, saved, {"a": "b"})
+        arrays.save_arrays(path, saved)
         return [path.read_bytes()]
 
 

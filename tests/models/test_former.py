@@ -78,4 +78,4 @@ def test_a_saved_model_with_what_is_gone_is_refused_by_name():
     bundle.model["gate"] = True
     with pytest.raises(fw.ArtefactError, match="gate = True") as caught:
         load_model(bundle)
-    assert "train it anew" in str(caught.value)
+    assert "train it again" in str(caught.value)

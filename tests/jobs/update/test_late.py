@@ -201,7 +201,7 @@ def test_what_cannot_be_joined_is_refused_with_what_to_do(run, tmp_path):
         fw.update(run)
     with pytest.raises(ConfigError, match="--labels-until"):
         fw.update(run, rows, labels=labels)
-    with pytest.raises(ConfigError, match="no moment"):
+    with pytest.raises(ConfigError, match="not a point in time"):
         fw.update(run, rows, labels=labels, labels_until="tomorrow")
     with pytest.raises(ConfigError, match=r"data\.time"):
         fw.update(run, rows, labels_until="2026-11-03")
@@ -243,7 +243,7 @@ def test_the_command_says_what_became_of_rows_and_labels(run, tmp_path):
     write(labels_of(rows.slice(0, 1000)), tmp_path / "l.csv")
     words = ["update", str(run), "--served", str(served), "--labels", str(tmp_path / "l.csv"), "--no-gate", "-q"]
     printed = CliRunner().invoke(main, words).stdout
-    assert "1,200 read and 0 waited from before; 1,000 are ready, 200 wait" in printed
+    assert "1,200 read, 0 waiting from before; 1,000 are ready, 200 wait" in printed
     assert "labels: 1,000 read, 1,000 used" in printed
     again = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert (again["repeated"], again["waiting"]["waiting"], again["waiting"]["repeated"]) == (True, 200, 1200)
