@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from tests.reference import gibbs as reference
 
 from fieldwise.kernels.draws import draw_latents
-from fieldwise.kernels.gibbs import draw_rows, predict, row_width, shift
+from fieldwise.kernels.factors import predict, row_width, shift
+from fieldwise.kernels.gibbs import FieldExamples, add_parts, draw_row, draw_rows, move_parts
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 
 KEY = 0x1234_5678_9ABC_DEF0
@@ -50,7 +52,8 @@ def padded(numbers):
 @pytest.mark.parametrize("d", [4, 8, 13])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("with_inputs", [False, True])
-def test_rows_are_drawn_as_the_reference_says(with_inputs, own, d):
+@pytest.mark.parametrize("most", [5000, 1000], ids=["at once", "in parts"])
+def test_rows_are_drawn_as_the_reference_says(most, with_inputs, own, d):
     rng = np.random.default_rng(1)
     n, base, num_rows = 5000, 3, 5
     weights = padded(rng.normal(size=(base + num_rows, d)).astype(np.float32))
@@ -68,10 +71,21 @@ def test_rows_are_drawn_as_the_reference_says(with_inputs, own, d):
     if own:
         state += (x[:, None] * before[base + ids]).astype(np.float32)
     state[:, 0] = left
-    draw_rows(
-        state, own, weights, NOTHING, Layout.of([], []), base, starts, examples, inputs, precision, np.uint64(KEY),
-        0, num_rows,
-    )  # fmt: skip
+    field = FieldExamples(base, starts, examples, inputs, own, Layout.of([], []))
+    draw_rows(state, weights, NOTHING, field, most, precision, np.uint64(KEY), 0, num_rows)
+    heavy = np.flatnonzero(np.diff(starts) > most)
+    assert len(heavy) == (most == 1000)
+    for r in heavy:
+        assert (weights[base + r] == before[base + r]).all()
+        cuts = [*range(starts[r], starts[r + 1], 700), starts[r + 1]]
+        parts = np.array([(0, *cut) for cut in pairwise(cuts)])
+        old, moved = weights[base + r : base + r + 1].copy(), np.zeros((1, weights.shape[1]), np.float32)
+        sums = np.empty((len(parts), weights.shape[1], weights.shape[1]))
+        for first, last in ((2, len(parts)), (0, 2)):
+            add_parts(parts, sums, old, state, weights, NOTHING, field, d, first, last)
+        draw_row(weights, base + r, sums, old, moved, 0, precision, np.uint64(KEY), r)
+        for first, last in ((2, len(parts)), (0, 2)):
+            move_parts(parts, old, moved, state, weights, NOTHING, field, d, first, last)
     assert (weights[:base] == before[:base]).all()
     assert (weights[-1] == 0).all()
     for r in range(num_rows - 1):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fieldwise.kernels.gibbs import rotate, row_products, row_squares
+from fieldwise.kernels.factors import rotate, row_products, row_squares
 from fieldwise.kernels.gram import add_scaled, add_square, dot
 from fieldwise.kernels.lanes import LANES
 

@@ -122,14 +122,8 @@ TWINS: dict[str, dict[str, Twin]] = {
     "exact_sums": dict.fromkeys(
         ("add_exactly", "exact_sum"), Twin("exact_sums.exact_sum", "kernels/test_exact_sums.py")
     ),
-    "fingerprint": {
-        "combine": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py"),
-        "fingerprint": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py"),
-        "hash_text": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py", "fingerprint"),
-        "hash_words": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py", "combine"),
-    },
-    "gibbs": {
-        "draw_rows": Twin("gibbs.row", "kernels/test_gibbs.py"),
+    "factors": {
+        "add_fields": Twin("gibbs.row", "kernels/test_gibbs.py", "predict"),
         "predict": Twin(None, "kernels/test_gibbs.py"),
         "rotate": Twin(None, "kernels/test_gram.py"),
         "row_products": Twin(None, "kernels/test_gram.py"),
@@ -137,6 +131,16 @@ TWINS: dict[str, dict[str, Twin]] = {
         "row_width": Twin("gibbs.row", "kernels/test_gibbs.py"),
         "shift": Twin("gibbs.row", "kernels/test_gibbs.py"),
     },
+    "fingerprint": {
+        "combine": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py"),
+        "fingerprint": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py"),
+        "hash_text": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py", "fingerprint"),
+        "hash_words": Twin("fingerprint.fingerprint", "kernels/test_fingerprint.py", "combine"),
+    },
+    "gibbs": dict.fromkeys(
+        ("add_parts", "draw_row", "draw_rows", "move_parts"),
+        Twin("gibbs.row", "kernels/test_gibbs.py"),
+    ),
     "gradients": dict.fromkeys(("merge", "scatter"), Twin("table.gradients", "kernels/test_table.py")),
     "gram": {
         "add_scaled": Twin(None, "kernels/test_gram.py"),

@@ -11,6 +11,7 @@ from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.threads import num_threads, set_num_threads
 from fieldwise.metrics import evaluate_predictions
 from fieldwise.models.config import ModelConfig
+from fieldwise.training import gibbs
 from fieldwise.training.checkpoint import Checkpoints
 from fieldwise.training.config import SamplerConfig, TrainConfig
 from fieldwise.training.gibbs import FactorMeans, GibbsSampler
@@ -47,7 +48,9 @@ def sampler(seed=3, factors=4):
     return GibbsSampler(batch, labels, layout, [(0, 2)], factors, seed)
 
 
-def test_predictions_follow_the_weights_through_a_sweep():
+@pytest.mark.parametrize("part", [100, 1 << 14])
+def test_predictions_follow_the_weights_through_a_sweep(part, monkeypatch):
+    monkeypatch.setattr(gibbs, "_PART", part)
     chain = sampler()
     for _ in range(3):
         chain.sweep(keep=False)
@@ -75,7 +78,9 @@ def test_it_finds_what_was_planted():
     assert found.auc > best.auc - 0.015
 
 
-def test_threads_and_seeds():
+@pytest.mark.parametrize("part", [100, 1 << 14])
+def test_threads_and_seeds(part, monkeypatch):
+    monkeypatch.setattr(gibbs, "_PART", part)
     before = num_threads()
     chains = []
     try:
@@ -110,8 +115,10 @@ def test_a_chain_goes_on_as_if_it_had_never_stopped(tmp_path):
     assert second.mean_bias == whole.mean_bias
 
 
-def test_bags_and_numbers_are_the_single_features_that_they_stand_for():
+@pytest.mark.parametrize("part", [100, 1 << 14])
+def test_bags_and_numbers_are_the_single_features_that_they_stand_for(part, monkeypatch):
     """A bag with one value of weight 1 is a category, and so is a number whose value is 1."""
+    monkeypatch.setattr(gibbs, "_PART", part)
     batch, labels, layout, _ = planted(500)
     count = len(labels)
     plain = GibbsSampler(batch, labels, layout, [], 2, 0)

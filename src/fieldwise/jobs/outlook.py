@@ -18,7 +18,7 @@ import torch
 from fieldwise.config import Config
 from fieldwise.events import SecondsRange
 from fieldwise.jobs.prepare.prepared import Prepared
-from fieldwise.kernels.gibbs import row_width
+from fieldwise.kernels.factors import row_width
 from fieldwise.kernels.layout import BAG
 from fieldwise.kernels.threads import num_threads
 from fieldwise.models.sizes import count_parameters, num_outputs

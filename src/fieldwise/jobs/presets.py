@@ -42,7 +42,7 @@ __all__ = ["MinutesBudget", "budget_of", "middle", "over_budget", "with_preset",
 _NAME, _FORMAT, _VERSION = "left_out.json", "fieldwise-left-out", 1
 _THOROUGH, _MOST_SWEEPS = 4.0, 500
 _MORE_FACTORS = 14
-"""The rows of the sampler (`kernels.gibbs.row_width`) have room for so many, in the time of the default's."""
+"""The rows of the sampler (`kernels.factors.row_width`) have room for so many, in the time of the default's."""
 
 
 class MinutesBudget(msgspec.Struct, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels import gibbs as kernels
+from fieldwise.kernels import factors, gibbs
 from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
 from fieldwise.kernels.threads import num_threads, run_each
@@ -43,6 +43,8 @@ Floats = npt.NDArray[np.floating[Any]]
 _LOGITS = 1.6
 """A logistic curve of 1.6 z is Phi(z) within .02 (Gelman and Hill 2006, section 6.5)."""
 _SMALL = 0.1
+_PART = 1 << 14
+"""Features of more examples are drawn in parts of so many, by all threads."""
 
 
 class FactorMeans(NamedTuple):
@@ -96,14 +98,15 @@ class FactorMeans(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The examples of each feature of a field; the fields whose sums change while it is drawn (`GibbsSampler`)."""
+    """The examples of each feature of a field; all fields that it does not meet, itself included; and which features
+    have more than `_PART` examples: `heavy` (H,) their numbers, `parts` (P, 3) as in `kernels.gibbs.add_parts`.
+    """
 
-    base: int
-    starts: npt.NDArray[np.int64]
-    examples: npt.NDArray[np.uint32]
-    inputs: npt.NDArray[np.float32]
-    is_bag: bool
+    features: gibbs.FieldExamples
     apart: Layout
+    is_bag: bool
+    heavy: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
 
 
 class GibbsSampler:
@@ -145,7 +148,7 @@ class GibbsSampler:
             apart[f, g] = apart[g, f] = True
         self._fields = [_field(batch, layout, f, np.flatnonzero(apart[f])) for f in range(num_fields)]
         generator = np.random.default_rng(seed)
-        self._rows = _lines(num_features, kernels.row_width(d))
+        self._rows = _lines(num_features, factors.row_width(d))
         self.weights = self._rows[:, :d]
         self.weights[:] = generator.normal(0.0, _SMALL, (num_features, d))
         self.weights[:, 0] = 0.0
@@ -165,7 +168,7 @@ class GibbsSampler:
         number = self.num_sweeps
         generator = np.random.default_rng((self.seed, number))
         of_examples = (self._rows, self.batch, self.layout)
-        self._spread(kernels.predict, self._state, self._predicted, self.bias, *of_examples, self._left_out)
+        self._spread(factors.predict, self._state, self._predicted, self.bias, *of_examples, self._left_out)
         key = _key(self.seed, number, 0)
         self._spread(draw_latents, self._predicted, self.labels, key, self._latent)
         self._draw_bias(generator)
@@ -181,7 +184,7 @@ class GibbsSampler:
         rows[:, : self.mean.shape[1]] = self.mean
         state, predicted = _lines(batch.num_examples, rows.shape[1]), np.empty(batch.num_examples)
         of_examples = (rows, batch, self.layout)
-        self._spread(kernels.predict, state, predicted, self.mean_bias, *of_examples, self._left_out)
+        self._spread(factors.predict, state, predicted, self.mean_bias, *of_examples, self._left_out)
         return _LOGITS * predicted
 
     def save(self, checkpoints: Checkpoints, losses: Sequence[float] = (), seconds: float = 0.0) -> None:
@@ -216,34 +219,48 @@ class GibbsSampler:
         while it is drawn; for all features of a bag at once, which would meet the same example again and again.
         """
         field = self._fields[number]
-        count, squares = kernels.row_squares(self.weights, field.base, field.starts)
+        features = field.features
+        count, squares = factors.row_squares(self.weights, features.base, features.starts)
         precision = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
-        inside = field.apart
         if field.is_bag:
-            self._spread(kernels.shift, self._state, -1.0, self._rows, self.batch, field.apart)
-            inside = _part(field.apart, np.arange(0))
-        num_rows = len(field.starts) - 1
-        parts = 1 if field.is_bag else num_threads()
-        shares = np.searchsorted(field.starts, np.linspace(0, field.starts[-1], parts + 1))
-        shares[0], shares[-1] = 0, num_rows
-        common = (field.base, field.starts, field.examples, field.inputs, precision, key)
-        run_each(
-            kernels.draw_rows,
-            [
-                (self._state, not field.is_bag, self._rows, self.batch, inside, *common, first, last)
-                for first, last in pairwise(shares.tolist())
-            ],
-        )
+            self._spread(factors.shift, self._state, -1.0, self._rows, self.batch, field.apart)
+        sizes = np.diff(features.starts)
+        sizes[field.heavy] = 0
+        ends = np.cumsum(sizes)
+        threads = 1 if field.is_bag else num_threads()
+        cuts = np.searchsorted(ends, np.linspace(0, ends[-1], threads + 1)[1:-1], side="right").tolist()
+        light = (self._state, self._rows, self.batch, features, _PART, precision, key)
+        run_each(gibbs.draw_rows, [(*light, *cut) for cut in pairwise([0, *cuts, len(sizes)])])
+        places = range(len(field.heavy))
+        for few in [[place] for place in places] if field.is_bag else [list(places)] * bool(places):
+            self._draw_heavy(field, few, precision, key)
         if field.is_bag:
-            self._spread(kernels.shift, self._state, 1.0, self._rows, self.batch, field.apart)
+            self._spread(factors.shift, self._state, 1.0, self._rows, self.batch, field.apart)
+
+    def _draw_heavy(self, field: _Field, places: Sequence[int], precision: Floats, key: np.uint64) -> None:
+        """Draw features of very many examples at the same time, each by all threads."""
+        features, rows = field.features, self._rows
+        begin, end = np.searchsorted(field.parts[:, 0], (places[0], places[-1] + 1))
+        parts = field.parts[begin:end]
+        old = np.zeros((len(field.heavy), rows.shape[1]), np.float32)
+        old[places] = rows[features.base + field.heavy[places]]
+        moved = np.zeros_like(old)
+        sums = np.empty((len(parts), rows.shape[1], rows.shape[1]))
+        known = (self._state, rows, self.batch, features, len(precision))
+        self._spread(gibbs.add_parts, parts, sums, old, *known)
+        for place in places:
+            own = slice(*np.searchsorted(parts[:, 0], (place, place + 1)))
+            number = int(field.heavy[place])
+            gibbs.draw_row(rows, features.base + number, sums[own], old, moved, place, precision, key, number)
+        self._spread(gibbs.move_parts, parts, old, moved, *known)
 
     def _keep(self) -> None:
         turn = np.eye(self.weights.shape[1] - 1)
         if self.num_kept:
             # The rotation that brings the factors closest to their mean.
-            left, _, right = np.linalg.svd(kernels.row_products(self.weights, self.mean))
+            left, _, right = np.linalg.svd(factors.row_products(self.weights, self.mean))
             turn = (left[:, :, None] * right[None, :, :]).sum(axis=1)
-        drawn = kernels.rotate(self.weights, turn)
+        drawn = factors.rotate(self.weights, turn)
         self.num_kept += 1
         share, apart = 1.0 / self.num_kept, self.bias - self.mean_bias
         self.mean_bias += share * apart
@@ -256,15 +273,15 @@ class GibbsSampler:
         self.variance += drawn / self.num_kept
 
     def _spread(self, kernel: Callable[..., None], *arguments: Any) -> None:
-        """Call a kernel for parts of the examples in as many threads."""
-        num_examples = len(arguments[0])
-        cuts = [num_examples * part // num_threads() for part in range(num_threads() + 1)]
+        """Call a kernel for shares of its first argument's lines in as many threads."""
+        num_lines = len(arguments[0])
+        cuts = [num_lines * part // num_threads() for part in range(num_threads() + 1)]
         run_each(kernel, [(*arguments, begin, end) for begin, end in pairwise(cuts)])
 
 
 def sampling_row_bytes(num_factors: int) -> int:
     """Return the bytes of a feature: a draw, the same turned, what that moved, mean and variance."""
-    return 40 * (num_factors + 1) + 4 * kernels.row_width(num_factors + 1)
+    return 40 * (num_factors + 1) + 4 * factors.row_width(num_factors + 1)
 
 
 def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_factors: int) -> int:
@@ -276,7 +293,7 @@ def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_f
     >>> sampling_memory(600_000, 9_827, 7, 16) / 1e6
     113.2...
     """
-    of_example = 4 * kernels.row_width(num_factors + 1) + 24 + 8 * num_fields
+    of_example = 4 * factors.row_width(num_factors + 1) + 24 + 8 * num_fields
     return num_examples * of_example + num_features * sampling_row_bytes(num_factors)
 
 
@@ -303,8 +320,20 @@ def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int6
     starts = np.zeros(end - base + 1, dtype=np.int64)
     np.cumsum(np.bincount(ids, minlength=end - base), out=starts[1:])
     # A bag is taken out as a whole; of other fields the feature that is drawn is known.
-    taken = apart if form == BAG else apart[apart != number]
-    return _Field(base, starts, examples, inputs, form == BAG, _part(layout, taken))
+    apart_here = _part(layout, apart[:0] if form == BAG else apart[apart != number])
+    heavy = np.flatnonzero(np.diff(starts) > _PART)
+    parts = [
+        (place, first, min(first + _PART, int(starts[r + 1])))
+        for place, r in enumerate(heavy)
+        for first in range(int(starts[r]), int(starts[r + 1]), _PART)
+    ]
+    return _Field(
+        gibbs.FieldExamples(base, starts, examples, inputs, form != BAG, apart_here),
+        _part(layout, apart),
+        form == BAG,
+        heavy,
+        np.array(parts, np.int64).reshape(-1, 3),
+    )
 
 
 def _lines(num_rows: int, width: int) -> npt.NDArray[np.float32]:
