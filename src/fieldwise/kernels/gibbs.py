@@ -176,7 +176,7 @@ def _draw(
     key: np.uint64,
     number: int,
 ) -> None:
-    """Draw feature `number` of a field from the sums `a`, with room for `b`, and set ``moved[place]`` to what its row moves by."""
+    """Draw feature `number` from the sums `a`, and set ``moved[place]`` to what its row moves by; `b` is room."""
     d = len(precision)
     for k in range(d):
         b[k] = a[d, k] - precision[k] * old[place, k]
