@@ -119,6 +119,8 @@ CLOCKS = {
     "one_hour_of_many": ["2026-11-08 10:00"] * 5,
     "timestamp": RNG.integers(874_724_710, 893_286_638, ROWS),
     "event_time": 1.7e12 + RNG.integers(0, 10**9, ROWS).cumsum(),
+    "shown_at": 1_700_000_000_000 + RNG.integers(0, 10**9, ROWS).cumsum(),
+    "createdAt": ["2026-11-08T10:00:00.25+02:00", "1793566914920", "1793566914"],
 }
 
 

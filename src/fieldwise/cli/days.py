@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fieldwise.cli.output import compact, print_table
+from fieldwise.cli.tables import print_read
 from fieldwise.counted import counted
 
 if TYPE_CHECKING:  # most verbs need no torch, and none needs what the others print
@@ -57,6 +58,7 @@ def print_update(result: UpdateResult) -> None:
     click.echo(
         f"rows: {rows.read:,} read, {rows.used:,} learned from, {rows.held_out:,} held out, {rows.rejected:,} rejected"
     )
+    print_read(result.read)
     _print_late(day)
     if day.version is not None:
         click.echo(f"features: {features.living:,}, of which {features.new:,} are new; {features.left:,} left")

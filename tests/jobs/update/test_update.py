@@ -354,6 +354,18 @@ def test_the_commands_print_a_day_one_json_value_the_history_and_what_is_in_use(
     assert "undone" not in CliRunner().invoke(main, ["history", str(run)]).stdout
 
 
+def test_rows_of_a_day_that_cannot_be_used_are_told_with_where_and_why_and_are_not_kept(run, tmp_path):
+    prices = [str(value) for value in day_of(1)["price"].to_pylist()]
+    prices[40] = "free of charge"
+    pq.write_table(day_of(1, price=prices), tmp_path / "day.parquet")
+    words = ["update", str(run), "--data", str(tmp_path / "day.parquet"), "--no-gate", "--quiet"]
+    printed = CliRunner().invoke(main, words).stdout
+    assert "1,200 read, 1,199 learned from, 0 held out, 1 rejected" in printed
+    assert "1 of 1,200 rows could not be used:\n  not a finite number" in printed
+    assert f"column price ({tmp_path / 'day.parquet'}, row 41: 'free of charge')" in printed
+    assert not any(b"free of charge" in path.read_bytes() for path in run.rglob("*") if path.is_file())
+
+
 @pytest.mark.parametrize("event", ["read", "train"])
 def test_an_update_that_is_asked_to_stop_changes_nothing(run, event):
     def stop(said):

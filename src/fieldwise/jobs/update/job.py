@@ -16,6 +16,7 @@ from fieldwise.bundle import open_bundle
 from fieldwise.config import Config
 from fieldwise.counted import counted
 from fieldwise.data.log import Log
+from fieldwise.data.read_report import ReadReport
 from fieldwise.events import Listener, StageStart, Warned
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.indexed import IndexedEncoder
@@ -104,6 +105,7 @@ class DayJob:
         self._hours: npt.NDArray[np.int64] | None = None
         self._result: UpdateResult | None = None
         self._next: Record | None = None
+        self._read: ReadReport | None = None
 
     @classmethod
     @contextmanager
@@ -190,6 +192,10 @@ class DayJob:
             self._again,
             self._interrupt,
         )
+        self._read = found.day.read
+        if self._gathered is not None:  # the files are those of a folder that goes with this update
+            reasons = [msgspec.structs.replace(each, file="joined rows") for each in self._read.reasons]
+            self._read = msgspec.structs.replace(self._read, reasons=reasons)
         if found.known is not None:
             self._result = found.known
             return None
@@ -230,7 +236,7 @@ class DayJob:
     def _refuse(self, day: ReadDay, reasons: list[str]) -> None:
         """Note a day that is not learned from, in place of what was noted of it before; its rows still wait."""
         self._gathered = None
-        rows = RowCounts(read=day.summary.rows or 0, rejected=day.rejects.num_rows)
+        rows = RowCounts(read=day.summary.rows or 0, rejected=day.read.rows_rejected)
         of_day = self._note(day.summary, rows, reasons)
         others = [each for each in self._record.days if each.version is not None or each.summary != day.summary]
         self._next = msgspec.structs.replace(self._record, days=[*others, of_day])
@@ -315,7 +321,7 @@ class DayJob:
                 WaitingRows(self._versions.run / WAITING_NAME).take_from(found.folder)
                 record = msgspec.structs.replace(record, waiting=found.state)
             self._versions.commit(record)
-            self._result = UpdateResult(record=record.days[-1])
+            self._result = UpdateResult(record=record.days[-1], read=self._read)
         assert self._result is not None, "a day was read"
         return self._result
 
@@ -335,4 +341,4 @@ def _count_features(encoder: Encoder) -> FeatureCounts:
 
 def _count_rows(day: ReadDay, used: int) -> RowCounts:
     held_out = sum(held.num_rows for held in day.held)
-    return RowCounts(read=day.summary.rows or 0, used=used, rejected=day.rejects.num_rows, held_out=held_out)
+    return RowCounts(read=day.summary.rows or 0, used=used, rejected=day.read.rows_rejected, held_out=held_out)

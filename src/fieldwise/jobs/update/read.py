@@ -14,7 +14,7 @@ from fieldwise.data.cache import Cache
 from fieldwise.data.cache_writer import CacheWriter
 from fieldwise.data.chunk import Chunk, naming
 from fieldwise.data.log import Log, encode_log
-from fieldwise.data.read_report import RejectTally
+from fieldwise.data.read_report import ReadReport, RejectTally
 from fieldwise.features.cells import Encoded
 from fieldwise.features.columns import Columns
 from fieldwise.features.encoder import Encoder
@@ -50,15 +50,15 @@ class ReadDay(NamedTuple):
         The rows that are held out, those of one schema together.
     content
         The columns that make up a row's content.
-    rejects
-        Rows that cannot be used.
+    read
+        What of the log was read, and why rows were rejected.
     """
 
     summary: DaySummary
     learns: npt.NDArray[np.bool_]
     held: list[pa.Table]
     content: list[str]
-    rejects: RejectTally
+    read: ReadReport
 
 
 def read_day(
@@ -102,12 +102,13 @@ def read_day(
             held.setdefault(rows.schema.to_string(), []).append(rows)
         with naming(chunk.path):
             growing.fit_chunk(chunk.table.filter(pa.array(of_chunk)))
+    summary = summarizer.compute()
     return ReadDay(
-        summarizer.compute(),
+        summary,
         np.concatenate(learns) if learns else np.zeros(0, bool),
         [pa.concat_tables(of_schema) for of_schema in held.values()],
         content,
-        rejects,
+        log.report(rejects, summary.used or 0),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from fieldwise.data.read_report import ReadReport
 from fieldwise.jobs.update.day import DaySummary
 from fieldwise.jobs.update.drift import FieldDrift
 from fieldwise.metrics import Metrics
@@ -240,12 +241,17 @@ class UpdateResult(msgspec.Struct, frozen=True, kw_only=True):
         Whether the day had been given before, so that nothing was done.
     lost
         Whether it was, and the version that the next update goes on from has not learned from it.
+    read
+        What of its log was read, and why rows were rejected; None where it had been given before, or nothing was read.
+        It is not kept: it quotes cells.
     """
 
     record: DayRecord
     repeated: bool = False
     lost: bool = False
+    read: ReadReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**self.record.as_dict(), "repeated": self.repeated, "lost": self.lost}
+        read = msgspec.to_builtins(self.read)
+        return {**self.record.as_dict(), "repeated": self.repeated, "lost": self.lost, "read": read}

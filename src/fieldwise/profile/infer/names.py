@@ -59,8 +59,15 @@ def is_code(name: str) -> bool:
 
 
 def is_time(name: str) -> bool:
-    """Whether numbers under this name may be points in time."""
-    return not _TIMES.isdisjoint(words(name))
+    """Whether numbers under this name may be points in time.
+
+    Examples
+    --------
+    >>> [name for name in ("timestamp", "shown_at", "createdAt", "at_bats", "price") if is_time(name)]
+    ['timestamp', 'shown_at', 'createdAt']
+    """
+    found = words(name)
+    return not _TIMES.isdisjoint(found) or found[-1:] == ["at"]
 
 
 def is_position(name: str) -> bool:

@@ -24,6 +24,8 @@ _DATE_NUMBER = f"^(19[7-9][0-9]|20[0-9]{{2}}){_MONTH_DAY}{_CLOCK}$"
 _SHORT_DATE_NUMBER = f"^[0-9]{{2}}{_MONTH_DAY}{_CLOCK}$"
 _EPOCH = (1e8, 4e9)
 """Seconds since 1970, from 1973 to 2096; or their thousandths, millionths, billionths."""
+_DATE_OR_EPOCH = f"{DATE_TEXT}|^[0-9]{{9,19}}$"
+"""What several services write into one column."""
 _STRAY_SHARE = 0.1
 """Of cells that look like times and are none, such as 0000-00-00: they are *unseen*."""
 _DIGITS = "%m%d%H%M%S"
@@ -66,7 +68,7 @@ def find_times(name: str, kind: pa.DataType, values: Values) -> Times | None:
     if pa.types.is_temporal(kind):
         return _read(values, None)
     if numbers is None:
-        if values.all_match(DATE_TEXT) or (named and values.all_match(SHORT_DATE_TEXT)):
+        if values.all_match(DATE_TEXT) or (named and any(map(values.all_match, (SHORT_DATE_TEXT, _DATE_OR_EPOCH)))):
             return _read(values, None)
         return _clocks(values) if named and values.all_match(CLOCK_TEXT) else None
     if (named or values.num_distinct > 2) and values.all_match(_DATE_NUMBER):
