@@ -117,8 +117,8 @@ def publish_under_load(folder: Path, num_days: int, num_clients: int) -> Clients
 
 
 @pytest.mark.long
-def test_ten_publications_and_a_rollback_under_load_fail_no_request(tmp_path: Path) -> None:
-    clients = publish_under_load(tmp_path, num_days=10, num_clients=8)
+def test_sixty_publications_and_a_rollback_under_load_fail_no_request(tmp_path: Path) -> None:
+    clients = publish_under_load(tmp_path, num_days=60, num_clients=8)
     sys.stdout.write(
         f"{len(clients.answers)} answers of {len({version for version, *_ in clients.answers})} versions\n"
     )

@@ -93,7 +93,8 @@ class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     top
         Share of a field's most frequent value, beyond the usual: refused above it.
     auc_fall
-        How far the AUC of the version in use, on the day, is below the usual: refused above it.
+        How far the AUC of the version in use, on the day, is below the usual, as a share of what that is above .5:
+        refused above it. Where half of the labels are those of other rows it is .5, of flipped ones 2.
     """
 
     days: Annotated[int, Meta(ge=1)] = 14
@@ -106,7 +107,7 @@ class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     unseen: _Bound = 0.3
     unknown: _Bound = 0.9
     top: _Bound = 0.3
-    auc_fall: _Bound = 0.1
+    auc_fall: Annotated[float, Meta(gt=0)] = 0.4
 
 
 class UpdateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

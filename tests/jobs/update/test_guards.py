@@ -14,7 +14,7 @@ from fieldwise.data.log import encode_log, open_table
 from fieldwise.features.encoder import Encoder
 from fieldwise.features.row_digests import row_digests
 from fieldwise.jobs.update.day import DaySummarizer, DaySummary, FieldSummary, summary_of_training
-from fieldwise.jobs.update.guards import Findings, inspect_day
+from fieldwise.jobs.update.guards import Findings, inspect_day, inspect_predictions
 from fieldwise.jobs.update.holdout import content_columns, held_out
 from fieldwise.schema import Field, Schema
 from fieldwise.training.update_config import GuardsConfig
@@ -162,9 +162,24 @@ def test_a_late_day_and_columns_that_came_or_went_are_taken_with_a_warning(
 def test_an_answer_that_is_far_worse_than_on_other_days_is_refused(history: list[DaySummary]) -> None:
     known = [msgspec.structs.replace(day, auc=0.78 + 0.01 * (number % 3)) for number, day in enumerate(history)]
     new = msgspec.structs.replace(history[-1], digest="new", classes=[160_000, 40_000], known=0.0)
-    for auc, refused in ((0.25, True), (0.76, False)):
+    for auc, refused in ((0.25, True), (0.68, False)):
         found = inspect_day(msgspec.structs.replace(new, rows=2_000, auc=auc), known, GuardsConfig())
         assert any("AUC of the version in use" in finding.what for finding in found.refusals) == refused
+
+
+@pytest.mark.parametrize(
+    ("auc", "before", "clicks", "refused"),
+    [
+        (0.64, [0.78, 0.8, None], 2_000, True),  # half of the labels are those of other rows
+        (0.64, [0.78, 0.8, None], 60, False),  # chance
+        (0.70, [0.78, 0.8, None], 2_000, False),  # another month
+        (0.55, [0.6, 0.6], 10_000, True),
+        (0.55, [], 10_000, False),
+        (None, [0.8], 10_000, False),
+    ],
+)
+def test_what_was_predicted_of_a_day_says_whether_its_labels_are_its_own(auc, before, clicks, refused):
+    assert bool(inspect_predictions(auc, before, [10 * clicks, clicks], GuardsConfig())) == refused
 
 
 def test_a_column_that_has_mostly_one_value_is_stuck_where_the_others_are_gone(history: list[DaySummary]) -> None:

@@ -157,6 +157,23 @@ def test_a_bad_day_is_refused_before_it_is_learned_from_or_as_a_version(run, har
     assert "what was learned after it" in CliRunner().invoke(main, ["history", str(run)]).stdout
 
 
+@pytest.mark.parametrize("trained", ["lr"], indirect=True)
+def test_a_day_of_which_half_of_the_labels_are_those_of_other_rows_is_refused_and_leaves_no_trace(run):
+    for number in range(2):
+        fw.update(run, day_of(number, 3000), gate=False)
+    before, rng = contents(run), np.random.default_rng(0)
+    labels = day_of(9, 3000)["click"].to_numpy()
+    shuffled = np.where(rng.random(3000) < 0.5, rng.permutation(labels), labels)
+    bad = fw.update(run, day_of(9, 3000, click=shuffled), gate=False).record
+    assert (bad.version, bad.published, bad.current) == (None, False, 3)
+    [reason] = bad.reasons
+    assert reason.startswith("the AUC of the version in use: expected about 0.9")
+    assert "guards.auc_fall" in reason
+    after = contents(run)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {"versions/updates.json"}
+    assert fw.update(run, day_of(9, 3000), gate=False).record.published, "once its labels are right"
+
+
 def test_a_day_is_learned_from_again_where_its_version_is_out_of_use_and_that_is_asked_for(run, harmful):
     settings = ["gate.min_clicks=10", "gate.max_fall=1"]
     fw.update(run, day_of(1), overrides=settings)
@@ -305,7 +322,7 @@ def test_bins_and_scales_that_have_drifted_are_told_and_kept(run):
     assert still.drift["price"].psi < 0.05
     rows = day_of(2)
     older = day_of(2, age=rows["age"].to_numpy() + 60, price=[9.0] * rows.num_rows)
-    moved = fw.update(run, older, gate=False, overrides=["guards.top=1"]).record
+    moved = fw.update(run, older, gate=False, overrides=["guards.top=1", "guards.auc_fall=2"]).record
     texts = [text for text in moved.warnings if "drifted" in text]
     assert sorted(text.split(":")[0] for text in texts) == ["field age", "field price"]
     assert np.array_equal(*(fw.open_bundle(run / at).encoder.fields["price"].edges for at in ("bundle", "versions/3")))

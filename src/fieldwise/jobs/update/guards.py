@@ -1,4 +1,4 @@
-"""The guards: whether a day's log is what a day's log usually is, before anything is learned from it.
+"""The guards: whether a day's log is what a day's log usually is, before a version learns from it for good.
 
 A day is compared with the median of the days before, and with what the encoder knows of the training log. What cannot
 be right is refused: nothing is learned, the day can be given again once it is mended. What may be right is a warning.
@@ -18,7 +18,7 @@ import msgspec
 from fieldwise.jobs.update.day import MOST_DIGESTS, DaySummary, FieldSummary
 from fieldwise.training.update_config import GuardsConfig
 
-__all__ = ["Finding", "Findings", "inspect_day"]
+__all__ = ["Finding", "Findings", "inspect_day", "inspect_predictions"]
 
 _ERRORS = 3.0
 _HALF = 0.5
@@ -192,13 +192,40 @@ def _fields(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfi
 
 
 def _auc(day: DaySummary, before: Sequence[DaySummary], settings: GuardsConfig) -> _Found:
-    usual = _usual(before, lambda old: old.auc)
-    if usual is None or day.auc is None:
+    num_held = [count // 10 for count in day.classes if count]
+    for finding in _fallen(day.auc, _usual(before, lambda old: old.auc), num_held, settings):
+        yield True, finding
+
+
+def inspect_predictions(
+    auc: float | None, before: Sequence[float | None], classes: Sequence[int], settings: GuardsConfig
+) -> list[Finding]:
+    """Compare the AUC of what was predicted of a day, each batch before it was learned from, with that of the days
+    before: ten times the examples of those that are held out, so a third of their error.
+
+    Parameters
+    ----------
+    auc
+        Of the day; None where it is undefined.
+    before
+        Of the days that were learned from, in order.
+    classes
+        How many examples of each class the day has.
+    """
+    known = [each for each in before if each is not None][-settings.days :]
+    return [*_fallen(auc, median(known) if known else None, [count for count in classes if count], settings)]
+
+
+def _fallen(
+    auc: float | None, usual: float | None, classes: Sequence[int], settings: GuardsConfig
+) -> Iterator[Finding]:
+    if auc is None or usual is None:
         return
-    error = sqrt(0.25 / max(min(count for count in day.classes if count) // 10, 1))  # of an AUC, at most
-    if usual - day.auc - _ERRORS * error > settings.auc_fall:
-        expected, got = f"about {usual:.4f}", f"{day.auc:.4f}"
-        yield True, Finding(what="the AUC of the version in use", expected=expected, got=got, setting="auc_fall")
+    error = sqrt(0.25 / max(min(classes), 1))  # of an AUC, at most
+    fall = usual - auc
+    if fall > _ERRORS * error and fall > settings.auc_fall * (usual - 0.5):
+        what, expected = "the AUC of the version in use", f"about {usual:.4f}"
+        yield Finding(what=what, expected=expected, got=f"{auc:.4f}", setting="auc_fall")
 
 
 def _share(what: str, key: str, share: float, usual: float, count: int, bound: float) -> _Found:

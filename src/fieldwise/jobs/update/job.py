@@ -27,6 +27,7 @@ from fieldwise.jobs.predict.rows import open_rows
 from fieldwise.jobs.update.day import DaySummary
 from fieldwise.jobs.update.drift import drift_of
 from fieldwise.jobs.update.examine import Examined, examine
+from fieldwise.jobs.update.guards import inspect_predictions
 from fieldwise.jobs.update.head import Head
 from fieldwise.jobs.update.holdout import HELD_OUT_NAME, HeldOutDays
 from fieldwise.jobs.update.judge import Judged, judge_version, open_version, slice_names
@@ -250,7 +251,6 @@ class DayJob:
         bundle, lesson, examined = self.head.bundle, self.lesson, self._examined
         if learned.reason is not None:
             self._warn(f"the new version needs torch to answer, and cannot be served: {learned.reason}")
-        judged = self._judged()
         cache = lesson.cache
         progressive = Progressive(
             len(lesson.encoder.schema.classes), self._hours, slice_names(lesson.encoder, self.config.gate.slices)
@@ -258,6 +258,12 @@ class DayJob:
         for said, examples in said_of(learned.said, cache, lesson.fakes):
             progressive.add(said, examples)
         figures, by_hour = progressive.compute()
+        before = [day.progressive.auc for day in self._record.learned if day.progressive is not None]
+        classes = examined.day.summary.classes
+        if fallen := inspect_predictions(figures.auc, before, classes, self.config.guards):
+            self._refuse(examined.day, [*map(str, fallen)])
+            return None
+        judged = self._judged()
         drift = drift_of(bundle.encoder, lesson.encoder, cache)
         self._warn(*filter(None, (each.warning(name) for name, each in drift.items())))
         record, version = self._record, self._record.newest + 1
