@@ -9,7 +9,8 @@ import pytest
 
 import fieldwise as fw
 from fieldwise.config import checked, find_problems, load_config, parse_config
-from fieldwise.errors import ConfigError
+from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.jobs.config.check import check_file
 
 DATA = 'data = { train = "log.csv", label = "click" }\n'
 
@@ -103,6 +104,10 @@ def test_labels_that_cannot_be_learned_together_are_found_without_the_log(labels
         ("[pretrain.table]\nl2 = inf", r"(?s)line 3, \[pretrain.table.l2\].*a finite number.*got: inf"),
         ("[train.table]\nlearning_rate = inf", r"(?s)\[train.table.learning_rate\].*a finite number"),
         ("[model]\nunit_l2 = inf", r"(?s)\[model.unit_l2\].*a finite number"),
+        ("[fields.x]\nbins = 70000", r"(?s)\[fields.x.bins\].*expected: whole number, 0 to 65,534.*got: 70000"),
+        ("[fields.x]\nbuckets = 4294967294", r"(?s)\[fields.x.buckets\].*1 to 4,294,967,293.*got: 4294967294"),
+        ("[fields.x]\nseparator = ''", r'(?s)\[fields.x.separator\].*text that is not empty.*got: ""'),
+        ("[data]\nlabels = ['click', { label = 'sale', amng = 'click' }]", "(?s)unknown key: amng.*mean among"),
     ],
 )
 def test_what_training_would_refuse_is_found_without_the_log(text, expected):
@@ -117,6 +122,21 @@ def test_what_has_no_limit_may_be_said_to_have_none():
 
 
 @pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('memory = "lots"', "data.memory"),
+        ('format = "xml"', "data.format"),
+        ('csv = { encoding = "klingon" }', "data.csv.encoding"),
+    ],
+)
+def test_texts_that_the_reader_of_a_log_would_refuse_are_found_in_the_file_alone(text, place, tmp_path):
+    path = tmp_path / "fieldwise.toml"
+    path.write_text(f"[data]\ntrain = 'log.csv'\nlabel = 'click'\n{text}\n")
+    [problem] = check_file(path)
+    assert problem.where == f"{path}, line 4, [{place}]"
+
+
+@pytest.mark.parametrize(
     ("config", "expected"),
     [
         ("fieldwise.toml", r"(?s)no configuration.*load_config\(FILE\).*got: str"),
@@ -124,6 +144,7 @@ def test_what_has_no_limit_may_be_said_to_have_none():
         (fw.Config(data=fw.DataConfig(label="y", valid=2)), r"(?s)\[data.valid\].*> 0 and < 1.*got: 2"),
         (fw.Config(data=fw.DataConfig(label="y"), model=fw.ModelConfig(kind="lrr")), "(?s)unknown model.*mean lr"),
         (fw.Config(data={"label": "y", "trian": "a.csv"}), "(?s)unknown key: trian.*mean train"),
+        (fw.Config(data=fw.DataConfig(label="y", train="a\0.csv")), r"(?s)a zero byte.*data.train.*'a\\x00.csv'"),
         (fw.Config(data=fw.DataConfig(label="y", train=object())), "(?s)cannot hold this.*data=.*got: object"),
     ],
 )
@@ -149,3 +170,15 @@ def test_a_configuration_with_another_setting_leaves_the_first_as_it_was():
     other = config.changed("train", epochs=3, seed=7)
     assert (other.train.epochs, other.train.seed, config.train.seed) == (3, 7, 0)
     assert other.changed("train", epochs=config.train.epochs, seed=0) == config
+
+
+def test_an_empty_path_is_refused_and_is_not_the_folder_of_the_configuration(tmp_path):
+    (tmp_path / "log.csv").write_text("user,click\na,0\nb,1\n")
+    with pytest.raises(DataError, match="a path is empty"):
+        fw.prepare(parse_config("data = { train = [''], label = 'click' }", base=tmp_path))
+
+
+def test_of_a_thousand_known_words_the_first_are_listed():
+    hint = did_you_mean("price", [f"f{number:03}" for number in range(1000)])
+    assert hint.startswith("known: f000, f001, ")
+    assert hint.endswith(", f029, and 970 more")

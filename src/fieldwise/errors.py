@@ -110,6 +110,10 @@ class WorkerLost(FieldwiseError):
     exit_code = 4
 
 
+_MAX_KNOWN = 30
+"""Words of a list of what is known: a folder or a log may have thousands."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint that suggests the known word closest to `name`, or lists all of them if none is close.
 
@@ -129,7 +133,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     )
     if nearest:  # quotes make surrounding blanks visible
         return f"did you mean {nearest[0] if nearest[0] == nearest[0].strip() else repr(nearest[0])}?"
-    return f"known: {', '.join(known)}"
+    more = f", and {len(known) - _MAX_KNOWN:,} more" if len(known) > _MAX_KNOWN else ""
+    return f"known: {', '.join(known[:_MAX_KNOWN])}{more}"
 
 
 EXTRAS = {"torch": "train", "onnx": "train", "matplotlib": "train", "onnxruntime": "serve", "uvicorn": "serve",

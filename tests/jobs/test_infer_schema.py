@@ -241,8 +241,8 @@ def test_a_role_of_a_column_that_is_not_there_is_named(role):
             ConfigError,
             "requires cross, and vice versa",
         ),
-        ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "<= 65534"),
-        ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "length >= 1"),
+        ('data = {train = "a", label = "click"}\n[fields.age]\nbins = 70000', ConfigError, "0 to 65,534"),
+        ('data = {train = "a", label = "click"}\n[fields.tags]\nseparator = ""', ConfigError, "text that is not empty"),
         ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = "none"', ConfigError, "must be a number"),
         ('data = {train = "a", label = "click"}\n[fields.age]\ndefault = []', ConfigError, "Expected|expected"),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -69,8 +69,13 @@ def _nearest_key(name: str, path: Sequence[str]) -> str:
     if elsewhere:
         return f"{name} is a key of " + " and ".join(f"[{table}]" for table in elsewhere)
     kind = _type_at(path) if path else Config
-    names = [field.name for field in msgspec.structs.fields(kind)] if is_table(kind) else []
+    names = [field.name for table in _tables_in(kind) for field in msgspec.structs.fields(table)]
     return did_you_mean(name, [known for known in names if path or known != "base"])
+
+
+def _tables_in(kind: Any) -> list[Any]:
+    """Return the tables that a type may stand for, as those of the list ``data.labels``."""
+    return [kind] if is_table(kind) else [table for inner in get_args(kind) for table in _tables_in(inner)]
 
 
 def _type_at(path: Sequence[str]) -> Any:

@@ -9,8 +9,22 @@ import msgspec
 from msgspec import Meta
 
 from fieldwise.data.csv_dialect import CsvOptions
+from fieldwise.errors import ConfigError
 from fieldwise.models.config import ModelConfig
-from fieldwise.schema import Decimal, Default, Norm, Scale, TimePart, TimeUnit, WeightScale
+from fieldwise.schema import (
+    Bins,
+    Buckets,
+    Count,
+    Decimal,
+    Default,
+    Length,
+    Norm,
+    Scale,
+    Text,
+    TimePart,
+    TimeUnit,
+    WeightScale,
+)
 from fieldwise.training.config import PretrainConfig, Seed, TrainConfig
 from fieldwise.training.update_config import GateConfig, GuardsConfig, UpdateConfig
 
@@ -157,26 +171,26 @@ class FieldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     column: str | None = None
     default: Default | None = None
     missing: tuple[str, ...] | None = None
-    min_count: Annotated[int, Meta(ge=1)] | None = None
-    max_features: Annotated[int, Meta(ge=1)] | None = None
-    buckets: Annotated[int, Meta(ge=1)] | None = None
+    min_count: Count | None = None
+    max_features: Count | None = None
+    buckets: Buckets | None = None
     decimal: Decimal | None = None
-    symbol: str | None = None
-    bins: Annotated[int, Meta(ge=0)] | None = None
+    symbol: Text | None = None
+    bins: Bins | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale | None = None
-    length: Annotated[int, Meta(ge=1)] | None = None
-    separator: str | None = None
+    length: Length | None = None
+    separator: Text | None = None
     brackets: bool | None = None
     weighted: bool | None = None
     weights: str | None = None
     weight_scale: WeightScale | None = None
     norm: Norm | None = None
-    max_length: Annotated[int, Meta(ge=1)] | None = None
+    max_length: Count | None = None
     part: TimePart | None = None
     since: str | None = None
     unit: TimeUnit | None = None
-    format: str | None = None
+    format: Text | None = None
     timezone: str | None = None
     cross: tuple[str, ...] | None = None
     linear: bool | None = None
@@ -213,4 +227,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if value is None or isinstance(value, float):
             return ()
         listed = (value,) if isinstance(value, str) else value
-        return tuple(path if "://" in path else str(Path(self.base) / path) for path in listed)
+        for path in listed:
+            if "\0" in path:
+                raise ConfigError(
+                    "a path holds a zero byte, which no file system has", where=f"data.{which}", got=repr(path)
+                )
+        return tuple(path if "://" in path or not path else str(Path(self.base) / path) for path in listed)

@@ -13,15 +13,15 @@ from typing import NamedTuple, TypeVar
 from fieldwise.data.pipes import refuse_special
 from fieldwise.data.sources import (
     ENDINGS,
-    FORMATS,
     PACKED,
     EmptyFileError,
     Source,
+    check_format,
     examine,
     known_encoding,
     known_format,
 )
-from fieldwise.errors import ConfigError, DataError, did_you_mean
+from fieldwise.errors import DataError, did_you_mean
 from fieldwise.io import store_files, stores
 
 __all__ = ["Found", "find_files", "for_each", "repeat_remarks"]
@@ -92,8 +92,8 @@ def find_files(
         `format` or `encoding` is unknown.
     """
     encoding = known_encoding(encoding)
-    if format is not None and format not in FORMATS:
-        raise ConfigError("the format is unknown", where="format", got=format, fix=did_you_mean(format, FORMATS))
+    if format is not None:
+        check_format(format)
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     left_out: dict[str, str] = {}
     found: dict[str, str] = {}
@@ -180,7 +180,7 @@ def _expand(
         refuse_special(name)
         if path.is_symlink():
             raise DataError("the link leads to no file", where=name, got=os.readlink(path), fix="point it to a file")
-        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
         fix = did_you_mean(path.name, near[:1000]) if near else "check the path"
         raise DataError("there is no such file", where=name, fix=fix)
 

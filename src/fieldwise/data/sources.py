@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fieldwise.errors import ConfigError, DataError
+from fieldwise.errors import ConfigError, DataError, did_you_mean
 from fieldwise.io import stores
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "PACKED",
     "EmptyFileError",
     "Source",
+    "check_format",
     "check_names",
     "damaged",
     "examine",
@@ -126,6 +127,12 @@ def format_of(paths: Sequence[str | Path]) -> str | None:
 def known_format(name: str) -> str | None:
     """Return the format that the ending of a name tells."""
     return ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix)
+
+
+def check_format(name: str) -> None:
+    """Raise an error where a format is unknown."""
+    if name not in FORMATS:
+        raise ConfigError("the format is unknown", where="format", got=name, fix=did_you_mean(name, FORMATS))
 
 
 def known_encoding(name: str | None) -> str:

@@ -112,8 +112,10 @@ def local_path(path: str | Path) -> Path:
     Raises
     ------
     ConfigError
-        The name is remote.
+        The name is remote, or none.
     """
+    if "\0" in str(path):
+        raise ConfigError("a path holds a zero byte, which no file system has", got=repr(str(path)))
     if remote := remote_name(path):
         raise ConfigError(
             "writing to remote stores is not supported",

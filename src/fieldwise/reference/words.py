@@ -55,6 +55,8 @@ def _words(kind: inspect.Type, plural: bool) -> str:
             return f"single character{s}"
         case inspect.StrType(max_length=1):
             return f"single character{s}, or empty"
+        case inspect.StrType(min_length=1):
+            return "texts that are not empty" if plural else "text that is not empty"
         case inspect.StrType():
             return f"text{s}"
         case inspect.LiteralType():

@@ -15,13 +15,18 @@ from fieldwise.errors import ConfigError
 
 __all__ = [
     "LONGEST_VECTOR",
+    "Bins",
+    "Buckets",
+    "Count",
     "CustomType",
     "Decimal",
     "Default",
     "Field",
     "FieldType",
+    "Length",
     "Norm",
     "Scale",
+    "Text",
     "TimePart",
     "TimeUnit",
     "WeightScale",
@@ -35,9 +40,13 @@ Decimal = Literal[".", ","]
 TimePart = Literal["hour", "weekday", "day", "month", "age"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Default = str | bool | int | float
-_Count = Annotated[int, Meta(ge=1)]
 LONGEST_VECTOR = 65_534
 """Numbers of a vector, at most."""
+Count = Annotated[int, Meta(ge=1)]
+Buckets = Annotated[int, Meta(ge=1, le=2**32 - 3)]
+Bins = Annotated[int, Meta(ge=0, le=65_534)]
+Length = Annotated[int, Meta(ge=1, le=LONGEST_VECTOR)]
+Text = Annotated[str, Meta(min_length=1)]
 
 
 class CustomType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,26 +158,26 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     column: str | None = None
     default: Default | None = None
     missing: tuple[str, ...] = ()
-    min_count: _Count = 1
-    max_features: _Count | None = None
-    buckets: Annotated[int, Meta(ge=1, le=2**32 - 3)] | None = None
+    min_count: Count = 1
+    max_features: Count | None = None
+    buckets: Buckets | None = None
     decimal: Decimal | None = None
-    symbol: Annotated[str, Meta(min_length=1)] | None = None
-    bins: Annotated[int, Meta(ge=0, le=65_534)] | None = None
+    symbol: Text | None = None
+    bins: Bins | None = None
     edges: tuple[float, ...] | None = None
     scale: Scale = "standard"
-    length: Annotated[int, Meta(ge=1, le=LONGEST_VECTOR)] | None = None
-    separator: Annotated[str, Meta(min_length=1)] = "|"
+    length: Length | None = None
+    separator: Text = "|"
     brackets: bool = False
     weighted: bool = False
     weights: str | None = None
     weight_scale: WeightScale = "none"
     norm: Norm = "none"
-    max_length: _Count | None = None
+    max_length: Count | None = None
     part: TimePart | None = None
     since: str | None = None
     unit: TimeUnit | None = None
-    format: Annotated[str, Meta(min_length=1)] | None = None
+    format: Text | None = None
     timezone: str | None = None
     parts: tuple[str, ...] = ()
     linear: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -11,11 +11,11 @@ import msgspec
 from fieldwise.config import Config, find_problems, parse_config, read_text
 from fieldwise.config.origin import Origin
 from fieldwise.config.overrides import split_override
+from fieldwise.data.sources import check_format, known_encoding
 from fieldwise.errors import ConfigError
-from fieldwise.jobs.init.one_field import make_field
 from fieldwise.jobs.prepare.budget import parse_bytes
 from fieldwise.metrics.own import GROUP_METRICS
-from fieldwise.schema import FieldType
+from fieldwise.schema import Field, FieldType
 
 __all__ = ["check_file"]
 
@@ -34,16 +34,24 @@ def check_file(path: str | Path, overrides: Sequence[str] = ()) -> list[ConfigEr
         return problems
     origin = Origin(where, text, frozenset(tuple(split_override(override)[0]) for override in overrides))
     config = parse_config(text, where=where, overrides=overrides)
-    problems = [*_memory_problems(config, origin), *_validation_problems(config, origin)]
+    problems = [*_value_problems(config, origin), *_validation_problems(config, origin)]
     return [*problems, *_field_problems(config, origin)]
 
 
-def _memory_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
-    if config.data.memory is not None:
-        try:
-            parse_bytes(config.data.memory)
-        except ConfigError as error:
-            yield error.at(origin.at("data", "memory"))
+def _value_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
+    """Yield an error for each text of ``[data]`` that the reader of the log would refuse."""
+    data = config.data
+    checks: tuple[tuple[tuple[str, ...], Callable[[str], object], str | None], ...] = (
+        (("memory",), parse_bytes, data.memory),
+        (("format",), check_format, data.format),
+        (("csv", "encoding"), known_encoding, data.csv.encoding),
+    )
+    for path, check, value in checks:
+        if value is not None:
+            try:
+                check(value)
+            except ConfigError as error:
+                yield error.at(origin.at("data", *path))
 
 
 def _validation_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
@@ -79,6 +87,6 @@ def _field_problems(config: Config, origin: Origin) -> Iterator[ConfigError]:
         parts = stated.pop("cross", ())
         column = {} if kind == "cross" else {"column": name}
         try:
-            make_field({**column, **stated, "name": name, "type": kind, "parts": parts}).check()
+            msgspec.convert({**column, **stated, "name": name, "type": kind, "parts": parts}, Field).check()
         except ConfigError as error:
             yield error.at(origin.at("fields", name))

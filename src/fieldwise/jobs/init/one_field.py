@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from fieldwise.config import FieldConfig
-from fieldwise.errors import ConfigError, DataError
+from fieldwise.errors import DataError
 from fieldwise.features.bags import measure_bags, split_cells
 from fieldwise.features.columns import Columns, reading
 from fieldwise.features.field_types import convert
@@ -18,7 +18,7 @@ from fieldwise.profile.infer.guess import guess_column
 from fieldwise.profile.infer.meaning import Guess
 from fieldwise.schema import CustomType, Field, FieldType
 
-__all__ = ["column_field", "cross_fields", "custom_field", "make_field", "with_limits"]
+__all__ = ["column_field", "cross_fields", "custom_field", "with_limits"]
 
 _LARGEST_WEIGHT = 10.0
 """Of the weights of a bag that enter as they are."""
@@ -49,7 +49,7 @@ def column_field(name: str, column: str, entry: FieldConfig, guess: Guess, of_nu
         guessed |= {"length": guess.length}
     if type_ in ("bag", "vector") and guess.separator is not None:
         guessed |= {"separator": guess.separator, "brackets": guess.brackets}
-    return make_field({**guessed, **stated, "name": name, "column": column, "type": type_})
+    return msgspec.convert({**guessed, **stated, "name": name, "column": column, "type": type_}, Field)
 
 
 def custom_field(
@@ -64,7 +64,7 @@ def custom_field(
     """Return a field of a type of one's own: configured settings, and what the converted texts of the sample imply."""
     settings = {**_stated(entry), "name": name, "column": column, "type": type_, "custom": msgspec.to_builtins(custom)}
     settings = {"missing": IN_TEXTS if missing is None else missing} | settings
-    field = make_field({"norm": "sqrt"} | settings if type_ == "bag" else settings)
+    field = msgspec.convert({"norm": "sqrt"} | settings if type_ == "bag" else settings, Field)
     with reading(column):
         texts = convert(field, columns.text(column))
     if entry.buckets is None and entry.min_count is None:
@@ -131,24 +131,6 @@ def cross_fields(entries: dict[str, FieldConfig], known: set[str]) -> list[Field
         for name in ready:
             stated = _stated(waiting.pop(name))
             parts = stated.pop("cross")
-            crosses.append(make_field({**stated, "name": name, "type": "cross", "parts": parts}))
+            crosses.append(msgspec.convert({**stated, "name": name, "type": "cross", "parts": parts}, Field))
         known = known | set(ready)
     return crosses
-
-
-def make_field(settings: dict[str, Any]) -> Field:
-    """Return a field of given settings.
-
-    Raises
-    ------
-    ConfigError
-        A value is out of its range.
-    """
-    try:
-        return msgspec.convert(settings, Field)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            "invalid value",
-            where=f"[fields.{settings['name']}]",
-            expected=str(error).removeprefix("Expected "),
-        ) from None
