@@ -242,6 +242,19 @@ def test_three_classes_have_a_report_without_curves(tmp_path):
     assert "ROC" not in page
 
 
+def test_a_value_whose_examples_all_weigh_nothing_is_in_the_report_without_auc_and_logloss(tmp_path):
+    rng = np.random.default_rng(1)
+    ad = rng.integers(0, 3, 600)
+    log = pa.table({"ad": ad, "click": rng.integers(0, 2, 600), "w": np.where(ad == 2, 0.0, 1.0)})
+    data = fw.DataConfig(label="click", weight="w", valid=0.2, test=0.3, cache=str(tmp_path / "cache"))
+    fields = {"ad": fw.FieldConfig(type="category")}
+    fw.train(fw.Config(data=data, fields=fields, model=fw.ModelConfig(kind="lr")), tmp_path / "run", data=log)
+    fw.write_report(tmp_path / "run")
+    [of_field] = content(tmp_path / "run")["figures"]["values"]
+    known = {value["name"]: (value["auc"] is None, value["logloss"] is None) for value in of_field["values"]}
+    assert known == {"0": (False, False), "1": (False, False), "2": (True, True)}
+
+
 def test_a_record_goes_on_after_a_stop_and_survives_a_broken_line(tmp_path):
     path = tmp_path / RECORD_NAME
     path.write_text(

@@ -56,3 +56,10 @@ def test_the_interval_of_a_logloss_is_that_of_a_mean():
 def test_an_auc_that_few_examples_cannot_tell_has_no_interval():
     assert auc_estimate(np.array([0, 0, 1]), np.array([0.1, 0.2, 0.3])) is None
     assert auc_estimate(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4]), np.array([1.0, 1, 0, 0])) is None
+
+
+def test_examples_that_all_weigh_nothing_have_neither_auc_nor_logloss():
+    labels, probabilities = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])
+    assert auc_estimate(labels, probabilities, np.zeros(4)) is None
+    assert logloss_estimate(labels, probabilities, np.zeros(4)) is None
+    assert logloss_estimate(labels[:0], probabilities[:0]) is None

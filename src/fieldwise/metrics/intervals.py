@@ -57,8 +57,8 @@ def wilson(share: float, count: float) -> Estimate:
 
 def logloss_estimate(
     labels: npt.NDArray[np.integer[Any]], probabilities: Floats, weights: Floats | None = None
-) -> Estimate:
-    """Return the logloss of B > 0 examples of two classes; all arrays are (B,).
+) -> Estimate | None:
+    """Return the logloss of B examples of two classes; all arrays are (B,). None where none has any weight.
 
     Examples
     --------
@@ -69,6 +69,8 @@ def logloss_estimate(
     p = probabilities.astype(np.float64)
     losses = logloss(np.where(labels == 1, p, 1 - p), probabilities.dtype)
     w = np.ones(len(losses)) if weights is None else weights.astype(np.float64)
+    if not w.any():
+        return None
     mean = float(w @ losses / w.sum())
     half = Z * sqrt(float(((w * (losses - mean)) ** 2).sum())) / float(w.sum())
     return Estimate(mean, mean - half, mean + half)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fieldwise.counted import counted
 from fieldwise.metrics.titles import TITLES, title_of
 from fieldwise.report.content import PartFigures, ReportContent
-from fieldwise.report.tables import figure, interval
+from fieldwise.report.tables import figure, interval, of_estimate
 
 __all__ = ["model_card"]
 
@@ -98,7 +98,7 @@ def _factors(found: PartFigures) -> Iterator[str]:
                     f"{rates.examples:,}",
                     f"{rates.observed.value:.4f}",
                     f"{rates.predicted:.4f}",
-                    "-" if rates.auc is None else f"{rates.auc.value:.4f}",
+                    of_estimate(rates.auc),
                 ]
                 for rates in each.values[:_MOST]
             ],

@@ -80,7 +80,7 @@ class ValueRates(msgspec.Struct, frozen=True, kw_only=True):
     observed, predicted
         The label rate with Wilson's interval, and the mean probability.
     auc, logloss
-        Of these examples alone; no AUC where a label occurs less than twice.
+        Of these examples alone; no AUC where a label occurs less than twice, and none of both without weight.
     """
 
     name: str
@@ -88,7 +88,7 @@ class ValueRates(msgspec.Struct, frozen=True, kw_only=True):
     observed: Estimate
     predicted: float
     auc: Estimate | None
-    logloss: Estimate
+    logloss: Estimate | None
 
 
 class FieldValues(msgspec.Struct, frozen=True):

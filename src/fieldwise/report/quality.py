@@ -11,7 +11,7 @@ from fieldwise.metrics.titles import title_of
 from fieldwise.report.content import FieldValues, PartFigures, ValueRates
 from fieldwise.report.page import figures, note, section, table
 from fieldwise.report.pictures import chart, histogram, intervals
-from fieldwise.report.tables import figure, interval, metric_table
+from fieldwise.report.tables import figure, interval, metric_table, of_estimate
 
 __all__ = ["MOST_FIELDS", "quality"]
 
@@ -178,9 +178,9 @@ def _rates(heading: str, rates: Sequence[ValueRates]) -> str:
                 f"{each.observed.value:.4f}",
                 interval(each.observed),
                 f"{each.predicted:.4f}",
-                "-" if each.auc is None else f"{each.auc.value:.4f}",
+                of_estimate(each.auc),
                 interval(each.auc),
-                f"{each.logloss.value:.4f}",
+                of_estimate(each.logloss),
                 interval(each.logloss),
             ]
             for each in rates

@@ -17,6 +17,7 @@ __all__ = [
     "interval",
     "metric_table",
     "model_tables",
+    "of_estimate",
     "trial_table",
 ]
 
@@ -102,6 +103,11 @@ def metric_table(metrics: Metrics, estimates: Mapping[str, Estimate | None], lab
         lines.append([title_of(name, metrics.cutoff), figure(metrics, name), interval(estimates.get(name)) or reason])
     lines += [[name, "-" if value is None else f"{value:.4f}", ""] for name, value in metrics.own.items()]
     return table([f"{label}: metric" if label else "metric", "value", "95 % interval"], lines)
+
+
+def of_estimate(estimate: Estimate | None) -> str:
+    """Return the value of an estimate as a cell."""
+    return "-" if estimate is None else f"{estimate.value:.4f}"
 
 
 def interval(estimate: Estimate | None) -> str:

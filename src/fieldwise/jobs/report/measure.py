@@ -109,7 +109,7 @@ def measure(bundle: Bundle, cache: Cache, part: str, config: Config) -> tuple[Pa
         metrics=metrics.compute(),
         by_probability=metrics.by_probability(),
         auc=auc_estimate(*whole),
-        logloss=logloss_estimate(*whole) if cache.num_examples else None,
+        logloss=logloss_estimate(*whole),
         curves=curves(*whole),
         importance=importance,
         values=[_values(encoder, name, cache, whole) for name in chosen],
