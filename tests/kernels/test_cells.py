@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.reference import cells as naive
 
 from fieldwise.kernels import cells as ours
-from fieldwise.kernels.vector import VECTOR_BYTES
+from fieldwise.kernels.instructions import VECTOR_BYTES
 
 tables = st.lists(st.sampled_from([b"a", b"bc" * 20, b",", b'"', b"\n", b"\r", b"\r\n", b"\xc3"]), max_size=60).map(
     b"".join

@@ -17,14 +17,14 @@ from numba.core.caching import NullCache
 from numba.core.event import trigger_event
 
 import fieldwise
-from fieldwise.kernels import jit, kept, shuffle
+from fieldwise.kernels import jit, kept, random
 from fieldwise.kernels.fingerprint import fingerprint
 
 _RUN = """
 import numpy as np
-from fieldwise.kernels import shuffle, threads
-threads.run_each(shuffle.fisher_yates, [(np.zeros(3, np.uint64), np.arange(3))])
-print(shuffle.fisher_yates.stats.cache_hits.total())
+from fieldwise.kernels import random, threads
+threads.run_each(random.fisher_yates, [(np.zeros(3, np.uint64), np.arange(3))])
+print(random.fisher_yates.stats.cache_hits.total())
 """
 
 
@@ -42,7 +42,7 @@ def test_kernels_are_compiled_once_and_again_when_a_file_that_they_are_made_of_h
     assert cache_hits(tmp_path) == 0
     assert cache_hits(tmp_path) == 1
     with (tmp_path / "fieldwise/kernels/decode.py").open("a") as file:
-        file.write("# another version, which shuffle.py does not import\n")
+        file.write("# another version, which random.py does not import\n")
     assert cache_hits(tmp_path) == 1
     with (tmp_path / "fieldwise/kernels/jit.py").open("a") as file:
         file.write("# another version\n")
@@ -90,7 +90,7 @@ def places(monkeypatch):
 
 def is_kept() -> bool:
     """Use a kernel as a new process would; return whether it was kept."""
-    kernel = jit.kernel(shuffle.fisher_yates.py_func)
+    kernel = jit.kernel(random.fisher_yates.py_func)
     kernel(np.zeros(3, np.uint64), np.arange(3))
     return bool(kernel.stats.cache_hits)
 
@@ -149,7 +149,7 @@ def test_a_file_of_another_kernel_under_the_name_of_one_is_not_used(tmp_path, pl
     places(tmp_path)
     is_kept()
     (file,) = tmp_path.iterdir()
-    jit.kernel(shuffle.name_rows.py_func)(np.arange(2), np.arange(1), 4, 4)
+    jit.kernel(random.name_rows.py_func)(np.arange(2), np.arange(1), 4, 4)
     (other,) = set(tmp_path.iterdir()) - {file}
     shutil.copy(other, file)
     assert not is_kept()

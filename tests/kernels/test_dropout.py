@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.reference.dropout import is_kept
 
-from fieldwise.kernels.dropout import draw_mask
+from fieldwise.kernels.random import draw_mask
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tests.reference import gibbs as reference
 
-from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.factors import predict, row_width, shift
 from fieldwise.kernels.gibbs import FieldExamples, add_parts, draw_row, draw_rows, move_parts
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
+from fieldwise.kernels.random import draw_latents
 
 KEY = 0x1234_5678_9ABC_DEF0
 

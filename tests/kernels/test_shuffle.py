@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.reference import decode as naive
 
-from fieldwise.kernels.shuffle import fisher_yates, name_rows, permutation
+from fieldwise.kernels.random import fisher_yates, name_rows, permutation
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 100])

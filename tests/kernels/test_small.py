@@ -10,12 +10,12 @@ from numba import njit
 from tests.reference import small as reference
 
 from fieldwise.kernels.blocks import mark_blocks
-from fieldwise.kernels.buckets import bucket_ids, count_ids
 from fieldwise.kernels.by_feature import by_feature
+from fieldwise.kernels.hashtable import bucket_ids, count_ids
+from fieldwise.kernels.instructions import first_bit, matches, num_bits
 from fieldwise.kernels.joint_labels import join_labels, label_states
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.texts import pick_texts, put_texts
-from fieldwise.kernels.vector import first_bit, matches, num_bits
 from fieldwise.kernels.work import most_ids
 
 

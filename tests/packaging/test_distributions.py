@@ -42,7 +42,7 @@ LRClassifier(l2="much")
 fw.evaluate()
 """
 REVEALED = [
-    "fieldwise.sklearn.networks.LCDNNClassifier",
+    "fieldwise.sklearn.models.LCDNNClassifier",
     "ndarray[tuple[Any, ...], dtype[floating[Any]]]",
     "float | None",
     "str | None",

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.data.cache import Cache, Examples
-from fieldwise.kernels.shuffle import name_rows, permutation
+from fieldwise.kernels.random import name_rows, permutation
 
 __all__ = ["ROOMS", "Batches", "epoch_order", "prefetch"]
 

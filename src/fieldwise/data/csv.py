@@ -23,7 +23,7 @@ from fieldwise.data.csv_quotes import LineEnds, stray_quote
 from fieldwise.data.sources import Source, check_names, damaged, open_stream, read_from
 from fieldwise.errors import ConfigError, DataError
 from fieldwise.kernels.cells import count_lines, find_rows
-from fieldwise.kernels.vector import VECTOR_BYTES
+from fieldwise.kernels.instructions import VECTOR_BYTES
 
 __all__ = ["CsvReader", "cut"]
 

@@ -22,7 +22,7 @@ from fieldwise.data.csv_dialect import Dialect
 from fieldwise.data.csv_quotes import find_swallowed, num_line_ends, stray_quote
 from fieldwise.data.sources import Source
 from fieldwise.kernels.cells import cell_ends, column_offsets, copy_cells, find_rows, is_ascii
-from fieldwise.kernels.vector import VECTOR_BYTES
+from fieldwise.kernels.instructions import VECTOR_BYTES
 
 __all__ = ["HEADER_LINE", "CellParser", "RowBlock"]
 

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from fieldwise.features.cells import Arrays
 from fieldwise.features.scratch import Scratch
 from fieldwise.features.vocabulary import FIRST, Vocabulary
-from fieldwise.kernels.buckets import count_ids
 from fieldwise.kernels.counter import MAX_KEYS, Counter, ranked
-from fieldwise.kernels.hashtable import place, slots_for
+from fieldwise.kernels.hashtable import count_ids, place, slots_for
 from fieldwise.kernels.layout import UNSEEN, Uint32s
 from fieldwise.kernels.threads import num_threads
 

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from fieldwise.errors import ArtefactError
 from fieldwise.features.cells import Arrays
 from fieldwise.io.arrays import expect
-from fieldwise.kernels.buckets import bucket_ids, count_ids
-from fieldwise.kernels.hashtable import lookup
+from fieldwise.kernels.hashtable import bucket_ids, count_ids, lookup
 from fieldwise.kernels.layout import MISSING, UNSEEN, Uint32s
 
 __all__ = ["FIRST", "Buckets", "Vocabulary"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fieldwise.kernels.instructions import VECTOR_BYTES, first_bit, matches, num_bits
 from fieldwise.kernels.jit import kernel, merged
-from fieldwise.kernels.vector import VECTOR_BYTES, first_bit, matches, num_bits
 
 __all__ = ["cell_ends", "column_offsets", "copy_cells", "count_lines", "find_rows", "is_ascii"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.hashtable import AHEAD, EMPTY, ONE, home
+from fieldwise.kernels.instructions import prefetch_line
 from fieldwise.kernels.jit import kernel
-from fieldwise.kernels.prefetch import prefetch_line
 
 __all__ = ["MAX_KEYS", "Counter", "ranked"]
 

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.kernels.instructions import next_ticket, prefetch_line
 from fieldwise.kernels.jit import kernel, part
-from fieldwise.kernels.prefetch import prefetch_line
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
-from fieldwise.kernels.tickets import next_ticket
 
 __all__ = [
     "PIECE",

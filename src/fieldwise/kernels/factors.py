@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels.gram import add_scaled, dot
+from fieldwise.kernels.instructions import prefetch_item
 from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_item
 
 __all__ = ["add_fields", "predict", "rotate", "row_products", "row_squares", "row_width", "shift"]
 

@@ -28,13 +28,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldwise.kernels.draws import STEP, mixed, normal
 from fieldwise.kernels.factors import add_fields
 from fieldwise.kernels.gram import add_scaled, add_square, dot
+from fieldwise.kernels.instructions import prefetch_line
 from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, copy_lanes
 from fieldwise.kernels.layout import Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_line
+from fieldwise.kernels.random import STEP, mixed, normal
 
 __all__ = ["FieldExamples", "add_parts", "draw_row", "draw_rows", "move_parts"]
 

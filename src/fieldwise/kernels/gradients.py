@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.kernels.instructions import prefetch_item, prefetch_line
 from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, add_lanes
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_item, prefetch_line
 from fieldwise.kernels.renumber import find_slot, number_by_hash, number_by_row
 from fieldwise.kernels.threads import run_each
 from fieldwise.kernels.work import FEW_ROWS, Work

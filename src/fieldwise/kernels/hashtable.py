@@ -5,7 +5,8 @@ probe is one cache line; two arrays would be two. The home of a key is ``mix(key
 a table that is only read can be as full as it should be, whatever its size.
 
 `build` and `lookup` make and read a table that never changes; it is saved as it is, and a saved table that is mapped
-into memory answers at once. Tables that grow, in fitting, are those of `kernels.counter`.
+into memory answers at once. Tables that grow, in fitting, are those of `kernels.counter`. Fields with a fixed number of
+buckets need no table: `bucket_ids`.
 
 The lines that ask for the slot of a key to come, and those that look for a key, stand in each loop that has to be
 fast, here and there: as functions that are given the arrays they cost 15 and 7 ns a key, for numba counts references
@@ -19,10 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.kernels.instructions import prefetch_line
 from fieldwise.kernels.jit import kernel, merged
-from fieldwise.kernels.prefetch import prefetch_line
 
-__all__ = ["AHEAD", "EMPTY", "ONE", "build", "home", "lookup", "place", "slots_for", "take"]
+__all__ = ["AHEAD", "EMPTY", "ONE", "bucket_ids", "build", "count_ids", "home", "lookup", "place", "slots_for", "take"]
 
 Uint64s = npt.NDArray[np.uint64]
 
@@ -137,3 +138,30 @@ def _take(ids, numbers, out):  # type: ignore[no-untyped-def]
         if i + AHEAD < num:
             prefetch_line(ids, np.int64(numbers[i + AHEAD]))
         out[i] = ids[np.uint64(numbers[i]), 0]
+
+
+def bucket_ids(fingerprints: npt.NDArray[np.uint64], num_buckets: int, first: int) -> npt.NDArray[np.uint32]:
+    """Return ``first`` plus each fingerprint modulo the number of buckets; 0 for the fingerprint 0.
+
+    Examples
+    --------
+    >>> bucket_ids(np.array([0, 23], np.uint64), 10, first=2).tolist()
+    [0, 5]
+    """
+    out = np.empty(len(fingerprints), dtype=np.uint32)
+    _bucket_ids(fingerprints, np.uint64(num_buckets), np.uint64(first), out)
+    return out
+
+
+@kernel
+def _bucket_ids(fingerprints, num_buckets, first, out):  # type: ignore[no-untyped-def]
+    for i in range(len(out)):
+        fingerprint = fingerprints[i]
+        out[i] = first + fingerprint % num_buckets if fingerprint != 0 else np.uint64(0)
+
+
+@kernel
+def count_ids(ids, counts):  # type: ignore[no-untyped-def]
+    """Add 1 to ``counts[id]`` for each of N ids; ids are below the length of `counts`, (rows,) int64."""
+    for i in range(len(ids)):
+        counts[ids[i]] += 1

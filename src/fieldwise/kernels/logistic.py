@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels.decode import PIECE
+from fieldwise.kernels.instructions import next_ticket
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.table import gather_part
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
-from fieldwise.kernels.tickets import next_ticket
 
 __all__ = ["linear_errors", "logistic_errors"]
 

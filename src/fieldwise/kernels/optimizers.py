@@ -23,13 +23,12 @@ import numpy.typing as npt
 from numba import njit
 
 from fieldwise.kernels.gradients import merge
+from fieldwise.kernels.instructions import next_ticket, prefetch_row
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.lanes import LANES, adam_lanes
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.numbering import Numbering
-from fieldwise.kernels.prefetch import prefetch_row
 from fieldwise.kernels.storage import in_whole, load_state, load_weight, noise, store_state, store_weight
-from fieldwise.kernels.tickets import next_ticket
 from fieldwise.kernels.work import Work, WorkItems
 
 __all__ = ["NUM_STATES", "adagrad", "adagrad_number", "adam", "adam_number", "ftrl", "rowwise_adagrad"]

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.instructions import prefetch_line
 from fieldwise.kernels.jit import kernel
 from fieldwise.kernels.layout import BAG, Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_line
 
 __all__ = ["Compact", "compact", "num_slots", "number_by_hash", "number_by_row"]
 

@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fieldwise.kernels.instructions import prefetch_item
 from fieldwise.kernels.jit import kernel, part
 from fieldwise.kernels.lanes import LANES, add_lanes, copy_lanes, lanes_of
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
-from fieldwise.kernels.prefetch import prefetch_item
 from fieldwise.kernels.storage import NEAREST, load_weight, store_weight
 from fieldwise.kernels.threads import IDS_PER_THREAD, num_threads, run_each
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fieldwise.kernels.dropout import draw_mask
+from fieldwise.kernels.random import draw_mask
 from fieldwise.nn.blocks import cut, run_blocks
 
 __all__ = ["Dropout"]

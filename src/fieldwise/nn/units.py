@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fieldwise.kernels import units as kernels
-from fieldwise.kernels.dropout import draw_mask
+from fieldwise.kernels.random import draw_mask
 from fieldwise.nn.blocks import cut, run_blocks
 from fieldwise.nn.standardise import Standardise
 

@@ -28,9 +28,13 @@ from __future__ import annotations
 from fieldwise.errors import EXTRAS
 
 try:
-    from fieldwise.sklearn.bayesian_fm import BayesianFMClassifier
-    from fieldwise.sklearn.networks import LCDNNClassifier, LCWideDeepClassifier, LRClassifier
-    from fieldwise.sklearn.stack import StackClassifier
+    from fieldwise.sklearn.models import (
+        BayesianFMClassifier,
+        LCDNNClassifier,
+        LCWideDeepClassifier,
+        LRClassifier,
+        StackClassifier,
+    )
 except ModuleNotFoundError as error:
     missing = (error.name or "").partition(".")[0]
     if missing not in {*EXTRAS, "sklearn"}:

@@ -19,8 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fieldwise.config import DataConfig, FieldConfig, config_of
-from fieldwise.config.overrides import split_override
+from fieldwise.config import DataConfig, config_of
 from fieldwise.data.log import encode_log
 from fieldwise.errors import ArtefactError, ResourceError, Stopped, UserError
 from fieldwise.events import Event, ignore
@@ -33,8 +32,9 @@ from fieldwise.serving.predictor import Predictor
 from fieldwise.sklearn.labels import LabelClasses, check_labels
 from fieldwise.sklearn.rows import Kind, is_frame, kind_of, read
 from fieldwise.sklearn.saved import SavedModel
+from fieldwise.sklearn.settings import Settings, Tree, merge, nested, plain, plain_field
 
-__all__ = ["Callbacks", "ClickClassifier", "Settings", "Tree", "errors_of_values"]
+__all__ = ["Callbacks", "ClickClassifier", "errors_of_values"]
 
 _MANY_ROWS = 10_000
 _TABLES = re.compile(r"\S*/fieldwise-fit-\w+/tables/\w+\.parquet")
@@ -45,8 +45,6 @@ _SHARE = 0.1
 """Of so many rows or more, this share is for validation where ``validation_fraction`` is ``auto``."""
 
 Callbacks = Sequence[Callable[[Event], None]]
-Settings = Mapping[str, Any]
-Tree = dict[str, Any]
 
 
 @contextmanager
@@ -88,6 +86,27 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # --- fit ---
 
+    def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
+        """Train the model, anew if it is fitted.
+
+        Parameters
+        ----------
+        X, y
+            Rows and their labels (B,); or the paths of files, and the name of the label's column.
+        eval_set
+            ``(X, y)`` to choose by: the penalty, when to stop, which weights are kept.
+        sample_weight
+            (B,) weights of the examples, >= 0; of files, the name of their column.
+        callbacks
+            Called with every event of the training (`fieldwise.events`).
+
+        Raises
+        ------
+        ValueError
+            A row, a label or a parameter cannot be used; no row is left out in silence.
+        """
+        return self._fit(X, y, eval_set, sample_weight, callbacks)
+
     def _fit(
         self,
         X: Any,
@@ -113,18 +132,18 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 tree, data = self._tree_of_rows(X, y, kind, eval_set, sample_weight, classes, first_pass)
             has_valid = "valid" in tree["data"] or (data is not None and "valid" in data)
             for settings in (self._settings(has_valid), self._common()):
-                _merge(tree, settings)
+                merge(tree, settings)
             if first_pass:
                 tree["train"]["epochs"] = 1
                 if len(np.unique(y)) < 2:  # logistic regression has no optimum then, and takes steps
                     tree.setdefault("pretrain", {})["epochs"] = 1
             for key, value in (self.settings or {}).items():
-                nested = _nested(key, value)
-                if kind != "paths" and (taken := sorted({*nested.get("data", {})}.intersection(_OF_X))):
+                given = nested(key, value)
+                if kind != "paths" and (taken := sorted({*given.get("data", {})}.intersection(_OF_X))):
                     raise ValueError(f"settings: data.{taken[0]} is for files; fit takes X, y, eval_set, sample_weight")
-                _merge(tree, nested)
+                merge(tree, given)
             tree["data"]["cache"] = work
-            config = config_of(_plain(tree), where=type(self).__name__)
+            config = config_of(plain(tree), where=type(self).__name__)
             tell = listen if callbacks else ignore
             prepared = None
             if first_pass:  # a later pass may bring the other classes
@@ -225,7 +244,7 @@ class ClickClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"fields are settings of columns by name, as in {{'user': {{'type': 'category'}}}}: {fields!r}"
             )
-        fields = {name: _plain_field(field) for name, field in fields.items()}
+        fields = {name: plain_field(field) for name, field in fields.items()}
         return {"data": {"seed": seed}, "fields": fields, "train": {"seed": seed, "threads": self.n_jobs}}
 
     # --- answers ---
@@ -318,43 +337,3 @@ def _free_name(name: str, table: pa.Table) -> str:
     while name in table.column_names:
         name += "_"
     return name
-
-
-def _plain_field(field: Any) -> Any:
-    if not isinstance(field, (FieldConfig, Mapping)):
-        return field  # the configuration refuses it, with its name
-    stated = msgspec.structs.asdict(field) if isinstance(field, FieldConfig) else field
-    return {key: value for key, value in stated.items() if value is not None}
-
-
-def _nested(key: str, value: Any) -> Tree:
-    """Return the tables of a dotted key.
-
-    Examples
-    --------
-    >>> _nested("train.table.l2", 0.1)
-    {'train': {'table': {'l2': 0.1}}}
-    >>> _nested("fields.price.usd.bins", 5)
-    {'fields': {'price.usd': {'bins': 5}}}
-    """
-    for name in reversed(split_override(f"{key}=")[0]):
-        value = {name: value}
-    return dict(value)
-
-
-def _merge(tree: Tree, more: Mapping[str, Any]) -> None:
-    """Add settings to nested tables, in place of those that they have; None leaves a default."""
-    for key, value in more.items():
-        if isinstance(value, Mapping):
-            _merge(tree.setdefault(key, {}), value)
-        elif value is not None:
-            tree[key] = value
-
-
-def _plain(value: Any) -> Any:
-    """Return nested settings without numpy's scalars and arrays, which searches over parameters bring."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels import factors, gibbs
-from fieldwise.kernels.draws import draw_latents
 from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
+from fieldwise.kernels.random import draw_latents
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
 

@@ -1,15 +1,16 @@
-"""Logistic regression, and the networks that start from it."""
+"""The estimators: what the parameters of each say in the keys of a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-from fieldwise.sklearn.base import Callbacks, Tree
+from fieldwise.sklearn.base import ClickClassifier
 from fieldwise.sklearn.passes import PartialFit
+from fieldwise.sklearn.settings import Tree
 
-__all__ = ["LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier"]
+__all__ = ["BayesianFMClassifier", "LCDNNClassifier", "LCWideDeepClassifier", "LRClassifier", "StackClassifier"]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -64,27 +65,6 @@ class LRClassifier(PartialFit):
     solver: Literal["auto", "newton", "ftrl"] = "auto"
     epochs: int = 100
 
-    def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
-        """Train the model, anew if it is fitted.
-
-        Parameters
-        ----------
-        X, y
-            Rows and their labels (B,); or the paths of files, and the name of the label's column.
-        eval_set
-            ``(X, y)`` to choose by: the penalty, when to stop, which weights are kept.
-        sample_weight
-            (B,) weights of the examples, >= 0; of files, the name of their column.
-        callbacks
-            Called with every event of the training (`fieldwise.events`).
-
-        Raises
-        ------
-        ValueError
-            A row, a label or a parameter cannot be used; no row is left out in silence.
-        """
-        return self._fit(X, y, eval_set, sample_weight, callbacks)
-
     def _settings(self, has_valid: bool) -> Tree:
         passes = {} if self.epochs == 100 else {"epochs": self.epochs}  # stated, they are for steps and not for Newton
         return {"model": {"kind": "lr"}, "pretrain": {"solver": self.solver, "table": {"l2": self.l2}, **passes}}
@@ -105,10 +85,6 @@ class _Network(PartialFit):
     learning_rate: float | None = None
     stop_on: str = "auc"
     patience: int = 2
-
-    def fit(self, X: Any, y: Any, eval_set: Any = None, sample_weight: Any = None, callbacks: Callbacks = ()) -> Self:
-        """Train the model, anew if it is fitted; see `LRClassifier.fit`."""
-        return self._fit(X, y, eval_set, sample_weight, callbacks)
 
     def _settings(self, has_valid: bool) -> Tree:
         model = {
@@ -184,3 +160,92 @@ class LCWideDeepClassifier(_Network):
     """
 
     _kind_of_model: ClassVar[str] = "lc-wide-deep"
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BayesianFMClassifier(ClickClassifier):
+    """A Bayesian factorisation machine, the mean of its posterior: two classes, two fields or more.
+
+    Strong on small logs with few fields, such as ratings; it takes no later passes. The posterior is sampled; where
+    rows have weights, or are too many to sample in some minutes, it is approximated (`training.variational`).
+
+    Parameters
+    ----------
+    factors
+        Of a feature, beside its weight, 1 to 63.
+    sweeps, burn_in
+        Of sampling: how often everything is drawn, at most; how many of the first draws are left out of the mean.
+    validation_fraction, fields, sparse_groups, random_state, n_jobs, settings
+        As of `LRClassifier`. With validation rows sampling ends when more sweeps bring little.
+
+    Attributes
+    ----------
+    classes_, n_features_in_, feature_names_in_, result_, predictor_
+        As of `LRClassifier`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"user": ["u1", "u2", "u3"] * 40, "ad": ["a", "b"] * 60})
+    >>> model = BayesianFMClassifier(sweeps=60).fit(rows, [1, 0, 1] * 40)
+    >>> model.predict(rows.head(3)).tolist()
+    [1, 0, 1]
+    """
+
+    factors: int = 12
+    sweeps: int = 300
+    burn_in: int = 40
+
+    def _settings(self, has_valid: bool) -> Tree:
+        sampler = {"sweeps": self.sweeps, "burn_in": self.burn_in}
+        return {"model": {"kind": "bayesian-fm", "factors": self.factors}, "train": {"sampler": sampler}}
+
+    @property
+    def _with_pairs_alone(self) -> bool:
+        return True
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class StackClassifier(ClickClassifier):
+    """Several models trained side by side, their logits weighed on validation rows.
+
+    Parameters
+    ----------
+    members
+        Kinds of models: ``lr``, ``dnn``, ``lc-dnn``, ``lc-wide-deep``, ``lc-resnet``, ``bayesian-fm``
+        (`models.config.ModelConfig`). With the last there are two classes and two fields or more. A network may be
+        there twice.
+    epochs, patience
+        As of `LCDNNClassifier`.
+    validation_fraction
+        As of `LRClassifier`. Without validation rows all members count alike.
+    fields, sparse_groups, random_state, n_jobs, settings
+        As of `LRClassifier`; sizes of the members are in `settings`, as in ``{"model.hidden": [64]}``.
+
+    Attributes
+    ----------
+    classes_, n_features_in_, feature_names_in_, result_, predictor_
+        As of `LRClassifier`; ``result_.members`` has the metrics of each member alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"user": ["u1", "u2", "u3"] * 40, "ad": ["a", "b"] * 60})
+    >>> model = StackClassifier(["lc-dnn", "dnn"], epochs=4, settings={"model.hidden": [8]}).fit(rows, [1, 0, 1] * 40)
+    >>> [member.model for member in model.result_.members]
+    ['lc-dnn', 'dnn']
+    """
+
+    members: Sequence[str] = field(default=("lc-dnn", "bayesian-fm"), kw_only=False)
+    epochs: int = 12
+    patience: int = 2
+
+    def _settings(self, has_valid: bool) -> Tree:
+        return {
+            "model": {"kind": "+".join(self.members)},
+            "train": {"epochs": self.epochs, "patience": self.patience},
+        }
+
+    @property
+    def _with_pairs_alone(self) -> bool:
+        return "bayesian-fm" in self.members
