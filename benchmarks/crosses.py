@@ -177,7 +177,9 @@ def main() -> None:
             clicks = (chance < 1 / (1 + np.exp(-logits))).astype(np.int64)
             alone = Rows([], ids, sizes, clicks)
             started = time.process_time()
-            found = [each.fields for each in find_crosses(alone.batches[0], alone.layout, alone.labels[0]).crosses]
+            names = [str(field) for field in range(FIELDS)]
+            search = find_crosses(alone.batches[0], alone.layout, alone.labels[0], names=names)
+            found = [tuple(map(int, each.fields)) for each in search.crosses]
             seconds = time.process_time() - started
             truth: list[tuple[int, ...]] = [*PAIRS, TRIPLE] if planted else []
             right = len(set(found) & set(truth))

@@ -15,7 +15,7 @@ from fieldwise.data.read_report import describe
 from fieldwise.profile.survey.result import Column, Day, Group, Survey
 
 if TYPE_CHECKING:
-    from fieldwise.jobs.prepare.crosses import FoundCrosses
+    from fieldwise.profile.crosses import FoundCrosses
 
 __all__ = ["print_crosses", "print_survey"]
 

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from fieldwise.config import Config
@@ -20,13 +19,10 @@ from fieldwise.events import Listener, Noted, Preparing
 from fieldwise.io.manifests import read_manifest, write_manifest
 from fieldwise.jobs.prepare.prepared import Prepared
 from fieldwise.kernels.layout import Examples, join
-from fieldwise.outcome import Outcome
-from fieldwise.profile.crosses import find_crosses
+from fieldwise.profile.crosses import FoundCrosses, find_crosses
 
 __all__ = [
     "CROSSES_NAME",
-    "FoundCross",
-    "FoundCrosses",
     "found_crosses",
     "is_search_missing",
     "read_crosses",
@@ -36,52 +32,6 @@ __all__ = [
 CROSSES_NAME = "crosses.json"
 _FORMAT, _VERSION = "fieldwise-crosses", 1
 _MAX_EXAMPLES, _FEWEST_ASIDE = 500_000, 1000
-
-
-class FoundCross(msgspec.Struct, frozen=True, kw_only=True):
-    """A cross that says more than its fields.
-
-    Attributes
-    ----------
-    fields
-        Their names, two or three.
-    gain
-        By how much it lowers the logloss of rows that were not used to choose, per example, beside those before it.
-    deviations
-        The same in standard deviations.
-    """
-
-    fields: tuple[str, ...]
-    gain: float
-    deviations: float
-
-
-class FoundCrosses(Outcome, msgspec.Struct, frozen=True, kw_only=True):
-    """What a search for crosses came to.
-
-    Attributes
-    ----------
-    crosses
-        The largest gain first.
-    examples
-        How many training rows were looked at, evenly spread.
-    pairs_tried, triples_tried
-        How many crosses were judged.
-    fields_left_out
-        Fields that took no part, and why.
-    logloss
-        Of rows put aside: logistic regression on single fields, and with the crosses; None where nothing was searched.
-    seconds
-        What it took.
-    """
-
-    crosses: list[FoundCross]
-    examples: int
-    pairs_tried: int = 0
-    triples_tried: int = 0
-    fields_left_out: dict[str, str] = {}
-    logloss: tuple[float, float] | None = None
-    seconds: float = 0.0
 
 
 def with_found(config: Config, found: FoundCrosses) -> Config:
@@ -107,39 +57,25 @@ def found_crosses(prepared: Prepared, listen: Listener) -> FoundCrosses:
         return FoundCrosses(crosses=[], examples=0, fields_left_out={"": "the label has more than two classes"})
     examples = _some(train, _MAX_EXAMPLES)
     assert examples.labels is not None, "training rows have labels"
-    looked_at, num_aside = len(examples.labels), 0
+    num_aside = 0
     if (valid := prepared.parts.get("valid")) is not None and valid.num_examples >= _FEWEST_ASIDE:
-        aside = _some(valid, looked_at // 3)
+        aside = _some(valid, len(examples.labels) // 3)
         examples, num_aside = _joined(examples, aside), aside.batch.num_examples
-    names = [field.name for field in schema.fields]
     of_crosses = [number for number, field in enumerate(schema.fields) if field.type == "cross"]
 
     def progress(done: int, total: int) -> None:
         listen(Preparing("crosses", done, total, time.monotonic() - started, "pairs"))
 
     assert examples.labels is not None, "both have labels"
-    search = find_crosses(
+    found = find_crosses(
         examples.batch,
         train.layout,
         examples.labels,
         examples.weights,
+        names=[field.name for field in schema.fields],
         without=of_crosses,
         num_aside=num_aside,
         progress=progress,
-    )
-    found = FoundCrosses(
-        crosses=[
-            FoundCross(
-                fields=tuple(names[field] for field in cross.fields), gain=cross.gain, deviations=cross.deviations
-            )
-            for cross in search.crosses
-        ],
-        examples=looked_at,
-        pairs_tried=search.pairs_tried,
-        triples_tried=search.triples_tried,
-        fields_left_out={names[field]: reason for field, reason in search.left_out.items()},
-        logloss=search.logloss,
-        seconds=time.monotonic() - started,
     )
     with suppress(UserError, ResourceError):  # a folder that cannot be written is searched again
         write_manifest(path, found, format=_FORMAT, version=_VERSION)

@@ -34,13 +34,14 @@ from fieldwise.features.encoder import Encoder
 from fieldwise.features.scratch import Scratch
 from fieldwise.io.locks import artefact_lock
 from fieldwise.jobs.prepare.budget import Budget, parse_bytes
-from fieldwise.jobs.prepare.crosses import CROSSES_NAME, FoundCrosses, found_crosses, with_found
+from fieldwise.jobs.prepare.crosses import CROSSES_NAME, found_crosses, with_found
 from fieldwise.jobs.prepare.logs import open_sources, with_tables
 from fieldwise.jobs.prepare.part_rows import part_remarks
 from fieldwise.jobs.prepare.passes import fit, refuse_rejects, transform
 from fieldwise.jobs.prepare.plan import look
 from fieldwise.jobs.prepare.prepared import PREPARED_NAME, Prepared, finish, open_prepared, read_prepared, save_encoder
 from fieldwise.jobs.prepare.spool import Spool
+from fieldwise.profile.crosses import FoundCrosses
 from fieldwise.profile.infer.roles import group_remarks, no_inputs
 from fieldwise.schema import Schema
 

@@ -36,13 +36,14 @@ from fieldwise.io.files import atomic_file
 from fieldwise.io.locks import artefact_lock
 from fieldwise.io.memory import available_bytes, held_bytes
 from fieldwise.jobs.prepare.budget import Budget
-from fieldwise.jobs.prepare.crosses import FoundCrosses, found_crosses, with_found
+from fieldwise.jobs.prepare.crosses import found_crosses, with_found
 from fieldwise.jobs.prepare.logs import open_sources
 from fieldwise.jobs.prepare.passes import REJECTS_NAME, Counts, cache_writer, learn, refuse_rejects, transform
 from fieldwise.jobs.prepare.plan import look
 from fieldwise.jobs.prepare.prepare import in_words, judge_again, limits, prepared_of, transient
 from fieldwise.jobs.prepare.prepared import PREPARED_NAME, Prepared, finish, open_prepared, save_encoder
 from fieldwise.jobs.prepare.spool import Spool
+from fieldwise.profile.crosses import FoundCrosses
 
 __all__ = ["prepare_together"]
 
