@@ -90,8 +90,20 @@ def test_a_disk_that_is_full_only_when_synced_is_the_same_error(tmp_path, monkey
 
 def test_a_place_that_cannot_be_written_is_an_artefact_error(tmp_path):
     write_bytes(tmp_path / "file", b"")
-    with pytest.raises(ArtefactError, match="cannot be used"):
+    with pytest.raises(ArtefactError, match=r"cannot be used(.|\n)*hint: one of the folders in its path is a file"):
         write_bytes(tmp_path / "file" / "a", b"abc")
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EACCES, "who may read and write"), (errno.EROFS, "read-only: choose another place")]
+)
+def test_a_place_that_is_forbidden_is_told_with_what_to_do(tmp_path, monkeypatch, number, hint):
+    def forbidden(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", forbidden)
+    with pytest.raises(ArtefactError, match=rf"got: {os.strerror(number)}\n  hint: .*{hint}"):
+        write_bytes(tmp_path / "a", b"abc")
 
 
 def test_the_checksum_of_a_path_is_that_of_its_bytes_and_of_an_array_that_of_its_memory(tmp_path):

@@ -48,6 +48,11 @@ MAX_HEADER_BYTES = 1 << 26
 """Larger headers and manifests are rejected."""
 RESTORE = "restore it from a backup or create it again"
 _SLICE = 1 << 22
+_CURES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "see who may read and write there (ls -ld), or choose another place"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "one of the folders in its path is a file: choose another place"),
+    errno.EROFS: "the disk is read-only: choose another place",
+}
 
 
 class _NewFile(io.FileIO):
@@ -134,7 +139,8 @@ def explaining(path: str | Path) -> Iterator[None]:
             raise ResourceError("the disk is full", where=path, got=error.strerror, fix=fix) from error
         if error.errno == errno.ENOENT:
             raise ArtefactError("a file is missing", where=path, fix=RESTORE) from error
-        raise ArtefactError("the file cannot be used", where=path, got=error.strerror or str(error)) from error
+        got, cure = error.strerror or str(error), _CURES.get(error.errno or 0)
+        raise ArtefactError("the file cannot be used", where=path, got=got, fix=cure) from error
 
 
 def write_bytes(path: str | Path, data: bytes) -> str:

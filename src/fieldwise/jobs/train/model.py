@@ -151,7 +151,7 @@ def train_model(
             pretrain_seconds = sampling_seconds + (pretrain_seconds or 0.0)
     there = sum(path.stat().st_size for path in (*folder.glob("bundle/*"), *run.checkpoints.glob("*/*")))
     needed = _disk_bytes(model, encoder, settings.table) - there
-    world.first(lambda: require_disk(needed, folder, "the model and two checkpoints"), type(None))
+    world.first(lambda: require_disk(needed, folder, "the model with two checkpoints"), type(None))
     listen(StageStart("train", model_config.kind))
     calibration = msgspec.to_builtins(model.calibration)
     writer = BundleWriter(
