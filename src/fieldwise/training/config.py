@@ -14,7 +14,8 @@ __all__ = ["DenseOptimizerConfig", "PretrainConfig", "SamplerConfig", "Seed", "T
 
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """The generators of the libraries that we draw from take no larger one, or not all of them."""
-_STEPS_PER_EPOCH, _SMALLEST_BATCH, _LARGEST_BATCH = 128, 256, 4096
+_STEPS_PER_EPOCH, _LEAST_STEPS = 128, 64
+_SMALLEST_BATCH, _SMALL_BATCH, _LARGEST_BATCH = 32, 256, 4096
 
 
 class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,20 +169,26 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def for_examples(self, num_examples: int) -> TrainConfig:
         """Return these settings with a batch size for a log of so many training examples, where none is given.
 
-        The largest power of two that makes 128 steps of an epoch, 256 to 4,096: in fewer steps a small log's models
-        overfit before they have learnt much
+        The largest power of two that makes 128 steps of an epoch, 256 to 4,096, or, where 256 leaves fewer, 64 steps, 32
+        at least: in fewer steps a small log's models overfit before they have learnt much
         (docs/log/2026-11/accuracy.md#which-changes-make-a-better-model).
 
         Examples
         --------
-        >>> [TrainConfig().for_examples(count).batch_size for count in (1_000, 60_000, 200_000, 600_000, 10**9)]
-        [256, 256, 1024, 4096, 4096]
+        >>> [TrainConfig().for_examples(count).batch_size for count in (1_000, 3_500, 20_000, 200_000, 600_000, 10**9)]
+        [32, 32, 256, 1024, 4096, 4096]
         """
         if self.batch_size:
             return self
-        largest = max(num_examples // _STEPS_PER_EPOCH, 1)
-        size = min(max(1 << (largest.bit_length() - 1), _SMALLEST_BATCH), _LARGEST_BATCH)
+        size = min(_power_of_two(num_examples // _STEPS_PER_EPOCH), _LARGEST_BATCH)
+        if size < _SMALL_BATCH:
+            size = min(max(_power_of_two(num_examples // _LEAST_STEPS), _SMALLEST_BATCH), _SMALL_BATCH)
         return msgspec.structs.replace(self, batch_size=size)
+
+
+def _power_of_two(number: int) -> int:
+    """Return the largest that is not above a number, or 1."""
+    return 1 << (max(number, 1).bit_length() - 1)
 
 
 class LrTableOptimizerConfig(TableOptimizerConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
