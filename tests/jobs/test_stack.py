@@ -208,7 +208,13 @@ def test_models_of_a_comparison_share_a_chain(folder):
 )
 def test_a_plan_tells_of_what_a_training_goes_through_before_the_log_is_prepared_and_after(folder, tmp_path, more):
     load(folder)
-    overrides = [f"model.{more}", f"data.cache={tmp_path / 'cache'}", "train.epochs=1", "train.sampler.sweeps=5"]
+    overrides = [
+        f"model.{more}",
+        f"data.cache={tmp_path / 'cache'}",
+        "train.epochs=1",
+        "train.batch_size=256",
+        "train.sampler.sweeps=5",
+    ]
     fresh = fw.load_config(folder / "fieldwise.toml", overrides)
     before, events = plan(fresh), []
     result = fw.train(fresh, tmp_path / "run", listen=events.append)

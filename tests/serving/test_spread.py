@@ -26,6 +26,7 @@ hidden = [4]
 factors = 3
 [train]
 epochs = 1
+batch_size = 256
 sampler = { sweeps = 30, burn_in = 10, passes = 4 }
 [pretrain]
 epochs = 2
