@@ -5,12 +5,15 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from tests.serving.bundles import rows_of, save
 from tests.serving.test_answers import VARIANTS
 
 from fieldwise.errors import ArtefactError
 from fieldwise.serving.predictor import Predictor
+from fieldwise.serving.ranking import _with_constants
 
 TWO_CLASSES = {name: settings for name, settings in VARIANTS.items() if settings.get("num_classes", 2) == 2}
 CONTEXTS = [("user", "age", "tags"), ("item",), ("user", "item", "price", "age"), ("tags", "price"), ()]
@@ -67,6 +70,22 @@ def test_the_context_is_hashed_and_gathered_once(tmp_path, monkeypatch):
     monkeypatch.setattr(graph, "logits", looked_at)
     predictor.rank(context, columns)
     assert seen == [[1, 40, 3, 40]]  # units of one context, and of 40 candidates: item, price and the cross
+
+
+def test_the_weights_of_the_network_are_constants_of_the_graph_of_a_context(tmp_path):
+    predictor = Predictor(save(tmp_path / "bundle"))
+    context, columns = asked(("user", "age", "tags"))
+    predictor.rank(context, columns)
+    graph = predictor._network._ranking
+    session = graph._session(np.array([1, 2], np.int64).tobytes())
+    assert not [each.name for each in session.get_inputs() if "@" in each.name]
+    model = onnx.load_from_string(
+        _with_constants(predictor.bundle.ranking, {"weight@1": np.eye(300, dtype=np.float32)})
+    )
+    constant = model.graph.initializer[-1]
+    np.testing.assert_array_equal(numpy_helper.to_array(constant), np.eye(300))
+    assert (constant.name, model.ir_version) == ("weight@1", 3)
+    assert model.graph.node
 
 
 def test_bags_of_candidates_have_room_for_their_own_values_alone(tmp_path):

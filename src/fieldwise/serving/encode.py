@@ -114,6 +114,25 @@ class RowEncoder:
             return self.encode_table(self._whole(columns, num_rows, shared), fast=False)
         return self.encode_table(self._whole(columns, num_rows, shared))
 
+    def encode_candidates(
+        self, context: Mapping[str, Any], candidates: Sequence[Any]
+    ) -> tuple[Batch, frozenset[str]] | None:
+        """Return the features of candidates, each with the cells of the context, and the columns of the context.
+
+        None where they are no dicts with the same columns, all of which are read, or the context lacks one of the
+        others: `encode_columns` takes these.
+        """
+        own = candidates[0].keys() if candidates and type(candidates[0]) is dict else ()
+        if not own or not own <= self.columns or {*map(type, candidates)} != {dict}:
+            return None
+        if {*map(len, candidates)} != {len(own)}:
+            return None
+        # Rows with as many columns as the first that have all of its columns have no others.
+        with suppress(Refused, KeyError):
+            shared = {name: context[name] for name in self.columns - own} | self._fixed
+            return self._encode(len(candidates), self._reader.of_records(candidates, shared)), frozenset(shared)
+        return None
+
     def _whole(self, columns: Mapping[str, Any], num_rows: int, shared: frozenset[str]) -> pa.Table:
         """Return a table with the cells of `shared` columns in every row."""
         again = {name: [columns[name][0]] * num_rows for name in shared & columns.keys() if len(columns[name]) == 1}

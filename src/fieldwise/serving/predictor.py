@@ -175,8 +175,12 @@ class Predictor:
             raise ConfigError("candidates are ranked by one probability", got=f"those of {', '.join(self.outputs)}")
         if top is not None and (isinstance(top, bool) or not isinstance(top, Integral) or top < 1):
             raise ConfigError("`top` is a whole number, 1 or more", got=repr(top))
-        num, columns, shared = self._candidates(context, candidates)
-        probabilities = self.score_candidates(self.encode_columns(columns, shared), shared) if num else self.predict([])
+        encoded = self._encoder.encode_candidates(context, candidates) if isinstance(candidates, list) else None
+        if encoded is None:
+            num, columns, shared = self._candidates(context, candidates)
+            batch = self.encode_columns(columns, shared) if num else self._encoder.encode([])
+            encoded = batch, shared
+        probabilities = self.score_candidates(*encoded)
         best = np.argsort(-probabilities, kind="stable")[:top]
         return best, probabilities[best]
 

@@ -21,6 +21,11 @@ WEIGHT, COLUMNS = "weight@", "columns@"
 file follows."""
 _DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(double)": np.dtype(np.float64)}
 _MOST_KEPT = 16
+# onnx.proto: ModelProto.ir_version (1) = 3, ModelProto.graph, GraphProto.initializer, fields and types of TensorProto.
+_VERSION_3 = b"\x08\x03"
+_GRAPH, _INITIALIZER = 7, 5
+_DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
+_TENSOR_TYPES = {"float32": 1, "float64": 11}
 
 Floats = npt.NDArray[np.floating[Any]]
 Fields = npt.NDArray[np.int64]
@@ -43,12 +48,12 @@ class RankingGraph:
     """
 
     def __init__(self, ranking: bytes, network: bytes, folder: Path | None = None) -> None:
-        self._session = open_session(ranking, folder)
-        self._weights: dict[str, Floats] = {}
-        self._whole: dict[str, Floats] = {}
+        weights: dict[str, Floats] = {}
+        whole: dict[str, Floats] = {}
         self._inputs: list[str] = []
-        shapes = {each.name: each.shape for each in self._session.get_inputs()}
-        for each in self._session.get_inputs():
+        inputs = open_session(ranking, folder).get_inputs()
+        shapes = {each.name: each.shape for each in inputs}
+        for each in inputs:
             kind, at, offset = each.name.partition("@")
             if not at:
                 self._inputs.append(each.name)
@@ -60,21 +65,54 @@ class RankingGraph:
             content = network[int(offset) : int(offset) + num_bytes]
             if len(content) < num_bytes:
                 raise ArtefactError("the graph for candidates does not fit the network", where=folder)
-            of_kind = self._whole if is_cut else self._weights
-            of_kind[each.name] = np.frombuffer(content, dtype).reshape(shape)
-        self._columns = lru_cache(maxsize=_MOST_KEPT)(partial(_columns_of, self._whole))
+            (whole if is_cut else weights)[each.name] = np.frombuffer(content, dtype).reshape(shape)
+        self._session = lru_cache(maxsize=_MOST_KEPT)(partial(_session_of, ranking, weights, whole, folder))
 
     def logits(self, context: Floats, units: Floats, fields: Fields, full: Floats) -> Floats:
         """Return the logits (B, O) of candidates; see `models.ranking`."""
         given = {"context": context, "units": units, "fields": fields, "full": full}
-        own = {name: given[name] for name in self._inputs}
-        found: Floats = self._session.run(None, {**self._weights, **self._columns(fields.tobytes()), **own})[0]
+        found: Floats = self._session(fields.tobytes()).run(None, {name: given[name] for name in self._inputs})[0]
         return found
 
 
-def _columns_of(whole: Mapping[str, Floats], fields: bytes) -> dict[str, Floats]:
+def _session_of(
+    ranking: bytes, weights: Mapping[str, Floats], whole: Mapping[str, Floats], folder: Path | None, fields: bytes
+) -> Any:
+    """Return the session of candidates that have some fields of their own. ONNX Runtime packs the matrices of a product
+    once where they are constants, and for each request where they are given.
+    """
     places = np.frombuffer(fields, np.int64)
-    return {name: np.ascontiguousarray(of_fields[:, places]) for name, of_fields in whole.items()}
+    own = {name: np.ascontiguousarray(of_fields[:, places]) for name, of_fields in whole.items()}
+    return open_session(_with_constants(ranking, {**weights, **own}), folder)
+
+
+def _with_constants(model: bytes, constants: Mapping[str, Floats]) -> bytes:
+    """Return an ONNX model some of whose inputs are constants.
+
+    Protocol buffers that follow one another are merged, lists by appending. Added are initializers of the graph,
+    and version 3 of the format, the last in which an initializer stands among the inputs and cannot be replaced.
+    """
+    tensors = b"".join(_field(_INITIALIZER, _tensor(name, value)) for name, value in constants.items())
+    return model + _VERSION_3 + _field(_GRAPH, tensors)
+
+
+def _tensor(name: str, value: Floats) -> bytes:
+    sizes = b"".join(_varint(_DIMS << 3) + _varint(size) for size in value.shape)
+    kind = _varint(_DATA_TYPE << 3) + _varint(_TENSOR_TYPES[value.dtype.name])
+    return sizes + kind + _field(_NAME, name.encode()) + _field(_RAW_DATA, value.tobytes())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Return a field of a protocol buffer that holds bytes."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
 
 
 def by_column(

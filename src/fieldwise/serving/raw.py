@@ -68,6 +68,8 @@ class _Order(NamedTuple):
         The columns of numbers, and their places among all.
     alike
         As in `kernels.serve.Raw`.
+    of_texts, of_numbers
+        Take the cells of `texts` and of `numbers` from a row.
     """
 
     texts: list[str]
@@ -80,6 +82,29 @@ class _Order(NamedTuple):
     places: Int64s
     places_once: Int64s
     alike: Bools
+    of_texts: Callable[[Mapping[str, Any]], Sequence[Any]]
+    of_numbers: Callable[[Mapping[str, Any]], Sequence[Any]]
+
+
+class _Cells(NamedTuple):
+    """The cells of columns in so many rows; those of a context are the same in all of them."""
+
+    column: Callable[[str], Sequence[Any]]
+    context: Mapping[str, Any]
+    num_rows: int
+
+    def whole(self, name: str) -> Sequence[Any]:
+        """Return the cells of all rows."""
+        return [self.context[name]] * self.num_rows if name in self.context else self.column(name)
+
+    def of_bag(self, field: Field) -> Callable[[str], Sequence[Any]]:
+        """Return what has the cells of a bag's columns: one of each where the context has them all."""
+        return (lambda name: [self.context[name]]) if self.context.keys() >= set(field.columns) else self.whole
+
+    def of_vector(self, field: Field) -> tuple[Sequence[Any], int]:
+        """Return the cells of a vector's column, and how many rows each is for."""
+        name = _column_of(field)
+        return ([self.context[name]], self.num_rows) if name in self.context else (self.column(name), 1)
 
 
 class RawReader:
@@ -108,51 +133,63 @@ class RawReader:
         self._order = lru_cache(maxsize=16)(partial(_order, served, fields, self._number_columns))
         self.fields_alike = lru_cache(maxsize=16)(partial(_fields_alike, served, fields))
 
-    def of_records(self, rows: list[dict[str, Any]]) -> Laid:
-        """Lay out dicts with all columns; raises KeyError for others."""
+    def of_records(self, rows: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None) -> Laid:
+        """Lay out dicts with all columns, or all but those of a context, which is the same for all of them.
 
-        def column(name: str) -> list[Any]:
-            return [row[name] for row in rows]
-
-        texts = list(chain.from_iterable(map(self._of_texts, rows)))
-        numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), len(rows), by_row=True)
-        laid = lay_out(texts, [_bag(field, column) for field in self._bags], len(rows))
-        vectors = {field.name: _vectors(field, column(_column_of(field))) for field in self._vectors}
-
-        def rest() -> pa.Table:
-            return as_table([{name: row[name] for name in self._left_columns} for row in rows], lambda name: True)
-
-        return Laid(self._raw(laid, *self._by_row, numbers, self._none_alike), vectors, rest)
+        Raises
+        ------
+        KeyError
+            A row lacks a column.
+        """
+        num_rows = len(rows)
+        if context is None:
+            texts = list(chain.from_iterable(map(self._of_texts, rows)))
+            numbers = as_numbers(list(chain.from_iterable(map(self._of_numbers, rows))), num_rows, by_row=True)
+            cells = _Cells(lambda name: [row[name] for row in rows], {}, num_rows)
+            return self._laid(texts, cells, *self._by_row, numbers, self._none_alike)
+        order = self._order(frozenset(context))
+        texts = list(chain.from_iterable(map(order.of_texts, rows)))
+        texts += [context[name] for name in order.texts_once]
+        numbers = np.empty((len(self._plain_numbers), num_rows))
+        if order.numbers:
+            listed = list(chain.from_iterable(map(order.of_numbers, rows)))
+            numbers[order.places] = as_numbers(listed, num_rows, by_row=True)
+        self._numbers_once(order, context, numbers)
+        first = np.where(order.step, order.columns_before, order.columns_before * num_rows + order.cells_before)
+        cells = _Cells(lambda name: [row[name] for row in rows], context, num_rows)
+        return self._laid(texts, cells, first, order.step * len(order.texts), numbers, order.alike)
 
     def of_lists(self, columns: Mapping[str, Sequence[Any]], num_rows: int, shared: frozenset[str]) -> Laid:
         """Lay out columns that are lists; of `shared` ones the first cell alone."""
         order = self._order(shared)
+        context = {name: columns[name][0] for name in shared if name in columns}
         texts = list(chain.from_iterable([columns[name] for name in order.texts]))
-        texts += [columns[name][0] for name in order.texts_once]
+        texts += [context[name] for name in order.texts_once]
         numbers = np.empty((len(self._plain_numbers), num_rows))
         if order.numbers:
-            cells = list(chain.from_iterable([columns[name] for name in order.numbers]))
-            numbers[order.places] = as_numbers(cells, num_rows, by_row=False)
+            listed = list(chain.from_iterable([columns[name] for name in order.numbers]))
+            numbers[order.places] = as_numbers(listed, num_rows, by_row=False)
+        self._numbers_once(order, context, numbers)
+        first = order.columns_before * num_rows + order.cells_before
+        cells = _Cells(columns.__getitem__, context, num_rows)
+        return self._laid(texts, cells, first, order.step, numbers, order.alike)
+
+    def _numbers_once(self, order: _Order, context: Mapping[str, Any], numbers: Float64s) -> None:
+        """Write the numbers of a context, in all rows."""
         if order.numbers_once:
-            cells = [columns[name][0] for name in order.numbers_once]
-            numbers[order.places_once] = as_numbers(cells, 1, by_row=False)
-        firsts = {name: columns[name][:1] for name in shared if name in columns}
+            numbers[order.places_once] = as_numbers([context[name] for name in order.numbers_once], 1, by_row=False)
 
-        def whole(name: str) -> Sequence[Any]:
-            return [columns[name][0]] * num_rows if name in shared else columns[name]
-
-        bags = [_bag(field, firsts.__getitem__ if shared.issuperset(field.columns) else whole) for field in self._bags]
-        laid = lay_out(texts, bags, num_rows)
-        vectors: dict[str, Cells] = {}
-        for field in self._vectors:
-            name = _column_of(field)
-            vectors[field.name] = _vectors(field, firsts.get(name, columns[name]), num_rows if name in firsts else 1)
+    def _laid(
+        self, texts: list[Any], cells: _Cells, first: Int64s, step: Int64s, numbers: Float64s, alike: Bools
+    ) -> Laid:
+        """Lay texts end to end, and the values of bags behind them."""
+        laid = lay_out(texts, [_bag(field, cells.of_bag(field)) for field in self._bags], cells.num_rows)
+        vectors = {field.name: _vectors(field, *cells.of_vector(field)) for field in self._vectors}
 
         def rest() -> pa.Table:
-            return as_table({name: whole(name) for name in self._left_columns}, lambda name: True)
+            return as_table({name: cells.whole(name) for name in self._left_columns}, lambda name: True)
 
-        first = order.columns_before * num_rows + order.cells_before
-        return Laid(self._raw(laid, first, order.step, numbers, order.alike), vectors, rest)
+        return Laid(self._raw(laid, first, step, numbers, alike), vectors, rest)
 
     def of_table(self, table: pa.Table) -> Laid:
         """Lay out a table."""
@@ -237,17 +274,21 @@ def _order(
 ) -> _Order:
     once = np.array([name in shared for name in served.texts], dtype=np.bool_)
     number_once = np.array([name in shared for name in number_columns], dtype=np.bool_)
+    texts = [name for name in served.texts if name not in shared]
+    numbers = [name for name in number_columns if name not in shared]
     return _Order(
-        [name for name in served.texts if name not in shared],
+        texts,
         [name for name in served.texts if name in shared],
         np.where(once, (~once).sum(), np.cumsum(~once) - 1),
         np.where(once, np.cumsum(once) - 1, 0),
         (~once).astype(np.int64),
-        [name for name in number_columns if name not in shared],
+        numbers,
         [name for name in number_columns if name in shared],
         np.flatnonzero(~number_once),
         np.flatnonzero(number_once),
         _alike_in_plan(served, fields, shared) if shared else np.zeros(len(served.names), dtype=np.bool_),
+        _getter(texts),
+        _getter(numbers),
     )
 
 

@@ -169,9 +169,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def for_examples(self, num_examples: int) -> TrainConfig:
         """Return these settings with a batch size for a log of so many training examples, where none is given.
 
-        The largest power of two that makes 128 steps of an epoch, 256 to 4,096, or, where 256 leaves fewer, 64 steps, 32
-        at least: in fewer steps a small log's models overfit before they have learnt much
-        (docs/log/2026-11/accuracy.md#which-changes-make-a-better-model).
+        The largest power of two that makes 128 steps of an epoch, 256 to 4,096, or, where 256 leaves fewer than 64
+        steps, one that makes these, 32 at least: in fewer steps a small log's models overfit before they have learnt
+        much (docs/log/2026-11/accuracy.md#which-changes-make-a-better-model).
 
         Examples
         --------
