@@ -79,7 +79,18 @@ def logloss_estimate(
 def auc_estimate(
     labels: npt.NDArray[np.integer[Any]], probabilities: Floats, weights: Floats | None = None
 ) -> Estimate | None:
-    """Return the AUC of B examples of two classes; None where a label occurs less than twice, or without weight.
+    """Return the AUC of B examples and its interval, cut to [0, 1]; the equation is the module's.
+
+    None where there are fewer than two examples of a class, or their weights are all zero.
+
+    Parameters
+    ----------
+    labels
+        (B,): 1 for the positive class, anything else for the negative one.
+    probabilities
+        (B,): only their order counts.
+    weights
+        (B,), not negative; 1 for every example unless given.
 
     Examples
     --------

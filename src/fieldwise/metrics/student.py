@@ -76,7 +76,20 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 
 def student_quantile(level: float, degrees: float) -> float:
-    """Return the t with P(abs(T) >= t) = level, by bisection."""
+    """Return the t >= 0 with P(abs(T) >= t) = level, by bisection of `student_p_value`.
+
+    Parameters
+    ----------
+    level
+        The two-sided probability, 0 < level <= 1: .05 for a 95 % confidence interval.
+    degrees
+        Degrees of freedom, >= 1; infinity gives the normal distribution.
+
+    Examples
+    --------
+    >>> round(student_quantile(0.05, 2), 3), round(student_quantile(0.05, float("inf")), 3)
+    (4.303, 1.96)
+    """
     low, high = 0.0, 1.0
     while student_p_value(high, degrees) > level:
         high *= 2

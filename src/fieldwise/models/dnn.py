@@ -1,4 +1,7 @@
-"""A network whose first layer is fully connected to the features."""
+"""A network whose first layer is fully connected to the features: ``logit = b + perceptron(g(x' W1 + b1))``.
+
+Letters: B examples, D features, H1, H2, ... hidden units, O outputs, W fully connected units.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Logistic regression."""
+"""Logistic regression: ``logit = b + x' w``.
+
+Letters: B examples, D features, O outputs, W fully connected units.
+"""
 
 from __future__ import annotations
 

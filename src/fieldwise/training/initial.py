@@ -1,5 +1,5 @@
-"""Where training begins: biases at the base rate, logistic regression's weights, a sampled machine's means; and which
-models a log allows.
+"""Where training begins: biases at the base rate, logistic regression's weights, the posterior means of a Bayesian FM;
+and which models a log allows.
 """
 
 from __future__ import annotations

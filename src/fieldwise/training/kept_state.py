@@ -113,14 +113,20 @@ def settle(table: Table) -> None:
 
 
 def as_if_trained(table: Table, counts: npt.NDArray[np.int64], base_rate: float) -> None:
-    """Give the optimizer of a solved logistic regression the state that steps would have left.
+    """Give the optimizer of a solved logistic regression the state that training by steps would have left.
+
+    The squared gradients of feature i, with c_i occurrences, base rate r and batch size B, sum to about ::
+
+        c_i r (1 - r) / B^2
+
+    because at the optimum an example's gradient, (p - y) / B, has mean 0 and variance of about r (1 - r) / B^2.
 
     Parameters
     ----------
     counts
         (D,): how often each feature occurred.
     base_rate
-        The share of clicks.
+        Mean label of the training examples, 0 < r < 1.
     """
     local = _local(table)
     if table.part is not None:
