@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tests.reference import gibbs as reference
 
+from fieldwise.kernels.by_feature import FieldExamples
 from fieldwise.kernels.factors import predict, row_width, shift
-from fieldwise.kernels.gibbs import FieldExamples, add_parts, draw_row, draw_rows, move_parts
+from fieldwise.kernels.gibbs import add_parts, draw_row, draw_rows, move_parts
 from fieldwise.kernels.layout import BAG, SINGLE, VALUE, Batch, Layout
 from fieldwise.kernels.random import draw_latents
 
@@ -71,8 +72,8 @@ def test_rows_are_drawn_as_the_reference_says(most, with_inputs, own, d):
     if own:
         state += (x[:, None] * before[base + ids]).astype(np.float32)
     state[:, 0] = left
-    field = FieldExamples(base, starts, examples, inputs, own, Layout.of([], []))
-    draw_rows(state, weights, NOTHING, field, most, precision, np.uint64(KEY), 0, num_rows)
+    field, apart = FieldExamples(base, starts, examples, inputs, not own), Layout.of([], [])
+    draw_rows(state, weights, NOTHING, field, apart, most, precision, np.uint64(KEY), 0, num_rows)
     heavy = np.flatnonzero(np.diff(starts) > most)
     assert len(heavy) == (most == 1000)
     for r in heavy:
@@ -82,10 +83,10 @@ def test_rows_are_drawn_as_the_reference_says(most, with_inputs, own, d):
         old, moved = weights[base + r : base + r + 1].copy(), np.zeros((1, weights.shape[1]), np.float32)
         sums = np.empty((len(parts), weights.shape[1], weights.shape[1]))
         for first, last in ((2, len(parts)), (0, 2)):
-            add_parts(parts, sums, old, state, weights, NOTHING, field, d, first, last)
+            add_parts(parts, sums, old, state, weights, NOTHING, field, apart, d, first, last)
         draw_row(weights, base + r, sums, old, moved, 0, precision, np.uint64(KEY), r)
         for first, last in ((2, len(parts)), (0, 2)):
-            move_parts(parts, old, moved, state, weights, NOTHING, field, d, first, last)
+            move_parts(parts, old, moved, state, weights, NOTHING, field, apart, d, first, last)
     assert (weights[:base] == before[:base]).all()
     assert (weights[-1] == 0).all()
     for r in range(num_rows - 1):

@@ -23,11 +23,12 @@ The rows of examples and of weights are those of `kernels.factors`.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldwise.kernels.by_feature import FieldExamples
 from fieldwise.kernels.factors import add_fields
 from fieldwise.kernels.gram import add_scaled, add_square, dot
 from fieldwise.kernels.instructions import prefetch_line
@@ -36,7 +37,7 @@ from fieldwise.kernels.lanes import LANES, copy_lanes
 from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.random import STEP, mixed, normal
 
-__all__ = ["FieldExamples", "add_parts", "draw_row", "draw_rows", "move_parts"]
+__all__ = ["add_parts", "draw_row", "draw_rows", "move_parts"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Int64s = npt.NDArray[np.int64]
@@ -48,30 +49,6 @@ _TILE_BYTES, _SUMMED = 1 << 17, 64
 products are summed in float32."""
 
 
-class FieldExamples(NamedTuple):
-    """The examples of each feature of a field.
-
-    Attributes
-    ----------
-    base
-        The row of the field's first feature.
-    starts, examples, inputs
-        Of feature r, ``examples[starts[r] : starts[r + 1]]``, and its inputs there; no inputs at all where each is 1.
-    own
-        Whether the factors of the field are in the sums of the examples' rows, of one feature each: they are left out
-        of q, and the new ones are in the sums afterwards. If not, nothing but s changes.
-    apart
-        The other fields whose factors are in these sums, and that this field does not meet.
-    """
-
-    base: int
-    starts: Int64s
-    examples: npt.NDArray[np.uint32]
-    inputs: npt.NDArray[np.float32]
-    own: bool
-    apart: Layout
-
-
 @part
 def _fill(
     q: Floats,
@@ -81,6 +58,7 @@ def _fill(
     weights: Floats,
     batch: Batch,
     field: FieldExamples,
+    apart: Layout,
     begin: int,
     count: int,
     d: int,
@@ -94,11 +72,11 @@ def _fill(
             prefetch_line(state, np.int64(examples[begin + u + _AHEAD]))
         for k in range(0, width, LANES):
             copy_lanes(q, u, k, state, examples[begin + u], k)
-    add_fields(q, -1.0, weights, batch, field.apart, 0, len(field.apart.form), examples, begin, count)
+    add_fields(q, -1.0, weights, batch, apart, 0, len(apart.form), examples, begin, count)
     if len(inputs):
         for u in range(count):
             x = inputs[begin + u]
-            if field.own:
+            if not field.is_bag:
                 add_scaled(q, u, old, place, -x, width)
             q[u, 0] = x
             for k in range(1, d):
@@ -106,7 +84,7 @@ def _fill(
             q[u, d] = state[examples[begin + u], 0]
     else:
         for u in range(count):
-            if field.own:
+            if not field.is_bag:
                 add_scaled(q, u, old, place, np.float32(-1.0), width)
             q[u, 0] = 1.0
             q[u, d] = state[examples[begin + u], 0]
@@ -129,7 +107,7 @@ def _move(state: Floats, q: Floats, moved: Floats, place: int, field: FieldExamp
     for u in range(count):
         e = field.examples[begin + u]
         left = state[e, 0] - dot(q, u, moved, place, width)
-        if field.own:
+        if not field.is_bag:
             x = inputs[begin + u] if len(inputs) else np.float32(1.0)
             add_scaled(state, e, moved, place, x, width)
         state[e, 0] = left
@@ -193,6 +171,7 @@ def draw_rows(
     weights: Floats,
     batch: Batch,
     field: FieldExamples,
+    apart: Layout,
     most: int,
     precision: Floats,
     key: np.uint64,
@@ -208,7 +187,10 @@ def draw_rows(
     weights
         (D, row_width(d)) float32. Features without examples are set to zero, the mean of what is believed of them.
     batch, field
-        All examples, and those of each feature.
+        All examples, and those of each feature. The factors of a field that is no bag are in the sums of `state`, of
+        one feature each: they are left out of q, and are the new ones afterwards. Of a bag nothing but s changes.
+    apart
+        The other fields whose factors are in these sums, and that this field does not meet.
     most
         Features of more examples are left alone, for `draw_row`.
     precision
@@ -232,13 +214,13 @@ def draw_rows(
         a[:] = 0.0
         for at in range(begin, end, tile):
             count = min(tile, end - at)
-            _fill(q, old, 0, state, weights, batch, field, at, count, d)
+            _fill(q, old, 0, state, weights, batch, field, apart, at, count, d)
             _add_squares(a, q, count)
         _draw(weights, row, a, b, old, moved, 0, precision, key, r)
         for at in range(begin, end, tile):
             count = min(tile, end - at)
             if end - begin > tile:
-                _fill(q, old, 0, state, weights, batch, field, at, count, d)
+                _fill(q, old, 0, state, weights, batch, field, apart, at, count, d)
             _move(state, q, moved, 0, field, at, count)
 
 
@@ -251,6 +233,7 @@ def add_parts(
     weights: Floats,
     batch: Batch,
     field: FieldExamples,
+    apart: Layout,
     d: int,
     first: int,
     last: int,
@@ -265,7 +248,7 @@ def add_parts(
         (P, row_width(d), row_width(d)), written: of x^2 q q^T and, in line d, of x q s, on and below the diagonal.
     old
         (H, row_width(d)) the rows of these features.
-    state, weights, batch, field
+    state, weights, batch, field, apart
         As in `draw_rows`.
     """
     width = state.shape[1]
@@ -276,7 +259,7 @@ def add_parts(
         sums[p] = 0.0
         for at in range(begin, end, tile):
             count = min(tile, end - at)
-            _fill(q, old, place, state, weights, batch, field, at, count, d)
+            _fill(q, old, place, state, weights, batch, field, apart, at, count, d)
             _add_squares(sums[p], q, count)
 
 
@@ -310,6 +293,7 @@ def move_parts(
     weights: Floats,
     batch: Batch,
     field: FieldExamples,
+    apart: Layout,
     d: int,
     first: int,
     last: int,
@@ -322,5 +306,5 @@ def move_parts(
         place, begin, end = parts[p]
         for at in range(begin, end, tile):
             count = min(tile, end - at)
-            _fill(q, old, place, state, weights, batch, field, at, count, d)
+            _fill(q, old, place, state, weights, batch, field, apart, at, count, d)
             _move(state, q, moved, place, field, at, count)

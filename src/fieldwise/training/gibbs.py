@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldwise.kernels import factors, gibbs
-from fieldwise.kernels.layout import BAG, VALUE, Batch, Layout
+from fieldwise.kernels.by_feature import FieldExamples, by_feature
+from fieldwise.kernels.layout import Batch, Layout
 from fieldwise.kernels.random import draw_latents
 from fieldwise.kernels.threads import num_threads, run_each
 from fieldwise.training.checkpoint import Checkpoint, Checkpoints
@@ -98,13 +99,23 @@ class FactorMeans(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The examples of each feature of a field; all fields that it does not meet, itself included; and which features
-    have more than `_PART` examples: `heavy` (H,) their numbers, `parts` (P, 3) as in `kernels.gibbs.add_parts`.
+    """A field as it is drawn.
+
+    Attributes
+    ----------
+    features
+        The examples of each feature.
+    apart
+        The other fields that it does not meet; of a bag none, for `shifted` is taken out before.
+    shifted
+        Of a bag: the fields that it does not meet, itself included.
+    heavy, parts
+        (H,) the features of more than `_PART` examples, and (P, 3) their parts, as in `kernels.gibbs.add_parts`.
     """
 
-    features: gibbs.FieldExamples
+    features: FieldExamples
     apart: Layout
-    is_bag: bool
+    shifted: Layout
     heavy: npt.NDArray[np.int64]
     parts: npt.NDArray[np.int64]
 
@@ -222,20 +233,22 @@ class GibbsSampler:
         features = field.features
         count, squares = factors.row_squares(self.weights, features.base, features.starts)
         precision = generator.gamma(1.0 + 0.5 * count, 1.0 / (1.0 + 0.5 * squares))
-        if field.is_bag:
-            self._spread(factors.shift, self._state, -1.0, self._rows, self.batch, field.apart)
+        if features.is_bag:
+            self._spread(factors.shift, self._state, -1.0, self._rows, self.batch, field.shifted)
         sizes = np.diff(features.starts)
         sizes[field.heavy] = 0
         ends = np.cumsum(sizes)
-        threads = 1 if field.is_bag else num_threads()
+        threads = 1 if features.is_bag else num_threads()
         cuts = np.searchsorted(ends, np.linspace(0, ends[-1], threads + 1)[1:-1], side="right").tolist()
-        light = (self._state, self._rows, self.batch, features, _PART, precision, key)
+        light = (self._state, self._rows, self.batch, features, field.apart, _PART, precision, key)
         run_each(gibbs.draw_rows, [(*light, *cut) for cut in pairwise([0, *cuts, len(sizes)])])
         places = range(len(field.heavy))
-        for few in [[place] for place in places] if field.is_bag else [list(places)] * bool(places):
-            self._draw_heavy(field, few, precision, key)
-        if field.is_bag:
-            self._spread(factors.shift, self._state, 1.0, self._rows, self.batch, field.apart)
+        if features.is_bag:
+            for place in places:
+                self._draw_heavy(field, [place], precision, key)
+            self._spread(factors.shift, self._state, 1.0, self._rows, self.batch, field.shifted)
+        elif places:
+            self._draw_heavy(field, places, precision, key)
 
     def _draw_heavy(self, field: _Field, places: Sequence[int], precision: Floats, key: np.uint64) -> None:
         """Draw features of very many examples at the same time, each by all threads."""
@@ -246,7 +259,7 @@ class GibbsSampler:
         old[places] = rows[features.base + field.heavy[places]]
         moved = np.zeros_like(old)
         sums = np.empty((len(parts), rows.shape[1], rows.shape[1]))
-        known = (self._state, rows, self.batch, features, len(precision))
+        known = (self._state, rows, self.batch, features, field.apart, len(precision))
         self._spread(gibbs.add_parts, parts, sums, old, *known)
         for place in places:
             own = slice(*np.searchsorted(parts[:, 0], (place, place + 1)))
@@ -298,29 +311,10 @@ def sampling_memory(num_examples: int, num_features: int, num_fields: int, num_f
 
 
 def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int64]) -> _Field:
-    base, end = int(layout.base[number]), int(layout.base[number + 1])
-    form = layout.form[number]
-    inputs = np.empty(0, np.float32)
-    if form == BAG:
-        offsets = batch.offsets[layout.bag[number]]
-        here = slice(int(offsets[0]), int(offsets[-1]))
-        ids = batch.bag_ids[here]
-        owners = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
-        # A feature that a bag has twice is one with the sum of the weights.
-        pairs = ids.astype(np.int64) * max(len(offsets) - 1, 1) + owners
-        different, where = np.unique(pairs, return_inverse=True)
-        inputs = np.bincount(where, batch.bag_weights[here], len(different)).astype(np.float32)
-        ids, examples = (part.astype(np.uint32) for part in np.divmod(different, max(len(offsets) - 1, 1)))
-    else:
-        ids = batch.ids[layout.single[number]]
-        examples = np.argsort(ids, kind="stable").astype(np.uint32)
-        if form == VALUE:
-            values = batch.values[layout.value[number]]
-            inputs = np.ascontiguousarray(values[examples])
-    starts = np.zeros(end - base + 1, dtype=np.int64)
-    np.cumsum(np.bincount(ids, minlength=end - base), out=starts[1:])
+    features = by_feature(batch, layout, number)
     # A bag is taken out as a whole; of other fields the feature that is drawn is known.
-    apart_here = _part(layout, apart[:0] if form == BAG else apart[apart != number])
+    others, shifted = (apart[:0], apart) if features.is_bag else (apart[apart != number], apart[:0])
+    starts = features.starts
     heavy = np.flatnonzero(np.diff(starts) > _PART)
     parts = [
         (place, first, min(first + _PART, int(starts[r + 1])))
@@ -328,11 +322,7 @@ def _field(batch: Batch, layout: Layout, number: int, apart: npt.NDArray[np.int6
         for first in range(int(starts[r]), int(starts[r + 1]), _PART)
     ]
     return _Field(
-        gibbs.FieldExamples(base, starts, examples, inputs, form != BAG, apart_here),
-        _part(layout, apart),
-        form == BAG,
-        heavy,
-        np.array(parts, np.int64).reshape(-1, 3),
+        features, _part(layout, others), _part(layout, shifted), heavy, np.array(parts, np.int64).reshape(-1, 3)
     )
 
 

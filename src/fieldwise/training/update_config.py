@@ -66,7 +66,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class GuardsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which days are refused before anything is learned from them (`jobs.update.guards`).
+    """Which days are refused, so that no version learns from them (`jobs.update.guards`).
 
     *Usual* is the median of the days before. A setting of 1, or a large one, turns a guard of a share, or of a ratio,
     off.

@@ -1,4 +1,4 @@
-"""The guards: whether a day's log is what a day's log usually is, before a version learns from it for good.
+"""The guards: whether a day's log is what a day's log usually is. No version is kept that learned from another.
 
 A day is compared with the median of the days before, and with what the encoder knows of the training log. What cannot
 be right is refused: nothing is learned, the day can be given again once it is mended. What may be right is a warning.
