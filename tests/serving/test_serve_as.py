@@ -48,6 +48,9 @@ def test_answers_take_the_fixed_value_and_need_no_column(run, tmp_path):
                  {"user": users, "position": [4] * 12, "price": [9.0] * 12}):  # fmt: skip
         np.testing.assert_allclose(predictor.predict(rows), expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(predictor.predict({"user": "u3"}), expected[3:4], rtol=0, atol=1e-6)
+    for context in ({}, {"position": 4, "price": 9.0}):
+        places, ranked = predictor.rank(context, [{"user": user} for user in users])
+        np.testing.assert_allclose(ranked, expected[places], rtol=0, atol=1e-6)
     fw.predict(run, {"user": users}, tmp_path / "served.csv", as_served=True)
     served = pa.csv.read_csv(tmp_path / "served.csv")["probability"].to_numpy()
     np.testing.assert_allclose(served, expected, rtol=0, atol=1e-6)
